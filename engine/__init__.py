@@ -1,0 +1,1 @@
+"""The engine: how the next policy comes about."""

@@ -1,0 +1,76 @@
+"""Command line of the engine; operators use `reflectevo`, which runs this in processes of their own.
+
+`serve` is the supervisor, `child` a stage, the others answer one question and end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+from engine.errors import EngineError
+from store.errors import StoreError
+from store.workspace import Workspace
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m engine", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    serve = commands.add_parser("serve", help="supervise a workspace until told to shut down")
+    serve.add_argument("--ready-fd", type=int)
+    init = commands.add_parser("init", help="make a workspace")
+    init.add_argument("--recipe", default="demo-cpu")
+    init.add_argument("--settings", type=Path)
+    init.add_argument("--replace", action="store_true")
+    child = commands.add_parser("child", help="run one stage (started by serve)")
+    child.add_argument("--errand", required=True)
+    child.add_argument("--parent", type=int, required=True)
+    child.add_argument("--report-fd", type=int, required=True)
+    prompt = commands.add_parser("prompt", help="render a prompt again as it was sent, as JSON")
+    which = prompt.add_mutually_exclusive_group(required=True)
+    which.add_argument("--attempt", type=int)
+    which.add_argument("--reflection", type=int)
+    commands.add_parser("capabilities", help="print what this engine can do, as JSON")
+    for command in (serve, init, child, prompt):
+        command.add_argument("-w", "--workspace", type=Path, required=True)
+    parsed = parser.parse_args(arguments)
+    if parsed.command == "capabilities":
+        from engine.capabilities import collect
+
+        json.dump(collect(), sys.stdout)
+        return 0
+    workspace = Workspace(parsed.workspace.expanduser().resolve())
+    if parsed.command == "child":
+        from engine.child import run_child
+
+        return run_child(workspace.root, parsed.errand, parsed.parent, parsed.report_fd)
+    if parsed.command == "serve":
+        from engine.serve import serve_workspace
+
+        return serve_workspace(workspace, parsed.ready_fd)
+    try:
+        if parsed.command == "init":
+            from engine.init import init_workspace
+
+            answer: object = init_workspace(workspace, parsed.recipe, parsed.settings, replace=parsed.replace)
+        else:
+            from engine.rerender import rerender
+
+            answer = rerender(workspace, attempt_id=parsed.attempt, reflection_id=parsed.reflection)
+    except (EngineError, StoreError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    json.dump(answer, sys.stdout)
+    return 0
+
+
+if __name__ == "__main__":
+    # A reader that went away must not leave a traceback in the log.
+    try:
+        sys.exit(main())
+    except BrokenPipeError:
+        os._exit(1)

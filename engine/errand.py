@@ -1,0 +1,47 @@
+"""What the supervisor sends a child to do: plain values that travel on a command line."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+ErrandKind = Literal["prepare", "generate", "curate", "train"]
+
+TAG = "REFLECTEVO_ENGINE"
+"""Environment variable that marks every process of a workspace's engine, with the workspace's path."""
+
+DONE, FAILED, STOPPED = 0, 1, 10
+"""Exit codes of a child: nothing owed any more, failed (it reported why), stopped on request."""
+
+
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """One child's work.
+
+    `stages` are the rollout stages it may do; `evaluates` says whether it also answers the held-out
+    questions with `policy_id`.
+    """
+
+    kind: ErrandKind
+    run_id: int
+    iteration_id: int | None = None
+    policy_id: int | None = None
+    stages: tuple[str, ...] = ()
+    evaluates: bool = False
+
+    def dump(self) -> str:
+        """As one command-line argument."""
+        return json.dumps(asdict(self), separators=(",", ":"))
+
+    @staticmethod
+    def load(text: str) -> Errand:
+        """From a command-line argument."""
+        values = json.loads(text)
+        values["stages"] = tuple(values["stages"])
+        return Errand(**values)
+
+    @property
+    def slot(self) -> str:
+        """Heartbeat slot and log of the child."""
+        return {"generate": "rollout", "train": "training"}.get(self.kind, self.kind)

@@ -1,0 +1,34 @@
+"""The errors of the engine. Each message says what happened, where, and what to do about it.
+
+Knows nothing of how an error is shown or stored.
+"""
+
+from __future__ import annotations
+
+
+class EngineError(Exception):
+    """Base of every error the engine raises on purpose; its text is meant for an operator."""
+
+
+class TaskError(EngineError):
+    """A task can't be loaded or judged as set: a missing file or field, an unknown dataset, too few questions."""
+
+
+class ModelNotFound(EngineError):
+    """The model is neither a local path, nor an installed model package, nor reachable on a hub."""
+
+
+class NoChatTemplate(EngineError):
+    """The tokenizer has no chat template, so that chat messages can't become a prompt."""
+
+
+class GenerationFailed(EngineError):
+    """A generation failed for good, after its retries."""
+
+
+class TrainingRefused(EngineError):
+    """The training can't start as set, e.g. too few examples or settings that contradict each other."""
+
+
+class WorkspaceHeld(EngineError):
+    """Another engine holds the workspace."""

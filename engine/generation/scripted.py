@@ -1,0 +1,82 @@
+"""Scripted generator: deterministic answers without a model, for tests and for trying the terminal.
+
+The reply is a function of the messages, the seed and the policy, so that an interrupted run and an
+uninterrupted one produce the same texts. It knows the prompts only as text.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import time
+from collections.abc import Callable
+from random import Random
+
+from engine.generation.base import Generated, GenerationRequest, PolicyWeights
+from engine.prompts import prompt_hash
+from store.settings import GenerationSection
+
+_REFLECTIONS = (
+    "The last step was taken too early. Count every part again before writing the answer.",
+    "A condition of the question was skipped. Read it once more and apply it to each part in turn.",
+    "The total was off because one item was left out. List the items first and then combine them.",
+    "The method was right but its result was copied wrongly. Repeat the final step slowly and check it.",
+    "Two numbers were mixed up. Name each of them and what it stands for before using it.",
+)
+
+
+class ScriptedGenerator:
+    """Answers at once, or after `REFLECTEVO_SCRIPTED_DELAY` seconds a text, from a fixed script."""
+
+    name = "scripted"
+
+    def __init__(self, weights: PolicyWeights, settings: GenerationSection, seed: int) -> None:
+        self._policy = weights.policy_id
+        self._seed = seed
+        self._delay = float(os.environ.get("REFLECTEVO_SCRIPTED_DELAY", "0"))
+        self._running = asyncio.Event()
+        self._running.set()
+
+    async def start(self) -> None:
+        """Nothing to load."""
+
+    async def generate(self, request: GenerationRequest, on_text: Callable[[str], None] | None = None) -> Generated:
+        """The scripted reply to these messages."""
+        started = time.monotonic()
+        text = self._reply(request)
+        if self._delay:
+            for share in (0.5, 1.0):
+                await asyncio.sleep(self._delay / 2)
+                if on_text is not None:
+                    on_text(text[: int(len(text) * share)])
+        await self._running.wait()
+        words = sum(len(message["content"].split()) for message in request.messages)
+        return Generated(
+            text=text,
+            prompt_tokens=words,
+            cached_tokens=0,
+            completion_tokens=len(text.split()),
+            finish_reason="stop",
+            seconds=time.monotonic() - started,
+            seed=request.seed,
+        )
+
+    def _reply(self, request: GenerationRequest) -> str:
+        identity = f"{self._seed}|{self._policy}|{request.seed}|{prompt_hash(request.messages)}"
+        random = Random(int.from_bytes(hashlib.sha256(identity.encode()).digest()[:8], "big"))
+        last = request.messages[-1]["content"]
+        if "Answer:" not in last:
+            return random.choice(_REFLECTIONS)
+        return f"Working through the parts one by one.\nAnswer: {random.randint(0, 4)}"
+
+    async def pause(self) -> None:
+        """Hold every reply."""
+        self._running.clear()
+
+    async def resume(self) -> None:
+        """Release them."""
+        self._running.set()
+
+    async def close(self) -> None:
+        """Nothing to give back."""

@@ -1,0 +1,131 @@
+"""The pool of 2 × 8 × 2 = 32 reflection instructions, and how an iteration draws from it.
+
+An instruction is composed of three sentences: verify the attempt, look for one kind of mistake, plan the
+change. So the pool is 12 sentences, keyed `v-l-p`. Source of the grid: ReflectEvo (ACL 2025 Findings,
+arXiv 2505.16475), section 3.1; the wording is our own. Knows nothing of prompts around an instruction, of
+models or of databases: usage and yields come in as values.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from random import Random
+
+from engine.errors import EngineError
+
+VERIFY: tuple[str, ...] = (
+    "Check your attempt step by step.",
+    "Check your attempt in one quick pass.",
+)
+"""How to verify the attempt: part `v`."""
+
+LOCATE: tuple[str, ...] = (
+    "Look for a mistake in a calculation.",
+    "Look for steps done in the wrong order.",
+    "Look for a step that does not follow from the steps before it.",
+    "Look for a conclusion that contradicts what you stated.",
+    "Look for a condition of the question that you misread.",
+    "Look for a part of the question that you did not address.",
+    "Look for a rule on the form of the answer that you broke.",
+    "Look for a fact that is not true.",
+)
+"""Which mistake to locate and diagnose: part `l`."""
+
+PLAN: tuple[str, ...] = (
+    "Then say what to do differently and why that avoids the mistake.",
+    "Then list the exact steps to correct.",
+)
+"""How to plan the change, at a high or a low level: part `p`."""
+
+GENERAL = "general"
+"""Key of the one instruction that evaluation uses."""
+
+_GENERAL_TEXT = "Name the most likely cause of the mistake. Then give a short plan to avoid it."
+
+ALL_KEYS: tuple[str, ...] = tuple(
+    f"{verify}-{locate}-{plan}"
+    for verify in range(1, len(VERIFY) + 1)
+    for locate in range(1, len(LOCATE) + 1)
+    for plan in range(1, len(PLAN) + 1)
+)
+"""The 32 keys, in order."""
+
+_KEY = re.compile(r"([1-9])-([1-9])-([1-9])")
+_DRAW = re.compile(r"(random|balanced|adaptive):([1-9]\d*)")
+
+
+def parse(key: str) -> tuple[int, int, int]:
+    """The three parts (v, l, p) of a key, each from 1. Raises EngineError for a key that isn't in the pool."""
+    match = _KEY.fullmatch(key)
+    if match is None or key not in ALL_KEYS:
+        raise EngineError(
+            f"there is no reflection instruction {key!r}: keys are v-l-p with v 1–{len(VERIFY)}, "
+            f"l 1–{len(LOCATE)}, p 1–{len(PLAN)}, e.g. '1-3-2'"
+        )
+    verify, locate, plan = (int(part) for part in match.groups())
+    return verify, locate, plan
+
+
+def compose(key: str) -> str:
+    """The text of an instruction: three sentences, or the general one. Raises EngineError for an unknown key."""
+    if key == GENERAL:
+        return _GENERAL_TEXT
+    verify, locate, plan = parse(key)
+    return f"{VERIFY[verify - 1]} {LOCATE[locate - 1]} {PLAN[plan - 1]}"
+
+
+def draw(
+    spec: str | Sequence[str],
+    *,
+    question_hash: str,
+    seed: int,
+    iteration: int,
+    usage: Mapping[str, int],
+    yields: Mapping[str, tuple[int, int]],
+) -> tuple[str, ...]:
+    """The keys to use for one question, without repeats; the same arguments give the same keys.
+
+    `spec` is `all`, a list of keys, `random:n`, `balanced:n` (least used first, ties drawn by seed) or
+    `adaptive:n` (Thompson sampling: the n largest draws from Beta(1 + successes, 1 + failures)).
+    `usage` counts how often each key was used so far; `yields` holds (successes, tries) per key, a success
+    being an i→c transition. Keys that are missing in either count as unused.
+
+    Raises EngineError for an unknown spec or key, for n above the pool's size, and for impossible counts.
+    """
+    if not isinstance(spec, str):
+        for key in spec:
+            parse(key)
+        return tuple(dict.fromkeys(spec))
+    if spec == "all":
+        return ALL_KEYS
+    match = _DRAW.fullmatch(spec)
+    if match is None:
+        raise EngineError(
+            f"{spec!r} draws no instructions: use 'all', a list of keys, 'random:n', 'balanced:n' or 'adaptive:n'"
+        )
+    way, count = match.group(1), int(match.group(2))
+    if count > len(ALL_KEYS):
+        raise EngineError(f"{spec!r} asks for {count} instructions, and the pool has {len(ALL_KEYS)}: use 'all'")
+    random = _random(question_hash, seed, iteration)
+    if way == "random":
+        return tuple(random.sample(ALL_KEYS, count))
+    shuffled = random.sample(ALL_KEYS, len(ALL_KEYS))
+    if way == "balanced":
+        return tuple(sorted(shuffled, key=lambda key: usage.get(key, 0))[:count])
+    chances = {key: _thompson(random, key, yields.get(key, (0, 0))) for key in ALL_KEYS}
+    return tuple(sorted(shuffled, key=lambda key: -chances[key])[:count])
+
+
+def _thompson(random: Random, key: str, outcome: tuple[int, int]) -> float:
+    successes, tries = outcome
+    if not 0 <= successes <= tries:
+        raise EngineError(f"instruction {key} can't have {successes} successes in {tries} tries")
+    return random.betavariate(1 + successes, 1 + tries - successes)
+
+
+def _random(question_hash: str, seed: int, iteration: int) -> Random:
+    """A generator that depends on all three and nothing else, in every process alike."""
+    digest = hashlib.sha256(f"instructions|{seed}|{iteration}|{question_hash}".encode()).digest()
+    return Random(int.from_bytes(digest, "big"))

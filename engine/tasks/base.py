@@ -1,0 +1,135 @@
+"""What every task type has in common: questions, worked examples, judgements and the protocol they follow.
+
+Terms as in the paper (ReflectEvo, ACL 2025 Findings, arXiv 2505.16475, section 3). This module must not know
+any single task type, nor a database, a model or a prompt.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from string import ascii_uppercase
+from typing import ClassVar, Literal, Protocol, TypeVar
+
+from store.settings import TaskSection
+
+Verdict = Literal["correct", "incorrect", "unverified"]
+Split = Literal["train", "test"]
+
+SettingsT_contra = TypeVar("SettingsT_contra", bound=TaskSection, contravariant=True)
+
+
+def render_question(text: str, options: Sequence[str] = ()) -> str:
+    """The question as asked: its text, then one line per option (`A. …`). At most 26 options."""
+    lines = [f"{letter}. {option.strip()}" for letter, option in zip(ascii_uppercase, options, strict=False)]
+    return "\n".join([text.strip(), *lines])
+
+
+def normalised(text: str) -> str:
+    """The text in one case and with single spaces: what duplicates are found by."""
+    return " ".join(text.casefold().split())
+
+
+@dataclass(frozen=True)
+class Question:
+    """One task item with its reference answer and what its verifier needs."""
+
+    task: str
+    domain: str
+    split: Split
+    text: str
+    options: tuple[str, ...]
+    """Texts of the options in order, without letters; empty when there are none or they stand inside `text`."""
+    reference: str
+    payload: Mapping[str, object]
+    """What `TaskType.judge` needs beside the reference; JSON-serialisable."""
+
+    @property
+    def content_hash(self) -> str:
+        """SHA-256 (hex) of what makes this question this question: task, text, options and reference.
+
+        The split is left out on purpose: a question can't stand in both splits.
+        """
+        content = json.dumps([self.task, self.text, list(self.options), self.reference], separators=(",", ":"))
+        return hashlib.sha256(content.encode()).hexdigest()
+
+    @property
+    def wording(self) -> str:
+        """The question as asked, without regard to case and spacing: equal for questions that ask the same."""
+        return normalised(render_question(self.text, self.options))
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """The verifier's word on one reply."""
+
+    verdict: Verdict
+    answer: str | None
+    """The answer read from the reply; None when the reply holds none in a known form."""
+    rule: str
+    """The extraction rule that found the answer; empty when none did."""
+    score: float | None
+    """The verifier's own score, where it gives one (0 to 1)."""
+    detail: str
+    """Why the verdict is what it is, for an operator."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """A worked example for one chat turn: the question as asked and an answer in the task's answer format."""
+
+    question: str
+    answer: str
+
+    @property
+    def wording(self) -> str:
+        """Comparable with `Question.wording`."""
+        return normalised(self.question)
+
+
+@dataclass(frozen=True)
+class SkippedRow:
+    """A row of a source file that was left out, and why."""
+
+    path: str
+    line: int
+    """1 is the first line."""
+    reason: str
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """The questions of one task. Train, test and few-shot examples never share a question."""
+
+    train: tuple[Question, ...]
+    test: tuple[Question, ...]
+    few_shot: tuple[Example, ...] = ()
+    skipped: tuple[SkippedRow, ...] = ()
+    notes: tuple[str, ...] = ()
+    """Remarks for an operator, e.g. that fewer questions exist than were asked for."""
+
+
+class TaskType(Protocol[SettingsT_contra]):
+    """One answer type: how its questions are loaded, how its answers are asked for and judged."""
+
+    kind: ClassVar[str]
+    isolated: ClassVar[bool]
+    """True when `judge` may hang or exhaust memory on a hostile reply: call it in a process with limits."""
+
+    def load(self, settings: SettingsT_contra, base_dir: Path, seed: int) -> Loaded:
+        """Load the questions; paths are relative to `base_dir`. The same arguments give the same questions.
+
+        Raises TaskError when the task can't be loaded as set.
+        """
+        ...
+
+    def judge(self, reply: str, reference: str, payload: Mapping[str, object]) -> Judgement:
+        """Judge a whole reply of the model against the reference. Never raises because of what the reply says."""
+        ...
+
+    def format_instruction(self, settings: SettingsT_contra) -> str:
+        """The short instruction on the answer format that follows every question."""
+        ...

@@ -1,0 +1,145 @@
+r"""Reads the final answer out of a model's reply: tolerant about its form, strict about which answer it is.
+
+The last marked answer wins, be it `Answer: x` or `\boxed{x}`; without either, the last "the answer is x";
+without that, the last fenced block. Knows nothing of what a right answer is: that is the task type's part.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+_MARKER = re.compile(
+    r"(?im)\banswer\s*(?:\*\*|__)?\s*[:：](?:\*\*|__)?|^[ \t]*#{1,6}[ \t]*(?:final[ \t]+)?answer[ \t]*$"
+)
+_BOXED = re.compile(r"\\f?boxed\s*\{")
+_PHRASE = re.compile(r"(?i)\b(?:answer|result|solution)\s+(?:is|must be|should be)\s*:?\s*(?:equal\s+to\s+)?")
+_SENTENCE_END = re.compile(r"\n|[.!?](?=\s|$)")
+_FENCE = re.compile(r"```[^\n`]*\n(.*?)(?:\n[ \t]*```|\Z)", re.DOTALL)
+_INLINE_FENCE = re.compile(r"```([^\n`]+)```")
+_OPTION = re.compile(r"^[ \t]*\(?([A-J])[.)．、][ \t]*(\S.*?)[ \t]*$", re.MULTILINE)
+_PAIRS = (
+    ("**", "**"),
+    ("__", "__"),
+    ("`", "`"),
+    ("$$", "$$"),
+    ("$", "$"),
+    ("\\(", "\\)"),
+    ("\\[", "\\]"),
+    ("<", ">"),
+    ('"', '"'),
+    ("'", "'"),
+    ("“", "”"),
+    ("*", "*"),
+)
+
+
+class Extraction(NamedTuple):
+    """What was read from a reply."""
+
+    answer: str | None
+    """The answer without markup around it; None when the reply holds no answer in a known form."""
+    rule: str
+    """`answer line`, `boxed`, `phrase` or `fence`; empty when none matched."""
+    raw: str | None
+    """The answer as written, for verifiers to which markup or a final full stop matters."""
+
+
+def extract(reply: str, *, multiline: bool = False) -> Extraction:
+    """The final answer of a reply. With `multiline` an answer line runs to the end of the reply."""
+    marked = [*_answer_lines(reply, multiline), *_boxes(reply)]
+    if marked:
+        _, rule, raw = max(marked)
+    elif phrase := _last_phrase(reply):
+        rule, raw = "phrase", phrase
+    elif block := _last_fence(reply):
+        rule, raw = "fence", block
+    else:
+        return Extraction(None, "", None)
+    return Extraction(cleaned(raw), rule, raw)
+
+
+def cleaned(text: str) -> str:
+    r"""The text without a final full stop and without the emphasis, quotes, `$…$` or `\text{}` around it."""
+    current = text.strip()
+    while True:
+        shorter = current
+        if match := re.fullmatch(r"\\(?:text|mathrm|textbf|mathbf)\s*\{([^{}]*)\}", shorter):
+            shorter = match.group(1)
+        for opening, closing in _PAIRS:
+            inner = shorter[len(opening) : len(shorter) - len(closing)]
+            wrapped = shorter.startswith(opening) and shorter.endswith(closing)
+            if wrapped and inner.strip() and opening not in inner and closing not in inner:
+                shorter = inner.strip()
+        if shorter.count("**") == 1:
+            shorter = shorter.removeprefix("**").removesuffix("**")
+        if len(shorter) > 1 and shorter.endswith(".") and not shorter.endswith(".."):
+            shorter = shorter[:-1]
+        shorter = shorter.strip()
+        if shorter == current:
+            return current
+        current = shorter
+
+
+def last_boxed(text: str) -> str | None:
+    r"""The content of the last `\boxed{}` with balanced braces, or None."""
+    boxes = list(_boxes(text))
+    return boxes[-1][2] if boxes else None
+
+
+def lettered_options(text: str) -> dict[str, str]:
+    """Options that stand in a text as lines `A. …` or `(A) …`, by letter. Empty when fewer than two are found."""
+    options = {match.group(1): match.group(2) for match in _OPTION.finditer(text)}
+    return dict(sorted(options.items())) if len(options) > 1 else {}
+
+
+def _answer_lines(reply: str, multiline: bool) -> list[tuple[int, str, str]]:
+    """Every marked answer as (position, rule, text). A marker that nothing follows marks no answer."""
+    markers = list(_MARKER.finditer(reply))
+    found = []
+    for number, marker in enumerate(markers):
+        end = markers[number + 1].start() if number + 1 < len(markers) else len(reply)
+        rest = reply[marker.end() : end]
+        if fence := _FENCE.match(rest.lstrip()):
+            text = fence.group(1)
+        elif multiline:
+            text = rest.strip("\n")
+        else:
+            text = next((line for line in rest.split("\n") if line.strip(" \t\r*_")), "")
+        if text.strip():
+            found.append((marker.start(), "answer line", text.strip()))
+    return found
+
+
+def _boxes(text: str) -> list[tuple[int, str, str]]:
+    """Every box with balanced braces as (position, rule, content)."""
+    found = []
+    for match in _BOXED.finditer(text):
+        depth = 1
+        for position in range(match.end(), len(text)):
+            character = text[position]
+            if text[position - 1] == "\\":
+                continue
+            depth += (character == "{") - (character == "}")
+            if depth == 0:
+                content = text[match.end() : position].strip()
+                if content:
+                    found.append((match.start(), "boxed", content))
+                break
+    return found
+
+
+def _last_phrase(reply: str) -> str:
+    """What the last "the answer is" names, to the end of its sentence; empty when there is none."""
+    for match in reversed(list(_PHRASE.finditer(reply))):
+        rest = reply[match.end() :]
+        end = _SENTENCE_END.search(rest)
+        text = (rest[: end.start()] if end else rest).strip()
+        if text:
+            return text
+    return ""
+
+
+def _last_fence(reply: str) -> str:
+    blocks = [(match.start(), match.group(1)) for match in (*_FENCE.finditer(reply), *_INLINE_FENCE.finditer(reply))]
+    return max(blocks, default=(0, ""))[1].strip()

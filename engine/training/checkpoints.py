@@ -1,0 +1,90 @@
+"""Checkpoints of one training in its work directory: which are whole, which is newest, whose they are.
+
+A checkpoint counts only once it is flushed to disk and carries a marker; a torn one is removed. Knows nothing of
+models or trainers beyond the names transformers gives its files.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from engine.durability import mark, sync_tree
+
+COMPLETE = "COMPLETE"
+_OWNER = "training.json"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A whole checkpoint."""
+
+    path: Path
+    step: int
+    """Optimizer steps done."""
+    total_steps: int
+    batch_size: int
+    """Examples per forward pass when it was written (smaller than asked for if memory ran out)."""
+    last_metrics: dict[str, float]
+    """Metrics of the newest logged step."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether no step is left to do."""
+        return self.step >= self.total_steps
+
+
+def claim(work_dir: Path, fingerprint: str) -> None:
+    """Make `work_dir` the directory of the training with this fingerprint.
+
+    Checkpoints of another training (other examples, settings or parent) are removed, and so are torn ones.
+    """
+    owner = work_dir / _OWNER
+    work_dir.mkdir(parents=True, exist_ok=True)
+    same = owner.is_file() and owner.read_text(encoding="utf-8") == fingerprint
+    for path in _directories(work_dir):
+        if not same or not (path / COMPLETE).is_file():
+            shutil.rmtree(path)
+    if not same:
+        owner.write_text(fingerprint, encoding="utf-8")
+        sync_tree(work_dir)
+
+
+def seal(path: Path) -> None:
+    """Flush a checkpoint that was just written and mark it as whole.
+
+    DPO against a parent keeps a frozen copy of the parent's adapter ("ref") beside the trained one. It is left out
+    of the checkpoint: it never changes, and transformers, finding adapters in sub-directories, would restore only
+    those and silently start again from the parent.
+    """
+    shutil.rmtree(path / "ref", ignore_errors=True)
+    sync_tree(path)
+    mark(path, COMPLETE)
+
+
+def newest(work_dir: Path) -> Checkpoint | None:
+    """The whole checkpoint with the most steps, or None."""
+    whole = [path for path in _directories(work_dir) if (path / COMPLETE).is_file()]
+    if not whole:
+        return None
+    path = max(whole, key=_step)
+    state: dict[str, Any] = json.loads((path / "trainer_state.json").read_text(encoding="utf-8"))
+    logged = [entry for entry in state["log_history"] if "loss" in entry]
+    metrics = {name: float(value) for name, value in logged[-1].items() if name != "step"} if logged else {}
+    return Checkpoint(path, state["global_step"], state["max_steps"], state["train_batch_size"], metrics)
+
+
+def path_of(work_dir: Path, step: int) -> Path:
+    """Where the trainer writes the checkpoint after `step` optimizer steps."""
+    return work_dir / f"checkpoint-{step}"
+
+
+def _directories(work_dir: Path) -> list[Path]:
+    return [path for path in work_dir.glob("checkpoint-*") if path.is_dir() and path.name.split("-")[-1].isdigit()]
+
+
+def _step(path: Path) -> int:
+    return int(path.name.split("-")[-1])

@@ -1,0 +1,64 @@
+"""Direct preference optimisation on D± (ReflectEvo, arXiv 2505.16475; setting `dpo-verdict`): TRL's DPOTrainer.
+
+The reference policy is always explicit. Knows nothing of the database, checkpoints or supervision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from datasets import Dataset
+from transformers import TrainerCallback
+from trl import DPOConfig, DPOTrainer
+
+from engine.training.examples import Pair
+from engine.training.order import GroupedByLength, sampler_for
+from store.settings import TrainingSection
+
+_REFERENCE = "ref"
+
+
+class _GroupedDPOTrainer(DPOTrainer):  # type: ignore[misc]
+    def _get_train_sampler(self, train_dataset: Any = None) -> GroupedByLength:
+        return sampler_for(train_dataset if train_dataset is not None else self.train_dataset, self.args)
+
+
+def train_dpo(
+    model: Any,
+    tokenizer: Any,
+    examples: Sequence[Pair],
+    settings: TrainingSection,
+    shared: dict[str, Any],
+    callbacks: list[TrainerCallback],
+) -> DPOTrainer:
+    """A trainer for the pairs that is ready to train `model` (a PeftModel) in place.
+
+    `settings.reference` chooses the reference policy. `parent`: TRL's frozen copy "ref" of the adapter as it is
+    now, so pass the parent's adapter, not a checkpoint's. `base`: that copy is removed again, and TRL then takes
+    the reference from the base with all adapters off. For a new adapter, which changes nothing yet, both are the
+    base. Reference log-probabilities are computed along the way, not before: over the paper's one epoch that costs
+    the same, and a stop or a heartbeat never has to wait for them.
+    """
+    rows = {
+        "prompt": [list(pair.prompt) for pair in examples],
+        "chosen": [list(pair.chosen) for pair in examples],
+        "rejected": [list(pair.rejected) for pair in examples],
+    }
+    trainer = _GroupedDPOTrainer(
+        model=model,
+        args=DPOConfig(beta=settings.beta, loss_type=["sigmoid"], precompute_ref_log_probs=False, **shared),
+        train_dataset=Dataset.from_dict(rows),
+        processing_class=tokenizer,
+        callbacks=callbacks,
+    )
+    if settings.reference == "base" or _is_new(trainer.model):
+        trainer.model.delete_adapter(_REFERENCE)
+    return trainer
+
+
+def _is_new(model: Any) -> bool:
+    """Whether every LoRA B matrix is still zero: the adapter changes nothing, so a copy of it is the base."""
+    return all(
+        not bool(part.any()) for name, part in model.named_parameters() if ".lora_B." in name and ".default." in name
+    )

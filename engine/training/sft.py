@@ -1,0 +1,47 @@
+"""Supervised fine-tuning on D+ (ReflectEvo, arXiv 2505.16475; setting `sft-one-stage`): TRL's SFTTrainer.
+
+The loss is on the completion only. Knows nothing of the database, checkpoints or supervision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from datasets import Dataset
+from transformers import TrainerCallback
+from trl import SFTConfig, SFTTrainer
+
+from engine.training.examples import Example
+from engine.training.order import GroupedByLength, sampler_for
+from store.settings import TrainingSection
+
+
+class _GroupedSFTTrainer(SFTTrainer):  # type: ignore[misc]
+    def _get_train_sampler(self, train_dataset: Any = None) -> GroupedByLength:
+        return sampler_for(train_dataset if train_dataset is not None else self.train_dataset, self.args)
+
+
+def train_sft(
+    model: Any,
+    tokenizer: Any,
+    examples: Sequence[Example],
+    settings: TrainingSection,
+    shared: dict[str, Any],
+    callbacks: list[TrainerCallback],
+) -> SFTTrainer:
+    """A trainer for `examples` that is ready to train `model` (a PeftModel) in place.
+
+    `shared` are the arguments of `shared_arguments`. The examples must fit: nothing is cut or checked here.
+    """
+    rows = {
+        "prompt": [list(example.prompt) for example in examples],
+        "completion": [list(example.completion) for example in examples],
+    }
+    return _GroupedSFTTrainer(
+        model=model,
+        args=SFTConfig(completion_only_loss=True, packing=False, **shared),
+        train_dataset=Dataset.from_dict(rows),
+        processing_class=tokenizer,
+        callbacks=callbacks,
+    )

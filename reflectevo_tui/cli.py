@@ -1,0 +1,261 @@
+"""The command line: `reflectevo` opens the terminal application, its commands do the same from a script.
+
+Imports are made where they are used, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+if TYPE_CHECKING:
+    from store.workspace import Workspace
+
+EPILOG = (
+    "Exit codes: 0 done · 1 refused or wrong · 2 usage · 3 a stage failed · 4 waits at a gate · "
+    "5 paused or stopped · 6 the engine ended · 130 interrupted (the engine goes on)."
+)
+
+app = typer.Typer(
+    rich_markup_mode=None,
+    no_args_is_help=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=EPILOG,
+    help="Supervise the self-evolution of small language models. Without a command: the terminal application.",
+)
+
+WorkspaceOption = Annotated[
+    Path | None,
+    typer.Option("-w", "--workspace", help="Workspace directory; else REFLECTEVO_WORKSPACE, else where you are."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
+
+
+def _workspace(context: typer.Context, chosen: Path | None) -> Workspace:
+    from store.workspace import Workspace
+
+    path = chosen or context.obj or os.environ.get("REFLECTEVO_WORKSPACE")
+    if path is None:
+        here = Path.cwd()
+        path = here if (here / "reflectevo.db").exists() else here / "reflectevo-workspace"
+    return Workspace(Path(path).expanduser().resolve())
+
+
+def _refuse(message: object) -> NoReturn:
+    typer.echo(str(message), err=True)
+    raise typer.Exit(1)
+
+
+def _guarded(work: Callable[[], int | None]) -> NoReturn:
+    """Run a command; what is meant for an operator becomes one message and exit code 1."""
+    from reflectevo_tui.engine_process import EngineUnavailable
+    from store.errors import StoreError
+
+    try:
+        code = work()
+    except (StoreError, EngineUnavailable) as error:
+        _refuse(error)
+    raise typer.Exit(code or 0)
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    context: typer.Context,
+    workspace: WorkspaceOption = None,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    context.obj = workspace
+    if version:
+        from importlib.metadata import version as installed
+
+        typer.echo(installed("reflectevo"))
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        chosen = _workspace(context, workspace)
+        _guarded(lambda: _open_app(chosen))
+
+
+def _open_app(workspace: Workspace) -> int:
+    from reflectevo_tui.terminal import TerminalRefused, prepare_environment
+
+    workspace.require()
+    try:
+        prepare_environment()
+    except TerminalRefused as refusal:
+        _refuse(refusal)
+    from reflectevo_tui.app import ReflectEvoApp
+
+    application = ReflectEvoApp(workspace)
+    application.run()
+    return application.return_code or 0
+
+
+@app.command()
+def init(
+    context: typer.Context,
+    workspace: WorkspaceOption = None,
+    recipe: Annotated[str, typer.Option(help="Shipped recipe to start from.")] = "demo-cpu",
+    settings: Annotated[Path | None, typer.Option(help="Settings file (TOML) to start from instead.")] = None,
+    replace: Annotated[bool, typer.Option(help="Write the settings file anew if there is one.")] = False,
+) -> None:
+    """Make a workspace: database, settings file, directories."""
+    chosen = _workspace(context, workspace)
+
+    def work() -> None:
+        from reflectevo_tui.engine_process import ask_engine
+
+        arguments = ["init", "-w", str(chosen.root), "--recipe", recipe]
+        if settings is not None:
+            arguments += ["--settings", str(settings.expanduser().resolve())]
+        if replace:
+            arguments.append("--replace")
+        done = ask_engine(*arguments)
+        typer.echo(f"workspace  {done['workspace']}{'' if done['created'] else ' (was there before)'}")
+        typer.echo(f"settings   {done['settings']}{'' if done['wrote'] else ' (kept as it is)'}")
+        typer.echo(f"next       reflectevo -w {done['workspace']} run")
+
+    _guarded(work)
+
+
+@app.command()
+def run(
+    context: typer.Context,
+    workspace: WorkspaceOption = None,
+    settings: Annotated[Path | None, typer.Option(help="Settings file; else the workspace's reflectevo.toml.")] = None,
+    detach: Annotated[bool, typer.Option("--detach", help="Return at once; the engine goes on.")] = False,
+    tui: Annotated[bool, typer.Option("--tui", help="Open the terminal application on it.")] = False,
+) -> None:
+    """Start the run, continue its unfinished iteration, or start the next one; shows progress until it ends."""
+    chosen = _workspace(context, workspace)
+
+    def work() -> int:
+        from reflectevo_tui.orders import start_or_continue
+
+        chosen.require()
+        typer.echo(start_or_continue(chosen, settings))
+        if tui:
+            return _open_app(chosen)
+        if detach:
+            typer.echo(f"the engine works in the background; look in with: reflectevo -w {chosen.root}")
+            return 0
+        from rich.console import Console
+
+        from reflectevo_tui.headless import follow
+
+        try:
+            return follow(chosen, Console())
+        except KeyboardInterrupt:
+            typer.echo(f"\nleft; the engine goes on. Look in with: reflectevo -w {chosen.root}")
+            return 130
+
+    _guarded(work)
+
+
+@app.command()
+def status(context: typer.Context, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
+    """Say where the run stands."""
+    chosen = _workspace(context, workspace)
+
+    def work() -> None:
+        from reflectevo_tui.display import visible
+        from reflectevo_tui.status import collect_status, describe_status
+
+        found = collect_status(chosen)
+        if as_json:
+            typer.echo(json.dumps(found, indent=2, ensure_ascii=True))
+        else:
+            typer.echo(visible(describe_status(found)))
+
+    _guarded(work)
+
+
+def _order(context: typer.Context, workspace: Path | None, kind: str, *, start: bool, **arguments: object) -> NoReturn:
+    chosen = _workspace(context, workspace)
+
+    def work() -> None:
+        from reflectevo_tui.orders import order
+
+        chosen.require()
+        given = {name: value for name, value in arguments.items() if value is not None}
+        typer.echo(order(chosen, kind, given, start=start))
+
+    _guarded(work)
+
+
+@app.command()
+def approve(
+    context: typer.Context,
+    stage: Annotated[str | None, typer.Argument(help="The gate; else the one that waits.")] = None,
+    workspace: WorkspaceOption = None,
+) -> None:
+    """Let the iteration pass the gate it waits at."""
+    _order(context, workspace, "approve", start=True, stage=stage)
+
+
+@app.command()
+def reject(context: typer.Context, workspace: WorkspaceOption = None) -> None:
+    """Reject the child policy that waits for promotion."""
+    _order(context, workspace, "reject", start=True)
+
+
+@app.command()
+def pause(context: typer.Context, workspace: WorkspaceOption = None) -> None:
+    """Pause: what is being generated is kept, training waits at the next step."""
+    _order(context, workspace, "pause", start=False)
+
+
+@app.command()
+def resume(context: typer.Context, workspace: WorkspaceOption = None) -> None:
+    """Go on after a pause, a stop or a failure."""
+    _order(context, workspace, "resume", start=True)
+
+
+@app.command()
+def stop(context: typer.Context, workspace: WorkspaceOption = None) -> None:
+    """Stop the iteration after what is in hand; resume continues it."""
+    _order(context, workspace, "stop", start=False)
+
+
+@app.command()
+def shutdown(context: typer.Context, workspace: WorkspaceOption = None) -> None:
+    """End the engine after what is in hand; `run` starts it again."""
+    _order(context, workspace, "shut_down", start=False)
+
+
+@app.command()
+def doctor(context: typer.Context, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
+    """Check what is installed and how the workspace is; each finding comes with its fix."""
+    chosen = _workspace(context, workspace)
+
+    def work() -> int:
+        from reflectevo_tui.doctor import as_json as to_json
+        from reflectevo_tui.doctor import examine
+
+        findings = examine(chosen)
+        if as_json:
+            typer.echo(json.dumps(to_json(findings), indent=2))
+        else:
+            for finding in findings:
+                glyph = {"ok": "✓", "warning": "!", "error": "✗"}[finding.level]
+                typer.echo(f"{glyph} {finding.what}")
+                if finding.fix:
+                    typer.echo(f"    → {finding.fix}")
+        return int(any(finding.level == "error" for finding in findings))
+
+    _guarded(work)
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    try:
+        app()
+    except BrokenPipeError:
+        # The reader (e.g. `head`) has what it wanted; Python would complain when it flushes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)

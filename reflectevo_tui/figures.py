@@ -1,0 +1,83 @@
+"""Numbers as operators read them: counts, shares, sizes, durations, bars and sparklines. Pure text, no widgets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+_BLOCKS = "▁▂▃▄▅▆▇█"
+
+
+def count(number: int) -> str:
+    """`7,376`."""
+    return f"{number:,}"
+
+
+def compact(number: float) -> str:
+    """`11.8k`, `83`, `0.4`."""
+    if number >= 1_000_000:
+        return f"{number / 1_000_000:.1f}M"
+    if number >= 10_000:
+        return f"{number / 1000:.1f}k"
+    if number >= 10:
+        return f"{number:,.0f}"
+    return f"{number:.1f}"
+
+
+def percent(share: float | None, digits: int = 1) -> str:
+    """`41.2 %` for 0.412; `–` for nothing."""
+    return "–" if share is None else f"{100 * share:.{digits}f} %"
+
+
+def interval(value: float | None, low: float | None, high: float | None) -> str:
+    """`41.2 % (38.0–44.4)`."""
+    if value is None or low is None or high is None:
+        return percent(value)
+    return f"{percent(value)} ({100 * low:.1f}–{100 * high:.1f})"
+
+
+def clock(seconds: float) -> str:
+    """`02:14:09`; days in front when there are any."""
+    whole = max(int(seconds), 0)
+    days, rest = divmod(whole, 86_400)
+    shown = f"{rest // 3600:02d}:{rest // 60 % 60:02d}:{rest % 60:02d}"
+    return f"{days}d {shown}" if days else shown
+
+
+def duration(seconds: float) -> str:
+    """`45 s`, `18 min`, `2 h 05`, `3 d 4 h`."""
+    whole = max(int(seconds), 0)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min"
+    if whole < 86_400:
+        return f"{whole // 3600} h {whole // 60 % 60:02d}"
+    return f"{whole // 86_400} d {whole // 3600 % 24} h"
+
+
+def gibibytes(size: float) -> str:
+    """`7.2`, `71`: a size in GiB without the unit."""
+    value = size / 2**30
+    return f"{value:.1f}" if value < 10 else f"{value:.0f}"
+
+
+def bar(share: float, width: int) -> tuple[str, str]:
+    """The filled and the empty part of a progress bar of `width` cells."""
+    halves = round(2 * width * min(max(share, 0.0), 1.0))
+    filled = "━" * (halves // 2) + ("╸" if halves % 2 else "")
+    return filled, "─" * (width - len(filled))
+
+
+def meter(share: float, width: int = 10) -> tuple[str, str]:
+    """The filled and the empty part of a gauge of `width` cells."""
+    filled = round(width * min(max(share, 0.0), 1.0))
+    return "▇" * filled, "░" * (width - filled)
+
+
+def sparkline(values: Sequence[float], width: int) -> str:
+    """The newest `width` values as block glyphs, scaled from 0 to their maximum."""
+    shown = values[-width:]
+    top = max(shown, default=0.0)
+    if top <= 0:
+        return ""
+    return "".join(_BLOCKS[min(int(8 * max(value, 0.0) / top), 7)] for value in shown)

@@ -1,0 +1,51 @@
+"""What stands between the screens and the terminal: writes only the cells that changed, and no control characters.
+
+Textual (8.2) repaints from the left edge of a widget up to the last changed cell. Over SSH a clock at the right
+edge of a line would cost the whole line each second; here a change costs itself. Knows nothing of our screens.
+"""
+
+from __future__ import annotations
+
+from rich.cells import cell_len
+from rich.console import Console, RenderableType
+from rich.control import Control
+from textual._compositor import ChopsUpdate
+from textual.app import App
+from textual.screen import Screen
+from textual.strip import Strip
+
+from reflectevo_tui.display import LastNet
+
+
+def _may_be_cut(strip: Strip) -> bool:
+    """Whether every character is one cell wide, so that a cut falls between two of them."""
+    return all(len(segment.text) == cell_len(segment.text) for segment in strip)
+
+
+class ExactUpdate(ChopsUpdate):
+    """An update that begins at the first changed cell of each stretch."""
+
+    def render_segments(self, console: Console) -> str:
+        """The bytes for the terminal, as text."""
+        written: list[str] = []
+        for y, first, last in self.spans:
+            for end, (x, strip) in zip(self.chop_ends[y], self.chops[y].items(), strict=False):
+                if strip is None or x >= last or end <= first:
+                    continue
+                start = max(first - x, 0) if _may_be_cut(strip) else 0
+                written.append(Control.move_to(x + start, y).segment.text)
+                written.append(strip.crop(start, min(end, last) - x).render(console))
+        return "".join(written)
+
+
+class FrugalApp(App[None]):
+    """Base of the application."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._filters.append(LastNet())
+
+    def _display(self, screen: Screen[object], renderable: RenderableType | None) -> None:
+        if type(renderable) is ChopsUpdate:
+            renderable = ExactUpdate(renderable.chops, renderable.spans, renderable.chop_ends)
+        super()._display(screen, renderable)

@@ -1,0 +1,141 @@
+"""Follows an iteration without the full screen: rich progress on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from reflectevo_tui.display import visible as plain
+from reflectevo_tui.status import collect_status, share
+from store.workspace import Workspace
+
+COMPLETED, FAILED, WAITING, INTERRUPTED, ENGINE_GONE = 0, 3, 4, 5, 6
+"""Exit codes of following: complete; a stage failed; a gate waits; stopped or paused; the engine is gone."""
+
+_POLL_SECONDS = 0.5
+_LINE_SECONDS = 15.0
+
+
+def follow(workspace: Workspace, console: Console) -> int:
+    """Show progress until the iteration ends or waits; returns the exit code."""
+    show = _with_bars if console.is_terminal else _with_lines
+    return _outcome(show(workspace, console, collect_status(workspace)), console)
+
+
+def _over(status: dict[str, Any]) -> bool:
+    iteration = status["iteration"]
+    if iteration is None or status["engine"]["state"] == "stopped":
+        return True
+    return iteration["state"] in ("done", "failed", "waiting", "paused", "stopped")
+
+
+def _with_bars(workspace: Workspace, console: Console, status: dict[str, Any]) -> dict[str, Any]:
+    columns = (
+        TextColumn("{task.description:<9}"),
+        BarColumn(bar_width=30),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[note]}", markup=False),
+    )
+    with Progress(*columns, console=console, refresh_per_second=4) as progress:
+        bars: dict[str, TaskID] = {}
+        number = None
+        while True:
+            iteration = status["iteration"]
+            if iteration is not None:
+                if iteration["number"] != number:
+                    number = iteration["number"]
+                    for bar in bars.values():
+                        progress.remove_task(bar)
+                    bars = {
+                        stage["name"]: progress.add_task(stage["name"], start=False, total=None, note="")
+                        for stage in iteration["stages"]
+                    }
+                for stage in iteration["stages"]:
+                    bar = bars[stage["name"]]
+                    if stage["state"] == "running":
+                        progress.start_task(bar)
+                    elif stage["state"] == "done":
+                        progress.stop_task(bar)
+                    note = plain(stage["note"] or ("" if stage["state"] == "done" else stage["state"]))
+                    progress.update(bar, completed=stage["done"], total=stage["total"] or None, note=note)
+            if _over(status):
+                return status
+            time.sleep(_POLL_SECONDS)
+            status = collect_status(workspace)
+
+
+def _with_lines(workspace: Workspace, console: Console, status: dict[str, Any]) -> dict[str, Any]:
+    shown: dict[str, str] = {}
+    last = time.monotonic()
+    while True:
+        iteration = status["iteration"]
+        if iteration is not None:
+            due = time.monotonic() - last >= _LINE_SECONDS
+            for stage in iteration["stages"]:
+                key = f"{iteration['number']} {stage['name']}"
+                changed = shown.get(key, "pending") != stage["state"]
+                if changed or (due and stage["state"] == "running"):
+                    counts = f"{stage['done']}/{stage['total']}" if stage["total"] else ""
+                    words = f"{stage['name']:<9} {stage['state']:<8} {counts:>11}  {stage['note']}"
+                    line = f"iteration {iteration['number']}  {words}"
+                    console.print(plain(line.rstrip()), markup=False, highlight=False, soft_wrap=True)
+                shown[key] = stage["state"]
+            if due:
+                last = time.monotonic()
+        if _over(status):
+            return status
+        time.sleep(_POLL_SECONDS)
+        status = collect_status(workspace)
+
+
+def _outcome(status: dict[str, Any], console: Console) -> int:
+    """Say how it ended, and what to do next."""
+
+    def say(line: str) -> None:
+        console.print(plain(line), markup=False, highlight=False, soft_wrap=True)
+
+    iteration, workspace = status["iteration"], status["workspace"]
+    if iteration is None:
+        say("there is no iteration; start one with: reflectevo run")
+        return FAILED
+    number = iteration["number"]
+    if iteration["state"] == "done":
+        _summary(iteration, workspace, say)
+        return COMPLETED if iteration["complete"] else FAILED
+    if iteration["state"] == "failed":
+        say(f"\niteration {number} failed: {iteration['reason']}")
+        say(f"what was done is kept; to try again: reflectevo -w {workspace} run")
+        return FAILED
+    if iteration["state"] == "waiting":
+        say(f"\niteration {number} waits at gate {iteration['gate']}: {iteration['reason']}")
+        say(f"to go on: reflectevo -w {workspace} approve {iteration['gate']}")
+        return WAITING
+    if iteration["state"] in ("paused", "stopped"):
+        say(f"\niteration {number} is {iteration['state']}; to go on: reflectevo -w {workspace} resume")
+        return INTERRUPTED
+    say(f"\nthe engine ended while iteration {number} was {iteration['state']}; nothing is lost.")
+    say(f"to go on: reflectevo -w {workspace} run   (its log: {workspace}/logs/engine.log)")
+    return ENGINE_GONE
+
+
+def _summary(iteration: dict[str, Any], workspace: str, say: Any) -> None:
+    parent, child, counts = iteration["parent"], iteration["child"], iteration["counts"]
+    say(f"\nIteration {iteration['number']} is complete.")
+    say(
+        f"  {counts['attempts']} attempts, {counts['reflections']} reflections, {counts['corrections']} corrections; "
+        f"D+ {counts['d_plus']}, D± {counts['d_pm']}"
+    )
+    if parent and child:
+        say(f"  before  {parent['name']:<5} Acc@t1 {share(parent['acc_t1']):<18} Acc@t2 {share(parent['acc_t2'])}")
+        say(f"  after   {child['name']:<5} Acc@t1 {share(child['acc_t1']):<18} Acc@t2 {share(child['acc_t2'])}")
+        if parent["acc_retry"] and parent["acc_retry"].get("value") is not None:
+            say(f"  a second try without reflection: {parent['name']} {share(parent['acc_retry'])}")
+        say(f"  {child['name']} is {child['state']}: {child['reason']}")
+        say(f"  the policy is in {child['path']}")
+    say(f"\nTo look further:  reflectevo -w {workspace}")
+    say(f"The next iteration:  reflectevo -w {workspace} run")
+    say(f"To end the engine, which idles on:  reflectevo -w {workspace} shutdown")

@@ -1,0 +1,141 @@
+"""The typed messages that background work posts to the application. Values only; handlers own the state."""
+
+from __future__ import annotations
+
+from textual.message import Message
+
+from reflectevo_tui.snapshot import Snapshot
+from reflectevo_tui.trajectory_reader import Choices
+from reflectevo_tui.word_changes import WordChanges
+from store.records import Directive, JsonObject, TrajectoryDetail, TrajectoryRow
+from store.trajectories import Anchors
+
+
+class SnapshotRead(Message):
+    """The workspace changed; a newer snapshot replaces one that was not handled yet."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        super().__init__()
+        self.snapshot = snapshot
+
+    def can_replace(self, message: Message) -> bool:
+        """Only the newest snapshot matters."""
+        return isinstance(message, SnapshotRead)
+
+
+class StoreLost(Message):
+    """The database can't be read any more; `reason` says why, for an operator."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__()
+        self.reason = reason
+
+
+class DirectiveIssued(Message):
+    """A directive was stored; its outcome is still open."""
+
+    def __init__(self, kind: str, uuid: str) -> None:
+        super().__init__()
+        self.kind = kind
+        self.uuid = uuid
+
+
+class DirectiveAnswered(Message):
+    """The engine answered a directive of this terminal."""
+
+    def __init__(self, directive: Directive) -> None:
+        super().__init__()
+        self.directive = directive
+
+
+class WorkFailed(Message):
+    """Something the operator asked for could not be done; `reason` says why and what to do."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__()
+        self.reason = reason
+
+
+class EngineStarted(Message):
+    """An engine answered READY (or ran before: `already`)."""
+
+    def __init__(self, pid: int, already: bool) -> None:
+        super().__init__()
+        self.pid = pid
+        self.already = already
+
+
+class DirectiveWanted(Message):
+    """The operator wants a directive issued."""
+
+    def __init__(self, kind: str, arguments: JsonObject) -> None:
+        super().__init__()
+        self.kind = kind
+        self.arguments = arguments
+
+
+class EngineWanted(Message):
+    """The operator wants the engine started."""
+
+
+class SearchWanted(Message):
+    """The operator wants to search trajectories."""
+
+
+class TrajectoryWanted(Message):
+    """The operator wants to see a trajectory whole."""
+
+    def __init__(self, trajectory_id: int) -> None:
+        super().__init__()
+        self.trajectory_id = trajectory_id
+
+
+class PageRead(Message):
+    """A page of the trajectory list arrived. `number` is the list it was read for."""
+
+    def __init__(self, number: int, page: int, rows: tuple[TrajectoryRow, ...]) -> None:
+        super().__init__()
+        self.number = number
+        self.page = page
+        self.rows = rows
+
+
+class AnchorsRead(Message):
+    """A trajectory list was counted; `total` is the count without filters."""
+
+    def __init__(self, number: int, anchors: Anchors, total: int) -> None:
+        super().__init__()
+        self.number = number
+        self.anchors = anchors
+        self.total = total
+
+
+class DetailRead(Message):
+    """A trajectory was read whole."""
+
+    def __init__(self, number: int, detail: TrajectoryDetail, changes: WordChanges | None) -> None:
+        super().__init__()
+        self.number = number
+        self.detail = detail
+        self.changes = changes
+
+
+class ChoicesRead(Message):
+    """What the filters offer."""
+
+    def __init__(self, choices: Choices) -> None:
+        super().__init__()
+        self.choices = choices
+
+
+class SettingsSaved(Message):
+    """The settings file was written; `quiet` when a launch follows that will say so itself."""
+
+    def __init__(self, text: str, *, quiet: bool) -> None:
+        super().__init__()
+        self.text = text
+        self.quiet = quiet
+
+
+class SnapshotWanted(Message):
+    """A screen came into view and wants to show how things stand."""

@@ -1,0 +1,83 @@
+"""Issues directives from the command line and waits for the engine's word on them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+
+from reflectevo_tui.engine_process import start_engine
+from store import iterations
+from store.connection import open_reader, open_writer
+from store.directives import find, issue
+from store.errors import StoreError
+from store.liveness import lock_owner
+from store.runs import run_named
+from store.settings_file import load_settings
+from store.workspace import Workspace
+
+_ANSWER_SECONDS = 30.0
+
+
+class OrderRefused(StoreError):
+    """The engine refused a directive, or there is nothing it could apply to."""
+
+
+def order(workspace: Workspace, kind: str, arguments: Mapping[str, object], *, start: bool) -> str:
+    """Issue a directive and return the engine's outcome.
+
+    Args:
+        workspace: where.
+        kind: the directive.
+        arguments: its arguments.
+        start: start the engine when none runs; else the directive waits for the next one.
+
+    Raises:
+        OrderRefused: with the engine's reason.
+        EngineUnavailable: when the engine can't be started.
+    """
+    if start:
+        start_engine(workspace)
+    with closing(open_writer(workspace.require().database, durable=True)) as connection:
+        uuid = issue(connection, kind, arguments)
+    if lock_owner(workspace.lock_file) is None:
+        return f"{kind} is noted; no engine runs here, the next one obeys it (start it with: reflectevo run)"
+    deadline = time.monotonic() + _ANSWER_SECONDS
+    with closing(open_reader(workspace.database)) as connection:
+        while time.monotonic() < deadline:
+            directive = find(connection, uuid)
+            if directive is not None and directive.done is not None:
+                if not directive.accepted:
+                    raise OrderRefused(f"{kind}: {directive.outcome}")
+                return str(directive.outcome)
+            time.sleep(0.05)
+    raise OrderRefused(
+        f"{kind} is noted, but the engine hasn't answered in {_ANSWER_SECONDS:.0f} s; see reflectevo status"
+    )
+
+
+def start_or_continue(workspace: Workspace, settings_file: Path | None) -> str:
+    """Start the run of the workspace's settings file, continue its unfinished iteration, or start the next one.
+
+    Raises:
+        SettingsError: when the settings are wrong.
+        OrderRefused: when the engine refuses.
+        EngineUnavailable: when the engine can't be started.
+    """
+    path = settings_file or workspace.settings_file
+    settings = load_settings(path)
+    values = settings.model_dump(mode="json")
+    start_engine(workspace)
+    with closing(open_reader(workspace.require().database)) as connection:
+        run = run_named(connection, settings.name)
+        current = iterations.current_iteration(connection, run.id) if run else None
+    if run is None:
+        return order(
+            workspace, "start_run", {"settings": values, "base_directory": str(path.resolve().parent)}, start=False
+        )
+    if current is None or current.state == "done":
+        return order(workspace, "start_iteration", {"run": run.id, "settings": values}, start=False)
+    if current.state in ("stopped", "failed", "paused"):
+        return order(workspace, "resume", {"iteration": current.id}, start=False)
+    return f"iteration {current.number} of run {run.name!r} goes on"

@@ -1,0 +1,36 @@
+"""What the command palette offers: the screens, and the operator's words to the engine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from typing import TYPE_CHECKING
+
+from textual.app import SystemCommand
+
+from reflectevo_tui.screens.framed_screen import SCREENS
+
+if TYPE_CHECKING:
+    from reflectevo_tui.app import ReflectEvoApp
+
+ITERATION_COMMANDS = (
+    ("pause", "Pause the iteration", "Takes effect within seconds; nothing is lost"),
+    ("resume", "Resume the iteration", "Goes on where it paused or stopped"),
+    ("save_now", "Save now", "A training checkpoint at the next step"),
+    ("retry_failed", "Retry what failed", "Failed samples and a failed stage are done again"),
+)
+"""Directive, title and what it does, for the current iteration."""
+
+
+def palette_commands(app: ReflectEvoApp) -> Iterator[SystemCommand]:
+    """The commands that make sense now."""
+    for tab in SCREENS:
+        yield SystemCommand(tab.title, f"Open this screen (key {tab.key})", partial(app.action_open_screen, tab.mode))
+    yield SystemCommand("Start the engine", "Does nothing when it runs already", app.start_engine)
+    iteration = app.snapshot.iteration if app.snapshot else None
+    if iteration is not None:
+        for kind, title, words in ITERATION_COMMANDS:
+            yield SystemCommand(title, words, partial(app.directive, kind, iteration.id))
+    yield SystemCommand("Shut the engine down", "After a question; work in hand is kept", app.ask_shut_down)
+    yield SystemCommand("Keys", "The keys of this screen", app.action_keys)
+    yield SystemCommand("Detach", "Leave; the engine goes on", app.action_detach)

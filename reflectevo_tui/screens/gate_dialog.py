@@ -1,0 +1,173 @@
+"""The gate dialog: what waits, what would happen, with which settings; approve, reject, or leave it waiting."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping
+from typing import ClassVar, Literal
+
+from textual import on, work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical, VerticalScroll
+from textual.content import Content
+from textual.message import Message
+from textual.screen import ModalScreen
+from textual.widgets import Static
+
+from reflectevo_tui import display, figures
+from reflectevo_tui.display import Part
+from reflectevo_tui.messages import WorkFailed
+from reflectevo_tui.snapshot import AccuracyPoint, GateFacts, Snapshot, read_gate
+from store.connection import open_reader
+from store.errors import StoreError
+from store.records import JsonObject
+from store.workspace import Workspace
+
+GateDecision = Literal["approve", "reject"]
+
+_SECTIONS = {
+    "attempt": ("attempt", "generation"),
+    "reflect": ("reflection",),
+    "correct": ("correction",),
+    "curate": ("curation",),
+    "train": ("training",),
+    "evaluate": ("evaluation",),
+    "promote": ("evaluation",),
+}
+"""The sections of the settings that matter at each gate."""
+
+_SETS = {"d_plus": "D+", "d_pm": "D±", "d_pref": "Dpref"}
+
+
+def settings_ahead(settings: JsonObject, gate: str) -> str:
+    """TOML of the settings that the waiting stage would run with."""
+    import tomlkit
+
+    return tomlkit.dumps({name: settings[name] for name in _SECTIONS[gate] if isinstance(settings.get(name), Mapping)})
+
+
+def curation_lines(counts: Mapping[str, Mapping[str, int]]) -> list[Content]:
+    """How many rows each set got, and why the others were left out."""
+    lines = []
+    for name, reasons in counts.items():
+        total = sum(reasons.values())
+        lines.append(
+            display.line(
+                (f"{_SETS.get(name, name):<6}", "bold"),
+                (f"{figures.count(reasons.get('included', 0)):>8}", "bold $success"),
+                f" of {figures.count(total)} included",
+            )
+        )
+        for reason, n in reasons.items():
+            if reason != "included":
+                lines.append(display.line((f"      {figures.count(n):>8} left out: {reason}", "$quiet")))
+    return lines
+
+
+def accuracy_line(role: str, point: AccuracyPoint | None) -> Content:
+    """Acc@t1 and Acc@t2 of a policy with their intervals."""
+    if point is None:
+        return display.line(f"{role:<7}", ("not evaluated", "$quiet"))
+    shown = [
+        figures.interval(metric.get("value"), metric.get("low"), metric.get("high"))
+        for metric in (point.first, point.second)
+    ]
+    return display.line(f"{role:<7}", (f"{point.policy:<5}", "bold"), f"Acc@t1 {shown[0]}  Acc@t2 {shown[1]}")
+
+
+def gate_lines(snapshot: Snapshot, gate: str, facts: GateFacts | None) -> list[Content]:
+    """Everything the dialog says above the settings."""
+    note = next((stage.note for stage in snapshot.stages if stage.name == gate), "")
+    lines = [display.line(note)] if note else []
+    # At a stage's gate the reason of waiting is the stage's note, said already.
+    if gate == "promote" and snapshot.iteration is not None and snapshot.iteration.reason:
+        lines.append(display.line(snapshot.iteration.reason))
+    if facts is None:
+        return [*lines, display.line(("reading …", "$quiet"))]
+    if gate == "promote":
+        lines += [display.line(), accuracy_line("parent", facts.parent), accuracy_line("child", facts.child)]
+    elif gate == "train":
+        counted = curation_lines(facts.curation)
+        lines += [display.line(), *(counted or [display.line(("nothing was curated", "$quiet"))])]
+    return lines
+
+
+class GateDialog(ModalScreen[GateDecision | None]):
+    """Closes with `approve`, `reject` (promote only) or None: left waiting."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("a", "approve", "approve"),
+        Binding("r", "reject", "reject (promote only)"),
+        Binding("escape,q", "leave", "leave it waiting"),
+    ]
+
+    class FactsRead(Message):
+        """The facts behind the gate arrived."""
+
+        def __init__(self, facts: GateFacts) -> None:
+            super().__init__()
+            self.facts = facts
+
+    def __init__(self, snapshot: Snapshot, gate: str, workspace: Workspace) -> None:
+        super().__init__()
+        self._snapshot = snapshot
+        self._gate = gate
+        self._workspace = workspace
+
+    def compose(self) -> ComposeResult:
+        """Title, facts, settings, keys."""
+        iteration = self._snapshot.iteration
+        settings = settings_ahead(iteration.settings, self._gate) if iteration else ""
+        number = iteration.number if iteration else 0
+        reject: list[Part] = [("   r", "bold $accent"), " reject the child"] if self._gate == "promote" else []
+        with Vertical(classes="dialog dialog-large"):
+            yield Static(
+                display.line(("◆ GATE ", "bold reverse $warning"), (f"  {self._gate} · iteration {number}", "bold")),
+                markup=False,
+            )
+            with VerticalScroll(id="gate-body"):
+                yield Static(display.stacked(gate_lines(self._snapshot, self._gate, None)), id="facts", markup=False)
+                yield Static(display.line(("Settings ahead", "bold")), classes="gap-above", markup=False)
+                yield Static(display.text(settings.rstrip(), "$quiet"), markup=False)
+            yield Static(
+                display.line(
+                    ("a", "bold $accent"), " approve", *reject, ("   esc", "bold $accent"), " leave it waiting"
+                ),
+                classes="dialog-keys",
+                markup=False,
+            )
+
+    def on_mount(self) -> None:
+        """Arrows scroll; the facts are read behind."""
+        self.query_one("#gate-body").focus()
+        self._read()
+
+    @work(thread=True)
+    def _read(self) -> None:
+        try:
+            connection = open_reader(self._workspace.database)
+            try:
+                self.post_message(self.FactsRead(read_gate(connection, self._snapshot)))
+            finally:
+                connection.close()
+        except (StoreError, sqlite3.Error) as error:
+            self.post_message(WorkFailed(f"the facts behind the gate can't be read: {error}"))
+
+    @on(FactsRead)
+    def _show(self, message: FactsRead) -> None:
+        content = display.stacked(gate_lines(self._snapshot, self._gate, message.facts))
+        self.query_one("#facts", Static).update(content)
+
+    def action_approve(self) -> None:
+        """Let it pass."""
+        self.dismiss("approve")
+
+    def action_reject(self) -> None:
+        """Reject the child; only the promote gate can."""
+        if self._gate == "promote":
+            self.dismiss("reject")
+
+    def action_leave(self) -> None:
+        """Leave it waiting."""
+        self.dismiss(None)

@@ -1,0 +1,226 @@
+"""Launch: the settings of the next run or iteration, checked while they are typed, and the TOML that will run."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any, ClassVar
+
+from textual import on, work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.content import Content
+from textual.widgets import Static
+
+from reflectevo_tui import display, launching, settings_form
+from reflectevo_tui.engine_process import EngineUnavailable
+from reflectevo_tui.messages import DirectiveIssued, SettingsSaved, WorkFailed
+from reflectevo_tui.screens.framed_screen import FramedScreen
+from reflectevo_tui.settings_form import Checked, FormField
+from reflectevo_tui.widgets.setting_field import SettingField
+from store.errors import SettingsError, StoreError
+from store.settings import RunSettings
+from store.settings_file import dump_settings
+from store.workspace import Workspace
+
+
+def task_lines(settings: RunSettings | None, values: dict[str, Any]) -> list[Content]:
+    """The task mix, read only: it is edited in the file."""
+    lines = [display.line(("Tasks", "bold"), ("  edit them in the file", "$quiet"))]
+    if settings is not None:
+        for task in settings.tasks:
+            shots = f" · {task.few_shot} worked examples" if task.few_shot else ""
+            lines.append(
+                display.line(
+                    f"  {task.name:<22}", (f"{task.kind} · {task.train} train · {task.test} test{shots}", "$quiet")
+                )
+            )
+        return lines
+    named = [str(task.get("name", "?")) for task in values.get("tasks", []) if isinstance(task, dict)]
+    return [*lines, display.line(("  " + ", ".join(named), "$quiet"))]
+
+
+def verdict_line(checked: Checked) -> Content:
+    """Whether these settings can run."""
+    if checked.settings is not None:
+        return display.line(
+            ("✓ ready", "bold $success"),
+            "   ",
+            ("^r", "bold $accent"),
+            " save and run   ",
+            ("^s", "bold $accent"),
+            " save",
+        )
+    count = len(checked.wrong) + len(checked.others)
+    first = next(iter(checked.others), "")
+    return display.line((f"✗ {count} to correct", "bold $error"), f"   {first}" if first else "")
+
+
+class LaunchScreen(FramedScreen):
+    """The form left, the TOML right (`t` shows it on a small terminal)."""
+
+    mode: ClassVar[str] = "launch"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+r", "run", "save and run"),
+        Binding("ctrl+s", "save", "save"),
+        Binding("tab", "app.focus_next", "next field"),
+        Binding("escape", "leave_field", "leave the field"),
+        Binding("t", "toml", "TOML"),
+        Binding("ctrl+l", "reload", "reload file"),
+    ]
+
+    def __init__(self, workspace: Workspace) -> None:
+        super().__init__(workspace)
+        self._text = ""
+        self._file: dict[str, Any] = {}
+        self._values: dict[str, Any] = {}
+        self._checked = Checked(None, {}, ())
+        self._entered_field: FormField | None = None
+
+    def compose_body(self) -> ComposeResult:
+        """Form and preview."""
+        with Horizontal(id="launch"):
+            with VerticalScroll(id="form", classes="panel", can_focus=False):
+                yield Vertical(id="fields")
+                yield Static(id="tasks", markup=False)
+            with VerticalScroll(id="toml", classes="panel"):
+                yield Static(id="toml-text", markup=False)
+        yield Static(id="field-help", markup=False)
+        yield Static(id="verdict", markup=False)
+
+    def on_mount(self) -> None:
+        """Load the file."""
+        super().on_mount()
+        self.query_one("#form").border_title = display.line(f"Settings · {self.workspace.settings_file}")
+        self.query_one("#toml").border_title = display.line("What will run, defaults included")
+        self.call_later(self.action_reload)
+
+    async def action_reload(self) -> None:
+        """Read the file again; what was typed and not saved is lost."""
+        fields = self.query_one("#fields", Vertical)
+        await fields.remove_children()
+        self._text, self._file, self._values = "", {}, {}
+        try:
+            self._text = self.workspace.settings_file.read_text(encoding="utf-8")
+            self._file = settings_form.parse(self._text)
+        except FileNotFoundError:
+            await fields.mount(Static(display.stacked(self._no_file_lines()), markup=False))
+            self.query_one("#verdict", Static).update(display.line())
+            return
+        except (OSError, UnicodeDecodeError, SettingsError) as error:
+            words = (
+                f"✗ {self.workspace.settings_file} can't be read: {error}\n\nCorrect it, then ctrl+l loads it again."
+            )
+            await fields.mount(Static(display.text(words, "$error"), markup=False))
+            self.query_one("#verdict", Static).update(display.line())
+            return
+        self._values = self._file
+        defaults = settings_form.check(self._file).settings or RunSettings.model_construct()
+        shown = defaults.model_dump(mode="json", warnings=False)
+        rows = []
+        for field in settings_form.form_fields():
+            value = settings_form.value_at(self._file, field.key)
+            fallback = settings_form.value_at(shown, field.key)
+            rows.append(SettingField(field, value if value is not None else "" if fallback is None else fallback))
+        await fields.mount(*rows)
+        self._check()
+
+    def _no_file_lines(self) -> list[Content]:
+        return [
+            display.line("There is no settings file in this workspace yet."),
+            display.line(),
+            display.line("Make one in a shell with ", ("reflectevo init", "bold"), f" -w {self.workspace.root}"),
+            display.line("then press ", ("^l", "bold $accent"), " to load it."),
+        ]
+
+    @on(SettingField.Changed)
+    def _changed(self, message: SettingField.Changed) -> None:
+        self._put(message.key, message.value)
+        self._check()
+
+    def _put(self, key: str, value: Any) -> None:
+        if settings_form.value_at(self._values, key) is not None or value not in ("", []):
+            self._values = settings_form.with_value(self._values, key, value)
+
+    @on(SettingField.Entered)
+    def _entered(self, message: SettingField.Entered) -> None:
+        self._entered_field = message.field
+        self._explain()
+
+    def _explain(self) -> None:
+        """The whole help of the field under the cursor, or the whole of what is wrong with it."""
+        field = self._entered_field
+        if field is None:
+            return
+        wrong = self._checked.wrong.get(field.key)
+        choices = f"  one of: {', '.join(field.choices)}" if field.choices else ""
+        words = (f"  ✗ {wrong}", "bold $error") if wrong else (f"  {field.help}{choices}", "")
+        self.query_one("#field-help", Static).update(display.line((field.key, "bold"), words))
+
+    def _check(self) -> None:
+        self._checked = settings_form.check(self._values)
+        self._explain()
+        for row in self.query(SettingField):
+            row.show_wrong(self._checked.wrong.get(row.field.key))
+        self.query_one("#tasks", Static).update(display.stacked(task_lines(self._checked.settings, self._values)))
+        self.query_one("#verdict", Static).update(verdict_line(self._checked))
+        if self._checked.settings is not None:
+            self.query_one("#toml-text", Static).update(display.text(dump_settings(self._checked.settings).rstrip()))
+
+    def _settings(self) -> RunSettings | None:
+        # A key may overtake the message of what was typed just before it.
+        for row in self.query(SettingField):
+            self._put(row.field.key, row.value)
+        if self._values:
+            self._check()
+        if self._checked.settings is None:
+            words = (
+                "These settings can't run yet; see the ✗ beside the fields."
+                if self._values
+                else "There is nothing to run yet."
+            )
+            self.notify(words, severity="warning", markup=False)
+        return self._checked.settings
+
+    def _file_text(self, settings: RunSettings) -> str:
+        return launching.edited(self._text, settings_form.changed_keys(self._file, settings))
+
+    def action_save(self) -> None:
+        """Save the file."""
+        settings = self._settings()
+        if settings is not None:
+            self._save_and_run(settings, self._file_text(settings), run=False)
+
+    def action_run(self) -> None:
+        """Save the file, start the engine if needed, and ask it to run."""
+        settings = self._settings()
+        if settings is not None:
+            self.notify("Saving, and asking the engine …", markup=False)
+            self._save_and_run(settings, self._file_text(settings), run=True)
+
+    @work(thread=True, exclusive=True, group="launch")
+    def _save_and_run(self, settings: RunSettings, text: str, *, run: bool) -> None:
+        try:
+            launching.save(self.workspace.settings_file, text)
+            self.post_message(SettingsSaved(text, quiet=run))
+            if run:
+                launched = launching.launch(self.workspace, settings)
+                self.post_message(DirectiveIssued(launched.kind, launched.uuid))
+        except (launching.LaunchRefused, EngineUnavailable, StoreError) as error:
+            self.post_message(WorkFailed(str(error)))
+        except (OSError, sqlite3.Error) as error:
+            self.post_message(WorkFailed(f"the settings could not be saved or launched: {error}"))
+
+    @on(SettingsSaved)
+    def _saved(self, message: SettingsSaved) -> None:
+        self._text, self._file = message.text, settings_form.parse(message.text)
+        if not message.quiet:
+            self.notify("Saved.", markup=False)
+
+    def action_leave_field(self) -> None:
+        """Out of the form, so that number keys switch screens again."""
+        self.set_focus(None)
+
+    def action_toml(self) -> None:
+        """On a small terminal: the TOML in place of the form, and back."""
+        self.toggle_class("-toml")

@@ -1,0 +1,162 @@
+"""Monitor: what is running, is it healthy, what is expected of the operator."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+
+from reflectevo_tui.messages import DirectiveWanted, EngineWanted, SearchWanted, TrajectoryWanted
+from reflectevo_tui.screens.confirm_dialog import ConfirmDialog
+from reflectevo_tui.screens.framed_screen import FramedScreen
+from reflectevo_tui.screens.gate_dialog import GateDecision, GateDialog
+from reflectevo_tui.snapshot import Snapshot
+from reflectevo_tui.widgets.event_log import EventLog
+from reflectevo_tui.widgets.generation_gauges import GenerationGauges
+from reflectevo_tui.widgets.hardware_table import HardwareTable
+from reflectevo_tui.widgets.live_text_pane import LiveTextPane
+from reflectevo_tui.widgets.metric_chart import MetricChart, show_accuracy, show_training
+from reflectevo_tui.widgets.newest_list import NewestList
+from reflectevo_tui.widgets.stage_rail import StageRail
+from store.workspace import Workspace
+
+STOP_WORDS = (
+    "Stop this iteration?\n\n"
+    "What is in hand is finished or kept, training saves a checkpoint first.\n"
+    "p resumes it later where it stopped."
+)
+
+
+class MonitorScreen(FramedScreen):
+    """The screen an operator leaves open."""
+
+    mode: ClassVar[str] = "monitor"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("p", "pause_or_resume", "pause/resume"),
+        Binding("s", "stop", "stop"),
+        Binding("g", "gate", "gate"),
+        Binding("e", "start_engine", "start engine"),
+        Binding("l", "log", "log"),
+        Binding("c", "charts", "charts"),
+        Binding("slash", "search", "search"),
+        Binding("R", "retry_failed", "retry failed", show=False),
+        Binding("escape", "overview", "back to the overview", show=False),
+    ]
+
+    def __init__(self, workspace: Workspace) -> None:
+        super().__init__(workspace)
+        self._snapshot: Snapshot | None = None
+
+    def compose_body(self) -> ComposeResult:
+        """The rail above; numbers and charts left, machine and texts right."""
+        yield StageRail()
+        with Horizontal(id="lower"):
+            with Vertical(id="left"):
+                yield GenerationGauges()
+                yield MetricChart("Training", "curves appear when the train stage runs", id="training")
+                yield MetricChart("Acc@t1 ● Acc@t2 ○ by iteration", "appears after the first evaluation", id="accuracy")
+            with Vertical(id="right"):
+                yield HardwareTable()
+                yield LiveTextPane()
+                yield NewestList()
+                yield EventLog()
+
+    def on_mount(self) -> None:
+        """Arrows and enter act on the newest trajectories at once."""
+        super().on_mount()
+        self.query_one(NewestList).focus()
+
+    def show_snapshot(self, snapshot: Snapshot) -> None:
+        """Hand the snapshot to every panel."""
+        super().show_snapshot(snapshot)
+        self._snapshot = snapshot
+        self.query_one(StageRail).show_snapshot(snapshot)
+        self.query_one(GenerationGauges).show_snapshot(snapshot)
+        show_training(self.query_one("#training", MetricChart), snapshot)
+        show_accuracy(self.query_one("#accuracy", MetricChart), snapshot)
+        self.query_one(HardwareTable).show_snapshot(snapshot)
+        self.query_one(LiveTextPane).show_snapshot(snapshot)
+        self.query_one(NewestList).show_snapshot(snapshot)
+        self.query_one(EventLog).show_snapshot(snapshot)
+
+    def _iteration_id(self, purpose: str) -> int | None:
+        """The iteration a key acts on; says so when there is none."""
+        if self._snapshot is None or self._snapshot.iteration is None:
+            self.notify(f"There is no iteration to {purpose}.", severity="warning", markup=False)
+            return None
+        return self._snapshot.iteration.id
+
+    def action_pause_or_resume(self) -> None:
+        """Pause what runs, resume what is paused or stopped."""
+        iteration_id = self._iteration_id("pause")
+        if iteration_id is None or self._snapshot is None or self._snapshot.iteration is None:
+            return
+        iteration = self._snapshot.iteration
+        if iteration.state == "done":
+            self.notify("This iteration is done; 7 launches the next one.", markup=False)
+            return
+        resting = iteration.state in ("paused", "stopped", "failed") or iteration.control != "run"
+        self.post_message(DirectiveWanted("resume" if resting else "pause", {"iteration": iteration_id}))
+
+    def action_stop(self) -> None:
+        """Stop, after a question."""
+        iteration_id = self._iteration_id("stop")
+        if iteration_id is None:
+            return
+
+        def decided(yes: bool | None) -> None:
+            if yes:
+                self.post_message(DirectiveWanted("stop", {"iteration": iteration_id}))
+
+        self.app.push_screen(ConfirmDialog(STOP_WORDS, "stop"), decided)
+
+    def action_retry_failed(self) -> None:
+        """Try again what failed."""
+        iteration_id = self._iteration_id("retry")
+        if iteration_id is not None:
+            self.post_message(DirectiveWanted("retry_failed", {"iteration": iteration_id}))
+
+    def action_gate(self) -> None:
+        """Look at the gate that waits."""
+        snapshot = self._snapshot
+        if snapshot is None or snapshot.iteration is None or snapshot.gate is None:
+            self.notify("No gate is waiting.", markup=False)
+            return
+        iteration_id, gate = snapshot.iteration.id, snapshot.gate
+
+        def decided(decision: GateDecision | None) -> None:
+            if decision is not None:
+                self.post_message(DirectiveWanted(decision, {"iteration": iteration_id, "stage": gate}))
+
+        self.app.push_screen(GateDialog(snapshot, gate, self.workspace), decided)
+
+    def action_start_engine(self) -> None:
+        """Start the engine, if it doesn't run."""
+        self.post_message(EngineWanted())
+
+    def action_log(self) -> None:
+        """Give the log the whole lower part, or give it back."""
+        self.remove_class("-charts")
+        self.toggle_class("-log")
+        (self.query_one(EventLog) if self.has_class("-log") else self.query_one(NewestList)).focus()
+
+    def action_charts(self) -> None:
+        """Give the charts the whole lower part, or give it back (on a small terminal the only place for them)."""
+        self.remove_class("-log")
+        self.toggle_class("-charts")
+
+    def action_overview(self) -> None:
+        """Every panel in its place again."""
+        self.remove_class("-log", "-charts")
+        self.query_one(NewestList).focus()
+
+    def action_search(self) -> None:
+        """Search in Trajectories."""
+        self.post_message(SearchWanted())
+
+    @on(NewestList.Opened)
+    def _open(self, message: NewestList.Opened) -> None:
+        self.post_message(TrajectoryWanted(message.trajectory_id))

@@ -1,0 +1,56 @@
+"""What the trajectory list is filtered by, as chips with the counts; a click on a chip removes it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from textual import events
+from textual.message import Message
+
+from reflectevo_tui import display, figures
+from reflectevo_tui.widgets.line_panel import LinePanel
+
+
+class FilterChips(LinePanel):
+    """Total → found, then one chip a filter."""
+
+    class Removed(Message):
+        """The operator clicked a chip away."""
+
+        def __init__(self, name: str) -> None:
+            super().__init__()
+            self.name = name
+
+    def __init__(self) -> None:
+        super().__init__(id="chips")
+        self._places: list[tuple[str, int, int]] = []
+
+    def show_filter(self, total: int | None, found: int | None, chips: Mapping[str, str]) -> None:
+        """Show the chips.
+
+        Args:
+            total: trajectories in all; None while they are counted.
+            found: those the filter lets through; None while they are counted.
+            chips: label of each filter, by its name.
+        """
+        parts: list[tuple[str, str]] = [(" ", "")]
+        counted = "…" if total is None else figures.count(total)
+        parts.append((counted, "$quiet" if chips else "bold"))
+        if chips:
+            parts += [(" → ", "$quiet"), ("…" if found is None else figures.count(found), "bold")]
+        else:
+            parts.append((" trajectories", "$quiet"))
+        self._places = []
+        column = sum(len(text) for text, _ in parts)
+        for name, label in chips.items():
+            chip = display.visible(f"[{label} ✕]").replace("\n", " ")
+            parts += [("  ", ""), (chip, "bold $accent")]
+            self._places.append((name, column + 2, column + 2 + len(chip)))
+            column += 2 + len(chip)
+        self.show_lines([display.line(*parts)])
+
+    def on_click(self, event: events.Click) -> None:
+        """Remove the chip under the mouse."""
+        for name, start, end in self._places:
+            if start <= event.x < end:
+                self.post_message(self.Removed(name))

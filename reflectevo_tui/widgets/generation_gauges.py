@@ -1,0 +1,61 @@
+"""Throughput of the generation: tokens per second with its history, requests in flight, queue, prefix cache."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from textual.content import Content
+
+from reflectevo_tui import display, figures
+from reflectevo_tui.display import Part
+from reflectevo_tui.snapshot import Snapshot
+from reflectevo_tui.widgets.line_panel import LinePanel
+
+
+def number(detail: Mapping[str, object], name: str) -> float | None:
+    """A gauge as a number; None when it isn't there or isn't one."""
+    value = detail.get(name)
+    return float(value) if isinstance(value, int | float) else None
+
+
+def gauge_lines(snapshot: Snapshot) -> list[Content]:
+    """The two lines of gauges."""
+    heartbeat = snapshot.heartbeats.get("rollout")
+    history = figures.sparkline(snapshot.throughput, 24)
+    if heartbeat is None:
+        return [
+            display.line(("no generation now", "$quiet"), f"   {history}" if history else ""),
+            display.line(("above: the last rates" if history else "", "$quiet")),
+        ]
+    detail = heartbeat.detail
+    speed, cache = number(detail, "tokens_per_s"), number(detail, "prefix_cache_hit")
+    first: list[Part] = [
+        (f"{figures.compact(speed) if speed is not None else '–':>6}", "bold"),
+        (" tok/s ", "$quiet"),
+        (f"{history:<24}", "$primary"),
+        ("  in flight ", "$quiet"),
+        (f"{number(detail, 'in_flight') or 0:,.0f}", "bold"),
+        ("  queued ", "$quiet"),
+        (f"{number(detail, 'queued') or 0:,.0f}", "bold"),
+    ]
+    second: list[Part] = [
+        (heartbeat.state, ""),
+        ("  prefix cache ", "$quiet"),
+        (figures.percent(cache, 0), "bold"),
+        ("  by ", "$quiet"),
+        str(detail.get("generator", "–")),
+        ("  policy ", "$quiet"),
+        str(detail.get("policy", "–")),
+    ]
+    return [display.line(*first), display.line(*second)]
+
+
+class GenerationGauges(LinePanel):
+    """Two lines of gauges."""
+
+    def __init__(self) -> None:
+        super().__init__("Generation", id="generation", classes="panel")
+
+    def show_snapshot(self, snapshot: Snapshot) -> None:
+        """Show a newer snapshot."""
+        self.show_lines(gauge_lines(snapshot))

@@ -1,0 +1,102 @@
+"""The first line of every screen: which run, how far, from which policy to which, and is the engine well."""
+
+from __future__ import annotations
+
+import socket
+import time
+
+from textual.content import Content
+
+from reflectevo_tui import display, figures
+from reflectevo_tui.snapshot import Snapshot
+from reflectevo_tui.widgets.line_panel import LinePanel
+
+_ENGINE = {"running": ("●", "$success"), "stale": ("◌", "$warning"), "stopped": ("○", "$error")}
+_ITERATION = {
+    "running": ("●", "$success"),
+    "waiting": ("◆", "$warning"),
+    "paused": ("‖", "$warning"),
+    "stopped": ("■", "$warning"),
+    "failed": ("✗", "$error"),
+    "done": ("✓", "$success"),
+}
+
+
+def state_words(snapshot: Snapshot, now: float) -> tuple[str, str, str]:
+    """Glyph, words and style of what is going on: the engine's trouble first, then the iteration's state."""
+    engine = snapshot.engine.state
+    if engine == "stopped":
+        return (*_ENGINE[engine][:1], "engine stopped", _ENGINE[engine][1])
+    if engine == "stale":
+        heartbeat = snapshot.heartbeats.get("engine")
+        silent = f" {figures.duration(now - heartbeat.beat)}" if heartbeat else ""
+        return _ENGINE[engine][0], f"engine silent{silent}", _ENGINE[engine][1]
+    if snapshot.iteration is None:
+        busy = snapshot.run is not None and snapshot.run.state == "new"
+        return "●", "preparing" if busy else "idle", "$success"
+    glyph, style = _ITERATION[snapshot.iteration.state]
+    words: str = snapshot.iteration.state
+    wish = snapshot.iteration.control
+    if words == "running" and wish != "run":
+        words = {"pause": "pausing", "stop": "stopping"}[wish]
+    return glyph, words, style
+
+
+def elapsed(snapshot: Snapshot, now: float) -> str:
+    """Time since the iteration began; nothing while it rests, so that a resting screen is a still one."""
+    iteration = snapshot.iteration
+    if iteration is None:
+        return ""
+    if iteration.ended is not None:
+        return figures.clock(iteration.ended - iteration.created)
+    if iteration.state != "running" or snapshot.engine.state == "stopped":
+        return ""
+    return figures.clock(now - iteration.created)
+
+
+class HeaderLine(LinePanel):
+    """Run, iteration, policies, state, elapsed time and host on one line."""
+
+    def __init__(self) -> None:
+        super().__init__(id="header")
+        self._host = socket.gethostname().split(".")[0]
+        self._snapshot: Snapshot | None = None
+
+    def show_snapshot(self, snapshot: Snapshot) -> None:
+        """Show a newer snapshot."""
+        self._snapshot = snapshot
+        self.tick()
+
+    def tick(self) -> None:
+        """Renew what depends on the clock alone; nothing is repainted when nothing reads differently."""
+        if self._snapshot is not None:
+            self.show_lines([self._compose_line(self._snapshot, time.time())])
+
+    def on_resize(self) -> None:
+        """The right part stands at the right edge."""
+        super().on_resize()
+        self.tick()
+
+    def _compose_line(self, snapshot: Snapshot, now: float) -> Content:
+        glyph, words, style = state_words(snapshot, now)
+        left = display.line(("reflectevo", "bold $primary"), *self._what(snapshot))
+        right = display.line(
+            (f"{glyph} {words}", f"bold {style}"),
+            "  ",
+            (elapsed(snapshot, now), "bold"),
+            "  " if self.size.width >= 100 else "",
+            (self._host[:20] if self.size.width >= 100 else "", "$quiet"),
+        )
+        room = self.size.width - right.cell_length - 1
+        return display.joined([left.truncate(max(room, 0), ellipsis=True, pad=True), display.line(" "), right])
+
+    def _what(self, snapshot: Snapshot) -> list[str | tuple[str, str]]:
+        if snapshot.run is None:
+            return [("  no run yet", "$quiet")]
+        parts: list[str | tuple[str, str]] = [("  run ", "$quiet"), (snapshot.run.name, "bold")]
+        if snapshot.iteration is not None:
+            parts += [(" · iteration ", "$quiet"), (str(snapshot.iteration.number), "bold")]
+        if snapshot.parent is not None:
+            child = snapshot.child.name if snapshot.child else "…"
+            parts += [(" · policy ", "$quiet"), (f"{snapshot.parent.name} → {child}", "")]
+        return parts

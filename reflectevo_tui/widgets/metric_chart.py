@@ -1,0 +1,134 @@
+"""Line charts of a few curves: the training, and the accuracies by iteration. Redrawn only when points change."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from textual.app import RenderResult
+from textual.content import Content
+from textual_plotext import PlotextPlot
+
+from reflectevo_tui import display, figures
+from reflectevo_tui.snapshot import Curve, Snapshot
+
+Colour = tuple[int, int, int]
+FIRST: Colour = (90, 170, 255)
+SECOND: Colour = (255, 175, 80)
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """A curve with its look. `side` is the axis it is read on; `hollow` marks set it apart without colour."""
+
+    points: Curve
+    colour: Colour
+    hollow: bool = False
+    side: Literal["left", "right"] = "left"
+
+
+class MetricChart(PlotextPlot):  # type: ignore[misc]  # the package carries no types
+    """A chart in a titled panel. With no points it says so instead of drawing empty axes."""
+
+    ALLOW_SELECT = False
+
+    def __init__(self, title: str, empty: str, *, id: str) -> None:
+        super().__init__(id=id, classes="panel")
+        self._title = display.line(title)
+        self.border_title = self._title
+        self._empty = empty
+        self._series: tuple[Series, ...] = ()
+        self._ticks: tuple[tuple[float, str], ...] = ()
+
+    def show_series(self, title: Content, series: Sequence[Series], ticks: Sequence[tuple[float, str]] = ()) -> None:
+        """Draw curves, unless they are drawn already.
+
+        Args:
+            title: what the panel says; names the curves by their marks.
+            series: the curves; empty ones are left out.
+            ticks: labels of the horizontal axis; none leaves them to the chart.
+        """
+        if not self._title.is_same(title):
+            self._title = title
+            self.border_title = title
+        wanted = tuple(one for one in series if one.points)
+        if (wanted, tuple(ticks)) == (self._series, self._ticks):
+            return
+        self._series, self._ticks = wanted, tuple(ticks)
+        self._draw()
+        self.refresh()
+
+    @property
+    def has_points(self) -> bool:
+        """Whether there is anything to see."""
+        return bool(self._series)
+
+    def _draw(self) -> None:
+        plot = self.plt
+        plot.clear_figure()
+        for one in self._series:
+            steps, values = [step for step, _ in one.points], [value for _, value in one.points]
+            plot.plot(steps, values, marker="braille", color=one.colour, yside=one.side)
+            # A few marks tell the curves apart without colour.
+            every = max(len(steps) // 8, 1)
+            marker = "○" if one.hollow else "●"
+            plot.scatter(steps[::-every], values[::-every], marker=marker, color=one.colour, yside=one.side)
+            plot.yfrequency(4, yside=one.side)
+        if self._ticks:
+            plot.xticks([place for place, _ in self._ticks], [label for _, label in self._ticks])
+            plot.xlim(self._ticks[0][0] - 0.3, self._ticks[-1][0] + 0.3)
+        else:
+            steps = [step for one in self._series for step, _ in one.points]
+            first, last = min(steps), max(steps)
+            plot.xlim(first, max(last, first + 1))
+            shown = sorted({first + (last - first) * part // 5 for part in range(6)})
+            plot.xticks(shown, [str(step) for step in shown])
+
+    def render(self) -> RenderResult:
+        """The chart, or words where there is none."""
+        if not self._series or self.size.height < 4 or self.size.width < 16:
+            return display.line((self._empty if not self._series else "enlarge the window to see the chart", "$quiet"))
+        chart: RenderResult = super().render()
+        return chart
+
+
+def show_training(chart: MetricChart, snapshot: Snapshot) -> None:
+    """Loss on the left; token accuracy (SFT) or reward margin (DPO) on the right."""
+    curves = snapshot.training
+    preference = "rewards/margins" in curves
+    second = curves.get("rewards/margins" if preference else "mean_token_accuracy", ())
+    loss = curves.get("loss", ())
+    words = [f"step {loss[-1][0]}", f"loss ● {loss[-1][1]:.4g}"] if loss else []
+    if second:
+        words.append(f"{'reward margin' if preference else 'token accuracy'} ○ {second[-1][1]:.4g} (right)")
+    accuracies = curves.get("rewards/accuracies", ())
+    if accuracies:
+        words.append(f"reward accuracy {figures.percent(accuracies[-1][1], 0)}")
+    rate = curves.get("learning_rate", ())
+    if rate:
+        words.append(f"lr {rate[-1][1]:.1e}")
+    chart.show_series(
+        display.line(" · ".join(["Training", *words])),
+        (Series(loss, FIRST), Series(second, SECOND, hollow=True, side="right")),
+    )
+
+
+def show_accuracy(chart: MetricChart, snapshot: Snapshot) -> None:
+    """Acc@t1 and Acc@t2 in percent, by the iteration that made the policy."""
+    first, second = _percentages(snapshot, "first"), _percentages(snapshot, "second")
+    title = "Acc@t1 ● Acc@t2 ○ by iteration"
+    if first and second:
+        title += f" · {first[-1][1]:.1f} % → {second[-1][1]:.1f} %"
+    chart.show_series(
+        display.line(title),
+        (Series(first, FIRST), Series(second, SECOND, hollow=True)),
+        [(float(point.iteration), f"{point.iteration} {point.policy}") for point in snapshot.accuracy],
+    )
+
+
+def _percentages(snapshot: Snapshot, turn: Literal["first", "second"]) -> Curve:
+    values = [
+        (point.iteration, (point.first if turn == "first" else point.second)["value"]) for point in snapshot.accuracy
+    ]
+    return tuple((iteration, 100 * value) for iteration, value in values if value is not None)

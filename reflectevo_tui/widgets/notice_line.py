@@ -1,0 +1,47 @@
+"""A lasting word to the operator above the keys: directives that nobody has answered, and why."""
+
+from __future__ import annotations
+
+import time
+
+from textual.content import Content
+
+from reflectevo_tui import display
+from reflectevo_tui.snapshot import Snapshot
+from reflectevo_tui.widgets.line_panel import LinePanel
+
+PATIENCE_SECONDS = 3.0
+"""A living engine answers within a second; after this long its silence is worth a line."""
+
+
+def notice(snapshot: Snapshot) -> Content | None:
+    """What to say about unanswered directives; None when there is nothing to say."""
+    waiting = snapshot.unanswered
+    if not waiting:
+        return None
+    oldest = waiting[0]
+    more = f" (and {len(waiting) - 1} more)" if len(waiting) > 1 else ""
+    sent = f"{oldest.kind}{more} sent {time.strftime('%H:%M:%S', time.localtime(oldest.created))}"
+    if snapshot.engine.state == "stopped":
+        return display.line(
+            (" ! ", "bold reverse $warning"),
+            (f" {sent}: the engine is stopped and hasn't answered. Press ", ""),
+            ("e", "bold $accent"),
+            (" to start it.", ""),
+        )
+    if snapshot.taken - oldest.created < PATIENCE_SECONDS:
+        return None
+    return display.line((" ! ", "bold reverse $warning"), (f" {sent}: the engine hasn't answered yet.", ""))
+
+
+class NoticeLine(LinePanel):
+    """Takes a row only while there is something to say."""
+
+    def __init__(self) -> None:
+        super().__init__(id="notice")
+
+    def show_snapshot(self, snapshot: Snapshot) -> None:
+        """Show or clear the notice."""
+        said = notice(snapshot)
+        self.display = said is not None
+        self.show_lines([said] if said is not None else [])

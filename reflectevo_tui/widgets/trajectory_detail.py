@@ -1,0 +1,223 @@
+"""One trajectory whole: question, attempt 1, reflection, correction, what changed, and how it was made."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, VerticalScroll
+from textual.content import Content
+from textual.widgets import Static
+
+from reflectevo_tui import display, figures
+from reflectevo_tui.display import Part
+from reflectevo_tui.word_changes import WordChanges
+from store.records import StoredAttempt, StoredReflection, TrajectoryDetail
+
+TEXT_ROWS = 300
+"""Most rows of one text; longer ones have parts to page through."""
+
+VERDICTS = {
+    "correct": ("✓ correct", "bold $success"),
+    "incorrect": ("✗ incorrect", "bold $error"),
+    "unverified": ("? unverified", "bold $warning"),
+}
+
+_CHANGES = {"same": ("", "", ""), "removed": ("[-", "-]", "$error"), "added": ("{+", "+}", "$success")}
+
+
+def _heading(*parts: Part) -> Content:
+    return display.line(("── ", "$quiet"), *parts)
+
+
+def _body(text: str, part: int) -> list[Content]:
+    """Part of a text, with a word on the other parts."""
+    shown = display.portion(text, part, TEXT_ROWS)
+    lines = [shown.content]
+    if shown.of > 1:
+        words = f"part {shown.number + 1} of {shown.of}   "
+        lines.append(display.line((words, "$warning"), ("[ ]", "bold $accent"), (" earlier / later part", "$quiet")))
+    return lines
+
+
+def parts_of(detail: TrajectoryDetail) -> int:
+    """How many parts the longest text has."""
+    texts = [detail.question.text, detail.attempt.reasoning]
+    texts += [detail.reflection.text] if detail.reflection else []
+    texts += [detail.correction.reasoning] if detail.correction else []
+    return max(display.portion(text, 0, TEXT_ROWS).of for text in texts)
+
+
+def _attempt(title: str, attempt: StoredAttempt, part: int) -> list[Content]:
+    words, style = VERDICTS[attempt.verdict]
+    answer = "no answer found" if attempt.answer is None else f"answer {attempt.answer}"
+    lines = [_heading((title, "bold"), " · ", (display.one_line(answer)[:80], "bold"), " · ", (words, style))]
+    if attempt.detail:
+        lines.append(display.line((display.one_line(attempt.detail)[:200], "$quiet")))
+    if attempt.error:
+        lines.append(display.line((f"✗ {display.one_line(attempt.error)[:400]}", "$error")))
+    return [*lines, *_body(attempt.reasoning, part), display.line()]
+
+
+def question_lines(detail: TrajectoryDetail, part: int) -> list[Content]:
+    """Question, options and reference answer."""
+    question = detail.question
+    lines = [
+        _heading(
+            (f"Question {figures.count(question.id)}", "bold"),
+            f" · {question.task} · {question.domain} · {question.split}",
+        ),
+        *_body(question.text, part),
+    ]
+    for position, option in enumerate(question.options):
+        lines.append(display.line(f"  {chr(ord('A') + position)}. {display.one_line(option)[:400]}"))
+    lines.append(display.line(("reference answer ", "$quiet"), (display.one_line(question.reference)[:400], "bold")))
+    return [*lines, display.line()]
+
+
+def reflection_lines(detail: TrajectoryDetail, part: int) -> list[Content]:
+    """The reflection, and which of its siblings it is."""
+    reflection = detail.reflection
+    if reflection is None:
+        return [_heading(("Reflection", "bold"), " · none: the attempt was not reflected on"), display.line()]
+    siblings = detail.siblings
+    place = siblings.index(detail.row.id) + 1 if detail.row.id in siblings else 1
+    parts: list[Part] = [
+        ("Reflection", "bold"),
+        f" · instruction {reflection.instruction} · sample {reflection.sample + 1}",
+        f" · sibling {place} of {len(siblings)}",
+    ]
+    if len(siblings) > 1:
+        parts += ["  ", ("h l", "bold $accent"), (" flip", "$quiet")]
+    lines = [_heading(*parts)]
+    if reflection.flags:
+        lines.append(display.line((f"flags: {reflection.flags}", "$warning")))
+    if reflection.error:
+        lines.append(display.line((f"✗ {display.one_line(reflection.error)[:400]}", "$error")))
+    return [*lines, *_body(reflection.text, part), display.line()]
+
+
+def change_content(changes: WordChanges) -> Content:
+    """Removed words in [-…-], added ones in {+…+}: readable without colour."""
+    pieces: list[Content] = []
+    for position, change in enumerate(changes.changes):
+        before, after, style = _CHANGES[change.kind]
+        pieces.append(display.text(f"{before}{change.text}{after}", style))
+        if position + 1 < len(changes.changes):
+            pieces.append(display.text("" if change.text.endswith("\n") else " "))
+    return display.joined(pieces)
+
+
+def correction_lines(detail: TrajectoryDetail, changes: WordChanges | None, part: int) -> list[Content]:
+    """The correction and what it changed."""
+    if detail.correction is None:
+        return [_heading(("Correction", "bold"), " · none"), display.line()]
+    lines = _attempt("Correction", detail.correction, part)
+    lines.append(
+        _heading(
+            ("Changes", "bold"),
+            " from attempt 1 to the correction  ",
+            ("[-gone-]", "$error"),
+            " ",
+            ("{+new+}", "$success"),
+        )
+    )
+    if changes is not None:
+        if len(changes.changes) == 1 and changes.changes[0].kind == "same":
+            lines.append(display.line(("not a word differs", "$quiet")))
+        else:
+            lines.append(change_content(changes))
+        if changes.cut:
+            lines.append(display.line(("only the first words of these long texts are compared", "$warning")))
+    return [*lines, display.line()]
+
+
+def _origin(name: str, made: StoredAttempt | StoredReflection) -> Content:
+    seed = "–" if made.seed is None else str(made.seed)
+    return display.line(
+        f"  {name:<11}",
+        f"{figures.count(made.prompt_tokens):>6} → {figures.count(made.completion_tokens):>5} tokens",
+        f"  {made.finish_reason or '–':<7} seed {seed:<10} {made.latency:5.1f} s",
+        (f"  {made.prompt_version} {made.prompt_hash[:7]}", "$quiet"),
+    )
+
+
+def origin_lines(detail: TrajectoryDetail) -> list[Content]:
+    """How the texts were made: policy, tokens, seeds, prompt versions."""
+    iteration = f" · iteration {detail.row.iteration}" if detail.row.iteration is not None else ""
+    review = f" · review: {detail.row.review}" if detail.row.review else ""
+    lines = [
+        _heading(
+            ("Made by", "bold"),
+            f" policy {detail.policy or '–'}{iteration}{review}  ",
+            ("v", "bold $accent"),
+            (" prompts as sent", "$quiet"),
+        ),
+        _origin("attempt 1", detail.attempt),
+    ]
+    lines += [_origin("reflection", detail.reflection)] if detail.reflection else []
+    lines += [_origin("correction", detail.correction)] if detail.correction else []
+    return lines
+
+
+class TrajectoryDetailPane(VerticalScroll, can_focus=True):
+    """Two columns where there is room, one otherwise. `[` and `]` page through long texts."""
+
+    BINDING_GROUP_TITLE = "In the detail"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up,k", "scroll_up", "scroll up", show=False),
+        Binding("down,j", "scroll_down", "scroll down", show=False),
+        Binding("left_square_bracket", "part(-1)", "earlier part of long texts", show=False),
+        Binding("right_square_bracket", "part(1)", "later part of long texts", show=False),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__(id="detail", classes="panel")
+        self.border_title = display.line("Detail")
+        self._shown: tuple[TrajectoryDetail, WordChanges | None] | None = None
+        self._part = 0
+
+    def compose(self) -> ComposeResult:
+        """Left: question, attempt, reflection. Right: correction, changes, origin."""
+        with Horizontal(id="detail-columns"):
+            yield Static(id="detail-left", markup=False)
+            yield Static(id="detail-right", markup=False)
+
+    @property
+    def detail(self) -> TrajectoryDetail | None:
+        """The trajectory that is shown."""
+        return self._shown[0] if self._shown else None
+
+    def show_detail(self, detail: TrajectoryDetail, changes: WordChanges | None) -> None:
+        """Show a trajectory from its top."""
+        self._shown, self._part = (detail, changes), 0
+        self.border_title = display.line(f"Trajectory {figures.count(detail.row.id)} · {detail.row.transition}")
+        self._draw()
+        self.scroll_home(animate=False, immediate=True)
+
+    def show_nothing(self, words: str) -> None:
+        """Say why there is nothing to show."""
+        self._shown = None
+        self.border_title = display.line("Detail")
+        self.query_one("#detail-left", Static).update(display.text(words, "$quiet"))
+        self.query_one("#detail-right", Static).update(display.line())
+
+    def _draw(self) -> None:
+        if self._shown is None:
+            return
+        detail, changes = self._shown
+        left = [*question_lines(detail, self._part), *_attempt("Attempt 1", detail.attempt, self._part)]
+        left += reflection_lines(detail, self._part)
+        right = [*correction_lines(detail, changes, self._part), *origin_lines(detail)]
+        self.query_one("#detail-left", Static).update(display.stacked(left))
+        self.query_one("#detail-right", Static).update(display.stacked(right))
+
+    def action_part(self, by: int) -> None:
+        """Another part of texts too long for one view."""
+        if self._shown is None:
+            return
+        wanted = min(max(self._part + by, 0), parts_of(self._shown[0]) - 1)
+        if wanted != self._part:
+            self._part = wanted
+            self._draw()

@@ -1,0 +1,199 @@
+"""A virtual list of trajectories: holds a few pages of millions of rows and asks for those it is about to show."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import ClassVar
+
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.content import Content
+from textual.geometry import Size
+from textual.message import Message
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+from textual.style import Style
+from textual.visual import Visual
+
+from reflectevo_tui import display, figures
+from reflectevo_tui.trajectory_reader import PAGE_ROWS
+from reflectevo_tui.widgets.newest_list import TRANSITION_STYLES
+from store.records import TrajectoryRow
+
+KEPT_PAGES = 6
+REVIEW_GLYPHS = {"accept": "✓", "reject": "✗", "flag": "⚑"}
+
+
+def column_titles(width: int) -> Content:
+    """The titles over the columns."""
+    task = 20 if width >= 100 else 12
+    return display.line((f"   {'id':>9}  {'task':<{task}}  {'trans':<5}  {'instr':<6}  rev reflection", "$quiet"))
+
+
+def row_line(row: TrajectoryRow, width: int, chosen: bool) -> Content:
+    """One row: marker, id, task, transition, instruction, review, excerpt."""
+    task = 20 if width >= 100 else 12
+    return display.line(
+        (" ▸ " if chosen else "   ", "bold $accent"),
+        f"{figures.count(row.id):>9}  ",
+        (display.fitted(row.task, task), "$quiet"),
+        (f"  {row.transition:<5}  ", TRANSITION_STYLES.get(row.transition, "")),
+        (f"{row.instruction:<7} ", "$quiet"),
+        f"{REVIEW_GLYPHS.get(row.review, ' ')}   ",
+        display.one_line(row.excerpt),
+    )
+
+
+class TrajectoryList(ScrollView, can_focus=True):
+    """Rows by position, 0 is the oldest. Growth at the end never moves the cursor."""
+
+    ALLOW_SELECT = False
+    BINDING_GROUP_TITLE = "In the list"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up,k", "step(-1)", "up", show=False),
+        Binding("down,j", "step(1)", "down", show=False),
+        Binding("pageup,ctrl+b", "leap(-1)", "page up", show=False),
+        Binding("pagedown,ctrl+f", "leap(1)", "page down", show=False),
+        Binding("home", "oldest", "oldest", show=False),
+        Binding("end,G", "newest", "newest", show=False),
+    ]
+
+    class PageWanted(Message):
+        """Rows of this page are about to be seen and aren't here."""
+
+        def __init__(self, number: int) -> None:
+            super().__init__()
+            self.number = number
+
+    class CursorMoved(Message):
+        """The cursor stands on another trajectory; None on a row that isn't loaded or doesn't exist."""
+
+        def __init__(self, row: TrajectoryRow | None) -> None:
+            super().__init__()
+            self.row = row
+
+        def can_replace(self, message: Message) -> bool:
+            """Only where the cursor is now matters."""
+            return isinstance(message, TrajectoryList.CursorMoved)
+
+    def __init__(self) -> None:
+        super().__init__(id="trajectory-list")
+        self._pages: OrderedDict[int, tuple[TrajectoryRow, ...]] = OrderedDict()
+        self._asked: set[int] = set()
+        self._told: int | None = None
+        self.total = 0
+        self.cursor = 0
+
+    def reset(self) -> None:
+        """Forget everything: another filter."""
+        self._pages.clear()
+        self._asked.clear()
+        self._told, self.cursor = None, 0
+        self.set_total(0)
+        self.scroll_to(y=0, animate=False, immediate=True)
+
+    def set_total(self, total: int) -> None:
+        """The list has so many rows now; a last page that has grown is asked for again."""
+        if total != self.total:
+            grown = min(self.total, total) // PAGE_ROWS
+            for number in [number for number in self._pages if number > grown or len(self._pages[number]) < PAGE_ROWS]:
+                del self._pages[number]
+        self.total = total
+        self.cursor = min(self.cursor, max(total - 1, 0))
+        self.virtual_size = Size(self.scrollable_content_region.width, total)
+        self.refresh()
+
+    def put_page(self, number: int, rows: Sequence[TrajectoryRow]) -> None:
+        """Keep a page that was asked for."""
+        self._asked.discard(number)
+        self._pages[number] = tuple(rows)
+        while len(self._pages) > KEPT_PAGES:
+            self._pages.popitem(last=False)
+        first = number * PAGE_ROWS
+        self.refresh_lines(first, PAGE_ROWS)
+        if first <= self.cursor < first + PAGE_ROWS:
+            self._tell()
+
+    def row_at(self, position: int) -> TrajectoryRow | None:
+        """The row at a position, when its page is here."""
+        number, offset = divmod(position, PAGE_ROWS)
+        rows = self._pages.get(number)
+        return rows[offset] if rows is not None and offset < len(rows) else None
+
+    def page_rows(self, number: int) -> tuple[TrajectoryRow, ...]:
+        """The rows of a page, when it is here."""
+        return self._pages.get(number, ())
+
+    def move_to(self, position: int) -> None:
+        """Put the cursor on a position and bring it into view."""
+        before = self.cursor
+        self.cursor = min(max(position, 0), max(self.total - 1, 0))
+        height = max(self.scrollable_content_region.height, 1)
+        top = round(self.scroll_offset.y)
+        if self.cursor < top:
+            self.scroll_to(y=self.cursor, animate=False, immediate=True)
+        elif self.cursor >= top + height:
+            self.scroll_to(y=self.cursor - height + 1, animate=False, immediate=True)
+        self.refresh_lines(before, 1)
+        self.refresh_lines(self.cursor, 1)
+        self._ask(self.cursor // PAGE_ROWS)
+        self._tell()
+
+    def _tell(self) -> None:
+        row = self.row_at(self.cursor)
+        found = row.id if row is not None else None
+        if found != self._told:
+            self._told = found
+            self.post_message(self.CursorMoved(row))
+
+    def _ask(self, number: int) -> None:
+        if self.total and number not in self._pages and number not in self._asked:
+            self._asked.add(number)
+            self.post_message(self.PageWanted(number))
+        elif number in self._pages:
+            self._pages.move_to_end(number)
+
+    def render_line(self, y: int) -> Strip:
+        """The row at a line of the window."""
+        position = y + self.scroll_offset.y
+        width, style = self.scrollable_content_region.width, self.visual_style
+        if position >= self.total:
+            return Strip.blank(width, style.rich_style)
+        number = position // PAGE_ROWS
+        self._ask(number)
+        row = self.row_at(position)
+        chosen = position == self.cursor
+        content = display.line(("   …", "$quiet")) if row is None else row_line(row, width, chosen)
+        if chosen and self.has_focus:
+            style += Style.from_styles(self.get_component_styles("trajectory-list--cursor"))
+        strips = Visual.to_strips(self, content, width, 1, style, pad=True)
+        return (strips[0] if strips else Strip.blank(width)).adjust_cell_length(width, style.rich_style)
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"trajectory-list--cursor"}
+
+    def action_step(self, by: int) -> None:
+        """Move by rows."""
+        self.move_to(self.cursor + by)
+
+    def action_leap(self, direction: int) -> None:
+        """Move by a screenful."""
+        self.move_to(self.cursor + direction * max(self.scrollable_content_region.height - 1, 1))
+
+    def action_oldest(self) -> None:
+        """To the first row."""
+        self.move_to(0)
+
+    def action_newest(self) -> None:
+        """To the last row."""
+        self.move_to(self.total - 1)
+
+    def on_click(self, event: events.Click) -> None:
+        """The mouse may choose a row."""
+        self.move_to(event.y + round(self.scroll_offset.y))
+
+    def on_resize(self) -> None:
+        """As wide as the window: only rows scroll."""
+        self.virtual_size = Size(self.scrollable_content_region.width, self.total)
+        if self.total:
+            self.call_after_refresh(self.move_to, self.cursor)

@@ -1,0 +1,50 @@
+"""Word-level difference of two texts. Pure: values in, values out."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from typing import Literal
+
+MOST_WORDS = 1_000
+"""Words compared of each text: the cost grows with their product."""
+
+_WORD = re.compile(r"\n|[^\s]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A run of words that stayed, went or came. Words are joined by one space, line breaks are kept."""
+
+    kind: Literal["same", "removed", "added"]
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class WordChanges:
+    """The changes, and whether the texts were too long to compare whole."""
+
+    changes: tuple[Change, ...]
+    cut: bool
+
+
+def _joined(words: list[str]) -> str:
+    return " ".join(words).replace(" \n ", "\n").replace("\n ", "\n").replace(" \n", "\n")
+
+
+def word_changes(before: str, after: str) -> WordChanges:
+    """What changed from one text to the other, word by word; long texts only at their start."""
+    left, right = _WORD.findall(before), _WORD.findall(after)
+    cut = max(len(left), len(right)) > MOST_WORDS
+    left, right = left[:MOST_WORDS], right[:MOST_WORDS]
+    found: list[Change] = []
+    for tag, i1, i2, j1, j2 in SequenceMatcher(None, left, right, autojunk=False).get_opcodes():
+        if tag == "equal":
+            found.append(Change("same", _joined(left[i1:i2])))
+            continue
+        if i2 > i1:
+            found.append(Change("removed", _joined(left[i1:i2])))
+        if j2 > j1:
+            found.append(Change("added", _joined(right[j1:j2])))
+    return WordChanges(tuple(found), cut)

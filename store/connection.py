@@ -1,0 +1,196 @@
+"""The only place that opens a database.
+
+Readers can't write and see text that isn't UTF-8 with replacement characters instead of failing; writers
+get WAL and nothing else. Refusals leave the file untouched.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import sqlite3
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from urllib.parse import quote
+
+from store.errors import NotOurDatabase, StorageRefused, WorkspaceNotFound
+
+APPLICATION_ID = 0x52454658
+"""`PRAGMA application_id` of our databases ("REFX")."""
+
+SCHEMA_VERSION = 1
+"""`PRAGMA user_version` this code writes and reads; a greater one comes from a newer version."""
+
+BUSY_TIMEOUT_MS = 30_000
+"""How long a statement waits for another writer."""
+
+_NETWORK_FILE_SYSTEMS = {
+    0x6969: "NFS",
+    0x517B: "SMB",
+    0xFE534D42: "SMB2",
+    0xFF534D42: "CIFS",
+    0x01021997: "9p",
+    0x5346414F: "AFS",
+    0x00C36400: "Ceph",
+    0x0BD00BD0: "Lustre",
+    0x19830326: "BeeGFS",
+    0x47504653: "GPFS",
+}
+
+
+def _network_file_system(directory: Path) -> str | None:
+    """Name of the network file system a directory lies on, or None for a local one."""
+    if not sys.platform.startswith("linux"):
+        return None
+    # os.statvfs has no f_type, so ask libc: the first field of struct statfs is a long.
+    buffer = (ctypes.c_long * 64)()
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.statfs(os.fsencode(directory), ctypes.byref(buffer)) != 0:
+        return None
+    return _NETWORK_FILE_SYSTEMS.get(buffer[0] & 0xFFFFFFFF)
+
+
+def _decode(raw: bytes) -> str:
+    return raw.decode("utf-8", "replace")
+
+
+def _check_ours(connection: sqlite3.Connection, path: Path) -> None:
+    try:
+        application = connection.execute("PRAGMA application_id").fetchone()[0]
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    except sqlite3.DatabaseError as error:
+        raise NotOurDatabase(f"{path} can't be read as a database ({error}); it was left as it is") from error
+    if application != APPLICATION_ID and tables:
+        raise NotOurDatabase(f"{path} is a database of another program; it was left as it is. Choose another workspace")
+    if version > SCHEMA_VERSION:
+        raise NotOurDatabase(
+            f"{path} was written by a newer version (schema {version}, this is {SCHEMA_VERSION}); "
+            "it was left as it is. Upgrade reflectevo to open it"
+        )
+
+
+def open_reader(path: Path) -> sqlite3.Connection:
+    """Open a read-only connection that never blocks a writer.
+
+    The connection may be handed between threads, used by one at a time.
+
+    Raises:
+        WorkspaceNotFound: when there is no database at `path`.
+        NotOurDatabase: when the file is damaged, foreign or newer.
+    """
+    if not path.exists():
+        raise WorkspaceNotFound(f"there is no database at {path}; make a workspace with: reflectevo init")
+    try:
+        connection = sqlite3.connect(
+            f"file:{quote(str(path))}?mode=ro",
+            uri=True,
+            timeout=BUSY_TIMEOUT_MS / 1000,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+        connection.execute("PRAGMA query_only = ON")
+    except sqlite3.Error as error:
+        raise NotOurDatabase(f"{path} can't be opened ({error}); it was left as it is") from error
+    connection.text_factory = _decode
+    connection.row_factory = sqlite3.Row
+    try:
+        _check_ours(connection, path)
+    except NotOurDatabase:
+        connection.close()
+        raise
+    return connection
+
+
+def open_writer(path: Path, *, durable: bool = False) -> sqlite3.Connection:
+    """Open a connection that may write; makes the file (0600) when it isn't there.
+
+    Args:
+        path: the database file.
+        durable: True gives `synchronous=FULL`, for directives, policies and stage ends; False gives
+            NORMAL, which loses nothing when a process dies (only, at worst, on a power cut).
+
+    Raises:
+        StorageRefused: on a network file system, a read-only place, or when WAL isn't granted.
+        NotOurDatabase: when the file is damaged, foreign or newer.
+    """
+    network = _network_file_system(path.parent)
+    if network:
+        raise StorageRefused(
+            f"{path.parent} lies on {network}; SQLite's WAL needs a local disk. Choose a local workspace"
+        )
+    try:
+        if path.exists() and path.stat().st_size:
+            # Read first: a writer that opens and closes a file folds its WAL into it, even one of another program.
+            open_reader(path).close()
+        # An existing file is never opened here by itself: closing any descriptor of it drops all POSIX locks that
+        # the process holds on it, those of its other SQLite connections included.
+        if not path.exists():
+            with suppress(FileExistsError):
+                os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
+        if not os.access(path, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        os.chmod(path, 0o600)
+    except OSError as error:
+        raise StorageRefused(f"{path} can't be written ({error.strerror}); check owner, mount and space") from error
+    connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_MS / 1000, isolation_level=None, check_same_thread=False)
+    connection.text_factory = _decode
+    connection.row_factory = sqlite3.Row
+    try:
+        _check_ours(connection, path)
+        mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+        if mode != "wal":
+            raise StorageRefused(f"{path}: WAL was refused (journal mode {mode}); use a local, writable disk")
+        connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("PRAGMA journal_size_limit = 67108864")
+    except sqlite3.DatabaseError as error:
+        connection.close()
+        raise NotOurDatabase(f"{path} can't be opened for writing ({error}); it was left as it is") from error
+    except (StorageRefused, NotOurDatabase):
+        connection.close()
+        raise
+    return connection
+
+
+@contextmanager
+def write(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+    """One write transaction. It opens with IMMEDIATE, because a deferred one that read first can fail
+    with BUSY_SNAPSHOT whatever the timeout. Rolled back when the block raises."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield connection
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+@contextmanager
+def read(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+    """One consistent picture for several queries. Keep it short: an open reader lets the WAL grow."""
+    connection.execute("BEGIN")
+    try:
+        yield connection
+    finally:
+        connection.execute("COMMIT")
+
+
+def checkpoint(connection: sqlite3.Connection) -> None:
+    """Fold the WAL back into the database; called between stages, when no reader is mid-way."""
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+
+def data_version(connection: sqlite3.Connection) -> int:
+    """A number that changes when another connection committed; costs microseconds."""
+    version: int = connection.execute("PRAGMA data_version").fetchone()[0]
+    return version
+
+
+def storable(text: str) -> str:
+    """`text` without lone surrogates, which SQLite can't hold; each becomes U+FFFD."""
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")

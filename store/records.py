@@ -1,0 +1,284 @@
+"""Frozen records that queries return. Values only: no connection, no SQL, no behaviour but small views."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+Verdict = Literal["correct", "incorrect", "unverified"]
+StageState = Literal["pending", "waiting", "running", "done", "failed", "skipped"]
+IterationState = Literal["running", "waiting", "paused", "stopped", "failed", "done"]
+Control = Literal["run", "pause", "stop"]
+PolicyState = Literal["candidate", "promoted", "rejected"]
+
+JsonObject = Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A named experiment."""
+
+    id: int
+    name: str
+    base_model: str
+    settings: JsonObject
+    base_directory: str
+    state: Literal["new", "ready", "failed"]
+    error: str | None
+    created: float
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """A model state in the lineage. `path` is absolute, or relative to the workspace."""
+
+    id: int
+    run_id: int
+    parent_id: int | None
+    iteration_id: int | None
+    name: str
+    setting: str
+    path: str
+    base_model: str
+    state: PolicyState
+    reason: str
+    details: JsonObject
+    created: float
+
+
+@dataclass(frozen=True, slots=True)
+class Iteration:
+    """One pass from a parent policy to a child policy."""
+
+    id: int
+    run_id: int
+    number: int
+    parent_id: int | None
+    child_id: int | None
+    settings: JsonObject
+    state: IterationState
+    control: Control
+    reason: str
+    remaining: int
+    created: float
+    ended: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Progress of one stage of an iteration; counts are items of that stage.
+
+    `note` says what the stage would do (at its gate) or did, in words for an operator.
+    """
+
+    id: int
+    iteration_id: int
+    position: int
+    name: str
+    state: StageState
+    approved: bool
+    total: int
+    done: int
+    owed: int
+    note: str
+    started: float | None
+    ended: float | None
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredQuestion:
+    """A question as stored."""
+
+    id: int
+    task: str
+    domain: str
+    split: Literal["train", "test"]
+    text: str
+    options: tuple[str, ...]
+    reference: str
+    payload: JsonObject
+    content_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredAttempt:
+    """An attempt as stored. `reasoning` is the whole reply; `latency` in seconds; `score` as the verifier gave it."""
+
+    id: int
+    iteration_id: int | None
+    question_id: int
+    policy_id: int
+    protocol: str
+    turn: int
+    reflection_id: int | None
+    sample: int
+    reasoning: str
+    answer: str | None
+    verdict: Verdict
+    detail: str
+    score: float | None
+    prompt_tokens: int
+    completion_tokens: int
+    finish_reason: str
+    seed: int | None
+    prompt_version: str
+    prompt_hash: str
+    latency: float
+    error: str | None
+    created: float
+
+
+@dataclass(frozen=True, slots=True)
+class StoredReflection:
+    """A reflection as stored."""
+
+    id: int
+    iteration_id: int | None
+    attempt_id: int
+    instruction: str
+    sample: int
+    policy_id: int
+    protocol: str
+    text: str
+    prompt_tokens: int
+    completion_tokens: int
+    finish_reason: str
+    seed: int | None
+    prompt_version: str
+    prompt_hash: str
+    latency: float
+    flags: str
+    error: str | None
+    created: float
+
+
+@dataclass(frozen=True, slots=True)
+class TrajectoryRow:
+    """One line of the trajectory list.
+
+    `transition` is `i→c`, `i→i`, `c→c`, `c→i`, with `u` for an unverified side; an attempt that ended
+    without a reflection has a single letter, e.g. `c`.
+    """
+
+    id: int
+    iteration: int | None
+    split: Literal["train", "test"]
+    task: str
+    domain: str
+    transition: str
+    instruction: str
+    review: str
+    flags: str
+    excerpt: str
+
+
+@dataclass(frozen=True, slots=True)
+class TrajectoryDetail:
+    """Everything about one trajectory. `siblings` are the trajectory ids of the same attempt, in order."""
+
+    row: TrajectoryRow
+    question: StoredQuestion
+    attempt: StoredAttempt
+    reflection: StoredReflection | None
+    correction: StoredAttempt | None
+    policy: str
+    siblings: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Directive:
+    """An operator's word to the engine, and what became of it."""
+
+    id: int
+    uuid: str
+    kind: str
+    arguments: JsonObject
+    issued_by: str
+    created: float
+    claimed: float | None
+    done: float | None
+    accepted: bool | None
+    outcome: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """The newest sign of life of a slot (`engine`, `rollout`, `training`, `prepare`). `detail` holds gauges."""
+
+    slot: str
+    pid: int
+    started: float
+    beat: float
+    state: str
+    detail: JsonObject
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A line of the human-readable log."""
+
+    id: int
+    created: float
+    level: Literal["debug", "info", "warning", "error"]
+    source: str
+    iteration_id: int | None
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class LiveText:
+    """Text being generated right now."""
+
+    slot: int
+    role: str
+    question_id: int | None
+    task: str
+    instruction: str
+    text: str
+    updated: float
+
+
+@dataclass(frozen=True, slots=True)
+class MetricPoint:
+    """One value of a training or rollout curve."""
+
+    id: int
+    iteration_id: int
+    stage: str
+    step: int
+    name: str
+    value: float | None
+    created: float
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """Metrics of a policy on held-out questions. `task` is empty for all tasks together.
+
+    `metrics` maps a name (`acc_t1`, `acc_t2`, …) to `{"value", "low", "high", "n"}`; shares, not percent.
+    """
+
+    id: int
+    policy_id: int
+    iteration_id: int | None
+    protocol: str
+    task: str
+    n: int
+    metrics: Mapping[str, Mapping[str, float | None]]
+    created: float
+
+
+@dataclass(frozen=True, slots=True)
+class CuratedRow:
+    """One decision of curation, with the reason when something was left out."""
+
+    id: int
+    iteration_id: int
+    set_name: Literal["d_plus", "d_pm", "d_pref"]
+    reflection_id: int
+    rejected_reflection_id: int | None
+    correction_id: int | None
+    included: bool
+    reason: str

@@ -1,0 +1,108 @@
+"""Runs: named experiments and the questions chosen for them."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterable, Sequence
+
+from store.connection import storable
+from store.records import JsonObject, Run, StoredQuestion
+from store.rows import dump_json, to_record, to_records
+
+
+def add_run(
+    connection: sqlite3.Connection, name: str, base_model: str, settings: JsonObject, base_directory: str
+) -> int:
+    """Insert a run in state `new`; returns its id."""
+    cursor = connection.execute(
+        "INSERT INTO runs (name, base_model, settings, base_directory, created) VALUES (?, ?, ?, ?, ?)",
+        (name, storable(base_model), dump_json(settings), storable(base_directory), time.time()),
+    )
+    return int(cursor.lastrowid or 0)
+
+
+def run_named(connection: sqlite3.Connection, name: str) -> Run | None:
+    """The run of that name, if there is one."""
+    row = connection.execute("SELECT * FROM runs WHERE name = ?", (name,)).fetchone()
+    return to_record(Run, row) if row else None
+
+
+def get_run(connection: sqlite3.Connection, run_id: int) -> Run:
+    """The run with that id."""
+    return to_record(Run, connection.execute("SELECT * FROM runs WHERE id = ?", (run_id,)).fetchone())
+
+
+def list_runs(connection: sqlite3.Connection) -> list[Run]:
+    """All runs, oldest first."""
+    return to_records(Run, connection.execute("SELECT * FROM runs ORDER BY id").fetchall())
+
+
+def set_run_state(connection: sqlite3.Connection, run_id: int, state: str, error: str | None = None) -> None:
+    """Record that a run is `ready`, `failed` (with why) or `new` again."""
+    connection.execute("UPDATE runs SET state = ?, error = ? WHERE id = ?", (state, error, run_id))
+
+
+def add_questions(
+    connection: sqlite3.Connection,
+    run_id: int,
+    rows: Iterable[tuple[str, str, str, str, Sequence[str], str, JsonObject, str]],
+) -> None:
+    """Insert questions and choose them for a run; one already stored is chosen, not inserted again.
+
+    Args:
+        connection: inside a write transaction.
+        run_id: the run they are chosen for.
+        rows: task, domain, split, text, options, reference, payload, content hash.
+    """
+    for task, domain, split, text, options, reference, payload, content_hash in rows:
+        connection.execute(
+            "INSERT OR IGNORE INTO questions (task, domain, split, text, options, reference, payload, content_hash)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                task,
+                domain,
+                split,
+                storable(text),
+                dump_json(list(options)),
+                storable(reference),
+                dump_json(payload),
+                content_hash,
+            ),
+        )
+        connection.execute(
+            "INSERT OR IGNORE INTO run_questions (run_id, question_id)"
+            " SELECT ?, id FROM questions WHERE content_hash = ?",
+            (run_id, content_hash),
+        )
+
+
+def add_few_shots(connection: sqlite3.Connection, run_id: int, task: str, examples: Sequence[tuple[str, str]]) -> None:
+    """Store the worked examples of a task (question, answer), in the order they are shown."""
+    connection.executemany(
+        "INSERT OR REPLACE INTO few_shots (run_id, task, position, question, answer) VALUES (?, ?, ?, ?, ?)",
+        [
+            (run_id, task, position, storable(question), storable(answer))
+            for position, (question, answer) in enumerate(examples)
+        ],
+    )
+
+
+def few_shots(connection: sqlite3.Connection, run_id: int) -> dict[str, list[tuple[str, str]]]:
+    """The worked examples of every task of a run."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    for task, question, answer in connection.execute(
+        "SELECT task, question, answer FROM few_shots WHERE run_id = ? ORDER BY task, position", (run_id,)
+    ):
+        found.setdefault(task, []).append((question, answer))
+    return found
+
+
+def run_questions(connection: sqlite3.Connection, run_id: int, split: str) -> list[StoredQuestion]:
+    """The questions of one split chosen for a run, in a stable order."""
+    rows = connection.execute(
+        "SELECT q.* FROM run_questions rq JOIN questions q ON q.id = rq.question_id"
+        " WHERE rq.run_id = ? AND q.split = ? ORDER BY q.id",
+        (run_id, split),
+    ).fetchall()
+    return to_records(StoredQuestion, rows)

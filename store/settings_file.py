@@ -1,0 +1,214 @@
+"""Reads run settings from TOML and explains what is wrong: key, file and line, and the nearest valid key."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from store.errors import SettingsError
+from store.settings import RunSettings
+
+_TABLE = re.compile(r"^\s*\[(\[?)\s*([^\]]+?)\s*\]")
+_ASSIGNMENT = re.compile(r"""^\s*("[^"]*"|'[^']*'|[A-Za-z0-9_.-]+)\s*=""")
+
+
+def line_of(text: str, location: tuple[str | int, ...]) -> int | None:
+    """Line (from 1) where a key stands in TOML text, or of the nearest table around it.
+
+    Args:
+        text: the TOML.
+        location: keys and array positions from the top, e.g. `("tasks", 1, "dataset")`.
+    """
+    keys = tuple(str(part) for part in location)
+    around: tuple[int, int] | None = None
+    within: int | None = None
+    table: tuple[str, ...] = ()
+    counts: dict[tuple[str, ...], int] = {}
+    for number, line in enumerate(text.splitlines(), start=1):
+        heading = _TABLE.match(line)
+        assignment = None if heading else _ASSIGNMENT.match(line)
+        if heading:
+            path = table = _table_path(heading, counts)
+        elif assignment:
+            path = (*table, *assignment.group(1).strip("\"'").split("."))
+        else:
+            continue
+        if path == keys[: len(path)] and (around is None or len(path) > around[0]):
+            around = (len(path), number)
+        elif path[: len(keys)] == keys and within is None:
+            within = number
+    return around[1] if around else within
+
+
+def _table_path(heading: re.Match[str], counts: dict[tuple[str, ...], int]) -> tuple[str, ...]:
+    """The path of a table's heading, with the position of each array of tables on it; `counts` is kept up to date."""
+    path: tuple[str, ...] = ()
+    *outer, last = (part.strip().strip("\"'") for part in heading.group(2).split("."))
+    for part in outer:
+        path = (*path, part)
+        if path in counts:
+            path = (*path, str(counts[path] - 1))
+    path = (*path, last)
+    if heading.group(1):
+        counts[path] = counts.get(path, 0) + 1
+        path = (*path, str(counts[path] - 1))
+    return path
+
+
+def _sections(annotation: Any) -> list[type[BaseModel]]:
+    """The settings sections an annotation can hold."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    found: list[type[BaseModel]] = []
+    for argument in get_args(annotation):
+        found.extend(_sections(argument))
+    return found
+
+
+def valid_keys(location: tuple[str | int, ...]) -> list[str]:
+    """The keys that may stand beside the last one of a location."""
+    sections: list[type[BaseModel]] = [RunSettings]
+    for part in location[:-1]:
+        if isinstance(part, int):
+            continue
+        inner = [
+            found
+            for section in sections
+            if part in section.model_fields
+            for found in _sections(section.model_fields[part].annotation)
+        ]
+        chosen = [section for section in sections if _kind_of(section) == part]
+        sections = inner or chosen or sections
+    return sorted({name for section in sections for name in section.model_fields})
+
+
+def _kind_of(section: type[BaseModel]) -> str | None:
+    """The `kind` a task section stands for; pydantic puts it into the location of an error."""
+    field = section.model_fields.get("kind")
+    return str(get_args(field.annotation)[0]) if field else None
+
+
+def _without_kind(location: tuple[str | int, ...]) -> tuple[str | int, ...]:
+    """A location without the tag that pydantic inserts for the task type."""
+    if len(location) > 2 and location[0] == "tasks" and isinstance(location[1], int):
+        return (*location[:2], *location[3:])
+    return location
+
+
+def _written(location: tuple[str | int, ...], values: Any) -> tuple[str | int, ...]:
+    """The part of a location that somebody wrote: pydantic appends the name of each type that a value may have."""
+    found: list[str | int] = []
+    for part in location:
+        in_table = isinstance(values, Mapping) and part in values
+        in_list = isinstance(values, list) and isinstance(part, int) and part < len(values)
+        if not (in_table or in_list):
+            break
+        found.append(part)
+        values = values[part]
+    return tuple(found)
+
+
+def _explain(error: Any, text: str, source: str, location: tuple[str | int, ...], expected: str) -> str:
+    # A custom validator of a section names the section; a missing key is shown where its table stands.
+    line = line_of(text, (*location, "kind") if error["type"] == "union_tag_invalid" else location)
+    place = f"{source}, line {line}" if line else source
+    key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".") or "settings"
+    if error["type"] == "extra_forbidden":
+        known = valid_keys(tuple(error["loc"]))
+        near = difflib.get_close_matches(str(location[-1]), known, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known)}"
+        return f"{place}: unknown setting {key!r}; {hint}"
+    if error["type"] == "missing":
+        return f"{place}: {key!r} is missing"
+    kinds = ", ".join(kind for kind in map(_kind_of, _sections(RunSettings.model_fields["tasks"].annotation)) if kind)
+    if error["type"] == "union_tag_not_found":
+        return f"{place}: '{key}.kind' is missing; it is one of {kinds}"
+    if error["type"] == "union_tag_invalid":
+        return f"{place}: '{key}.kind' must be one of {kinds} (it is {error['ctx']['tag']!r})"
+    given = error.get("input")
+    tables = isinstance(given, Mapping) or (isinstance(given, list) and any(isinstance(one, Mapping) for one in given))
+    return f"{place}: {key!r}: {expected}" + ("" if tables else f" (it is {given!r})")
+
+
+def _explain_all(errors: list[Any], values: object, text: str, source: str) -> list[str]:
+    """One line for each mistake; a value that fits none of the types it may have is one mistake."""
+    firsts: list[tuple[Any, tuple[str | int, ...]]] = []
+    alternatives: dict[tuple[str | int, ...], list[str]] = {}
+    for error in errors:
+        location = _without_kind(tuple(error["loc"]))
+        written = _written(location, values)
+        if error["type"] == "missing" or len(written) == len(location):
+            firsts.append((error, location))
+            continue
+        message = _message(error)
+        if written not in alternatives:
+            firsts.append((error, written))
+        elif error["input"] != next(one["input"] for one, place in firsts if place == written):
+            continue  # about a part of the value, which another type of the same place would have
+        else:
+            message = message.removeprefix("Input should be ")
+        if message not in alternatives.setdefault(written, []):
+            alternatives[written].append(message)
+    return [
+        _explain(error, text, source, location, " or ".join(alternatives.get(location, [_message(error)])))
+        for error, location in firsts
+    ]
+
+
+def _message(error: Any) -> str:
+    return str(error["msg"]).removeprefix("Value error, ")
+
+
+def parse_settings(text: str, source: str = "settings") -> RunSettings:
+    """Settings from TOML text.
+
+    Raises:
+        SettingsError: one line for each mistake.
+    """
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{source} is not valid TOML: {error}") from error
+    return validate_settings(values, text, source)
+
+
+def validate_settings(values: Mapping[str, object], text: str = "", source: str = "settings") -> RunSettings:
+    """Settings from plain values; `text` is the TOML they came from, for line numbers.
+
+    Raises:
+        SettingsError: one line for each mistake.
+    """
+    try:
+        return RunSettings.model_validate(values)
+    except ValidationError as error:
+        raise SettingsError("\n".join(_explain_all(error.errors(), values, text, source))) from error
+
+
+def load_settings(path: Path) -> RunSettings:
+    """Settings from a TOML file.
+
+    Raises:
+        SettingsError: when the file is missing, not UTF-8, not TOML, or says something wrong.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise SettingsError(f"there is no settings file at {path}; make one with: reflectevo init") from error
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{path} is not UTF-8 text (byte {error.start}); save it as UTF-8") from error
+    except OSError as error:
+        raise SettingsError(f"can't read {path}: {error.strerror}") from error
+    return parse_settings(text, str(path))
+
+
+def dump_settings(settings: RunSettings) -> str:
+    """The TOML of settings, complete with defaults."""
+    import tomlkit
+
+    return tomlkit.dumps(settings.model_dump(mode="json", exclude_none=True))

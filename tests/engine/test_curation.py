@@ -1,0 +1,293 @@
+"""Protects the training sets: no leaks, no silent losses, no task that drowns the others, the same sets every time."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.curation.filters import leak, repeated_share
+from engine.curation.sets import Candidate, d_plus, d_pm, share_level
+from store.settings import CurationSection
+
+SETTINGS = CurationSection()
+CHOICE = "Which is true?\nA.All cats are grey animals\nB.No\nC.Some dogs bark\nD.Nothing"
+
+
+def candidate(number: int, **changes: Any) -> Candidate:
+    base = Candidate(
+        reflection_id=number,
+        question_id=number,
+        attempt_id=number,
+        task="sums",
+        instruction="1-1-1",
+        text=f"I added the second digit of number {number + 1000} twice, so I will write every digit down first.",
+        correction_id=number + 100_000,
+        correction_verdict="correct",
+        reference="42",
+        question_text="How much is it?",
+        attempt_text="Answer: 41",
+        attempt_answer="41",
+        finish_reason="stop",
+        review=None,
+    )
+    return replace(base, **changes)
+
+
+@pytest.mark.parametrize(
+    ("text", "reference", "leaks"),
+    [
+        ("Count again, there are 3 of them.", "3", True),
+        ("In step 3 you skipped a word.", "3", False),
+        ("1. Read.\n2. Count.\n3. Add.", "3", False),
+        ("The 3rd word was skipped; 13 and 3.5 are not it.", "3", False),
+        ("It should be 1,000.", "1000", True),
+        ("Then x is -5.", "-5", True),
+        ("I took 12-5 wrongly.", "-5", False),
+        ("I wrote 4 too early.", "4", False),
+        ("The answer is 4.", "4", True),
+        ("\\boxed{4}", "4", True),
+        ("He is her Uncle.", "uncle", True),
+        ("Uncles and carbuncles.", "uncle", False),
+        ("No step was checked.", "No", False),
+        ("The answer is no.", "No", True),
+        ("I forgot to reduce to 1/4.", "\\frac{1}{4}", True),
+    ],
+)
+def test_leaks_of_numbers_and_words(text: str, reference: str, leaks: bool) -> None:
+    """A reflection that gives the answer away teaches to guess; one that shares a digit with it does not."""
+    found = leak(text, reference=reference, question_text="How many?", attempt_text="I saw 4. Answer: 4")
+    assert found == ("leak" if leaks else None)
+
+
+@pytest.mark.parametrize(
+    ("text", "reference", "leaks"),
+    [
+        ("A step is wrong.", "A", False),
+        ("The answer is a guess.", "A", False),
+        ("The answer is A.", "A", True),
+        ("option a fits better", "A", True),
+        ("Look at (D) again.", "D", True),
+        ("I chose B too fast.", "D", False),
+        ("I never compared B, C and D.", "D", False),
+        ("B is wrong, D fits.", "D", True),
+        ("It says that all cats  are grey animals.", "A", True),
+        ("No, I misread it.", "B", False),
+        ("The answer should be no.", "B", True),
+    ],
+)
+def test_leaks_of_options(text: str, reference: str, leaks: bool) -> None:
+    """An option leaks by its letter or its text; the article `A` and a mere list of options don't."""
+    found = leak(text, reference=reference, question_text=CHOICE, attempt_text="Answer: B")
+    assert found == ("leak" if leaks else None)
+
+
+@given(st.text(max_size=80), st.text(max_size=10))
+def test_any_text_can_be_checked_for_leaks(text: str, reference: str) -> None:
+    """No reflection or reference makes a filter raise."""
+    assert leak(text, reference=reference, question_text=text, attempt_text="") in (None, "leak")
+    assert 0 <= repeated_share(text) <= 1
+
+
+@given(st.integers(-9999, 9999))
+def test_a_plainly_stated_number_always_leaks(value: int) -> None:
+    """With sign, thousands separator or decimals."""
+    for form in (str(value), f"{value:,}", f"{value}.0", f"${value}$"):
+        assert leak(f"The answer is {form}.", reference=str(value), question_text="", attempt_text="") == "leak"
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({}, "included"),
+        ({"correction_verdict": "incorrect"}, "correction incorrect"),
+        ({"correction_verdict": "unverified"}, "correction unverified"),
+        ({"correction_verdict": None, "correction_id": None}, "not corrected"),
+        ({"text": "The right answer is 42, so I will add again."}, "leak"),
+        ({"text": "Add again."}, "too short"),
+        ({"text": " ".join(f"word{n}" for n in range(301))}, "too long"),
+        ({"text": "I will check it again now. " * 10}, "repetition"),
+        ({"finish_reason": "length"}, "truncated"),
+        ({"review": "reject"}, "human reject"),
+        ({"review": "flag"}, "included"),
+        ({"review": "accept", "text": "Add again."}, "included"),
+        ({"review": "accept", "correction_verdict": "incorrect"}, "correction incorrect"),
+    ],
+)
+def test_every_reason(changes: dict[str, Any], reason: str) -> None:
+    """What is left out says why; a human accept overrules the filters on the text, never the verdict."""
+    (row,) = d_plus([candidate(1, **changes)], SETTINGS, seed=0)
+    assert (row.reason, row.included) == (reason, reason == "included")
+
+
+def test_leaks_stay_when_the_setting_says_so() -> None:
+    """The filter is a setting."""
+    (row,) = d_plus([candidate(1, text="The right answer is 42, so add again.")], CurationSection(drop_leaks=False), 0)
+    assert row.included
+
+
+def test_duplicates_and_the_cap_of_a_question() -> None:
+    """One text counts once per question; the cap prefers new instructions and human accepts."""
+    rows = [candidate(n, question_id=1, instruction="1-1-1") for n in range(4)]
+    rows.append(candidate(4, question_id=1, instruction="1-2-1"))
+    rows.append(candidate(5, question_id=1, instruction="1-1-1", review="accept"))
+    rows.append(candidate(6, question_id=1, text=rows[5].text.upper()))
+    reasons = {row.reflection_id: row.reason for row in d_plus(rows, SETTINGS, seed=0)}
+    assert reasons.pop(6) == "duplicate"
+    assert {number for number, reason in reasons.items() if reason == "included"} == {4, 5}
+    assert {reason for number, reason in reasons.items() if number < 4} == {"over the cap per question"}
+
+
+def test_no_task_drowns_the_others() -> None:
+    """Trap of the first probe: 45 of 60 rows from one task taught answers instead of reflecting."""
+    rows = [candidate(n, task="letters") for n in range(45)] + [candidate(n, task="sums") for n in range(45, 60)]
+    curated = d_plus(rows, CurationSection(max_task_share=0.5), seed=0)
+    kept = Counter("letters" if row.reflection_id < 45 else "sums" for row in curated if row.included)
+    assert kept == {"letters": 15, "sums": 15}
+    assert Counter(row.reason for row in curated)["over the task share"] == 30
+
+
+def test_a_single_task_is_kept_and_said_so() -> None:
+    """With one task no share below 1 can be met; dropping everything would help no one."""
+    curated = d_plus([candidate(n) for n in range(5)], CurationSection(max_task_share=0.3), seed=0)
+    assert all(row.included and "does not bind" in row.reason for row in curated)
+
+
+@given(
+    st.dictionaries(st.sampled_from("abcdef"), st.integers(1, 60), min_size=2),
+    st.floats(0.01, 1.0, allow_nan=False),
+)
+def test_share_level_holds_and_is_the_highest(counts: dict[str, int], share: float) -> None:
+    """No task holds more than its share, or all are level; and no row is dropped needlessly."""
+    level = share_level(counts, share)
+    bound = max(share, 1 / len(counts)) + 1e-6
+
+    def holds(limit: int) -> bool:
+        kept = [min(count, limit) for count in counts.values()]
+        return max(kept) <= bound * sum(kept)
+
+    assert level >= 1
+    assert holds(level)
+    assert level == max(counts.values()) or not holds(level + 1)
+
+
+CANDIDATES = st.lists(
+    st.tuples(
+        st.integers(0, 5),
+        st.sampled_from(("correct", "incorrect", "unverified", None)),
+        st.sampled_from(("1-1-1", "1-2-1", "2-8-2")),
+        st.integers(0, 3),
+        st.sampled_from((None, None, None, "accept", "reject", "flag")),
+        st.sampled_from(("stop", "stop", "length")),
+    ),
+    max_size=40,
+).map(
+    lambda rows: [
+        candidate(
+            number,
+            question_id=question,
+            task=("letters", "sums", "words")[question % 3],
+            correction_verdict=verdict,
+            instruction=instruction,
+            text=f"This is the reflection with variant letter {'abcd'[variant]}, quite long enough.",
+            review=review,
+            finish_reason=finish,
+        )
+        for number, (question, verdict, instruction, variant, review, finish) in enumerate(rows)
+    ]
+)
+LIMITS = st.builds(
+    CurationSection, max_per_question=st.integers(1, 4), max_task_share=st.sampled_from((0.2, 0.5, 0.7, 1.0))
+)
+
+
+@given(CANDIDATES, LIMITS, st.integers(0, 5), st.randoms(use_true_random=False))
+def test_d_plus_accounts_for_every_candidate(
+    rows: list[Candidate], limits: CurationSection, seed: int, shuffler: random.Random
+) -> None:
+    """One row each, only right corrections in, caps obeyed, and the order of the input is no matter."""
+    curated = d_plus(rows, limits, seed)
+    assert sorted(row.reflection_id for row in curated) == [row.reflection_id for row in rows]
+    assert all(row.reason and row.rejected_reflection_id is None for row in curated)
+    by_id = {row.reflection_id: row for row in rows}
+    kept = [by_id[row.reflection_id] for row in curated if row.included]
+    assert all(row.correction_verdict == "correct" and row.review != "reject" for row in kept)
+    assert all(count <= limits.max_per_question for count in Counter(row.question_id for row in kept).values())
+    assert len({(row.question_id, row.text) for row in kept}) == len(kept)
+    mixed = list(rows)
+    shuffler.shuffle(mixed)
+    assert d_plus(mixed, limits, seed) == curated
+
+
+@given(CANDIDATES, LIMITS, st.integers(0, 5), st.randoms(use_true_random=False))
+def test_d_pm_pairs_right_over_wrong_of_one_question(
+    rows: list[Candidate], limits: CurationSection, seed: int, shuffler: random.Random
+) -> None:
+    """Chosen led to a right answer, rejected to a wrong one, of the same question; everything else has a reason."""
+    curated = d_pm(rows, limits, seed)
+    by_id = {row.reflection_id: row for row in rows}
+    pairs = [row for row in curated if row.rejected_reflection_id is not None]
+    for row in pairs:
+        chosen, rejected = by_id[row.reflection_id], by_id[row.rejected_reflection_id or 0]
+        assert chosen.question_id == rejected.question_id
+        assert (chosen.correction_verdict, rejected.correction_verdict) == ("correct", "incorrect")
+        assert chosen.text != rejected.text
+        assert chosen.review != "reject"
+        assert rejected.review != "accept"
+    assert len({(row.reflection_id, row.rejected_reflection_id) for row in pairs}) == len(pairs)
+    per_question = Counter(by_id[row.reflection_id].question_id for row in pairs)
+    assert all(count <= limits.max_per_question for count in per_question.values())
+    named = [row.reflection_id for row in curated] + [row.rejected_reflection_id for row in pairs]
+    assert set(named) == set(by_id)
+    alone = [row.reflection_id for row in curated if row.rejected_reflection_id is None]
+    assert len(alone) == len(set(alone))
+    assert all(not row.included and row.reason for row in curated if row.rejected_reflection_id is None)
+    mixed = list(rows)
+    shuffler.shuffle(mixed)
+    assert d_pm(mixed, limits, seed) == curated
+
+
+def test_d_pm_uses_every_reflection_before_one_repeats() -> None:
+    """Three right and three wrong give three pairs of six different reflections."""
+    rows = [candidate(n, question_id=1, correction_verdict=("correct", "incorrect")[n % 2]) for n in range(6)]
+    pairs = [row for row in d_pm(rows, CurationSection(max_per_question=3), 0) if row.included]
+    assert len({row.reflection_id for row in pairs} | {row.rejected_reflection_id for row in pairs}) == 6
+
+
+def test_d_pm_reasons() -> None:
+    """A reflection without a partner says so; a text that led both ways is no signal."""
+    rows = [
+        candidate(1, question_id=1),
+        candidate(2, question_id=2, correction_verdict="incorrect"),
+        candidate(3, question_id=3, text="The same text as another one has."),
+        candidate(4, question_id=3, text="the same text as  another one has.", correction_verdict="incorrect"),
+        candidate(5, question_id=4),
+        candidate(6, question_id=4, correction_verdict="incorrect", review="accept"),
+        candidate(7, question_id=5),
+        candidate(8, question_id=5, correction_verdict="incorrect", review="reject", text="Bad."),
+    ]
+    curated = d_pm(rows, SETTINGS, seed=0)
+    reasons = {row.reflection_id: row.reason for row in curated}
+    assert reasons == {
+        1: "no rejected partner",
+        2: "no chosen partner",
+        3: "no rejected partner",
+        4: "the same text also led to a correct answer",
+        5: "no rejected partner",
+        6: "human accept, correction incorrect",
+        7: "included",
+    }
+    assert [(row.reflection_id, row.rejected_reflection_id) for row in curated if row.included] == [(7, 8)]
+
+
+def test_sets_change_with_the_seed_only_in_what_is_picked() -> None:
+    """The seed decides between equals, not how many."""
+    rows = [candidate(n, question_id=n // 6) for n in range(60)]
+    picks = [frozenset(row.reflection_id for row in d_plus(rows, SETTINGS, seed) if row.included) for seed in range(5)]
+    assert {len(pick) for pick in picks} == {20}
+    assert len(set(picks)) > 1

@@ -1,0 +1,114 @@
+"""Protects what a gate says: the counts, settings and time an operator decides on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from engine.evaluation import protocol_name
+from engine.gate import describe_gate
+from store import iterations
+from store.connection import write
+from store.curation import NewCurated, replace_curated
+from store.reviews import add_review
+from store.runs import run_questions
+from tests.support.rows import Rows, run_settings
+from tests.support.sweeps import add_questions
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> Iterator[Rows]:
+    """Four training questions, of which two were answered wrongly, and two held-out ones."""
+    settings = run_settings(
+        reflection={"instructions": "random:2", "samples": 2}, training={"batch_size": 2, "epochs": 3}
+    )
+    made = Rows(tmp_path / "reflectevo.db", settings)
+    add_questions(made, {"incorrect": 2, "correct": 2})
+    add_questions(made, {"incorrect": 1, "correct": 1}, split="test")
+    yield made
+    made.connection.close()
+
+
+def gate(rows: Rows, name: str) -> str:
+    """What the gate of a stage says now."""
+    return describe_gate(rows.connection, rows.current(), name)
+
+
+def _attempted(rows: Rows) -> list[int]:
+    attempts = []
+    for question in run_questions(rows.connection, rows.run, "train"):
+        verdict = question.text.split()[0]
+        attempts.append(rows.attempt(question.id, verdict))  # type: ignore[arg-type]
+    return attempts
+
+
+def test_gates_before_the_rollouts(rows: Rows) -> None:
+    """Counts come from the stored verdicts: two wrong answers, two instructions, two samples each."""
+    assert gate(rows, "attempt") == "would answer 4 training questions"
+    _attempted(rows)
+    assert gate(rows, "reflect") == "would generate 8 reflections on 2 wrong answers"
+    assert gate(rows, "correct") == "would generate 8 corrections on 2 wrong answers"
+    assert gate(rows, "evaluate") == "would answer 2 held-out questions with parent and child"
+
+
+def test_the_time_is_estimated_from_the_stage_before(rows: Rows) -> None:
+    """Four attempts in ten minutes: eight reflections take about twenty."""
+    _attempted(rows)
+    iterations.set_stage(rows.connection, rows.iteration, "attempt", "running")
+    iterations.set_stage(rows.connection, rows.iteration, "attempt", "done")
+    iterations.set_progress(rows.connection, rows.iteration, "attempt", 4, 4)
+    rows.connection.execute("UPDATE stages SET ended = started + 600 WHERE name = 'attempt'")
+    assert gate(rows, "reflect").endswith(", about 20 min at the rate of attempt")
+
+
+def test_the_gate_of_curation_counts_reviews(rows: Rows) -> None:
+    """An operator who spot-checked sees that it will count."""
+    attempt = _attempted(rows)[0]
+    question = run_questions(rows.connection, rows.run, "train")[0]
+    reflection, _ = rows.corrected(attempt, question.id)
+    add_review(rows.connection, reflection, "accept", reviewer="me")
+    iterations.set_progress(rows.connection, rows.iteration, "correct", 8, 8)
+    assert gate(rows, "curate") == "would filter 8 trajectories; 1 reviewed by hand"
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("sft-one-stage", "would train sft-one-stage on 1 examples (2 left out), about 2 steps"),
+        ("dpo-verdict", "would train dpo-verdict on 1 examples (0 left out), about 2 steps"),
+    ],
+)
+def test_the_gate_of_training_names_set_size_and_steps(rows: Rows, setting: str, words: str) -> None:
+    """The numbers are those of the set this setting trains on: D+ or D±."""
+    attempt = _attempted(rows)[0]
+    made = [rows.reflection(attempt, f"1-{n}-1") for n in (1, 2, 3)]
+    decided = [
+        NewCurated("d_plus", made[0], None, None, True, ""),
+        NewCurated("d_plus", made[1], None, None, False, "correction incorrect"),
+        NewCurated("d_plus", made[2], None, None, False, "states the answer"),
+        NewCurated("d_pm", made[0], made[1], None, True, ""),
+    ]
+    with write(rows.connection):
+        replace_curated(rows.connection, rows.iteration, decided)
+        changed = rows.settings.model_copy(
+            update={"training": rows.settings.training.model_copy(update={"setting": setting})}
+        )
+        iterations.update_iteration(rows.connection, rows.iteration, settings=changed.model_dump(mode="json"))
+    assert gate(rows, "train") == f"{words} at a learning rate of 0.001"
+
+
+def test_the_promote_gate_compares_the_child_with_its_parent(rows: Rows) -> None:
+    """The decision is made on paired held-out answers, with their number."""
+    questions = run_questions(rows.connection, rows.run, "test")
+    protocol = protocol_name(rows.settings, questions)
+    child = rows.add_policy("p01", rows.policy, "candidate", rows.iteration)
+    iterations.update_iteration(rows.connection, rows.iteration, child_id=child)
+    parent = rows.policy
+    for policy, verdicts in ((parent, ("incorrect", "correct")), (child, ("correct", "correct"))):
+        rows.policy = policy
+        for question, verdict in zip(questions, verdicts, strict=True):
+            rows.attempt(question.id, verdict, protocol=protocol)  # type: ignore[arg-type]
+    assert gate(rows, "promote").startswith("Acc@t1 +50.0 points (")
+    assert "n = 2" in gate(rows, "promote")

@@ -1,0 +1,51 @@
+"""Protects light processes: the supervisor loads no model library, and reading the store loads no data library."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+MODELS = {"torch", "transformers", "vllm", "trl", "peft", "datasets", "accelerate", "sympy"}
+DATA = {"pandas", "numpy"}
+SCREEN = {"textual", "rich"}
+STORE = sorted(f"store.{path.stem}" for path in (ROOT / "store").glob("*.py") if path.stem != "__init__")
+
+
+def loaded_by(statement: str) -> set[str]:
+    """Top-level packages in `sys.modules` after a statement ran in a new interpreter."""
+    finished = subprocess.run(
+        [sys.executable, "-c", f"{statement}\nimport sys\nprint(*{{name.partition('.')[0] for name in sys.modules}})"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    return set(finished.stdout.split())
+
+
+@pytest.mark.parametrize("module", ["engine.supervisor", "engine.serve", "engine.child", "engine.rerender", "engine"])
+def test_what_stays_alive_beside_a_training_loads_no_model_library(module: str) -> None:
+    """The supervisor lives for weeks and starts in a second; torch alone would cost it a gigabyte and ten seconds."""
+    assert not loaded_by(f"import {module}") & (MODELS | SCREEN)
+
+
+def test_the_store_is_light_and_stands_alone() -> None:
+    """A terminal over SSH imports the store: neither data libraries nor the engine may come with it."""
+    loaded = loaded_by("\n".join(f"import {name}" for name in STORE))
+    assert not loaded & (MODELS | DATA | SCREEN | {"sqlite_utils", "engine", "reflectevo_tui"})
+    assert len(STORE) > 10
+
+
+def test_opening_a_current_database_loads_no_migration_library(tmp_path: Path) -> None:
+    """Only a database that has to be migrated pays for the library that migrates."""
+    prepare = (
+        "from pathlib import Path; from store.connection import open_writer; from store.migrations import migrate\n"
+        f"migrate(open_writer(Path({str(tmp_path / 'reflectevo.db')!r})))"
+    )
+    assert "sqlite_utils" in loaded_by(prepare)
+    assert not loaded_by(prepare) & ({"sqlite_utils"} | DATA)

@@ -1,0 +1,124 @@
+"""Protects the way of finished work into the store: a full disk is waited out, and nothing is lost meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from engine import journal as journal_module
+from engine.gauges import Gauges
+from engine.journal import StoreJournal
+from engine.rollout import Rollout
+from engine.sweep import count
+from store.rollouts import NewAttempt
+from tests.support.rows import Rows
+from tests.support.sweeps import FakeGenerator, add_questions, judge, make_sweep, run_sweep, stored, work
+
+
+@pytest.fixture
+def rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rows]:
+    """A database with questions, and a journal that asks again soon."""
+    monkeypatch.setattr(journal_module, "_RETRY_SECONDS", 0.01)
+    made = Rows(tmp_path / "reflectevo.db")
+    add_questions(made)
+    yield made
+    made.connection.close()
+
+
+def _fill(connection: sqlite3.Connection) -> None:
+    """Let SQLite itself say that the disk is full: the file may not grow by a page."""
+    pages = connection.execute("PRAGMA page_count").fetchone()[0]
+    connection.execute(f"PRAGMA max_page_count = {pages}")
+
+
+def _free(connection: sqlite3.Connection) -> None:
+    connection.execute("PRAGMA max_page_count = 1000000")
+
+
+def test_a_full_disk_pauses_the_generator_and_loses_nothing(
+    rows: Rows, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Promise 10: a named reason, no lost or doubled row, and it goes on by itself when there is space again."""
+    generator = FakeGenerator()
+    reasons: list[str | None] = []
+
+    async def hold(reason: str | None) -> None:
+        reasons.append(reason)
+        await (generator.resume() if reason is None else generator.pause())
+        if len(reasons) == 6:
+            _free(rows.connection)
+
+    sweep = make_sweep(rows)
+    # Long texts, so that a few rows need new pages.
+    long = "very long " * 500
+
+    class Wordy(FakeGenerator):
+        async def generate(self, request, on_text=None):  # type: ignore[no-untyped-def]
+            made = await super().generate(request, on_text)
+            return type(made)(made.text + long, 1, 0, 1, "stop", 0.0, made.seed)
+
+    generator = Wordy()
+    gauges = Gauges(count(sweep, {}))
+    rollout = Rollout(
+        sweep, {}, generator, judge, StoreJournal(rows.connection, hold), gauges, concurrency=4, retries=0
+    )
+    _fill(rows.connection)
+    assert asyncio.run(asyncio.wait_for(rollout.run(), 30))
+    assert generator.calls[0] == "pause"
+    assert generator.calls[-1] == "resume"
+    assert reasons[-1] is None
+    assert all(reason is None or "database or disk is full" in reason for reason in reasons)
+    assert "free space" in capsys.readouterr().err
+    assert count(sweep, stored(rows)).complete
+
+    straight = Rows(tmp_path / "straight.db")
+    add_questions(straight)
+    run_sweep(straight, make_sweep(straight), Wordy())
+    assert work(rows) == work(straight)
+    straight.connection.close()
+    assert rows.connection.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
+
+
+def test_a_held_piece_is_whole_or_absent(rows: Rows) -> None:
+    """An attempt and the trajectory it ends are one transaction: a disk that fills between them keeps neither."""
+    question = rows.connection.execute("SELECT id FROM questions").fetchone()[0]
+    rows.connection.execute(
+        "CREATE TEMP TRIGGER full BEFORE INSERT ON trajectories BEGIN SELECT raise(ABORT, 'disk is full'); END"
+    )
+
+    async def hold(reason: str | None) -> None:
+        if reason:
+            assert not rows.connection.in_transaction
+            assert stored(rows) == {}
+            rows.connection.execute("DROP TRIGGER full")
+
+    new = NewAttempt(rows.generation("text"), question, 1, None, "A", "correct", "", None)
+    journal = StoreJournal(rows.connection, hold)
+    real = journal_module.finish_trajectory
+
+    def finish(*given: object) -> None:
+        try:
+            real(*given)  # type: ignore[arg-type]
+        except sqlite3.IntegrityError as error:
+            raise sqlite3.OperationalError(str(error)) from error
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(journal_module, "finish_trajectory", finish)
+        attempt = asyncio.run(journal.attempt(new, ends_trajectory=(None, None)))
+    assert [row[0] for row in rows.connection.execute("SELECT attempt_id FROM trajectories")] == [attempt]
+
+
+def test_what_is_no_trouble_of_the_disk_propagates(rows: Rows) -> None:
+    """A broken invariant is a bug: waiting for it to clear would wait for ever."""
+
+    async def hold(reason: str | None) -> None:
+        raise AssertionError("nothing to wait for")
+
+    new = NewAttempt(rows.generation("text"), 10**6, 1, None, "A", "correct", "", None)
+    with pytest.raises(sqlite3.IntegrityError):
+        asyncio.run(StoreJournal(rows.connection, hold).attempt(new, ends_trajectory=None))
+    assert not rows.connection.in_transaction

@@ -1,0 +1,167 @@
+"""Protects edits at a gate and second tries: what has begun keeps its settings, what failed is owed again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.situation import settings_of
+from store import iterations, rollouts
+from store.connection import write
+from store.curation import NewCurated, replace_curated
+from tests.support.directives import tell
+from tests.support.rows import Rows
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> Iterator[Rows]:
+    """A run whose first iteration has done its rollouts and waits before the training."""
+    made = Rows(tmp_path / "reflectevo.db")
+    for name in ("attempt", "reflect", "correct", "curate"):
+        iterations.set_stage(made.connection, made.iteration, name, "running")
+        iterations.set_stage(made.connection, made.iteration, name, "done")
+    iterations.set_stage(made.connection, made.iteration, "train", "waiting")
+    iterations.update_iteration(made.connection, made.iteration, state="waiting")
+    yield made
+    made.connection.close()
+
+
+def test_settings_of_stages_ahead_can_be_edited_and_the_edit_is_recorded(rows: Rows) -> None:
+    """Only the named keys change; the outcome, which stays in the log, says to what."""
+    accepted, outcome = tell(
+        rows, "set_settings", settings={"training": {"epochs": 3, "learning_rate": 1e-4}, "gates": ["promote"]}
+    )
+    assert accepted
+    assert '"epochs":3' in outcome
+    new, old = settings_of(rows.current()), rows.settings
+    assert (new.training.epochs, new.training.learning_rate, new.gates) == (3.0, 1e-4, ["promote"])
+    assert new.training.model_copy(update={"epochs": 1.0, "learning_rate": 1e-3}) == old.training
+    assert new.attempt == old.attempt
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"attempt": {"temperature": 0.5}}, "[attempt] can't change any more: stage attempt has begun"),
+        ({"reflection": {"samples": 1}}, "[reflection] can't change any more: stage reflect has begun"),
+        ({"correction": {"max_tokens": 9}}, "[correction] can't change any more: stage correct has begun"),
+        ({"curation": {"min_words": 1}}, "[curation] can't change any more: stage curate has begun"),
+        ({"model": "other"}, "'model' can't change within a run"),
+        ({"seed": 1}, "'seed' can't change within a run"),
+        ({"tasks": []}, "at least 1 item"),
+        ({"training": {"epoch": 3}}, "unknown setting 'training.epoch'; did you mean 'epochs'?"),
+        ({"training": 3}, "'training'"),
+        ({"nothing": {"a": 1}}, "unknown setting 'nothing'"),
+        ({"training": {"learning_rate": -1}}, "greater than 0"),
+        ({}, "needs the settings to change"),
+        ("epochs=3", "needs the settings to change"),
+    ],
+)
+def test_settings_that_can_not_change_are_refused_whole(rows: Rows, changes: Any, words: str) -> None:
+    """Rows made under one setting must not be explained by another; and a refusal changes nothing at all."""
+    before = rows.current().settings
+    wanted = {**changes, "gates": ["promote"]} if isinstance(changes, dict) and changes else changes
+    accepted, outcome = tell(rows, "set_settings", settings=wanted)
+    assert not accepted
+    assert words in outcome
+    assert rows.current().settings == before
+
+
+def test_a_begun_section_may_be_sent_unchanged(rows: Rows) -> None:
+    """Forms send every section back; only a difference counts."""
+    values = rows.settings.model_dump(mode="json")
+    assert tell(rows, "set_settings", settings={**values, "training": {"epochs": 2.0}})[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "section", "made", "allowed"),
+    [
+        ("train", {"training": {"min_examples": 2}}, 0, True),
+        ("train", {"training": {"batch_size": 2}}, 30, True),
+        ("evaluate", {"evaluation": {"protocol": "oracle-free"}}, 0, True),
+        ("evaluate", {"evaluation": {"protocol": "oracle-free"}}, 5, False),
+    ],
+)
+def test_a_stage_that_failed_can_be_set_anew(
+    rows: Rows, name: str, section: dict[str, Any], made: int, allowed: bool
+) -> None:
+    """Too few examples or too large a batch is cured by a setting; answers already given keep theirs."""
+    iterations.set_stage(rows.connection, rows.iteration, name, "running")
+    iterations.set_progress(rows.connection, rows.iteration, name, made, 40)
+    assert not tell(rows, "set_settings", settings=section)[0], "not while it runs"
+    iterations.set_stage(rows.connection, rows.iteration, name, "failed", "why")
+    iterations.update_iteration(rows.connection, rows.iteration, state="failed", reason="why")
+    assert tell(rows, "set_settings", settings=section)[0] is allowed
+
+
+def _fail_samples(rows: Rows) -> int:
+    """One wrong attempt whose only correction failed, and was left out by curation; returns the attempt."""
+    question = rows.question("q")
+    attempt = rows.attempt(question)
+    reflection = rows.reflection(attempt)
+    correction = rows.attempt(question, "unverified", turn=2, reflection=reflection, error="too long")
+    rollouts.finish_trajectory(rows.connection, attempt, reflection, correction)
+    with write(rows.connection):
+        row = NewCurated("d_plus", reflection, None, correction, False, "correction unverified")
+        replace_curated(rows.connection, rows.iteration, [row])
+    return attempt
+
+
+def test_failed_samples_are_owed_again_and_so_is_what_was_made_of_them(rows: Rows) -> None:
+    """At the training gate: the failed row goes, rollouts and curation run again, and the gate asks again."""
+    _fail_samples(rows)
+    assert tell(rows, "retry_failed") == (True, "iteration 1 tries again (1 failed samples)")
+    assert {stage.state for stage in rows.stages().values()} == {"pending"}
+    assert rows.current().state == "running"
+    assert [row.error for row in rollouts.rollout_attempts(rows.connection, rows.iteration)] == [None]
+
+
+def test_without_failed_samples_only_the_failed_stage_is_done_again(rows: Rows) -> None:
+    """Finished stages stay finished."""
+    iterations.set_stage(rows.connection, rows.iteration, "train", "failed", "why")
+    iterations.update_iteration(rows.connection, rows.iteration, state="failed", reason="why")
+    assert tell(rows, "retry_failed") == (True, "iteration 1 tries again (0 failed samples)")
+    stages = rows.stages()
+    assert [stages[name].state for name in ("correct", "curate", "train")] == ["done", "done", "pending"]
+    assert (stages["train"].error, rows.current().reason) == (None, "")
+
+
+def test_once_a_child_is_trained_only_held_out_answers_are_owed_again(rows: Rows) -> None:
+    """The child stands on the rollouts as they were; training it again is another iteration."""
+    _fail_samples(rows)
+    held_out = rows.question("t", split="test")
+    rows.attempt(held_out, "unverified", protocol="oracle/abc", error="too long")
+    child = rows.add_policy("p01", rows.policy, "candidate", rows.iteration)
+    iterations.update_iteration(rows.connection, rows.iteration, child_id=child)
+    for name in ("train", "evaluate"):
+        iterations.set_stage(rows.connection, rows.iteration, name, "done")
+    assert tell(rows, "retry_failed") == (True, "iteration 1 tries again (1 failed samples)")
+    states = {name: stage.state for name, stage in rows.stages().items()}
+    assert states.pop("evaluate") == "pending"
+    assert set(states.values()) == {"done"}
+
+
+def test_retry_failed_refuses_while_a_stage_runs_or_when_all_is_over(rows: Rows) -> None:
+    """A running child wouldn't do what was taken away under it; a finished iteration is evidence."""
+    _fail_samples(rows)
+    iterations.set_stage(rows.connection, rows.iteration, "train", "running")
+    accepted, outcome = tell(rows, "retry_failed")
+    assert not accepted and "stage train is running" in outcome
+    iterations.set_stage(rows.connection, rows.iteration, "train", "done")
+    iterations.update_iteration(rows.connection, rows.iteration, state="done")
+    accepted, outcome = tell(rows, "retry_failed")
+    assert not accepted and "is done" in outcome
+    assert len(rollouts.rollout_attempts(rows.connection, rows.iteration)) == 2
+
+
+def test_resume_goes_on_without_throwing_away_failed_samples(rows: Rows) -> None:
+    """Resume continues; the rows that say what went wrong go only when they are tried again."""
+    _fail_samples(rows)
+    iterations.set_stage(rows.connection, rows.iteration, "train", "failed", "why")
+    iterations.update_iteration(rows.connection, rows.iteration, state="failed", reason="why")
+    assert tell(rows, "resume") == (True, "iteration 1 goes on")
+    assert rows.stages()["train"].state == "pending"
+    assert len(rollouts.rollout_attempts(rows.connection, rows.iteration)) == 2

@@ -1,0 +1,182 @@
+"""Protects the loop's next step as a table: pace, gates, what is measured, and the word of an operator."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.errand import Errand
+from engine.progression import Decide, Rest, Start, Step, Wait, next_step
+from store.records import Iteration, Run, Stage
+from store.settings import STAGES
+from tests.support.rows import run_settings
+
+PARENT, CHILD = 4, 5
+ROLLOUTS = ("attempt", "reflect", "correct")
+
+
+def stages(done: int, approved: Sequence[str] = (), state: str = "pending") -> list[Stage]:
+    """Six stages of which the first `done` are done; the next is in a state of its own."""
+    return [
+        Stage(
+            id=position,
+            iteration_id=1,
+            position=position,
+            name=name,
+            state="done" if position < done else state if position == done else "pending",  # type: ignore[arg-type]
+            approved=name in approved,
+            total=0,
+            done=0,
+            owed=0,
+            note="",
+            started=None,
+            ended=None,
+            error=None,
+        )
+        for position, name in enumerate(STAGES)
+    ]
+
+
+def step(
+    done: int,
+    *,
+    approved: Sequence[str] = (),
+    stage_state: str = "pending",
+    evaluated: Sequence[int] = (),
+    run_state: str = "ready",
+    control: str = "run",
+    state: str = "running",
+    **settings: Any,
+) -> Step:
+    """The next step of an iteration whose first `done` stages are done."""
+    run = Run(2, "run", "none", {}, "", run_state, None, 0.0)  # type: ignore[arg-type]
+    child = CHILD if done > STAGES.index("train") else None
+    iteration = Iteration(1, 2, 1, PARENT, child, {}, state, control, "", 0, 0.0, None)  # type: ignore[arg-type]
+    return next_step(run, iteration, stages(done, approved, stage_state), run_settings(**settings), evaluated)
+
+
+def rollouts(*names: str, evaluates: bool) -> Start:
+    """A rollout child of the parent."""
+    return Start(Errand("generate", 2, 1, policy_id=PARENT, stages=names, evaluates=evaluates), names)
+
+
+def evaluation(policy: int) -> Start:
+    """A child that answers the held-out questions."""
+    return Start(Errand("generate", 2, 1, policy_id=policy, evaluates=True), ("evaluate",))
+
+
+CURATE = Start(Errand("curate", 2, 1), ("curate",))
+TRAIN = Start(Errand("train", 2, 1), ("train",))
+
+
+@pytest.mark.parametrize(
+    ("done", "more", "expected"),
+    [
+        # Flow: everything up to the next gate streams through one child, which also measures the parent.
+        (0, {}, rollouts(*ROLLOUTS, evaluates=True)),
+        (1, {}, rollouts("reflect", "correct", evaluates=True)),
+        (2, {}, rollouts("correct", evaluates=True)),
+        (0, {"evaluated": [PARENT]}, rollouts(*ROLLOUTS, evaluates=False)),
+        (0, {"gates": ["evaluate"]}, rollouts(*ROLLOUTS, evaluates=False)),
+        (0, {"gates": ["evaluate"], "approved": ["evaluate"]}, rollouts(*ROLLOUTS, evaluates=True)),
+        (0, {"gates": ["attempt"]}, Wait("attempt")),
+        (0, {"gates": ["attempt"], "approved": ["attempt"]}, rollouts(*ROLLOUTS, evaluates=True)),
+        (0, {"gates": ["reflect"]}, rollouts("attempt", evaluates=False)),
+        (0, {"gates": ["reflect"], "approved": ["reflect"]}, rollouts(*ROLLOUTS, evaluates=True)),
+        (0, {"gates": ["correct"]}, rollouts("attempt", "reflect", evaluates=False)),
+        (1, {"gates": ["reflect"]}, Wait("reflect")),
+        (1, {"gates": ["reflect"], "approved": ["reflect"]}, rollouts("reflect", "correct", evaluates=True)),
+        (2, {"gates": ["correct"]}, Wait("correct")),
+        (3, {}, CURATE),
+        (3, {"gates": ["curate"]}, Wait("curate")),
+        (3, {"gates": ["curate"], "approved": ["curate"]}, CURATE),
+        (4, {}, TRAIN),
+        (4, {"gates": ["train"]}, Wait("train")),
+        (4, {"gates": ["train"], "approved": ["train"]}, TRAIN),
+        (5, {"evaluated": [PARENT]}, evaluation(CHILD)),
+        (5, {}, evaluation(PARENT)),
+        (5, {"gates": ["evaluate"], "evaluated": [PARENT]}, Wait("evaluate")),
+        (5, {"gates": ["evaluate"], "approved": ["evaluate"], "evaluated": [PARENT]}, evaluation(CHILD)),
+        (5, {"evaluated": [PARENT, CHILD]}, evaluation(CHILD)),
+        (6, {}, Decide()),
+        (6, {"gates": ["promote"]}, Wait("promote")),
+        (6, {"evaluation": {"promote": "operator"}}, Wait("promote")),
+        (6, {"evaluation": {"promote": "always"}}, Decide()),
+        # Step: one stage at a time, each on an operator's word, and nothing measured beside it.
+        (0, {"pace": "step"}, Wait("attempt")),
+        (0, {"pace": "step", "approved": ["attempt"]}, rollouts("attempt", evaluates=False)),
+        (1, {"pace": "step", "approved": ["attempt"]}, Wait("reflect")),
+        (1, {"pace": "step", "approved": ["attempt", "reflect"]}, rollouts("reflect", evaluates=False)),
+        (2, {"pace": "step", "approved": ["correct"]}, rollouts("correct", evaluates=False)),
+        (3, {"pace": "step"}, Wait("curate")),
+        (4, {"pace": "step"}, Wait("train")),
+        (5, {"pace": "step"}, Wait("evaluate")),
+        (5, {"pace": "step", "approved": ["evaluate"]}, evaluation(PARENT)),
+        (6, {"pace": "step"}, Wait("promote")),
+        # A stage that was running when the engine was killed, or that failed and was resumed, is started again.
+        (0, {"stage_state": "running"}, rollouts(*ROLLOUTS, evaluates=True)),
+        (4, {"stage_state": "running"}, TRAIN),
+        (4, {"stage_state": "failed"}, TRAIN),
+        (4, {"stage_state": "waiting", "gates": ["train"]}, Wait("train")),
+        # Nothing happens before the run is prepared, whatever the gates say.
+        (0, {"run_state": "new"}, Start(Errand("prepare", 2, 1), ())),
+        (0, {"run_state": "failed"}, Start(Errand("prepare", 2, 1), ())),
+        (0, {"run_state": "new", "pace": "step", "gates": ["attempt"]}, Start(Errand("prepare", 2, 1), ())),
+        (0, {"run_state": "new", "control": "pause"}, Rest()),
+    ],
+)
+def test_the_next_step(done: int, more: dict[str, Any], expected: Step) -> None:
+    """Every combination that the design names leads to exactly this step."""
+    assert step(done, **more) == expected
+
+
+SITUATIONS = st.fixed_dictionaries(
+    {
+        "done": st.integers(0, 6),
+        "approved": st.lists(st.sampled_from(STAGES), unique=True),
+        "evaluated": st.lists(st.sampled_from([PARENT, CHILD]), unique=True),
+        "pace": st.sampled_from(["flow", "step"]),
+        "gates": st.lists(st.sampled_from([*STAGES, "promote"]), unique=True),
+        "run_state": st.sampled_from(["new", "ready"]),
+    }
+)
+
+
+@given(SITUATIONS, st.sampled_from(["pause", "stop"]), st.sampled_from(["done", "failed", "stopped"]))
+def test_nothing_starts_against_the_word_of_an_operator_or_after_the_end(
+    situation: dict[str, Any], control: str, state: str
+) -> None:
+    """Paused, stopping, stopped, failed and done all rest, wherever the iteration stands."""
+    assert step(**situation, control=control) == Rest()
+    assert step(**situation, state=state) == Rest()
+
+
+@given(SITUATIONS)
+def test_no_stage_starts_behind_its_gate(situation: dict[str, Any]) -> None:
+    """A child never gets a stage that needs a word it hasn't got, and stages are never skipped or repeated."""
+    found = step(**situation)
+    if not isinstance(found, Start) or found.errand.kind == "prepare":
+        return
+    closed = set(STAGES if situation["pace"] == "step" else situation["gates"]) - set(situation["approved"])
+    assert not closed & set(found.stages)
+    assert found.stages == STAGES[situation["done"] : situation["done"] + len(found.stages)]
+    if situation["pace"] == "step":
+        assert len(found.stages) == 1
+    if found.errand.evaluates:
+        assert "evaluate" not in closed
+
+
+def test_an_errand_survives_the_command_line() -> None:
+    """What the supervisor means is what the child does."""
+    errand = Errand("generate", 2, 1, policy_id=4, stages=("attempt", "reflect"), evaluates=True)
+    assert Errand.load(errand.dump()) == errand
+    assert [Errand(kind, 1).slot for kind in ("prepare", "generate", "curate", "train")] == [
+        "prepare",
+        "rollout",
+        "curate",
+        "training",
+    ]

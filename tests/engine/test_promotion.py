@@ -1,0 +1,66 @@
+"""Protects the rule that a child which lost must not become the parent of the next by default."""
+
+from __future__ import annotations
+
+import pytest
+
+from engine.promotion import decide, describe, summarise
+from engine.statistics import Answered, Comparison, Difference, compare
+
+
+def difference(value: float, low: float, high: float) -> Difference:
+    """A paired difference of shares."""
+    return Difference(value, low, high, 20, 0.04, (), ())
+
+
+def comparison(first: Difference, second: Difference) -> Comparison:
+    """Child against parent on both turns."""
+    return Comparison(acc_t1=first, acc_t2=second)
+
+
+SAME = difference(0.0, -0.1, 0.1)
+NOTHING = Difference(None, None, None, 0, None, (), ())
+
+
+@pytest.mark.parametrize(
+    ("rule", "first", "second", "state"),
+    [
+        ("not-worse", SAME, SAME, "promoted"),
+        ("not-worse", SAME, difference(0.1, -0.1, 0.3), "promoted"),
+        ("not-worse", SAME, difference(-0.01, -0.2, 0.2), "rejected"),
+        ("not-worse", difference(-0.1, -0.3, 0.1), SAME, "promoted"),
+        ("not-worse", difference(-0.3, -0.4, -0.1), difference(0.2, 0.1, 0.3), "rejected"),
+        ("not-worse", difference(-0.3, -0.4, 0.0), difference(0.2, 0.1, 0.3), "promoted"),
+        ("not-worse", NOTHING, NOTHING, "promoted"),
+        ("always", difference(-0.3, -0.4, -0.1), difference(-0.3, -0.4, -0.1), "promoted"),
+        ("operator", SAME, difference(-0.1, -0.2, 0.0), "rejected"),
+    ],
+)
+def test_the_rule(rule: str, first: Difference, second: Difference, state: str) -> None:
+    """A fallen Acc@t2 rejects, and so does an Acc@t1 that fell by more than chance; `always` promotes."""
+    assert decide(rule, comparison(first, second)).state == state  # type: ignore[arg-type]
+
+
+def test_the_reason_says_what_was_measured() -> None:
+    """The lineage keeps the numbers a decision rests on, in points and with their interval."""
+    found = comparison(difference(0.05, -0.1, 0.2), difference(-0.1, -0.2, 0.05))
+    decision = decide("not-worse", found)
+    assert decision.reason == f"it lost against its parent; {summarise(found)}"
+    assert "Acc@t1 +5.0 points (-10.0 to +20.0)" in decision.reason
+    assert "Acc@t2 -10.0 points (-20.0 to +5.0)" in decision.reason
+    assert "n = 20" in decision.reason
+
+
+def test_no_common_question_is_said_and_promotes() -> None:
+    """Without held-out questions nothing was lost, and the reason doesn't invent a number."""
+    assert describe("Acc@t1", NOTHING) == "Acc@t1: no question was judged for both"
+    empty = compare([], [], protocol="oracle", seed=0)
+    assert decide("not-worse", empty).state == "promoted"
+
+
+def test_a_child_that_answers_as_its_parent_is_not_worse() -> None:
+    """From answers to decision: equal verdicts promote, one lost question under the oracle rejects."""
+    parent = [Answered(n, "quiz", "correct" if n % 2 else "incorrect", None if n % 2 else "correct") for n in range(20)]
+    assert decide("not-worse", compare(parent, parent, protocol="oracle", seed=1)).state == "promoted"
+    child = [Answered(row.question_id, row.task, row.t1, row.t2 and "incorrect") for row in parent]
+    assert decide("not-worse", compare(parent, child, protocol="oracle", seed=1)).state == "rejected"

@@ -1,0 +1,157 @@
+"""Protects the prompts: no reference answer, one reflection at a time, a shared prefix, a stable hash."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine import prompts
+from engine.instructions import ALL_KEYS, compose
+from engine.prompts import (
+    Message,
+    Problem,
+    attempt_messages,
+    correction_messages,
+    one_stage_messages,
+    prompt_hash,
+    reflection_messages,
+    retry_messages,
+)
+from engine.tasks.base import Example
+
+TEXT = st.text(min_size=1, max_size=40)
+PROBLEM = Problem("2 + 3?", "Finish with 'Answer:'.", (Example("1 + 1?", "Answer: 2"),))
+
+
+def written(messages: list[Message]) -> str:
+    return "\n".join(message["content"] for message in messages)
+
+
+def test_no_prompt_function_takes_a_reference_or_a_question_record() -> None:
+    """Trap 2: what isn't handed in can't end up in the prompt."""
+    allowed = {
+        "problem", "attempt_text", "instruction_text", "reflection_text", "show_previous_attempt", "told_wrong",
+    }  # fmt: skip
+    functions = [one for name, one in inspect.getmembers(prompts, inspect.isfunction) if name.endswith("_messages")]
+    assert len(functions) == 5
+    for function in functions:
+        assert set(inspect.signature(function).parameters) <= allowed
+    assert set(Problem.__dataclass_fields__) == {"question", "format_instruction", "few_shot"}
+
+
+@given(st.uuids().map(str), TEXT)
+def test_the_reference_stays_out_of_every_prompt(reference: str, attempt: str) -> None:
+    """Only text that was handed in stands in a prompt, so that a reference nobody wrote never does."""
+    for messages in (
+        attempt_messages(PROBLEM),
+        reflection_messages(PROBLEM, attempt, compose("1-1-1")),
+        correction_messages(PROBLEM, attempt, "Count again.", show_previous_attempt=True),
+        retry_messages(PROBLEM, attempt, show_previous_attempt=True),
+        one_stage_messages(PROBLEM, attempt, compose("1-1-1")),
+    ):
+        assert reference not in written(messages)
+
+
+@pytest.mark.parametrize("build", [reflection_messages, one_stage_messages])
+def test_instructions_share_everything_but_the_last_part(build: Callable[..., list[Message]]) -> None:
+    """The prefix cache computes question and attempt once for all 32 instructions."""
+    built = {key: build(PROBLEM, "Answer: 6", compose(key)) for key in ALL_KEYS}
+    heads = {prompt_hash(messages[:-1]) for messages in built.values()}
+    assert len(heads) == 1
+    lasts = {key: messages[-1]["content"] for key, messages in built.items()}
+    fronts = {text.removesuffix(compose(key)) for key, text in lasts.items()}
+    assert len(fronts) == 1
+    assert all(text.endswith(compose(key)) for key, text in lasts.items())
+
+
+@given(TEXT, TEXT)
+def test_every_later_prompt_continues_the_attempt_prompt(attempt: str, reflection: str) -> None:
+    """Attempt, reflection and correction share examples and question as a prefix of messages."""
+    head = attempt_messages(PROBLEM)
+    for messages in (
+        reflection_messages(PROBLEM, attempt, "Check."),
+        correction_messages(PROBLEM, attempt, reflection, show_previous_attempt=True),
+        retry_messages(PROBLEM, attempt, show_previous_attempt=True),
+    ):
+        assert messages[: len(head)] == head
+        assert messages[len(head)]["role"] == "assistant"
+    hidden = correction_messages(PROBLEM, attempt, reflection, show_previous_attempt=False)
+    assert hidden[:-1] == head[:-1]
+    assert hidden[-1]["content"].startswith(PROBLEM.question)
+
+
+def test_roles_alternate_and_no_turn_is_empty() -> None:
+    """Chat templates refuse two turns of one role, and some refuse a system turn or an empty one."""
+    for messages in (
+        reflection_messages(PROBLEM, " ", "Check."),
+        correction_messages(PROBLEM, "", "", show_previous_attempt=True),
+        correction_messages(PROBLEM, "", "", show_previous_attempt=False),
+    ):
+        assert [message["role"] for message in messages] == ["user", "assistant"] * (len(messages) // 2) + ["user"] * (
+            len(messages) % 2
+        )
+        assert all(message["content"].strip() for message in messages)
+
+
+def test_a_correction_knows_one_reflection_and_no_later_attempt() -> None:
+    """Trap 1: reflection 2 and its correction are conditioned on attempt 1, never on another correction."""
+    first = correction_messages(PROBLEM, "ATTEMPT-1", "REFLECTION-1", show_previous_attempt=True)
+    second = correction_messages(PROBLEM, "ATTEMPT-1", "REFLECTION-2", show_previous_attempt=True)
+    assert "REFLECTION-1" in written(first)
+    assert "REFLECTION-1" not in written(second)
+    assert written(second).replace("REFLECTION-2", "REFLECTION-1") == written(first)
+    hidden = correction_messages(PROBLEM, "ATTEMPT-1", "REFLECTION-1", show_previous_attempt=False)
+    assert "ATTEMPT-1" not in written(hidden)
+
+
+def test_without_an_oracle_no_verdict_is_given_away() -> None:
+    """Trap 3: when every answer is reflected on, a right one must not be called wrong."""
+    for told, untold in (
+        (reflection_messages(PROBLEM, "x", "y"), reflection_messages(PROBLEM, "x", "y", told_wrong=False)),
+        (
+            correction_messages(PROBLEM, "x", "y", show_previous_attempt=True),
+            correction_messages(PROBLEM, "x", "y", show_previous_attempt=True, told_wrong=False),
+        ),
+        (
+            retry_messages(PROBLEM, "x", show_previous_attempt=True),
+            retry_messages(PROBLEM, "x", show_previous_attempt=True, told_wrong=False),
+        ),
+    ):
+        assert "is wrong" in told[-1]["content"]
+        assert "is wrong" not in untold[-1]["content"]
+
+
+def test_a_retry_differs_from_a_correction_only_by_the_reflection() -> None:
+    """The baseline must not be handicapped by its wording."""
+    retry = retry_messages(PROBLEM, "x", show_previous_attempt=True)[-1]["content"]
+    correction = correction_messages(PROBLEM, "x", "R", show_previous_attempt=True)[-1]["content"]
+    assert correction.replace(" Use this reflection on it:\nR\n\n", " ") == retry
+
+
+@given(st.lists(TEXT, max_size=4))
+def test_the_hash_depends_on_content_alone(texts: list[str]) -> None:
+    """The order of keys in a message is no content."""
+    one: list[Message] = [{"role": "user", "content": text} for text in texts]
+    other: list[Message] = [{"content": text, "role": "user"} for text in texts]
+    assert prompt_hash(one) == prompt_hash(other)
+    assert prompt_hash([*one, {"role": "user", "content": "more"}]) != prompt_hash(one)
+
+
+def test_the_hash_and_the_wording_are_those_of_this_version() -> None:
+    """A change of wording must raise PROMPT_VERSION: stored hashes prove what was asked only with it."""
+    everything = [
+        *reflection_messages(PROBLEM, "Answer: 6", compose("1-1-1")),
+        *correction_messages(PROBLEM, "Answer: 6", "Count.", show_previous_attempt=True),
+        *correction_messages(PROBLEM, "Answer: 6", "Count.", show_previous_attempt=False),
+        *retry_messages(PROBLEM, "Answer: 6", show_previous_attempt=False, told_wrong=False),
+        *one_stage_messages(PROBLEM, "Answer: 6", compose("2-8-2"), told_wrong=False),
+    ]
+    assert (prompts.PROMPT_VERSION, prompt_hash(everything)) == (
+        "1",
+        "cb984dd72a9f089b57bbfb8c0affcf2d46db0d714c82bdcabfbe407bc369afd1",
+    )
+    assert prompt_hash([{"role": "user", "content": "\ud800 ü"}])

@@ -1,0 +1,317 @@
+"""Protects the rollout: what each prompt is made from, no barrier between stages, resume does only what is owed."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from engine.gauges import Gauges
+from engine.generation.base import GenerationRequest
+from engine.sweep import Sweep, count
+from engine.tasks.base import Judgement
+from store.records import StoredQuestion
+from store.rollouts import rollout_attempts, rollout_reflections
+from tests.support.rows import Rows
+from tests.support.sweeps import (
+    KEYS,
+    FakeGenerator,
+    add_questions,
+    failing,
+    make_rollout,
+    make_sweep,
+    question_of,
+    reply_to,
+    run_sweep,
+    stage_of,
+    stored,
+    work,
+)
+
+
+@contextmanager
+def new_rows() -> Iterator[Rows]:
+    """A database of its own, for tests that need several."""
+    with tempfile.TemporaryDirectory() as root:
+        made = Rows(Path(root) / "reflectevo.db")
+        yield made
+        made.connection.close()
+
+
+@pytest.fixture
+def rows() -> Iterator[Rows]:
+    """A database with questions of every verdict."""
+    with new_rows() as made:
+        add_questions(made)
+        yield made
+
+
+def _said(request: GenerationRequest) -> str:
+    return "\n".join(message["content"] for message in request.messages)
+
+
+@pytest.mark.parametrize("show", [True, False])
+def test_every_reflection_and_correction_comes_from_attempt_1_alone(rows: Rows, show: bool) -> None:
+    """Trap 1: a reflection on the retry of another reflection, or a correction that saw two, falsifies the data."""
+    generator = run_sweep(rows, make_sweep(rows, show_previous_attempt=show))
+    attempts = {question_of(request): reply_to(request) for request in generator.of("attempt")}
+    reflections = {reply_to(request) for request in generator.of("reflect")}
+    corrections = {reply_to(request) for request in generator.of("correct")}
+    assert len(reflections) == len(corrections) == 3 * len(KEYS)
+    for request in generator.of("reflect"):
+        said = _said(request)
+        assert said.count(attempts[question_of(request)]) == 1
+        assert not any(text in said for text in reflections | corrections)
+    used = []
+    for request in generator.of("correct"):
+        said = _said(request)
+        assert said.count(attempts[question_of(request)]) == int(show)
+        assert not any(text in said for text in corrections)
+        (reflection,) = [text for text in reflections if text in said]
+        assert f"of {question_of(request)} " in reflection
+        used.append(reflection)
+    assert sorted(used) == sorted(reflections)
+
+
+def test_prompts_never_hold_the_reference_answer(rows: Rows) -> None:
+    """Trap 2: what the model is asked, and what is stored of it, is fixed before there is an answer."""
+    rows.question("incorrect secret", reference="TOP-SECRET")
+    generator = run_sweep(rows, make_sweep(rows))
+    assert not any("TOP-SECRET" in _said(request) for request in generator.requests)
+
+
+def test_only_wrong_attempts_are_reflected_on(rows: Rows) -> None:
+    """Right answers need no reflection, and what nobody could judge is left alone: it counts as neither."""
+    generator = run_sweep(rows, make_sweep(rows))
+    reflected = Counter(question_of(request) for request in generator.of("reflect"))
+    assert reflected == {f"incorrect train {number}": len(KEYS) for number in range(3)}
+    assert Counter(map(stage_of, generator.requests)) == {"attempt": 6, "reflect": 9, "correct": 9}
+
+
+def test_without_an_oracle_every_judged_attempt_is_reflected_on_and_no_verdict_is_told(rows: Rows) -> None:
+    """Trap 3: right→wrong flips are visible only if right answers are reflected on, without being given away."""
+    generator = run_sweep(rows, make_sweep(rows, reflect_on_all=True))
+    reflected = {question_of(request).split()[0] for request in generator.of("reflect")}
+    assert reflected == {"incorrect", "correct"}
+    for request in generator.of("reflect") + generator.of("correct"):
+        assert "is wrong" not in _said(request)
+    told = {request.messages[-1]["content"].split(".")[0] for request in generator.of("reflect")}
+    assert len(told) == 1, "the prompt after a right and a wrong answer must read the same"
+    transitions = {row[4] for row in work(rows) if row[1] == -1}
+    assert transitions & {"c→c", "c→i"}
+
+
+@pytest.mark.parametrize("reflect_on_all", [False, True])
+def test_the_retry_baseline_is_one_second_try_without_a_reflection(rows: Rows, reflect_on_all: bool) -> None:
+    """The baseline answers wrong questions once more from attempt 1, and its row is no trajectory."""
+    generator = run_sweep(rows, make_sweep(rows, retry=True, reflect_on_all=reflect_on_all))
+    retries = generator.of("retry")
+    assert sorted(map(question_of, retries)) == [f"incorrect train {number}" for number in range(3)]
+    for request in retries:
+        assert "[attempt" in _said(request)
+        assert "[reflect" not in _said(request)
+    stored_retries = [
+        row for row in rollout_attempts(rows.connection, rows.iteration) if row.turn == 2 and row.reflection_id is None
+    ]
+    assert len(stored_retries) == 3
+    trajectories = [row for row in work(rows) if row[1] == -1]
+    assert len(trajectories) == (5 * len(KEYS) + 1 if reflect_on_all else 3 * len(KEYS) + 3)
+
+
+def test_each_stage_decodes_as_set_and_every_seed_differs(rows: Rows) -> None:
+    """Lengths and temperatures belong to their stage; two samples with one seed would be one text twice."""
+    generator = run_sweep(rows, make_sweep(rows, retry=True))
+    lengths = {"attempt": 10, "reflect": 20, "correct": 30, "retry": 30}
+    for request in generator.requests:
+        assert request.max_tokens == lengths[stage_of(request)]
+        assert request.temperature == (0.8 if stage_of(request) == "reflect" else 0.0)
+    seeds = [request.seed for request in generator.requests]
+    assert len(set(seeds)) == len(seeds)
+
+
+def test_stages_one_by_one_make_the_same_rows_as_all_at_once(rows: Rows) -> None:
+    """Step pace and flow pace differ in when work is done, never in what."""
+    for stage, asked in (("attempt", 6), ("reflect", 9), ("correct", 9)):
+        generator = run_sweep(rows, make_sweep(rows, stages=(stage,)))
+        assert [stage_of(request) for request in generator.requests] == [stage] * asked
+    with new_rows() as flow:
+        add_questions(flow)
+        run_sweep(flow, make_sweep(flow))
+        assert work(flow) == work(rows)
+
+
+class _Killed(Exception):
+    """Stands for the end of the process in the middle of a generation."""
+
+
+def _interrupted(rows: Rows, sweep: Sweep, number: int, concurrency: int, kill: bool) -> Gauges:
+    """Run a sweep that is killed, or stopped, at its `number`-th generation; returns its gauges at that moment."""
+    asked = itertools.count(1)
+
+    async def before(request: GenerationRequest) -> None:
+        if next(asked) == number:
+            if kill:
+                raise _Killed
+            rollout.stop()
+
+    rollout, gauges = make_rollout(rows, sweep, FakeGenerator(before), concurrency=concurrency)
+    with suppress(_Killed):
+        asyncio.run(rollout.run())
+    return gauges
+
+
+@given(
+    interrupts=st.lists(st.integers(1, 20), min_size=1, max_size=4), concurrency=st.integers(1, 8), kill=st.booleans()
+)
+@settings(max_examples=25, deadline=None)
+def test_interrupted_anywhere_a_resumed_sweep_ends_with_the_same_rows(
+    interrupts: list[int], concurrency: int, kill: bool
+) -> None:
+    """Killed or stopped after any number of generations, the union is the uninterrupted set, without duplicates,
+    and no stored text is generated again."""
+    with new_rows() as straight, new_rows() as broken:
+        for rows in (straight, broken):
+            add_questions(rows, {"incorrect": 2, "correct": 1, "unverified": 1})
+        run_sweep(straight, make_sweep(straight, retry=True))
+        finished: Counter[str] = Counter()
+        for number in interrupts:
+            sweep = make_sweep(broken, retry=True)
+            already = {row[4] for row in work(broken)}
+            gauges = _interrupted(broken, sweep, number, concurrency, kill)
+            finished.update(row[4] for row in work(broken) if row[1] >= 0 and row[4] not in already)
+            # What a gauge shows at this moment is what a count of the rows says.
+            assert gauges.counts == count(sweep, stored(broken))
+        last = run_sweep(broken, make_sweep(broken, retry=True), concurrency=concurrency)
+        finished.update(reply_to(request) for request in last.requests)
+        assert work(broken) == work(straight)
+        assert set(finished.values()) == {1}
+        assert run_sweep(broken, make_sweep(broken, retry=True)).requests == []
+
+
+@pytest.mark.parametrize(("stage", "pieces"), [("attempt", 6), ("reflect", 9), ("correct", 9), ("retry", 3)])
+def test_a_generation_that_fails_now_and_then_is_tried_again(rows: Rows, stage: str, pieces: int) -> None:
+    """A failure within the bound leaves no trace but its cost."""
+    with new_rows() as smooth:
+        add_questions(smooth)
+        run_sweep(smooth, make_sweep(smooth, retry=True))
+        generator = run_sweep(rows, make_sweep(rows, retry=True), failing(stage, 2), retries=2)  # type: ignore[arg-type]
+        assert len(generator.of(stage)) == 3 * pieces  # type: ignore[arg-type]
+        assert work(rows) == work(smooth)
+
+
+@pytest.mark.parametrize("stage", ["attempt", "reflect", "correct", "retry"])
+def test_a_generation_that_fails_for_good_is_a_row_with_its_error(rows: Rows, stage: str) -> None:
+    """A bad sample is data, not a crash: it is unverified, ends its trajectory, is not retried, and nothing is owed."""
+    sweep = make_sweep(rows, retry=True)
+    generator = run_sweep(rows, sweep, failing(stage, 99), retries=1)  # type: ignore[arg-type]
+    attempts = rollout_attempts(rows.connection, rows.iteration)
+    reflections = rollout_reflections(rows.connection, rows.iteration)
+    failed = [row for row in (*attempts, *reflections) if row.error is not None]
+    assert len(generator.of(stage)) == 2 * len(failed) > 0  # type: ignore[arg-type]
+    assert {row.error for row in failed} == {"the prompt is too long"}
+    assert all(row.verdict == "unverified" for row in attempts if row.error is not None)
+    assert count(sweep, stored(rows)).complete
+    # Each failure that belongs to a trajectory ended it, so the list shows it.
+    expected = {"attempt": 6, "reflect": 12, "correct": 12, "retry": 12}[stage]
+    assert len([row for row in work(rows) if row[1] == -1]) == expected
+    assert run_sweep(rows, sweep).requests == []
+
+
+def test_a_reflection_starts_before_the_last_attempt_has_finished(rows: Rows) -> None:
+    """No barrier: one slow attempt must not leave the accelerator idle."""
+    corrected = asyncio.Event()
+
+    async def before(request: GenerationRequest) -> None:
+        if question_of(request) == "incorrect train 0" and stage_of(request) == "attempt":
+            await corrected.wait()
+        elif stage_of(request) == "correct":
+            corrected.set()
+
+    async def run() -> bool:
+        rollout, _ = make_rollout(rows, make_sweep(rows), FakeGenerator(before), concurrency=2)
+        return await asyncio.wait_for(rollout.run(), 10)
+
+    assert asyncio.run(run())
+
+
+def test_later_stages_go_first(rows: Rows) -> None:
+    """Trajectories finish early and find their prefix still cached: with one place, each question runs to its end."""
+    generator = run_sweep(rows, make_sweep(rows, retry=True), concurrency=1)
+    wrong = ["attempt", *["reflect", "correct"] * len(KEYS), "retry"]
+    assert [stage_of(request) for request in generator.requests] == [*wrong * 3, *["attempt"] * 3]
+
+
+@pytest.mark.parametrize("limit", [1, 3, 7])
+def test_the_concurrency_limit_is_reached_and_never_passed(rows: Rows, limit: int) -> None:
+    """The limit is the memory of the device; staying below it wastes the device."""
+    generator = run_sweep(rows, make_sweep(rows, retry=True), concurrency=limit)
+    assert generator.widest == min(limit, 6 + 9)
+
+
+def test_a_stop_finishes_what_is_in_flight_and_starts_nothing_new(rows: Rows) -> None:
+    """Stopping costs no finished tokens and doesn't wait for the rest of the night."""
+    release = asyncio.Event()
+
+    async def before(request: GenerationRequest) -> None:
+        await release.wait()
+
+    generator = FakeGenerator(before)
+    rollout, gauges = make_rollout(rows, make_sweep(rows), generator, concurrency=3)
+
+    async def run() -> bool:
+        running = asyncio.create_task(rollout.run())
+        while generator.in_flight < 3:
+            await asyncio.sleep(0)
+        assert rollout.queued() == 3
+        rollout.stop()
+        release.set()
+        return await asyncio.wait_for(running, 10)
+
+    assert asyncio.run(run()) is False
+    assert len(generator.requests) == gauges.counts.done["attempt"] == 3
+    assert gauges.in_flight == 0
+    assert len(rollout_attempts(rows.connection, rows.iteration)) == 3
+
+
+def test_a_bug_in_the_generator_ends_the_rollout_with_its_own_words(rows: Rows) -> None:
+    """Only a named failure of one sample is data; anything else must not be turned into a thousand error rows."""
+
+    async def before(request: GenerationRequest) -> None:
+        if len(generator.requests) == 4:
+            raise RuntimeError("CUDA error: device-side assert")
+
+    generator = FakeGenerator(before)
+    rollout, gauges = make_rollout(rows, make_sweep(rows), generator, concurrency=2)
+    with pytest.raises(RuntimeError, match="device-side assert"):
+        asyncio.run(rollout.run())
+    assert gauges.in_flight == 0
+    assert all(row.error is None for row in rollout_attempts(rows.connection, rows.iteration))
+
+
+def test_a_bug_in_the_judge_ends_the_rollout(rows: Rows) -> None:
+    """A verifier that raises is a bug; the attempt it was about is owed again."""
+    rollout, _ = make_rollout(rows, make_sweep(rows), FakeGenerator())
+
+    async def broken(question: StoredQuestion, reply: str) -> Judgement:
+        raise KeyError("reference")
+
+    rollout._judge = broken
+    with pytest.raises(KeyError):
+        asyncio.run(rollout.run())
+    assert rollout_attempts(rows.connection, rows.iteration) == []
+
+
+def test_nothing_owed_asks_nothing() -> None:
+    """A sweep without questions, as with no held-out set, ends at once and counts as complete."""
+    with new_rows() as empty:
+        sweep = make_sweep(empty)
+        assert run_sweep(empty, sweep).requests == []
+        assert count(sweep, {}).complete

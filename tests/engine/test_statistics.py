@@ -1,0 +1,162 @@
+"""Protects the numbers that decide over a policy: known values, honest denominators, both directions of flips."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.statistics import (
+    Answered,
+    Metric,
+    accuracy,
+    bootstrap_difference,
+    compare,
+    evaluate,
+    evaluate_by_task,
+    mcnemar_exact,
+    wilson,
+)
+from engine.tasks.base import Verdict
+
+VERDICTS: tuple[Verdict, ...] = ("correct", "incorrect", "unverified")
+SECOND: tuple[Verdict | None, ...] = (*VERDICTS, None)
+NOTHING = Metric(None, None, None, 0)
+
+
+def times(count: int, t1: Verdict, t2: Verdict | None) -> list[tuple[Verdict, Verdict | None]]:
+    return [(t1, t2)] * count
+
+
+def answered(*verdicts: tuple[Verdict, Verdict | None]) -> list[Answered]:
+    return [Answered(number, "task", t1, t2) for number, (t1, t2) in enumerate(verdicts)]
+
+
+@pytest.mark.parametrize(
+    ("successes", "n", "low", "high"),
+    [(0, 10, 0.0, 0.2775), (5, 10, 0.2366, 0.7634), (10, 10, 0.7225, 1.0), (81, 263, 0.2553, 0.3662), (0, 0, 0.0, 1.0)],
+)
+def test_wilson_known_values(successes: int, n: int, low: float, high: float) -> None:
+    """81 of 263 is the worked example of Newcombe (1998), table I."""
+    interval = wilson(successes, n)
+    assert interval.low == pytest.approx(low, abs=1e-4)
+    assert interval.high == pytest.approx(high, abs=1e-4)
+
+
+@given(st.integers(0, 3000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_wilson_holds_the_share(counts: tuple[int, int]) -> None:
+    """The interval lies in 0 to 1 and around the share."""
+    successes, n = counts
+    interval = wilson(successes, n)
+    assert 0 <= interval.low <= interval.high <= 1
+    if n:
+        assert interval.low <= successes / n <= interval.high
+
+
+@pytest.mark.parametrize(
+    ("b", "c", "p"),
+    [(0, 0, 1.0), (1, 0, 1.0), (5, 5, 1.0), (0, 6, 0.03125), (1, 9, 0.021484375), (10, 2, 0.03857421875)],
+)
+def test_mcnemar_known_values(b: int, c: int, p: float) -> None:
+    """Exact binomial, two-sided, symmetric."""
+    assert mcnemar_exact(b, c) == pytest.approx(p)
+    assert mcnemar_exact(c, b) == mcnemar_exact(b, c)
+
+
+def test_mcnemar_copes_with_thousands_of_flips() -> None:
+    """2**n no longer fits a float."""
+    assert 0 < mcnemar_exact(1400, 1600) < 0.001
+
+
+def test_bootstrap_is_seeded_and_sane() -> None:
+    """The same seed gives the same interval; it holds the difference, and no flips give a point."""
+    pairs = [(0, 1)] * 30 + [(1, 0)] * 10 + [(1, 1)] * 60
+    interval = bootstrap_difference(pairs, seed=1)
+    assert interval == bootstrap_difference(pairs, seed=1)
+    assert interval.low == pytest.approx(0.08, abs=0.03)
+    assert interval.high == pytest.approx(0.32, abs=0.03)
+    still = bootstrap_difference([(1, 1), (0, 0)], seed=1)
+    assert (still.low, still.high) == (0.0, 0.0)
+
+
+def test_nothing_to_count_is_none_not_zero() -> None:
+    """Trap 5: no fixed denominator, and no 0 % where nothing was measured."""
+    assert accuracy([]) == NOTHING
+    assert set(evaluate([]).by_name().values()) == {NOTHING}
+    assert set(evaluate(answered(("unverified", None))).by_name().values()) == {NOTHING}
+
+
+def test_oracle_metrics_by_hand() -> None:
+    """Ten questions, counted by hand."""
+    rows = answered(
+        *times(4, "correct", None),
+        *times(2, "incorrect", "correct"),
+        *times(2, "incorrect", "incorrect"),
+        ("incorrect", "unverified"),
+        ("unverified", None),
+    )
+    metrics = evaluate(rows)
+    assert (metrics.acc_t1.value, metrics.acc_t1.n) == (4 / 9, 9)
+    assert (metrics.acc_t2.value, metrics.acc_t2.n) == (6 / 8, 8)
+    assert (metrics.delta.value, metrics.delta.n) == (2 / 8, 8)
+    assert (metrics.i_to_c.value, metrics.i_to_c.n) == (2 / 4, 4)
+    assert metrics.c_to_i == NOTHING
+    assert metrics.retry_i_to_c == NOTHING
+
+
+def test_without_an_oracle_right_to_wrong_flips_are_seen() -> None:
+    """Trap 3: reflection that talks the model out of right answers shows as a loss."""
+    rows = answered(
+        *times(3, "correct", "incorrect"), ("correct", "correct"), ("correct", None), ("incorrect", "correct")
+    )
+    metrics = evaluate(rows, protocol="oracle-free")
+    assert (metrics.c_to_i.value, metrics.c_to_i.n) == (3 / 4, 4)
+    assert (metrics.acc_t2.value, metrics.acc_t2.n) == (2 / 5, 5)
+    assert metrics.delta.value == pytest.approx(-2 / 5)
+
+
+def test_retry_stands_beside_reflection_on_equal_terms() -> None:
+    """The retry counts as turn 2 does; judged on wrong answers alone it gives no accuracy without an oracle."""
+    rows = [Answered(1, "t", "correct", None), Answered(2, "t", "incorrect", "incorrect", "correct")]
+    metrics = evaluate(rows)
+    assert (metrics.acc_retry.value, metrics.acc_retry.n) == (1.0, 2)
+    assert (metrics.acc_t2.value, metrics.acc_t2.n) == (0.5, 2)
+    free = [Answered(1, "t", "correct", "correct"), rows[1]]
+    assert evaluate(free, protocol="oracle-free").acc_retry == NOTHING
+    assert evaluate(free, protocol="oracle-free").retry_i_to_c.value == 1.0
+
+
+@given(st.lists(st.tuples(st.sampled_from(VERDICTS), st.sampled_from(SECOND)), max_size=30))
+def test_any_answers_give_metrics_with_their_n(verdicts: list[tuple[Verdict, Verdict | None]]) -> None:
+    """Every value lies in its interval; n never counts an unverified answer."""
+    judged = sum(t1 != "unverified" for t1, _ in verdicts)
+    for protocol in ("oracle", "oracle-free"):
+        metrics = evaluate(answered(*verdicts), protocol=protocol)
+        assert metrics.acc_t1.n == judged
+        for metric in metrics.by_name().values():
+            assert metric.n <= judged
+            assert (metric.value is None) == (metric.n == 0)
+            if metric.value is not None and metric.low is not None and metric.high is not None:
+                assert metric.low - 1e-9 <= metric.value <= metric.high + 1e-9 or metric == metrics.delta
+
+
+def test_tasks_are_counted_apart() -> None:
+    """One good task doesn't hide a bad one."""
+    rows = [Answered(1, "b", "correct", None), Answered(2, "a", "incorrect", "incorrect")]
+    by_task = evaluate_by_task(rows)
+    assert list(by_task) == ["a", "b"]
+    assert (by_task["a"].acc_t1.value, by_task["b"].acc_t1.value) == (0.0, 1.0)
+
+
+def test_compare_pairs_the_same_questions_and_lists_flips_both_ways() -> None:
+    """Questions that only one of them answered with a verdict are left out."""
+    parent = answered(("correct", None), ("incorrect", "incorrect"), ("incorrect", "correct"), ("correct", None))
+    child = answered(("incorrect", "correct"), ("correct", None), ("correct", None), ("unverified", None))
+    child.append(Answered(99, "task", "correct", None))
+    comparison = compare(parent, reversed(child), seed=3)
+    assert (comparison.acc_t1.gained, comparison.acc_t1.lost, comparison.acc_t1.n) == ((1, 2), (0,), 3)
+    assert comparison.acc_t1.value == pytest.approx(1 / 3)
+    assert comparison.acc_t1.p == 1.0
+    assert (comparison.acc_t2.gained, comparison.acc_t2.lost) == ((1,), ())
+    empty = compare(parent, [])
+    assert (empty.acc_t1.value, empty.acc_t1.p, empty.acc_t1.n) == (None, None, 0)

@@ -1,0 +1,185 @@
+"""Protects the plan of a sweep: draws and seeds depend on the work alone, counts follow from stored verdicts."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from engine.evaluation import answered, evaluation_sweep, measure, protocol_name
+from engine.situation import problems_of
+from engine.sweep import count, draw_plan, gather_done
+from store.records import StoredQuestion
+from store.rollouts import evaluation_attempts, evaluation_reflections
+from store.runs import run_questions
+from store.settings import RunSettings
+from tests.support.rows import Rows, run_settings
+from tests.support.sweeps import KEYS, add_questions, make_sweep, stored
+
+
+def _questions(number: int, task: str = "quiz") -> list[StoredQuestion]:
+    return [
+        StoredQuestion(position, task, "reasoning", "train", f"q{position}", (), "A", {}, f"{task}{position}")
+        for position in range(1, number + 1)
+    ]
+
+
+def _settings(instructions: str | list[str], samples: int = 2, seed: int = 0) -> RunSettings:
+    return run_settings(reflection={"instructions": instructions, "samples": samples}, seed=seed)
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> Iterator[Rows]:
+    """A database with one run."""
+    made = Rows(tmp_path / "reflectevo.db")
+    yield made
+    made.connection.close()
+
+
+@pytest.mark.parametrize("instructions", ["random:2", "balanced:3", "adaptive:2"])
+def test_a_plan_is_the_same_in_every_process_and_differs_by_seed_and_iteration(instructions: str) -> None:
+    """Resume owes what was owed before; another iteration explores other instructions."""
+    questions = _questions(12)
+    plan = draw_plan(questions, _settings(instructions), 1, {})
+    assert draw_plan(questions, _settings(instructions), 1, {}) == plan
+    assert draw_plan(questions, _settings(instructions), 2, {}) != plan
+    assert draw_plan(questions, _settings(instructions, seed=1), 1, {}) != plan
+    drawn = int(instructions.split(":")[1])
+    for keys in plan.values():
+        assert len(keys) == len(set(keys)) == 2 * drawn
+        assert {sample for _, sample in keys} == {0, 1}
+
+
+def test_a_balanced_plan_uses_every_instruction_equally_often_in_each_task() -> None:
+    """`balanced` counts the draws of the questions before, task by task."""
+    questions = [*_questions(16, "a"), *[_renumbered(one) for one in _questions(16, "b")]]
+    plan = draw_plan(questions, _settings("balanced:2", samples=1), 1, {})
+    for task in ("a", "b"):
+        used = Counter(key for one in questions if one.task == task for key, _ in plan[one.id])
+        assert len(used) == 32
+        assert set(used.values()) == {1}
+
+
+def _renumbered(question: StoredQuestion) -> StoredQuestion:
+    return replace(question, id=question.id + 100)
+
+
+def test_an_adaptive_plan_follows_the_yields_of_its_own_task() -> None:
+    """Thompson sampling by task: what worked in one task says nothing of another."""
+    keys = {("a", f"{v}-{place}-{p}"): (0, 500) for v in (1, 2) for place in range(1, 9) for p in (1, 2)}
+    yields = {**keys, ("a", "2-5-1"): (500, 500)}
+    plan = draw_plan(_questions(20, "a"), _settings("adaptive:1", samples=1), 2, yields)
+    assert {key for drawn in plan.values() for key, _ in drawn} == {"2-5-1"}
+    other = draw_plan(_questions(20, "b"), _settings("adaptive:1", samples=1), 2, yields)
+    assert len({key for drawn in other.values() for key, _ in drawn}) > 5
+
+
+def test_seeds_depend_on_the_place_in_the_work(rows: Rows) -> None:
+    """A seed that depended on the order of generation would make a resumed run differ from a straight one."""
+    add_questions(rows)
+    one, again = make_sweep(rows), make_sweep(rows)
+    places = [(question.id, stage, key) for question in one.questions for stage in ("a", "b") for key in KEYS]
+    seeds = [one.seed_of(*place) for place in places]
+    assert len(set(seeds)) == len(seeds)
+    assert [again.seed_of(*place) for place in reversed(places)] == seeds[::-1]
+    # vLLM takes seeds of 64 bits, SQLite stores signed ones.
+    assert all(0 <= seed < 2**63 for seed in seeds)
+
+
+def test_counts_grow_with_what_the_verdicts_ask_for(rows: Rows) -> None:
+    """Totals of later stages are known only as attempts are judged; a failed reflection owes no correction."""
+    add_questions(rows, {"incorrect": 1, "correct": 1, "unverified": 1})
+    sweep = make_sweep(rows, retry=True)
+    counts = count(sweep, stored(rows))
+    assert counts.total == {"attempt": 3, "reflect": 0, "correct": 0, "retry": 0}
+    assert not counts.complete
+    wrong, right, unsure = (question.id for question in sweep.questions)
+    attempt = rows.attempt(wrong)
+    rows.attempt(right, "correct")
+    rows.attempt(unsure, "unverified")
+    counts = count(sweep, stored(rows))
+    assert counts.total == {"attempt": 3, "reflect": 3, "correct": 3, "retry": 1}
+    assert counts.done == {"attempt": 3, "reflect": 0, "correct": 0, "retry": 0}
+    rows.corrected(attempt, wrong, "correct", instruction=KEYS[0][0], sample=KEYS[0][1])
+    rows.corrected(attempt, wrong, "incorrect", instruction=KEYS[1][0], sample=KEYS[1][1])
+    rows.reflection(attempt, KEYS[2][0], sample=KEYS[2][1], error="too long")
+    rows.attempt(wrong, "correct", turn=2)
+    counts = count(sweep, stored(rows))
+    assert counts.done == {"attempt": 3, "reflect": 3, "correct": 2, "retry": 1}
+    assert counts.correct == {"attempt": 1, "reflect": 0, "correct": 1, "retry": 1}
+    assert counts.complete
+
+
+def test_reflections_that_the_plan_does_not_name_are_not_counted(rows: Rows) -> None:
+    """After an edit of the draw at a gate, what the old plan made doesn't hide what the new one owes."""
+    add_questions(rows, {"incorrect": 1})
+    sweep = make_sweep(rows)
+    attempt = rows.attempt(sweep.questions[0].id)
+    rows.reflection(attempt, "2-8-2")
+    assert count(sweep, stored(rows)).done["reflect"] == 0
+
+
+def _held_out(rows: Rows, settings: RunSettings) -> tuple[list[StoredQuestion], str]:
+    questions = run_questions(rows.connection, rows.run, "test")
+    return questions, protocol_name(settings, questions)
+
+
+def test_an_evaluation_is_greedy_with_one_general_reflection(rows: Rows) -> None:
+    """The paper's protocol, whatever the decoding of the training rollouts is."""
+    settings = run_settings(attempt={"temperature": 1.0}, correction={"temperature": 0.7, "max_tokens": 9})
+    add_questions(rows, split="test")
+    questions = run_questions(rows.connection, rows.run, "test")
+    sweep = evaluation_sweep(
+        iteration_id=rows.iteration,
+        policy_id=rows.policy,
+        settings=settings,
+        questions=questions,
+        problems=problems_of(rows.connection, rows.run, settings, questions),
+    )
+    assert {sweep.attempt.temperature, sweep.reflection.temperature, sweep.correction.temperature} == {0.0}
+    assert sweep.correction.max_tokens == 9
+    assert set(sweep.draws.values()) == {(("general", 0),)}
+
+
+def test_a_protocol_names_what_makes_two_evaluations_comparable(rows: Rows) -> None:
+    """A policy is measured again when lengths, prompt or questions changed, not when its training did."""
+    add_questions(rows, split="test")
+    questions, name = _held_out(rows, run_settings())
+    assert name.startswith("oracle/")
+    same = run_settings(training={"epochs": 3}, reflection={"samples": 1}, attempt={"temperature": 1.0})
+    assert protocol_name(same, questions) == name
+    for other in (
+        run_settings(attempt={"max_tokens": 9}),
+        run_settings(correction={"show_previous_attempt": False}),
+        run_settings(evaluation={"protocol": "oracle-free"}),
+    ):
+        assert protocol_name(other, questions) != name
+    assert protocol_name(run_settings(), questions[1:]) != name
+
+
+def test_measures_come_from_stored_answers_and_skip_what_is_missing(rows: Rows) -> None:
+    """An unanswered question is no wrong answer: it isn't in the denominator (trap 5)."""
+    settings = run_settings()
+    add_questions(rows, {"incorrect": 2, "correct": 1}, split="test")
+    questions, protocol = _held_out(rows, settings)
+    first, second, _ = questions
+    attempt = rows.attempt(first.id, protocol=protocol)
+    reflection = rows.reflection(attempt, "general", protocol=protocol)
+    rows.attempt(first.id, "correct", turn=2, reflection=reflection, protocol=protocol)
+    rows.attempt(second.id, "correct", protocol=protocol)
+    done = gather_done(
+        evaluation_attempts(rows.connection, rows.policy, protocol),
+        evaluation_reflections(rows.connection, rows.policy, protocol),
+    )
+    answers = answered(questions, done)
+    assert [(row.question_id, row.t1, row.t2) for row in answers] == [
+        (first.id, "incorrect", "correct"),
+        (second.id, "correct", None),
+    ]
+    metrics = measure(answers, settings)
+    assert set(metrics) == {"", "quiz"}
+    assert metrics[""].by_name()["acc_t1"].value == 0.5
+    assert metrics[""].by_name()["acc_t2"].value == 1.0

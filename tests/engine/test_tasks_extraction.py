@@ -1,0 +1,100 @@
+"""Protects the reading of answers: tolerant of every usual form, never of a different answer."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.tasks.extraction import cleaned, extract, last_boxed, lettered_options
+
+PLAIN = st.text(alphabet="abcxyz0123456789 /-+", min_size=1, max_size=12).map(str.strip).filter(bool)
+WRAPPINGS = (
+    "{}",
+    "**{}**",
+    "`{}`",
+    "${}$",
+    "$${}$$",
+    "\\({}\\)",
+    "<{}>",
+    '"{}"',
+    "**`{}`**",
+    "{}.",
+    "**{}**.",
+    "\\text{{{}}}",
+)
+
+
+@pytest.mark.parametrize(
+    ("reply", "answer", "rule"),
+    [
+        ("Answer: 5", "5", "answer line"),
+        ("**Answer:** B", "B", "answer line"),
+        ("**Answer: B**", "B", "answer line"),
+        ("Final answer: $5$.", "5", "answer line"),
+        ("## Answer\n5\n", "5", "answer line"),
+        ("Answer:\n\n```\n5\n```\nDone.", "5", "answer line"),
+        ("Answer: \\boxed{\\frac{1}{2}}", "\\frac{1}{2}", "boxed"),
+        ("The set is \\boxed{\\{1, 2\\}}.", "\\{1, 2\\}", "boxed"),
+        ("The answer is 3.5. So it is.", "3.5", "phrase"),
+        ("Code:\n```python\nx = 1\n```", "x = 1", "fence"),
+        ("ANSWER : no", "no", "answer line"),
+    ],
+)
+def test_reads_every_usual_form(reply: str, answer: str, rule: str) -> None:
+    """A right answer isn't lost to its markup."""
+    found = extract(reply)
+    assert (found.answer, found.rule) == (answer, rule)
+
+
+@pytest.mark.parametrize("reply", ["", "I don't know.", "Answer:", "Answer:\n\n", "\\boxed{", "\\boxed{}", "42"])
+def test_invents_no_answer(reply: str) -> None:
+    """A reply that marks no answer has none, even when a number stands in it."""
+    assert extract(reply) == (None, "", None)
+
+
+@pytest.mark.parametrize(
+    ("reply", "answer"),
+    [
+        ("Answer: 4\nWait, I misread it.\nAnswer: 5", "5"),
+        ("So \\boxed{4}. No: Answer: 5", "5"),
+        ("Answer: 4. No, it is \\boxed{5}", "5"),
+        ("The answer is 4. Sorry, the answer is 5.", "5"),
+        ("\\boxed{3} or \\boxed{5}", "5"),
+    ],
+)
+def test_the_last_answer_counts(reply: str, answer: str) -> None:
+    """A model that corrects itself is judged by its last word."""
+    assert extract(reply).answer == answer
+
+
+def test_multiline_answers_run_to_the_end() -> None:
+    """A grid below the marker is one answer."""
+    assert extract("Answer:\n1 2\n3 4\n", multiline=True).answer == "1 2\n3 4"
+    assert extract("Answer:\n1 2\n3 4\n").answer == "1 2"
+
+
+@given(PLAIN, st.sampled_from(WRAPPINGS), st.sampled_from(("Answer: {}", "So it is.\n\n**Answer:** {}\n")))
+def test_markup_never_changes_the_answer(answer: str, wrapping: str, line: str) -> None:
+    """Whatever is put around an answer, the same answer is read."""
+    assert extract(line.format(wrapping.format(answer))).answer == answer
+
+
+@given(st.text(max_size=200))
+def test_any_text_is_safe(reply: str) -> None:
+    """No reply raises, and cleaning is idempotent."""
+    found = extract(reply)
+    assert (found.answer is None) == (found.rule == "")
+    assert cleaned(cleaned(reply)) == cleaned(reply)
+
+
+@given(st.recursive(PLAIN, lambda inner: inner.map(lambda text: "{" + text + "}"), max_leaves=4))
+def test_boxes_keep_their_braces(content: str) -> None:
+    """Braces inside a box never end it early."""
+    assert last_boxed(f"a \\boxed{{1}} b \\boxed{{{content}}} c}}") == content
+
+
+def test_options_inside_a_question() -> None:
+    """LogiQA keeps its options in the text, not always in order."""
+    assert lettered_options("Which?\nA.F\nC.J\nB.G\nD.N") == {"A": "F", "B": "G", "C": "J", "D": "N"}
+    assert lettered_options("A. Smith said no.") == {}

@@ -1,0 +1,101 @@
+"""What is trained on: whole completions only, the loss exactly on them, and TRL sees the same tokens."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("transformers")
+
+from engine.errors import TrainingRefused
+from engine.prompts import Message
+from engine.training.adapters import load_tokenizer
+from engine.training.arguments import Batch
+from engine.training.examples import NOT_A_PREFIX, Example, Fitted, Pair, fit, pair_views, token_view
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tiny_model: Path) -> Any:
+    return load_tokenizer(tiny_model)
+
+
+def turn(role: str, content: str) -> tuple[Message, ...]:
+    return ({"role": role, "content": content},)  # type: ignore[typeddict-item]
+
+
+def example(number: int, answer: str = "four") -> Example:
+    return Example(number, turn("user", "two and two"), turn("assistant", answer))
+
+
+def test_loss_is_on_the_completion_and_its_end_of_turn(tokenizer: Any) -> None:
+    view = token_view(example(1), tokenizer)
+    learnt = [token for token, mask in zip(view.ids, view.loss_mask, strict=True) if mask]
+    given = [token for token, mask in zip(view.ids, view.loss_mask, strict=True) if not mask]
+    assert tokenizer.decode(learnt) == "four<|im_end|>\n"
+    assert tokenizer.decode(given) == "<|im_start|>user\ntwo and two<|im_end|>\n<|im_start|>assistant\n"
+    assert tokenizer.eos_token_id in learnt
+
+
+def test_both_sides_of_a_pair_share_the_prompt(tokenizer: Any) -> None:
+    pair = Pair(1, turn("user", "two and two"), turn("assistant", "four"), turn("assistant", "five or so"))
+    chosen, rejected = pair_views(pair, tokenizer)
+    prompt = chosen.loss_mask.count(0)
+    assert rejected.loss_mask.count(0) == prompt
+    assert chosen.ids[:prompt] == rejected.ids[:prompt]
+
+
+def test_over_long_examples_are_dropped_whole_and_counted(tokenizer: Any) -> None:
+    short, long = example(1), example(2, "x" * 200)
+    length = len(token_view(short, tokenizer).ids)
+    fitted = fit([short, long], tokenizer, length)
+    assert fitted.kept == (short,)
+    assert fitted.tokens == length
+    assert [number for number, _ in fitted.dropped] == [2]
+    assert f"longer than {length}" in fitted.dropped[0][1]
+
+
+def test_a_pair_is_as_long_as_its_longer_side(tokenizer: Any) -> None:
+    pair = Pair(7, turn("user", "q"), turn("assistant", "a"), turn("assistant", "a" * 90))
+    fits = fit([pair, Pair(8, pair.prompt, pair.chosen, pair.chosen)], tokenizer, 60)
+    assert [kept.id for kept in fits.kept] == [8]
+
+
+def test_nothing_left_is_refused_with_the_reason(tokenizer: Any) -> None:
+    with pytest.raises(TrainingRefused, match=r"max_length = 16"):
+        fit([example(1, "x" * 50)], tokenizer, 16)
+    assert fit([], tokenizer, 16) == Fitted((), ())
+
+
+def test_a_template_that_rewrites_the_prompt_is_found(tiny_model: Path) -> None:
+    """Such a template would put the loss on part of the prompt; TRL only warns, once."""
+    shifting = load_tokenizer(tiny_model)
+    shifting.chat_template = "{{ messages | length }}" + shifting.chat_template
+    with pytest.raises(TrainingRefused, match=NOT_A_PREFIX):
+        fit([example(1), example(2)], shifting, 500)
+
+
+def test_smaller_batches_keep_the_examples_of_a_step() -> None:
+    batch: Batch | None = Batch(12, 1)
+    seen = []
+    while batch is not None:
+        seen.append(batch.size)
+        assert batch.size * batch.accumulation == 12
+        batch = batch.smaller()
+    assert seen == [12, 6, 3, 1]
+    assert Batch(5, 1).smaller() == Batch(1, 5)
+
+
+def test_order_is_a_permutation_that_depends_on_seed_and_epoch_only() -> None:
+    pytest.importorskip("torch")
+    from engine.training.order import grouped_order
+
+    lengths = [(17 * i) % 101 for i in range(203)]
+    first = grouped_order(lengths, 8, seed=3, epoch=0)
+    assert sorted(first) == list(range(203))
+    assert first == grouped_order(lengths, 8, seed=3, epoch=0)
+    assert first != grouped_order(lengths, 8, seed=3, epoch=1)
+    assert max(lengths) in [lengths[i] for i in first[:8]]
+    spread = [max(part) - min(part) for part in ([lengths[i] for i in first[k : k + 8]] for k in range(0, 200, 8))]
+    assert sum(spread) / len(spread) < 20  # random steps of 8 would spread over about 80

@@ -1,0 +1,74 @@
+"""vLLM for real, on CPU, with the packaged SmolLM2-135M: slow, and run in CI."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from engine.errors import GenerationFailed
+from engine.generation.base import Generated, GenerationRequest, PolicyWeights
+from store.settings import GenerationSection
+
+pytestmark = pytest.mark.slow
+
+QUESTION = "How many days does a week have? Finish with 'Answer:' and the number."
+
+
+def _request(text: str, temperature: float = 0.0, max_tokens: int = 24) -> GenerationRequest:
+    return GenerationRequest(({"role": "user", "content": text},), max_tokens, temperature, 1.0, seed=5)
+
+
+async def _exercise(weights: PolicyWeights) -> None:
+    from engine.generation.vllm import VllmGenerator
+
+    generator = VllmGenerator(weights, GenerationSection(concurrency=16, max_model_len=512, memory_gib=1), seed=1)
+    await generator.start()
+    try:
+        grown: list[str] = []
+        together = await asyncio.gather(
+            generator.generate(_request(QUESTION), grown.append),
+            *(generator.generate(_request(f"{QUESTION} ({n})")) for n in range(7)),
+            # A request with a seed and a temperature would end vLLM's engine on CPU.
+            *(generator.generate(_request(QUESTION, temperature=0.9)) for _ in range(4)),
+        )
+        first = together[0]
+        assert all(one.completion_tokens > 0 and one.text for one in together)
+        assert all(one.finish_reason in ("stop", "length") for one in together)
+        assert all(one.seed is None for one in together), "only the engine is seeded on CPU"
+        assert grown and grown[-1] == first.text, "a watched text grows to the final one"
+        again = await generator.generate(_request(QUESTION))
+        assert again.text == first.text, "greedy repeats"
+        assert again.cached_tokens > 0, "its prompt was cached"
+
+        with pytest.raises(GenerationFailed, match="max_model_len"):
+            await generator.generate(_request("word " * 2000))
+
+        await _pauses(generator.generate, generator.pause, generator.resume)
+    finally:
+        await generator.close()
+
+
+async def _pauses(generate: Callable[..., object], pause: Callable[..., object], resume: Callable[..., object]) -> None:
+    """A paused generator keeps what is in flight, and finishes it after the resume."""
+    running = asyncio.ensure_future(generate(_request("Tell a long story.", 0.9, max_tokens=200)))  # type: ignore[arg-type]
+    await asyncio.sleep(0.3)
+    await pause()  # type: ignore[misc]
+    await asyncio.sleep(3)
+    assert not running.done(), "it went on while paused"
+    await resume()  # type: ignore[misc]
+    finished = await asyncio.wait_for(running, 120)
+    assert isinstance(finished, Generated) and finished.completion_tokens > 0
+
+
+def test_vllm_serves_a_policy_on_cpu(model_cache: Path) -> None:
+    """Many at once, greedy and sampled, streamed, too long, paused: the generator's whole contract on real vLLM."""
+    if importlib.util.find_spec("vllm") is None:
+        pytest.skip("vLLM has no build for this machine")
+    from engine.models import resolve_model
+
+    model = resolve_model("smollm2-135m-instruct", model_cache).path
+    asyncio.run(_exercise(PolicyWeights(1, "p00", model, model)))

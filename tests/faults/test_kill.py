@@ -1,0 +1,150 @@
+"""A real SIGKILL to a real engine in every stage: nothing acknowledged is lost, nothing is done twice."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from engine.children import tagged_processes
+from tests.support.engines import REFLECTED, WORK, EngineHarness, scripted_settings
+
+Make = Callable[[str], EngineHarness]
+
+STAGES = ("attempt", "reflect", "correct", "curate", "train", "evaluate")
+
+
+def _reached(one: EngineHarness, stage: str) -> bool:
+    """True when a stage is under way, with something of it done where it counts items."""
+    found = one.stage(stage)
+    if stage in ("curate", "evaluate"):
+        return found.get("state") == "running"
+    return found.get("state") == "running" and found["done"] > 0
+
+
+def test_killed_in_every_stage_it_continues_to_the_same_rows(harness: Make) -> None:
+    """Killed once in each stage, a run ends with exactly the rows and texts of an uninterrupted one."""
+    settings = scripted_settings()
+    straight, killed = harness(settings), harness(settings)
+    straight.start()
+    straight.run()
+    straight.wait_state("done")
+
+    killed.start(delay=0.04)
+    killed.run()
+    for stage in STAGES:
+        killed.wait(lambda stage=stage: _reached(killed, stage), every=0.01)
+        acknowledged = set(killed.rows(WORK))
+        killed.kill()
+        assert acknowledged <= set(killed.rows(WORK)), f"rows were lost by a kill during {stage}"
+        assert killed.rows("PRAGMA integrity_check") == [("ok",)]
+        killed.start(delay=0.04)
+        killed.wait(lambda: killed.status()["engine"]["state"] == "running", 5)
+    status = killed.wait_state("done")
+
+    assert status["iteration"]["complete"]
+    assert killed.rows(WORK) == straight.rows(WORK)
+    assert killed.rows(REFLECTED) == straight.rows(REFLECTED)
+    trained = "SELECT set_name, included, reason, count(*) FROM curated GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
+    assert killed.rows(trained) == straight.rows(trained)
+    assert len(killed.rows("SELECT id FROM policies")) == 2
+    # Nothing is in the list twice, and all of it can be found by its text.
+    assert killed.rows("SELECT count(*) FROM trajectories") == straight.rows("SELECT count(*) FROM trajectories")
+    assert killed.rows("SELECT count(*) FROM trajectory_search WHERE trajectory_search MATCH 'step'") == straight.rows(
+        "SELECT count(*) FROM trajectory_search WHERE trajectory_search MATCH 'step'"
+    )
+
+
+def test_children_die_with_their_engine(harness: Make) -> None:
+    """No child goes on writing after its supervisor was killed."""
+    one = harness(scripted_settings())
+    one.start(delay=0.2)
+    one.run()
+    one.wait(lambda: _reached(one, "attempt"))
+    assert tagged_processes(one.workspace), "a rollout child carries the tag"
+    one.kill()
+    one.wait(lambda: not tagged_processes(one.workspace), 5)
+
+
+def test_orphans_are_swept_at_takeover(harness: Make, tmp_path: Path) -> None:
+    """A leftover that carries the workspace's tag is ended by the next engine; an untagged process is not."""
+    import subprocess
+    import sys
+
+    from engine.children import tag_of
+    from engine.errand import TAG
+
+    one = harness(scripted_settings())
+    sleeper = [sys.executable, "-c", "import time; time.sleep(60)"]
+    tagged = subprocess.Popen(sleeper, env={**os.environ, TAG: tag_of(one.workspace)})
+    stranger = subprocess.Popen(sleeper)
+    try:
+        one.wait(lambda: tagged.pid in tagged_processes(one.workspace), 5)
+        one.start()
+        assert tagged.wait(timeout=5) == -signal.SIGKILL
+        assert stranger.poll() is None
+    finally:
+        stranger.kill()
+        stranger.wait()
+
+
+def test_a_killed_child_is_started_again(harness: Make) -> None:
+    """A rollout process that the kernel killed (as for lack of memory) is restarted and nothing is owed twice."""
+    one = harness(scripted_settings())
+    one.start(delay=0.05)
+    one.run()
+    one.wait(lambda: _reached(one, "attempt"))
+    for pid in tagged_processes(one.workspace):
+        os.kill(pid, signal.SIGKILL)
+    one.wait(lambda: any("started again" in event[0] for event in one.rows("SELECT text FROM events")))
+    assert one.wait_state("done")["iteration"]["complete"]
+
+
+def test_two_engines_one_wins(harness: Make) -> None:
+    """A second engine is refused and says who holds the workspace; the first is not disturbed."""
+    import subprocess
+
+    from reflectevo_tui.engine_process import engine_command
+
+    one = harness(scripted_settings())
+    first = one.start()
+    second = subprocess.run(
+        engine_command("serve", "-w", str(one.workspace.root)), capture_output=True, text=True, timeout=60, check=False
+    )
+    assert second.returncode == 1
+    assert f"pid {first}" in second.stderr and "held by another engine" in second.stderr
+    assert one.engine_pid() == first
+
+
+@pytest.mark.parametrize("kills", [5])
+def test_directives_are_applied_exactly_once_across_kills(harness: Make, kills: int) -> None:
+    """Each pause and resume has one outcome, whatever moment the engine was killed at."""
+    from contextlib import closing
+
+    from store.connection import open_writer
+    from store.directives import issue
+
+    one = harness(scripted_settings(train=60))
+    one.start(delay=0.1)
+    one.run()
+    one.wait(lambda: _reached(one, "attempt"))
+    iteration = one.status()["iteration"]["id"]
+    sent = []
+    with closing(open_writer(one.workspace.database, durable=True)) as connection:
+        for number in range(kills):
+            wanted = {"iteration": iteration}
+            sent += [issue(connection, kind, wanted) for kind in ("pause", "resume") * 4]
+            time.sleep(0.03 * number)
+            one.kill()
+            one.start(delay=0.1)
+    one.wait(lambda: one.rows("SELECT count(*) FROM directives WHERE done IS NULL") == [(0,)], 20)
+    outcomes = one.rows("SELECT uuid, accepted FROM directives WHERE kind IN ('pause', 'resume')")
+    assert sorted(uuid for uuid, _ in outcomes) == sorted(sent)
+    assert all(accepted == 1 for _, accepted in outcomes)
+    logged = one.rows("SELECT count(*) FROM events WHERE source = 'directive' AND text LIKE '%paused%'")
+    assert logged == [(kills * 4,)]
+    assert one.status()["iteration"]["state"] == "running"

@@ -1,0 +1,116 @@
+"""Protects the schema: the data model of the architecture, made in one transaction or not at all."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from store import migrations
+from store.connection import APPLICATION_ID, SCHEMA_VERSION, open_reader, open_writer
+from store.migrations import is_current, migrate
+
+DATA_MODEL = {
+    "runs": "name base_model settings base_directory state error created",
+    "questions": "task domain split text options reference payload content_hash",
+    "policies": "run_id parent_id iteration_id name setting roles path base_model state reason details created",
+    "iterations": "run_id number parent_id child_id settings state control reason remaining created ended",
+    "stages": "iteration_id position name state approved total done owed note started ended error",
+    "attempts": "iteration_id question_id policy_id protocol turn reflection_id sample reasoning answer verdict detail"
+    " score prompt_tokens completion_tokens finish_reason seed prompt_version prompt_hash latency error created",
+    "reflections": "iteration_id attempt_id instruction sample policy_id protocol text prompt_tokens completion_tokens"
+    " finish_reason seed prompt_version prompt_hash latency flags error created",
+    "trajectories": "iteration_id policy_id question_id attempt_id reflection_id correction_id split task domain"
+    " transition instruction review flags",
+    "reviews": "reflection_id decision error_kind note reviewer created",
+    "preferences": "chosen_id rejected_id source confidence reviewer created",
+    "curated": "iteration_id set_name reflection_id rejected_reflection_id correction_id included reason",
+    "evaluations": "policy_id iteration_id protocol task n metrics created",
+    "metrics": "iteration_id stage step name value created",
+    "directives": "uuid kind arguments issued_by created claimed done accepted outcome",
+    "heartbeats": "slot pid started beat state detail",
+    "events": "created level source iteration_id text",
+    "live_text": "slot role question_id task instruction text updated",
+    "capabilities": "name value updated",
+}
+
+
+@pytest.fixture
+def connection(tmp_path: Path) -> Iterator[sqlite3.Connection]:
+    """A writer on a new, empty file."""
+    with closing(open_writer(tmp_path / "reflectevo.db")) as made:
+        yield made
+
+
+def _tables(connection: sqlite3.Connection) -> set[str]:
+    return {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+
+
+def _dump(connection: sqlite3.Connection) -> list[tuple[str, str]]:
+    return [tuple(row) for row in connection.execute("SELECT name, coalesce(sql, '') FROM sqlite_master ORDER BY name")]
+
+
+def test_an_empty_file_becomes_the_data_model(connection: sqlite3.Connection) -> None:
+    """Names of tables and columns are binding: terminals, exports and reports are written against them."""
+    assert not is_current(connection)
+    migrate(connection)
+    assert is_current(connection)
+    assert set(DATA_MODEL) <= _tables(connection)
+    for table, columns in DATA_MODEL.items():
+        # table_xinfo also lists generated columns such as stages.owed.
+        found = [row["name"] for row in connection.execute(f"PRAGMA table_xinfo({table})") if row["name"] != "id"]
+        assert found == columns.split(), table
+    assert connection.execute("PRAGMA user_version").fetchone()[0] == SCHEMA_VERSION
+    assert connection.execute("PRAGMA application_id").fetchone()[0] == APPLICATION_ID
+    assert connection.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
+    assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+
+
+def test_migrating_again_changes_nothing(connection: sqlite3.Connection) -> None:
+    """Every start of the engine migrates; a current database must come out as it went in."""
+    migrate(connection)
+    before = _dump(connection)
+    changes = connection.total_changes
+    migrate(connection)
+    assert _dump(connection) == before
+    assert connection.total_changes == changes
+
+
+def test_a_migration_that_fails_leaves_nothing_and_can_be_done_again(
+    connection: sqlite3.Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that fills up half-way must not leave a database that is neither old nor new."""
+    with monkeypatch.context() as broken:
+        broken.setattr(migrations, "_TELEMETRY", "CREATE TABLE heartbeats (slot TEXT); CREATE TABLE runs (id);")
+        with pytest.raises(sqlite3.OperationalError, match="already exists"):
+            migrate(connection)
+    assert not set(DATA_MODEL) & _tables(connection)
+    assert not is_current(connection)
+    assert not connection.in_transaction
+    migrate(connection)
+    assert is_current(connection)
+    assert set(DATA_MODEL) <= _tables(connection)
+
+
+def test_a_workspace_whose_first_migration_failed_can_be_opened_and_migrated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a failed first migration leaves behind must not look like another program's database."""
+    path = tmp_path / "reflectevo.db"
+    with monkeypatch.context() as broken, closing(open_writer(path)) as connection:
+        broken.setattr(migrations, "_ROLLOUTS", "CREATE TABLE questions (id); nonsense;")
+        with pytest.raises(sqlite3.OperationalError):
+            migrate(connection)
+    with closing(open_writer(path)) as connection:
+        migrate(connection)
+    with closing(open_reader(path)) as reader:
+        assert is_current(reader)
+
+
+def test_every_statement_of_a_script_is_found() -> None:
+    """The splitter must not cut a statement at a semicolon inside a text or lose the last one."""
+    script = "CREATE TABLE a (b TEXT DEFAULT ';');\nCREATE TABLE c (d);\n"
+    assert migrations._statements(script) == ["CREATE TABLE a (b TEXT DEFAULT ';');", "CREATE TABLE c (d);"]

@@ -1,0 +1,202 @@
+"""Small generators, judges and journals for tests of the rollout: the real store, no model, no sleeping."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Literal
+
+from engine.errors import GenerationFailed
+from engine.gauges import Gauges
+from engine.generation.base import Generated, GenerationRequest
+from engine.journal import StoreJournal
+from engine.prompts import Problem
+from engine.rollout import Rollout
+from engine.sweep import Done, ReflectionKey, Sweep, count, gather_done
+from engine.tasks.base import Judgement
+from store import rollouts
+from store.records import StoredQuestion
+from store.runs import run_questions
+from store.settings import CorrectionSection, Decoding
+from tests.support.rows import Rows
+
+StageName = Literal["attempt", "reflect", "correct", "retry"]
+KEYS: tuple[ReflectionKey, ...] = (("1-1-1", 0), ("1-1-1", 1), ("2-3-2", 0))
+
+
+def stage_of(request: GenerationRequest) -> StageName:
+    """Which stage a request belongs to, read from its last message."""
+    last = request.messages[-1]["content"]
+    if "Reflect on your attempt" in last:
+        return "reflect"
+    if "Use this reflection" in last or "Use this advice" in last:
+        return "correct"
+    return "retry" if "Solve the question again" in last else "attempt"
+
+
+def question_of(request: GenerationRequest) -> str:
+    """The question a request is about: the first line of its first message."""
+    return request.messages[0]["content"].splitlines()[0]
+
+
+def reply_to(request: GenerationRequest) -> str:
+    """A text that names its stage, its question and its seed, so that it can be recognised in other prompts."""
+    return f"[{stage_of(request)} of {question_of(request)} seed {request.seed}]"
+
+
+def generated(text: str, seed: int = 0) -> Generated:
+    """A finished text."""
+    return Generated(text, 7, 3, 5, "stop", 0.01, seed)
+
+
+class FakeGenerator:
+    """Answers with `reply_to` and keeps every request; `before` may wait, or raise, before an answer."""
+
+    name = "fake"
+
+    def __init__(self, before: Callable[[GenerationRequest], Awaitable[None]] | None = None) -> None:
+        self.requests: list[GenerationRequest] = []
+        self.in_flight = 0
+        self.widest = 0
+        self.calls: list[str] = []
+        self._before = before
+
+    async def start(self) -> None:
+        """Nothing to load."""
+
+    async def generate(self, request: GenerationRequest, on_text: Callable[[str], None] | None = None) -> Generated:
+        """The reply that belongs to the request."""
+        self.requests.append(request)
+        self.in_flight += 1
+        self.widest = max(self.widest, self.in_flight)
+        try:
+            await asyncio.sleep(0)
+            if self._before is not None:
+                await self._before(request)
+        finally:
+            self.in_flight -= 1
+        return generated(reply_to(request), request.seed)
+
+    async def pause(self) -> None:
+        """Kept as a call."""
+        self.calls.append("pause")
+
+    async def resume(self) -> None:
+        """Kept as a call."""
+        self.calls.append("resume")
+
+    async def close(self) -> None:
+        """Nothing to give back."""
+
+    def of(self, stage: StageName) -> list[GenerationRequest]:
+        """The requests of one stage, in order."""
+        return [request for request in self.requests if stage_of(request) == stage]
+
+
+async def judge(question: StoredQuestion, reply: str) -> Judgement:
+    """Attempts get the verdict their question names; corrections one that depends on their text."""
+    guess = "correct" if len(reply) % 2 else "incorrect"
+    verdict = question.text.split()[0] if reply.startswith("[attempt") else guess
+    return Judgement(verdict, "A", "rule", None, "")  # type: ignore[arg-type]
+
+
+def add_questions(rows: Rows, verdicts: Mapping[str, int] | None = None, split: str = "train") -> None:
+    """Questions whose first word is the verdict that their attempt will get."""
+    for verdict, number in (verdicts or {"incorrect": 3, "correct": 2, "unverified": 1}).items():
+        for position in range(number):
+            rows.question(f"{verdict} {split} {position}", split=split)
+
+
+def make_sweep(
+    rows: Rows,
+    *,
+    keys: tuple[ReflectionKey, ...] = KEYS,
+    reflect_on_all: bool = False,
+    retry: bool = False,
+    stages: tuple[str, ...] = ("attempt", "reflect", "correct"),
+    show_previous_attempt: bool = True,
+) -> Sweep:
+    """A sweep over the training questions of the run."""
+    questions = run_questions(rows.connection, rows.run, "train")
+    return Sweep(
+        iteration_id=rows.iteration,
+        iteration_number=1,
+        policy_id=rows.policy,
+        protocol="",
+        questions=tuple(questions),
+        problems={question.id: Problem(question.text, "Answer with a letter.") for question in questions},
+        draws={question.id: keys for question in questions},
+        attempt=Decoding(max_tokens=10),
+        reflection=Decoding(max_tokens=20, temperature=0.8),
+        correction=CorrectionSection(max_tokens=30, show_previous_attempt=show_previous_attempt),
+        reflect_on_all=reflect_on_all,
+        retry=retry,
+        stages=frozenset(stages),
+        seed=5,
+    )
+
+
+def stored(rows: Rows) -> dict[int, Done]:
+    """What of the iteration's rollouts is stored."""
+    return gather_done(
+        rollouts.rollout_attempts(rows.connection, rows.iteration),
+        rollouts.rollout_reflections(rows.connection, rows.iteration),
+    )
+
+
+async def no_hold(reason: str | None) -> None:
+    """The disk of these tests doesn't fill up."""
+    raise AssertionError(f"the journal had to wait: {reason}")
+
+
+def make_rollout(
+    rows: Rows, sweep: Sweep, generator: FakeGenerator, *, concurrency: int = 4, retries: int = 2
+) -> tuple[Rollout, Gauges]:
+    """A rollout of what the sweep owes by now, into the real store."""
+    done = stored(rows)
+    gauges = Gauges(count(sweep, done))
+    journal = StoreJournal(rows.connection, no_hold)
+    return (
+        Rollout(sweep, done, generator, judge, journal, gauges, concurrency=concurrency, retries=retries),
+        gauges,
+    )
+
+
+def run_sweep(rows: Rows, sweep: Sweep, generator: FakeGenerator | None = None, **options: int) -> FakeGenerator:
+    """Run a sweep to its end; returns the generator with what it was asked."""
+    generator = generator or FakeGenerator()
+    rollout, _ = make_rollout(rows, sweep, generator, **options)
+    assert asyncio.run(rollout.run())
+    return generator
+
+
+WORK = """
+SELECT q.text, a.turn, coalesce(r.instruction, ''), coalesce(r.sample, 0), a.reasoning, a.verdict, coalesce(a.error, '')
+FROM attempts a JOIN questions q ON q.id = a.question_id LEFT JOIN reflections r ON r.id = a.reflection_id
+UNION ALL
+SELECT q.text, 0, r.instruction, r.sample, r.text, '', coalesce(r.error, '')
+FROM reflections r JOIN attempts a ON a.id = r.attempt_id JOIN questions q ON q.id = a.question_id
+UNION ALL
+SELECT q.text, -1, t.instruction, coalesce(r.sample, 0), t.transition, '', ''
+FROM trajectories t JOIN questions q ON q.id = t.question_id LEFT JOIN reflections r ON r.id = t.reflection_id
+ORDER BY 1, 2, 3, 4, 5
+"""
+"""Attempts, reflections and trajectories by their content keys, with their texts."""
+
+
+def work(rows: Rows) -> list[tuple[object, ...]]:
+    """All stored work, free of ids and times."""
+    return [tuple(row) for row in rows.connection.execute(WORK)]
+
+
+def failing(stage: StageName, times: int) -> FakeGenerator:
+    """A generator that fails the first `times` requests of every piece of work of a stage."""
+    seen: dict[int, int] = {}
+
+    async def before(request: GenerationRequest) -> None:
+        if stage_of(request) == stage:
+            seen[request.seed] = seen.get(request.seed, 0) + 1
+            if seen[request.seed] <= times:
+                raise GenerationFailed("the prompt is too long")
+
+    return FakeGenerator(before)

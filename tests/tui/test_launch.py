@@ -1,0 +1,200 @@
+"""Launch: the form speaks the settings model's language, saves safely, and issues the right directive."""
+
+from __future__ import annotations
+
+import stat
+from typing import Any
+
+import pytest
+from textual.widgets import Input
+
+from reflectevo_tui import settings_form
+from reflectevo_tui.app import ReflectEvoApp
+from reflectevo_tui.engine_process import EngineUnavailable, StartedEngine
+from reflectevo_tui.launching import edited
+from reflectevo_tui.screens.launch import LaunchScreen
+from reflectevo_tui.widgets.setting_field import SettingField
+from store import directives, iterations
+from store.connection import open_reader
+from store.settings_file import load_settings
+from store.workspace import Workspace
+
+SIZES = [(160, 50), (80, 24)]
+
+
+def issued(workspace: Workspace) -> list[tuple[str, dict[str, Any]]]:
+    """The directives in the mailbox, oldest first."""
+    connection = open_reader(workspace.database)
+    found = [(one.kind, dict(one.arguments)) for one in directives.recent(connection)][::-1]
+    connection.close()
+    return found
+
+
+def field(app: ReflectEvoApp, key: str) -> Input:
+    """The input of a setting."""
+    return next(row for row in app.screen.query(SettingField) if row.field.key == key).query_one(Input)
+
+
+async def opened(app: ReflectEvoApp, pilot: Any, until: Any) -> None:
+    """The screen with its form."""
+    await pilot.press("7")
+    await until(pilot, lambda: isinstance(app.screen, LaunchScreen) and len(app.screen.query(SettingField)))
+    await pilot.pause(0.2)
+
+
+@pytest.fixture
+def engine(monkeypatch: pytest.MonkeyPatch) -> list[Workspace]:
+    """An engine that starts at once; the list holds the workspaces it was asked for."""
+    asked: list[Workspace] = []
+
+    def start(workspace: Workspace) -> StartedEngine:
+        asked.append(workspace)
+        return StartedEngine(7, False, "log")
+
+    monkeypatch.setattr("reflectevo_tui.launching.start_engine", start)
+    return asked
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_the_form_shows_the_file(build, until, screen_text, size) -> None:
+    built = build(2)
+    app = ReflectEvoApp(built.workspace)
+    async with app.run_test(size=size) as pilot:
+        await opened(app, pilot, until)
+        shown = screen_text(app)
+        for words in (
+            "demo",
+            "train, promote",
+            "0.0005",
+            "✓ ready",
+            "letter_counting",
+            "250 train",
+            "Name of the experiment",
+        ):
+            assert words in shown, words
+        if size[0] == 80:
+            await pilot.press("t")
+            await pilot.pause(0.1)
+        assert "[[tasks]]" in screen_text(app)
+
+
+async def test_mistakes_are_told_beside_their_field(build, until, screen_text) -> None:
+    built = build(2)
+    app = ReflectEvoApp(built.workspace)
+    async with app.run_test(size=(160, 50)) as pilot:
+        await opened(app, pilot, until)
+        field(app, "training.learning_rate").value = "7"
+        field(app, "gates").value = "train, lunch"
+        field(app, "reflection.instructions").value = "sometimes"
+        await until(pilot, lambda: "✗ 3 to correct" in screen_text(app))
+        shown = screen_text(app)
+        assert "✗ Input should be less than" in shown and "✗ use 'all', a list of keys" in shown
+        await pilot.press("ctrl+r", "ctrl+s")
+        await pilot.pause(0.2)
+        assert issued(built.workspace) == []
+        field(app, "training.learning_rate").value = "2e-4"
+        field(app, "gates").value = ""
+        field(app, "reflection.instructions").value = "1-3-2, 2-1-1"
+        await until(pilot, lambda: "✓ ready" in screen_text(app))
+        assert app.screen._checked.settings.reflection.instructions == ["1-3-2", "2-1-1"]
+
+
+async def test_saving_keeps_comments_and_is_private(build, until) -> None:
+    built = build(2)
+    path = built.workspace.settings_file
+    app = ReflectEvoApp(built.workspace)
+    async with app.run_test(size=(160, 50)) as pilot:
+        await opened(app, pilot, until)
+        field(app, "training.epochs").value = "3"
+        field(app, "reflection.samples").value = "4"
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: load_settings(path).training.epochs == 3)
+    text = path.read_text()
+    assert "# a comment of the operator" in text and "# gentler than the paper's" in text
+    assert load_settings(path).reflection.samples == 4
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert [one.name for one in path.parent.glob(".reflectevo*")] == []
+
+
+async def test_a_new_name_starts_a_run(build, until, engine) -> None:
+    built = build(2)
+    app = ReflectEvoApp(built.workspace)
+    async with app.run_test(size=(160, 50)) as pilot:
+        await opened(app, pilot, until)
+        await pilot.press("tab")
+        field(app, "name").value = "second"
+        await until(pilot, lambda: app.screen._checked.settings and app.screen._checked.settings.name == "second")
+        await pilot.press("ctrl+r")
+        await until(pilot, lambda: issued(built.workspace))
+    ((kind, arguments),) = issued(built.workspace)
+    assert kind == "start_run" and arguments["settings"]["name"] == "second"
+    assert arguments["settings"]["training"]["learning_rate"] == 5e-4
+    assert arguments["base_directory"] == str(built.workspace.root)
+    assert engine == [built.workspace]
+    assert load_settings(built.workspace.settings_file).name == "second"
+
+
+async def test_a_finished_run_gets_its_next_iteration(build, until, engine) -> None:
+    built = build(2)
+    app = ReflectEvoApp(built.workspace)
+    said: list[str] = []
+    app.notify = lambda message, **_: said.append(message)
+    async with app.run_test(size=(160, 50)) as pilot:
+        await opened(app, pilot, until)
+        await pilot.press("ctrl+r")
+        await until(pilot, lambda: any("iteration 1 is running" in words for words in said))
+        assert issued(built.workspace) == [] and engine == []
+        iterations.update_iteration(built.writer, built.iteration, state="done")
+        await pilot.press("ctrl+r")
+        await until(pilot, lambda: issued(built.workspace))
+    ((kind, arguments),) = issued(built.workspace)
+    assert kind == "start_iteration" and arguments["run"] == built.run
+
+
+async def test_an_engine_that_does_not_start_is_told(build, until, monkeypatch) -> None:
+    def start(workspace: Workspace) -> StartedEngine:
+        raise EngineUnavailable("the engine did not start: [no] disk")
+
+    monkeypatch.setattr("reflectevo_tui.launching.start_engine", start)
+    built = build(2)
+    iterations.update_iteration(built.writer, built.iteration, state="done")
+    app = ReflectEvoApp(built.workspace)
+    said: list[str] = []
+    app.notify = lambda message, **_: said.append(message)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await opened(app, pilot, until)
+        await pilot.press("ctrl+r")
+        await until(pilot, lambda: any("did not start: [no] disk" in words for words in said))
+    assert issued(built.workspace) == []
+
+
+async def test_without_a_file(empty, until, screen_text) -> None:
+    app = ReflectEvoApp(empty)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("7")
+        await until(pilot, lambda: "reflectevo init" in screen_text(app))
+        await pilot.press("ctrl+r", "ctrl+s")
+        empty.settings_file.write_text("name = 'x'\nmodel = [broken")
+        await pilot.press("ctrl+l")
+        await until(pilot, lambda: "is not valid TOML" in screen_text(app))
+
+
+async def test_digits_are_typed_into_fields_and_switch_screens_outside(build, until) -> None:
+    built = build(2)
+    app = ReflectEvoApp(built.workspace)
+    async with app.run_test(size=(160, 50)) as pilot:
+        await opened(app, pilot, until)
+        await pilot.press("tab", "end", "1", "q")
+        assert field(app, "name").value == "demo1q"
+        await pilot.press("escape", "1")
+        await until(pilot, lambda: app.current_mode == "monitor")
+
+
+def test_editing_makes_missing_sections() -> None:
+    text = edited("# top\nname = 'a'\n", {"training.epochs": 2.0, "name": "b"})
+    assert "# top" in text and settings_form.parse(text) == {"name": "b", "training": {"epochs": 2.0}}
+
+
+def test_every_field_of_the_form_has_help() -> None:
+    assert all(one.help for one in settings_form.form_fields())
+    assert {one.key: one.choices for one in settings_form.form_fields()}["pace"] == ("flow", "step")
