@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from engine.instructions import GENERAL
 from engine.prompts import PROMPT_VERSION, Problem
-from engine.statistics import Answered, EvaluationMetrics, evaluate, evaluate_by_task
+from engine.statistics import Answered, EvaluationMetrics, Feedback, evaluate, evaluate_by_task
 from engine.sweep import Done, Sweep
 from store.records import StoredQuestion
 from store.rows import dump_json
@@ -79,9 +79,14 @@ def answered(questions: Iterable[StoredQuestion], done: Mapping[int, Done]) -> l
     return rows
 
 
+def feedback_of(settings: RunSettings) -> Feedback:
+    """The feedback that decides over a child: `oracle` when both are measured."""
+    return "oracle-free" if settings.evaluation.protocol == "oracle-free" else "oracle"
+
+
 def measure(rows: Sequence[Answered], settings: RunSettings) -> dict[str, EvaluationMetrics]:
     """The metrics by task, and of all tasks together under the empty name."""
-    protocol = settings.evaluation.protocol
+    protocol = feedback_of(settings)
     return {"": evaluate(rows, protocol=protocol, seed=settings.seed)} | evaluate_by_task(
         rows, protocol=protocol, seed=settings.seed
     )

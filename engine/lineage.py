@@ -12,8 +12,12 @@ from store.telemetry import add_event
 
 
 def current_policy(connection: sqlite3.Connection, run_id: int) -> Policy | None:
-    """The policy the next iteration starts from: the newest promoted one."""
-    promoted = [policy for policy in list_policies(connection, run_id) if policy.state == "promoted"]
+    """The policy the next iteration starts from: the newest promoted one that can answer questions."""
+    promoted = [
+        policy
+        for policy in list_policies(connection, run_id)
+        if policy.state == "promoted" and "reasoner" in policy.roles.split()
+    ]
     return promoted[-1] if promoted else None
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 
-from engine.evaluation import answered
+from engine.evaluation import answered, feedback_of
 from engine.situation import held_out_sweep, settings_of
 from engine.statistics import Comparison, compare
 from engine.sweep import count
@@ -58,4 +58,4 @@ def compare_child(connection: sqlite3.Connection, iteration: Iteration) -> Compa
     for policy_id in (iteration.parent_id, iteration.child_id):
         progressed = held_out_sweep(connection, iteration.id, policy_id)
         rows.append(answered(progressed.sweep.questions, progressed.done))
-    return compare(rows[0], rows[1], protocol=settings.evaluation.protocol, seed=settings.seed)
+    return compare(rows[0], rows[1], protocol=feedback_of(settings), seed=settings.seed)

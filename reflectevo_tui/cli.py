@@ -8,11 +8,12 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from reflectevo_tui.commands.shared import JsonOption, WorkspaceOption, chosen_workspace, give_order, guarded, refuse
 
 if TYPE_CHECKING:
     from store.workspace import Workspace
@@ -30,39 +31,6 @@ app = typer.Typer(
     help="Supervise the self-evolution of small language models. Without a command: the terminal application.",
 )
 
-WorkspaceOption = Annotated[
-    Path | None,
-    typer.Option("-w", "--workspace", help="Workspace directory; else REFLECTEVO_WORKSPACE, else where you are."),
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
-
-
-def _workspace(context: typer.Context, chosen: Path | None) -> Workspace:
-    from store.workspace import Workspace
-
-    path = chosen or context.obj or os.environ.get("REFLECTEVO_WORKSPACE")
-    if path is None:
-        here = Path.cwd()
-        path = here if (here / "reflectevo.db").exists() else here / "reflectevo-workspace"
-    return Workspace(Path(path).expanduser().resolve())
-
-
-def _refuse(message: object) -> NoReturn:
-    typer.echo(str(message), err=True)
-    raise typer.Exit(1)
-
-
-def _guarded(work: Callable[[], int | None]) -> NoReturn:
-    """Run a command; what is meant for an operator becomes one message and exit code 1."""
-    from reflectevo_tui.engine_process import EngineUnavailable
-    from store.errors import StoreError
-
-    try:
-        code = work()
-    except (StoreError, EngineUnavailable) as error:
-        _refuse(error)
-    raise typer.Exit(code or 0)
-
 
 @app.callback(invoke_without_command=True)
 def root(
@@ -77,8 +45,8 @@ def root(
         typer.echo(installed("reflectevo"))
         raise typer.Exit
     if context.invoked_subcommand is None:
-        chosen = _workspace(context, workspace)
-        _guarded(lambda: _open_app(chosen))
+        chosen = chosen_workspace(context, workspace)
+        guarded(lambda: _open_app(chosen))
 
 
 def _open_app(workspace: Workspace) -> int:
@@ -88,7 +56,7 @@ def _open_app(workspace: Workspace) -> int:
     try:
         prepare_environment()
     except TerminalRefused as refusal:
-        _refuse(refusal)
+        refuse(refusal)
     from reflectevo_tui.app import ReflectEvoApp
 
     application = ReflectEvoApp(workspace)
@@ -105,7 +73,7 @@ def init(
     replace: Annotated[bool, typer.Option(help="Write the settings file anew if there is one.")] = False,
 ) -> None:
     """Make a workspace: database, settings file, directories."""
-    chosen = _workspace(context, workspace)
+    chosen = chosen_workspace(context, workspace)
 
     def work() -> None:
         from reflectevo_tui.engine_process import ask_engine
@@ -120,7 +88,7 @@ def init(
         typer.echo(f"settings   {done['settings']}{'' if done['wrote'] else ' (kept as it is)'}")
         typer.echo(f"next       reflectevo -w {done['workspace']} run")
 
-    _guarded(work)
+    guarded(work)
 
 
 @app.command()
@@ -132,7 +100,7 @@ def run(
     tui: Annotated[bool, typer.Option("--tui", help="Open the terminal application on it.")] = False,
 ) -> None:
     """Start the run, continue its unfinished iteration, or start the next one; shows progress until it ends."""
-    chosen = _workspace(context, workspace)
+    chosen = chosen_workspace(context, workspace)
 
     def work() -> int:
         from reflectevo_tui.orders import start_or_continue
@@ -154,13 +122,13 @@ def run(
             typer.echo(f"\nleft; the engine goes on. Look in with: reflectevo -w {chosen.root}")
             return 130
 
-    _guarded(work)
+    guarded(work)
 
 
 @app.command()
 def status(context: typer.Context, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
     """Say where the run stands."""
-    chosen = _workspace(context, workspace)
+    chosen = chosen_workspace(context, workspace)
 
     def work() -> None:
         from reflectevo_tui.display import visible
@@ -172,20 +140,7 @@ def status(context: typer.Context, workspace: WorkspaceOption = None, as_json: J
         else:
             typer.echo(visible(describe_status(found)))
 
-    _guarded(work)
-
-
-def _order(context: typer.Context, workspace: Path | None, kind: str, *, start: bool, **arguments: object) -> NoReturn:
-    chosen = _workspace(context, workspace)
-
-    def work() -> None:
-        from reflectevo_tui.orders import order
-
-        chosen.require()
-        given = {name: value for name, value in arguments.items() if value is not None}
-        typer.echo(order(chosen, kind, given, start=start))
-
-    _guarded(work)
+    guarded(work)
 
 
 @app.command()
@@ -195,43 +150,43 @@ def approve(
     workspace: WorkspaceOption = None,
 ) -> None:
     """Let the iteration pass the gate it waits at."""
-    _order(context, workspace, "approve", start=True, stage=stage)
+    give_order(context, workspace, "approve", start=True, stage=stage)
 
 
 @app.command()
 def reject(context: typer.Context, workspace: WorkspaceOption = None) -> None:
     """Reject the child policy that waits for promotion."""
-    _order(context, workspace, "reject", start=True)
+    give_order(context, workspace, "reject", start=True)
 
 
 @app.command()
 def pause(context: typer.Context, workspace: WorkspaceOption = None) -> None:
     """Pause: what is being generated is kept, training waits at the next step."""
-    _order(context, workspace, "pause", start=False)
+    give_order(context, workspace, "pause", start=False)
 
 
 @app.command()
 def resume(context: typer.Context, workspace: WorkspaceOption = None) -> None:
     """Go on after a pause, a stop or a failure."""
-    _order(context, workspace, "resume", start=True)
+    give_order(context, workspace, "resume", start=True)
 
 
 @app.command()
 def stop(context: typer.Context, workspace: WorkspaceOption = None) -> None:
     """Stop the iteration after what is in hand; resume continues it."""
-    _order(context, workspace, "stop", start=False)
+    give_order(context, workspace, "stop", start=False)
 
 
 @app.command()
 def shutdown(context: typer.Context, workspace: WorkspaceOption = None) -> None:
     """End the engine after what is in hand; `run` starts it again."""
-    _order(context, workspace, "shut_down", start=False)
+    give_order(context, workspace, "shut_down", start=False)
 
 
 @app.command()
 def doctor(context: typer.Context, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
     """Check what is installed and how the workspace is; each finding comes with its fix."""
-    chosen = _workspace(context, workspace)
+    chosen = chosen_workspace(context, workspace)
 
     def work() -> int:
         from reflectevo_tui.doctor import as_json as to_json
@@ -248,7 +203,7 @@ def doctor(context: typer.Context, workspace: WorkspaceOption = None, as_json: J
                     typer.echo(f"    → {finding.fix}")
         return int(any(finding.level == "error" for finding in findings))
 
-    _guarded(work)
+    guarded(work)
 
 
 def main() -> None:

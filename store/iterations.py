@@ -56,10 +56,14 @@ def list_iterations(connection: sqlite3.Connection, run_id: int | None = None) -
 
 
 def current_iteration(connection: sqlite3.Connection, run_id: int | None = None) -> Iteration | None:
-    """The iteration to show or work on: the newest that runs, waits or is paused, else the newest."""
+    """The iteration to show or work on: the newest that runs, waits or is paused, else the newest.
+
+    One that was imported was never worked on here; it counts only when its run is asked for.
+    """
     row = connection.execute(
-        "SELECT * FROM iterations WHERE ? IS NULL OR run_id = ?"
-        " ORDER BY state IN ('running', 'waiting', 'paused') DESC, id DESC LIMIT 1",
+        "SELECT i.* FROM iterations i JOIN runs r ON r.id = i.run_id"
+        " WHERE i.run_id = ? OR (? IS NULL AND r.origin <> 'import')"
+        " ORDER BY i.state IN ('running', 'waiting', 'paused') DESC, i.id DESC LIMIT 1",
         (run_id, run_id),
     ).fetchone()
     return to_record(Iteration, row) if row else None

@@ -21,6 +21,7 @@ CREATE TABLE runs (
     base_model TEXT NOT NULL,
     settings TEXT NOT NULL,
     base_directory TEXT NOT NULL DEFAULT '',
+    origin TEXT NOT NULL DEFAULT 'engine' CHECK (origin IN ('engine', 'import', 'synthetic')),
     state TEXT NOT NULL DEFAULT 'new' CHECK (state IN ('new', 'ready', 'failed')),
     error TEXT,
     created REAL NOT NULL
@@ -72,6 +73,20 @@ CREATE TABLE stages (
     error TEXT,
     UNIQUE (iteration_id, name)
 );
+CREATE TABLE imports (
+    id INTEGER PRIMARY KEY,
+    run_id INTEGER NOT NULL REFERENCES runs(id),
+    path TEXT NOT NULL,
+    format TEXT NOT NULL,
+    identity TEXT NOT NULL UNIQUE,
+    position INTEGER NOT NULL DEFAULT 0,
+    size INTEGER NOT NULL,
+    records INTEGER NOT NULL DEFAULT 0,
+    skipped INTEGER NOT NULL DEFAULT 0,
+    leaks INTEGER NOT NULL DEFAULT 0,
+    created REAL NOT NULL,
+    ended REAL
+);
 CREATE TABLE evaluations (
     id INTEGER PRIMARY KEY,
     policy_id INTEGER NOT NULL REFERENCES policies(id),
@@ -100,7 +115,7 @@ CREATE TABLE questions (
     id INTEGER PRIMARY KEY,
     task TEXT NOT NULL,
     domain TEXT NOT NULL,
-    split TEXT NOT NULL CHECK (split IN ('train', 'test')),
+    split TEXT NOT NULL CHECK (split IN ('train', 'dev', 'test')),
     text TEXT NOT NULL,
     options TEXT NOT NULL DEFAULT '[]',
     reference TEXT NOT NULL,
@@ -141,6 +156,7 @@ CREATE TABLE attempts (
     prompt_version TEXT NOT NULL,
     prompt_hash TEXT NOT NULL,
     latency REAL NOT NULL DEFAULT 0,
+    reused_from INTEGER,
     error TEXT,
     created REAL NOT NULL
 );
@@ -166,6 +182,7 @@ CREATE TABLE reflections (
     prompt_hash TEXT NOT NULL,
     latency REAL NOT NULL DEFAULT 0,
     flags TEXT NOT NULL DEFAULT '',
+    reused_from INTEGER,
     error TEXT,
     created REAL NOT NULL
 );

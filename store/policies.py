@@ -22,12 +22,16 @@ def add_policy(
     base_model: str,
     state: str,
     details: JsonObject,
+    roles: str = "reasoner reflector",
 ) -> int:
     """Insert a policy whose directory is complete; returns its id. One already there by name is kept."""
     connection.execute(
-        "INSERT OR IGNORE INTO policies (run_id, parent_id, iteration_id, name, setting, path, base_model, state,"
-        " details, created) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (run_id, parent_id, iteration_id, name, setting, path, base_model, state, dump_json(details), time.time()),
+        "INSERT OR IGNORE INTO policies (run_id, parent_id, iteration_id, name, setting, roles, path, base_model,"
+        " state, details, created) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            *(run_id, parent_id, iteration_id, name, setting, roles, path, base_model, state),
+            *(dump_json(details), time.time()),
+        ),
     )
     row = connection.execute("SELECT id FROM policies WHERE run_id = ? AND name = ?", (run_id, name)).fetchone()
     return int(row["id"])

@@ -24,6 +24,7 @@ class Run:
     base_model: str
     settings: JsonObject
     base_directory: str
+    origin: Literal["engine", "import", "synthetic"]
     state: Literal["new", "ready", "failed"]
     error: str | None
     created: float
@@ -31,7 +32,10 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """A model state in the lineage. `path` is absolute, or relative to the workspace."""
+    """A model state in the lineage. `path` is absolute, or relative to the workspace.
+
+    `roles` are the words `reasoner` and `reflector`, those that it can play.
+    """
 
     id: int
     run_id: int
@@ -39,6 +43,7 @@ class Policy:
     iteration_id: int | None
     name: str
     setting: str
+    roles: str
     path: str
     base_model: str
     state: PolicyState
@@ -94,7 +99,7 @@ class StoredQuestion:
     id: int
     task: str
     domain: str
-    split: Literal["train", "test"]
+    split: Literal["train", "dev", "test"]
     text: str
     options: tuple[str, ...]
     reference: str
@@ -126,6 +131,7 @@ class StoredAttempt:
     prompt_version: str
     prompt_hash: str
     latency: float
+    reused_from: int | None
     error: str | None
     created: float
 
@@ -150,6 +156,7 @@ class StoredReflection:
     prompt_hash: str
     latency: float
     flags: str
+    reused_from: int | None
     error: str | None
     created: float
 
@@ -164,7 +171,7 @@ class TrajectoryRow:
 
     id: int
     iteration: int | None
-    split: Literal["train", "test"]
+    split: Literal["train", "dev", "test"]
     task: str
     domain: str
     transition: str

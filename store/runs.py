@@ -12,12 +12,17 @@ from store.rows import dump_json, to_record, to_records
 
 
 def add_run(
-    connection: sqlite3.Connection, name: str, base_model: str, settings: JsonObject, base_directory: str
+    connection: sqlite3.Connection,
+    name: str,
+    base_model: str,
+    settings: JsonObject,
+    base_directory: str,
+    origin: str = "engine",
 ) -> int:
-    """Insert a run in state `new`; returns its id."""
+    """Insert a run in state `new`; returns its id. `origin` is `engine`, `import` or `synthetic`."""
     cursor = connection.execute(
-        "INSERT INTO runs (name, base_model, settings, base_directory, created) VALUES (?, ?, ?, ?, ?)",
-        (name, storable(base_model), dump_json(settings), storable(base_directory), time.time()),
+        "INSERT INTO runs (name, base_model, settings, base_directory, origin, created) VALUES (?, ?, ?, ?, ?, ?)",
+        (name, storable(base_model), dump_json(settings), storable(base_directory), origin, time.time()),
     )
     return int(cursor.lastrowid or 0)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from string import ascii_uppercase
 from typing import ClassVar, Literal, Protocol, TypeVar
 
-from store.settings import TaskSection
+from store.task_settings import TaskSection
 
 Verdict = Literal["correct", "incorrect", "unverified"]
 Split = Literal["train", "test"]

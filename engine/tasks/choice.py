@@ -14,7 +14,7 @@ from typing import ClassVar
 from engine.tasks.base import Example, Judgement, Loaded, Question, Split, render_question
 from engine.tasks.extraction import cleaned, extract, lettered_options
 from engine.tasks.sources import RowRefused, load_local, text_field
-from store.settings import ChoiceTask
+from store.task_settings import ChoiceTask
 
 LETTERS = "ABCDEFGHIJ"
 """Letters an option may have."""
@@ -93,7 +93,7 @@ def _same(one: str, other: str) -> bool:
 
 def _question(settings: ChoiceTask, row: Mapping[str, object], split: Split) -> Question:
     text = text_field(row, settings.question_field)
-    listed = _listed(row, settings.options_field) if settings.options_field else ()
+    listed = _listed(row, settings.options_field) if isinstance(settings.options_field, str) else ()
     known = dict(zip(LETTERS, listed, strict=False)) if listed else lettered_options(text)
     letters = LETTERS[: LETTERS.index(max(known)) + 1] if known else LETTERS
     answer = text_field(row, settings.answer_field)

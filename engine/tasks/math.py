@@ -20,7 +20,7 @@ from engine.errors import EngineError
 from engine.tasks.base import Example, Judgement, Loaded, Question, Split
 from engine.tasks.extraction import cleaned, extract, last_boxed
 from engine.tasks.sources import RowRefused, load_local, text_field
-from store.settings import MathTask
+from store.task_settings import MathTask
 
 _LONGEST_PLAIN_ANSWER = 100
 _LONGEST_REASONING = 60

@@ -20,7 +20,7 @@ from typing import Any, ClassVar
 from engine.errors import EngineError, TaskError
 from engine.tasks.base import Example, Judgement, Loaded, Question, Split
 from engine.tasks.extraction import extract
-from store.settings import ProceduralTask
+from store.task_settings import ProceduralTask
 
 EVALUATES_REPLIES = frozenset(
     {

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from engine.errors import TaskError
 from engine.tasks.base import Example, Loaded, Question, SkippedRow, Split
-from store.settings import LocalFile
+from store.task_settings import SourcedTask
 
 MakeQuestion = Callable[[Mapping[str, object], Split], Question]
 """Turns a row into a question; raises RowRefused with the reason when it can't."""
@@ -85,7 +85,7 @@ def text_field(row: Mapping[str, object], name: str) -> str:
 
 
 def load_local(
-    settings: LocalFile, base_dir: Path, seed: int, make_question: MakeQuestion, make_example: MakeExample
+    settings: SourcedTask, base_dir: Path, seed: int, make_question: MakeQuestion, make_example: MakeExample
 ) -> Loaded:
     """The questions of a local-file task, divided by a seeded order that depends on each question's content.
 
@@ -93,6 +93,8 @@ def load_local(
     Without it, held-out rows and few-shot rows are set aside from `path` first. Fewer questions than wanted
     are taken as they are and noted. Raises TaskError when a file can't be used or leaves nothing to train on.
     """
+    if settings.path is None:
+        raise TaskError(f"task {settings.name!r}: hub datasets are not read yet; give a local path")
     path = base_dir / settings.path
     items, skipped = _items(path, "train", make_question)
     notes: list[str] = []

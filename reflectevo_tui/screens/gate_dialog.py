@@ -44,7 +44,17 @@ def settings_ahead(settings: JsonObject, gate: str) -> str:
     """TOML of the settings that the waiting stage would run with."""
     import tomlkit
 
-    return tomlkit.dumps({name: settings[name] for name in _SECTIONS[gate] if isinstance(settings.get(name), Mapping)})
+    sections = {name: settings[name] for name in _SECTIONS[gate] if isinstance(settings.get(name), Mapping)}
+    return tomlkit.dumps(_without_unset(sections))
+
+
+def _without_unset(values: Mapping[str, object]) -> dict[str, object]:
+    """TOML has no null: a setting that is unset is left out."""
+    return {
+        name: _without_unset(value) if isinstance(value, Mapping) else value
+        for name, value in values.items()
+        if value is not None
+    }
 
 
 def curation_lines(counts: Mapping[str, Mapping[str, int]]) -> list[Content]:

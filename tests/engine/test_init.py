@@ -13,8 +13,8 @@ from engine.init import init_workspace
 from store.connection import open_reader
 from store.errors import NotOurDatabase, SettingsError
 from store.migrations import is_current
-from store.settings import ChoiceTask
 from store.settings_file import load_settings
+from store.task_settings import ChoiceTask
 from store.telemetry import capabilities
 from store.workspace import Workspace
 from tests.engine.test_lock import holder

@@ -51,7 +51,11 @@ def files(tmp_path: Path) -> Path:
     data = tmp_path / "engine0" / "data"
     data.mkdir(parents=True)
     quiz = [json.dumps({"question": f"Is {n} even?\nA. yes\nB. no", "answer": "AB"[n % 2]}) for n in range(14)]
-    sums = [json.dumps({"problem": f"What is {n} + 1?", "solution": f"It is $\\boxed{{{n + 1}}}$."}) for n in range(12)]
+    # The scripted generator answers with a number from 0 to 4, so some of its corrections are right.
+    sums = [
+        json.dumps({"problem": f"What is left of {n} in fives?", "solution": f"It is $\\boxed{{{n % 5}}}$."})
+        for n in range(12)
+    ]
     quiz[4] = quiz[4][:17]
     (data / "quiz.jsonl").write_text("\n".join(quiz) + "\n")
     (data / "sums.jsonl").write_bytes("\n".join(sums).encode() + b'\n{"problem": "What is \xff')

@@ -10,14 +10,12 @@ from engine.statistics import (
     Answered,
     Metric,
     accuracy,
-    bootstrap_difference,
     compare,
     evaluate,
     evaluate_by_task,
-    mcnemar_exact,
-    wilson,
 )
 from engine.tasks.base import Verdict
+from store.intervals import bootstrap_difference, mcnemar_exact, wilson
 
 VERDICTS: tuple[Verdict, ...] = ("correct", "incorrect", "unverified")
 SECOND: tuple[Verdict | None, ...] = (*VERDICTS, None)

@@ -16,7 +16,8 @@ from engine.tasks import load_tasks, task_type
 from engine.tasks.base import Loaded
 from engine.tasks.choice import single_letter
 from engine.tasks.sources import read_rows
-from store.settings import ChoiceTask, MathTask, RunSettings
+from store.settings import RunSettings
+from store.task_settings import ChoiceTask, MathTask
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 

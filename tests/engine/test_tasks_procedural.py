@@ -14,7 +14,8 @@ from engine.errors import TaskError
 from engine.tasks import load_tasks, task_type
 from engine.tasks.base import Loaded
 from engine.tasks.procedural import EVALUATES_REPLIES, seeds
-from store.settings import ProceduralTask, RunSettings
+from store.settings import RunSettings
+from store.task_settings import ProceduralTask
 
 reasoning_gym = pytest.importorskip("reasoning_gym")
 

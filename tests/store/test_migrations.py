@@ -14,20 +14,22 @@ from store.connection import APPLICATION_ID, SCHEMA_VERSION, open_reader, open_w
 from store.migrations import is_current, migrate
 
 DATA_MODEL = {
-    "runs": "name base_model settings base_directory state error created",
+    "runs": "name base_model settings base_directory origin state error created",
     "questions": "task domain split text options reference payload content_hash",
     "policies": "run_id parent_id iteration_id name setting roles path base_model state reason details created",
     "iterations": "run_id number parent_id child_id settings state control reason remaining created ended",
     "stages": "iteration_id position name state approved total done owed note started ended error",
     "attempts": "iteration_id question_id policy_id protocol turn reflection_id sample reasoning answer verdict detail"
-    " score prompt_tokens completion_tokens finish_reason seed prompt_version prompt_hash latency error created",
+    " score prompt_tokens completion_tokens finish_reason seed prompt_version prompt_hash latency reused_from"
+    " error created",
     "reflections": "iteration_id attempt_id instruction sample policy_id protocol text prompt_tokens completion_tokens"
-    " finish_reason seed prompt_version prompt_hash latency flags error created",
+    " finish_reason seed prompt_version prompt_hash latency flags reused_from error created",
     "trajectories": "iteration_id policy_id question_id attempt_id reflection_id correction_id split task domain"
     " transition instruction review flags",
     "reviews": "reflection_id decision error_kind note reviewer created",
     "preferences": "chosen_id rejected_id source confidence reviewer created",
     "curated": "iteration_id set_name reflection_id rejected_reflection_id correction_id included reason",
+    "imports": "run_id path format identity position size records skipped leaks created ended",
     "evaluations": "policy_id iteration_id protocol task n metrics created",
     "metrics": "iteration_id stage step name value created",
     "directives": "uuid kind arguments issued_by created claimed done accepted outcome",

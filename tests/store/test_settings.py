@@ -77,7 +77,7 @@ def test_a_key_like_nothing_known_lists_what_is_known() -> None:
         ('[training]\nlearning_rate = "fast"\n', ["line 9", "'training.learning_rate'", "valid number", "'fast'"]),
         ("[attempt]\nmax_tokens = 0\n", ["line 9", "'attempt.max_tokens'", "greater than or equal to 1", "(it is 0)"]),
         ("[reflection]\nsamples = 2\ntemperature = 0\n", ["line 8", "'reflection'", "would repeat one text"]),
-        ('[[tasks]]\nkind = "math"\nname = "b"\n', ["line 8", "'tasks[1].path' is missing"]),
+        ('[[tasks]]\nkind = "math"\nname = "b"\n', ["line 8", "'tasks[1]'", "path is missing"]),
         (
             '[[tasks]]\nkind = "mathematics"\nname = "b"\n',
             ["line 9", "tasks[1].kind", "procedural, choice, math", "'mathematics'"],
@@ -87,7 +87,7 @@ def test_a_key_like_nothing_known_lists_what_is_known() -> None:
             '[[tasks]]\nkind = "math"\nname = "letters"\npath = "a"\n',
             ["line 4", "two tasks are named 'letters'"],
         ),
-        ("[evaluation]\nprotocol = 'none'\n", ["line 9", "'evaluation.protocol'", "'oracle' or 'oracle-free'"]),
+        ("[evaluation]\nprotocol = 'none'\n", ["line 9", "'evaluation.protocol'", "'oracle', 'oracle-free' or 'both'"]),
     ],
 )
 def test_a_wrong_value_is_one_line_with_place_key_and_value(extra: str, words: list[str]) -> None:

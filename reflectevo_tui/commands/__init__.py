@@ -1,0 +1,1 @@
+"""The commands of `reflectevo`, one file a family."""
