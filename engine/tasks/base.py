@@ -17,7 +17,7 @@ from typing import ClassVar, Literal, Protocol, TypeVar
 from store.task_settings import TaskSection
 
 Verdict = Literal["correct", "incorrect", "unverified"]
-Split = Literal["train", "test"]
+Split = Literal["train", "dev", "test"]
 
 SettingsT_contra = TypeVar("SettingsT_contra", bound=TaskSection, contravariant=True)
 
@@ -45,7 +45,8 @@ class Question:
     """Texts of the options in order, without letters; empty when there are none or they stand inside `text`."""
     reference: str
     payload: Mapping[str, object]
-    """What `TaskType.judge` needs beside the reference; JSON-serialisable."""
+    """What `TaskType.judge` needs beside the reference; JSON-serialisable. `worked` is the reply that a perfect model
+    would give, for training without reflection; it never reaches a prompt of this question."""
 
     @property
     def content_hash(self) -> str:
@@ -90,23 +91,47 @@ class Example:
         return normalised(self.question)
 
 
+def worked_example(question: Question, row: Mapping[str, object]) -> Example:
+    """The worked example of a question: as asked, and the worked answer of its payload. The row isn't needed."""
+    return Example(render_question(question.text, question.options), str(question.payload["worked"]))
+
+
+@dataclass(frozen=True)
+class Row:
+    """One readable row of a data source."""
+
+    number: int
+    """Its line in a text file, or its number in any other source; 1 is the first."""
+    values: Mapping[str, object]
+
+
 @dataclass(frozen=True)
 class SkippedRow:
-    """A row of a source file that was left out, and why."""
+    """A row of a data source that was left out, and why."""
 
     path: str
+    """The file, or the hub dataset with its split."""
     line: int
-    """1 is the first line."""
+    """1 is the first."""
     reason: str
+    unit: Literal["line", "row"] = "line"
+    """What `line` counts."""
+
+    @property
+    def place(self) -> str:
+        """Where to look, e.g. `quiz.jsonl, line 5`."""
+        return f"{self.path}, {self.unit} {self.line}"
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """The questions of one task. Train, test and few-shot examples never share a question."""
+    """The questions of one task. Train, dev, test and few-shot examples never share a question."""
 
     train: tuple[Question, ...]
     test: tuple[Question, ...]
     few_shot: tuple[Example, ...] = ()
+    dev: tuple[Question, ...] = ()
+    """Set aside for tuning: never trained on, shown or held out."""
     skipped: tuple[SkippedRow, ...] = ()
     notes: tuple[str, ...] = ()
     """Remarks for an operator, e.g. that fewer questions exist than were asked for."""
