@@ -12,6 +12,7 @@ import sys
 from engine.generation import GENERATORS, installed
 from engine.hardware import gpus
 from engine.recipes import recipe_names
+from engine.tasks import TASK_TYPES
 from store.connection import write
 from store.settings import RunSettings
 from store.telemetry import put_capability
@@ -44,7 +45,7 @@ def collect() -> dict[str, object]:
         "engine": {"python": platform.python_version(), "executable": sys.executable, "cores": os.cpu_count()},
         "versions": versions(),
         "generators": [name for name in GENERATORS if installed(name)],
-        "tasks": ["procedural", "choice", "math"],
+        "tasks": list(TASK_TYPES),
         "settings": properties["TrainingSection"]["properties"]["setting"]["enum"],
         "recipes": recipe_names(),
         "gpus": gpus(),

@@ -26,9 +26,7 @@ _OPENING = re.compile(
 )
 _EXPLAINED = re.compile(r"([A-J])\s*\((.+)\)[.]?", re.DOTALL)
 _HEDGE = r"(?:also|maybe|perhaps|possibly|even|option)"
-_OTHER = re.compile(
-    rf"(?i:\b(?:and|or|nor|{_HEDGE})\b|[,/&])\s*(?i:{_HEDGE}\s+)*[(\[]?([A-J])\b[)\]]?(?!['’\w])"
-)
+_OTHER = re.compile(rf"(?i:\b(?:and|or|nor|{_HEDGE})\b|[,/&])\s*(?i:{_HEDGE}\s+)*[(\[]?([A-J])\b[)\]]?(?!['’\w])")
 _PHRASES = (
     re.compile(r"(?i)\b(?:correct|right|best|final|my)\s+(?:option|choice)\s+(?:is|must be|would be)\s*:?\s*"),
     re.compile(r"\bI(?:['’]ll|['’]d| will| would)?\s+(?:choose|pick|select|go (?:with|for))\s+"),

@@ -19,6 +19,7 @@ _UNREACHED = (
     "the hub isn't reached. Download the dataset where there is a connection and give its file as path "
     "(JSONL, JSON, CSV or Parquet), or give the directory that save_to_disk wrote as hub"
 )
+_CONNECTION_ERRORS = {"ConnectionError", "ConnectError", "TimeoutException", "LocalEntryNotFoundError"}
 _SCRIPTED = (
     "it comes with a loading script, which is not run. Try revision = 'refs/convert/parquet' (its configuration is "
     "then 'default'), or download it and give its file as path"
@@ -69,7 +70,13 @@ def _reason(error: Exception) -> str:
         return _SCRIPTED
     if "DatasetNotFoundError" in names and "HfHubHTTPError" in names:
         return f"{_first_line(error)}. Check hub, config and revision; a gated dataset needs a login"
-    if names & {"ConnectionError", "OfflineModeIsEnabled", "ConnectError", "TimeoutException", "LocalEntryNotFoundError"}:
+    if names & {
+        "ConnectionError",
+        "OfflineModeIsEnabled",
+        "ConnectError",
+        "TimeoutException",
+        "LocalEntryNotFoundError",
+    }:
         return f"{_UNREACHED} ({_first_line(error)})"
     return f"{type(error).__name__}: {_first_line(error)}"
 

@@ -30,6 +30,7 @@ _COMMAS = r",(?!\d{3}(?!\d))|(?<!\d),|;|\\(?:text|mathrm)\s*\{\s*(?:and|or)\s*\}
 _ANY_COMMA = r",|;|\\(?:text|mathrm)\s*\{\s*(?:and|or)\s*\}|\b(?:and|or)\b"
 _NAME = re.compile(r"(?:\\?[a-zA-Z]+)(?:_\{?\w+\}?)?'?(?:\s*\([a-zA-Z](?:\s*,\s*[a-zA-Z])*\))?")
 _EQUALS = r"(?<![<>!\\])=(?!=)"
+_UNION = r"\\cup(?![a-zA-Z])"
 _MEMBER = re.compile(r"[a-zA-Z]\s*\\in\s*(?=[^\s])")
 _WORDS = re.compile(r"[A-Za-z][A-Za-z'’.\- ]*")
 _TAIL = re.compile(r"[A-Za-z][\w' ,]*?\b(?:is|are|was|were|equals)\s+(?:equal\s+to\s+)?(.+)", re.DOTALL)
@@ -75,10 +76,9 @@ def _compared(guess: str, gold: str) -> Comparison:
 def _compare_structure(guess: str, gold: str) -> Comparison | None:
     """Compare what brackets or commas divide; None when both are single expressions or of unlike forms."""
     left, right = (_MEMBER.sub("", text, count=1) for text in (guess, gold))
-    for union in (r"\\cup(?![a-zA-Z])",):
-        pieces, wanted = split_outside(left, union), split_outside(right, union)
-        if len(pieces) == len(wanted) > 1 and _matched(pieces, wanted):
-            return Comparison(True, "the same union")
+    parts, wanted = split_outside(left, _UNION), split_outside(right, _UNION)
+    if len(parts) == len(wanted) > 1 and _matched(parts, wanted):
+        return Comparison(True, "the same union")
     mine, theirs = bracketed(left), bracketed(right)
     if mine and theirs and "{" not in (mine.opening, theirs.opening):
         parts, wanted = (split_outside(each.inner, _ANY_COMMA) for each in (mine, theirs))
@@ -159,9 +159,7 @@ def _by_meaning(guess: str, gold: str) -> Comparison:
     if not any(not isinstance(part, str) for part in found):
         return Comparison(False, "math-verify can't read the answer")
     _, verify, _ = _math_verify()
-    same = verify(
-        wanted, found, float_rounding=_FLOAT_PLACES, allow_set_relation_comp=True, timeout_seconds=None
-    )
+    same = verify(wanted, found, float_rounding=_FLOAT_PLACES, allow_set_relation_comp=True, timeout_seconds=None)
     return Comparison(bool(same), "compared by math-verify")
 
 
@@ -169,9 +167,17 @@ def _parsed(text: str) -> list[Any]:
     """What math-verify's LaTeX grammar makes of a text: sympy objects, then the text itself."""
     parse, _, targets = _math_verify()
     exact = _COMMAS_IN_NUMBERS.sub(lambda match: match.group().replace(",", ""), text)
-    exact = _DECIMAL.sub(lambda match: rf"\frac{{{match.group(1)}{match.group(2)}}}{{1{'0' * len(match.group(2))}}}", exact)
+    exact = _DECIMAL.sub(
+        lambda match: rf"\frac{{{match.group(1)}{match.group(2)}}}{{1{'0' * len(match.group(2))}}}", exact
+    )
     parsed: list[Any] = parse(f"${without_unit(exact)}$", extraction_config=targets, parsing_timeout=None)
     return parsed
+
+
+def _as_fraction(decimal: re.Match[str]) -> str:
+    """A decimal number as a LaTeX fraction, which sympy keeps exact."""
+    whole, places = decimal.groups()
+    return rf"\frac{{{whole}{places}}}{{1{'0' * len(places)}}}"
 
 
 def _same_text(guess: str, gold: str) -> bool:
@@ -210,4 +216,8 @@ def _math_verify() -> tuple[Any, Any, list[Any]]:
     logging.getLogger("math_verify").setLevel(logging.ERROR)
     plain = library.LatexExtractionConfig()
     # Its own list of units takes the variables of `5m` or `3h` away.
-    return library.parse, library.verify, [replace(plain, normalization_config=replace(plain.normalization_config, units=False))]
+    return (
+        library.parse,
+        library.verify,
+        [replace(plain, normalization_config=replace(plain.normalization_config, units=False))],
+    )

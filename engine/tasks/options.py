@@ -38,8 +38,10 @@ def options_of(settings: ChoiceTask, row: Mapping[str, object], question: str) -
     """The options of a row. Raises RowRefused when a field that should hold them doesn't."""
     if settings.options_field is None:
         return Options((), lettered_options(question), ())
+    labels: list[str] = []
     if isinstance(settings.options_field, list):
-        texts, labels, name = [text_field(row, one) for one in settings.options_field], [], "options_field"
+        name = "options_field"
+        texts = [text_field(row, one) for one in settings.options_field]
     else:
         name = settings.options_field
         texts, labels = _listed(name, field(row, name))

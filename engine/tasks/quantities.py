@@ -1,4 +1,4 @@
-r"""Numbers as people write them, with their units: `1,000`, `\$5`, `12\text{ cm}^2`, `1\frac12`, `0.\overline{3}`, `10\%`.
+r"""Numbers as people write them, with units: `1,000`, `\$5`, `12\text{ cm}^2`, `1\frac12`, `0.\overline{3}`, `10\%`.
 
 Exact: a value is a fraction, never a float, so that `0.333` is not a third. Knows nothing of expressions with
 variables or roots; what isn't one plain quantity is None.
