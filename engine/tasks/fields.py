@@ -53,7 +53,18 @@ def asked(settings: SourcedTask, row: Mapping[str, object]) -> str:
     """
     if settings.question_template is None:
         return text_field(row, settings.question_field)
-    return _PLACEHOLDER.sub(lambda match: text_field(row, match.group(1)), settings.question_template).strip()
+    return _PLACEHOLDER.sub(lambda match: _filled(row, match.group(1)), settings.question_template).strip()
+
+
+def _filled(row: Mapping[str, object], name: str) -> str:
+    """A field as text, the texts of a list put together. Raises RowRefused when there is none."""
+    value = field(row, name)
+    if not isinstance(value, list):
+        return text_field(row, name)
+    joined = " ".join(texts(value))
+    if not joined:
+        raise RowRefused(f"field {name!r} is empty")
+    return joined
 
 
 def texts(value: object) -> list[str]:
