@@ -33,7 +33,7 @@ CONTAINED = 0.9
 
 _LEAST_WORDS = 12
 _LEAST_WORDS_CONTAINED = 24
-_LONGEST_REWORDING = 4
+_LONGEST_REWORDING = 3
 """Most words in a row that a rewording replaces; more is another question on the same text."""
 
 _TOKEN = re.compile(r"-?\d+(?:[.,]\d+)*|[^\W\d_]+(?:['’][^\W\d_]+)*|[-+*/^=<>(){}|\\](?!\s)|[+*/^=<>]")

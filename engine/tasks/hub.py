@@ -68,16 +68,10 @@ def _reason(error: Exception) -> str:
     names = {kind.__name__ for one in chain for kind in type(one).__mro__}
     if "Dataset scripts are no longer supported" in str(error):
         return _SCRIPTED
-    if "DatasetNotFoundError" in names and "HfHubHTTPError" in names:
-        return f"{_first_line(error)}. Check hub, config and revision; a gated dataset needs a login"
-    if names & {
-        "ConnectionError",
-        "OfflineModeIsEnabled",
-        "ConnectError",
-        "TimeoutException",
-        "LocalEntryNotFoundError",
-    }:
+    if names & _CONNECTION_ERRORS:
         return f"{_UNREACHED} ({_first_line(error)})"
+    if "DatasetNotFoundError" in names:
+        return f"{_first_line(error)}. Check hub and revision; a gated dataset needs a login"
     return f"{type(error).__name__}: {_first_line(error)}"
 
 
