@@ -16,7 +16,8 @@ _MARKER = re.compile(
 )
 _BOXED = re.compile(r"\\(?:boxed|fbox)\s*\{")
 _BARE_BOX = re.compile(r"\\boxed\s+(-?\w+)")
-_HASHES = re.compile(r"(?m)^#{4}[ \t]*([-+$€£]*[\d.][\d.,/ ]*%?)[ \t]*\Z")
+_BRACE = re.compile(r"\\[\s\S]|[{}]")
+_HASHES = re.compile(r"(?m)^#{4}[ \t]*([-+$€£]*[\d.](?:[\d.,/ ]*[\d.%])?)[ \t]*\Z")
 _PHRASE = re.compile(r"(?i)\b(?:answer|result|solution)\s+(?:is|must be|should be)\s*:?\s*(?:equal\s+to\s+)?")
 _RESTATED = re.compile(
     r"(?is)(?:(?:so|thus|hence|therefore),?\s+)?(?:the|my)\s+(?:(?:final|correct|right|best)\s+){0,2}answer\s+"
@@ -139,21 +140,18 @@ def _answer_lines(reply: str, multiline: bool) -> list[tuple[int, str, str]]:
 
 
 def _boxes(text: str) -> list[tuple[int, str, str]]:
-    """Every box with balanced braces as (position, rule, content)."""
-    found = []
-    for match in _BOXED.finditer(text):
-        depth = 1
-        for position in range(match.end(), len(text)):
-            character = text[position]
-            if text[position - 1] == "\\":
-                continue
-            depth += (character == "{") - (character == "}")
-            if depth == 0:
-                content = text[match.end() : position].strip()
-                if content:
-                    found.append((match.start(), "boxed", content))
-                break
-    found += [(match.start(), "boxed", match.group(1)) for match in _BARE_BOX.finditer(text)]
+    """Every box with balanced braces as (position, rule, content), in order. One pass: models repeat themselves."""
+    boxes = {match.end() - 1: match.start() for match in _BOXED.finditer(text)}
+    found = [(match.start(), "boxed", match.group(1)) for match in _BARE_BOX.finditer(text)]
+    opened: list[int] = []
+    for brace in _BRACE.finditer(text):
+        if brace.group() == "{":
+            opened.append(brace.start())
+        elif brace.group() == "}" and opened:
+            start = opened.pop()
+            content = text[start + 1 : brace.start()].strip()
+            if start in boxes and content:
+                found.append((boxes[start], "boxed", content))
     return sorted(found)
 
 
@@ -164,18 +162,15 @@ def _hash_lines(reply: str) -> list[tuple[int, str, str]]:
 
 def _last_phrase(reply: str, patterns: Sequence[re.Pattern[str]]) -> str:
     """What the last phrase names; empty when there is none. Of matches that end together the longest counts."""
-    found = []
-    for pattern in patterns:
-        for match in pattern.finditer(reply):
-            if "answer" in pattern.groupindex:
-                text = match.group("answer")
-            else:
-                rest = reply[match.end() :]
-                end = _SENTENCE_END.search(rest)
-                text = (rest[: end.start()] if end else rest).strip()
-            if text:
-                found.append((match.end(), -match.start(), text))
-    return max(found)[2] if found else ""
+    matches = [match for pattern in patterns for match in pattern.finditer(reply)]
+    for match in sorted(matches, key=lambda found: (found.end(), -found.start()), reverse=True):
+        if "answer" in match.re.groupindex:
+            return match.group("answer")
+        end = _SENTENCE_END.search(reply, match.end())
+        text = reply[match.end() : end.start() if end else len(reply)].strip()
+        if text:
+            return text
+    return ""
 
 
 def _short_line(reply: str) -> str:

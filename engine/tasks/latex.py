@@ -58,6 +58,8 @@ _FRACTION = re.compile(r"\\[dtc]?frac(?![a-zA-Z])\s*")
 _PLACED = re.compile(r"(\{[^{}]*\}|\\[a-zA-Z]+|\S)\s*")
 _SIZED = re.compile(r"\\(?:left|right|[bB]igg?[lr]?|displaystyle|textstyle|limits)(?![a-zA-Z])\s*")
 _TEXT = re.compile(r"\\(?:text|mathrm|textrm|textnormal|mbox|operatorname|textbf|mathbf|textit|emph)\s*\{([^{}]*)\}")
+_DELIMITED = re.compile(r"(?<!\\)\$(?!\s)([^$]*[^$\s,\\])(?<!\\)\$")
+"""Mathematics between `$` within a text; `$5, $6` are prices."""
 _PLAIN_ROOT = re.compile(r"(?<![\\a-zA-Z])sqrt\s*\(([^()]*)\)")
 _PLAIN_NAME = re.compile(r"(?<![\\a-zA-Z])(pi|sin|cos|tan|ln|log|infty)(?![a-zA-Z])")
 _POWER = re.compile(r"\^\s*(-?\d{2,}|-\d)")
@@ -68,7 +70,7 @@ OPENING, CLOSING = "([{", ")]}"
 
 def tidy(text: str) -> str:
     r"""The text in plain LaTeX: no sizes and thin spaces, `\frac` with braces, symbols as commands."""
-    current = _translated(text)
+    current = _DELIMITED.sub(r"\1", _translated(text))
     current = _SPACING.sub(lambda match: _SPACES[match.group()], current)
     current = _SIZED.sub("", current)
     current = _SYNONYM.sub(lambda match: _SYNONYMS[match.group()], current)

@@ -30,6 +30,8 @@ _COMMAS = r",(?!\d{3}(?!\d))|(?<!\d),|;|\\(?:text|mathrm)\s*\{\s*(?:and|or)\s*\}
 _ANY_COMMA = r",|;|\\(?:text|mathrm)\s*\{\s*(?:and|or)\s*\}|\b(?:and|or)\b"
 _NAME = re.compile(r"(?:\\?[a-zA-Z]+)(?:_\{?\w+\}?)?'?(?:\s*\([a-zA-Z](?:\s*,\s*[a-zA-Z])*\))?")
 _EQUALS = r"(?<![<>!\\])=(?!=)"
+_INEQUALITY = re.compile(r"[<>]|\\(?:le|ge|lt|gt)(?![a-zA-Z])")
+_OR = r"\\(?:text|mathrm)\s*\{\s*or\s*\}|\bor\b"
 _UNION = r"\\cup(?![a-zA-Z])"
 _MEMBER = re.compile(r"[a-zA-Z]\s*\\in\s*(?=[^\s])")
 _WORDS = re.compile(r"[A-Za-z][A-Za-z'’.\- ]*")
@@ -63,6 +65,8 @@ def compare(answer: str, reference: str) -> Comparison:
 def _compared(guess: str, gold: str) -> Comparison:
     gold, guess = _without_name(gold, guess)
     target, value = quantity(gold, variables=True), quantity(guess)
+    if target is None and value and value.unit:
+        target = quantity(gold)
     if target and value:
         return Comparison(target.same(value), "compared as numbers")
     if target and _LEFT_TO_DO.search(guess):
@@ -77,6 +81,8 @@ def _compare_structure(guess: str, gold: str) -> Comparison | None:
     """Compare what brackets or commas divide; None when both are single expressions or of unlike forms."""
     left, right = (_MEMBER.sub("", text, count=1) for text in (guess, gold))
     parts, wanted = split_outside(left, _UNION), split_outside(right, _UNION)
+    if len(parts) == 1 < len(wanted) and _INEQUALITY.search(left):
+        parts = split_outside(left, _OR)
     if len(parts) == len(wanted) > 1 and _matched(parts, wanted):
         return Comparison(True, "the same union")
     mine, theirs = bracketed(left), bracketed(right)
@@ -95,17 +101,23 @@ def _compare_structure(guess: str, gold: str) -> Comparison | None:
             return Comparison(False, f"{len(parts)} instead of {len(wanted)} elements")
         return Comparison(_matched(parts, wanted), "compared as a set")
     if len(parts) > 1 and quantity(right, variables=True):
-        return Comparison(False, f"{len(parts)} elements instead of one")
+        same = all(_same_part(part, right) for part in parts[:_MOST_PARTS])
+        return Comparison(same, f"{len(parts)} elements instead of one" if not same else "several forms of one number")
     return None
 
 
 def _elements(text: str, *, any_comma: bool = False) -> list[str]:
-    r"""The elements of a set or a list of solutions, `\pm` written out; one element for a single expression."""
+    r"""The elements of a set or a list of solutions, `\pm` written out; one element for a single expression.
+
+    The name in `x = 1, x = 2` is left out; names that differ, as in `x = 1, y = 2`, are kept.
+    """
     inside = bracketed(text)
     body = inside.inner if inside and inside.opening == "{" else text
+    parts = split_outside(body, _ANY_COMMA if any_comma else _COMMAS)
+    names = {"".join(sides[0].split()) for part in parts if len(sides := split_outside(part, _EQUALS)) > 1}
     found: list[str] = []
-    for part in split_outside(body, _ANY_COMMA if any_comma else _COMMAS):
-        bare = _without_name(part, "")[0]
+    for part in parts:
+        bare = _without_name(part, "")[0] if len(names) < 2 else part
         if r"\pm" in bare or r"\mp" in bare:
             upper = bare.replace(r"\pm", "+").replace(r"\mp", "-")
             lower = bare.replace(r"\pm", "-").replace(r"\mp", "+")

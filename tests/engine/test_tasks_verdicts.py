@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from engine.tasks import task_type
+from engine.tasks.extraction import extract
+from engine.tasks.math_answers import compare
 from tests.support.choice_pairs import CHOICE_PAIRS, OPTIONS
 from tests.support.free_text_pairs import EXACT, F1
 from tests.support.math_pairs import MATH_PAIRS
@@ -55,3 +59,35 @@ def test_token_f1(reply: str, references: tuple[str, ...], f1: float) -> None:
     assert judgement.score == pytest.approx(f1)
     assert judgement.verdict == ("correct" if f1 >= 0.6 else "incorrect")
     assert judge(reply, references[0], {"references": list(references)}).score == pytest.approx(f1)
+
+
+LATEX = (r"\frac", r"\sqrt", r"\text{", r"\pm", r"\cup", r"\in", " or ", " and ", " cm", r"\boxed{")
+PIECES = st.lists(st.sampled_from([*"0123456789.,;:/-+=<>()[]{}$%€ xyi°²½√π", *LATEX]), max_size=12).map("".join)
+
+
+@settings(max_examples=300, deadline=None)
+@given(PIECES, st.sampled_from(["5", "\\frac12", "3, 5", "[1,2)", "x^2+1", "\\text{no}", "10\\%", "x=3"]))
+def test_no_answer_stops_the_judging_of_mathematics(answer: str, reference: str) -> None:
+    """Whatever a model writes, there is a verdict; the same text is right."""
+    pytest.importorskip("math_verify")
+    judgement = task_type("math").judge(f"Answer: {answer}", reference, {})
+    assert judgement.verdict in ("correct", "incorrect")
+    assert compare(reference, reference).same
+
+
+@given(st.text(max_size=200), st.sampled_from("ABC"))
+def test_no_reply_stops_the_judging_of_texts_and_letters(reply: str, reference: str) -> None:
+    """A reply is data: it never raises, and an empty one is never right."""
+    for kind, payload in (("choice", {"options": OPTIONS, "letters": "ABCD"}), ("free_text", {})):
+        judgement = task_type(kind).judge(reply, reference, payload)
+        assert judgement.verdict in ("correct", "incorrect")
+        assert judgement.verdict == "incorrect" or judgement.answer
+
+
+def test_a_model_that_repeats_itself_is_read_in_no_time() -> None:
+    """A reply that loops must not hold up all others: every form is read in one pass."""
+    for loop in ("\\boxed{", "Answer: ", "the answer is ", "```\n", "**", "#### 1  ", "(A) or ", "\\text{"):
+        reply = loop * 20_000
+        extract(reply, whole_reply=True)
+        task_type("choice").judge(reply, "A", {})
+        task_type("free_text").judge(reply, "A", {})

@@ -165,6 +165,10 @@ UNITS: list[Pair] = [
     ("Answer: £7.50", "7.5", True),
     ("Answer: 50 cents", r"50\text{ cents}", True),
     (r"Answer: \$6", r"\$5", False),
+    (r"Answer: $\frac{1}{2}$ cm", r"\frac12\text{ cm}", True),
+    ("Answer: 16 square meters", "16 m^2", True),
+    ("Answer: 5", "5m", False),
+    ("Answer: 5x", "5", False),
     (r"Answer: 10\%", "0.1", True),
     (r"Answer: 10\%", "10", True),
     ("Answer: 10%", r"10\%", True),
@@ -251,6 +255,12 @@ EQUATIONS: list[Pair] = [
     ("Answer: -1, 2", "-1,2", True),
     ("Answer: 1, -2", "-1,2", False),
     (r"Answer: \frac12, 3", "3, 0.5", True),
+    ("Answer: x = 1, y = 2", "y=2,x=1", True),
+    ("Answer: x = 2, y = 1", "x=1,y=2", False),
+    ("Answer: x = 5 and y = 6", "x=5,y=6", True),
+    ("Answer: 1/2 or 0.5", "0.5", True),
+    ("Answer: 1/2 or 0.4", "0.5", False),
+    ("Answer: y=5", "x=5", False),
 ]
 
 SETS_AND_TUPLES: list[Pair] = [
@@ -287,6 +297,9 @@ SETS_AND_TUPLES: list[Pair] = [
     (r"Answer: x > 3", "x > 3", True),
     (r"Answer: 3 < x", "x > 3", True),
     (r"Answer: x \geq 3", "x > 3", False),
+    (r"Answer: x \le -2 \text{ or } x \ge 2", r"(-\infty,-2]\cup[2,\infty)", True),
+    (r"Answer: x < -2 \text{ or } x > 2", r"(-\infty,-2]\cup[2,\infty)", False),
+    (r"Answer: [3,\infty)", r"x \ge 3", True),
     (r"Answer: \infty", r"\infty", True),
     ("Answer: ∞", r"\infty", True),
     (r"Answer: -\infty", r"\infty", False),
