@@ -37,9 +37,7 @@ __all__ = [
 _USUAL = Limits()
 
 
-def run_python(
-    source: str, stdin: bytes = b"", limits: Limits = _USUAL, tier: TierName | None = None
-) -> Outcome:
+def run_python(source: str, stdin: bytes = b"", limits: Limits = _USUAL, tier: TierName | None = None) -> Outcome:
     """Run a program as a script, in the best tier that works or in a given one.
 
     Blocks for at most `limits.wall_seconds` and a second; call it from a thread. Raises SandboxUnavailable when no

@@ -201,7 +201,7 @@ def literal(value: object) -> str:
         items = [literal(item) for item in tuple.__iter__(value)]
         return f"({','.join(items)}{',' if len(items) == 1 else ''})"
     if isinstance(value, dict):
-        return "{%s}" % ",".join([f"{literal(key)}:{literal(item)}" for key, item in dict.items(value)])
+        return "{" + ",".join([f"{literal(key)}:{literal(item)}" for key, item in dict.items(value)]) + "}"
     if isinstance(value, set):
         return _collection(list(set.__iter__(value)))
     if isinstance(value, frozenset):
@@ -212,15 +212,15 @@ def literal(value: object) -> str:
 
 
 def _collection(items: list[Any]) -> str:
-    return "{%s}" % ",".join([literal(item) for item in items]) if items else "set()"
+    return "{" + ",".join([literal(item) for item in items]) + "}" if items else "set()"
 
 
-def _of_number(value: object) -> str:
+def _of_number(value: Any) -> str:
     """An exact fraction or decimal as the integer or float that equals it."""
     for module, name in (("fractions", "Fraction"), ("decimal", "Decimal")):
         kind = getattr(sys.modules.get(module), name, None)
         if kind is not None and type(value) is kind:
-            for same in (int(value), float(value)):  # type: ignore[call-overload]
+            for same in (int(value), float(value)):
                 if kind(same) == value:
                     return literal(same)
     raise _NotPlain(str(type.__dict__["__name__"].__get__(type(value)))[:100])

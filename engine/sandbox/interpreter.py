@@ -22,7 +22,7 @@ _ASK = """
 import sys
 names = [n for d in sys.path if d.endswith("lib-dynload") for n in __import__("os").listdir(d)]
 for name in sorted({n.partition(".")[0] for n in names}):
-    if not name.startswith(("_test", "xx", "_xx", "_tkinter", "_curses", "readline", "_dbm", "_gdbm", "nis", "ossaudio")):
+    if not name.startswith(("_test", "xx", "_xx", "_tkinter", "_curses", "readline", "_dbm", "_gdbm", "nis", "ossaud")):
         try:
             __import__(name)
         except ImportError:
@@ -106,7 +106,7 @@ def _links_on(name: str) -> Iterator[tuple[str, str]]:
         for part in Path(name).parts[1:]:
             walked /= part
             if walked.is_symlink():
-                target = os.readlink(walked)
+                target = str(walked.readlink())
                 yield str(walked), target
                 rest = Path(name).relative_to(walked)
                 name = os.path.normpath(walked.parent / target / rest)

@@ -26,7 +26,9 @@ TRUNCATION_FROM = 3
 @cache
 def version() -> int:
     """Version of the kernel's Landlock; 0 where there is none or it is switched off."""
-    answer = int(ctypes.CDLL(None).syscall(ctypes.c_long(_CREATE_RULESET), None, ctypes.c_long(0), ctypes.c_long(_ASK_VERSION)))
+    answer = int(
+        ctypes.CDLL(None).syscall(ctypes.c_long(_CREATE_RULESET), None, ctypes.c_long(0), ctypes.c_long(_ASK_VERSION))
+    )
     return max(answer, 0)
 
 

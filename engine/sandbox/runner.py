@@ -81,9 +81,7 @@ def run(
         result_inside.close()
         status_inside.close()
         most = LONGEST_VALUE * (len(steps or ()) + 2)
-        watch = Watch(
-            process, limits, child_told=begun.child_told, result=result, status=status, most_result=most
-        )
+        watch = Watch(process, limits, child_told=begun.child_told, result=result, status=status, most_result=most)
         ended = watch.until_end()
     return _report(tier, ended, nonce, 0 if steps is None else len(steps))
 

@@ -179,7 +179,9 @@ def _nearness(asked: ast.expr, sign: str, bound: object) -> Check | None:
 
 def _closeness(test: ast.expr) -> Check | None:
     """`math.isclose(f(x), 3.14, rel_tol=…)`."""
-    if not (isinstance(test, ast.Call) and ast.unparse(test.func) in ("math.isclose", "isclose") and len(test.args) == 2):
+    if not (
+        isinstance(test, ast.Call) and ast.unparse(test.func) in ("math.isclose", "isclose") and len(test.args) == 2
+    ):
         return None
     try:
         options = {str(option.arg): _constant(option.value) for option in test.keywords}
@@ -236,7 +238,9 @@ def _value(node: ast.expr) -> object:
         if maker is None:
             raise _NotConstant
         return maker(*(_value(argument) for argument in node.args))
-    if isinstance(node, ast.BinOp) and not (isinstance(node.right, ast.Constant) and isinstance(node.right.value, complex)):
+    if isinstance(node, ast.BinOp) and not (
+        isinstance(node.right, ast.Constant) and isinstance(node.right.value, complex)
+    ):
         left, right = _number(_value(node.left)), _number(_value(node.right))
         if isinstance(node.op, ast.Pow):
             if abs(right) > _LARGEST_POWER or abs(left) > _LARGEST_POWER:
