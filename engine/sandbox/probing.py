@@ -5,9 +5,9 @@ Asked once in a process. Knows nothing of what the sandbox is for.
 
 from __future__ import annotations
 
-import os
 import tempfile
 import threading
+from pathlib import Path
 
 from engine.sandbox.records import Limits, SandboxUnavailable, TierName, TierReport
 from engine.sandbox.runner import run
@@ -75,10 +75,9 @@ def working_tier() -> TierName:
 
 def _tried(tier: TierName) -> TierReport:
     with tempfile.TemporaryDirectory(prefix="reflectevo-probe-") as folder:
-        canary = os.path.join(folder, "canary")
-        with open(canary, "w", encoding="utf-8") as file:
-            file.write("canary")
-        stdin = f"{canary}\n{os.path.join(folder, 'made')}".encode()
+        canary = Path(folder, "canary")
+        canary.write_text("canary", encoding="utf-8")
+        stdin = f"{canary}\n{Path(folder, 'made')}".encode()
         try:
             outcome = run(tier, _TRIAL, stdin=stdin, limits=_LIMITS).outcome
         except SandboxUnavailable as error:

@@ -108,7 +108,7 @@ def _fill(file: FileIO, content: bytes) -> None:
 def _inside() -> CodeType:
     """What starts inside, compiled once: Python there is the Python here."""
     path = Path(__file__).with_name("inside.py")
-    return cast(CodeType, compile(path.read_text(encoding="utf-8"), "inside.py", "exec", dont_inherit=True))
+    return compile(path.read_text(encoding="utf-8"), "inside.py", "exec", dont_inherit=True)
 
 
 def _report(tier: TierName, ended: Ended, nonce: str, steps: int) -> Report:

@@ -34,7 +34,8 @@ _NUMBER, _ARCHITECTURE, _ARGUMENTS = 0, 4, 16
 _X32 = 0x40000000
 
 _THREAD_FLAGS = 0x007D0F00
-"""What a C library asks of `clone` for a thread: memory, files, signals and thread group shared, ids recorded (musl adds CLONE_DETACHED)."""
+"""What a C library asks of `clone` for a thread: memory, files, signals and thread group shared, ids recorded.
+musl adds CLONE_DETACHED, which means nothing."""
 _CLONE_THREAD = 0x00010000
 _O_TRUNC = 0o1000
 
@@ -42,17 +43,17 @@ ALLOWED = frozenset(
     # files: the file system decides what can be seen and written
     "read write readv writev pread64 pwrite64 preadv pwritev preadv2 pwritev2 lseek close close_range fstat stat lstat "
     "newfstatat statx statfs fstatfs access faccessat faccessat2 readlink readlinkat getcwd chdir fchdir getdents "
-    "getdents64 open openat mkdir mkdirat rmdir unlink unlinkat rename renameat renameat2 link linkat symlink symlinkat "
-    "ftruncate fallocate fsync fdatasync dup dup2 dup3 pipe pipe2 poll ppoll select pselect6 epoll_create "
+    "getdents64 open openat mkdir mkdirat rmdir unlink unlinkat rename renameat renameat2 link linkat symlink "
+    "symlinkat ftruncate fallocate fsync fdatasync dup dup2 dup3 pipe pipe2 poll ppoll select pselect6 epoll_create "
     "epoll_create1 epoll_ctl epoll_wait epoll_pwait eventfd2 timerfd_create timerfd_settime timerfd_gettime sendfile "
     "copy_file_range flock fadvise64 umask "
     # memory
     "mmap mprotect munmap mremap madvise brk msync mincore membarrier "
     # the process itself, its threads, signals and clocks
     "rt_sigaction rt_sigprocmask rt_sigreturn rt_sigpending rt_sigtimedwait rt_sigsuspend sigaltstack pause futex "
-    "futex_waitv set_robust_list rseq set_tid_address exit exit_group wait4 waitid getpid getppid gettid getuid geteuid "
-    "getgid getegid getgroups getresuid getresgid getpgid getpgrp getsid uname sysinfo getrlimit getrusage times getcpu "
-    "sched_getaffinity sched_yield sched_getparam sched_getscheduler sched_get_priority_max sched_get_priority_min "
+    "futex_waitv set_robust_list rseq set_tid_address exit exit_group wait4 waitid getpid getppid gettid getuid "
+    "geteuid getgid getegid getgroups getresuid getresgid getpgid getpgrp getsid uname sysinfo getrlimit getrusage times "
+    "getcpu sched_getaffinity sched_yield sched_getparam sched_getscheduler sched_get_priority_max sched_get_priority_min "
     "getpriority clock_gettime clock_getres clock_nanosleep nanosleep gettimeofday time alarm setitimer getitimer "
     "timer_create timer_settime timer_gettime timer_delete timer_getoverrun getrandom restart_syscall".split()
 )

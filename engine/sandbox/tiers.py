@@ -108,8 +108,8 @@ def _view(python: Interpreter) -> tuple[str, ...]:
     options += ["--cap-drop", "ALL", "--uid", NOBODY, "--gid", NOBODY, "--hostname", "sandbox"]
     for path in (python.executable, *python.library, *python.objects, *_existing(_READ_TOO)):
         options += ["--ro-bind", str(path), str(path)]
-    for path, target in python.links:
-        options += ["--symlink", target, path]
+    for link, target in python.links:
+        options += ["--symlink", target, link]
     for path in (_NULL, *_existing(_DEVICES)):
         options += ["--dev-bind", str(path), str(path)]
     for path in python.foreign:

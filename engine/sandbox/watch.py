@@ -156,7 +156,7 @@ class Watch:
         if self._child is None and not self._find_child():
             return
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-            threads = len(os.listdir(f"/proc/{self._child}/task"))
+            threads = sum(1 for _ in Path(f"/proc/{self._child}/task").iterdir())
             if threads > MOST_THREADS:
                 self.end("killed", f"more than {MOST_THREADS} threads")
             if self._child_told:

@@ -172,9 +172,12 @@ def _nearness(asked: ast.expr, sign: str, bound: object) -> Check | None:
         except _NotConstant:
             continue
         if _is_asked(one):
-            within = _compared(sign, bound)
-            return Check("value", ast.unparse(one), lambda value: within(_distance(value, target)))
+            return Check("value", ast.unparse(one), _within(target, _compared(sign, bound)))
     return None
+
+
+def _within(target: object, near_enough: Callable[[object], bool]) -> Callable[[object], bool]:
+    return lambda value: near_enough(_distance(value, target))
 
 
 def _closeness(test: ast.expr) -> Check | None:
