@@ -52,9 +52,9 @@ ALLOWED = frozenset(
     # the process itself, its threads, signals and clocks
     "rt_sigaction rt_sigprocmask rt_sigreturn rt_sigpending rt_sigtimedwait rt_sigsuspend sigaltstack pause futex "
     "futex_waitv set_robust_list rseq set_tid_address exit exit_group wait4 waitid getpid getppid gettid getuid "
-    "geteuid getgid getegid getgroups getresuid getresgid getpgid getpgrp getsid uname sysinfo getrlimit getrusage times "
-    "getcpu sched_getaffinity sched_yield sched_getparam sched_getscheduler sched_get_priority_max sched_get_priority_min "
-    "getpriority clock_gettime clock_getres clock_nanosleep nanosleep gettimeofday time alarm setitimer getitimer "
+    "geteuid getgid getegid getgroups getresuid getresgid getpgid getpgrp getsid uname sysinfo getrlimit getrusage "
+    "times getcpu sched_getaffinity sched_yield sched_getparam sched_getscheduler sched_get_priority_max "
+    "sched_get_priority_min getpriority clock_gettime clock_getres clock_nanosleep nanosleep gettimeofday time alarm setitimer getitimer "
     "timer_create timer_settime timer_gettime timer_delete timer_getoverrun getrandom restart_syscall".split()
 )
 """Calls that are allowed whatever their arguments."""

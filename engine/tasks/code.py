@@ -162,7 +162,11 @@ def _raised(text: str, limits: Limits) -> str:
 
 
 def _short(text: str) -> str:
-    one_line = " ".join(text.split())
+    """On one line, of bounded length, and without what a terminal would obey."""
+    words = " ".join(text.split())
+    one_line = "".join(
+        letter if letter.isprintable() else ascii(letter)[1:-1] for letter in words[: 2 * _LONGEST_SHOWN]
+    )
     return one_line if len(one_line) <= _LONGEST_SHOWN else f"{one_line[:_LONGEST_SHOWN]}…"
 
 
