@@ -124,7 +124,7 @@ def _run_script(source: str, tell: Callable[[str, int, str], None]) -> None:
         sys.exit(1)
     except Exception as error:
         trace = error.__traceback__
-        show(type(error), error, trace.tb_next if trace is not None else None)
+        show(type(error), error.with_traceback(trace.tb_next if trace is not None else None), None)
         sys.exit(1)
 
 
@@ -179,8 +179,10 @@ def literal(value: object) -> str:
 
     Subclasses of plain types count as those: their own methods are never asked.
     """
-    if value is None or value is True or value is False or value is Ellipsis:
+    if value is None or value is True or value is False:
         return repr(value)
+    if value is Ellipsis:
+        return "..."
     if isinstance(value, int):
         number = int.__add__(value, 0)
         return repr(number) if number.bit_length() < 4096 else hex(number)

@@ -54,8 +54,9 @@ ALLOWED = frozenset(
     "futex_waitv set_robust_list rseq set_tid_address exit exit_group wait4 waitid getpid getppid gettid getuid "
     "geteuid getgid getegid getgroups getresuid getresgid getpgid getpgrp getsid uname sysinfo getrlimit getrusage "
     "times getcpu sched_getaffinity sched_yield sched_getparam sched_getscheduler sched_get_priority_max "
-    "sched_get_priority_min getpriority clock_gettime clock_getres clock_nanosleep nanosleep gettimeofday time alarm setitimer getitimer "
-    "timer_create timer_settime timer_gettime timer_delete timer_getoverrun getrandom restart_syscall".split()
+    "sched_get_priority_min getpriority clock_gettime clock_getres clock_nanosleep nanosleep gettimeofday time alarm "
+    "setitimer getitimer timer_create timer_settime timer_gettime timer_delete timer_getoverrun getrandom "
+    "restart_syscall".split()
 )
 """Calls that are allowed whatever their arguments."""
 

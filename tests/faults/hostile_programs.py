@@ -80,7 +80,8 @@ while True: pass
     "a compressed bomb": _ended(
         "memory",
         "time",
-        source="import zlib\nbomb = zlib.compressobj(1)\nsmall = b''.join(bomb.compress(bytes(2**20)) for _ in range(260))\n"
+        source="import zlib\nbomb = zlib.compressobj(1)\n"
+        "small = b''.join(bomb.compress(bytes(2**20)) for _ in range(260))\n"
         "zlib.decompress(small + bomb.flush())",
     ),
     "mapped memory": Hostile("import mmap\nattempt('4 GB', lambda: mmap.mmap(-1, 4 * 2**30))"),
@@ -91,7 +92,7 @@ while True: pass
         "finished",
         "killed",
         "memory",
-        source="for text in ('(' * 10**5, '-' * 10**6 + '1'):\n    attempt('compile', lambda: eval(text))\nprint('held: done')",
+        source="for text in ('(' * 10**5, '-' * 10**6 + '1'):\n    attempt('compile', lambda: eval(text))",
     ),
     "fills the temporary folder": Hostile(
         """
@@ -223,7 +224,8 @@ names = [C["canary"], f"/proc/{C['engine']}/environ", f"/proc/{C['engine']}/cmdl
 for name in names:
     attempt(name, lambda: open(name, "rb").read(64))
 def others(name):
-    found = [one for one in os.listdir(name) if not any((p + "/").startswith((name.rstrip("/") + "/" + one + "/")) for p in C["python"])]
+    ways = [name.rstrip("/") + "/" + one for one in os.listdir(name)]
+    found = [way for way in ways if not any((path + "/").startswith(way + "/") for path in C["python"])]
     if not found:
         raise OSError("nothing but the way to Python")
     return found
@@ -269,7 +271,8 @@ for target in (C["canary"], f"/proc/{C['engine']}/root" + C["canary"], "/../../.
     attempt("link to " + target, lambda: through_link(target))
 attempt("hard link", lambda: os.link(C["canary"], "/tmp/hard"))
 attempt("path only", lambda: os.read(os.open(C["canary"], os.O_PATH), 10))
-attempt("handle", lambda: raw("name_to_handle_at", -100, C["canary"].encode(), ctypes.create_string_buffer(200), ctypes.create_string_buffer(8), 0))
+room = ctypes.create_string_buffer(200)
+attempt("handle", lambda: raw("name_to_handle_at", -100, C["canary"].encode(), room, room, 0))
 attempt("openat2", lambda: raw("openat2", -100, C["canary"].encode(), ctypes.create_string_buffer(24), 24))
 """
     ),
@@ -325,7 +328,8 @@ for name in (C["canary"], C["home"], os.__file__, "/dev/null", sys.executable):
     "thousands of files": _ended(
         "killed",
         "finished",
-        source="def many():\n    for number in range(10**7): open(f'/tmp/{number}', 'w').close()\nattempt('files', many)",
+        source="def many():\n    for number in range(10**7): open(f'/tmp/{number}', 'w').close()\n"
+        "attempt('files', many)",
         limits={**LIMITS, "cpu_seconds": 4.0},
     ),
     # ── harms others ──
@@ -387,8 +391,8 @@ attempt("setgroups", lambda: os.setgroups([0]))
 attempt("setresuid", lambda: os.setresuid(0, 0, 0))
 attempt("capset", lambda: raw("capset", (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)(*[2**32 - 1] * 6)))
 attempt("personality", lambda: raw("personality", 0x0400000))
-for option, value in ((1, 0), (4, 0), (8, 1), (22, 2), (24, 0), (28, 0), (35, 0), (38, 0), (39, 0), (47, 1), (0x59616D61, -1)):
-    attempt(f"prctl {option}", lambda: raw("prctl", option, value, 0, 0, 0))
+for option in (1, 4, 8, 22, 24, 28, 35, 38, 39, 47, 0x59616D61):
+    attempt(f"prctl {option}", lambda: raw("prctl", option, 1, 0, 0, 0))
 """
     ),
     "a larger kernel": Hostile(
@@ -396,8 +400,9 @@ for option, value in ((1, 0), (4, 0), (8, 1), (22, 2), (24, 0), (28, 0), (35, 0)
 for call in ("io_uring_setup", "io_uring_enter", "io_uring_register", "bpf", "perf_event_open", "userfaultfd", "keyctl",
     "add_key", "request_key", "unshare", "setns", "mount", "umount2", "pivot_root", "chroot", "open_tree", "move_mount",
     "fsopen", "fsconfig", "fsmount", "mount_setattr", "init_module", "finit_module", "delete_module", "kexec_load",
-    "reboot", "swapon", "acct", "syslog", "sethostname", "quotactl", "seccomp", "landlock_create_ruleset", "splice", "tee",
-    "vmsplice", "migrate_pages", "move_pages", "process_madvise", "fanotify_init", "open_by_handle_at", "sched_setattr"):
+    "reboot", "swapon", "acct", "syslog", "sethostname", "quotactl", "seccomp", "landlock_create_ruleset", "splice",
+    "tee", "vmsplice", "migrate_pages", "move_pages", "process_madvise", "fanotify_init",
+    "open_by_handle_at", "sched_setattr"):
     attempt(call, lambda: raw(call, 0, 0, 0, 0, 0))
 attempt("new user namespace", lambda: raw("unshare", 0x10000000))
 attempt("io_uring", lambda: raw("io_uring_setup", 8, ctypes.create_string_buffer(120)))
@@ -439,7 +444,8 @@ print("ESCAPED: fork by int 0x80" if answer >= 0 else "held:", answer)
     ),
     "system calls of x32 programs": _ended(
         "killed",
-        source="import platform\nif platform.machine() != 'x86_64': os.abort()\nraw(0x40000000 | 57)\nprint('ESCAPED: x32')",
+        source="import platform\nif platform.machine() != 'x86_64': os.abort()\n"
+        "raw(0x40000000 | 57)\nprint('ESCAPED: x32')",
     ),
     "its handler for its own faults": _ended(
         "time",

@@ -110,11 +110,11 @@ def run_batch(tier: str, user: str) -> Batch:
 
 def running(tag: str) -> list[str]:
     """Command lines of the processes that carry a tag."""
-    lines = []
-    for process in psutil.process_iter(["cmdline"]):
-        if any(tag in part for part in process.info["cmdline"] or ()):
-            lines.append(f"{process.pid}: {' '.join(process.info['cmdline'])[:200]}")
-    return lines
+    return [
+        f"{process.pid}: {' '.join(process.info['cmdline'])[:200]}"
+        for process in psutil.process_iter(["cmdline"])
+        if any(tag in part for part in process.info["cmdline"] or ())
+    ]
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
