@@ -128,7 +128,8 @@ def forge(kind, value):
 """
 CHEATS = {
     "equals everything": "class Any:\n    def __eq__(self, other): return True\n"
-    "    def __ne__(self, other): return False\n    def __bool__(self): return True\n    def __repr__(self): return '4'\ndef double(x): return Any()",
+    "    def __ne__(self, other): return False\n    def __bool__(self): return True\n"
+    "    def __repr__(self): return '4'\ndef double(x): return Any()",
     "a text that equals everything": "class Text(str):\n    def __eq__(self, other): return True\n"
     "    __hash__ = str.__hash__\n    def __repr__(self): return '4'\ndef double(x): return Text('4')",
     "a number that equals everything": "class Number(int):\n    def __eq__(self, other): return True\n"
