@@ -42,7 +42,7 @@ print("; ".join(found) or "confined")
 
 _FIXES = {
     "bubblewrap is not installed": "install bubblewrap: apt install bubblewrap, or dnf install bubblewrap",
-    "no landlock": "use Linux 6.2 or newer, with landlock among the security modules (boot with lsm=landlock,…)",
+    "no landlock": "use Linux 5.13 or newer, with landlock among the security modules (boot with lsm=landlock,…)",
     "namespace": (
         "allow user namespaces: sysctl user.max_user_namespaces=15000, kernel.unprivileged_userns_clone=1 (Debian) or "
         "kernel.apparmor_restrict_unprivileged_userns=0 (Ubuntu); in a container, start it with "

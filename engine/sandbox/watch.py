@@ -14,6 +14,7 @@ import selectors
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
@@ -27,6 +28,15 @@ MOST_FILES = 4096
 _LOOK_EVERY = 0.02
 _LONGEST_END = 10.0
 _CHUNK = 64 * 2**10
+
+
+@contextlib.contextmanager
+def _watchable() -> Iterator[None]:
+    """A program that can't be looked at from outside isn't confined as promised."""
+    try:
+        yield
+    except PermissionError as error:
+        raise SandboxUnavailable(f"the sandboxed process can't be watched: {error}") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +177,7 @@ class Watch:
             return
         if self._child is None and not self._find_child():
             return
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError), _watchable():
             threads = sum(1 for _ in Path(f"/proc/{self._child}/task").iterdir())
             if threads > MOST_THREADS:
                 self.end("killed", f"more than {MOST_THREADS} threads")

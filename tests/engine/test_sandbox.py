@@ -67,9 +67,9 @@ def test_an_error_is_told_as_a_script_tells_it(tier: tiers.TierName) -> None:
 def test_the_standard_library_is_there(tier: tiers.TierName) -> None:
     """What honest programs import works: with threads, random numbers, hashes, time zones, databases, text."""
     source = """
-import asyncio, bisect, collections, concurrent.futures, copy, csv, ctypes, dataclasses, datetime, decimal
-import enum, fractions, functools, hashlib, heapq, itertools, json, math, operator, random, re, secrets, sqlite3, statistics
-import string, threading, typing, unicodedata, uuid, zlib, zoneinfo, bz2, lzma
+import asyncio, bisect, bz2, collections, concurrent.futures, copy, csv, ctypes, dataclasses, datetime, decimal
+import enum, fractions, functools, hashlib, heapq, itertools, json, lzma, math, operator, random, re, secrets
+import sqlite3, statistics, string, threading, typing, unicodedata, uuid, zlib, zoneinfo
 from multiprocessing.pool import ThreadPool
 done = []
 thread = threading.Thread(target=done.append, args=(1,)); thread.start(); thread.join()
