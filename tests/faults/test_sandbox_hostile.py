@@ -26,9 +26,11 @@ import pytest
 
 from engine.sandbox import probe, seccomp
 from engine.sandbox.tiers import TIERS
-from tests.faults.hostile_programs import PROGRAMS
+from tests.faults.hostile_attacks import ATTACKING
+from tests.faults.hostile_programs import EXHAUSTING
 
 ROOT = Path(__file__).parents[2]
+PROGRAMS = {**EXHAUSTING, **ATTACKING}
 NOBODY = 65534
 USERS = ("root", "ordinary user") if os.geteuid() == 0 else ("ordinary user",)
 
