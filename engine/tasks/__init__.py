@@ -10,6 +10,7 @@ from engine.errors import EngineError, TaskError
 from engine.tasks.apart import apart
 from engine.tasks.base import Loaded, TaskType
 from engine.tasks.choice import Choice
+from engine.tasks.code import Code
 from engine.tasks.free_text import FreeText
 from engine.tasks.math import Math
 from engine.tasks.procedural import Procedural
@@ -20,6 +21,7 @@ TASK_TYPES: Mapping[str, TaskType[Any]] = {
     Choice.kind: Choice(),
     Math.kind: Math(),
     FreeText.kind: FreeText(),
+    Code.kind: Code(),
 }
 """Every answer type by its kind."""
 

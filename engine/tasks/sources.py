@@ -21,8 +21,6 @@ from engine.tasks.files import read_rows
 from engine.tasks.hub import read_hub
 from store.task_settings import SourcedTask
 
-__all__ = ["MakeExample", "MakeQuestion", "RowRefused", "load_local", "text_field"]
-
 MakeQuestion = Callable[[Mapping[str, object], Split], Question]
 """Turns a row into a question; raises RowRefused with the reason when it can't."""
 
