@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 
 from engine.models import check_chat_template, resolve_model
 from engine.stages.context import StageContext
 from engine.tasks import load_tasks
-from engine.tasks.base import SkippedRow
 from store.connection import write
 from store.policies import add_policy, decide_policy
 from store.runs import add_few_shots, add_questions, get_run, set_run_state
@@ -18,9 +15,6 @@ from store.settings import RunSettings
 from store.telemetry import add_event
 
 BASE_POLICY = "p00"
-
-_NAMED_ROWS = 20
-"""Rows of a task that are named one by one when they are left out; the others are counted."""
 
 
 def model_cache() -> Path:
@@ -31,13 +25,6 @@ def model_cache() -> Path:
     from platformdirs import user_cache_path
 
     return user_cache_path("reflectevo") / "models"
-
-
-def skipped_rows(task: str, skipped: Sequence[SkippedRow]) -> list[str]:
-    """What an operator reads about rows that were left out: the first ones by their place, the others by reason."""
-    named = [f"{row.place} was left out: {row.reason}" for row in skipped[:_NAMED_ROWS]]
-    reasons = Counter(row.reason for row in skipped[_NAMED_ROWS:])
-    return named + [f"task {task}: {count} more rows were left out: {why}" for why, count in reasons.most_common(20)]
 
 
 def prepare(context: StageContext) -> bool:
@@ -74,7 +61,7 @@ def prepare(context: StageContext) -> bool:
                 ],
             )
             add_few_shots(connection, run.id, name, [(shown.question, shown.answer) for shown in task.few_shot])
-            for remark in (*skipped_rows(name, task.skipped), *task.notes):
+            for remark in task.remarks(name):
                 add_event(connection, "warning", "prepare", remark)
             tuning = f"{len(task.dev)} for tuning, " if task.dev else ""
             counts = f"{len(task.train)} training, {tuning}{len(task.test)} held-out questions"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,9 @@ from store.task_settings import TaskSection
 
 Verdict = Literal["correct", "incorrect", "unverified"]
 Split = Literal["train", "dev", "test"]
+
+_NAMED_ROWS = 20
+"""Rows of a task that are named one by one when they are left out; the others are counted."""
 
 SettingsT_contra = TypeVar("SettingsT_contra", bound=TaskSection, contravariant=True)
 
@@ -135,6 +139,13 @@ class Loaded:
     skipped: tuple[SkippedRow, ...] = ()
     notes: tuple[str, ...] = ()
     """Remarks for an operator, e.g. that fewer questions exist than were asked for."""
+
+    def remarks(self, task: str) -> list[str]:
+        """All that an operator should read: the first rows left out by their place, the others by reason, the notes."""
+        named = [f"{row.place} was left out: {row.reason}" for row in self.skipped[:_NAMED_ROWS]]
+        reasons = Counter(row.reason for row in self.skipped[_NAMED_ROWS:])
+        counted = [f"task {task}: {count} more rows were left out: {why}" for why, count in reasons.most_common(20)]
+        return [*named, *counted, *self.notes]
 
 
 class TaskType(Protocol[SettingsT_contra]):

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from engine.errors import TaskError
-from engine.stages.prepare import skipped_rows
 from engine.tasks import load_tasks, task_type
 from engine.tasks.base import Loaded, SkippedRow
 from engine.tasks.fields import RowRefused, asked, field, text_field
@@ -280,8 +279,9 @@ def test_questions_for_tuning_are_a_part_of_their_own(tmp_path: Path, test: int,
 def test_an_operator_reads_the_first_rows_that_were_left_out_and_the_number_of_the_others() -> None:
     """A wrong field in a file of 100,000 rows must not flood the log."""
     rows = [SkippedRow("f", n, "no field 'a'" if n % 2 else "torn") for n in range(1, 101)]
-    lines = skipped_rows("quiz", rows)
-    assert len(lines) == 22
+    lines = Loaded(train=(), test=(), skipped=tuple(rows), notes=("a note",)).remarks("quiz")
+    assert len(lines) == 23
+    assert lines.pop() == "a note"
     assert lines[0] == "f, line 1 was left out: no field 'a'"
     assert sorted(lines[20:]) == [
         "task quiz: 40 more rows were left out: no field 'a'",
