@@ -114,13 +114,9 @@ def _record(
         **({"separate": True} if result.separate else {}),
         **result.final,
     }
-    stopped = [stage for stage in result.stages if stage.best_step is not None]
-    if stopped:
-        details |= {
-            "held_out": stopped[-1].held_out,
-            "best_step": stopped[-1].best_step,
-            "best_loss": stopped[-1].best_loss,
-        }
+    last = result.stages[-1]
+    if last.best_step is not None:
+        details |= {"held_out": last.held_out, "best_step": last.best_step, "best_loss": last.best_loss}
     dropped = f", {result.dropped} dropped ({summarise_dropped(result.dropped_reasons)})" if result.dropped else ""
     early = "".join(
         f", stage {stage.number} stopped early at step {stage.steps}, best at {stage.best_step}"

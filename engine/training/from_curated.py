@@ -3,7 +3,7 @@
 | setting | rows | prompt → completion |
 |---|---|---|
 | `sft-one-stage` | D+ | question, attempt, request → reflection and corrected attempt |
-| `sft-two-stage` | D+ | stage 1: question, attempt, request → reflection; stage 2: the correction's prompt → corrected attempt |
+| `sft-two-stage` | D+ | 1: question, attempt, request → reflection; 2: the correction's prompt → corrected attempt |
 | `dpo-verdict`, `dpo-judge` | D±, Dpref | question, attempt, request → chosen over rejected reflection |
 | `sft-qa` | training questions | the attempt's prompt → worked or short right answer |
 

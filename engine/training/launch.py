@@ -150,12 +150,10 @@ def _fitted(stage: TrainingStage, tokenizer: Any) -> Fitted[AnyExample]:
     fitted = fit(stage.examples, tokenizer, stage.settings.max_length)
     wanted = max(stage.settings.min_examples, 1)
     if len(fitted.kept) < wanted:
-        dropped = (
-            f"{len(fitted.dropped)} dropped: {summarise_dropped(fitted.dropped)}" if fitted.dropped else "0 dropped"
-        )
+        dropped = f"; dropped: {summarise_dropped(fitted.dropped)}" if fitted.dropped else ""
         raise TrainingRefused(
-            f"{len(fitted.kept)} examples are too few to train on ({dropped}; min_examples = "
-            f"{stage.settings.min_examples}). Generate more, or relax curation."
+            f"{len(fitted.kept)} examples are too few to train on (min_examples = {stage.settings.min_examples}"
+            f"{dropped}). Generate more, or relax curation."
         )
     return fitted
 

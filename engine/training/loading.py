@@ -47,10 +47,8 @@ def load_for_training(
     precision = precision or choose_precision()
     if settings.method == "full":
         return whole_model(base, adapter, "float32")
-    if settings.method == "qlora":
-        model = _quantised(base, settings, precision)
-    else:
-        model = load_model(base, precision.weights)
+    quantised = settings.method == "qlora"
+    model = _quantised(base, settings, precision) if quantised else load_model(base, precision.weights)
     if adapter is not None:
         from peft import PeftModel
 

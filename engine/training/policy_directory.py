@@ -4,9 +4,9 @@ Servers and prefix caches know weights by their path, so a path must never hold 
 nothing of trainers, examples or the database. Importing it is cheap; torch and PEFT are imported when used.
 
 ```
-policies/r1-p01/   adapter/  merged/  policy.json  STABLE            LoRA (merged/ is left out where adapters are served)
-                   reflector/adapter/  reflector/merged/             beside them when reasoner and reflector are two
-                   merged/   policy.json  STABLE                     full fine-tuning
+policies/r1-p01/   adapter/  merged/  policy.json  STABLE   LoRA (no merged/ where adapters are served)
+                   reflector/adapter/  reflector/merged/    beside them when reasoner and reflector are two
+                   merged/   policy.json  STABLE            full fine-tuning
 ```
 """
 
@@ -135,7 +135,7 @@ def _write_adapter(base: Path, adapter: Path, directory: Path, merge: bool, prec
 
 
 def _write_whole(weights: Weights, directory: Path) -> None:
-    """The weights of a full fine-tuning, in the number format of the base, with its tokenizer and generation settings."""
+    """The weights of a full fine-tuning in the base's number format, with its tokenizer and generation settings."""
     import torch
     from transformers import AutoConfig, GenerationConfig
 

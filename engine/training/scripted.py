@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -115,8 +115,7 @@ def _reached(plan: list[StageResult], step: int, setting: TrainingSetting) -> tu
     for stage in plan:
         done = min(max(step - before, 0), stage.total_steps)
         final = _values(setting, before + done) if done else {}
-        values = {**asdict(stage), "steps": done, "finished": done == stage.total_steps, "final": final}
-        found.append(StageResult(**values))
+        found.append(replace(stage, steps=done, finished=done == stage.total_steps, final=final))
         before += stage.total_steps
     return tuple(found)
 
