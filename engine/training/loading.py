@@ -46,7 +46,8 @@ def load_for_training(
     """
     precision = precision or choose_precision()
     if settings.method == "full":
-        return whole_model(base, adapter, "float32")
+        # Folding an adapter in leaves everything else frozen.
+        return whole_model(base, adapter, "float32").requires_grad_(True)
     quantised = settings.method == "qlora"
     model = _quantised(base, settings, precision) if quantised else load_model(base, precision.weights)
     if adapter is not None:
