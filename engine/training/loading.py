@@ -67,6 +67,17 @@ def whole_model(base: Path, adapter: Path | None, dtype: str) -> Any:
     return PeftModel.from_pretrained(model, adapter).merge_and_unload(safe_merge=True)
 
 
+def hold_adapter_in_float32(model: Any) -> None:
+    """Give a trainable adapter the format it has everywhere else here.
+
+    On a 4-bit base TRL casts it to bfloat16, in which small updates are lost; and a resume would bring it back in
+    float32 all the same, so that a stop would change what is trained.
+    """
+    for part in model.parameters():
+        if part.requires_grad:
+            part.data = part.data.float()
+
+
 def _quantised(base: Path, settings: TrainingSection, precision: Precision) -> Any:
     """`base` in 4-bit NF4 with double quantisation, computing in bfloat16 (QLoRA, arXiv 2305.14314)."""
     import torch
