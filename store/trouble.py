@@ -37,7 +37,9 @@ def disk_trouble(error: BaseException) -> str | None:
             return f"the database can't be written ({cause}); free space or make it writable, then it goes on"
         if isinstance(cause, OSError) and cause.errno in _DISK:
             where = f" {cause.filename}" if cause.filename else ""
-            return f"the disk can't be written ({cause.strerror}{where}); free space or make it writable, then it goes on"
+            return (
+                f"the disk can't be written ({cause.strerror}{where}); free space or make it writable, then it goes on"
+            )
         # The safetensors library passes on the system's number only as text.
         if "(os error 28)" in str(cause):
             return "the disk can't be written (no space left on it); free space, then it goes on"
