@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from reflectevo_tui.commands.shared import JsonOption, WorkspaceOption, chosen_workspace, give_order, guarded, refuse
+from reflectevo_tui.commands import control
+from reflectevo_tui.commands.shared import JsonOption, WorkspaceOption, chosen_workspace, guarded, refuse
 
 if TYPE_CHECKING:
     from store.workspace import Workspace
@@ -99,7 +100,10 @@ def run(
     detach: Annotated[bool, typer.Option("--detach", help="Return at once; the engine goes on.")] = False,
     tui: Annotated[bool, typer.Option("--tui", help="Open the terminal application on it.")] = False,
 ) -> None:
-    """Start the run, continue its unfinished iteration, or start the next one; shows progress until it ends."""
+    """Start the run, go on with it, or start its next iteration.
+
+    Shows progress until the iteration ends or waits.
+    """
     chosen = chosen_workspace(context, workspace)
 
     def work() -> int:
@@ -144,48 +148,11 @@ def status(context: typer.Context, workspace: WorkspaceOption = None, as_json: J
 
 
 @app.command()
-def approve(
-    context: typer.Context,
-    stage: Annotated[str | None, typer.Argument(help="The gate; else the one that waits.")] = None,
-    workspace: WorkspaceOption = None,
-) -> None:
-    """Let the iteration pass the gate it waits at."""
-    give_order(context, workspace, "approve", start=True, stage=stage)
-
-
-@app.command()
-def reject(context: typer.Context, workspace: WorkspaceOption = None) -> None:
-    """Reject the child policy that waits for promotion."""
-    give_order(context, workspace, "reject", start=True)
-
-
-@app.command()
-def pause(context: typer.Context, workspace: WorkspaceOption = None) -> None:
-    """Pause: what is being generated is kept, training waits at the next step."""
-    give_order(context, workspace, "pause", start=False)
-
-
-@app.command()
-def resume(context: typer.Context, workspace: WorkspaceOption = None) -> None:
-    """Go on after a pause, a stop or a failure."""
-    give_order(context, workspace, "resume", start=True)
-
-
-@app.command()
-def stop(context: typer.Context, workspace: WorkspaceOption = None) -> None:
-    """Stop the iteration after what is in hand; resume continues it."""
-    give_order(context, workspace, "stop", start=False)
-
-
-@app.command()
-def shutdown(context: typer.Context, workspace: WorkspaceOption = None) -> None:
-    """End the engine after what is in hand; `run` starts it again."""
-    give_order(context, workspace, "shut_down", start=False)
-
-
-@app.command()
 def doctor(context: typer.Context, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
-    """Check what is installed and how the workspace is; each finding comes with its fix."""
+    """Check the installation and the workspace.
+
+    Each finding comes with its fix.
+    """
     chosen = chosen_workspace(context, workspace)
 
     def work() -> int:
@@ -204,6 +171,13 @@ def doctor(context: typer.Context, workspace: WorkspaceOption = None, as_json: J
         return int(any(finding.level == "error" for finding in findings))
 
     guarded(work)
+
+
+for _command in (
+    *(control.approve, control.reject, control.pause, control.resume, control.stop, control.shutdown),
+    *(control.promote, control.rollback, control.branch, control.retry, control.save_now),
+):
+    app.command()(_command)
 
 
 def main() -> None:
