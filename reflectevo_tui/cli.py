@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from reflectevo_tui.commands import control
+from reflectevo_tui.commands.report import report
 from reflectevo_tui.commands.shared import JsonOption, WorkspaceOption, chosen_workspace, guarded, refuse
 
 if TYPE_CHECKING:
@@ -174,6 +175,7 @@ def doctor(context: typer.Context, workspace: WorkspaceOption = None, as_json: J
 
 
 for _command in (
+    report,
     *(control.approve, control.reject, control.pause, control.resume, control.stop, control.shutdown),
     *(control.promote, control.rollback, control.branch, control.retry, control.save_now),
 ):

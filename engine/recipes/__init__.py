@@ -35,7 +35,9 @@ def recipe_text(name: str) -> str:
     if parts is None:
         return _folder().joinpath(f"{name}.toml").read_text(encoding="utf-8")
     model, setting = parts
-    title = f"# {PAPER_MODELS[model]}, {setting}: settings as in ReflectEvo (Findings of ACL 2025), section 4, appendix.\n"
+    title = (
+        f"# {PAPER_MODELS[model]}, {setting}: settings as in ReflectEvo (Findings of ACL 2025), section 4, appendix.\n"
+    )
     bodies = [_folder().joinpath("paper", f"{part}.toml").read_text(encoding="utf-8") for part in parts]
     return f'{title}name = "{name}"\n' + "\n".join(bodies)
 

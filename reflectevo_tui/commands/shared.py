@@ -49,4 +49,3 @@ def guarded(work: Callable[[], int | None]) -> NoReturn:
     except (StoreError, EngineUnavailable) as error:
         refuse(error)
     raise typer.Exit(code or 0)
-
