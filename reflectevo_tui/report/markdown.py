@@ -45,8 +45,8 @@ def _block(block: Block) -> Iterable[str]:
         yield _table(block.head, block.rows, block.labels)
     elif isinstance(block, Bars):
         yield f"**{as_markdown(block.title)}** (of {block.total:,})"
-        rows = [(name, f"{n:,}", ratio(n, block.total)) for name, n in block.rows]
-        yield _table(("", "Rows", "Share"), rows, 1)
+        parts = [(name, f"{n:,}", ratio(n, block.total)) for name, n in block.rows]
+        yield _table(("", "Rows", "Share"), parts, 1)
     elif isinstance(block, Heat):
         rows = [(row, *(_heat(block.cells.get((row, column))) for column in block.columns)) for row in block.rows]
         yield _table((block.corner, *block.columns), rows, 1)

@@ -94,7 +94,10 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[Cell]], labels: int, tit
         body.append(f"<tr{begins}>{cells}</tr>")
         before = row[0]
     caption = f"<caption>{as_html(title)}</caption>" if title else ""
-    return f'<div class="wide"><table>{caption}<thead><tr>{heading}</tr></thead><tbody>{"".join(body)}</tbody></table></div>'
+    return (
+        f'<div class="wide"><table>{caption}<thead><tr>{heading}</tr></thead>'
+        f"<tbody>{''.join(body)}</tbody></table></div>"
+    )
 
 
 def _bars(bars: Bars) -> str:

@@ -47,7 +47,7 @@ def held_out_tables(measured: Sequence[MeasuredTask]) -> list[Block]:
     for title, names in groups:
         if not names:
             continue
-        rows = tuple(
+        rows: tuple[tuple[Cell, ...], ...] = tuple(
             (one.task or ALL_TASKS, one.policy, *(metric(name, one.metrics.get(name)) for name in names))
             for one in measured
         )
@@ -118,8 +118,8 @@ def comparisons(report: RunReport) -> Section | None:
         "Turn",
         "Difference (points)",
         "McNemar p",
-        "Only child right",
-        "Only parent",
+        "Gained",
+        "Lost",
     )
     return Section("Child against parent, on the same questions", (Table(head, rows, labels=4),))
 
@@ -240,8 +240,8 @@ def besides_the_paper(report: RunReport) -> Section | None:
     settings = {policy.name: policy.setting for policy in report.policies}
     blocks: list[Block] = [
         Paragraph(
-            "Lines marked “the paper” are published numbers of other models, questions and prompts (ReflectEvo, Findings "
-            "of ACL 2025, main table), printed here for orientation. Tasks were matched by their names.",
+            "Lines marked “the paper” are published numbers of other models, questions and prompts (ReflectEvo, "
+            "Findings of ACL 2025, main table), printed here for orientation. Tasks were matched by their names.",
             "note",
         )
     ]

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from reflectevo_tui.launching import save
 from store.errors import StorageRefused
-
-FORMATS = ("md", "html")
 
 
 def write_report(directory: Path, name: str, texts: dict[str, str]) -> list[Path]:
@@ -17,10 +16,11 @@ def write_report(directory: Path, name: str, texts: dict[str, str]) -> list[Path
         StorageRefused: when it can't be written.
     """
     written = []
+    stem = re.sub(r"[^A-Za-z0-9_.-]", "-", name).lstrip(".") or "report"
     try:
         directory.mkdir(parents=True, exist_ok=True)
         for kind, text in texts.items():
-            path = directory / f"{name}.{kind}"
+            path = directory / f"{stem}.{kind}"
             save(path, text)
             written.append(path)
     except OSError as error:
