@@ -15,9 +15,9 @@ from reflectevo_tui.report.results import besides_the_paper, comparisons, headli
 def lay_out(report: RunReport) -> Document:
     """The document of a report. A section about which the store knows nothing is left out."""
     made = (
+        learning(report),
         held_out(report),
         comparisons(report),
-        learning(report),
         besides_the_paper(report),
         training(report),
         instructions(report),

@@ -88,9 +88,11 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[Cell]], labels: int, tit
     body = []
     before: Cell = ""
     for row in rows:
-        # A new first label starts a group; repeating it on each line would hide where groups begin.
+        # A new first label starts a group; a repeated one is only whispered.
         begins = ' class="begins"' if before and row[0] != before else ""
-        cells = "".join(_cell(cell, kind=kind) for cell, kind in zip(row, kinds, strict=True))
+        again = labels > 1 and row[0] == before
+        shown = [f"{kind} again" if again and not place else kind for place, kind in enumerate(kinds)]
+        cells = "".join(_cell(cell, kind=kind) for cell, kind in zip(row, shown, strict=True))
         body.append(f"<tr{begins}>{cells}</tr>")
         before = row[0]
     caption = f"<caption>{as_html(title)}</caption>" if title else ""
@@ -129,7 +131,7 @@ def _heat(heat: Heat) -> str:
             depth = 0.85 * good / tried
             cells.append(
                 f'<td class="number" style="background:rgb(15 118 110 / {depth:.2f})'
-                f'{";color:#fff" if depth > 0.5 else ""}">{ratio(good, tried)}<small>{good}/{tried}</small></td>'
+                f'{";color:#fff" if depth > 0.65 else ""}">{ratio(good, tried)}<small>{good}/{tried}</small></td>'
             )
         body.append(f'<tr><td class="label">{as_html(row)}</td>{"".join(cells)}</tr>')
     return (

@@ -79,12 +79,13 @@ def headline(report: RunReport) -> Iterable[Paragraph]:
         difference = one.difference
         if difference.value is None:
             continue
-        verdict = "the interval includes 0"
+        side = "includes 0"
         if difference.low is not None and difference.high is not None:
-            verdict = "better" if difference.low > 0 else "worse" if difference.high < 0 else verdict
+            side = "lies above 0" if difference.low > 0 else "lies below 0" if difference.high < 0 else side
+        number = _points(one)
         yield Paragraph(
-            f"{one.child} ({state}) against {one.parent}, Acc@t2 under {names[one.protocol]}: "
-            f"{_points(one)} points, p {p_value(difference.p)}: {verdict}."
+            f"{one.child} ({state}) against {one.parent}, Acc@t2 under {names[one.protocol]}: {number.value} points "
+            f"{number.aside}, McNemar p {p_value(difference.p)}; the interval {side}."
         )
 
 
@@ -147,7 +148,7 @@ def learning(report: RunReport) -> Section | None:
             if (made := _accuracy_points(overall, key))
         ]
         if lines:
-            words = f"Acc@t1 and Acc@t2 of {', '.join(one.policy for one in overall)} under {name}; numbers above."
+            words = f"{' → '.join(one.policy for one in overall)}, with 95 % intervals; the numbers stand below."
             charts.append(
                 Chart(f"learning-{position}", f"Under {name}", "policy", "percent", tuple(lines), words, ticks)
             )
