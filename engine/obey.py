@@ -27,7 +27,8 @@ from store.telemetry import add_event
 ACTIVE = ("running", "waiting", "paused")
 """States of an iteration that holds the device, or will."""
 
-_FIXED = ("name", "model", "seed", "tasks")
+FIXED_SETTINGS = ("name", "model", "seed", "tasks")
+"""Settings that can't change within a run."""
 _SECTION_OF = {
     "attempt": "attempt",
     "reflection": "reflect",
@@ -137,7 +138,7 @@ def _run_settings(connection: sqlite3.Connection, run_id: int) -> Mapping[str, o
 
 
 def _require_same(old: RunSettings, new: RunSettings) -> None:
-    for name in _FIXED:
+    for name in FIXED_SETTINGS:
         if getattr(old, name) != getattr(new, name):
             raise Refused(f"{name!r} can't change within a run; start a new run under another name")
 

@@ -98,34 +98,27 @@ def run(
     context: typer.Context,
     workspace: WorkspaceOption = None,
     settings: Annotated[Path | None, typer.Option(help="Settings file; else the workspace's reflectevo.toml.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would stop it; start nothing.")] = False,
     detach: Annotated[bool, typer.Option("--detach", help="Return at once; the engine goes on.")] = False,
     tui: Annotated[bool, typer.Option("--tui", help="Open the terminal application on it.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Start the run, go on with it, or start its next iteration.
 
-    Shows progress until the iteration ends or waits.
+    Shows progress until the iteration ends or waits. With --json progress goes to standard error, and the status is
+    printed at the end; with --dry-run the findings are.
     """
     chosen = chosen_workspace(context, workspace)
 
     def work() -> int:
-        from reflectevo_tui.orders import start_or_continue
+        from reflectevo_tui.commands import running
 
-        chosen.require()
-        typer.echo(start_or_continue(chosen, settings))
+        if dry_run:
+            return running.check(chosen, settings, as_json=as_json)
+        running.start(chosen, settings, as_json=as_json)
         if tui:
             return _open_app(chosen)
-        if detach:
-            typer.echo(f"the engine works in the background; look in with: reflectevo -w {chosen.root}")
-            return 0
-        from rich.console import Console
-
-        from reflectevo_tui.headless import follow
-
-        try:
-            return follow(chosen, Console())
-        except KeyboardInterrupt:
-            typer.echo(f"\nleft; the engine goes on. Look in with: reflectevo -w {chosen.root}")
-            return 130
+        return (running.leave if detach else running.follow_to_the_end)(chosen, as_json=as_json)
 
     guarded(work)
 

@@ -114,8 +114,10 @@ def _axes(chart: Chart) -> dict[str, Any]:
 
 
 def _plain(root: Any) -> Any:
-    """The picture without scripts, links and the date it was drawn on."""
+    """The picture without scripts, the date it was drawn on, and ids that other pictures have too."""
     for parent in list(root.iter()):
+        if parent is not root:
+            parent.attrib.pop("id", None)
         for child in list(parent):
             if not isinstance(child.tag, str) or child.tag.rpartition("}")[2] in ("script", "desc"):
                 parent.remove(child)

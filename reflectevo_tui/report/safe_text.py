@@ -10,7 +10,7 @@ import re
 
 from reflectevo_tui.display import visible
 
-_MARKDOWN = re.compile(r"([\\`*_\[\]<>|~&#])")
+_MARKDOWN = re.compile(r"([\\`*_\[\]|~#])")
 _FENCES = re.compile(r"`{3,}")
 
 MOST_CHARACTERS = 20_000
@@ -29,8 +29,12 @@ def as_html(text: str) -> str:
 
 
 def as_markdown(text: str) -> str:
-    """Text for a Markdown line or table cell: one line, every character that could be markup escaped."""
-    return _MARKDOWN.sub(r"\\\1", " ".join(visible(shortened(text)).split()))
+    """Text for a Markdown line or table cell: one line, every character that could be markup escaped.
+
+    Angle brackets become entities: not every reader of Markdown takes a backslash before them.
+    """
+    plain = html.escape(" ".join(visible(shortened(text)).split()), quote=False)
+    return _MARKDOWN.sub(r"\\\1", plain)
 
 
 def as_fence(text: str) -> str:
