@@ -64,8 +64,9 @@ def _iteration(connection: sqlite3.Connection, workspace: Workspace, iteration: 
     return {
         "id": iteration.id,
         "number": iteration.number,
+        "kind": iteration.kind,
         "state": iteration.state,
-        "complete": iteration.state == "done" and all(stage.state == "done" for stage in stages),
+        "complete": iteration.state == "done" and all(stage.state in ("done", "skipped") for stage in stages),
         "gate": iterations.waiting_gate(iteration, stages),
         "reason": iteration.reason,
         "stages": [

@@ -6,7 +6,7 @@ from contextlib import closing
 from pathlib import Path
 
 from engine.check.findings import Finding
-from engine.obey import FIXED_SETTINGS
+from engine.starting import FIXED_SETTINGS
 from store.connection import open_reader
 from store.errors import StoreError
 from store.iterations import current_iteration
@@ -48,5 +48,5 @@ def check_name(settings: RunSettings, settings_file: Path, workspace: Workspace 
         for name in FIXED_SETTINGS
         if getattr(stored, name) != getattr(settings, name)
     ]
-    state = f"iteration {iteration.number} is {iteration.state}" if iteration else "it has no iteration"
+    state = f"{iteration.title} is {iteration.state}" if iteration else "it has no iteration"
     return found or [Finding("ok", "name", f"run {run.name!r} would go on: {state}")]
