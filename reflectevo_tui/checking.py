@@ -54,8 +54,12 @@ def described(found: list[dict[str, Any]]) -> str:
             lines.append(f"    → {finding['fix']}")
     errors = sum(finding["level"] == "error" for finding in found)
     warnings = sum(finding["level"] == "warning" for finding in found)
-    end = f"{errors} errors, {warnings} warnings" + ("" if errors else ": the run can start")
+    end = f"{_several(errors, 'error')}, {_several(warnings, 'warning')}" + ("" if errors else ": the run can start")
     return visible("\n".join([*lines, "", end]))
+
+
+def _several(number: int, word: str) -> str:
+    return f"{number} {word}{'' if number == 1 else 's'}"
 
 
 def require_possible(settings: Path, workspace: Workspace) -> None:

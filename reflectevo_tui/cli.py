@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from reflectevo_tui.commands import control
+from reflectevo_tui.commands.evaluate import evaluate
 from reflectevo_tui.commands.report import report
 from reflectevo_tui.commands.shared import JsonOption, WorkspaceOption, chosen_workspace, guarded, refuse
 
@@ -73,6 +74,7 @@ def init(
     recipe: Annotated[str, typer.Option(help="Shipped recipe to start from.")] = "demo-cpu",
     settings: Annotated[Path | None, typer.Option(help="Settings file (TOML) to start from instead.")] = None,
     replace: Annotated[bool, typer.Option(help="Write the settings file anew if there is one.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Make a workspace: database, settings file, directories."""
     chosen = chosen_workspace(context, workspace)
@@ -86,6 +88,9 @@ def init(
         if replace:
             arguments.append("--replace")
         done = ask_engine(*arguments)
+        if as_json:
+            typer.echo(json.dumps(done, indent=2))
+            return
         typer.echo(f"workspace  {done['workspace']}{'' if done['created'] else ' (was there before)'}")
         typer.echo(f"settings   {done['settings']}{'' if done['wrote'] else ' (kept as it is)'}")
         typer.echo(f"next       reflectevo -w {done['workspace']} run")
@@ -167,6 +172,7 @@ def doctor(context: typer.Context, workspace: WorkspaceOption = None, as_json: J
     guarded(work)
 
 
+app.command("eval")(evaluate)
 for _command in (
     report,
     *(control.approve, control.reject, control.pause, control.resume, control.stop, control.shutdown),

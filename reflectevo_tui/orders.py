@@ -13,6 +13,7 @@ from store.connection import open_reader, open_writer
 from store.directives import find, issue
 from store.errors import StoreError
 from store.liveness import lock_owner
+from store.records import Iteration
 from store.runs import run_named
 from store.settings_file import load_settings
 from store.workspace import Workspace
@@ -71,7 +72,7 @@ def start_or_continue(workspace: Workspace, settings_file: Path | None) -> str:
     start_engine(workspace)
     with closing(open_reader(workspace.require().database)) as connection:
         run = run_named(connection, settings.name)
-        current = iterations.current_iteration(connection, run.id) if run else None
+        current = _to_continue(iterations.list_iterations(connection, run.id)) if run else None
     if run is None:
         return order(
             workspace, "start_run", {"settings": values, "base_directory": str(path.resolve().parent)}, start=False
@@ -80,4 +81,11 @@ def start_or_continue(workspace: Workspace, settings_file: Path | None) -> str:
         return order(workspace, "start_iteration", {"run": run.id, "settings": values}, start=False)
     if current.state in ("stopped", "failed", "paused"):
         return order(workspace, "resume", {"iteration": current.id}, start=False)
-    return f"iteration {current.number} of run {run.name!r} goes on"
+    return f"{current.title} of run {run.name!r} goes on"
+
+
+def _to_continue(every: list[Iteration]) -> Iteration | None:
+    """What `run` goes on with: what holds the device or is paused, else the newest iteration that trains."""
+    unfinished = [one for one in every if one.state in ("running", "waiting", "paused")]
+    training = [one for one in every if one.kind == "training"]
+    return next(reversed(unfinished or training), None)

@@ -65,6 +65,7 @@ def _iteration(connection: sqlite3.Connection, workspace: Workspace, iteration: 
         "id": iteration.id,
         "number": iteration.number,
         "kind": iteration.kind,
+        "title": iteration.title,
         "state": iteration.state,
         "complete": iteration.state == "done" and all(stage.state in ("done", "skipped") for stage in stages),
         "gate": iterations.waiting_gate(iteration, stages),
@@ -132,8 +133,10 @@ def describe_status(status: dict[str, Any]) -> str:
     run = status["run"]
     lines.append(f"run        {run['name']} · {run['base_model']}")
     state = f"{iteration['state']} at gate {iteration['gate']}" if iteration["gate"] else iteration["state"]
-    lines.append(f"iteration  {iteration['number']} · {state}")
+    lines.append(f"{iteration['title'].split()[0]:<10} {iteration['number']} · {state}")
     for stage in iteration["stages"]:
+        if stage["state"] == "skipped" and iteration["kind"] == "evaluation":
+            continue
         counts = f"{stage['done']:,} / {stage['total']:,}" if stage["total"] else ""
         lines.append(
             f"  {_GLYPHS[stage['state']]} {stage['name']:<9} {stage['state']:<8} {counts:>17}  {stage['note']}".rstrip()

@@ -9,6 +9,7 @@ import sqlite3
 from dataclasses import dataclass
 
 from store.intervals import Interval, wilson
+from store.iterations import list_iterations, stages
 
 _NEWEST_REVIEWS = (
     "SELECT v.reflection_id, v.decision, v.error_kind, v.reviewer FROM reviews v"
@@ -25,7 +26,8 @@ class StageCost:
     Texts taken over from an earlier iteration cost nothing here.
     """
 
-    iteration: int
+    iteration: str
+    """What messages call it: an iteration, or an evaluation apart from iterations."""
     stage: str
     state: str
     seconds: float | None
@@ -35,7 +37,7 @@ class StageCost:
 
 
 def stage_costs(connection: sqlite3.Connection, run_id: int) -> list[StageCost]:
-    """Time and tokens of every stage of a run, in order."""
+    """Time and tokens of every stage of a run that was not skipped, in order."""
     spent: dict[tuple[int, str], list[int]] = {}
     for iteration, stage, texts, prompt, completion in connection.execute(
         "SELECT iteration_id, CASE WHEN protocol <> '' THEN 'evaluate' WHEN turn = 1 THEN 'attempt' ELSE 'correct' END,"
@@ -51,14 +53,13 @@ def stage_costs(connection: sqlite3.Connection, run_id: int) -> list[StageCost]:
         for position, number in enumerate((texts, prompt, completion)):
             known[position] += number or 0
     found = []
-    for row in connection.execute(
-        "SELECT s.iteration_id, i.number, s.name, s.state, s.started, s.ended FROM stages s"
-        " JOIN iterations i ON i.id = s.iteration_id WHERE i.run_id = ? ORDER BY i.number, s.position",
-        (run_id,),
-    ):
-        seconds = None if row["started"] is None or row["ended"] is None else row["ended"] - row["started"]
-        texts, prompt, completion = spent.get((row["iteration_id"], row["name"]), (None, None, None))
-        found.append(StageCost(row["number"], row["name"], row["state"], seconds, texts, prompt, completion))
+    for iteration in list_iterations(connection, run_id):
+        for stage in stages(connection, iteration.id):
+            if stage.state == "skipped":
+                continue
+            seconds = None if stage.started is None or stage.ended is None else stage.ended - stage.started
+            texts, prompt, completion = spent.get((iteration.id, stage.name), (None, None, None))
+            found.append(StageCost(iteration.title, stage.name, stage.state, seconds, texts, prompt, completion))
     return found
 
 

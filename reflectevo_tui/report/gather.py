@@ -104,13 +104,14 @@ def gather(connection: sqlite3.Connection, run: Run) -> RunReport:
     """Everything the store says about a run; call it inside one read transaction for one consistent picture."""
     policies = list_policies(connection, run.id)
     every = iteration_rows.list_iterations(connection, run.id)
+    training = [one for one in every if one.kind == "training"]
     names = {policy.id: policy.name for policy in policies}
     measured = [
         MeasuredTask(names[one.policy_id], one.protocol, one.task, one.n, one.metrics)
         for one in evaluations(connection, run.id)
     ]
     order = {policy.name: position for position, policy in enumerate(policies)}
-    measured.sort(key=lambda one: (one.protocol, one.task, order[one.policy]))
+    measured.sort(key=lambda one: (protocol_key(one.protocol), one.task, order[one.policy]))
     return RunReport(
         run=run,
         questions=question_counts(connection, run.id),
@@ -118,9 +119,9 @@ def gather(connection: sqlite3.Connection, run: Run) -> RunReport:
         policies=tuple(policies),
         measured=tuple(measured),
         compared=tuple(_compared(connection, run, policies, measured)),
-        curves=tuple(curve for iteration in every for curve in _curves(connection, iteration)),
+        curves=tuple(curve for iteration in training for curve in _curves(connection, iteration)),
         yields=instruction_yields(connection, run.id, _EVERY_ITERATION),
-        curated=tuple(Curated(one.number, curation_counts(connection, one.id)) for one in every),
+        curated=tuple(Curated(one.number, curation_counts(connection, one.id)) for one in training),
         worked=tuple(example_trajectories(connection, run.id, "i→c", EXAMPLES)),
         failed=tuple(example_trajectories(connection, run.id, "i→i", EXAMPLES)),
         reviews=review_summary(connection, run.id),
@@ -135,7 +136,8 @@ def _compared(
     """Every child against its parent, under each protocol that both were measured by."""
     seed = run.settings.get("seed")
     protocols = {
-        policy.id: sorted({one.protocol for one in measured if one.policy == policy.name}) for policy in policies
+        policy.id: sorted({one.protocol for one in measured if one.policy == policy.name}, key=protocol_key)
+        for policy in policies
     }
     names = {policy.id: policy.name for policy in policies}
     found = []
@@ -165,6 +167,11 @@ def _curves(connection: sqlite3.Connection, iteration: Iteration) -> list[Traini
     ]
 
 
+def protocol_key(protocol: str) -> tuple[str, ...]:
+    """What protocols are sorted by: `oracle` before `oracle-free`."""
+    return protocol.partition("/")
+
+
 def moment(seconds: float | None) -> str | None:
     """A time of the run in UTC, e.g. `2026-11-24 21:30 UTC`; never the time of the report."""
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
@@ -184,6 +191,7 @@ def as_json(report: RunReport) -> dict[str, Any]:
         },
         "iterations": [
             {
+                "kind": one.kind,
                 "number": one.number,
                 "state": one.state,
                 "parent": report.name_of(one.parent_id) or None,

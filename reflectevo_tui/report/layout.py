@@ -43,7 +43,7 @@ def _lead(report: RunReport) -> Iterable[Paragraph | Facts]:
     if run.origin == "import":
         yield Paragraph("Imported data: these trajectories were generated elsewhere.", "note")
     finished = [one.ended for one in report.iterations if one.ended is not None]
-    states = ", ".join(f"{one.number} {one.state}" for one in report.iterations) or "none yet"
+    states = ", ".join(f"{one.title} {one.state}" for one in report.iterations) or "none yet"
     tasks = ", ".join(
         f"{task} ({', '.join(f'{n:,} {split}' for split, n in splits.items())})"
         for task, splits in report.questions.items()
@@ -53,7 +53,7 @@ def _lead(report: RunReport) -> Iterable[Paragraph | Facts]:
         ("Tasks", tasks or "no questions stored"),
         ("Iterations", states),
         ("Started", moment(run.created) or ""),
-        ("Newest iteration ended", moment(max(finished)) if finished else "not yet"),
+        ("Ended", moment(max(finished)) if finished else "not yet"),
     ]
     if run.error:
         rows.append(("Error", run.error))
@@ -64,7 +64,7 @@ def _lead(report: RunReport) -> Iterable[Paragraph | Facts]:
 def _costs(report: RunReport) -> Section | None:
     rows = tuple(
         (
-            f"{one.iteration}",
+            one.iteration,
             one.stage,
             one.state,
             duration(one.seconds),
@@ -87,7 +87,7 @@ def _costs(report: RunReport) -> Section | None:
 def _lineage(report: RunReport) -> Section | None:
     if not report.policies:
         return None
-    numbers = {one.id: str(one.number) for one in report.iterations}
+    numbers = {one.id: str(one.number) for one in report.iterations if one.kind == "training"}
     rows = tuple(
         (
             policy.name,
@@ -114,7 +114,7 @@ def _settings(report: RunReport) -> Section | None:
         changed = _changes(settings, iteration.settings)
         if changed:
             words = "; ".join(f"{name} = {value}" for name, value in changed)
-            blocks.append(Paragraph(f"Iteration {iteration.number} ran with: {words}."))
+            blocks.append(Paragraph(f"{iteration.title.capitalize()} ran with: {words}."))
     toml = tomlkit.dumps(_without_none(settings))
     return Section("Settings", (*blocks, Folded("The settings of the run (TOML)", (Verbatim("", toml.rstrip()),))))
 

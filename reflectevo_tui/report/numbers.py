@@ -48,7 +48,9 @@ METRIC_NAMES: Mapping[str, str] = {
     "tokens_reflection": "reflection",
     "tokens_correction": "correction",
     "tokens_retry": "retry",
+    "tokens_retry_budget": "retry at equal tokens",
     "tokens_vote": "vote",
+    "tokens_vote_budget": "vote at equal tokens",
 }
 """What each stored metric is called; `acc_t3` and later turns are named by `metric_name`."""
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
 
 from reflectevo_tui.report import paper
 from reflectevo_tui.report.blocks import Block, Cell, Chart, Line, Paragraph, Point, Section, Table
-from reflectevo_tui.report.gather import Compared, MeasuredTask, RunReport, TrainingCurve
+from reflectevo_tui.report.gather import Compared, MeasuredTask, Metrics, RunReport, TrainingCurve, protocol_key
 from reflectevo_tui.report.numbers import NOT_MEASURED, Number, figure, metric, metric_name, p_value, percent, points
 
 ALL_TASKS = "all tasks"
@@ -14,15 +15,20 @@ ALL_TASKS = "all tasks"
 _CORE = ("acc_t1", "acc_t2", "delta", "i_to_c", "c_to_i")
 _BASELINES = ("acc_retry", "retry_i_to_c", "acc_retry_budget", "acc_vote", "acc_vote_budget", "acc_vote_rounds")
 _FREE_TEXT = ("em_t1", "em_t2", "f1_t1", "f1_t2", "f1_improved")
-_TOKENS = ("tokens_attempt", "tokens_reflection", "tokens_correction", "tokens_retry", "tokens_vote")
+_TOKENS = (
+    *("tokens_attempt", "tokens_reflection", "tokens_correction", "tokens_retry", "tokens_retry_budget"),
+    *("tokens_vote", "tokens_vote_budget"),
+)
 _MOST_POINTS = 300
 _LOSSES = ("loss", "eval_loss")
+_STAGE = "training_stage"
+"""The metric that says which stage of a two-stage training a step belongs to."""
 _TURNS = {"t1": "Acc@t1", "t2": "Acc@t2"}
 
 
 def protocol_names(protocols: Iterable[str]) -> dict[str, str]:
     """What each protocol is called: its feedback alone where that is clear, else with its digest."""
-    every = sorted(set(protocols))
+    every = sorted(set(protocols), key=protocol_key)
     feedbacks = [one.partition("/")[0] for one in every]
     return {
         one: feedback if feedbacks.count(feedback) == 1 else one.replace("/", " ")
@@ -30,21 +36,38 @@ def protocol_names(protocols: Iterable[str]) -> dict[str, str]:
     }
 
 
-def held_out_tables(measured: Sequence[MeasuredTask]) -> list[Block]:
-    """The tables of one protocol: accuracy, baselines, free text and tokens; the last three where measured."""
-    known = {name for one in measured for name, value in one.metrics.items() if value.get("value") is not None}
+def without_repeats(measured: Sequence[MeasuredTask]) -> list[MeasuredTask]:
+    """What is worth reading: with a single task, the metrics of all tasks together say the same again."""
+    tasks = {one.task for one in measured if one.task}
+    return [one for one in measured if one.task or len(tasks) != 1]
+
+
+def _groups(known: Collection[str]) -> list[tuple[str, tuple[str, ...]]]:
+    """The tables that metrics are shown in, each with its title; all but the first hold only what is known."""
     later = sorted(
         (name for name in known if name.startswith("acc_t") and name[5:].isdecimal() and int(name[5:]) > 2),
         key=lambda name: int(name[5:]),
     )
-    groups = (
+    shown = {*_CORE, *later, *_BASELINES, *_FREE_TEXT, *_TOKENS}
+    return [
         ("", (*_CORE[:2], *later, *_CORE[2:])),
         ("Without reflection, to compare", tuple(name for name in _BASELINES if name in known)),
         ("Free text", tuple(name for name in _FREE_TEXT if name in known)),
         ("Tokens a question", tuple(name for name in _TOKENS if name in known)),
-    )
+        ("Further", tuple(sorted(set(known) - shown))),
+    ]
+
+
+def metric_order(metrics: Metrics) -> list[str]:
+    """The names of stored metrics in the order in which they are read; those that were not measured are left out."""
+    return [name for _, names in _groups(metrics.keys()) for name in names if name in metrics]
+
+
+def held_out_tables(measured: Sequence[MeasuredTask]) -> list[Block]:
+    """The tables of one protocol: accuracy, baselines, free text and tokens; all but the first where measured."""
+    known = {name for one in measured for name, value in one.metrics.items() if value.get("value") is not None}
     tables: list[Block] = []
-    for title, names in groups:
+    for title, names in _groups(known):
         if not names:
             continue
         rows: tuple[tuple[Cell, ...], ...] = tuple(
@@ -61,7 +84,8 @@ def held_out(report: RunReport) -> Section:
     blocks: list[Block] = []
     for protocol, name in names.items():
         blocks.append(Paragraph(f"Protocol {name}."))
-        blocks.extend(held_out_tables([one for one in report.measured if one.protocol == protocol]))
+        chosen = [one for one in report.measured if one.protocol == protocol]
+        blocks.extend(held_out_tables(without_repeats(chosen)))
     if not blocks:
         blocks.append(Paragraph(f"Held-out questions: {NOT_MEASURED}."))
     return Section("Held-out results", tuple(blocks))
@@ -111,6 +135,7 @@ def comparisons(report: RunReport) -> Section | None:
             _flips(one, len(one.difference.lost)),
         )
         for one in report.compared
+        if one.task or len({other.task for other in report.compared if other.task}) != 1
     )
     head = (
         "Policies",
@@ -179,7 +204,7 @@ def training(report: RunReport) -> Section | None:
     for number, (title, names, y_title) in enumerate(
         (("Loss", _LOSSES, "loss"), ("Reward margin (DPO)", ("rewards/margins",), "margin"))
     ):
-        chosen = [curve for name in names for curve in curves if curve.name == name or curve.name.endswith(f"/{name}")]
+        chosen = [part for name in names for curve in curves if curve.name == name for part in _by_stage(curve, curves)]
         if not chosen:
             continue
         lines = tuple(
@@ -206,6 +231,27 @@ def training(report: RunReport) -> Section | None:
     return Section("Training", tuple(blocks)) if blocks else None
 
 
+def _by_stage(curve: TrainingCurve, curves: Sequence[TrainingCurve]) -> list[TrainingCurve]:
+    """A curve of a training with two stages as two curves: their losses are of different texts."""
+    stages = {
+        step: int(value)
+        for other in curves
+        if other.iteration == curve.iteration and other.name == _STAGE
+        for step, value in other.points
+    }
+    parts = sorted({stages[step] for step, _ in curve.points if step in stages})
+    if len(parts) < 2:
+        return [curve]
+    return [
+        replace(
+            curve,
+            name=f"{curve.name} of stage {part}",
+            points=tuple(point for point in curve.points if stages.get(point[0]) == part),
+        )
+        for part in parts
+    ]
+
+
 def _detail(details: object, name: str) -> str:
     value = details.get(name) if isinstance(details, dict) else None
     if isinstance(value, dict):
@@ -214,8 +260,9 @@ def _detail(details: object, name: str) -> str:
 
 
 def _curve_name(curve: TrainingCurve) -> str:
-    kind = {"loss": "", "eval_loss": ", held out", "rewards/margins": ""}.get(curve.name, f", {curve.name}")
-    return f"iteration {curve.iteration}{kind}"
+    name, _, stage = curve.name.partition(" of ")
+    kind = {"loss": "", "eval_loss": ", held out", "rewards/margins": ""}.get(name, f", {name}")
+    return f"iteration {curve.iteration}{f', {stage}' if stage else ''}{kind}"
 
 
 def thinned(values: tuple[tuple[int, float], ...]) -> list[tuple[float, float]]:
