@@ -9,7 +9,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from engine.check.findings import Finding
-from engine.check.machine import check_disk, check_generator, check_judge, check_sandbox, check_training_possible
+from engine.check.machine import (
+    check_disk,
+    check_generator,
+    check_judge,
+    check_memory,
+    check_sandbox,
+    check_training_possible,
+)
 from engine.check.run import check_name
 from store.errors import SettingsError
 from store.settings import RunSettings
@@ -46,6 +53,7 @@ def everything(settings_file: Path, workspace: Workspace | None) -> list[Finding
         *check_tasks(settings, base_directory),
         *check_judge(settings),
         *check_sandbox(settings),
+        *check_memory(weights),
         *check_disk(settings, weights, workspace),
     ]
 

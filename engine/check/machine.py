@@ -6,12 +6,16 @@ import importlib.util
 import shutil
 from pathlib import Path
 
+import psutil
+
 from engine.check.findings import Finding
 from engine.generation import GENERATORS, installed
+from engine.hardware import gpus
 from store.settings import RunSettings
 from store.workspace import Workspace
 
 _GIB = 2**30
+_SLOW_WITHOUT_GPU = 4 * _GIB
 _SCRIPTED = "scripted"
 _CHECKPOINTS = 2
 _OPTIMIZER_COPIES = 3
@@ -53,6 +57,26 @@ def check_judge(settings: RunSettings) -> list[Finding]:
 
 def check_sandbox(settings: RunSettings) -> list[Finding]:
     return []
+
+
+def check_memory(weights: int | None) -> list[Finding]:
+    """Do the weights fit the machine? They are generated with first, and trained after that."""
+    if weights is None:
+        return []
+    cards = gpus()
+    if cards:
+        have = sum(int(str(card["memory_total"])) for card in cards)
+        place = f"{len(cards)} GPUs" if len(cards) > 1 else "the GPU"
+        fix = "use a smaller model, or a machine with more GPU memory"
+    else:
+        have, place = psutil.virtual_memory().total, "this machine, which has no GPU,"
+        fix = "use a smaller model, or run on a GPU box"
+    what = f"the weights take {weights / _GIB:.1f} GiB, and {place} has {have / _GIB:.1f} GiB of memory"
+    if weights > have:
+        return [Finding("error", "memory", what, fix)]
+    if not cards and weights > _SLOW_WITHOUT_GPU:
+        return [Finding("warning", "memory", f"{what}: without a GPU this will take very long", fix)]
+    return [Finding("ok", "memory", what)]
 
 
 def check_disk(settings: RunSettings, weights: int | None, workspace: Workspace | None) -> list[Finding]:

@@ -53,8 +53,8 @@ def _skipped(where: str, rows: tuple[SkippedRow, ...]) -> list[Finding]:
         Finding(
             "warning",
             where,
-            f"{n} rows are left out like the first of them, {first[kind].path}, line {first[kind].line}: "
-            f"{first[kind].reason}",
+            f"{n} {'row is' if n == 1 else 'rows are'} left out: {first[kind].reason} "
+            f"({'' if n == 1 else 'first '}{first[kind].path}, line {first[kind].line})",
         )
         for kind, n in kinds.most_common(_REASONS_SHOWN)
     ]
