@@ -42,12 +42,12 @@ def _with_bars(workspace: Workspace, console: Console, status: dict[str, Any]) -
     )
     with Progress(*columns, console=console, refresh_per_second=4) as progress:
         bars: dict[str, TaskID] = {}
-        title = None
+        shown = None
         while True:
             iteration = status["iteration"]
             if iteration is not None:
-                if iteration["title"] != title:
-                    title = iteration["title"]
+                if iteration["id"] != shown:
+                    shown = iteration["id"]
                     for bar in bars.values():
                         progress.remove_task(bar)
                     bars = {
@@ -79,7 +79,7 @@ def _with_lines(workspace: Workspace, console: Console, status: dict[str, Any]) 
         if iteration is not None:
             due = time.monotonic() - last >= _LINE_SECONDS
             for stage in iteration["stages"]:
-                key = f"{iteration['title']} {stage['name']}"
+                key = f"{iteration['id']} {stage['name']}"
                 changed = shown.get(key, "pending") != stage["state"]
                 if stage["state"] == "skipped":
                     continue
@@ -113,7 +113,8 @@ def _outcome(status: dict[str, Any], console: Console) -> int:
         return COMPLETED if iteration["complete"] else FAILED
     if iteration["state"] == "failed":
         say(f"\n{title} failed: {iteration['reason']}")
-        say(f"what was done is kept; to try again: reflectevo -w {workspace} resume")
+        again = "run" if iteration["kind"] == "training" else "resume"
+        say(f"what was done is kept; to try again: reflectevo -w {workspace} {again}")
         return FAILED
     if iteration["state"] == "waiting":
         say(f"\n{title} waits at gate {iteration['gate']}: {iteration['reason']}")
@@ -131,6 +132,7 @@ def _summary(iteration: dict[str, Any], workspace: str, say: Any) -> None:
     parent, child, counts = iteration["parent"], iteration["child"], iteration["counts"]
     say(f"\n{iteration['title'].capitalize()} is complete.")
     if iteration["kind"] == "evaluation":
+        say(f"  {iteration['reason']}")
         return
     say(
         f"  {counts['attempts']} attempts, {counts['reflections']} reflections, {counts['corrections']} corrections; "

@@ -13,12 +13,12 @@ from store.connection import open_reader, open_writer
 from store.directives import find, issue
 from store.errors import StoreError
 from store.liveness import lock_owner
-from store.records import Iteration
 from store.runs import run_named
 from store.settings_file import load_settings
 from store.workspace import Workspace
 
 _ANSWER_SECONDS = 30.0
+_ACTIVE = ("running", "waiting", "paused")
 
 
 class OrderRefused(StoreError):
@@ -72,7 +72,10 @@ def start_or_continue(workspace: Workspace, settings_file: Path | None) -> str:
     start_engine(workspace)
     with closing(open_reader(workspace.require().database)) as connection:
         run = run_named(connection, settings.name)
-        current = _to_continue(iterations.list_iterations(connection, run.id)) if run else None
+        current = iterations.current_iteration(connection, run.id) if run else None
+        if run is not None and current is not None and current.kind == "evaluation" and current.state not in _ACTIVE:
+            # An evaluation that ended or stopped is no part of the run's way on.
+            current = iterations.current_iteration(connection, run.id, "training")
     if run is None:
         return order(
             workspace, "start_run", {"settings": values, "base_directory": str(path.resolve().parent)}, start=False
@@ -82,10 +85,3 @@ def start_or_continue(workspace: Workspace, settings_file: Path | None) -> str:
     if current.state in ("stopped", "failed", "paused"):
         return order(workspace, "resume", {"iteration": current.id}, start=False)
     return f"{current.title} of run {run.name!r} goes on"
-
-
-def _to_continue(every: list[Iteration]) -> Iteration | None:
-    """What `run` goes on with: what holds the device or is paused, else the newest iteration that trains."""
-    unfinished = [one for one in every if one.state in ("running", "waiting", "paused")]
-    training = [one for one in every if one.kind == "training"]
-    return next(reversed(unfinished or training), None)

@@ -75,16 +75,19 @@ def list_iterations(connection: sqlite3.Connection, run_id: int | None = None) -
     )
 
 
-def current_iteration(connection: sqlite3.Connection, run_id: int | None = None) -> Iteration | None:
-    """The iteration to show or work on: the newest that runs, waits or is paused, else the newest.
+def current_iteration(
+    connection: sqlite3.Connection, run_id: int | None = None, kind: IterationKind | None = None
+) -> Iteration | None:
+    """The iteration to show or work on: the newest that runs, waits or is paused, else the newest; of one kind if
+    `kind` names it.
 
     One that was imported was never worked on here; it counts only when its run is asked for.
     """
     row = connection.execute(
         "SELECT i.* FROM iterations i JOIN runs r ON r.id = i.run_id"
-        " WHERE i.run_id = ? OR (? IS NULL AND r.origin <> 'import')"
+        " WHERE (i.run_id = ?1 OR (?1 IS NULL AND r.origin <> 'import')) AND (?2 IS NULL OR i.kind = ?2)"
         " ORDER BY i.state IN ('running', 'waiting', 'paused') DESC, i.id DESC LIMIT 1",
-        (run_id, run_id),
+        (run_id, kind),
     ).fetchone()
     return to_record(Iteration, row) if row else None
 
