@@ -98,7 +98,7 @@ def init(
     guarded(work)
 
 
-@app.command()
+@app.command(epilog=EPILOG)
 def run(
     context: typer.Context,
     workspace: WorkspaceOption = None,
@@ -172,7 +172,7 @@ def doctor(context: typer.Context, workspace: WorkspaceOption = None, as_json: J
     guarded(work)
 
 
-app.command("eval")(evaluate)
+app.command("eval", epilog=EPILOG)(evaluate)
 for _command in (
     report,
     *(control.approve, control.reject, control.pause, control.resume, control.stop, control.shutdown),

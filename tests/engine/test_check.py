@@ -1,4 +1,4 @@
-"""Protects the dry run: it finds everything that would stop a run, all at once, and neither starts nor writes anything."""
+"""Protects the dry run: it finds all that would stop a run, at once, and neither starts nor writes anything."""
 
 from __future__ import annotations
 
