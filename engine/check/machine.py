@@ -11,6 +11,7 @@ import psutil
 from engine.check.findings import Finding
 from engine.generation import GENERATORS, installed
 from engine.hardware import gpus
+from engine.training.check import check_training
 from store.settings import RunSettings
 from store.workspace import Workspace
 
@@ -48,15 +49,47 @@ def check_training_possible(settings: RunSettings) -> list[Finding]:
     if missing:
         what = f"{', '.join(missing)} not installed: nothing can be trained"
         return [Finding("error", "training", what, "pip install 'reflectevo[gpu]' on a GPU box, or 'reflectevo[cpu]'")]
+    problems = [problem.partition("; ") for problem in check_training(settings.training, settings.generation)]
+    if problems:
+        return [Finding("error", "training", what, fix or "correct [training]") for what, _, fix in problems]
     return [Finding("ok", "training", f"{settings.training.setting} with {settings.training.method} is possible")]
 
 
 def check_judge(settings: RunSettings) -> list[Finding]:
-    return []
+    """Can the pairs of Dpref be ranked? Asks an endpoint whether it is there."""
+    if settings.training.setting != "dpo-judge":
+        return []
+    judge = settings.judge
+    if judge.by == "operator" and settings.pace == "flow" and "train" not in settings.gates:
+        what = "operators rank the pairs, and nothing waits for them before training"
+        return [Finding("warning", "judge.by", what, 'add "train" to gates')]
+    if judge.by != "endpoint":
+        return [Finding("ok", "judge.by", f"the pairs are ranked by: {judge.by}")]
+    from engine.curation.judge_endpoint import check_endpoint
+
+    problem = check_endpoint(judge)
+    if problem is not None:
+        what, _, fix = problem.partition("; ")
+        return [
+            Finding("error", "judge", what, fix or "correct [judge], or let an operator or the policy itself judge")
+        ]
+    return [Finding("ok", "judge", f"{judge.url} answers and has {judge.model}")]
 
 
 def check_sandbox(settings: RunSettings) -> list[Finding]:
-    return []
+    """Can programs be judged? Tries each tier for real."""
+    if not any(task.kind == "code" for task in settings.tasks):
+        return []
+    from engine.sandbox import probe
+
+    reports = probe()
+    for report in reports:
+        if report.works:
+            return [Finding("ok", "sandbox", f"programs run in {report.name}")]
+    wrong = "; ".join(f"{report.name}: {report.reason}" for report in reports)
+    fixes = " or ".join(dict.fromkeys(report.fix for report in reports if report.fix))
+    what = f"no sandbox works here, so programs would not be run and their verdicts would be unverified ({wrong})"
+    return [Finding("error", "sandbox", what, fixes or "leave the code tasks out")]
 
 
 def check_memory(weights: int | None) -> list[Finding]:
@@ -93,7 +126,7 @@ def check_disk(settings: RunSettings, weights: int | None, workspace: Workspace 
     if settings.training.method == "full":
         needed += weights * _OPTIMIZER_COPIES * _CHECKPOINTS
     free = shutil.disk_usage(place).free
-    what = f"{free / _GIB:.0f} GiB free in {place}; {settings.iterations} policies need up to {needed / _GIB:.1f} GiB"
+    what = f"{free / _GIB:.0f} GiB free in {place}; the run's policies need up to {needed / _GIB:.1f} GiB"
     if free < needed:
         return [Finding("error", "disk", what, "free some space, or choose a workspace on another disk with -w")]
     return [Finding("ok", "disk", what)]

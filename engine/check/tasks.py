@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from engine import instructions
 from engine.check.findings import Finding
-from engine.errors import EngineError, TaskError
-from engine.tasks import load_tasks, task_type
+from engine.errors import EngineError
+from engine.instruction_parts import load_parts
+from engine.tasks import task_type
+from engine.tasks.apart import apart
 from engine.tasks.base import Loaded, SkippedRow
 from store.settings import RunSettings
 
@@ -18,46 +21,46 @@ _NUMBER = re.compile(r"\d+")
 
 
 def check_tasks(settings: RunSettings, base_directory: Path) -> list[Finding]:
-    """Load every task as a run would, and say what came of each."""
+    """Load every task as a run would, and say what came of each, alone and beside the others."""
     found: list[Finding] = []
-    whole = True
+    loaded: dict[str, Loaded] = {}
     for task in settings.tasks:
         where = f"tasks.{task.name}"
         try:
-            loaded = task_type(task.kind).load(task, base_directory, settings.seed)
-        except TaskError as error:
+            loaded[task.name] = task_type(task.kind).load(task, base_directory, settings.seed)
+        except EngineError as error:
             found.append(Finding("error", where, str(error), f"correct the task {task.name!r} in the settings"))
-            whole = False
-        else:
-            found.extend(_of_one(where, loaded))
-    if whole:
-        found.extend(_together(settings, base_directory, found))
+    try:
+        kept = apart(loaded, {task.name for task in settings.tasks if task.kind == "procedural"})
+    except EngineError as error:
+        # Each task is fine alone; what they hold out leaves one of them nothing.
+        found.append(Finding("error", "tasks", str(error), "change the task mix"))
+        kept = loaded
+    for name, task_loaded in kept.items():
+        found.extend(_of_one(f"tasks.{name}", task_loaded))
     return found
 
 
 def _of_one(where: str, loaded: Loaded) -> list[Finding]:
-    counts = f"{len(loaded.train)} training, {len(loaded.test)} held-out questions, {len(loaded.few_shot)} examples"
-    found = [Finding("ok", where, counts)]
+    counts = [f"{len(loaded.train)} training", f"{len(loaded.test)} held-out questions"]
+    if loaded.dev:
+        counts.append(f"{len(loaded.dev)} to tune on")
+    if loaded.few_shot:
+        counts.append(f"{len(loaded.few_shot)} worked examples")
+    found = [Finding("ok", where, ", ".join(counts))]
     found.extend(Finding("warning", where, note) for note in loaded.notes)
     found.extend(_skipped(where, loaded.skipped))
     return found
 
 
-def _skipped(where: str, rows: tuple[SkippedRow, ...]) -> list[Finding]:
+def _skipped(where: str, rows: Sequence[SkippedRow]) -> list[Finding]:
     """The rows that are left out, counted by reason, each with its first example."""
-    if not rows:
-        return []
     kinds = Counter(_kind(row) for row in rows)
     first = {_kind(row): row for row in reversed(rows)}
-    found = [
-        Finding(
-            "warning",
-            where,
-            f"{n} {'row is' if n == 1 else 'rows are'} left out: {first[kind].reason} "
-            f"({'' if n == 1 else 'first '}{first[kind].path}, line {first[kind].line})",
-        )
-        for kind, n in kinds.most_common(_REASONS_SHOWN)
-    ]
+    found = []
+    for kind, n in kinds.most_common(_REASONS_SHOWN):
+        what = "1 row is left out" if n == 1 else f"{n} rows are left out, the first of them"
+        found.append(Finding("warning", where, f"{what} ({first[kind].place}): {first[kind].reason}"))
     rest = sum(n for _, n in kinds.most_common()[_REASONS_SHOWN:])
     if rest:
         found.append(Finding("warning", where, f"{rest} rows more are left out for other reasons"))
@@ -69,27 +72,16 @@ def _kind(row: SkippedRow) -> str:
     return _NUMBER.sub("0", row.reason)
 
 
-def _together(settings: RunSettings, base_directory: Path, alone: list[Finding]) -> list[Finding]:
-    """What shows only when the tasks stand beside one another: questions that one trains on and another holds out."""
-    try:
-        loaded = load_tasks(settings, base_directory)
-    except TaskError as error:
-        return [Finding("error", "tasks", str(error), "change the task mix")]
-    said = {finding.what for finding in alone}
-    return [
-        Finding("warning", f"tasks.{name}", note)
-        for name, task in loaded.items()
-        for note in task.notes
-        if note not in said
-    ]
-
-
 def check_instructions(settings: RunSettings, base_directory: Path) -> list[Finding]:
-    """Does the draw name instructions that are in the pool?"""
-    where = "reflection.instructions"
+    """Are an operator's own parts readable, and does the draw name instructions that are in the pool?"""
+    where, pool = "reflection.parts", instructions.BUILT_IN
     try:
+        if settings.reflection.parts is not None:
+            pool = pool.extended(load_parts(base_directory / settings.reflection.parts))
+        where = "reflection.instructions"
         keys = instructions.draw(
             settings.reflection.instructions,
+            pool=pool,
             question_hash="",
             seed=settings.seed,
             iteration=1,

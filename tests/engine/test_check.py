@@ -89,8 +89,8 @@ def test_skipped_rows_are_counted_by_reason_with_their_first_example(broken: Pat
     ok, *skipped = of(everything(broken, None), "tasks.untidy")
     assert ok.level == "ok" and "training" in ok.what
     texts = [finding.what for finding in skipped if finding.level == "warning"]
-    assert any(text.startswith("2 rows are left out") and "line 6" in text for text in texts), texts
-    assert any(text.startswith("1 row is left out") and "line 8" in text and "same question" in text for text in texts)
+    assert any(text.startswith("2 rows are left out, the first") and "line 6)" in text for text in texts), texts
+    assert any(text.startswith("1 row is left out") and "line 8)" in text for text in texts)
     assert any("line 9" in text and "torn" in text for text in texts)
 
 
@@ -155,6 +155,45 @@ def test_a_model_is_located_as_it_would_be_resolved(tmp_path: Path) -> None:
     with pytest.raises(models.ModelNotFound) as resolved:
         models.resolve_model("/no/such/model", tmp_path)
     assert str(located.value) == str(resolved.value)
+
+
+def test_a_judge_that_does_not_answer_is_an_error(tmp_path: Path) -> None:
+    """Found before the rollouts whose pairs it would rank; asked for only where it is needed."""
+    file = tmp_path / "run.toml"
+    judge = '\n[judge]\nby = "endpoint"\nurl = "http://127.0.0.1:9/v1"\nmodel = "large"\n'
+    file.write_text(quiz_settings(tmp_path, sections='setting = "dpo-judge"') + judge, encoding="utf-8")
+    (problem,) = of(everything(file, None), "judge")
+    assert problem.level == "error" and "can't be reached" in problem.what and problem.fix
+    file.write_text(quiz_settings(tmp_path) + judge, encoding="utf-8")
+    assert of(everything(file, None), "judge") == []
+    file.write_text(quiz_settings(tmp_path, sections='setting = "dpo-judge"'), encoding="utf-8")
+    (operator,) = of(everything(file, None), "judge.by")
+    assert operator.level == "warning" and "gates" in operator.fix
+
+
+def test_programs_need_a_sandbox_that_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without one every verdict would be `unverified`: hours for nothing. Runs without programs need none."""
+    from engine import sandbox
+
+    row = {
+        "text": "Add two numbers.",
+        "code": "def add(a, b):\n    return a + b",
+        "test_list": ["assert add(1, 2) == 3"],
+    }
+    lines = [json.dumps({**row, "text": f"{row['text']} Again: {n}."}) for n in range(6)]
+    (tmp_path / "programs.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    task = '\n[[tasks]]\nkind = "code"\nname = "programs"\npath = "programs.jsonl"\ntrain = 4\ntest = 2\n'
+    file = tmp_path / "run.toml"
+    file.write_text(quiz_settings(tmp_path), encoding="utf-8")
+    assert of(everything(file, None), "sandbox") == []
+    file.write_text(quiz_settings(tmp_path) + task, encoding="utf-8")
+    broken = sandbox.TierReport("bubblewrap", False, "not installed", "apt install bubblewrap")
+    monkeypatch.setattr(sandbox, "probe", lambda: (broken,))
+    (problem,) = of(everything(file, None), "sandbox")
+    assert (problem.level, problem.fix) == ("error", "apt install bubblewrap")
+    monkeypatch.setattr(sandbox, "probe", lambda: (broken, sandbox.TierReport("landlock", True)))
+    (fine,) = of(everything(file, None), "sandbox")
+    assert fine.level == "ok" and "landlock" in fine.what
 
 
 def test_too_little_disk_or_memory_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
