@@ -94,7 +94,7 @@ def _require_questions(settings: RunSettings) -> None:
 
 def newest_evaluation(workspace: Workspace) -> list[MeasuredTask]:
     """What the newest evaluation of the workspace measured: one for each protocol and task, overall first."""
-    from reflectevo_tui.report.gather import MeasuredTask, protocol_key
+    from reflectevo_tui.report.gather import MeasuredTask, protocol_key, split_of
     from store.connection import open_reader
     from store.iterations import list_iterations
     from store.policies import evaluations, get_policy
@@ -105,7 +105,7 @@ def newest_evaluation(workspace: Workspace) -> list[MeasuredTask]:
             return []
         policy = get_policy(connection, newest.parent_id)
         found = [
-            MeasuredTask(policy.name, one.protocol, one.task, one.n, one.metrics)
+            MeasuredTask(policy.name, one.protocol, one.task, one.n, one.metrics, split_of(newest))
             for one in evaluations(connection, newest.run_id)
             if one.policy_id == policy.id and one.created >= newest.created
         ]
@@ -122,7 +122,7 @@ def as_table(measured: list[MeasuredTask]) -> str:
     lines: list[str] = []
     for protocol, name in names.items():
         chosen = without_repeats([one for one in measured if one.protocol == protocol])
-        lines += ["", f"policy {chosen[0].policy} · {name}", ""]
+        lines += ["", f"policy {chosen[0].policy} · {name} · {chosen[0].split} questions", ""]
         rows: list[tuple[str, ...]] = [("task", "metric", "value", "95 % interval")]
         for one in chosen:
             for place, key in enumerate(metric_order(one.metrics)):

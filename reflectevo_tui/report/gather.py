@@ -44,6 +44,8 @@ class MeasuredTask:
     task: str
     n: int
     metrics: Metrics
+    split: str = "test"
+    """Questions of which split were answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +108,18 @@ def gather(connection: sqlite3.Connection, run: Run) -> RunReport:
     every = iteration_rows.list_iterations(connection, run.id)
     training = [one for one in every if one.kind == "training"]
     names = {policy.id: policy.name for policy in policies}
+    splits = {one.id: split_of(one) for one in every}
     measured = [
-        MeasuredTask(names[one.policy_id], one.protocol, one.task, one.n, one.metrics)
+        MeasuredTask(
+            names[one.policy_id],
+            one.protocol,
+            one.task,
+            one.n,
+            one.metrics,
+            splits.get(one.iteration_id or 0, "test"),
+        )
         for one in evaluations(connection, run.id)
+        if one.n
     ]
     order = {policy.name: position for position, policy in enumerate(policies)}
     measured.sort(key=lambda one: (protocol_key(one.protocol), one.task, order[one.policy]))
@@ -128,6 +139,12 @@ def gather(connection: sqlite3.Connection, run: Run) -> RunReport:
         preferences=preference_counts(connection, run.id),
         costs=tuple(stage_costs(connection, run.id)),
     )
+
+
+def split_of(iteration: Iteration) -> str:
+    """The split whose questions an iteration measures on."""
+    section = iteration.settings.get("evaluation")
+    return str(section.get("split") or "test") if isinstance(section, dict) else "test"
 
 
 def _compared(

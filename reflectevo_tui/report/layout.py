@@ -43,7 +43,7 @@ def _lead(report: RunReport) -> Iterable[Paragraph | Facts]:
     if run.origin == "import":
         yield Paragraph("Imported data: these trajectories were generated elsewhere.", "note")
     finished = [one.ended for one in report.iterations if one.ended is not None]
-    states = ", ".join(f"{one.title} {one.state}" for one in report.iterations) or "none yet"
+    states = _states(report, "training") or "none yet"
     tasks = ", ".join(
         f"{task} ({', '.join(f'{n:,} {split}' for split, n in splits.items())})"
         for task, splits in report.questions.items()
@@ -53,12 +53,19 @@ def _lead(report: RunReport) -> Iterable[Paragraph | Facts]:
         ("Tasks", tasks or "no questions stored"),
         ("Iterations", states),
         ("Started", moment(run.created) or ""),
-        ("Ended", moment(max(finished)) if finished else "not yet"),
+        ("Newest iteration ended", moment(max(finished)) if finished else "not yet"),
     ]
+    apart = _states(report, "evaluation")
+    if apart:
+        rows.insert(3, ("Evaluations apart", apart))
     if run.error:
         rows.append(("Error", run.error))
     yield Facts(tuple((name, str(value)) for name, value in rows))
     yield from headline(report)
+
+
+def _states(report: RunReport, kind: str) -> str:
+    return ", ".join(f"{one.number} {one.state}" for one in report.iterations if one.kind == kind)
 
 
 def _costs(report: RunReport) -> Section | None:

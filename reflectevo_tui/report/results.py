@@ -83,8 +83,9 @@ def held_out(report: RunReport) -> Section:
     names = protocol_names(one.protocol for one in report.measured)
     blocks: list[Block] = []
     for protocol, name in names.items():
-        blocks.append(Paragraph(f"Protocol {name}."))
         chosen = [one for one in report.measured if one.protocol == protocol]
+        most = max(one.n for one in chosen)
+        blocks.append(Paragraph(f"Protocol {name}, on {most:,} {chosen[0].split} questions."))
         blocks.extend(held_out_tables(without_repeats(chosen)))
     if not blocks:
         blocks.append(Paragraph(f"Held-out questions: {NOT_MEASURED}."))

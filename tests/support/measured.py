@@ -61,7 +61,7 @@ def measured_run(rows: Rows, *, text: str = "Count the letters again.") -> int:
             dict.fromkeys(held_out, ("incorrect", "correct")) | {held_out[0]: wrong, held_out[1]: ("correct", None)},
         )
         for policy, first, second in ((rows.policy, 1, 1), (child, 1, 7)):
-            for task, n in (("", 8), ("quiz", 4)):
+            for task, n in (("", 8), ("quiz", 4), ("sums", 4)):
                 part = n // 4
                 policies.put_evaluation(
                     connection,

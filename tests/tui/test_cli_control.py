@@ -49,7 +49,7 @@ def test_a_policy_is_measured_promoted_and_branched_from_by_name(harness: Make, 
     code, output, _ = invoke("eval", "-w", workspace)
     assert code == 0, output
     assert "Evaluation 1 is complete." in output
-    lines = output.split("policy p00 · oracle")[1].split("\n")
+    lines = output.split("policy p00 · oracle · test questions")[1].split("\n")
     assert any(line.startswith("sums  Acc@t1 ") and "n 6)" in line for line in lines), output
     assert "not measured" in next(line for line in lines if "c→i" in line)
 

@@ -221,7 +221,8 @@ def test_two_protocols_of_one_feedback_are_told_apart(rows: Rows) -> None:
         rows.connection, policy_id=rows.policy, iteration_id=None, protocol="oracle/ff", task="", n=4, metrics=one
     )
     markdown, _, _ = written(rows)
-    assert "Protocol oracle 0123456789." in markdown and "Protocol oracle ff." in markdown
+    assert "Protocol oracle 0123456789, on 8 test questions." in markdown
+    assert "Protocol oracle ff, on 4 test questions." in markdown
 
 
 def test_the_papers_table_stands_beside_a_task_of_the_paper_only(tmp_path: Path) -> None:
