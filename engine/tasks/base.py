@@ -54,11 +54,12 @@ class Question:
 
     @property
     def content_hash(self) -> str:
-        """SHA-256 (hex) of what makes this question this question: task, text, options and reference.
+        """SHA-256 (hex) of what makes this question this question: task, text, options, reference, verifier payload.
 
-        The split is left out on purpose: a question can't stand in both splits.
+        The split is left out: it belongs to a run, which may divide the same questions differently.
         """
-        content = json.dumps([self.task, self.text, list(self.options), self.reference], separators=(",", ":"))
+        identity = [self.task, self.text, list(self.options), self.reference, dict(self.payload)]
+        content = json.dumps(identity, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(content.encode()).hexdigest()
 
     @property
