@@ -159,7 +159,9 @@ def _answer(stored: StoredAttempt, question: StoredQuestion, kind: str) -> Answe
     group = answer_group(kind, stored.answer)
     exact, f1 = None, None
     if kind in GRADED_KINDS:
-        same = group is not None and group == answer_group(kind, question.reference)
+        listed = question.payload.get("references")
+        accepted = listed if isinstance(listed, list) and listed else [question.reference]
+        same = group is not None and group in {answer_group(kind, str(one)) for one in accepted}
         exact, f1 = grade(verdict=stored.verdict, score=stored.score, exact=same)
     return Answer(stored.verdict, group, stored.completion_tokens, exact, f1)
 

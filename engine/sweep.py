@@ -12,7 +12,7 @@ the newest attempt of that chain and from nothing else.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from engine import instructions
@@ -123,12 +123,6 @@ class Done:
     def reflection(self, attempt_id: int, key: ReflectionKey, round: int) -> StoredReflection | None:
         """The reflection on an attempt, if it is stored."""
         return self.reflections.get(key) if round == 1 else self.later.get((attempt_id, key))
-
-    def trajectories(self) -> Iterator[tuple[StoredAttempt, StoredReflection, StoredAttempt | None]]:
-        """Every stored attempt that was reflected on, with the reflection and its correction, round by round."""
-        attempts = {one.id: one for one in (self.attempt, *self.corrections.values()) if one is not None}
-        for reflection in (*self.reflections.values(), *self.later.values()):
-            yield attempts[reflection.attempt_id], reflection, self.corrections.get(reflection.id)
 
 
 def gather_done(attempts: Iterable[StoredAttempt], reflections: Iterable[StoredReflection]) -> dict[int, Done]:

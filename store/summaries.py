@@ -167,7 +167,7 @@ def question_counts(connection: sqlite3.Connection, run_id: int) -> dict[str, di
     """For each task of a run: how many questions each split has."""
     counts: dict[str, dict[str, int]] = {}
     for task, split, n in connection.execute(
-        "SELECT q.task, q.split, count(*) FROM run_questions rq JOIN questions q ON q.id = rq.question_id"
+        "SELECT q.task, rq.split, count(*) FROM run_questions rq JOIN questions q ON q.id = rq.question_id"
         " WHERE rq.run_id = ? GROUP BY 1, 2 ORDER BY 1, 2",
         (run_id,),
     ):

@@ -15,15 +15,12 @@ Make = Callable[[PolicyWeights, GenerationSection, int], Generator]
 """Makes a generator from weights, settings and a seed."""
 
 
-def share(settings: GenerationSection, parts: int) -> GenerationSection:
-    """The settings of one of `parts` generators on one device."""
-    if parts == 1:
+def share(settings: GenerationSection, reasoner: PolicyWeights, reflector: PolicyWeights) -> GenerationSection:
+    """The settings of each generator: half of the device's memory where the two roles need one each."""
+    if reasoner == reflector:
         return settings
     return settings.model_copy(
-        update={
-            "memory_gib": settings.memory_gib / parts,
-            "gpu_memory_share": settings.gpu_memory_share / parts,
-        }
+        update={"memory_gib": settings.memory_gib / 2, "gpu_memory_share": settings.gpu_memory_share / 2}
     )
 
 
@@ -33,12 +30,10 @@ class Serving:
     def __init__(
         self, make: Make, reasoner: PolicyWeights, reflector: PolicyWeights, settings: GenerationSection, seed: int
     ) -> None:
-        distinct = list(dict.fromkeys((reasoner, reflector)))
-        part = share(settings, len(distinct))
-        made = {weights: make(weights, part, seed) for weights in distinct}
-        self.reasoner = made[reasoner]
-        self.reflector = made[reflector]
-        self._all = list(made.values())
+        part = share(settings, reasoner, reflector)
+        self.reasoner = make(reasoner, part, seed)
+        self.reflector = self.reasoner if reasoner == reflector else make(reflector, part, seed)
+        self._all = list(dict.fromkeys((self.reasoner, self.reflector)))
 
     async def start(self) -> None:
         """Load the policies one after another: each takes its share of what is free by then."""

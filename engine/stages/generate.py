@@ -16,7 +16,7 @@ from engine.evaluation import answered, feedback_of, feedbacks_of, measure
 from engine.gauges import Gauges
 from engine.generation import GENERATORS, choose
 from engine.generation.base import PolicyWeights
-from engine.generation.serving import Serving
+from engine.generation.serving import Serving, share
 from engine.generation.vllm import set_cpu_environment
 from engine.journal import StoreJournal
 from engine.judging import Judges
@@ -154,13 +154,17 @@ class _Generation:
         context, settings = self._context, self._settings
         errand = context.errand
         assert errand.policy_id is not None and errand.iteration_id is not None
-        set_cpu_environment(settings.generation)
+        reasoner, reflector = self._weights()
+        # vLLM's CPU backend reads how much memory it may use when it is imported.
+        set_cpu_environment(share(settings.generation, reasoner, reflector))
         chosen = choose(settings.generation.generator)
         name = chosen.name
         if chosen.note:
             with write(context.connection):
                 add_event(context.connection, "warning", errand.slot, chosen.note, errand.iteration_id)
-        reasoner, reflector = self._weights(name)
+        if name != "scripted":
+            for weights in (reasoner, reflector):
+                require_weights(weights)
         serving = Serving(GENERATORS[name], reasoner, reflector, settings.generation, settings.seed)
         broadcast = Broadcast(context.workspace.database, errand.slot, errand.iteration_id, name, reasoner.name)
         judges = Judges(kinds_of(settings))
@@ -202,18 +206,14 @@ class _Generation:
             judges.close()
             await serving.close()
 
-    def _weights(self, generator: str) -> tuple[PolicyWeights, PolicyWeights]:
+    def _weights(self) -> tuple[PolicyWeights, PolicyWeights]:
         """The weights that answer and those that reflect; one policy plays both roles unless a run names another."""
         context, policy_id = self._context, self._context.errand.policy_id
         assert policy_id is not None and context.errand.iteration_id is not None
         iteration = get_iteration(context.connection, context.errand.iteration_id)
         reflects = reflector_of(context.connection, iteration, self._settings, policy_id)
         reasoner = weights_of(context.connection, context.workspace, policy_id)
-        reflector = weights_of(context.connection, context.workspace, reflects, "reflector")
-        if generator != "scripted":
-            for weights in (reasoner, reflector):
-                require_weights(weights)
-        return reasoner, reflector
+        return reasoner, weights_of(context.connection, context.workspace, reflects, "reflector")
 
     def _tell_reuse(self, taken: int, sweep: Sweep) -> None:
         if not taken:

@@ -128,7 +128,7 @@ def test_an_evaluation_that_is_interrupted_goes_on(harness: Make, tmp_path: Path
 
 def test_the_chosen_split_is_measured(harness: Make, tmp_path: Path) -> None:
     """Questions that are set aside for tuning never mix with the held-out ones."""
-    text = quiz_settings(tmp_path, train=4, test=3)
+    text = quiz_settings(tmp_path, train=5, test=3).replace("train = 5", "train = 4\ndev = 1")
     one = harness(text)
     one.start()
     one.order("evaluate", settings=settings_of(text))
@@ -136,6 +136,7 @@ def test_the_chosen_split_is_measured(harness: Make, tmp_path: Path) -> None:
     with sqlite3.connect(one.workspace.database) as connection:
         connection.execute(
             "UPDATE questions SET split = 'dev' WHERE id = (SELECT min(id) FROM questions WHERE split = 'train')"
+            " AND NOT EXISTS (SELECT 1 FROM questions WHERE split = 'dev')"
         )
     one.order("evaluate", settings=settings_of(text, evaluation={"split": "dev"}))
     one.wait(lambda: finished(one) and one.status()["iteration"]["number"] == 2)

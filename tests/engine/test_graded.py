@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
 from engine.answers import Answer, Answered
@@ -62,10 +65,10 @@ def test_tasks_that_are_not_graded_have_no_f1() -> None:
     assert graded(rows((Answer("correct"),)), protocol="oracle", seed=0) == {}
 
 
-def test_grades_come_from_stored_scores_of_free_text_alone(tmp_path: object) -> None:
-    """The score of another verifier is no F1."""
+def test_grades_come_from_stored_scores_of_free_text_alone(tmp_path: Path) -> None:
+    """The score of another verifier is no F1; any accepted answer is an exact match."""
     settings = run_settings()
-    made = Rows(tmp_path / "reflectevo.db")  # type: ignore[operator]
+    made = Rows(tmp_path / "reflectevo.db")
     for task, answer, verdict, score in (
         ("facts", "the Paris.", "correct", 1.0),
         ("facts", "Paris in France", "incorrect", 0.5),
@@ -82,4 +85,6 @@ def test_grades_come_from_stored_scores_of_free_text_alone(tmp_path: object) -> 
     assert (metrics["facts"]["em_t1"].value, metrics["facts"]["f1_t1"].value) == (0.5, 0.75)
     assert (metrics[""]["f1_t1"].value, metrics[""]["f1_t1"].n) == (0.75, 2)
     assert "f1_t1" not in metrics["quiz"]
+    several = replace(questions[1], payload={"references": ["London", "Paris in France"]})
+    assert [row.turns[0].exact for row in answered([several], done, kinds)] == [True]
     made.connection.close()

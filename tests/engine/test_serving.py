@@ -46,7 +46,7 @@ def test_two_policies_share_the_memory_and_follow_every_word() -> None:
     serving = Serving(made, weights(1, "/m"), weights(2, "/n"), SETTINGS, 0)
     assert serving.reasoner is not serving.reflector
     assert [(one.memory_gib, one.gpu_memory_share) for one in made.settings] == [(1.5, 0.4)] * 2
-    assert share(SETTINGS, 1) is SETTINGS
+    assert share(SETTINGS, weights(1, "/m"), weights(1, "/m")) is SETTINGS
 
     async def follow() -> None:
         await serving.start()
