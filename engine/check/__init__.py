@@ -38,7 +38,7 @@ def everything(settings_file: Path, workspace: Workspace | None) -> list[Finding
     """All findings about a run with these settings, those that are fine too."""
     # The libraries of task types take seconds to import: not for the quick look.
     from engine.check.models import check_models
-    from engine.check.tasks import check_instructions, check_tasks
+    from engine.check.tasks import check_curation, check_instructions, check_tasks
 
     settings = _settings(settings_file)
     if isinstance(settings, list):
@@ -50,6 +50,7 @@ def everything(settings_file: Path, workspace: Workspace | None) -> list[Finding
         *_machine(settings, settings_file, workspace),
         *models,
         *check_instructions(settings, base_directory),
+        *check_curation(settings),
         *check_tasks(settings, base_directory),
         *check_judge(settings),
         *check_sandbox(settings),

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from engine import instructions
 from engine.check.findings import Finding
+from engine.curation.language import check_language
 from engine.errors import EngineError
 from engine.instruction_parts import load_parts
 from engine.tasks import task_type
@@ -70,6 +71,15 @@ def _skipped(where: str, rows: Sequence[SkippedRow]) -> list[Finding]:
 def _kind(row: SkippedRow) -> str:
     """A reason without the numbers in it, such as those of lines."""
     return _NUMBER.sub("0", row.reason)
+
+
+def check_curation(settings: RunSettings) -> list[Finding]:
+    """Can the filters be applied as set?"""
+    try:
+        check_language(settings.curation.language)
+    except EngineError as error:
+        return [Finding("error", "curation.language", str(error), "correct 'curation.language' in the settings")]
+    return []
 
 
 def check_instructions(settings: RunSettings, base_directory: Path) -> list[Finding]:

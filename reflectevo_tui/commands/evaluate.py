@@ -15,7 +15,6 @@ from reflectevo_tui.commands.shared import JsonOption, WorkspaceOption, chosen_w
 
 if TYPE_CHECKING:
     from reflectevo_tui.report.gather import MeasuredTask
-    from store.settings import RunSettings
     from store.workspace import Workspace
 
 
@@ -63,7 +62,7 @@ def evaluate(
         values = load_settings(file).model_dump(mode="json")
         changes = {"split": split, "protocol": protocol}
         values["evaluation"] |= {name: str(value) for name, value in changes.items() if value is not None}
-        _require_questions(validate_settings(values))
+        validate_settings(values)
         require_possible(file, chosen)
         arguments = {"settings": values, "base_directory": str(file.resolve().parent), "policy": policy}
         typer.echo(order(chosen, "evaluate", arguments, start=True), err=as_json)
@@ -81,15 +80,6 @@ def evaluate(
         return code
 
     guarded(work)
-
-
-def _require_questions(settings: RunSettings) -> None:
-    """Refuse to measure on a split for which no task sets questions aside."""
-    from reflectevo_tui.checking import RunRefused
-
-    split = settings.evaluation.split
-    if not any(getattr(task, split) for task in settings.tasks):
-        raise RunRefused(f"no task has {split} questions; give one of them `{split} = …` in a new run")
 
 
 def newest_evaluation(workspace: Workspace) -> list[MeasuredTask]:

@@ -45,6 +45,9 @@ dataset = "no_such_dataset"
 [reflection]
 instructions = ["1-1-1", "9-9-9"]
 
+[curation]
+language = "xx"
+
 [generation]
 generator = "vllm"
 
@@ -77,7 +80,7 @@ def test_one_look_finds_all_that_is_wrong(broken: Path, monkeypatch: pytest.Monk
     errors = {finding.where for finding in found if finding.level == "error"}
     assert errors >= {
         *("model", "reflector", "tasks.missing", "tasks.unknown", "reflection.instructions"),
-        *("generation.generator", "training"),
+        *("generation.generator", "training", "curation.language"),
     }
     assert all(finding.fix for finding in found if finding.level == "error")
     assert "no such file" in of(found, "tasks.missing")[0].what
