@@ -13,6 +13,7 @@ from fractions import Fraction
 from typing import Literal
 
 from engine.tasks.base import Verdict, normalised
+from engine.tasks.free_text import simplified
 
 Feedback = Literal["oracle", "oracle-free"]
 """`oracle`: turn 2 is taken for wrong answers only, a right turn 1 stays right. `oracle-free`: for every answer."""
@@ -97,8 +98,6 @@ def majority(answers: Sequence[Answer], *, ties_to_latest: bool = False) -> bool
 
 _DECIMAL = re.compile(r"[-+]?(?:\d+(?:,\d{3})+|\d+)?(?:\.\d+)?")
 _RATIO = re.compile(r"(-?)\\[dt]?frac\{?(\d+)\}?\{?(\d+)\}?|(-?)(\d+)/(\d+)")
-_ARTICLES = re.compile(r"\b(?:a|an|the)\b")
-_PUNCTUATION = re.compile(r"[^\w\s]|_")
 
 
 def answer_group(kind: str, answer: str | None) -> str | None:
@@ -110,8 +109,7 @@ def answer_group(kind: str, answer: str | None) -> str | None:
         value = _number(answer)
         return "".join(answer.split()) if value is None else str(value)
     if kind == "free_text":
-        bare = " ".join(_ARTICLES.sub(" ", _PUNCTUATION.sub("", answer.casefold())).split())
-        return bare or normalised(answer)
+        return simplified(answer) or normalised(answer)
     # Indentation is meaning in a program.
     return answer.strip() if kind == "code" else normalised(answer)
 

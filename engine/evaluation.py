@@ -18,6 +18,7 @@ from engine.prompts import PROMPT_VERSION, Problem
 from engine.reuse import Reusable
 from engine.statistics import Metric, evaluate
 from engine.sweep import Baselines, Done, Sweep
+from engine.tasks.free_text import exact_match
 from store.records import StoredAttempt, StoredQuestion
 from store.rows import dump_json
 from store.settings import CorrectionSection, Decoding, RunSettings
@@ -161,7 +162,7 @@ def _answer(stored: StoredAttempt, question: StoredQuestion, kind: str) -> Answe
     if kind in GRADED_KINDS:
         listed = question.payload.get("references")
         accepted = listed if isinstance(listed, list) and listed else [question.reference]
-        same = group is not None and group in {answer_group(kind, str(one)) for one in accepted}
+        same = any(exact_match(stored.answer, str(one)) for one in accepted) if stored.answer is not None else False
         exact, f1 = grade(verdict=stored.verdict, score=stored.score, exact=same)
     return Answer(stored.verdict, group, stored.completion_tokens, exact, f1)
 

@@ -162,8 +162,9 @@ def finish_trajectory(
 ) -> None:
     """Insert the list row of a finished trajectory and index its text for search; a second time is a no-op."""
     attempt = connection.execute(
-        "SELECT a.iteration_id, a.policy_id, a.question_id, a.verdict, q.split, q.task, q.domain"
-        " FROM attempts a JOIN questions q ON q.id = a.question_id WHERE a.id = ?",
+        "SELECT a.iteration_id, a.policy_id, a.question_id, a.verdict, coalesce(rq.split, q.split) AS split, q.task,"
+        " q.domain FROM attempts a JOIN questions q ON q.id = a.question_id JOIN policies p ON p.id = a.policy_id"
+        " LEFT JOIN run_questions rq ON rq.run_id = p.run_id AND rq.question_id = a.question_id WHERE a.id = ?",
         (attempt_id,),
     ).fetchone()
     transition, instruction, flags = _INITIAL[attempt["verdict"]], "", ""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -133,15 +132,10 @@ def test_the_chosen_split_is_measured(harness: Make, tmp_path: Path) -> None:
     one.start()
     one.order("evaluate", settings=settings_of(text))
     one.wait(lambda: finished(one))
-    with sqlite3.connect(one.workspace.database) as connection:
-        connection.execute(
-            "UPDATE questions SET split = 'dev' WHERE id = (SELECT min(id) FROM questions WHERE split = 'train')"
-            " AND NOT EXISTS (SELECT 1 FROM questions WHERE split = 'dev')"
-        )
     one.order("evaluate", settings=settings_of(text, evaluation={"split": "dev"}))
     one.wait(lambda: finished(one) and one.status()["iteration"]["number"] == 2)
     asked = one.rows(
-        "SELECT i.number, q.split, count(DISTINCT q.id) FROM attempts a JOIN questions q ON q.id = a.question_id"
-        " JOIN iterations i ON i.id = a.iteration_id GROUP BY 1, 2"
+        "SELECT i.number, q.split, count(DISTINCT q.question_id) FROM attempts a"
+        " JOIN run_questions q USING (question_id) JOIN iterations i ON i.id = a.iteration_id GROUP BY 1, 2"
     )
     assert asked == [(1, "test", 3), (2, "dev", 1)]

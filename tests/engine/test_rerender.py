@@ -90,7 +90,7 @@ def test_the_prompt_of_every_row_renders_again_over_all_settings(harness: Make, 
 
 def test_a_prompt_from_other_inputs_is_told_apart(harness: Make, tmp_path: Path) -> None:
     """A hash that matched anything would prove nothing."""
-    one = harness(quiz_settings(tmp_path, train=4, test=2))
+    one = harness(quiz_settings(tmp_path, train=16, test=2))
     one.start()
     one.run()
     one.wait_state("done")
