@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from reflectevo_tui.commands.demo_data import demo_data
 from reflectevo_tui.commands.shared import JsonOption, WorkspaceOption, chosen_workspace, give_order, guarded, refuse
 
 if TYPE_CHECKING:
@@ -204,6 +205,9 @@ def doctor(context: typer.Context, workspace: WorkspaceOption = None, as_json: J
         return int(any(finding.level == "error" for finding in findings))
 
     guarded(work)
+
+
+app.command("demo-data")(demo_data)
 
 
 def main() -> None:
