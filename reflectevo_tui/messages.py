@@ -8,7 +8,7 @@ from reflectevo_tui.snapshot import Snapshot
 from reflectevo_tui.trajectory_reader import Choices
 from reflectevo_tui.word_changes import WordChanges
 from store.records import Directive, JsonObject, TrajectoryDetail, TrajectoryRow
-from store.trajectories import Anchors
+from store.trajectories import Anchors, TrajectoryFilter
 
 
 class SnapshotRead(Message):
@@ -88,6 +88,14 @@ class TrajectoryWanted(Message):
     def __init__(self, trajectory_id: int) -> None:
         super().__init__()
         self.trajectory_id = trajectory_id
+
+
+class TrajectoriesWanted(Message):
+    """The operator wants to see the trajectories behind a number."""
+
+    def __init__(self, wanted: TrajectoryFilter) -> None:
+        super().__init__()
+        self.wanted = wanted
 
 
 class PageRead(Message):

@@ -179,6 +179,11 @@ class TrajectoriesScreen(FramedScreen):
         else:
             self._seek()
 
+    def show_filter(self, wanted: TrajectoryFilter) -> None:
+        """Show the trajectories behind a number of another screen."""
+        self._target = None
+        self._apply(wanted)
+
     def _seek(self) -> None:
         """Go on towards the wanted trajectory as far as what is loaded allows."""
         if self._target is None or self._anchors is None:

@@ -170,7 +170,7 @@ async def test_e_starts_the_engine(build, until, monkeypatch) -> None:
             raise EngineUnavailable("the engine did not start: no [disk]")
         return StartedEngine(7, False, "log")
 
-    monkeypatch.setattr("reflectevo_tui.app.start_engine", start)
+    monkeypatch.setattr("reflectevo_tui.engine_traffic.start_engine", start)
     app = ReflectEvoApp(built.workspace)
     said: list[str] = []
     app.notify = lambda message, **_: said.append(message)
