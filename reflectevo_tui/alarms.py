@@ -31,9 +31,11 @@ def new_alarms(before: Snapshot | None, now: Snapshot) -> tuple[Alarm, ...]:
     if _gate(now) and _gate(now) != _gate(before) and now.iteration is not None:
         found.append(Alarm(f"Iteration {now.iteration.number} waits at the gate {now.gate}: 1, then g.", "warning"))
     failed_before = {stage.id for stage in before.stages if stage.state == "failed"}
-    for stage in now.stages:
-        if stage.state == "failed" and stage.id not in failed_before:
-            found.append(Alarm(f"Stage {stage.name} failed: {stage.error or 'see the log'}", "error"))
+    found += [
+        Alarm(f"Stage {stage.name} failed: {stage.error or 'see the log'}", "error")
+        for stage in now.stages
+        if stage.state == "failed" and stage.id not in failed_before
+    ]
     if before.engine.state == "running" and now.engine.state == "stopped":
         found.append(Alarm("The engine stopped; e in the Monitor starts it.", "warning"))
     return tuple(found)

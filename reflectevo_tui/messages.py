@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from textual.message import Message
 
+from reflectevo_tui.review_reader import Card
 from reflectevo_tui.snapshot import Snapshot
 from reflectevo_tui.trajectory_reader import Choices
 from reflectevo_tui.word_changes import WordChanges
 from store.records import Directive, JsonObject, TrajectoryDetail, TrajectoryRow
+from store.review_queue import ReviewQueue
 from store.trajectories import Anchors, TrajectoryFilter
 
 
@@ -147,3 +149,30 @@ class SettingsSaved(Message):
 
 class SnapshotWanted(Message):
     """A screen came into view and wants to show how things stand."""
+
+
+class QueueRead(Message):
+    """A sample was drawn, or what was decided on it was read again; `reviewed` are the newest decisions."""
+
+    def __init__(self, number: int, queue: ReviewQueue, reviewed: dict[int, str]) -> None:
+        super().__init__()
+        self.number = number
+        self.queue = queue
+        self.reviewed = reviewed
+
+
+class CardRead(Message):
+    """A trajectory to be reviewed was read."""
+
+    def __init__(self, number: int, card: Card) -> None:
+        super().__init__()
+        self.number = number
+        self.card = card
+
+
+class DecisionsWritten(Message):
+    """Decisions were written, or `failure` says why some are not."""
+
+    def __init__(self, failure: str) -> None:
+        super().__init__()
+        self.failure = failure

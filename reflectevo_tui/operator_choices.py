@@ -6,7 +6,6 @@ A damaged or unreadable file never keeps the application from starting: it count
 from __future__ import annotations
 
 import json
-import os
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -54,9 +53,7 @@ def load_choices() -> OperatorChoices:
         return OperatorChoices()
     if not isinstance(stored, dict):
         return OperatorChoices()
-    return OperatorChoices(
-        str(stored.get("theme", "")), stored.get("bell") is True, _filters(stored.get("filters"))
-    )
+    return OperatorChoices(str(stored.get("theme", "")), stored.get("bell") is True, _filters(stored.get("filters")))
 
 
 def save_choices(choices: OperatorChoices) -> str:
@@ -67,7 +64,7 @@ def save_choices(choices: OperatorChoices) -> str:
         descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{FILE_NAME}.")
         with open(descriptor, "w", encoding="utf-8") as file:
             json.dump(asdict(choices), file, indent=1)
-        os.replace(temporary, path)
+        Path(temporary).replace(path)
     except OSError as error:
         return f"{path} could not be written ({error.strerror}); the choice holds for this session"
     return ""

@@ -1,4 +1,4 @@
-"""The colours: dark, light, high contrast. Terminals without colour lose nothing: every state has a glyph and a word."""
+"""The colours: dark, light, high contrast. Screens without colour lose nothing: every state has a glyph and a word."""
 
 from __future__ import annotations
 

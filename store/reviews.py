@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 import time
-
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,9 +17,9 @@ ERROR_KINDS: tuple[str, ...] = (
     "calculation",
     "order of steps",
     "logical coherence",
-    "inconsistent statements",
-    "context overlooked",
-    "relevance, completeness",
+    "internal consistency",
+    "context, requirements",
+    "relevance",
     "format",
     "facts",
 )
