@@ -137,7 +137,23 @@ class InstructionsScreen(IterationScreen):
         )
         words = self.query_one("#instruction-words", Static)
         words.border_title = display.line("Instruction under the cursor")
-        words.update(display.stacked([head, display.text(wording(key, self._pool))]))
+        words.update(display.stacked([head, display.text(wording(key, self._pool)), *self._by_task(key)]))
+
+    def _by_task(self, key: str) -> list[Content]:
+        """The instruction in each task, where there is room for it."""
+        tasks = [(task, found[key]) for task, found in self._yields.items() if task and key in found]
+        if not tasks or self.has_class("-short"):
+            return []
+        lines = [display.line(), display.line((f"{key} by task", "bold"))]
+        for task, one in tasks:
+            filled, empty = figures.bar(one.share or 0.0, 24)
+            words = f"{figures.interval(one.share, one.interval.low, one.interval.high):>22}"
+            lines.append(
+                display.line(
+                    display.fitted(task, 20), (filled, "$success"), (empty, "$rule"), words, (f"  n {one.n}", "$quiet")
+                )
+            )
+        return lines
 
     def action_task(self, by: int) -> None:
         """The yields of another task."""
