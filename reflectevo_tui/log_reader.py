@@ -23,7 +23,7 @@ LINE_CHARACTERS = 4_000
 Level = Literal["error", "warning", "info", "plain"]
 
 _LEVELS: tuple[tuple[Level, re.Pattern[str]], ...] = (
-    ("error", re.compile(r"\b(ERROR|CRITICAL|FATAL)\b|^Traceback |^\w*(?:Error|Exception)\b|^E\d{4} ")),
+    ("error", re.compile(r"\b(ERROR|CRITICAL|FATAL)\b|^Traceback |^[\w.]*(?:Error|Exception)\b|^E\d{4} ")),
     ("warning", re.compile(r"\bWARN(ING)?\b|\w*Warning:|^W\d{4} ")),
     ("info", re.compile(r"\b(INFO|DEBUG)\b|^I\d{4} ")),
 )

@@ -8,7 +8,7 @@ from reflectevo_tui.review_reader import Card
 from reflectevo_tui.snapshot import Snapshot
 from reflectevo_tui.trajectory_reader import Choices
 from reflectevo_tui.word_changes import WordChanges
-from store.records import Directive, JsonObject, TrajectoryDetail, TrajectoryRow
+from store.records import Directive, JsonObject, OpenPair, TrajectoryDetail, TrajectoryRow
 from store.review_queue import ReviewQueue
 from store.trajectories import Anchors, TrajectoryFilter
 
@@ -176,3 +176,12 @@ class DecisionsWritten(Message):
     def __init__(self, failure: str) -> None:
         super().__init__()
         self.failure = failure
+
+
+class PairsRead(Message):
+    """Pairs that wait to be judged; `left` counts all of them."""
+
+    def __init__(self, pairs: tuple[OpenPair, ...], left: int) -> None:
+        super().__init__()
+        self.pairs = pairs
+        self.left = left

@@ -279,6 +279,7 @@ CREATE TABLE curated (
 );
 CREATE UNIQUE INDEX curated_rows ON curated
     (iteration_id, set_name, reflection_id, ifnull(rejected_reflection_id, 0));
+CREATE INDEX curated_pages ON curated (iteration_id, set_name, included);
 CREATE TABLE directives (
     id INTEGER PRIMARY KEY,
     uuid TEXT NOT NULL UNIQUE,
