@@ -184,6 +184,8 @@ def _approve(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> st
 
 
 def _reject(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> str:
+    if "policy" in arguments:
+        return _reject_policy(connection, _policy(connection, arguments))
     iteration = _iteration(connection, arguments)
     gate = iterations.waiting_gate(iteration, iterations.stages(connection, iteration.id))
     if gate == "promote":
@@ -195,6 +197,17 @@ def _reject(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> str
         "only a child policy that waits for promotion, or an iteration that stopped or failed, can be rejected; "
         f"iteration {iteration.number} is {iteration.state}, stop it first"
     )
+
+
+def _reject_policy(connection: sqlite3.Connection, policy: Policy) -> str:
+    """Reject a policy of the lineage; one that its iteration waits to settle ends the iteration too."""
+    if policy.iteration_id is None:
+        raise Refused(f"policy {policy.name} is where the run began; roll back to another one instead")
+    iteration = iterations.get_iteration(connection, policy.iteration_id)
+    if iteration.child_id == policy.id and iteration.state == "waiting":
+        return _settle_child(connection, iteration, "rejected", "an operator rejected it")
+    decide_policy(connection, policy.id, "rejected", "an operator rejected it")
+    return f"policy {policy.name} rejected"
 
 
 def _settle_child(connection: sqlite3.Connection, iteration: Iteration, state: str, why: str) -> str:

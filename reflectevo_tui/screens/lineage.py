@@ -274,8 +274,9 @@ class LineageScreen(FramedScreen):
             self.post_message(TrajectoriesWanted(TrajectoryFilter(policy=policy.id)))
 
     def action_switch_pane(self) -> None:
-        """Between tree and flips."""
+        """Between tree and flips; on a small terminal the flips take the place of the comparison."""
         flips, tree = self.query_one("#flips", PagedList), self.query_one(LineageTree)
+        self.set_class(not flips.has_focus, "-flips")
         (tree if flips.has_focus else flips).focus()
 
     def _closes_iteration(self, policy: Policy) -> bool:

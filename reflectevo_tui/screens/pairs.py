@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-import time
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -20,11 +19,10 @@ from textual.content import Content
 from textual.widgets import Static
 
 from reflectevo_tui import display, figures
-from reflectevo_tui.decision_writer import DecisionWriter
 from reflectevo_tui.display import Part
-from reflectevo_tui.messages import DecisionsWritten, PairsRead, WorkFailed
+from reflectevo_tui.messages import PairsRead, WorkFailed
 from reflectevo_tui.reading import ask_store
-from reflectevo_tui.screens.framed_screen import FramedScreen
+from reflectevo_tui.screens.deciding_screen import DecidingScreen
 from reflectevo_tui.widgets.line_panel import LinePanel
 from store.errors import StoreError
 from store.preferences import add_preference, count_pairs_to_judge, pairs_to_judge
@@ -32,7 +30,6 @@ from store.records import IterationName, OpenPair
 from store.workspace import Workspace
 
 PAGE_PAIRS = 50
-RETRY_SECONDS = 5.0
 TEXT_ROWS = 300
 NO_PAIRS = (
     "No pair waits to be judged here.\n\n"
@@ -70,10 +67,11 @@ def sides(pair: OpenPair) -> tuple[tuple[int, str], tuple[int, str]]:
     return (both[1], both[0]) if swapped(pair) else both
 
 
-class PairsScreen(FramedScreen):
+class PairsScreen(DecidingScreen):
     """Lies over Review; `esc` or `p` goes back."""
 
     mode: ClassVar[str] = "review"
+    save = staticmethod(save)
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("a,left", "choose(0)", "A is better"),
         Binding("b,right", "choose(1)", "B is better"),
@@ -91,13 +89,11 @@ class PairsScreen(FramedScreen):
     def __init__(self, workspace: Workspace, iteration: IterationName) -> None:
         super().__init__(workspace)
         self._iteration = iteration
-        self._writer: DecisionWriter[Preferred] = DecisionWriter(workspace, save)
         self._pairs: list[OpenPair] = []
         self._place = self._part = 0
         self._left = 0
         self._chosen: dict[int, str] = {}
         self._order: list[int] = []
-        self._failure, self._failed_at = "", 0.0
         self._reading = False
 
     def compose_body(self) -> ComposeResult:
@@ -115,10 +111,6 @@ class PairsScreen(FramedScreen):
         """Read the first pairs."""
         super().on_mount()
         self._want_pairs()
-
-    def on_unmount(self) -> None:
-        """A last try for what could not be written."""
-        self._writer.flush()
 
     def _want_pairs(self) -> None:
         if not self._reading:
@@ -158,7 +150,7 @@ class PairsScreen(FramedScreen):
         self.query_one(f"#pair-{name}-text", Static).update(body)
 
     def _draw(self) -> None:
-        self._show_status()
+        self.show_status()
         pair = self._pair()
         for name in ("attempt", "texts"):
             self.query_one(f"#pair-{name}").display = pair is not None
@@ -187,7 +179,8 @@ class PairsScreen(FramedScreen):
             [shown.content, display.line((f"part {shown.number + 1} of {shown.of}  [ ] others", "$warning"))]
         )
 
-    def _show_status(self) -> None:
+    def show_status(self) -> None:
+        """How far the judging is."""
         parts: list[Part] = [(" Pairs of ", "$quiet"), (f"iteration {self._iteration.number}", "bold")]
         judged = len(self._chosen)
         left = max(self._left - judged, 0)
@@ -195,8 +188,8 @@ class PairsScreen(FramedScreen):
         pair = self._pair()
         if pair is not None and pair.id in self._chosen:
             parts.append((f" · you chose {self._chosen[pair.id]}", "$accent"))
-        if self._failure and self._writer.unsaved:
-            parts.append((f" ✗ NOT SAVED: {self._writer.unsaved} kept here, w tries again ", "bold reverse $error"))
+        if self.unsaved_words:
+            parts += [(" ✗ NOT SAVED ", "bold reverse $error"), f" {self.unsaved_words}"]
         self.query_one("#pair-status", LinePanel).show_lines([display.line(*parts)])
 
     def action_choose(self, side: int) -> None:
@@ -215,29 +208,8 @@ class PairsScreen(FramedScreen):
     def _commit(self, pair: OpenPair, preferred: Preferred, word: str) -> None:
         self._chosen[pair.id] = word
         self._order.append(pair.id)
-        self._writer.add(preferred)
-        self._flush()
+        self.commit(preferred)
         self.action_next()
-
-    @work(thread=True, group="flush")
-    def _flush(self) -> None:
-        self.post_message(DecisionsWritten(self._writer.flush()))
-
-    @on(DecisionsWritten)
-    def _written(self, message: DecisionsWritten) -> None:
-        self._failure, self._failed_at = message.failure, time.monotonic()
-        self._show_status()
-
-    def tick(self) -> None:
-        """Try again, now and then, to write what could not be written."""
-        super().tick()
-        if self._failure and self._writer.unsaved and time.monotonic() - self._failed_at >= RETRY_SECONDS:
-            self._failed_at = time.monotonic()
-            self._flush()
-
-    def action_write(self) -> None:
-        """Try again to write what could not be written."""
-        self._flush()
 
     def action_next(self) -> None:
         """The next pair that is not judged."""

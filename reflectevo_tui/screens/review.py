@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-import time
 from typing import ClassVar
 
 from textual import on, work
@@ -11,11 +10,11 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 
 from reflectevo_tui import display
-from reflectevo_tui.decision_writer import DecisionWriter
-from reflectevo_tui.messages import CardRead, DecisionsWritten, QueueRead, TrajectoryWanted, WorkFailed
+from reflectevo_tui.messages import CardRead, QueueRead, TrajectoryWanted, WorkFailed
 from reflectevo_tui.review_reader import read_card, read_queue, sample_numbers
 from reflectevo_tui.review_session import Decided, Draft, ReviewSession
 from reflectevo_tui.screens.copy_dialog import CopyDialog, texts_of
+from reflectevo_tui.screens.deciding_screen import DecidingScreen
 from reflectevo_tui.screens.framed_screen import SCREENS
 from reflectevo_tui.screens.iteration_screen import ITERATION_KEYS, IterationScreen
 from reflectevo_tui.screens.line_dialog import LineDialog
@@ -30,7 +29,6 @@ from store.reviews import ERROR_KINDS, Decision, add_review
 from store.workspace import Workspace
 
 TARGET = 200
-RETRY_SECONDS = 5.0
 NOTHING = (
     "There is no reflection to review yet.\n\n"
     "Reflections appear here as soon as their corrections are judged. 1 shows the run (here: F1, or g then 1),\n"
@@ -43,10 +41,11 @@ def save(connection: sqlite3.Connection, decided: Decided) -> None:
     add_review(connection, decided.reflection_id, decided.decision, error_kind=decided.error_kind, note=decided.note)
 
 
-class ReviewScreen(IterationScreen):
+class ReviewScreen(IterationScreen, DecidingScreen):
     """Number keys are error kinds here; F1 to F8, or `g` and a number, switch screens."""
 
     mode: ClassVar[str] = "review"
+    save = staticmethod(save)
     tab_prefix: ClassVar[str] = "F"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("a", "decide('accept')", "accept"),
@@ -84,12 +83,10 @@ class ReviewScreen(IterationScreen):
 
     def __init__(self, workspace: Workspace) -> None:
         super().__init__(workspace)
-        self._writer: DecisionWriter[Decided] = DecisionWriter(workspace, save)
         self._session = ReviewSession()
         self._drawn_for: tuple[int | None, int, int] = (None, 0, 0)
         self._target, self._seed = TARGET, 0
         self._queue_number = self._card_number = 0
-        self._failure, self._failed_at = "", 0.0
         self._going = False
 
     def compose_body(self) -> ComposeResult:
@@ -105,20 +102,16 @@ class ReviewScreen(IterationScreen):
         self.query_one(ReviewCard).say("drawing the sample …")
         self.query_one("#review-kinds", LinePanel).show_lines([kinds_line(None)])
 
-    def on_unmount(self) -> None:
-        """A last try for what could not be written."""
-        self._writer.flush()
-
     def on_resize(self) -> None:
         """The status fits the width."""
-        self._show_status()
+        self.show_status()
 
     def read_iteration(self) -> None:
         """Draw the sample, or read again what was decided on the one that is drawn."""
         wanted = (self.iteration.id if self.iteration else None, self._target, self._seed)
         if wanted[0] is None:
             self.query_one(ReviewCard).say(NOTHING)
-            self._show_status()
+            self.show_status()
             return
         if wanted[0] != self._drawn_for[0]:
             self._session = ReviewSession()
@@ -148,7 +141,7 @@ class ReviewScreen(IterationScreen):
             self.query_one(ReviewCard).say(NOTHING)
         elif before is None or before.trajectory_id != item.trajectory_id:
             self._want_card(item.trajectory_id)
-        self._show_status()
+        self.show_status()
         self._show_decision()
 
     def _want_card(self, trajectory_id: int) -> None:
@@ -185,40 +178,13 @@ class ReviewScreen(IterationScreen):
         subject = self._subject()
         if subject is None:
             return
-        self._commit(self._session.decide(*subject, decision))
+        self.commit(self._session.decide(*subject, decision))
         # A sibling outside the sample is decided in passing; the item of the sample still waits.
         item = self._session.item
         if item is not None and item.trajectory_id == subject[0]:
             self.action_next()
         else:
             self._show_decision()
-
-    def _commit(self, decided: Decided) -> None:
-        self._writer.add(decided)
-        self._show_status()
-        self._flush()
-
-    @work(thread=True, group="flush")
-    def _flush(self) -> None:
-        self.post_message(DecisionsWritten(self._writer.flush()))
-
-    @on(DecisionsWritten)
-    def _flushed(self, message: DecisionsWritten) -> None:
-        if message.failure and message.failure != self._failure:
-            self.app.bell()
-        self._failure, self._failed_at = message.failure, time.monotonic()
-        self._show_status()
-
-    def action_write(self) -> None:
-        """Try again to write what could not be written."""
-        self._flush()
-
-    def tick(self) -> None:
-        """Try again, now and then, to write what could not be written."""
-        super().tick()
-        if self._failure and self._writer.unsaved and time.monotonic() - self._failed_at >= RETRY_SECONDS:
-            self._failed_at = time.monotonic()
-            self._flush()
 
     def action_kind(self, kind: int) -> None:
         """Name the kind of error; taken along by the decision. The same key again takes it back."""
@@ -234,7 +200,7 @@ class ReviewScreen(IterationScreen):
     def _amend(self, subject: tuple[int, int], draft: Draft) -> None:
         decided = self._session.amend(*subject, draft)
         if decided is not None:
-            self._commit(decided)
+            self.commit(decided)
         self._show_decision()
 
     def action_note(self) -> None:
@@ -257,7 +223,7 @@ class ReviewScreen(IterationScreen):
             self.notify("Nothing to undo in this session; decide again to change a decision.", markup=False)
             return
         undo, decided = undone
-        self._commit(decided)
+        self.commit(decided)
         self._want_card(undo.trajectory_id)
 
     def action_next(self) -> None:
@@ -297,16 +263,14 @@ class ReviewScreen(IterationScreen):
         question = "How many reflections to review, and the seed of the draw"
         self.app.push_screen(LineDialog(question, f"{self._target} {self._seed}", "200 0"), chosen)
 
-    def _show_status(self) -> None:
-        unsaved = ""
-        if self._failure and self._writer.unsaved:
-            unsaved = f"{self._writer.unsaved} kept here · w tries again · {display.one_line(self._failure)}"
+    def show_status(self) -> None:
+        """How far the check is, and what it says."""
         lines = status_lines(
             self.iteration_words,
             self._session.estimate,
             len(self._session.queue.items),
             self._seed,
-            unsaved,
+            self.unsaved_words,
             self.size.width,
         )
         self.query_one(ReviewStatus).show_lines(lines)

@@ -30,10 +30,10 @@ def points(difference: Difference) -> tuple[str, str]:
 
 
 def sureness(difference: Difference) -> str:
-    """Better or worse by more than chance, in a word: the colour's meaning without colour."""
+    """▲ better, ▼ worse by more than chance, = not told apart: the colour's meaning without colour."""
     if difference.low is None or difference.high is None:
-        return ""
-    return "better" if difference.low > 0 else "worse" if difference.high < 0 else "not told apart"
+        return " "
+    return "▲" if difference.low > 0 else "▼" if difference.high < 0 else "="
 
 
 def comparison_lines(first: str, second: str, protocol: str, differences: Differences) -> list[Content]:
@@ -46,7 +46,7 @@ def comparison_lines(first: str, second: str, protocol: str, differences: Differ
     ]
     if not differences:
         return [*lines, display.line(("they share no question under this protocol", "$quiet"))]
-    head = f"{'task':<14}{'turn':<8}{'B − A in points':>24} {'p':>6} {'n':>6} {'gained':>7} {'lost':>5}"
+    head = f"{'task':<14}{'turn':<8}  {'B − A in points':<24} {'p':>6} {'n':>6} {'gained':>7} {'lost':>5}"
     lines.append(display.line((head, "$quiet")))
     for task in dict.fromkeys(task for task, _ in differences):
         for turn, name in TURNS:
@@ -58,13 +58,13 @@ def comparison_lines(first: str, second: str, protocol: str, differences: Differ
                 display.line(
                     (label, "bold" if not task else ""),
                     f" {name:<8}",
-                    (f"{words:>24}", style),
+                    (f"{sureness(one)} {words:<24}", style),
                     f" {p:>6} {figures.count(one.n):>6} {len(one.gained):>7} {len(one.lost):>5}",
-                    (f"  {sureness(one)}", style),
                 )
             )
     lines.append(display.line())
-    lines.append(display.line(("95 % bootstrap interval, McNemar's exact p; gained: only B is right", "$quiet")))
+    words = "▲ B better  ▼ B worse  = not told apart: 95 % bootstrap interval; McNemar's p"
+    lines.append(display.line((words, "$quiet")))
     return lines
 
 

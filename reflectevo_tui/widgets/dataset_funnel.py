@@ -18,7 +18,7 @@ SET_WORDS = {
     "d_pm": "pairs: led to a correct answer over led to an incorrect one",
     "d_pref": "pairs that both led to a correct answer, ranked by a judge",
 }
-BAR = 14
+BAR = 12
 
 
 def reasons_of(counts: Iterable[FunnelCount], set_name: str) -> dict[str, int]:
@@ -39,7 +39,7 @@ def _step(name: str, number: int, of: int, style: str = "$primary") -> Content:
     filled, empty = figures.bar(number / of if of else 0.0, BAR)
     share = f"{figures.percent(number / of if of else None):>8}"
     return display.line(
-        display.fitted(name, 26), f"{figures.count(number):>9} ", (filled, style), (empty, "$rule"), (share, "$quiet")
+        display.fitted(name, 30), f"{figures.count(number):>9} ", (filled, style), (empty, "$rule"), (share, "$quiet")
     )
 
 
