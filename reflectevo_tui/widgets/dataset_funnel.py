@@ -75,9 +75,7 @@ def decisions_line(facts: DatasetFacts, reasons: dict[str, int]) -> Content:
     decided = sum(number for reason, number in reasons.items() if reason.startswith("human"))
     parts: list[Part] = [("✎ ", "bold $accent"), f"{figures.count(decided)} left out by reviewers"]
     if facts.later_decisions:
-        parts.append(
-            (f" · {figures.count(facts.later_decisions)} newer decisions count when it is curated again", "$warning")
-        )
+        parts.append((f" · {figures.count(facts.later_decisions)} newer count at the next curation", "$warning"))
     return display.line(*parts)
 
 

@@ -47,11 +47,13 @@ def node_line(node: LineageNode, mark: str, chosen: bool, current: bool, width: 
     first = accuracy_words(newest.metrics.get("acc_t1") if newest else None, wide=wide)
     second = accuracy_words(newest.metrics.get("acc_t2") if newest else None, wide=wide)
     state, style = STATES[policy.state]
-    name = branch_glyphs(node) + policy.name + (" ◀" if current else "")
+    branch = branch_glyphs(node)
+    name = policy.name + (" ◀" if current else "")
     parts: list[Part] = [
         ("▸ " if chosen else "  ", "bold $accent"),
         (f"{mark:<2}", "bold $accent"),
-        (display.fitted(name, 26 if wide else 16), "bold"),
+        (branch, "$quiet"),
+        (display.fitted(name, max((26 if wide else 16) - len(branch), 6)), "bold"),
         (display.fitted(policy.setting, 15), "$quiet"),
         (display.fitted(state, 13), style),
         f"{first:>{20 if wide else 7}} {second:>{20 if wide else 7}}",

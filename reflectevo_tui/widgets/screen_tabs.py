@@ -50,10 +50,9 @@ class ScreenTabs(LinePanel):
     def _fitting(self) -> tuple[tuple[str, ...], str]:
         """The longest labels and hint that fit the width."""
         long = tuple(f" {self._prefix}{tab.key} {tab.title} " for tab in self._tabs)
-        short = tuple(f"{self._prefix}{tab.key} {tab.short} " for tab in self._tabs)
+        short = tuple(f"{self._prefix}{tab.key} {tab.short}" for tab in self._tabs)
         tight = tuple(
-            f"{self._prefix}{tab.key} {tab.short if tab.mode == self._current else tab.short[:3]} "
-            for tab in self._tabs
+            f"{self._prefix}{tab.key} {tab.short if tab.mode == self._current else tab.short[:3]}" for tab in self._tabs
         )
         for labels in (long, short, tight):
             room = self.size.width - sum(len(label) for label in labels) - len(labels)
