@@ -56,7 +56,7 @@ class ScreenTabs(LinePanel):
         )
         for labels in (long, short, tight):
             room = self.size.width - sum(len(label) for label in labels) - len(labels)
-            for hint in ("? help  ^p palette  q detach", "? help", ""):
+            for hint in ("? help  ^p palette  q detach", "? help"):
                 if room >= len(hint):
                     return labels, hint
         return tight, ""
