@@ -22,6 +22,7 @@ from reflectevo_tui import display
 from reflectevo_tui.alarms import new_alarms
 from reflectevo_tui.engine_traffic import EngineTraffic
 from reflectevo_tui.messages import (
+    ChoicesMade,
     DirectiveAnswered,
     DirectiveWanted,
     SearchWanted,
@@ -198,11 +199,15 @@ class ReflectEvoApp(EngineTraffic):
     def choose(self, **changes: object) -> None:
         """Change and keep the operator's choices (theme, bell, saved filters)."""
         self.choices = self.choices.changed(**changes)
-        if self.theme != self.choices.theme:
+        if self.choices.theme and self.theme != self.choices.theme:
             self.theme = self.choices.theme
         failure = save_choices(self.choices)
         if failure:
             self.say(failure, "warning")
+
+    @on(ChoicesMade)
+    def _choose(self, message: ChoicesMade) -> None:
+        self.choose(**message.changes)
 
     def directive(self, kind: str, iteration_id: int) -> None:
         """Issue a directive for an iteration."""

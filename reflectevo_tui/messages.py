@@ -138,6 +138,14 @@ class ChoicesRead(Message):
         self.choices = choices
 
 
+class ChoicesMade(Message):
+    """The operator chose something of their own that is to be kept: `changes` are fields of their choices."""
+
+    def __init__(self, changes: dict[str, object]) -> None:
+        super().__init__()
+        self.changes = changes
+
+
 class SettingsSaved(Message):
     """The settings file was written; `quiet` when a launch follows that will say so itself."""
 
