@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from store.connection import checkpoint, write
+from store.errors import StorageRefused
 
 TABLES: dict[str, tuple[str, ...]] = {
     "questions": tuple("id task domain split text options reference payload content_hash".split()),
@@ -45,13 +46,17 @@ def insert_tables(connection: sqlite3.Connection, tables: Mapping[str, Sequence[
         connection: a writer in autocommit mode.
         tables: rows by the name of their table, each row in the order of the columns in `TABLES`.
     """
-    with write(connection):
-        # Corrections name reflections, which name attempts: only the whole is consistent.
-        connection.execute("PRAGMA defer_foreign_keys = ON")
-        for table, rows in tables.items():
-            columns = TABLES[table]
-            marks = ", ".join("?" * len(columns))
-            connection.executemany(f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks})", rows)
+    # Corrections name reflections, which name attempts, and a deferred check would scan every table that may name a row:
+    # `finish` checks all of them once instead.
+    connection.execute("PRAGMA foreign_keys = OFF")
+    try:
+        with write(connection):
+            for table, rows in tables.items():
+                columns = TABLES[table]
+                marks = ", ".join("?" * len(columns))
+                connection.executemany(f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks})", rows)
+    finally:
+        connection.execute("PRAGMA foreign_keys = ON")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +81,13 @@ def outcomes(connection: sqlite3.Connection, iteration_id: int) -> Iterator[Outc
 
 
 def finish(connection: sqlite3.Connection) -> None:
-    """Index the text of every trajectory for search, and fold the WAL back."""
+    """Check that every row that is named is there, index the text of every trajectory, and fold the WAL back.
+
+    Raises:
+        StorageRefused: when rows are missing; the database is then not to be used.
+    """
+    broken = connection.execute("PRAGMA foreign_key_check").fetchall()
+    if broken:
+        raise StorageRefused(f"{len(broken)} rows name others that are not there, the first in {broken[0][0]!r}")
     connection.execute("INSERT INTO trajectory_search (trajectory_search) VALUES ('rebuild')")
     checkpoint(connection)

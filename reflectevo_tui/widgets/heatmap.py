@@ -125,17 +125,18 @@ class Heatmap(LinePanel, can_focus=True):
         chosen = place == (self._row, self._column)
         found = self._yields.get(key)
         left, right = ("▸", "◂") if chosen else (" ", " ")
+        reverse = f"bold {'reverse' if self.has_focus else 'underline'} " if chosen else ""
         if found is None or found.share is None:
-            body, style = display.fitted("· not used", width - 3), "$quiet"
-        else:
-            step = shade(found.share, *span)
-            body = display.fitted(
-                f"{SHADES[step] * 2} {100 * found.share:4.1f} % n {figures.count(found.n)}", width - 3
-            )
-            style = STYLES[step]
-        if chosen:
-            style = f"bold reverse {style}" if self.has_focus else f"bold underline {style}"
-        return [(left, "bold $accent"), (body, style), (right, "bold $accent"), " "]
+            return [(left, "bold $accent"), (display.fitted("· not used", width - 3), f"{reverse}$quiet"), right, " "]
+        step = shade(found.share, *span)
+        body = display.fitted(f"{100 * found.share:4.1f} % n {figures.count(found.n)}", width - 6)
+        return [
+            (left, "bold $accent"),
+            (SHADES[step] * 2, STYLES[step]),
+            (f" {body}", f"{reverse}{STYLES[step]}"),
+            (right, "bold $accent"),
+            " ",
+        ]
 
     def _legend(self, low: float, high: float) -> Content:
         parts: list[Part] = [("i→c share, from ", "$quiet"), figures.percent(low), ("  ", "")]

@@ -37,7 +37,8 @@ def status_lines(
         return [display.line(*first), display.line((" ✗ NOT SAVED ", "bold reverse $error"), f" {unsaved}")]
     second: list[Part] = [(" by task ", "$quiet")]
     for position, (task, share) in enumerate(estimate.by_task.items()):
-        second += [("" if not position else " · ", "$quiet"), f"{task} ", (share_words(share), "bold")]
+        value = share_words(share) if wide else figures.percent(share.value, 0)
+        second += [("" if not position else " · ", "$quiet"), f"{task} ", (value, "bold")]
         second.append((f" n {share.n}", "$quiet"))
     return [display.line(*first), display.line(*second)]
 

@@ -8,6 +8,7 @@ from store import bulk, curation, iterations, policies
 from store.connection import write
 from store.curation import NewCurated
 from store.datasets import dataset_facts, examples
+from store.errors import StorageRefused
 from store.instruction_yield import InstructionYield, instruction_wording, instruction_yields
 from store.lineage import answer_trajectory, common_protocols, lineage
 from store.reviews import add_review
@@ -123,8 +124,8 @@ def test_an_answer_is_found_by_policy_protocol_and_question(rows: Rows) -> None:
     assert answer_trajectory(rows.connection, rows.policy, "oracle/y", question) is None
 
 
-def test_bulk_rows_are_consistent_as_a_whole_or_not_there(rows: Rows) -> None:
-    """Corrections and reflections name each other; a batch that misses one of them must leave nothing."""
+def test_bulk_rows_are_checked_as_a_whole(rows: Rows) -> None:
+    """Corrections, reflections and attempts name each other in a circle; what is missing is noticed at the end."""
     question = rows.question("q")
     common = ("1", "", 0.0, 0.0)
     attempt = (
@@ -133,10 +134,10 @@ def test_bulk_rows_are_consistent_as_a_whole_or_not_there(rows: Rows) -> None:
     )
     correction = (501, rows.iteration, question, rows.policy, "", 2, 500, *attempt[7:])
     reflection = (500, rows.iteration, 500, "1-1-1", 0, rows.policy, "", "r", 1, 1, "stop", 1, "1", "", 0.0, "", 0.0)
-    with pytest.raises(Exception, match="FOREIGN KEY"):
-        bulk.insert_tables(rows.connection, {"attempts": [attempt, correction]})
-    assert rows.connection.execute("SELECT count(*) FROM attempts").fetchone()[0] == 0
-    bulk.insert_tables(rows.connection, {"attempts": [attempt, correction], "reflections": [reflection]})
+    bulk.insert_tables(rows.connection, {"attempts": [attempt, correction]})
+    with pytest.raises(StorageRefused, match="the first in 'attempts'"):
+        bulk.finish(rows.connection)
+    bulk.insert_tables(rows.connection, {"reflections": [reflection]})
     trajectory = (
         *(1, rows.iteration, rows.policy, question, 500, 500, 501, "train", "quiz", "d", "i→i", "1-1-1", "", ""),
     )
