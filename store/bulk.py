@@ -46,7 +46,7 @@ def insert_tables(connection: sqlite3.Connection, tables: Mapping[str, Sequence[
         connection: a writer in autocommit mode.
         tables: rows by the name of their table, each row in the order of the columns in `TABLES`.
     """
-    # Corrections name reflections, which name attempts, and a deferred check would scan every table that may name a row:
+    # Corrections name reflections, which name attempts. A deferred check would scan every table that may name a row, so
     # `finish` checks all of them once instead.
     connection.execute("PRAGMA foreign_keys = OFF")
     try:
