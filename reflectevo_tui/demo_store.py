@@ -182,7 +182,7 @@ class DemoStore:
             *(number, task.name, task.domain, split, demo_prose.question(self._draw, task, number)),
             *(demo_prose.options_json(task), demo_prose.reference(self._draw, task), "{}", f"synthetic-{number}"),
         )
-        self._batch.add("run_questions", run, number)
+        self._batch.add("run_questions", run, number, split)
         return number, task
 
     def _held_out(self, connection: sqlite3.Connection, run: int) -> list[tuple[int, demo_prose.TaskShape]]:

@@ -15,7 +15,7 @@ from store.errors import StorageRefused
 
 TABLES: dict[str, tuple[str, ...]] = {
     "questions": tuple("id task domain split text options reference payload content_hash".split()),
-    "run_questions": ("run_id", "question_id"),
+    "run_questions": ("run_id", "question_id", "split"),
     "attempts": tuple(
         "id iteration_id question_id policy_id protocol turn reflection_id sample reasoning answer verdict detail score"
         " prompt_tokens completion_tokens finish_reason seed prompt_version prompt_hash latency created".split()
