@@ -35,7 +35,7 @@ def instruction_yields(connection: sqlite3.Connection, iteration_id: int) -> dic
     found: dict[str, dict[str, InstructionYield]] = {"": {}}
     for task, instruction, helped, n in connection.execute(
         "SELECT task, instruction, sum(transition = 'i→c'), count(*) FROM trajectories"
-        " WHERE iteration_id = ? AND split = 'train' AND transition IN ('i→c', 'i→i') AND instruction <> ''"
+        " WHERE iteration_id = ? AND split = 'train' AND correction_id IS NOT NULL AND transition IN ('i→c', 'i→i')"
         " GROUP BY task, instruction ORDER BY task, instruction",
         (iteration_id,),
     ):

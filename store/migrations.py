@@ -220,6 +220,8 @@ CREATE INDEX trajectories_transition ON trajectories (transition);
 CREATE INDEX trajectories_instruction ON trajectories (instruction);
 CREATE INDEX trajectories_policy ON trajectories (policy_id);
 CREATE INDEX trajectories_review ON trajectories (review) WHERE review <> '';
+CREATE INDEX trajectories_strata ON trajectories (iteration_id, task, transition, instruction)
+    WHERE split = 'train' AND correction_id IS NOT NULL;
 CREATE INDEX trajectories_domain ON trajectories (domain);
 CREATE INDEX trajectories_flags ON trajectories (flags) WHERE flags <> '';
 CREATE VIEW trajectory_text AS

@@ -8,7 +8,7 @@ queue again, and what was reviewed counts as done. Rows that arrive later may ta
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from store.intervals import wilson, wilson_share
@@ -42,27 +42,11 @@ class ReviewQueue:
     sizes: Mapping[Cell, int]
 
 
-# Two rounds of a multiplicative hash, within 63 bits: an order that has nothing to do with the ids.
-_MIX = "((((id * 2654435761 + ?1 * 40503 + 12345) % 2147483647) * ((id * 2654435761 + ?1 * 40503 + 12345) % 2147483647)\
- + 77777) % 2147483647)"
+_SAMPLED = "iteration_id = ? AND split = 'train' AND correction_id IS NOT NULL"
 
-_RANKED = f"""
-WITH mixed AS (
-    SELECT id, reflection_id, task, transition, instruction, review, {_MIX} AS mix
-    FROM trajectories
-    WHERE iteration_id = ?2 AND correction_id IS NOT NULL AND reflection_id IS NOT NULL AND split = 'train'
-), ranked AS (
-    SELECT *, row_number() OVER (PARTITION BY task, transition, instruction ORDER BY mix, id) AS place FROM mixed
-), sizes AS (
-    SELECT task, transition, instruction, count(*) AS size FROM mixed GROUP BY task, transition, instruction
-), cells AS (
-    SELECT task, transition, sum(size) AS cell_size FROM sizes GROUP BY task, transition
-)
-SELECT r.id, r.reflection_id, r.task, r.transition, r.instruction, r.review, r.mix,
-    (r.place - 0.5) / s.size AS rank, c.cell_size
-FROM ranked r JOIN sizes s USING (task, transition, instruction) JOIN cells c USING (task, transition)
-WHERE r.place <= ?3 * s.size / c.cell_size + 1
-"""
+# A multiplicative hash, squared, within 63 bits: an order that has nothing to do with the ids.
+_SCATTERED = "((id * 2654435761 + ? * 40503 + 12345) % 2147483647)"
+_MIX = f"({_SCATTERED} * {_SCATTERED} + 77777) % 2147483647"
 
 
 def draw_queue(connection: sqlite3.Connection, iteration_id: int, target: int, seed: int) -> ReviewQueue:
@@ -74,22 +58,50 @@ def draw_queue(connection: sqlite3.Connection, iteration_id: int, target: int, s
         target: how many reflections to review; fewer when there are fewer.
         seed: of the draw.
     """
-    by_cell: dict[Cell, list[tuple[float, int, QueueItem]]] = {}
+    strata = connection.execute(
+        f"SELECT task, transition, instruction, count(*) FROM trajectories WHERE {_SAMPLED}"
+        " GROUP BY task, transition, instruction",
+        (iteration_id,),
+    ).fetchall()
     sizes: dict[Cell, int] = {}
-    for row in connection.execute(_RANKED, (seed, iteration_id, target)):
-        item = QueueItem(
-            row["id"], row["reflection_id"], row["task"], row["transition"], row["instruction"], row["review"]
-        )
-        by_cell.setdefault(item.cell, []).append((row["rank"], row["mix"], item))
-        sizes[item.cell] = row["cell_size"]
+    for task, transition, _, size in strata:
+        sizes[task, transition] = sizes.get((task, transition), 0) + size
     shares = even_shares(sizes, target)
-    chosen: list[tuple[float, int, QueueItem]] = []
-    for cell, rows in by_cell.items():
-        rows.sort(key=lambda row: row[:2])
-        taken = rows[: shares[cell]]
-        chosen += [((place + 0.5) / len(taken), mix, item) for place, (_, mix, item) in enumerate(taken)]
-    chosen.sort(key=lambda row: (row[0], row[1], row[2].trajectory_id))
-    return ReviewQueue(tuple(item for _, _, item in chosen), sizes)
+    by_cell: dict[Cell, list[tuple[float, int, int]]] = {cell: [] for cell in sizes}
+    for task, transition, instruction, size in strata:
+        # A cell is filled by rank within its instructions: in proportion to their sizes, plus one for rounding.
+        most = -(-shares[task, transition] * size // sizes[task, transition]) + 1
+        rows = connection.execute(
+            f"SELECT id, {_MIX} AS mix FROM trajectories WHERE {_SAMPLED} AND task = ? AND transition = ?"
+            " AND instruction = ? ORDER BY mix, id LIMIT ?",
+            (seed, seed, iteration_id, task, transition, instruction, most),
+        )
+        by_cell[task, transition] += [((place + 0.5) / size, mix, row) for place, (row, mix) in enumerate(rows)]
+    chosen: list[tuple[float, int, int]] = []
+    for cell, candidates in by_cell.items():
+        taken = sorted(candidates)[: shares[cell]]
+        chosen += [((place + 0.5) / len(taken), mix, row) for place, (_, mix, row) in enumerate(taken)]
+    found = _items(connection, [row for _, _, row in sorted(chosen)])
+    return ReviewQueue(tuple(found), sizes)
+
+
+def _items(connection: sqlite3.Connection, ids: Sequence[int]) -> list[QueueItem]:
+    """The items with these trajectory ids, in their order."""
+    found: dict[int, QueueItem] = {}
+    for part in _parts(ids):
+        for row in connection.execute(
+            "SELECT id, reflection_id, task, transition, instruction, review FROM trajectories"
+            f" WHERE id IN ({', '.join('?' * len(part))})",
+            part,
+        ):
+            found[row["id"]] = QueueItem(*row)
+    return [found[row] for row in ids]
+
+
+def _parts(ids: Sequence[int], most: int = 500) -> Iterator[Sequence[int]]:
+    """Pieces small enough for one statement."""
+    for start in range(0, len(ids), most):
+        yield ids[start : start + most]
 
 
 def even_shares(sizes: Mapping[Cell, int], target: int) -> dict[Cell, int]:
@@ -108,8 +120,7 @@ def decisions(connection: sqlite3.Connection, items: Iterable[QueueItem]) -> dic
     """The newest decision of each reviewed reflection of the sample, by reflection id."""
     ids = [item.trajectory_id for item in items]
     found: dict[int, str] = {}
-    for start in range(0, len(ids), 500):
-        part = ids[start : start + 500]
+    for part in _parts(ids):
         rows = connection.execute(
             f"SELECT reflection_id, review FROM trajectories WHERE id IN ({', '.join('?' * len(part))})"
             " AND review <> ''",

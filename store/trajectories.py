@@ -75,7 +75,7 @@ def _conditions(wanted: TrajectoryFilter) -> tuple[str, str, list[object]]:
         clauses.append("t.review = ?" if wanted.review == "none" else "t.review <> '' AND t.review = ?")
         values.append("" if wanted.review == "none" else wanted.review)
     if wanted.flag is not None:
-        clauses.append("instr(' ' || t.flags || ' ', ' ' || ? || ' ') > 0")
+        clauses.append("t.flags <> '' AND instr(' ' || t.flags || ' ', ' ' || ? || ' ') > 0")
         values.append(wanted.flag)
     expression = match_expression(wanted.search)
     if expression:
