@@ -18,7 +18,7 @@ ERROR_KINDS: tuple[str, ...] = (
     "order of steps",
     "logical coherence",
     "internal consistency",
-    "context, requirements",
+    "context",
     "relevance",
     "format",
     "facts",
