@@ -95,7 +95,7 @@ class TrajectoryReader:
             }
             found["policy"] = [(value, policies.get(value, value)) for value, _ in found["policy"]]
             found["iteration"] = [
-                (str(iteration.id), f"{iteration.number} of {names[iteration.run_id]}")
+                (str(iteration.id), f"{iteration.title.removeprefix('iteration ')} of {names[iteration.run_id]}")
                 for iteration in list_iterations(reader)
             ]
         return found

@@ -51,7 +51,10 @@ class IterationScreen(FramedScreen):
         """Follow the current iteration, and note that the store changed."""
         super().show_snapshot(snapshot)
         self._names = snapshot.iterations
-        current = snapshot.iteration.id if snapshot.iteration else self._names[-1].id if self._names else None
+        current = self._names[-1].id if self._names else None
+        if snapshot.iteration is not None and any(name.id == snapshot.iteration.id for name in self._names):
+            # One that only measures a policy has nothing to look at here.
+            current = snapshot.iteration.id
         self._look_at(self._chosen if self._chosen is not None else current)
         self._stale = True
 
