@@ -28,7 +28,7 @@ from store import iterations
 from store.directives import finish
 from store.errors import SettingsError
 from store.policies import decide_policy, get_policy, list_policies
-from store.records import Directive, Iteration, Stage
+from store.records import Directive, Iteration, Policy, Stage
 from store.rollouts import forget_failures
 from store.rows import dump_json
 from store.settings import RunSettings
@@ -118,7 +118,7 @@ def _approve(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> st
 
 def _reject(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> str:
     if "policy" in arguments:
-        return _reject_policy(connection, _policy(connection, arguments))
+        return _reject_policy(connection, named_policy(connection, arguments))
     iteration = _iteration(connection, arguments)
     gate = iterations.waiting_gate(iteration, iterations.stages(connection, iteration.id))
     if gate == "promote":

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from store.intervals import bootstrap_difference, mcnemar_exact
+from store.intervals import bootstrap_mean, mcnemar_exact
 from store.records import Verdict
 
 Turn = Literal["t1", "t2"]
@@ -110,7 +110,7 @@ def difference(known: Sequence[tuple[int, bool, bool]], seed: int = 0) -> Differ
     lost = tuple(question for question, was, now in known if was and not now)
     if not known:
         return Difference(None, None, None, 0, None, (), ())
-    interval = bootstrap_difference([(int(was), int(now)) for _, was, now in known], seed)
+    interval = bootstrap_mean([int(now) - int(was) for _, was, now in known], seed)
     value = (len(gained) - len(lost)) / len(known)
     return Difference(
         value, interval.low, interval.high, len(known), mcnemar_exact(len(gained), len(lost)), gained, lost
