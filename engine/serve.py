@@ -35,6 +35,8 @@ def serve_workspace(workspace: Workspace, ready_descriptor: int | None) -> int:
     except (EngineError, StoreError, sqlite3.DatabaseError) as error:
         words = str(error) if isinstance(error, EngineError | StoreError) else _named(workspace, error)
         complain(words)
+        # Before the answer: whoever hears it may try again at once.
+        lock.release()
         _answer(ready_descriptor, f"ERROR {words}")
         return 1
     _answer(ready_descriptor, "READY")

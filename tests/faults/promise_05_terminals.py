@@ -13,7 +13,7 @@ import time
 
 from tests.faults.results import Result
 from tests.faults.scenes import Scene, scene
-from tests.faults.terminals import terminal
+from tests.faults.terminals import Terminal, terminal
 
 ALLOWED = 0.01
 SLOTS = 32
@@ -23,8 +23,7 @@ TEXT_SECONDS = 1.0
 def run(n: int, seed: int, window: float = 20.0, stall: float = 60.0) -> Result:
     """`n` things that happen to a terminal, out of hang-up, SIGKILL and stall in turn."""
     happenings = [("hang-up", signal.SIGHUP), ("SIGKILL", signal.SIGKILL), ("stall", None)] * n
-    sections = f"\n[evaluation]\nretry_baseline = false\n\n[attempt]\nmax_tokens = 16\n"
-    with scene(train=4000, test=2, sections=sections) as one:
+    with scene(train=4000, test=2) as one:
         settings = one.workspace.settings_file.read_text().replace("concurrency = 8", f"concurrency = {SLOTS}")
         one.workspace.settings_file.write_text(settings)
         one.start(TEXT_SECONDS)
@@ -58,14 +57,14 @@ def _change(one: Scene, number: signal.Signals | None, before: float, after: flo
     return without / with_terminal - 1, one.engine_pid() == engine
 
 
-def _read_for(watched, seconds: float) -> None:  # type: ignore[no-untyped-def]
+def _read_for(watched: Terminal, seconds: float) -> None:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         watched.read(0.5)
 
 
 def _cycle(one: Scene, begin: float, end: float) -> float:
-    """Median seconds in which as many texts are stored as there are slots, between two moments."""
+    """Mean seconds in which as many texts are stored as there are slots, between two moments."""
     stored = [
         row[0]
         for row in one.rows(

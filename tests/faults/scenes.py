@@ -14,13 +14,11 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from engine.children import tagged_processes
-from reflectevo_tui.engine_process import EngineUnavailable
-from store.connection import open_reader
 from store.errors import StoreError
 from tests.support.engines import REFLECTED, WORK, EngineHarness
 from tests.support.quiz import quiz_settings
@@ -169,21 +167,6 @@ def straight(root: Path, **quiz: Any) -> dict[str, object]:
         return one.outcome()
     finally:
         one.shut_down()
-
-
-def try_to_start(one: Scene, delay: float) -> str:
-    """Start the engine without faults; what it said when it refused, else empty."""
-    try:
-        one.start(delay)
-    except EngineUnavailable as error:
-        return str(error)
-    return ""
-
-
-def count_of(one: Scene, query: str) -> int:
-    """The number a query answers with."""
-    with closing(open_reader(one.workspace.database)) as connection:
-        return int(connection.execute(query).fetchone()[0])
 
 
 def draw(seed: int) -> random.Random:

@@ -134,8 +134,9 @@ def _install() -> None:
 
 
 def _hurry() -> None:
-    from engine import journal, watching
+    from engine import broadcast, journal, watching
 
+    broadcast._EVERY_SECONDS = 0.02
     journal._RETRY_SECONDS = watching._FIRST_PAUSE = watching._LONGEST_PAUSE = 0.05
     if _command() == "serve":
         from engine import supervisor
