@@ -34,7 +34,19 @@ def main(database: Path, rate: float) -> None:
         while not over.is_set():
             number = base + rows
             made = NewGeneration(
-                iteration, policy, "busy/1", number, "count it again " * 40, 180, 120, "stop", 7, "1", "ab" * 32, 0.4, None
+                iteration,
+                policy,
+                "busy/1",
+                number,
+                "count it again " * 40,
+                180,
+                120,
+                "stop",
+                7,
+                "1",
+                "ab" * 32,
+                0.4,
+                None,
             )
             question = questions[number % len(questions)]
             with write(connection):
@@ -42,9 +54,7 @@ def main(database: Path, rate: float) -> None:
             with write(connection):
                 reflection = insert_reflection(connection, NewReflection(made, attempt, "1-1-1", ""))
             with write(connection):
-                second = insert_attempt(
-                    connection, NewAttempt(made, question, 2, reflection, "4", "correct", "", 1.0)
-                )
+                second = insert_attempt(connection, NewAttempt(made, question, 2, reflection, "4", "correct", "", 1.0))
                 finish_trajectory(connection, attempt, reflection, second)
             rows += 3
             time.sleep(max(0.0, started + rows / rate - time.monotonic()))

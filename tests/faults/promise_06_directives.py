@@ -56,9 +56,7 @@ def _judge(one: Scene, n: int, issued: list[str], away: list[tuple[float, float]
     rows = one.rows("SELECT uuid, issued_by, created, done, accepted FROM directives WHERE issued_by LIKE 'operator-%'")
     logged = [text.split(":")[0] for (text,) in one.rows("SELECT text FROM events WHERE source = 'directive'")]
     times = {by: logged.count(by) for _, by, *_ in rows}
-    once = [
-        uuid for uuid, by, _, done, accepted in rows if done is not None and accepted and times[by] == 1
-    ]
+    once = [uuid for uuid, by, _, done, accepted in rows if done is not None and accepted and times[by] == 1]
     waited = [
         done - created
         for _, _, created, done, _ in rows

@@ -56,11 +56,15 @@ def run(n: int, seed: int) -> Result:
 
 def _held(hostile: Hostile, outcome: dict[str, Any], batch: Batch) -> bool:
     """Whether it ended as it should and in time, tried what it was to try, and got nowhere."""
-    printed, complained = (base64.b64decode(outcome[stream]).decode("utf-8", "replace") for stream in ("stdout", "stderr"))
+    printed, complained = (
+        base64.b64decode(outcome[stream]).decode("utf-8", "replace") for stream in ("stdout", "stderr")
+    )
     said = printed + complained
     ended = outcome["state"] in hostile.ends and hostile.says in outcome["reason"]
     in_time = outcome["seconds"] <= hostile.limits["wall_seconds"] + 1.0
-    tried = outcome["state"] != "finished" or (hostile.prints in printed and (outcome["exit_code"], complained) == (0, ""))
+    tried = outcome["state"] != "finished" or (
+        hostile.prints in printed and (outcome["exit_code"], complained) == (0, "")
+    )
     return ended and in_time and tried and "ESCAPED" not in said and batch.secret not in said
 
 

@@ -39,7 +39,9 @@ def run(n: int, seed: int, seconds: float = 20.0) -> Result:
         workspace = make_large_store(Path(directory) / "workspace", n)
         figures, written = measure(workspace, seconds)
     kept = [name for name, (bound, _) in BUDGETS.items() if figures[name] <= bound]
-    words = ", ".join(f"{name} {_figure(figures[name], unit)} ≤ {_figure(bound, unit)}" for name, (bound, unit) in BUDGETS.items())
+    words = ", ".join(
+        f"{name} {_figure(figures[name], unit)} ≤ {_figure(bound, unit)}" for name, (bound, unit) in BUDGETS.items()
+    )
     return Result(
         9,
         f"browsing {n:,} trajectories while rows arrive",
@@ -50,7 +52,7 @@ def run(n: int, seed: int, seconds: float = 20.0) -> Result:
     )
 
 
-def measure(workspace: Workspace, seconds: float) -> tuple[dict[str, float], float]:
+def measure(workspace: Workspace, seconds: float, answers: int = 60) -> tuple[dict[str, float], float]:
     """Every figure by its name, and how many rows a second arrived meanwhile."""
     wal = Path(f"{workspace.database}-wal")
     largest = [0]
@@ -69,7 +71,7 @@ def measure(workspace: Workspace, seconds: float) -> tuple[dict[str, float], flo
     )
     try:
         time.sleep(1.0)
-        figures = _browse(workspace, seconds) | _queries(workspace)
+        figures = _browse(workspace, seconds, answers) | _queries(workspace)
         answer, _ = writer.communicate(b"", timeout=60)
     finally:
         writer.kill()
@@ -79,7 +81,7 @@ def measure(workspace: Workspace, seconds: float) -> tuple[dict[str, float], flo
     return figures, float(answer or 0)
 
 
-def _browse(workspace: Workspace, seconds: float) -> dict[str, float]:
+def _browse(workspace: Workspace, seconds: float, answers: int) -> dict[str, float]:
     started = time.monotonic()
     with terminal(workspace.root) as one:
         one.read_until(b"Monitor", seconds=60)
@@ -91,8 +93,10 @@ def _browse(workspace: Workspace, seconds: float) -> dict[str, float]:
         figures["monitor"] = (len(one.received) - before) / seconds
         one.type("2")
         one.read(3.0)
-        figures["key"] = percentile([_answer(one, "j") for _ in range(60)], 0.95)
-        figures["jump"] = percentile([_answer(one, key) for _ in range(12) for key in ("\x1b[H", "\x1b[6~", "\x1b[F")], 0.95)
+        figures["key"] = percentile([_answer(one, "j") for _ in range(answers)], 0.95)
+        figures["jump"] = percentile(
+            [_answer(one, key) for _ in range(answers // 5 + 1) for key in ("\x1b[H", "\x1b[6~", "\x1b[F")], 0.95
+        )
         figures["memory"] = psutil.Process(one.pid).memory_info().rss / 2**20
     return figures
 
@@ -110,7 +114,11 @@ def _answer(one: Terminal, key: str) -> float:
 def _queries(workspace: Workspace) -> dict[str, float]:
     """The pages behind a filter and a search, as the screen asks for them."""
     searches = [TrajectoryFilter(search=words) for words in ("letter again", "sign changed", "before the tot", "count")]
-    filters = [TrajectoryFilter(transition="i→c", task="gcd"), TrajectoryFilter(instruction="1-3-2"), TrajectoryFilter(task="gcd")]
+    filters = [
+        TrajectoryFilter(transition="i→c", task="gcd"),
+        TrajectoryFilter(instruction="1-3-2"),
+        TrajectoryFilter(task="gcd"),
+    ]
     with closing(open_reader(workspace.database)) as connection:
 
         def took(wanted: TrajectoryFilter) -> float:

@@ -32,11 +32,11 @@ def run(n: int, seed: int, real: tuple[str, ...] = ("full disk", "file limit", "
     """At least `n` injected errors (each site meets eight), and each real trouble."""
     with tempfile.TemporaryDirectory(prefix="reflectevo-faults-") as directory:
         wanted = straight(Path(directory) / "straight", **QUIZ)
-        sites, met, same, words = _injected(Path(directory), wanted)
+        sites, met, same, words = injected(Path(directory), wanted)
         notes = [words] if words else []
         kept = 0
         for name in real:
-            trouble = _REAL[name](Path(directory) / name.replace(" ", "-"), wanted)
+            trouble = REAL[name](Path(directory) / name.replace(" ", "-"), wanted)
             kept += not trouble
             notes.append(f"{name}: {trouble or 'named, waited out, equal rows'}")
     reached = (met if same else 0) + kept
@@ -45,7 +45,7 @@ def run(n: int, seed: int, real: tuple[str, ...] = ("full disk", "file limit", "
     return Result(10, "disk and database faults waited out", required, reached, reached >= required, detail)
 
 
-def _injected(root: Path, wanted: dict[str, object]) -> tuple[int, int, bool, str]:
+def injected(root: Path, wanted: dict[str, object]) -> tuple[int, int, bool, str]:
     """A run in which every write site meets every error: sites, errors met, whether its outcome is right, what isn't."""
     account = root / "account"
     account.mkdir()
@@ -183,7 +183,16 @@ def _locked(root: Path, wanted: dict[str, object]) -> str:
         one.shut_down()
 
 
-_REAL: dict[str, Callable[[Path, dict[str, object]], str]] = {
+def can_mount(place: Path) -> bool:
+    """Whether a file system can be mounted here."""
+    try:
+        with small_disk(place):
+            return True
+    except OSError:
+        return False
+
+
+REAL: dict[str, Callable[[Path, dict[str, object]], str]] = {
     "full disk": _full_disk,
     "file limit": _file_limit,
     "locked": _locked,
