@@ -40,7 +40,8 @@ def run(n: int, seed: int, seconds: float = 20.0) -> Result:
         figures, written = measure(workspace, seconds)
     kept = [name for name, (bound, _) in BUDGETS.items() if figures[name] <= bound]
     words = ", ".join(
-        f"{name} {_figure(figures[name], unit)} ≤ {_figure(bound, unit)}" for name, (bound, unit) in BUDGETS.items()
+        f"{name} {_figure(figures[name], unit)} (at most {_figure(bound, unit)})"
+        for name, (bound, unit) in BUDGETS.items()
     )
     return Result(
         9,
@@ -94,9 +95,8 @@ def _browse(workspace: Workspace, seconds: float, answers: int) -> dict[str, flo
         one.type("2")
         one.read(3.0)
         figures["key"] = percentile([_answer(one, "j") for _ in range(answers)], 0.95)
-        figures["jump"] = percentile(
-            [_answer(one, key) for _ in range(answers // 5 + 1) for key in ("\x1b[H", "\x1b[6~", "\x1b[F")], 0.95
-        )
+        jumps = ("\x1b[H", "\x1b[6~", "\x1b[F") * (answers // 5 + 1)
+        figures["jump"] = percentile([_answer(one, key) for key in jumps], 0.95)
         figures["memory"] = psutil.Process(one.pid).memory_info().rss / 2**20
     return figures
 
