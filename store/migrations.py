@@ -135,6 +135,13 @@ CREATE TABLE few_shots (
     answer TEXT NOT NULL,
     PRIMARY KEY (run_id, task, position)
 ) WITHOUT ROWID;
+CREATE TABLE instruction_parts (
+    run_id INTEGER NOT NULL REFERENCES runs(id),
+    part TEXT NOT NULL CHECK (part IN ('verify', 'locate', 'plan')),
+    position INTEGER NOT NULL,
+    text TEXT NOT NULL,
+    PRIMARY KEY (run_id, part, position)
+) WITHOUT ROWID;
 CREATE TABLE attempts (
     id INTEGER PRIMARY KEY,
     iteration_id INTEGER REFERENCES iterations(id),
@@ -245,8 +252,21 @@ CREATE TABLE preferences (
     source TEXT NOT NULL CHECK (source IN ('verdict', 'judge', 'human')),
     confidence REAL,
     reviewer TEXT NOT NULL DEFAULT '',
+    note TEXT NOT NULL DEFAULT '',
     created REAL NOT NULL
 );
+CREATE INDEX preferences_pair ON preferences (chosen_id, rejected_id);
+CREATE TABLE judge_requests (
+    id INTEGER PRIMARY KEY,
+    iteration_id INTEGER NOT NULL REFERENCES iterations(id),
+    first_id INTEGER NOT NULL REFERENCES reflections(id),
+    second_id INTEGER NOT NULL REFERENCES reflections(id),
+    judge TEXT NOT NULL,
+    prompt_version TEXT NOT NULL,
+    answer TEXT CHECK (answer IN ('first', 'second', 'unclear', 'failed')),
+    created REAL NOT NULL
+);
+CREATE INDEX judge_requests_iteration ON judge_requests (iteration_id);
 CREATE TABLE curated (
     id INTEGER PRIMARY KEY,
     iteration_id INTEGER NOT NULL REFERENCES iterations(id),

@@ -11,8 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.curation.filters import leak, repeated_share
-from engine.curation.sets import Candidate, d_plus, d_pm, share_level
+from engine.curation.candidates import Candidate
+from engine.curation.filters import repeated_share
+from engine.curation.leaks import leak
+from engine.curation.pairs import d_pm
+from engine.curation.selection import share_level
+from engine.curation.sets import d_plus
 from store.settings import CurationSection
 
 SETTINGS = CurationSection()
