@@ -13,6 +13,7 @@ from typing import Any
 from engine.errors import EngineError
 from engine.lineage import close_iteration, current_policy, give_up_iteration
 from store import iterations
+from store.curation import decisions_since
 from store.directives import finish
 from store.errors import SettingsError
 from store.policies import decide_policy, get_policy, list_policies
@@ -33,6 +34,7 @@ _SECTION_OF = {
     "reflection": "reflect",
     "correction": "correct",
     "curation": "curate",
+    "judge": "train",
     "training": "train",
     "evaluation": "evaluate",
 }
@@ -140,6 +142,8 @@ def _require_same(old: RunSettings, new: RunSettings) -> None:
     for name in _FIXED:
         if getattr(old, name) != getattr(new, name):
             raise Refused(f"{name!r} can't change within a run; start a new run under another name")
+    if old.reflection.parts != new.reflection.parts:
+        raise Refused("'reflection.parts' can't change within a run, whose keys mean its parts; start a new run")
 
 
 def _pause(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> str:
@@ -156,6 +160,9 @@ def _resume(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> str
         raise Refused(f"iteration {iteration.number} is done; start the next one")
     if iteration.state not in ACTIVE:
         _require_free(connection)
+    training = next(stage for stage in iterations.stages(connection, iteration.id) if stage.name == "train")
+    if training.state == "failed" and not training.done:
+        _curate_again(connection, iteration)
     _reset_failed_stages(connection, iteration)
     iterations.update_iteration(connection, iteration.id, control="run", state="running", reason="")
     return f"iteration {iteration.number} goes on"
@@ -180,7 +187,22 @@ def _approve(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> st
     iterations.approve_stage(connection, iteration.id, gate)
     iterations.set_stage(connection, iteration.id, gate, "pending")
     iterations.update_iteration(connection, iteration.id, state="running", reason="")
-    return f"stage {gate} approved"
+    decisions = _curate_again(connection, iteration) if gate == "train" else 0
+    return f"stage {gate} approved" + (f"; curation takes in {decisions} new decisions first" if decisions else "")
+
+
+def _curate_again(connection: sqlite3.Connection, iteration: Iteration) -> int:
+    """Have curation done again when reviews or preferences are newer than it; returns how many are.
+
+    For moments before a training has begun: what one learns from must not change under it.
+    """
+    curate = next(stage for stage in iterations.stages(connection, iteration.id) if stage.name == "curate")
+    if curate.state != "done" or curate.ended is None:
+        return 0
+    decisions = decisions_since(connection, iteration.id, curate.ended)
+    if decisions:
+        iterations.set_stage(connection, iteration.id, "curate", "pending")
+    return decisions
 
 
 def _reject(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> str:
@@ -274,6 +296,9 @@ def _set_settings(connection: sqlite3.Connection, arguments: Mapping[str, Any]) 
         if stage in begun and getattr(old, section) != getattr(new, section):
             raise Refused(f"[{section}] can't change any more: stage {stage} has begun")
     iterations.update_iteration(connection, iteration.id, settings=new.model_dump(mode="json"))
+    judged_anew = new.training.setting == "dpo-judge" and (old.training.setting, old.judge) != ("dpo-judge", new.judge)
+    if judged_anew and "curate" in begun:
+        iterations.set_stage(connection, iteration.id, "curate", "pending")
     return f"settings of iteration {iteration.number} changed: {dump_json(dict(changes))}"
 
 

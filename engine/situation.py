@@ -13,11 +13,13 @@ from pathlib import Path
 from engine.errors import EngineError
 from engine.evaluation import evaluation_sweep
 from engine.generation.base import PolicyWeights
+from engine.instructions import BUILT_IN, Pool
 from engine.prompts import Problem
 from engine.sweep import Done, Sweep, draw_plan, gather_done
 from engine.tasks import task_type
 from engine.tasks.base import Example, render_question
 from store import rollouts
+from store.instruction_parts import instruction_parts
 from store.iterations import get_iteration
 from store.policies import get_policy
 from store.records import Iteration, StoredQuestion
@@ -52,6 +54,11 @@ def problems_of(
     return found
 
 
+def pool_of(connection: sqlite3.Connection, run_id: int) -> Pool:
+    """The instructions of a run: the built-in pool with the operator's parts as they stood when it was prepared."""
+    return BUILT_IN.extended(instruction_parts(connection, run_id))
+
+
 @dataclass(frozen=True, slots=True)
 class Progressed:
     """A sweep and what of it is stored."""
@@ -69,6 +76,7 @@ def training_sweep(
     questions = run_questions(connection, iteration.run_id, "train")
     if iteration.parent_id is None:
         raise EngineError(f"iteration {iteration.number} has no parent policy yet; the run was not prepared")
+    pool = pool_of(connection, iteration.run_id)
     sweep = Sweep(
         iteration_id=iteration.id,
         iteration_number=iteration.number,
@@ -81,6 +89,7 @@ def training_sweep(
             settings,
             iteration.number,
             rollouts.instruction_yields(connection, iteration.run_id, iteration.number),
+            pool,
         ),
         attempt=settings.attempt,
         reflection=settings.reflection,
@@ -89,6 +98,7 @@ def training_sweep(
         retry=False,
         stages=frozenset(stages),
         seed=settings.seed,
+        pool=pool,
     )
     done = gather_done(
         rollouts.rollout_attempts(connection, iteration.id), rollouts.rollout_reflections(connection, iteration.id)

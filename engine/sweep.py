@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from engine import instructions
+from engine.instructions import BUILT_IN, Pool
 from engine.prompts import Message, Problem, attempt_messages, correction_messages, reflection_messages, retry_messages
 from store.records import StoredAttempt, StoredQuestion, StoredReflection, Verdict
 from store.settings import CorrectionSection, Decoding, RunSettings
@@ -38,6 +39,8 @@ class Sweep:
     retry: bool
     stages: frozenset[str]
     seed: int
+    pool: Pool = BUILT_IN
+    """The instructions that the keys of `draws` stand for."""
 
     def needs_reflection(self, verdict: str) -> bool:
         """Whether an attempt with this verdict is reflected on. What nobody could judge is left alone."""
@@ -131,6 +134,7 @@ def draw_plan(
     settings: RunSettings,
     iteration_number: int,
     yields: Mapping[tuple[str, str], tuple[int, int]],
+    pool: Pool = BUILT_IN,
 ) -> dict[int, tuple[ReflectionKey, ...]]:
     """Which instructions and samples each question gets, should its attempt be wrong.
 
@@ -148,6 +152,7 @@ def draw_plan(
             iteration=iteration_number,
             usage=used,
             yields={key: outcome for (task, key), outcome in yields.items() if task == question.task},
+            pool=pool,
         )
         for key in keys:
             used[key] = used.get(key, 0) + 1
@@ -165,7 +170,7 @@ def reflection_prompt(sweep: Sweep, question_id: int, attempt_text: str, instruc
     return reflection_messages(
         sweep.problems[question_id],
         attempt_text,
-        instructions.compose(instruction),
+        instructions.compose(instruction, sweep.pool),
         told_wrong=not sweep.reflect_on_all,
     )
 

@@ -62,8 +62,8 @@ def d_pref(
 ) -> tuple[Curated, ...]:
     """Dpref: the pairs, then one row per reflection that is in no pair, with its reason.
 
-    An open pair has the reason `not judged yet`. Of a question at most `pairs_per_question` pairs are judged, those that
-    were judged already first, and every pair that a human judged; at most `max_per_question` are included.
+    An open pair has the reason `not judged yet`. Of a question at most `pairs_per_question` pairs are judged, those
+    that were judged already first, and every pair that a human judged; at most `max_per_question` are included.
     `passes` as in `leak`.
     """
     ordered = in_order(candidates)

@@ -8,7 +8,7 @@ import time
 from engine import instructions
 from engine.generation import installed
 from engine.prompts import one_stage_completion, one_stage_messages, reflection_messages
-from engine.situation import problems_of, settings_of, weights_of
+from engine.situation import pool_of, problems_of, settings_of, weights_of
 from engine.stages.context import StageContext
 from engine.training.examples import Example, Pair
 from engine.training.launch import TrainingRequest
@@ -31,6 +31,7 @@ def training_examples(
     """The examples an iteration trains on, from its curated rows (paper, section 3.3); ids are curated rows'."""
     questions = run_questions(connection, iteration.run_id, "train")
     problems = problems_of(connection, iteration.run_id, settings, questions)
+    pool = pool_of(connection, iteration.run_id)
     attempts = {attempt.id: attempt for attempt in rollouts.rollout_attempts(connection, iteration.id)}
     reflections = {reflection.id: reflection for reflection in rollouts.rollout_reflections(connection, iteration.id)}
     if settings.training.setting == "sft-one-stage":
@@ -39,7 +40,7 @@ def training_examples(
             reflection, correction = reflections[row.reflection_id], attempts[int(row.correction_id or 0)]
             first = attempts[reflection.attempt_id]
             prompt = one_stage_messages(
-                problems[first.question_id], first.reasoning, instructions.compose(reflection.instruction)
+                problems[first.question_id], first.reasoning, instructions.compose(reflection.instruction, pool)
             )
             reply = one_stage_completion(reflection.text, correction.reasoning)
             examples.append(Example(row.id, tuple(prompt), ({"role": "assistant", "content": reply},)))
@@ -50,7 +51,7 @@ def training_examples(
         first = attempts[chosen.attempt_id]
         # One prompt for both sides of a pair: the chosen reflection's instruction asks.
         asked = reflection_messages(
-            problems[first.question_id], first.reasoning, instructions.compose(chosen.instruction)
+            problems[first.question_id], first.reasoning, instructions.compose(chosen.instruction, pool)
         )
         pairs.append(
             Pair(
