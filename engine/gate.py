@@ -61,7 +61,7 @@ def _open_pairs(connection: sqlite3.Connection, iteration: Iteration, settings: 
         return ""
     waiting = count_pairs_to_judge(connection, iteration.id)
     where = "on the Review screen" if settings.judge.by == "operator" else "for the judge"
-    return f"; {waiting} pairs wait {where}" if waiting else ""
+    return f"; waiting {where}: {waiting} pairs" if waiting else ""
 
 
 def _time(known: dict[str, Stage], gate: str, owed: int) -> str:

@@ -291,13 +291,16 @@ def _set_settings(connection: sqlite3.Connection, arguments: Mapping[str, Any]) 
         )
     new = validate_settings(merged)
     _require_same(old, new)
-    begun = {stage.name for stage in iterations.stages(connection, iteration.id) if _has_begun(stage)}
+    stages = {stage.name: stage for stage in iterations.stages(connection, iteration.id)}
+    begun = {name for name, stage in stages.items() if _has_begun(stage)}
     for section, stage in _SECTION_OF.items():
         if stage in begun and getattr(old, section) != getattr(new, section):
             raise Refused(f"[{section}] can't change any more: stage {stage} has begun")
+    if stages["curate"].state == "running" and old.judge != new.judge:
+        raise Refused("[judge] can't change while stage curate runs; stop the iteration, change it, then resume")
     iterations.update_iteration(connection, iteration.id, settings=new.model_dump(mode="json"))
     judged_anew = new.training.setting == "dpo-judge" and (old.training.setting, old.judge) != ("dpo-judge", new.judge)
-    if judged_anew and "curate" in begun:
+    if judged_anew and stages["curate"].state == "done":
         iterations.set_stage(connection, iteration.id, "curate", "pending")
     return f"settings of iteration {iteration.number} changed: {dump_json(dict(changes))}"
 

@@ -181,9 +181,8 @@ def _store(
     note = f"D+ {sizes['d_plus']} · D± {sizes['d_pm']} · Dpref {sizes['d_pref']} of {trajectories} trajectories"
     waiting = sum(row.reason == NOT_JUDGED for row in rows)
     if waiting and settings.training.setting == "dpo-judge":
-        note += (
-            f"; {waiting} pairs wait {'on the Review screen' if settings.judge.by == 'operator' else 'for the judge'}"
-        )
+        where = "on the Review screen" if settings.judge.by == "operator" else "for the judge"
+        note += f"; waiting {where}: {waiting} pairs"
     with write(connection):
         replace_curated(connection, iteration.id, [_stored(row) for row in rows])
         set_progress(connection, iteration.id, "curate", trajectories, trajectories)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from dataclasses import replace
+from itertools import combinations
 from typing import Any
 
 import pytest
@@ -17,6 +18,8 @@ from engine.curation.leaks import leak
 from engine.curation.pairs import d_pm
 from engine.curation.selection import share_level
 from engine.curation.sets import d_plus
+from engine.curation.similarity import grams, jaccard
+from engine.tasks.base import normalised
 from store.settings import CurationSection
 
 SETTINGS = CurationSection()
@@ -27,7 +30,7 @@ def candidate(number: int, **changes: Any) -> Candidate:
     base = Candidate(
         reflection_id=number,
         question_id=number,
-        attempt_id=number,
+        attempt_id=changes.get("question_id", number),
         task="sums",
         instruction="1-1-1",
         text=f"I added the second digit of number {number + 1000} twice, so I will write every digit down first.",
@@ -180,12 +183,20 @@ def test_share_level_holds_and_is_the_highest(counts: dict[str, int], share: flo
     assert level == max(counts.values()) or not holds(level + 1)
 
 
+TEXTS = (
+    *(f"I read part {letter} of the text too fast, and so I missed a condition." for letter in "abcdef"),
+    "Nothing in my steps was checked before the last line was written down.",
+    "The units were mixed up, so every later sum was off by a factor.",
+    "NOTHING in my steps was  checked before the last line was written down.",
+)
+"""Some nearly alike, two equal but for case and spacing. Two attempts, as of two rounds, share a question."""
+
 CANDIDATES = st.lists(
     st.tuples(
-        st.integers(0, 5),
+        st.integers(0, 11),
         st.sampled_from(("correct", "incorrect", "unverified", None)),
         st.sampled_from(("1-1-1", "1-2-1", "2-8-2")),
-        st.integers(0, 3),
+        st.integers(0, len(TEXTS) - 1),
         st.sampled_from((None, None, None, "accept", "reject", "flag")),
         st.sampled_from(("stop", "stop", "length")),
     ),
@@ -194,20 +205,39 @@ CANDIDATES = st.lists(
     lambda rows: [
         candidate(
             number,
-            question_id=question,
-            task=("letters", "sums", "words")[question % 3],
+            question_id=attempt // 2,
+            attempt_id=attempt,
+            task=("letters", "sums", "words")[attempt // 2 % 3],
             correction_verdict=verdict,
             instruction=instruction,
-            text=f"This is the reflection with variant letter {'abcd'[variant]}, quite long enough.",
+            text=TEXTS[variant],
             review=review,
             finish_reason=finish,
         )
-        for number, (question, verdict, instruction, variant, review, finish) in enumerate(rows)
+        for number, (attempt, verdict, instruction, variant, review, finish) in enumerate(rows)
     ]
 )
 LIMITS = st.builds(
-    CurationSection, max_per_question=st.integers(1, 4), max_task_share=st.sampled_from((0.2, 0.5, 0.7, 1.0))
+    CurationSection,
+    max_per_question=st.integers(1, 4),
+    max_task_share=st.sampled_from((0.2, 0.5, 0.7, 1.0)),
+    max_per_instruction=st.sampled_from((None, None, 1, 3)),
+    max_per_task=st.sampled_from((None, None, 1, 2)),
+    max_similarity=st.sampled_from((0.3, 0.9, 1.0)),
 )
+
+
+def within_caps(kept: list[Candidate], limits: CurationSection) -> bool:
+    """Whether what a set includes obeys every cap of its settings."""
+
+    def at_most(cap: int | None, counted: Counter[Any]) -> bool:
+        return cap is None or all(count <= cap for count in counted.values())
+
+    return (
+        at_most(limits.max_per_question, Counter(one.question_id for one in kept))
+        and at_most(limits.max_per_instruction, Counter(one.instruction for one in kept))
+        and at_most(limits.max_per_task, Counter(one.task for one in kept))
+    )
 
 
 @given(CANDIDATES, LIMITS, st.integers(0, 5), st.randoms(use_true_random=False))
@@ -221,31 +251,32 @@ def test_d_plus_accounts_for_every_candidate(
     by_id = {row.reflection_id: row for row in rows}
     kept = [by_id[row.reflection_id] for row in curated if row.included]
     assert all(row.correction_verdict == "correct" and row.review != "reject" for row in kept)
-    assert all(count <= limits.max_per_question for count in Counter(row.question_id for row in kept).values())
-    assert len({(row.question_id, row.text) for row in kept}) == len(kept)
+    assert within_caps(kept, limits)
+    assert len({normalised(row.text) for row in kept}) == len(kept)
+    for one, other in combinations(kept, 2):
+        assert jaccard(grams(one.text), grams(other.text)) <= limits.max_similarity
     mixed = list(rows)
     shuffler.shuffle(mixed)
     assert d_plus(mixed, limits, seed) == curated
 
 
 @given(CANDIDATES, LIMITS, st.integers(0, 5), st.randoms(use_true_random=False))
-def test_d_pm_pairs_right_over_wrong_of_one_question(
+def test_d_pm_pairs_right_over_wrong_of_one_attempt(
     rows: list[Candidate], limits: CurationSection, seed: int, shuffler: random.Random
 ) -> None:
-    """Chosen led to a right answer, rejected to a wrong one, of the same question; everything else has a reason."""
+    """Chosen led to a right answer, rejected to a wrong one, of the same attempt; everything else has a reason."""
     curated = d_pm(rows, limits, seed)
     by_id = {row.reflection_id: row for row in rows}
     pairs = [row for row in curated if row.rejected_reflection_id is not None]
     for row in pairs:
         chosen, rejected = by_id[row.reflection_id], by_id[row.rejected_reflection_id or 0]
-        assert chosen.question_id == rejected.question_id
+        assert chosen.attempt_id == rejected.attempt_id
         assert (chosen.correction_verdict, rejected.correction_verdict) == ("correct", "incorrect")
         assert chosen.text != rejected.text
         assert chosen.review != "reject"
         assert rejected.review != "accept"
     assert len({(row.reflection_id, row.rejected_reflection_id) for row in pairs}) == len(pairs)
-    per_question = Counter(by_id[row.reflection_id].question_id for row in pairs)
-    assert all(count <= limits.max_per_question for count in per_question.values())
+    assert within_caps([by_id[row.reflection_id] for row in pairs], limits)
     named = [row.reflection_id for row in curated] + [row.rejected_reflection_id for row in pairs]
     assert set(named) == set(by_id)
     alone = [row.reflection_id for row in curated if row.rejected_reflection_id is None]
@@ -295,3 +326,76 @@ def test_sets_change_with_the_seed_only_in_what_is_picked() -> None:
     picks = [frozenset(row.reflection_id for row in d_plus(rows, SETTINGS, seed) if row.included) for seed in range(5)]
     assert {len(pick) for pick in picks} == {20}
     assert len(set(picks)) > 1
+
+
+def test_pairs_never_mix_the_rounds_of_a_question() -> None:
+    """A pair shares its prompt, and a reflection of the second round was asked about another attempt than one of the
+    first: paired by question, half of a pair would answer a prompt it never saw."""
+    first, second = 10, 20
+    rows = [
+        candidate(1, question_id=1, attempt_id=first),
+        candidate(2, question_id=1, attempt_id=second, correction_verdict="incorrect"),
+        candidate(3, question_id=2, attempt_id=30),
+        candidate(4, question_id=2, attempt_id=40),
+        candidate(5, question_id=2, attempt_id=30, correction_verdict="incorrect"),
+        candidate(6, question_id=2, attempt_id=40, correction_verdict="incorrect"),
+    ]
+    curated = d_pm(rows, SETTINGS, seed=0)
+    assert {(row.reflection_id, row.rejected_reflection_id) for row in curated if row.included} == {(3, 5), (4, 6)}
+    reasons = {row.reflection_id: row.reason for row in curated if not row.included}
+    assert reasons == {1: "no rejected partner", 2: "no chosen partner"}
+
+
+def test_one_text_counts_once_in_a_set_whatever_question_it_was_written_for() -> None:
+    """A reflection that fits every question teaches nothing about any."""
+    generic = "I should be more careful and check each of my steps again before I answer the question."
+    rows = [candidate(n, text=generic) for n in (1, 2)]
+    rows.append(candidate(3, text=generic.replace("I answer", "answering")))
+    rows.append(candidate(4))
+    reasons = Counter(row.reason for row in d_plus(rows, CurationSection(max_similarity=0.6), seed=0))
+    assert reasons["included"] == 2
+    assert reasons["duplicate"] + reasons["near duplicate"] == 2
+    only_equal = Counter(row.reason for row in d_plus(rows, CurationSection(max_similarity=1.0), seed=0))
+    assert only_equal == {"included": 3, "duplicate": 1}
+
+
+def test_only_what_is_in_the_set_keeps_its_likes_out() -> None:
+    """Or a cap would cost two rows instead of one: of two alike, one always gets in, even when the other is capped."""
+    text = "I should be more careful and check each of my steps again before I answer question {}."
+    rows = [candidate(n, question_id=1) for n in (1, 2)] + [candidate(3, question_id=1, text=text.format("one"))]
+    rows.append(candidate(4, question_id=2, text=text.format("two")))
+    for seed in range(20):
+        curated = {row.reflection_id: row for row in d_plus(rows, CurationSection(max_similarity=0.5), seed)}
+        assert sum(curated[number].included for number in (3, 4)) == 1
+        assert sum(row.included for row in curated.values()) in (2, 3)
+
+
+def test_caps_per_instruction_and_task_name_themselves() -> None:
+    """The funnel must say which cap to raise."""
+    rows = [candidate(n, instruction="1-1-1", task="letters") for n in range(3)]
+    rows += [candidate(n, instruction="1-2-1", task="sums") for n in range(3, 6)]
+    capped = CurationSection(max_per_instruction=2, max_per_task=1)
+    assert Counter(row.reason for row in d_plus(rows, capped, 0)) == {"included": 2, "over the cap per task": 4}
+    capped = CurationSection(max_per_instruction=2)
+    assert Counter(row.reason for row in d_plus(rows, capped, 0)) == {
+        "included": 4,
+        "over the cap per instruction": 2,
+    }
+
+
+def test_trap_2_an_example_whose_prompt_holds_its_completion_is_never_trained_on() -> None:
+    """Trap 2: published D+ rows carry the target in the prompt. No review overrules this."""
+    reflection = candidate(1).text
+    corrected = "First add the tens, then the ones, and write the sum.\nAnswer: 42"
+    for changes in (
+        {"prompt_text": f"Question\n\n{reflection.upper()}\n\nReflect."},
+        {"prompt_text": f"Question\n\n{corrected}\n\nReflect.", "correction_text": corrected},
+    ):
+        for review in (None, "accept"):
+            (row,) = d_plus([candidate(1, review=review, **changes)], SETTINGS, seed=0)
+            assert row.reason == "prompt states the answer"
+    stated = candidate(1, text=f"{reflection} {corrected}", correction_text=corrected, reference="")
+    assert d_plus([stated], SETTINGS, seed=0)[0].reason == "leak"
+    wrong = candidate(2, question_id=1, correction_verdict="incorrect", review="reject", prompt_text=candidate(2).text)
+    reasons = {row.reflection_id: row.reason for row in d_pm([candidate(1), wrong], SETTINGS, seed=0)}
+    assert reasons == {1: "no rejected partner", 2: "prompt states the answer"}

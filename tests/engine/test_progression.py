@@ -53,7 +53,7 @@ def step(
     **settings: Any,
 ) -> Step:
     """The next step of an iteration whose first `done` stages are done."""
-    run = Run(2, "run", "none", {}, "", run_state, None, 0.0)  # type: ignore[arg-type]
+    run = Run(2, "run", "none", {}, "", "engine", run_state, None, 0.0)  # type: ignore[arg-type]
     child = CHILD if done > STAGES.index("train") else None
     iteration = Iteration(1, 2, 1, PARENT, child, {}, state, control, "", 0, 0.0, None)  # type: ignore[arg-type]
     return next_step(run, iteration, stages(done, approved, stage_state), run_settings(**settings), evaluated)
@@ -97,6 +97,11 @@ TRAIN = Start(Errand("train", 2, 1), ("train",))
         (4, {}, TRAIN),
         (4, {"gates": ["train"]}, Wait("train")),
         (4, {"gates": ["train"], "approved": ["train"]}, TRAIN),
+        # An operator who ranks the pairs is waited for without a gate; another judge is not.
+        (4, {"training": {"setting": "dpo-judge"}}, Wait("train")),
+        (4, {"training": {"setting": "dpo-judge"}, "approved": ["train"]}, TRAIN),
+        (4, {"training": {"setting": "dpo-judge"}, "judge": {"by": "self"}}, TRAIN),
+        (4, {"judge": {"by": "operator"}}, TRAIN),
         (5, {"evaluated": [PARENT]}, evaluation(CHILD)),
         (5, {}, evaluation(PARENT)),
         (5, {"gates": ["evaluate"], "evaluated": [PARENT]}, Wait("evaluate")),
