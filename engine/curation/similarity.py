@@ -17,8 +17,8 @@ from engine.tasks.base import normalised
 _PERMUTATIONS = 128
 _SEED = 1
 _GRAM = 3
-_LOWEST_THRESHOLD = 0.02
-"""Below this the index would have to compare everything with everything."""
+_RECALL = 0.99
+"""Share of the texts at the limit that the index must find; further above it, it finds nearly all."""
 
 
 def grams(text: str) -> frozenset[str]:
@@ -49,10 +49,7 @@ class NearDuplicates:
 
     def __init__(self, max_similarity: float) -> None:
         self._limit = max_similarity
-        # Recall counts: what the index finds too much is sorted out by the grams.
-        self._index = MinHashLSH(
-            threshold=min(max(max_similarity, _LOWEST_THRESHOLD), 0.99), num_perm=_PERMUTATIONS, weights=(0.1, 0.9)
-        )
+        self._index = MinHashLSH(num_perm=_PERMUTATIONS, params=_bands(max_similarity))
         self._grams: dict[Hashable, frozenset[str]] = {}
         self._sketches: dict[str, MinHash] = {}
 
@@ -74,6 +71,19 @@ class NearDuplicates:
         if text not in self._sketches:
             self._sketches[text] = sketch(text)
         return self._sketches[text]
+
+
+def _bands(limit: float) -> tuple[int, int]:
+    """Number and width of the index's bands: the widest that still find what is as alike as the limit.
+
+    Two texts of similarity s share one of b bands of r values with probability 1 - (1 - s^r)^b. What is found beyond
+    that, their grams sort out.
+    """
+    for width in range(_PERMUTATIONS // 2, 1, -1):
+        bands = _PERMUTATIONS // width
+        if 1 - (1 - limit**width) ** bands >= _RECALL:
+            return bands, width
+    return _PERMUTATIONS, 1
 
 
 def sketch(text: str) -> MinHash:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from dataclasses import replace
 from itertools import combinations
 from typing import Any
 
@@ -13,99 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.curation.candidates import Candidate
-from engine.curation.filters import repeated_share
-from engine.curation.leaks import leak
 from engine.curation.pairs import d_pm
 from engine.curation.selection import share_level
 from engine.curation.sets import d_plus
 from engine.curation.similarity import grams, jaccard
 from engine.tasks.base import normalised
 from store.settings import CurationSection
+from tests.support.candidates import candidate
 
 SETTINGS = CurationSection()
-CHOICE = "Which is true?\nA.All cats are grey animals\nB.No\nC.Some dogs bark\nD.Nothing"
-
-
-def candidate(number: int, **changes: Any) -> Candidate:
-    base = Candidate(
-        reflection_id=number,
-        question_id=number,
-        attempt_id=changes.get("question_id", number),
-        task="sums",
-        instruction="1-1-1",
-        text=f"I added the second digit of number {number + 1000} twice, so I will write every digit down first.",
-        correction_id=number + 100_000,
-        correction_verdict="correct",
-        reference="42",
-        question_text="How much is it?",
-        attempt_text="Answer: 41",
-        attempt_answer="41",
-        finish_reason="stop",
-        review=None,
-    )
-    return replace(base, **changes)
-
-
-@pytest.mark.parametrize(
-    ("text", "reference", "leaks"),
-    [
-        ("Count again, there are 3 of them.", "3", True),
-        ("In step 3 you skipped a word.", "3", False),
-        ("1. Read.\n2. Count.\n3. Add.", "3", False),
-        ("The 3rd word was skipped; 13 and 3.5 are not it.", "3", False),
-        ("It should be 1,000.", "1000", True),
-        ("Then x is -5.", "-5", True),
-        ("I took 12-5 wrongly.", "-5", False),
-        ("I wrote 4 too early.", "4", False),
-        ("The answer is 4.", "4", True),
-        ("\\boxed{4}", "4", True),
-        ("He is her Uncle.", "uncle", True),
-        ("Uncles and carbuncles.", "uncle", False),
-        ("No step was checked.", "No", False),
-        ("The answer is no.", "No", True),
-        ("I forgot to reduce to 1/4.", "\\frac{1}{4}", True),
-    ],
-)
-def test_leaks_of_numbers_and_words(text: str, reference: str, leaks: bool) -> None:
-    """A reflection that gives the answer away teaches to guess; one that shares a digit with it does not."""
-    found = leak(text, reference=reference, question_text="How many?", attempt_text="I saw 4. Answer: 4")
-    assert found == ("leak" if leaks else None)
-
-
-@pytest.mark.parametrize(
-    ("text", "reference", "leaks"),
-    [
-        ("A step is wrong.", "A", False),
-        ("The answer is a guess.", "A", False),
-        ("The answer is A.", "A", True),
-        ("option a fits better", "A", True),
-        ("Look at (D) again.", "D", True),
-        ("I chose B too fast.", "D", False),
-        ("I never compared B, C and D.", "D", False),
-        ("B is wrong, D fits.", "D", True),
-        ("It says that all cats  are grey animals.", "A", True),
-        ("No, I misread it.", "B", False),
-        ("The answer should be no.", "B", True),
-    ],
-)
-def test_leaks_of_options(text: str, reference: str, leaks: bool) -> None:
-    """An option leaks by its letter or its text; the article `A` and a mere list of options don't."""
-    found = leak(text, reference=reference, question_text=CHOICE, attempt_text="Answer: B")
-    assert found == ("leak" if leaks else None)
-
-
-@given(st.text(max_size=80), st.text(max_size=10))
-def test_any_text_can_be_checked_for_leaks(text: str, reference: str) -> None:
-    """No reflection or reference makes a filter raise."""
-    assert leak(text, reference=reference, question_text=text, attempt_text="") in (None, "leak")
-    assert 0 <= repeated_share(text) <= 1
-
-
-@given(st.integers(-9999, 9999))
-def test_a_plainly_stated_number_always_leaks(value: int) -> None:
-    """With sign, thousands separator or decimals."""
-    for form in (str(value), f"{value:,}", f"{value}.0", f"${value}$"):
-        assert leak(f"The answer is {form}.", reference=str(value), question_text="", attempt_text="") == "leak"
 
 
 @pytest.mark.parametrize(
