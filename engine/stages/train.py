@@ -46,7 +46,7 @@ def training_examples(
             examples.append(Example(row.id, tuple(prompt), ({"role": "assistant", "content": reply},)))
         return tuple(examples)
     pairs = []
-    for row in curated(connection, iteration.id, "d_pm"):
+    for row in curated(connection, iteration.id, "d_pref" if settings.training.setting == "dpo-judge" else "d_pm"):
         chosen, rejected = reflections[row.reflection_id], reflections[int(row.rejected_reflection_id or 0)]
         first = attempts[chosen.attempt_id]
         # One prompt for both sides of a pair: the chosen reflection's instruction asks.
