@@ -126,14 +126,15 @@ def test_draws_over_the_larger_pool_reach_all_of_it() -> None:
     assert len(LOCATE) + 2 == len(POOL.locate)
 
 
+@pytest.mark.parametrize("setting", ["sft-one-stage", "dpo-verdict"])
 def test_a_run_uses_the_parts_and_proves_its_prompts_when_the_file_changes(
-    tmp_path: Path, harness: Callable[[str], EngineHarness]
+    tmp_path: Path, harness: Callable[[str], EngineHarness], setting: str
 ) -> None:
     """The sentences are stored when the run is prepared: a file edited later changes no prompt, and hides none."""
     path = parts_file(tmp_path, 'locate = ["Look for a group that you counted twice."]')
     reflection = f'parts = "{path}"\ninstructions = ["1-9-1", "2-9-2"]'
-    settings = quiz_settings(tmp_path, train=8, test=2).replace('instructions = "random:2"', reflection)
-    one = harness(settings)
+    settings = quiz_settings(tmp_path, train=16, test=2).replace('instructions = "random:2"', reflection)
+    one = harness(settings.replace("[training]\n", f'[training]\nsetting = "{setting}"\n'))
     one.start()
     one.run()
     one.wait_state("done")

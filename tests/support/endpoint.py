@@ -71,6 +71,8 @@ class ChatEndpoint:
                 time.sleep(reply.delay)
                 try:
                     self.send_response(reply.status)
+                    # Some servers and proxies send back what they were sent.
+                    self.send_header("X-Received", str(self.headers.get("Authorization")))
                     for name, value in reply.headers.items():
                         self.send_header(name.replace("_", "-"), value)
                     if not reply.trickle:
