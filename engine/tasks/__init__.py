@@ -11,6 +11,7 @@ from typing import Any
 from engine.errors import TaskError
 from engine.tasks.base import Loaded, TaskType
 from engine.tasks.choice import Choice
+from engine.tasks.code import Code
 from engine.tasks.math import Math
 from engine.tasks.procedural import Procedural
 from store.settings import RunSettings
@@ -19,6 +20,7 @@ TASK_TYPES: Mapping[str, TaskType[Any]] = {
     Procedural.kind: Procedural(),
     Choice.kind: Choice(),
     Math.kind: Math(),
+    Code.kind: Code(),
 }
 """Every answer type by its kind."""
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from string import ascii_uppercase
-from typing import ClassVar, Literal, Protocol, TypeVar
+from typing import ClassVar, Literal, Protocol, TypeVar, runtime_checkable
 
 from store.task_settings import TaskSection
 
@@ -133,3 +133,10 @@ class TaskType(Protocol[SettingsT_contra]):
     def format_instruction(self, settings: SettingsT_contra) -> str:
         """The short instruction on the answer format that follows every question."""
         ...
+
+
+@runtime_checkable
+class Sandboxed(Protocol):
+    """A task type whose `judge` waits for a sandbox of its own: call it in a thread."""
+
+    sandboxed: ClassVar[bool]
