@@ -5,30 +5,12 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from dataclasses import dataclass
 from typing import Literal
 
+from store.records import JudgeRequest
 from store.rows import to_records
 
 Answer = Literal["first", "second", "unclear", "failed"]
-
-
-@dataclass(frozen=True, slots=True)
-class JudgeRequest:
-    """One question to a judge: which of two reflections is better, in this order.
-
-    `answer` is None while it is under way, or when the process ended meanwhile; `unclear` when the reply named neither;
-    `failed` when there was no reply.
-    """
-
-    id: int
-    iteration_id: int
-    first_id: int
-    second_id: int
-    judge: str
-    prompt_version: str
-    answer: Answer | None
-    created: float
 
 
 def requests_spent(connection: sqlite3.Connection, iteration_id: int) -> int:

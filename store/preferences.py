@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from dataclasses import dataclass
 from typing import Literal
 
 from store.connection import storable, write
 from store.curation import NOT_JUDGED
 from store.directives import operator_name
-from store.records import Preference
+from store.records import OpenPair, Preference
 from store.rows import to_records
 
 Source = Literal["judge", "human"]
@@ -26,28 +25,6 @@ _OPEN = (
     " AND NOT EXISTS (SELECT 1 FROM preferences p WHERE p.chosen_id = c.rejected_reflection_id"
     " AND p.rejected_id = c.reflection_id)"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class OpenPair:
-    """A pair that nobody has judged yet, with what an operator needs to judge it.
-
-    `id` is that of its row in `curated`, in whose order pairs are listed.
-    """
-
-    id: int
-    task: str
-    question_id: int
-    attempt_id: int
-    first_id: int
-    second_id: int
-    first_instruction: str
-    second_instruction: str
-    question: str
-    options: tuple[str, ...]
-    attempt: str
-    first_text: str
-    second_text: str
 
 
 def add_preference(

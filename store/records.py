@@ -321,3 +321,43 @@ class Preference:
     reviewer: str
     note: str
     created: float
+
+
+@dataclass(frozen=True, slots=True)
+class OpenPair:
+    """A pair that nobody has judged yet, with what an operator needs to judge it.
+
+    `id` is that of its row in `curated`, in whose order pairs are listed.
+    """
+
+    id: int
+    task: str
+    question_id: int
+    attempt_id: int
+    first_id: int
+    second_id: int
+    first_instruction: str
+    second_instruction: str
+    question: str
+    options: tuple[str, ...]
+    attempt: str
+    first_text: str
+    second_text: str
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeRequest:
+    """One question to a judge: which of two reflections is better, in this order.
+
+    `answer` is None while it is under way, or when the process ended meanwhile; `unclear` when the reply named neither;
+    `failed` when there was no reply.
+    """
+
+    id: int
+    iteration_id: int
+    first_id: int
+    second_id: int
+    judge: str
+    prompt_version: str
+    answer: Literal["first", "second", "unclear", "failed"] | None
+    created: float
