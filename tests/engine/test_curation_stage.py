@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,13 +12,12 @@ import pytest
 from engine.curation.preferred import JUDGE_INCONSISTENT
 from engine.errand import Errand
 from engine.errors import EngineError, JudgeUnavailable
-from engine.generation.base import GenerationRequest
-from engine.generation.scripted import ScriptedGenerator
 from engine.prompts import attempt_messages
 from engine.situation import problems_of
 from engine.stages.context import Commands, Pulse, StageContext
 from engine.stages.curate import candidates_of, curate
 from store import iterations
+from store.connection import write
 from store.curation import curated, curation_counts
 from store.judge_requests import judge_requests
 from store.preferences import add_preference, count_pairs_to_judge, pairs_to_judge, preferences_of
@@ -310,23 +307,6 @@ def test_the_alarm_compares_with_the_iteration_before(place: Callable[..., Place
     assert "mean similarity rose from" in warning
 
 
-@pytest.mark.parametrize("marker", ["Better: A", "Answer:"])
-def test_the_scripted_generator_answers_a_judge_in_form(place: Callable[..., Place], marker: str) -> None:
-    """A deterministic choice, whatever stands in the texts that are judged."""
-    one = place()
-    weights: Any = type("Weights", (), {"policy_id": 1})()
-    generator = ScriptedGenerator(weights, one.rows.settings.generation, 0)
-
-    async def reply(content: str) -> str:
-        request = GenerationRequest(({"role": "user", "content": content},), 9, 0.0, 1.0, 0)
-        return (await generator.generate(request)).text
-
-    texts = [asyncio.run(reply(f"{marker} {number}")) for number in range(20)]
-    assert texts == [asyncio.run(reply(f"{marker} {number}")) for number in range(20)]
-    choices = Counter(texts)
-    assert (set(choices) == {"Better: A", "Better: B"}) is (marker == "Better: A")
-
-
 def test_a_whole_iteration_has_its_pairs_judged_by_the_policy(
     tmp_path: Path, harness: Callable[[str], EngineHarness]
 ) -> None:
@@ -347,3 +327,22 @@ def test_a_whole_iteration_has_its_pairs_judged_by_the_policy(
     assert one.stage("train")["state"] == "done", one.stage("train")
     ((trained,),) = one.rows("SELECT json_extract(details, '$.examples') FROM policies WHERE name = 'p01'")
     assert trained == included
+
+
+@pytest.mark.slow
+def test_a_real_model_judges_and_its_noise_decides_nothing(place: Callable[..., Place], tiny_model: Path) -> None:
+    """The generator is loaded in this process, asked in both orders, and given back; a model with random weights names
+    neither reflection, and that is recorded as what it is."""
+    one = place(**judge_settings(by="self", max_tokens=8), generation={"generator": "transformers", "dtype": "float32"})
+    with write(one.rows.connection):
+        one.rows.connection.execute("UPDATE policies SET path = ?1, base_model = ?1", (str(tiny_model),))
+    one.question(1)
+    one.question(2)
+    assert one.curate()
+    said = preferences_of(one.rows.connection, one.rows.iteration)
+    assert [(preference.confidence, preference.note.partition(":")[0]) for preference in said] == [
+        (0.0, "judge undecided")
+    ] * 2
+    assert [request.answer for request in judge_requests(one.rows.connection, one.rows.iteration)] == ["unclear"] * 2
+    assert one.counts("d_pref")["judge undecided"] == 2
+    assert any("2 undecided; 2 requests, 2 unclear replies" in text for text in one.events())

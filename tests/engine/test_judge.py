@@ -11,11 +11,14 @@ import pytest
 from engine.curation.judge import CannotJudge, JudgedPair, Judging, Tally, TryAgain
 from engine.curation.judge_prompts import JUDGE_PROMPT_VERSION
 from engine.errors import JudgeUnavailable
+from engine.generation.base import GenerationRequest, PolicyWeights
+from engine.generation.scripted import ScriptedGenerator
 from engine.prompts import Message
 from engine.stages.prefer import StoreLedger
 from store.connection import write
 from store.judge_requests import add_request, answer_request, judge_requests
 from store.preferences import preferences_of
+from store.settings import GenerationSection
 from tests.support.rows import Rows
 
 Say = Callable[[str, str, int], str]
@@ -268,3 +271,18 @@ def test_many_are_asked_at_once(desk: Desk) -> None:
     judge = FakeJudge(smaller)
     desk.run(judge, concurrency=2)
     assert judge.widest == 2
+
+
+@pytest.mark.parametrize("marker", ["Better: A", "Answer:"])
+def test_the_scripted_generator_answers_a_judge_in_form(marker: str, tmp_path: Path) -> None:
+    """A deterministic choice, whatever stands in the texts that are judged."""
+    weights = PolicyWeights(1, "p00", tmp_path, tmp_path)
+    generator = ScriptedGenerator(weights, GenerationSection(generator="scripted"), 0)
+
+    async def reply(content: str) -> str:
+        request = GenerationRequest(({"role": "user", "content": content},), 9, 0.0, 1.0, 0)
+        return (await generator.generate(request)).text
+
+    texts = [asyncio.run(reply(f"{marker} {number}")) for number in range(20)]
+    assert texts == [asyncio.run(reply(f"{marker} {number}")) for number in range(20)]
+    assert (set(texts) == {"Better: A", "Better: B"}) is (marker == "Better: A")
