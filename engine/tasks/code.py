@@ -21,7 +21,8 @@ from engine.sandbox import Limits, Record, Report, SandboxUnavailable, Step, run
 from engine.tasks.asserts import NO_LITERAL, Check, checks, read_literal
 from engine.tasks.base import Example, Judgement, Loaded, Question, Split
 from engine.tasks.extraction import extract
-from engine.tasks.sources import RowRefused, load_local, text_field
+from engine.tasks.fields import RowRefused, asked, text_field
+from engine.tasks.sources import load_local
 from store.task_settings import CodeTask
 
 LONGEST_CHECK_OF_REFERENCES = 60.0
@@ -190,7 +191,7 @@ def _question(settings: CodeTask, row: Mapping[str, object], split: Split) -> Qu
     code = _unix(text_field(row, settings.answer_field))
     tests = _tests(row, settings.tests_field)
     setup = row.get(settings.setup_field) if settings.setup_field is not None else None
-    assignment = _unix(text_field(row, settings.question_field))
+    assignment = _unix(asked(settings, row))
     shown = tests[: settings.shown_tests]
     if shown:
         assignment = "\n".join([assignment, "", "The program has to pass tests like this:", *shown])
@@ -242,7 +243,7 @@ def _proven(name: str, loaded: Loaded) -> Loaded:
     A program that merely ran into a limit stays, so that a busy machine doesn't change the questions; so does one
     that wasn't reached in time, and all of them where no sandbox works. Raises TaskError when none is left.
     """
-    questions = (*loaded.train, *loaded.test)
+    questions = (*loaded.train, *loaded.dev, *loaded.test)
     until = time.monotonic() + LONGEST_CHECK_OF_REFERENCES
 
     def fails(question: Question) -> str | None:
@@ -265,5 +266,7 @@ def _proven(name: str, loaded: Loaded) -> Loaded:
     train = tuple(question for question in loaded.train if question.content_hash not in bad)
     if not train:
         raise TaskError(f"task {name!r}: no reference program of the training questions passes its tests; {notes[-1]}")
-    test = tuple(question for question in loaded.test if question.content_hash not in bad)
-    return replace(loaded, train=train, test=test, notes=notes)
+    dev, test = (
+        tuple(question for question in part if question.content_hash not in bad) for part in (loaded.dev, loaded.test)
+    )
+    return replace(loaded, train=train, dev=dev, test=test, notes=notes)
