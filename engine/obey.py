@@ -11,7 +11,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from engine.errors import EngineError
+from engine.instructions import check_draw
 from engine.lineage import close_iteration, current_policy, give_up_iteration
+from engine.situation import pool_of
 from store import iterations
 from store.curation import decisions_since
 from store.directives import finish
@@ -122,6 +124,7 @@ def _start_iteration(connection: sqlite3.Connection, arguments: Mapping[str, Any
     wanted = arguments.get("settings")
     settings = validate_settings(wanted) if wanted else RunSettings.model_validate(stored)
     _require_same(RunSettings.model_validate(stored), settings)
+    _require_drawable(connection, run_id, settings)
     parent = _policy(connection, arguments, "parent") if "parent" in arguments else None
     parent = parent or current_policy(connection, run_id)
     if parent is None or parent.run_id != run_id:
@@ -144,6 +147,16 @@ def _require_same(old: RunSettings, new: RunSettings) -> None:
             raise Refused(f"{name!r} can't change within a run; start a new run under another name")
     if old.reflection.parts != new.reflection.parts:
         raise Refused("'reflection.parts' can't change within a run, whose keys mean its parts; start a new run")
+
+
+def _require_drawable(connection: sqlite3.Connection, run_id: int, settings: RunSettings) -> None:
+    """A prepared run's pool is known: what can't be drawn from it would fail the iteration later."""
+    if get_run(connection, run_id).state != "ready":
+        return
+    try:
+        check_draw(settings.reflection.instructions, pool_of(connection, run_id))
+    except EngineError as error:
+        raise Refused(str(error)) from error
 
 
 def _pause(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> str:
@@ -291,6 +304,7 @@ def _set_settings(connection: sqlite3.Connection, arguments: Mapping[str, Any]) 
         )
     new = validate_settings(merged)
     _require_same(old, new)
+    _require_drawable(connection, iteration.run_id, new)
     stages = {stage.name: stage for stage in iterations.stages(connection, iteration.id)}
     begun = {name for name, stage in stages.items() if _has_begun(stage)}
     for section, stage in _SECTION_OF.items():

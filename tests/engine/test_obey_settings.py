@@ -12,6 +12,7 @@ from engine.situation import settings_of
 from store import iterations, rollouts
 from store.connection import write
 from store.curation import NewCurated, replace_curated
+from store.instruction_parts import put_instruction_parts
 from store.preferences import add_preference
 from store.reviews import add_review
 from tests.support.directives import tell
@@ -159,6 +160,17 @@ def test_instruction_parts_stay_the_same_within_a_run(rows: Rows) -> None:
     rows.connection.execute("UPDATE stages SET started = NULL")
     accepted, outcome = tell(rows, "set_settings", settings={"reflection": {"parts": "mine.toml"}})
     assert not accepted and "'reflection.parts' can't change within a run" in outcome
+
+
+def test_instructions_that_the_pool_does_not_have_are_refused_with_the_nearest(rows: Rows) -> None:
+    """At the gate they would fail the iteration; the run's own parts count."""
+    rows.connection.execute("UPDATE stages SET started = NULL, state = 'pending'")
+    for wanted, words in ((["1-9-1"], "the nearest is '1-8-1'"), ("random:33", "the pool has 32")):
+        accepted, outcome = tell(rows, "set_settings", settings={"reflection": {"instructions": wanted}})
+        assert not accepted and words in outcome
+    with write(rows.connection):
+        put_instruction_parts(rows.connection, rows.run, {"locate": ("Look for a lost sign.",)})
+    assert tell(rows, "set_settings", settings={"reflection": {"instructions": ["1-9-1"]}})[0]
 
 
 def _fail_samples(rows: Rows) -> int:
