@@ -8,6 +8,7 @@ from engine.promotion import summarise
 from engine.settled import compare_child
 from engine.situation import settings_of, training_sweep
 from engine.sweep import count
+from engine.training.from_curated import SET_OF
 from store.curation import curation_counts
 from store.iterations import stages
 from store.preferences import count_pairs_to_judge
@@ -15,9 +16,6 @@ from store.records import Iteration, Stage
 from store.rollouts import reviewed
 from store.runs import run_questions
 from store.settings import RunSettings
-
-_SET_OF = {"dpo-verdict": "d_pm", "dpo-judge": "d_pref"}
-"""The set that each setting trains on; the others train on D+."""
 
 
 def describe_gate(connection: sqlite3.Connection, iteration: Iteration, gate: str) -> str:
@@ -37,10 +35,7 @@ def describe_gate(connection: sqlite3.Connection, iteration: Iteration, gate: st
         by_hand = len(reviewed(connection, iteration.id))
         return f"would filter {known['correct'].done} trajectories; {by_hand} reviewed by hand"
     if gate == "train":
-        set_name = _SET_OF.get(settings.training.setting, "d_plus")
-        counts_by_reason = curation_counts(connection, iteration.id).get(set_name, {})
-        kept = counts_by_reason.get("included", 0)
-        left_out = sum(counts_by_reason.values()) - kept
+        kept, left_out = _trained_on(connection, iteration, settings)
         steps = -(
             -round(kept * settings.training.epochs) // (settings.training.batch_size * settings.training.accumulation)
         )
@@ -50,9 +45,19 @@ def describe_gate(connection: sqlite3.Connection, iteration: Iteration, gate: st
             f"{_open_pairs(connection, iteration, settings)}"
         )
     if gate == "evaluate":
-        n = len(run_questions(connection, iteration.run_id, "test"))
+        n = len(run_questions(connection, iteration.run_id, settings.evaluation.split))
         return f"would answer {n} held-out questions with parent and child"
     return summarise(compare_child(connection, iteration))
+
+
+def _trained_on(connection: sqlite3.Connection, iteration: Iteration, settings: RunSettings) -> tuple[int, int]:
+    """How many examples the training has, and how many rows of its set are left out."""
+    set_name = SET_OF[settings.training.setting]
+    if set_name is None:
+        return len(run_questions(connection, iteration.run_id, "train")), 0
+    counts = curation_counts(connection, iteration.id).get(set_name, {})
+    kept = counts.get("included", 0)
+    return kept, sum(counts.values()) - kept
 
 
 def _open_pairs(connection: sqlite3.Connection, iteration: Iteration, settings: RunSettings) -> str:

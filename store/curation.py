@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from store.records import CuratedRow, FunnelCount
-from store.rows import to_records
+from store.rows import to_record, to_records
 
 NOT_JUDGED = "not judged yet"
 """The reason of a Dpref pair that waits for a judge; the Review screen lists these rows."""
@@ -57,6 +57,12 @@ def curated(
             (iteration_id, set_name, int(included)),
         ).fetchall(),
     )
+
+
+def get_curated(connection: sqlite3.Connection, curated_id: int) -> CuratedRow | None:
+    """A curated row by id, included or not."""
+    row = connection.execute("SELECT * FROM curated WHERE id = ?", (curated_id,)).fetchone()
+    return to_record(CuratedRow, row) if row else None
 
 
 def curation_counts(connection: sqlite3.Connection, iteration_id: int) -> dict[str, dict[str, int]]:

@@ -129,7 +129,11 @@ def watch_diversity(connection: sqlite3.Connection, iteration: Iteration, settin
     texts = _reflections(connection, iteration.id)
     if not texts:
         return
-    earlier = [one for one in list_iterations(connection, iteration.run_id) if one.number < iteration.number]
+    earlier = [
+        one
+        for one in list_iterations(connection, iteration.run_id)
+        if one.number < iteration.number and one.kind == "training"
+    ]
     before = _reflections(connection, earlier[-1].id) if earlier else {}
     now = diversity(texts, settings.seed)
     warning = collapse_warning(now, settings.curation.collapse_similarity)
