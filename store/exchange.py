@@ -77,6 +77,18 @@ def import_page(connection: sqlite3.Connection, import_id: int, *, after: int, l
     )
 
 
+def question_page(connection: sqlite3.Connection, run_id: int, *, after: int, limit: int) -> list[StoredQuestion]:
+    """Training questions of a run, in the order of their ids, which follow `after`."""
+    return to_records(
+        StoredQuestion,
+        connection.execute(
+            "SELECT q.* FROM run_questions rq JOIN questions q ON q.id = rq.question_id"
+            " WHERE rq.run_id = ? AND rq.question_id > ? AND q.split = 'train' ORDER BY rq.question_id LIMIT ?",
+            (run_id, after, limit),
+        ).fetchall(),
+    )
+
+
 def record_of_attempt(connection: sqlite3.Connection, attempt_id: int) -> tuple[StoredImportRecord, str] | None:
     """The first imported record that holds an attempt, and the format it came in."""
     row = connection.execute(

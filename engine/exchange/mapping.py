@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from engine.exchange.labels import instruction_label
-from engine.exchange.leaks import IN_PROMPT, IN_REFLECTION, prompt_leak, reflection_leak
+from engine.exchange.leaks import IN_PROMPT, IN_REFLECTION, reflection_leak, step_leak
 from engine.exchange.published import (
     PROMPT_FIELDS,
     Format,
@@ -214,7 +214,7 @@ def _set_rows(
         )
         reflection = storable(text_of(record[field]))
         kinds = set()
-        if prompt_leak(solved, [second.reasoning]) or prompt_leak(asked, [reflection, second.reasoning]):
+        if step_leak(asked, solved, reflection=reflection, correction=second.reasoning):
             kinds.add(IN_PROMPT)
         if reflection_leak(reflection, reference=question.reference, question=question.text, attempt=first.reasoning):
             kinds.add(IN_REFLECTION)
