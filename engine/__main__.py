@@ -34,8 +34,11 @@ def main(arguments: list[str] | None = None) -> int:
     which = prompt.add_mutually_exclusive_group(required=True)
     which.add_argument("--attempt", type=int)
     which.add_argument("--reflection", type=int)
+    example = commands.add_parser("example", help="show the tokens a curated row is trained on, as JSON")
+    example.add_argument("--curated", type=int, required=True)
+    example.add_argument("--setting")
     commands.add_parser("capabilities", help="print what this engine can do, as JSON")
-    for command in (serve, init, child, prompt):
+    for command in (serve, init, child, prompt, example):
         command.add_argument("-w", "--workspace", type=Path, required=True)
     parsed = parser.parse_args(arguments)
     if parsed.command == "capabilities":
@@ -57,6 +60,10 @@ def main(arguments: list[str] | None = None) -> int:
             from engine.init import init_workspace
 
             answer: object = init_workspace(workspace, parsed.recipe, parsed.settings, replace=parsed.replace)
+        elif parsed.command == "example":
+            from engine.training.inspect import inspect_example
+
+            answer = inspect_example(workspace, parsed.curated, parsed.setting)
         else:
             from engine.rerender import rerender
 

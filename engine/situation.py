@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from engine.errors import EngineError
 from engine.evaluation import evaluation_sweep
@@ -17,9 +18,10 @@ from engine.prompts import Problem
 from engine.sweep import Done, Sweep, draw_plan, gather_done
 from engine.tasks import task_type
 from engine.tasks.base import Example, render_question
+from engine.training.policy_directory import ADAPTER, MERGED, REFLECTOR
 from store import rollouts
 from store.iterations import get_iteration
-from store.policies import get_policy
+from store.policies import get_policy, list_policies
 from store.records import Iteration, StoredQuestion
 from store.runs import few_shots, run_questions
 from store.settings import ROLLOUT_STAGES, RunSettings
@@ -115,19 +117,27 @@ def held_out_sweep(connection: sqlite3.Connection, iteration_id: int, policy_id:
     return Progressed(sweep, done)
 
 
-def weights_of(connection: sqlite3.Connection, workspace: Workspace, policy_id: int) -> PolicyWeights:
-    """Where the weights of a policy lie."""
+def weights_of(
+    connection: sqlite3.Connection,
+    workspace: Workspace,
+    policy_id: int,
+    role: Literal["reasoner", "reflector"] = "reasoner",
+) -> PolicyWeights:
+    """Where the weights lie with which a policy plays a role.
+
+    A policy that was trained with separate adapters has two sets; any other gives the same for both roles, and the
+    two answers are equal.
+    """
     policy = get_policy(connection, policy_id)
-    base = Path(policy.base_model)
-    path = Path(policy.path) if Path(policy.path).is_absolute() else workspace.root / policy.path
-    trained = policy.parent_id is not None
-    return PolicyWeights(
-        policy_id=policy.id,
-        name=policy.name,
-        base=base,
-        merged=path / "merged" if trained else path,
-        adapter=path / "adapter" if trained else None,
-    )
+    path, base = workspace.root / policy.path, workspace.root / policy.base_model
+    if policy.parent_id is None:
+        return PolicyWeights(policy.id, policy.name, base, path)
+    if policy.details.get("method") == "full":
+        return PolicyWeights(policy.id, policy.name, base, path / MERGED)
+    if role == "reflector" and policy.details.get("separate"):
+        own = path / REFLECTOR
+        return PolicyWeights(policy.id, f"{policy.name}/{REFLECTOR}", base, own / MERGED, own / ADAPTER, role)
+    return PolicyWeights(policy.id, policy.name, base, path / MERGED, path / ADAPTER)
 
 
 def require_weights(weights: PolicyWeights) -> None:
@@ -136,8 +146,17 @@ def require_weights(weights: PolicyWeights) -> None:
     Raises:
         EngineError: naming what is gone.
     """
-    for needed in (weights.base, weights.adapter or weights.base):
+    for needed in (weights.base, weights.adapter or weights.merged):
         if not needed.exists():
             raise EngineError(
                 f"policy {weights.name} needs {needed}, which is gone; restore it, or roll back to another"
             )
+
+
+def root_model(connection: sqlite3.Connection, workspace: Workspace, policy_id: int) -> Path:
+    """The model at the root of a policy's lineage: what the run started from, whatever was trained since."""
+    policies = {policy.id: policy for policy in list_policies(connection, get_policy(connection, policy_id).run_id)}
+    policy = policies[policy_id]
+    while policy.parent_id is not None:
+        policy = policies[policy.parent_id]
+    return workspace.root / policy.path

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from store.records import CuratedRow
-from store.rows import to_records
+from store.rows import to_record, to_records
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +54,12 @@ def curated(
             (iteration_id, set_name, int(included)),
         ).fetchall(),
     )
+
+
+def get_curated(connection: sqlite3.Connection, curated_id: int) -> CuratedRow | None:
+    """A curated row by id, included or not."""
+    row = connection.execute("SELECT * FROM curated WHERE id = ?", (curated_id,)).fetchone()
+    return to_record(CuratedRow, row) if row else None
 
 
 def curation_counts(connection: sqlite3.Connection, iteration_id: int) -> dict[str, dict[str, int]]:

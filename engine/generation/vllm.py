@@ -111,7 +111,7 @@ class VllmGenerator:
                 from vllm.lora.request import LoRARequest
 
                 arguments |= {"model": str(weights.base), "enable_lora": True, "max_lora_rank": _rank(weights.adapter)}
-                self._lora = LoRARequest(weights.name, weights.policy_id, str(weights.adapter))
+                self._lora = LoRARequest(weights.name, weights.adapter_id, str(weights.adapter))
         try:
             self._engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments))
         except (ValueError, OSError, RuntimeError) as error:

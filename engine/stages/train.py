@@ -5,62 +5,23 @@ from __future__ import annotations
 import sqlite3
 import time
 
-from engine import instructions
 from engine.generation import installed
-from engine.prompts import one_stage_completion, one_stage_messages, reflection_messages
-from engine.situation import problems_of, settings_of, weights_of
+from engine.situation import root_model, settings_of, weights_of
 from engine.stages.context import StageContext
-from engine.training.examples import Example, Pair
-from engine.training.launch import TrainingRequest
+from engine.training.examples import Example, summarise_dropped
+from engine.training.launch import STAGE_METRIC
 from engine.training.launch import train as run_training
+from engine.training.material import training_examples
+from engine.training.policy_directory import MERGED
+from engine.training.request import TrainingRequest, TrainingResult
 from engine.training.scripted import train_scripted
-from store import rollouts
 from store.connection import write
-from store.curation import curated
 from store.iterations import get_iteration, set_note, set_progress, update_iteration
 from store.policies import add_policy, get_policy
-from store.records import Iteration
-from store.runs import run_questions
+from store.records import Iteration, Policy
 from store.settings import RunSettings
 from store.telemetry import add_event, add_metrics
-
-
-def training_examples(
-    connection: sqlite3.Connection, iteration: Iteration, settings: RunSettings
-) -> tuple[Example, ...] | tuple[Pair, ...]:
-    """The examples an iteration trains on, from its curated rows (paper, section 3.3); ids are curated rows'."""
-    questions = run_questions(connection, iteration.run_id, "train")
-    problems = problems_of(connection, iteration.run_id, settings, questions)
-    attempts = {attempt.id: attempt for attempt in rollouts.rollout_attempts(connection, iteration.id)}
-    reflections = {reflection.id: reflection for reflection in rollouts.rollout_reflections(connection, iteration.id)}
-    if settings.training.setting == "sft-one-stage":
-        examples = []
-        for row in curated(connection, iteration.id, "d_plus"):
-            reflection, correction = reflections[row.reflection_id], attempts[int(row.correction_id or 0)]
-            first = attempts[reflection.attempt_id]
-            prompt = one_stage_messages(
-                problems[first.question_id], first.reasoning, instructions.compose(reflection.instruction)
-            )
-            reply = one_stage_completion(reflection.text, correction.reasoning)
-            examples.append(Example(row.id, tuple(prompt), ({"role": "assistant", "content": reply},)))
-        return tuple(examples)
-    pairs = []
-    for row in curated(connection, iteration.id, "d_pm"):
-        chosen, rejected = reflections[row.reflection_id], reflections[int(row.rejected_reflection_id or 0)]
-        first = attempts[chosen.attempt_id]
-        # One prompt for both sides of a pair: the chosen reflection's instruction asks.
-        asked = reflection_messages(
-            problems[first.question_id], first.reasoning, instructions.compose(chosen.instruction)
-        )
-        pairs.append(
-            Pair(
-                row.id,
-                tuple(asked),
-                ({"role": "assistant", "content": chosen.text},),
-                ({"role": "assistant", "content": rejected.text},),
-            )
-        )
-    return tuple(pairs)
+from store.workspace import Workspace
 
 
 def train(context: StageContext) -> bool:
@@ -71,14 +32,12 @@ def train(context: StageContext) -> bool:
     settings = settings_of(iteration)
     assert iteration.parent_id is not None
     parent = get_policy(connection, iteration.parent_id)
-    weights = weights_of(connection, workspace, parent.id)
-    name = f"p{iteration.number:02d}"
-    folder = f"r{iteration.run_id}-{name}"
-    examples = training_examples(connection, iteration, settings)
+    request = training_request(connection, workspace, iteration, settings)
     started = time.monotonic()
-    seen = {"step": 0, "total": 0}
+    seen = {"step": 0, "total": 0, "stage": 1}
 
     def on_metrics(step: int, values: dict[str, float]) -> None:
+        seen["stage"] = int(values.get(STAGE_METRIC, 1))
         with write(connection):
             add_metrics(connection, iteration.id, "train", step, values)
 
@@ -93,33 +52,77 @@ def train(context: StageContext) -> bool:
         detail = {
             "step": seen["step"],
             "steps": seen["total"],
-            "examples": len(examples),
-            "setting": settings.training.setting,
+            "stage": seen["stage"],
+            "examples": len(request.examples),
+            "setting": request.setting,
             "seconds": round(time.monotonic() - started),
         }
         context.pulse.beat(state, detail)
 
     scripted = settings.generation.generator == "scripted"
-    result = (train_scripted if scripted else run_training)(
-        TrainingRequest(
-            setting=settings.training.setting,
-            base=weights.base,
-            parent_adapter=weights.adapter,
-            examples=examples,
-            settings=settings.training,
-            seed=settings.seed,
-            work_dir=workspace.training / folder,
-            destination=workspace.policies / folder,
-            details={"run": iteration.run_id, "iteration": iteration.number, "parent": parent.name},
-            merge=not _serves_adapters(settings),
-        ),
-        context.commands,
-        on_metrics,
-        on_step,
-        on_idle,
-    )
+    result = (train_scripted if scripted else run_training)(request, context.commands, on_metrics, on_step, on_idle)
     if not result.completed:
         return False
+    _record(connection, iteration, parent, request, result)
+    return True
+
+
+def training_request(
+    connection: sqlite3.Connection, workspace: Workspace, iteration: Iteration, settings: RunSettings
+) -> TrainingRequest:
+    """What an iteration trains: its examples by stage, from its parent's weights to its child's directory."""
+    assert iteration.parent_id is not None
+    parent = get_policy(connection, iteration.parent_id)
+    reasoner = weights_of(connection, workspace, parent.id)
+    reflector = weights_of(connection, workspace, parent.id, role="reflector")
+    root = root_model(connection, workspace, parent.id)
+    stages = training_examples(connection, iteration, settings)
+    second = stages[1] if len(stages) > 1 else ()
+    folder = f"r{iteration.run_id}-p{iteration.number:02d}"
+    return TrainingRequest(
+        setting=settings.training.setting,
+        base=reasoner.base,
+        parent_adapter=reasoner.adapter,
+        examples=stages[0],
+        second_examples=tuple(example for example in second if isinstance(example, Example)),
+        settings=settings.training,
+        seed=settings.seed,
+        work_dir=workspace.training / folder,
+        destination=workspace.policies / folder,
+        details={"run": iteration.run_id, "iteration": iteration.number, "parent": parent.name},
+        merge=not _serves_adapters(settings),
+        parent_reflector=None if reflector == reasoner else reflector.adapter,
+        reference_base=None if root == reasoner.base else root,
+    )
+
+
+def _record(
+    connection: sqlite3.Connection,
+    iteration: Iteration,
+    parent: Policy,
+    request: TrainingRequest,
+    result: TrainingResult,
+) -> None:
+    name = f"p{iteration.number:02d}"
+    path = f"policies/{request.destination.name}"
+    full = request.settings.method == "full"
+    details: dict[str, object] = {
+        "examples": result.kept,
+        "dropped": result.dropped,
+        "steps": result.steps,
+        "method": request.settings.method,
+        **({"separate": True} if result.separate else {}),
+        **result.final,
+    }
+    last = result.stages[-1]
+    if last.best_step is not None:
+        details |= {"held_out": last.held_out, "best_step": last.best_step, "best_loss": last.best_loss}
+    dropped = f", {result.dropped} dropped ({summarise_dropped(result.dropped_reasons)})" if result.dropped else ""
+    early = "".join(
+        f", stage {stage.number} stopped early at step {stage.steps}, best at {stage.best_step}"
+        for stage in result.stages
+        if stage.stopped_early
+    )
     with write(connection):
         policy_id = add_policy(
             connection,
@@ -127,26 +130,25 @@ def train(context: StageContext) -> bool:
             parent_id=parent.id,
             iteration_id=iteration.id,
             name=name,
-            setting=settings.training.setting,
-            path=f"policies/{folder}",
-            base_model=str(weights.base),
+            setting=request.setting,
+            path=path,
+            # What adapters of its children will be relative to.
+            base_model=f"{path}/{MERGED}" if full else parent.base_model,
             state="candidate",
-            details={"examples": result.kept, "dropped": result.dropped, "steps": result.steps, **result.final},
+            details=details,
         )
         update_iteration(connection, iteration.id, child_id=policy_id)
         set_progress(connection, iteration.id, "train", result.steps, result.total_steps)
-        dropped = f", {result.dropped} dropped as too long or unfit" if result.dropped else ""
         set_note(
-            connection, iteration.id, "train", f"{name}: {settings.training.setting} on {result.kept} examples{dropped}"
+            connection, iteration.id, "train", f"{name}: {request.setting} on {result.kept} examples{dropped}{early}"
         )
         add_event(
             connection,
             "info",
             "training",
-            f"policy {name} is in policies/{folder} ({result.kept} examples, {result.steps} steps{dropped})",
+            f"policy {name} is in {path} ({result.kept} examples, {result.steps} steps{dropped}{early})",
             iteration.id,
         )
-    return True
 
 
 def _serves_adapters(settings: RunSettings) -> bool:

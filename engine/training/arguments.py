@@ -15,6 +15,7 @@ from engine.training.precision import Precision
 from store.settings import TrainingSection
 
 CHECKPOINTS_KEPT = 2
+"""The newest and the one before, should the newest be torn; one more when the best is kept as well."""
 
 
 @dataclass(frozen=True)
@@ -33,11 +34,26 @@ class Batch:
         return Batch(sizes[-1], examples // sizes[-1]) if sizes else None
 
 
+def optimizer_steps(examples: int, batch: Batch, epochs: float) -> int:
+    """Steps of a training over so many examples, as the trainer will count them."""
+    return math.ceil(math.ceil(examples / (batch.size * batch.accumulation)) * epochs)
+
+
 def shared_arguments(
-    settings: TrainingSection, batch: Batch, precision: Precision, seed: int, work_dir: Path, *, examples: int
+    settings: TrainingSection,
+    batch: Batch,
+    precision: Precision,
+    seed: int,
+    work_dir: Path,
+    *,
+    examples: int,
+    measured: bool = False,
 ) -> dict[str, Any]:
-    """Keyword arguments for SFTConfig and DPOConfig alike (names of TRL 1.16 and transformers 5.19)."""
-    steps = math.ceil(math.ceil(examples / (batch.size * batch.accumulation)) * settings.epochs)
+    """Keyword arguments for SFTConfig and DPOConfig alike (names of TRL 1.16 and transformers 5.19).
+
+    `measured`: a held-out loss is measured every `evaluation_steps` and at the end.
+    """
+    steps = optimizer_steps(examples, batch, settings.epochs)
     schedule = "constant_with_warmup" if settings.schedule == "constant" and settings.warmup else settings.schedule
     return {
         "output_dir": str(work_dir),
@@ -62,8 +78,24 @@ def shared_arguments(
         "logging_nan_inf_filter": False,  # a diverged loss must be seen, not averaged away
         "save_strategy": "steps",
         "save_steps": settings.checkpoint_steps,
-        "save_total_limit": CHECKPOINTS_KEPT,
+        "save_total_limit": CHECKPOINTS_KEPT + measured,
         "report_to": "none",
         "push_to_hub": False,
         "disable_tqdm": True,
+    } | (_measuring(settings, batch) if measured else {})
+
+
+def _measuring(settings: TrainingSection, batch: Batch) -> dict[str, Any]:
+    """Measure the held-out loss and keep the checkpoint where it was lowest.
+
+    transformers' `load_best_model_at_end` would tie checkpoints to measurements, and its EarlyStoppingCallback comes
+    back from a checkpoint only together with the operator's stop that wrote it; the callback here does both parts.
+    """
+    return {
+        "eval_strategy": "steps",
+        "eval_steps": settings.evaluation_steps,
+        "per_device_eval_batch_size": batch.size,
+        "prediction_loss_only": True,
+        "metric_for_best_model": "eval_loss",
+        "greater_is_better": False,
     }

@@ -15,15 +15,18 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from engine.errors import EngineError
 from engine.training.checkpoints import path_of, seal
+from engine.training.held_out import evaluations_since_best
 
 OnMetrics = Callable[[int, dict[str, float]], None]
-"""Called after each optimizer step with the step and its metrics (`loss`, `grad_norm`, `rewards/margins`, …)."""
+"""Called with a step and its metrics: after each optimizer step (`loss`, `grad_norm`, `rewards/margins`, …), and after
+each measurement of the held-out loss (`eval_loss`, …)."""
 OnStep = Callable[[int, int], None]
 """Called with (optimizer steps done, steps in all), also at the start."""
 OnIdle = Callable[[], None]
 """Called several times a second while paused and between forward passes, so that heartbeats go on."""
 
 _POLL_SECONDS = 0.2
+_TIMINGS = ("_runtime", "_per_second")
 
 
 class Control(Protocol):
@@ -45,12 +48,16 @@ class Control(Protocol):
 class Supervision(TrainerCallback):  # type: ignore[misc]
     """Streams metrics and progress; saves, pauses and stops between optimizer steps as `control` says.
 
-    A pause saves a checkpoint first, so that nothing is lost if the machine goes down meanwhile. Raises
+    A pause saves a checkpoint first, so that nothing is lost if the machine goes down meanwhile. With a held-out
+    set, each lowest loss is saved too, and after `patience` measurements without a lower one training ends. Raises
     EngineError out of the trainer when loss or gradient stops being a finite number.
     """
 
-    def __init__(self, control: Control, on_metrics: OnMetrics, on_step: OnStep, on_idle: OnIdle) -> None:
+    def __init__(
+        self, control: Control, on_metrics: OnMetrics, on_step: OnStep, on_idle: OnIdle, patience: int | None = None
+    ) -> None:
         self._control = control
+        self._patience = patience
         self._on_metrics = on_metrics
         self._on_step = on_step
         self._on_idle = on_idle
@@ -86,15 +93,35 @@ class Supervision(TrainerCallback):  # type: ignore[misc]
     ) -> None:
         """Pass the metrics of a step on. Raises EngineError when the training has diverged."""
         values = {name: float(value) for name, value in (logs or {}).items() if isinstance(value, int | float)}
-        if "loss" not in values:
+        values = {name: value for name, value in values.items() if not name.endswith(_TIMINGS)}
+        if not {"loss", "eval_loss"} & set(values):
             return
-        for name in ("loss", "grad_norm"):
+        if "eval_loss" in values:
+            # Everything else in it repeats what the step itself said.
+            values = {name: value for name, value in values.items() if name.startswith("eval_")}
+        for name in ("loss", "grad_norm", "eval_loss"):
             if not math.isfinite(values.get(name, 0.0)):
                 raise EngineError(
                     f"training diverged: {name} is {values[name]} at step {state.global_step} of {state.max_steps}. "
                     "Lower the learning rate; the checkpoint before this step is kept."
                 )
         self._on_metrics(state.global_step, {name: value for name, value in values.items() if math.isfinite(value)})
+
+    def on_prediction_step(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """A sign of life while the held-out loss is measured."""
+        self._on_idle()
+
+    def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Save where the held-out loss is lowest; end, with a checkpoint that shows it, when patience runs out."""
+        losses = [float(entry["eval_loss"]) for entry in state.log_history if "eval_loss" in entry]
+        waited = evaluations_since_best(losses)
+        if waited == 0:
+            control.should_save = True
+        elif self._patience is not None and waited >= self._patience:
+            control.should_save = True
+            control.should_training_stop = True
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Mark the checkpoint as whole, then wait here for as long as the training is paused."""

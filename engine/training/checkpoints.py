@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.durability import mark, sync_tree
+from engine.training.held_out import evaluations_since_best
 
 COMPLETE = "COMPLETE"
 _OWNER = "training.json"
@@ -30,11 +31,16 @@ class Checkpoint:
     """Examples per forward pass when it was written (smaller than asked for if memory ran out)."""
     last_metrics: dict[str, float]
     """Metrics of the newest logged step."""
+    losses: tuple[tuple[int, float], ...] = ()
+    """Step and held-out loss of every measurement so far."""
 
-    @property
-    def finished(self) -> bool:
+    def out_of_patience(self, patience: int | None) -> bool:
+        """Whether early stopping ends the training here. Follows from the losses alone, so a resume changes nothing."""
+        return patience is not None and evaluations_since_best([loss for _, loss in self.losses]) >= patience
+
+    def finished(self, patience: int | None) -> bool:
         """Whether no step is left to do."""
-        return self.step >= self.total_steps
+        return self.step >= self.total_steps or self.out_of_patience(patience)
 
 
 def claim(work_dir: Path, fingerprint: str) -> None:
@@ -74,7 +80,23 @@ def newest(work_dir: Path) -> Checkpoint | None:
     state: dict[str, Any] = json.loads((path / "trainer_state.json").read_text(encoding="utf-8"))
     logged = [entry for entry in state["log_history"] if "loss" in entry]
     metrics = {name: float(value) for name, value in logged[-1].items() if name != "step"} if logged else {}
-    return Checkpoint(path, state["global_step"], state["max_steps"], state["train_batch_size"], metrics)
+    losses = tuple(
+        (int(entry["step"]), float(entry["eval_loss"])) for entry in state["log_history"] if "eval_loss" in entry
+    )
+    return Checkpoint(path, state["global_step"], state["max_steps"], state["train_batch_size"], metrics, losses)
+
+
+def best(checkpoint: Checkpoint) -> tuple[Path, int, float] | None:
+    """Path, step and loss of the checkpoint with the lowest held-out loss; None when none was measured.
+
+    A checkpoint is written at each lowest loss and kept, so it is there; should it have been removed by hand, the
+    best of those still there counts.
+    """
+    for step, loss in sorted(checkpoint.losses, key=lambda measured: measured[1]):
+        path = path_of(checkpoint.path.parent, step)
+        if (path / COMPLETE).is_file():
+            return path, step, loss
+    return None
 
 
 def path_of(work_dir: Path, step: int) -> Path:

@@ -1,4 +1,4 @@
-"""Direct preference optimisation on D± (ReflectEvo, arXiv 2505.16475; setting `dpo-verdict`): TRL's DPOTrainer.
+"""Direct preference optimisation on D± or Dpref (ReflectEvo, arXiv 2505.16475; the `dpo-…` settings): TRL's DPOTrainer.
 
 The reference policy is always explicit. Knows nothing of the database, checkpoints or supervision.
 """
@@ -31,30 +31,42 @@ def train_dpo(
     settings: TrainingSection,
     shared: dict[str, Any],
     callbacks: list[TrainerCallback],
+    *,
+    held_out: Sequence[Pair] = (),
+    reference: Any = None,
 ) -> DPOTrainer:
-    """A trainer for the pairs that is ready to train `model` (a PeftModel) in place.
+    """A trainer for the pairs that is ready to train `model` (a PeftModel or a whole model) in place.
 
     `settings.reference` chooses the reference policy. `parent`: TRL's frozen copy "ref" of the adapter as it is
     now, so pass the parent's adapter, not a checkpoint's. `base`: that copy is removed again, and TRL then takes
     the reference from the base with all adapters off. For a new adapter, which changes nothing yet, both are the
-    base. Reference log-probabilities are computed along the way, not before: over the paper's one epoch that costs
-    the same, and a stop or a heartbeat never has to wait for them.
+    base. Where that won't do (a whole model is trained, or the run's base isn't this adapter's), pass the frozen
+    `reference` model itself. Reference log-probabilities are computed along the way, not before: over the paper's one
+    epoch that costs the same, and a stop or a heartbeat never has to wait for them.
     """
-    rows = {
-        "prompt": [list(pair.prompt) for pair in examples],
-        "chosen": [list(pair.chosen) for pair in examples],
-        "rejected": [list(pair.rejected) for pair in examples],
-    }
     trainer = _GroupedDPOTrainer(
         model=model,
+        ref_model=reference,
         args=DPOConfig(beta=settings.beta, loss_type=["sigmoid"], precompute_ref_log_probs=False, **shared),
-        train_dataset=Dataset.from_dict(rows),
+        train_dataset=_dataset(examples),
+        eval_dataset=_dataset(held_out) if held_out else None,
         processing_class=tokenizer,
         callbacks=callbacks,
     )
-    if settings.reference == "base" or _is_new(trainer.model):
+    adapters = getattr(trainer.model, "peft_config", {})
+    if _REFERENCE in adapters and (settings.reference == "base" or _is_new(trainer.model)):
         trainer.model.delete_adapter(_REFERENCE)
     return trainer
+
+
+def _dataset(pairs: Sequence[Pair]) -> Dataset:
+    return Dataset.from_dict(
+        {
+            "prompt": [list(pair.prompt) for pair in pairs],
+            "chosen": [list(pair.chosen) for pair in pairs],
+            "rejected": [list(pair.rejected) for pair in pairs],
+        }
+    )
 
 
 def _is_new(model: Any) -> bool:

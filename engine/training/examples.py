@@ -13,8 +13,11 @@ from typing import Any, Generic, TypeVar
 
 from engine.errors import TrainingRefused
 from engine.prompts import Message
+from engine.training.leaks import unfit_target
 
 NOT_A_PREFIX = "the chat template renders the prompt differently once an answer follows"
+BEGINS_TWICE = "the chat template doubles the begin token"
+TOO_LONG = "too long"
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,8 @@ class Example:
     id: int
     prompt: tuple[Message, ...]
     completion: tuple[Message, ...]
+    question_id: int | None = None
+    """Question it was made of: examples of one question are trained on or held out together."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,15 @@ class Pair:
     prompt: tuple[Message, ...]
     chosen: tuple[Message, ...]
     rejected: tuple[Message, ...]
+    question_id: int | None = None
+    """Question it was made of, as in `Example`."""
+
+    def sides(self) -> tuple[Example, Example]:
+        """The prompt with each of its completions: chosen, rejected."""
+        return (
+            Example(self.id, self.prompt, self.chosen, self.question_id),
+            Example(self.id, self.prompt, self.rejected, self.question_id),
+        )
 
 
 AnyExample = Example | Pair
@@ -74,27 +88,45 @@ def token_view(example: Example, tokenizer: Any) -> TokenView:
 
 def pair_views(pair: Pair, tokenizer: Any) -> tuple[TokenView, TokenView]:
     """Tokens and loss masks of the chosen and of the rejected side. Raises PrefixMismatch as `token_view`."""
-    return _view(pair.prompt, pair.chosen, tokenizer), _view(pair.prompt, pair.rejected, tokenizer)
+    chosen, rejected = pair.sides()
+    return token_view(chosen, tokenizer), token_view(rejected, tokenizer)
+
+
+def examine(example: AnyExample, tokenizer: Any, max_length: int) -> tuple[tuple[TokenView, ...], str | None]:
+    """The view of an example (of a pair: both), and why it can't be trained on, or None.
+
+    Unfit are a prompt whose tokens change once an answer follows (there is no view then), a begin token twice, a
+    target that is empty or given away by the prompt, and more than `max_length` tokens.
+    """
+    sides = example.sides() if isinstance(example, Pair) else (example,)
+    try:
+        views = tuple(token_view(side, tokenizer) for side in sides)
+    except PrefixMismatch:
+        return (), NOT_A_PREFIX
+    for side in sides:
+        reason = unfit_target(side.prompt, side.completion)
+        if reason:
+            return views, reason
+    begin = tokenizer.bos_token_id
+    if begin is not None and any(view.ids[:2] == (begin, begin) for view in views):
+        return views, BEGINS_TWICE
+    longest = max(len(view.ids) for view in views)
+    return views, f"{TOO_LONG}: {longest} tokens, longer than {max_length}" if longest > max_length else None
 
 
 def fit(examples: Iterable[Kept], tokenizer: Any, max_length: int) -> Fitted[Kept]:
     """Keep the examples of at most `max_length` tokens (of a pair: both sides); never cut one.
 
-    An example whose prompt isn't a token prefix of prompt + completion is dropped too: its loss mask would be
-    wrong. Raises TrainingRefused when there were examples and none of them can be kept.
+    Whatever else `examine` finds unfit is dropped too, with its reason. Raises TrainingRefused when there were
+    examples and none of them can be kept.
     """
     kept: list[Kept] = []
     dropped: list[tuple[int, str]] = []
     total = 0
     for example in examples:
-        try:
-            views = pair_views(example, tokenizer) if isinstance(example, Pair) else (token_view(example, tokenizer),)
-        except PrefixMismatch:
-            dropped.append((example.id, NOT_A_PREFIX))
-            continue
-        longest = max(len(view.ids) for view in views)
-        if longest > max_length:
-            dropped.append((example.id, f"{longest} tokens, longer than {max_length}"))
+        views, reason = examine(example, tokenizer, max_length)
+        if reason:
+            dropped.append((example.id, reason))
             continue
         kept.append(example)
         total += sum(len(view.ids) for view in views)
@@ -119,14 +151,15 @@ def _ids(messages: Sequence[Message], tokenizer: Any, *, generation_prompt: bool
     return tuple(rendered["input_ids"])
 
 
+def summarise_dropped(dropped: Iterable[tuple[int, str]]) -> str:
+    """How many examples were left out for which kind of reason, e.g. "2 too long, 1 the completion is empty"."""
+    kinds = Counter(reason.split(":", 1)[0] for _, reason in dropped)
+    return ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
+
+
 def _nothing_left(dropped: Sequence[tuple[int, str]], max_length: int) -> str:
-    mismatched = Counter(reason == NOT_A_PREFIX for _, reason in dropped)[True]
-    if mismatched == len(dropped):
-        return (
-            f"none of the {len(dropped)} examples can be trained on: {NOT_A_PREFIX}. "
-            "Give the model a chat template that renders a prompt the same way with and without an answer."
-        )
     return (
-        f"none of the {len(dropped)} examples can be trained on: {len(dropped) - mismatched} are longer than "
-        f"max_length = {max_length} tokens, {mismatched} don't fit the chat template. Raise max_length."
+        f"none of the {len(dropped)} examples can be trained on: {summarise_dropped(dropped)} "
+        f"(max_length = {max_length}). Raise max_length for those that are too long; give the model a chat template "
+        "that renders a prompt the same way with and without an answer; generate again what states its target."
     )

@@ -1,21 +1,32 @@
 """Scripted training: the counterpart of the scripted generator, for tests and for trying the terminal.
 
-Steps, checkpoints, stop, pause, resume and the policy on disk behave as in a real training; the numbers are a
-made-up curve and the policy says that it is scripted. Loads no model and no library of torch's family.
+Stages, steps, checkpoints, stop, pause, resume and the layout of the policy on disk are those of a real training; the
+numbers are a made-up curve and the policy says that it is scripted. Loads no model and no library of torch's family.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import time
+from dataclasses import asdict, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engine.durability import mark, publish
 from engine.errors import TrainingRefused
-from engine.training.adapters import ADAPTER, DETAILS, MERGED, STABLE, is_stable
-from engine.training.launch import TrainingRequest, TrainingResult
+from engine.training.arguments import Batch, optimizer_steps
+from engine.training.held_out import divide, held_out_questions
+from engine.training.launch import STAGE_METRIC
+from engine.training.policy_directory import ADAPTER, MERGED, REFLECTOR, is_stable, read_details, write_directory
+from engine.training.request import (
+    PREFERENCE_SETTINGS,
+    StageResult,
+    TrainingRequest,
+    TrainingResult,
+    TrainingStage,
+    stages_of,
+)
+from store.settings import TrainingSetting
 
 if TYPE_CHECKING:
     from engine.training.callback import Control, OnIdle, OnMetrics, OnStep
@@ -29,37 +40,90 @@ def train_scripted(
     """Go through the steps of a training without training; each takes `REFLECTEVO_SCRIPTED_DELAY` seconds.
 
     Raises:
-        TrainingRefused: when there are fewer examples than `min_examples`.
+        TrainingRefused: when a stage has fewer examples than `min_examples`, or the parent doesn't fit the setting.
     """
-    settings = request.settings
-    kept = len(request.examples)
-    if kept < max(settings.min_examples, 1):
-        raise TrainingRefused(f"{kept} examples are too few to train on (min_examples = {settings.min_examples})")
-    total = max(1, -(-round(kept * settings.epochs) // (settings.batch_size * settings.accumulation)))
     if is_stable(request.destination):
-        return TrainingResult(True, total, total, {}, kept, 0)
+        return TrainingResult.load(read_details(request.destination)["training"])
+    stages = stages_of(request)
+    every = [example for stage in stages for example in stage.examples]
+    apart = held_out_questions(every, request.settings.validation_share, request.seed)
+    plan = [_planned(stage, apart) for stage in stages]
+    total = sum(result.total_steps for result in plan)
+    separate = any(stage.trained != "both" for stage in stages)
     delay = float(os.environ.get("REFLECTEVO_SCRIPTED_DELAY", "0"))
     request.work_dir.mkdir(parents=True, exist_ok=True)
     checkpoint = request.work_dir / _STEP_FILE
     step = int(checkpoint.read_text()) if checkpoint.exists() else 0
-    values: dict[str, float] = {}
+    on_step(step, total)
     while step < total:
         while control.is_paused() and not control.should_stop():
             on_idle()
             time.sleep(0.05)
         if control.should_stop():
             _save_step(request, step)
-            return TrainingResult(False, step, total, values, kept, 0)
+            return TrainingResult(False, _reached(plan, step, request.setting), total, separate)
         time.sleep(delay)
         step += 1
-        values = {"loss": 1.0 / (1 + step), "mean_token_accuracy": step / (1 + step)}
+        values = _values(request.setting, step)
+        if len(plan) > 1:
+            values[STAGE_METRIC] = 1.0 if step <= plan[0].total_steps else 2.0
+        if apart and (step % request.settings.evaluation_steps == 0 or step == total):
+            values["eval_loss"] = 1.5 / (1 + step)
         on_metrics(step, values)
         on_step(step, total)
-        if control.take_save_request() or step % settings.checkpoint_steps == 0:
+        if control.take_save_request() or step % request.settings.checkpoint_steps == 0:
             _save_step(request, step)
-    _save_policy(request)
+    result = TrainingResult(True, _reached(plan, total, request.setting), total, separate)
+    details = {
+        **request.details,
+        "scripted": True,
+        "setting": request.setting,
+        "method": request.settings.method,
+        "separate": separate,
+        "training": asdict(result),
+    }
+    write_directory(request.destination, details, lambda directory: _lay_out(directory, request, separate=separate))
     shutil.rmtree(request.work_dir, ignore_errors=True)
-    return TrainingResult(True, step, total, values, kept, 0)
+    return result
+
+
+def _planned(stage: TrainingStage, apart: frozenset[str]) -> StageResult:
+    """A stage with nothing done of it."""
+    settings = stage.settings
+    kept, held_out = divide(stage.examples, apart)
+    if len(kept) < max(settings.min_examples, 1):
+        raise TrainingRefused(f"{len(kept)} examples are too few to train on (min_examples = {settings.min_examples})")
+    steps = optimizer_steps(len(kept), Batch(settings.batch_size, settings.accumulation), settings.epochs)
+    return StageResult(
+        number=stage.number,
+        trained=stage.trained,
+        steps=0,
+        total_steps=steps,
+        finished=False,
+        final={},
+        kept=len(kept),
+        held_out=len(held_out),
+        dropped=(),
+        batch_size=settings.batch_size,
+    )
+
+
+def _reached(plan: list[StageResult], step: int, setting: TrainingSetting) -> tuple[StageResult, ...]:
+    """The stages as they are after `step` steps of all together."""
+    found = []
+    before = 0
+    for stage in plan:
+        done = min(max(step - before, 0), stage.total_steps)
+        final = _values(setting, before + done) if done else {}
+        found.append(replace(stage, steps=done, finished=done == stage.total_steps, final=final))
+        before += stage.total_steps
+    return tuple(found)
+
+
+def _values(setting: TrainingSetting, step: int) -> dict[str, float]:
+    if setting in PREFERENCE_SETTINGS:
+        return {"loss": 0.7 / (1 + step), "rewards/margins": step / 10, "rewards/accuracies": step / (1 + step)}
+    return {"loss": 1.0 / (1 + step), "mean_token_accuracy": step / (1 + step)}
 
 
 def _save_step(request: TrainingRequest, step: int) -> None:
@@ -68,13 +132,9 @@ def _save_step(request: TrainingRequest, step: int) -> None:
     temporary.replace(request.work_dir / _STEP_FILE)
 
 
-def _save_policy(request: TrainingRequest) -> None:
-    destination = request.destination
-    shutil.rmtree(destination, ignore_errors=True)
-    temporary = destination.parent / f".{destination.name}.tmp-{os.getpid()}"
-    shutil.rmtree(temporary, ignore_errors=True)
-    for part in (ADAPTER, MERGED):
-        (temporary / part).mkdir(parents=True)
-    (temporary / DETAILS).write_text(json.dumps({"scripted": True, **request.details}, default=str))
-    publish(temporary, destination)
-    mark(destination, STABLE)
+def _lay_out(directory: Path, request: TrainingRequest, *, separate: bool) -> None:
+    parts = [Path(MERGED)] if request.settings.method == "full" else [Path(ADAPTER), Path(MERGED)]
+    if separate:
+        parts += [Path(REFLECTOR, ADAPTER), Path(REFLECTOR, MERGED)]
+    for part in parts:
+        (directory / part).mkdir(parents=True)

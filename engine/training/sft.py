@@ -1,4 +1,4 @@
-"""Supervised fine-tuning on D+ (ReflectEvo, arXiv 2505.16475; setting `sft-one-stage`): TRL's SFTTrainer.
+"""Supervised fine-tuning (ReflectEvo, arXiv 2505.16475; the `sft-…` settings): TRL's SFTTrainer.
 
 The loss is on the completion only. Knows nothing of the database, checkpoints or supervision.
 """
@@ -29,19 +29,28 @@ def train_sft(
     settings: TrainingSection,
     shared: dict[str, Any],
     callbacks: list[TrainerCallback],
+    *,
+    held_out: Sequence[Example] = (),
 ) -> SFTTrainer:
-    """A trainer for `examples` that is ready to train `model` (a PeftModel) in place.
+    """A trainer for `examples` that is ready to train `model` (a PeftModel or a whole model) in place.
 
-    `shared` are the arguments of `shared_arguments`. The examples must fit: nothing is cut or checked here.
+    `shared` are the arguments of `shared_arguments`; they say when the loss on `held_out` is measured. The examples
+    must fit: nothing is cut or checked here.
     """
-    rows = {
-        "prompt": [list(example.prompt) for example in examples],
-        "completion": [list(example.completion) for example in examples],
-    }
     return _GroupedSFTTrainer(
         model=model,
         args=SFTConfig(completion_only_loss=True, packing=False, **shared),
-        train_dataset=Dataset.from_dict(rows),
+        train_dataset=_dataset(examples),
+        eval_dataset=_dataset(held_out) if held_out else None,
         processing_class=tokenizer,
         callbacks=callbacks,
+    )
+
+
+def _dataset(examples: Sequence[Example]) -> Dataset:
+    return Dataset.from_dict(
+        {
+            "prompt": [list(example.prompt) for example in examples],
+            "completion": [list(example.completion) for example in examples],
+        }
     )

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,82 +12,21 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("trl")
 pytest.importorskip("peft")
 
-from safetensors.torch import load_file  # noqa: E402
-
 from engine.errors import EngineError, TrainingRefused  # noqa: E402
-from engine.training import checkpoints  # noqa: E402
-from engine.training.adapters import is_stable, load_for_training, load_tokenizer, read_details  # noqa: E402
 from engine.training.arguments import Batch, shared_arguments  # noqa: E402
-from engine.training.examples import Example, Pair, pair_views, token_view  # noqa: E402
-from engine.training.launch import TrainingRequest, TrainingResult, train  # noqa: E402
+from engine.training.examples import Example, pair_views, token_view  # noqa: E402
+from engine.training.loading import load_for_training, load_tokenizer  # noqa: E402
+from engine.training.policy_directory import is_stable, read_details  # noqa: E402
 from engine.training.precision import Precision  # noqa: E402
+from engine.training.request import TrainingRequest, TrainingResult  # noqa: E402
 from store.settings import TrainingSection  # noqa: E402
-from tests.engine.training_process import Unhindered, request_in  # noqa: E402
+from tests.engine.training_process import PAIRS, request_in  # noqa: E402
+from tests.engine.training_runs import Scripted, alike, logits, raising, run, weights_in  # noqa: E402
 
 CPU = Precision("cpu", "float32", False)
-PAIRS = tuple(
-    Pair(
-        i,
-        ({"role": "user", "content": f"question {i}"},),
-        ({"role": "assistant", "content": f"good {i}"},),
-        ({"role": "assistant", "content": f"bad {i}, long"},),
-    )
-    for i in range(8)
-)
 DPO = TrainingSection(
     setting="dpo-verdict", batch_size=2, checkpoint_steps=2, learning_rate=1e-2, warmup=0.0, lora_dropout=0.0
 )
-
-
-class Scripted(Unhindered):
-    """Stops or saves after so many optimizer steps; pauses for some polls at one."""
-
-    def __init__(self, stop_at: int | None = None, save_at: int | None = None, pause_polls: int = 0) -> None:
-        self.step = 0
-        self.stop_at, self.save_at, self.pause_polls = stop_at, save_at, pause_polls
-        self.idle = 0
-
-    def on_step(self, step: int, total: int) -> None:
-        self.step = step
-
-    def on_idle(self) -> None:
-        self.idle += 1
-        self.pause_polls -= 1
-
-    def should_stop(self) -> bool:
-        return self.stop_at is not None and self.step >= self.stop_at
-
-    def take_save_request(self) -> bool:
-        asked, self.save_at = self.save_at == self.step, None if self.save_at == self.step else self.save_at
-        return asked
-
-    def is_paused(self) -> bool:
-        return self.step > 0 and self.pause_polls > 0
-
-
-def run(
-    request: TrainingRequest, control: Scripted | None = None
-) -> tuple[TrainingResult, dict[int, dict[str, float]]]:
-    control = control or Scripted()
-    metrics: dict[int, dict[str, float]] = {}
-    return train(request, control, metrics.__setitem__, control.on_step, control.on_idle), metrics
-
-
-def raising(error: BaseException) -> Callable[..., None]:
-    def raises(*_: Any, **__: Any) -> None:
-        raise error
-
-    return raises
-
-
-def adapter_of(policy: Path) -> dict[str, Any]:
-    return load_file(policy / "adapter" / "adapter_model.safetensors")
-
-
-def logits(model: Any, tokenizer: Any) -> Any:
-    ids = tokenizer("two and two make four", return_tensors="pt")["input_ids"]
-    with torch.no_grad():
-        return model.eval()(input_ids=ids).logits
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +46,7 @@ def test_policy_on_disk_is_whole(trained: tuple[Path, TrainingResult], tiny_mode
     assert is_stable(policy)
     assert (result.completed, result.steps, result.total_steps, result.kept) == (True, 12, 12, 16)
     assert sorted(path.name for path in policy.iterdir()) == ["STABLE", "adapter", "merged", "policy.json"]
-    assert read_details(policy)["training"]["steps"] == 12
+    assert read_details(policy)["training"]["total_steps"] == 12
     for name in ("generation_config.json", "chat_template.jinja"):
         assert (policy / "merged" / name).read_text() == (tiny_model / name).read_text()
 
@@ -142,32 +76,7 @@ def test_stop_then_resume_gives_the_same_policy(
         assert not request.destination.exists()
     result, metrics = run(request)
     assert (result.completed, result.steps, min(metrics)) == (True, 12, 11)
-    expected, found = adapter_of(trained[0]), adapter_of(request.destination)
-    assert all(torch.allclose(expected[name], found[name], atol=1e-5) for name in expected)
-
-
-def test_kill_then_resume_reaches_the_same_steps(
-    trained: tuple[Path, TrainingResult], tiny_model: Path, tmp_path: Path
-) -> None:
-    command = [sys.executable, "-m", "tests.engine.training_process", str(tmp_path), str(tiny_model)]
-    root = Path(__file__).parents[2]
-    environment = {**os.environ, "PYTHONPATH": str(root)}
-    with subprocess.Popen(command, cwd=root, env=environment, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            if line.strip() == "8":
-                process.send_signal(signal.SIGKILL)
-    request = request_in(tmp_path, tiny_model)
-    assert not is_stable(request.destination)
-    found = checkpoints.newest(request.work_dir)
-    assert found is not None
-    assert found.step in (3, 6)
-    (request.work_dir / "checkpoint-9").mkdir()
-    (request.work_dir / "checkpoint-9" / "trainer_state.json").write_text('{"global_step": 9')
-    result, metrics = run(request)
-    assert (result.steps, result.completed, min(metrics)) == (12, True, found.step + 1)
-    expected, resumed = adapter_of(trained[0]), adapter_of(request.destination)
-    assert all(torch.allclose(expected[name], resumed[name], atol=1e-5) for name in expected)
+    assert alike(weights_in(trained[0]), weights_in(request.destination))
 
 
 def test_a_whole_policy_is_returned_without_training(trained: tuple[Path, TrainingResult], tiny_model: Path) -> None:
@@ -187,8 +96,7 @@ def test_killed_between_last_step_and_save_only_saves(
             run(request)
     result, metrics = run(request)
     assert (result.steps, result.completed, metrics) == (12, True, {})
-    expected, found = adapter_of(trained[0]), adapter_of(request.destination)
-    assert all(torch.equal(expected[name], found[name]) for name in expected)
+    assert alike(weights_in(trained[0]), weights_in(request.destination), tolerance=0.0)
 
 
 def test_other_examples_do_not_continue_old_checkpoints(tiny_model: Path, tmp_path: Path) -> None:
@@ -313,10 +221,9 @@ def test_dpo_on_a_parent_continues_its_adapter_over_a_stop(
     stopped = replace(whole, work_dir=tmp_path / "w2", destination=tmp_path / "p2", merge=False)
     assert run(stopped, Scripted(stop_at=2))[0].steps == 2
     assert run(stopped)[0].completed
-    parent, one, two = adapter_of(trained[0]), adapter_of(whole.destination), adapter_of(stopped.destination)
-    assert set(parent) == set(one) == set(two)
-    assert all(torch.allclose(one[name], two[name], atol=1e-5) for name in one)
-    assert not all(torch.allclose(one[name], parent[name], atol=1e-4) for name in one)
+    parent, one, two = weights_in(trained[0]), weights_in(whole.destination), weights_in(stopped.destination)
+    assert alike(one, two)
+    assert not alike(one, parent, tolerance=1e-4)
     assert not (stopped.destination / "merged").exists()
 
 
@@ -336,7 +243,7 @@ def test_out_of_memory_halves_the_batch_and_goes_on(
     request = request_in(tmp_path, tiny_model)
     request = replace(request, settings=request.settings.model_copy(update={"batch_size": 8, "epochs": 1.0}))
     result, _ = run(request)
-    assert (result.completed, result.total_steps, result.batch_size) == (True, 2, 2)
+    assert (result.completed, result.total_steps, result.stages[0].batch_size) == (True, 2, 2)
     monkeypatch.setattr(SFTTrainer, "training_step", raising(torch.OutOfMemoryError("no memory at all")))
     with pytest.raises(EngineError, match="single example"):
         run(replace(request, destination=tmp_path / "other"))

@@ -11,9 +11,9 @@ pytest.importorskip("transformers")
 
 from engine.errors import TrainingRefused
 from engine.prompts import Message
-from engine.training.adapters import load_tokenizer
 from engine.training.arguments import Batch
 from engine.training.examples import NOT_A_PREFIX, Example, Fitted, Pair, fit, pair_views, token_view
+from engine.training.loading import load_tokenizer
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,9 @@ pytest.importorskip("trl")
 pytest.importorskip("peft")
 
 from engine.errors import EngineError, TrainingRefused  # noqa: E402
-from engine.training.adapters import is_stable, load_for_training, load_tokenizer, read_details, save_policy  # noqa: E402
 from engine.training.arguments import Batch, shared_arguments  # noqa: E402
+from engine.training.loading import load_for_training  # noqa: E402
+from engine.training.policy_directory import Weights, is_stable, read_details, save_policy  # noqa: E402
 from engine.training.precision import Precision, cpu_computes_bfloat16, use_one_gpu  # noqa: E402
 from store.settings import TrainingSection  # noqa: E402
 
@@ -28,8 +29,10 @@ def test_unknown_lora_targets_name_what_there_is(tiny_model: Path) -> None:
 
 
 def test_a_policy_is_never_overwritten_but_leftovers_are(tiny_model: Path, tmp_path: Path) -> None:
-    model = load_for_training(tiny_model, None, TrainingSection(), CPU)
-    tokenizer = load_tokenizer(tiny_model)
+    trained = tmp_path / "trained" / "checkpoint-1"
+    load_for_training(tiny_model, None, TrainingSection(), CPU).save_pretrained(trained)
+    weights = Weights(tiny_model, trained)
+    tmp_path = tmp_path / "policies"
     policy = tmp_path / "9"
     (policy / "adapter").mkdir(parents=True)
     (policy / "half").write_text("torn")
@@ -37,12 +40,12 @@ def test_a_policy_is_never_overwritten_but_leftovers_are(tiny_model: Path, tmp_p
     assert not is_stable(policy)
     with pytest.raises(EngineError, match="not a whole policy"):
         read_details(policy)
-    save_policy(model, tokenizer, policy, {"id": 9}, merge=False)
+    save_policy(weights, policy, {"id": 9}, merge=False)
     assert is_stable(policy)
     assert not (policy / "half").exists()
     assert [path.name for path in tmp_path.iterdir()] == ["9"]
     with pytest.raises(EngineError, match="never overwritten"):
-        save_policy(model, tokenizer, policy, {"id": 9})
+        save_policy(weights, policy, {"id": 9})
     assert read_details(policy) == {"format": 1, "id": 9}
 
 

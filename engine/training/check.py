@@ -1,0 +1,69 @@
+"""Training settings that can't work here, found before any long work starts.
+
+Importing it loads nothing; torch is asked for a device only when the settings need one.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+
+from store.settings import GenerationSection, TrainingSection
+
+
+def check_training(settings: TrainingSection, generation: GenerationSection) -> list[str]:
+    """Everything that keeps these settings from training on this machine, each with what to do; empty when fine.
+
+    A scripted run trains nothing, so what it lacks of hardware is no problem.
+    """
+    problems = []
+    if settings.adapters == "separate" and settings.setting != "sft-two-stage":
+        problems.append(
+            f"training.adapters = 'separate' is for sft-two-stage, not for {settings.setting}; "
+            "set it to 'chained', or use sft-two-stage"
+        )
+    if settings.adapters == "separate" and settings.method == "full":
+        problems.append(
+            "training.adapters = 'separate' trains two adapters, and method = 'full' trains none; "
+            "set method = 'lora', or adapters = 'chained'"
+        )
+    if settings.validation_share == 0:
+        problems += [
+            f"{name} needs a held-out loss to watch; set training.validation_share above 0 (e.g. 0.1), or leave it out"
+            for name, patience in (
+                ("training.patience", settings.patience),
+                ("training.second_stage.patience", _second_patience(settings)),
+            )
+            if patience is not None
+        ]
+    if settings.method != "full" and "lm_head" in settings.lora_targets:
+        problems.append("training.lora_targets names lm_head, which TRL can't train (its loss bypasses the head)")
+    if settings.method == "qlora" and generation.generator != "scripted":
+        problems += qlora_problems()
+    return problems
+
+
+def qlora_problems() -> list[str]:
+    """What 4-bit training lacks on this machine."""
+    problems = []
+    if importlib.util.find_spec("bitsandbytes") is None:
+        problems.append(
+            "training.method = 'qlora' needs the package bitsandbytes; "
+            "install it with: pip install 'reflectevo[gpu]', or set method = 'lora'"
+        )
+    if not _has_cuda():
+        problems.append(
+            "training.method = 'qlora' needs a CUDA device, and there is none; set method = 'lora', or run on a GPU box"
+        )
+    return problems
+
+
+def _second_patience(settings: TrainingSection) -> int | None:
+    return settings.second_stage.patience if settings.setting == "sft-two-stage" else None
+
+
+def _has_cuda() -> bool:
+    if importlib.util.find_spec("torch") is None:
+        return False
+    import torch
+
+    return bool(torch.cuda.is_available())

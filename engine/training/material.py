@@ -1,0 +1,41 @@
+"""Reads from the store what an iteration trains on. The bridge between rows and the pure `from_curated`."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from engine import instructions
+from engine.situation import problems_of
+from engine.training.examples import AnyExample
+from engine.training.from_curated import SET_OF, Rollouts, question_example, stage_examples
+from store import rollouts
+from store.curation import curated
+from store.records import Iteration
+from store.runs import run_questions
+from store.settings import RunSettings
+
+
+def rollouts_of(connection: sqlite3.Connection, iteration: Iteration, settings: RunSettings) -> Rollouts:
+    """The attempts and reflections that an iteration's curated rows point to."""
+    questions = run_questions(connection, iteration.run_id, "train")
+    return Rollouts(
+        problems=problems_of(connection, iteration.run_id, settings, questions),
+        attempts={attempt.id: attempt for attempt in rollouts.rollout_attempts(connection, iteration.id)},
+        reflections={one.id: one for one in rollouts.rollout_reflections(connection, iteration.id)},
+        compose=instructions.compose,
+        show_previous_attempt=settings.correction.show_previous_attempt,
+    )
+
+
+def training_examples(
+    connection: sqlite3.Connection, iteration: Iteration, settings: RunSettings
+) -> tuple[tuple[AnyExample, ...], ...]:
+    """The examples of each stage of the iteration's training setting; one stage for all but `sft-two-stage`."""
+    setting = settings.training.setting
+    set_name = SET_OF[setting]
+    if set_name is None:
+        questions = run_questions(connection, iteration.run_id, "train")
+        problems = problems_of(connection, iteration.run_id, settings, questions)
+        return (tuple(question_example(question, problems[question.id]) for question in questions),)
+    rows = curated(connection, iteration.id, set_name)
+    return stage_examples(setting, rows, rollouts_of(connection, iteration, settings))

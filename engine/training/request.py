@@ -1,0 +1,185 @@
+"""What a training is asked for and what it answers: values only, and how a setting falls into stages.
+
+Pure; knows nothing of torch, TRL, files beyond their paths, or the database.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from engine.errors import TrainingRefused
+from engine.training.examples import AnyExample, Example, Pair
+from store.settings import TrainingSection, TrainingSetting
+
+Trained = Literal["both", "reflector", "reasoner"]
+"""Whom the weights of a stage are for: one policy that plays both roles, or one of two."""
+
+PREFERENCE_SETTINGS: tuple[TrainingSetting, ...] = ("dpo-verdict", "dpo-judge")
+
+
+@dataclass(frozen=True)
+class TrainingRequest:
+    """Everything that defines one training."""
+
+    setting: TrainingSetting
+    base: Path
+    """Directory of the model that adapters are relative to."""
+    parent_adapter: Path | None
+    """Adapter directory of the parent policy, continued; None starts from the base as it is."""
+    examples: tuple[AnyExample, ...]
+    """What to train on; in `sft-two-stage` what stage 1 trains on: question and attempt → reflection."""
+    settings: TrainingSection
+    seed: int
+    work_dir: Path
+    """For checkpoints; emptied when the policy is on disk."""
+    destination: Path
+    """Policy directory to write."""
+    details: Mapping[str, object] = field(default_factory=dict)
+    """Written to `policy.json` beside the result; JSON values only."""
+    merge: bool = True
+    """Also write merged weights; off where the server takes base + LoRA."""
+    second_examples: tuple[Example, ...] = ()
+    """What stage 2 of `sft-two-stage` trains on: question, attempt and reflection → corrected attempt."""
+    parent_reflector: Path | None = None
+    """The reflector's adapter of a parent with two; None when one adapter (or none) plays both roles."""
+    reference_base: Path | None = None
+    """The run's base model, where it isn't `base` (behind a fully fine-tuned parent): DPO's reference `base`."""
+
+
+@dataclass(frozen=True)
+class TrainingStage:
+    """One optimisation from its first step to its last."""
+
+    number: int
+    """1, or 2 for the second stage of `sft-two-stage`."""
+    trained: Trained
+    examples: tuple[AnyExample, ...]
+    settings: TrainingSection
+    start: Path | None
+    """Adapter that is continued; None starts from the base."""
+    continues: bool = False
+    """Start from the weights of the stage before instead."""
+
+
+def stages_of(request: TrainingRequest) -> tuple[TrainingStage, ...]:
+    """The stages a training consists of (paper, section 3.3); most settings have one.
+
+    A parent with two adapters keeps two: preference training continues its reflector, `sft-qa` its reasoner, and
+    separate two-stage training each from its own. Raises TrainingRefused where that can't be, or when the rows
+    aren't of the kind that the setting trains on.
+    """
+    settings, setting = request.settings, request.setting
+    wanted = Pair if setting in PREFERENCE_SETTINGS else Example
+    if not all(isinstance(example, wanted) for example in (*request.examples, *request.second_examples)):
+        raise TrainingRefused(f"{setting} trains on {wanted.__name__} rows only; curation gave others.")
+    reflector = request.parent_reflector
+    if reflector is not None and settings.method == "full":
+        raise TrainingRefused(
+            "the parent has two adapters, a reflector's and a reasoner's, and full fine-tuning writes one model. "
+            "Set training.method = 'lora', or start from another policy."
+        )
+    if setting == "sft-two-stage" and settings.adapters == "separate":
+        return (
+            TrainingStage(1, "reflector", request.examples, settings, reflector or request.parent_adapter),
+            TrainingStage(2, "reasoner", request.second_examples, second_stage(settings), request.parent_adapter),
+        )
+    if reflector is not None and setting in ("sft-one-stage", "sft-two-stage"):
+        raise TrainingRefused(
+            f"the parent has two adapters, a reflector's and a reasoner's, and {setting} would train one for both. "
+            "Use sft-two-stage with training.adapters = 'separate', a dpo setting, or start from another policy."
+        )
+    if setting == "sft-two-stage":
+        return (
+            TrainingStage(1, "both", request.examples, settings, request.parent_adapter),
+            TrainingStage(2, "both", request.second_examples, second_stage(settings), None, continues=True),
+        )
+    if reflector is None:
+        return (TrainingStage(1, "both", request.examples, settings, request.parent_adapter),)
+    if setting == "sft-qa":
+        return (TrainingStage(1, "reasoner", request.examples, settings, request.parent_adapter),)
+    return (TrainingStage(1, "reflector", request.examples, settings, reflector),)
+
+
+def second_stage(settings: TrainingSection) -> TrainingSection:
+    """The settings of stage 2: those of `[training]` with what `[training.second_stage]` sets."""
+    own = settings.second_stage.model_dump(exclude_none=True)
+    return settings.model_copy(update=own)
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """What became of one stage."""
+
+    number: int
+    trained: Trained
+    steps: int
+    """Optimizer steps done, over all resumes."""
+    total_steps: int
+    """Steps there are to do; what was done, once early stopping ended it."""
+    finished: bool
+    final: dict[str, float]
+    """Metrics of the last optimizer step."""
+    kept: int
+    """Examples trained on."""
+    held_out: int
+    """Examples kept out to measure the loss on."""
+    dropped: tuple[tuple[int, str], ...]
+    """Id and reason of each example left out."""
+    batch_size: int
+    """Examples per forward pass in the end: smaller than asked for when memory ran out."""
+    stopped_early: bool = False
+    best_step: int | None = None
+    """The step whose weights were taken: the lowest held-out loss; None when none was measured (the last is taken)."""
+    best_loss: float | None = None
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What became of a training: its stages, as far as they came."""
+
+    completed: bool
+    """False when it was stopped: a checkpoint is in the work directory and the same request resumes it."""
+    stages: tuple[StageResult, ...]
+    total_steps: int
+    """Optimizer steps of all stages together."""
+    separate: bool = False
+    """Whether the policy has two adapters, a reasoner's and a reflector's."""
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps done, over all stages and resumes."""
+        return sum(stage.steps for stage in self.stages)
+
+    @property
+    def final(self) -> dict[str, float]:
+        """Metrics of the last optimizer step."""
+        return self.stages[-1].final if self.stages else {}
+
+    @property
+    def kept(self) -> int:
+        """Examples trained on in the stage that came last (each row of D+ gives one example a stage)."""
+        return self.stages[-1].kept if self.stages else 0
+
+    @property
+    def dropped_reasons(self) -> tuple[tuple[int, str], ...]:
+        """Id and reason of each example left out, over all stages."""
+        return tuple(one for stage in self.stages for one in stage.dropped)
+
+    @property
+    def dropped(self) -> int:
+        """How many examples were left out, over all stages."""
+        return len(self.dropped_reasons)
+
+    @staticmethod
+    def load(recorded: Mapping[str, Any]) -> TrainingResult:
+        """From what `dataclasses.asdict` gave, by way of JSON."""
+        stages = tuple(
+            StageResult(
+                **{**stage, "dropped": tuple((int(number), str(reason)) for number, reason in stage["dropped"])}
+            )
+            for stage in recorded["stages"]
+        )
+        return TrainingResult(**{**recorded, "stages": stages})

@@ -1,0 +1,164 @@
+"""The tokens shown for a curated row are those that the trainer's collator makes of it, in every setting."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("transformers")
+
+from engine.errors import EngineError
+from engine.situation import settings_of
+from engine.training.examples import Pair
+from engine.training.from_curated import row_examples
+from engine.training.inspect import inspect_example, token_texts
+from engine.training.leaks import STATES_TARGET
+from engine.training.loading import load_tokenizer
+from engine.training.material import rollouts_of
+from store.connection import write
+from store.curation import NewCurated, curated, replace_curated
+from store.settings import TrainingSetting
+from store.workspace import Workspace
+from tests.support.rows import Rows, run_settings
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def workspace(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """One included row of each set, ids 1 to 3, and a D+ row of which the target was given away, id 4."""
+    workspace = Workspace(tmp_path_factory.mktemp("inspected"))
+    settings = run_settings(
+        generation={"generator": "transformers"}, training={"max_length": 400}, correction={"max_tokens": 8}
+    )
+    rows = Rows(workspace.database, settings)
+    with write(rows.connection):
+        rows.connection.execute("UPDATE policies SET path = ?1, base_model = ?1", (str(tiny_model),))
+        question = rows.question("Is an ångström longer than a metre? 🙂", reference="B")
+        attempt = rows.attempt(question, text="Answer: A")
+        good, correction = rows.corrected(attempt, question, text="Think of the größe of atoms.", sample=0)
+        bad, _ = rows.corrected(attempt, question, "incorrect", text="I was too slow.", sample=1)
+        told, told_correction = rows.corrected(attempt, question, text="You should make a try now.", sample=2)
+        sets = [
+            NewCurated("d_plus", good, None, correction, True, "included"),
+            NewCurated("d_pm", good, bad, correction, True, "included"),
+            NewCurated("d_pref", bad, good, None, True, "included"),
+            NewCurated("d_plus", told, None, told_correction, True, "included"),
+        ]
+        replace_curated(rows.connection, rows.iteration, sets)
+    return workspace
+
+
+CASES: list[tuple[int, TrainingSetting | None, list[str]]] = [
+    (1, None, ["completion"]),
+    (1, "sft-two-stage", ["stage 1: reflection", "stage 2: correction"]),
+    (1, "sft-qa", ["completion"]),
+    (2, None, ["chosen", "rejected"]),
+    (3, "dpo-judge", ["chosen", "rejected"]),
+]
+
+
+@pytest.mark.parametrize(("row", "setting", "names"), CASES)
+def test_what_is_shown_is_what_the_collator_gives(
+    row: int, setting: TrainingSetting | None, names: list[str], workspace: Workspace, tiny_model: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("trl")
+    found = inspect_example(workspace, row, setting)
+    assert [side["name"] for side in found["sides"]] == names
+    assert (found["fits"], found["reason"], found["max_length"]) == (True, "", 400)
+    assert found["length"] == max(side["length"] for side in found["sides"])
+    shown = [
+        ([token["id"] for token in side["tokens"]], [token["loss"] for token in side["tokens"]])
+        for side in found["sides"]
+    ]
+    assert shown == _collated(workspace, found["setting"], row, tiny_model, tmp_path)
+    for side in found["sides"]:
+        text = "".join(token["text"] for token in side["tokens"])
+        learnt = "".join(token["text"] for token in side["tokens"] if token["loss"])
+        assert text.startswith("<|im_start|>user\nIs an ångström longer than a metre? 🙂")
+        assert text.endswith(learnt) and learnt.endswith("<|im_end|>\n")
+
+
+def _collated(
+    workspace: Workspace, setting: TrainingSetting, row: int, model: Path, work_dir: Path
+) -> list[tuple[list[int], list[bool]]]:
+    """Ids and loss mask of each side as TRL's own data set and collator make them."""
+    from engine.training.arguments import Batch, shared_arguments
+    from engine.training.dpo import train_dpo
+    from engine.training.from_curated import question_example
+    from engine.training.loading import load_for_training
+    from engine.training.precision import Precision
+    from engine.training.sft import train_sft
+    from store.connection import open_reader
+    from store.iterations import get_iteration
+    from store.runs import run_questions
+
+    connection = open_reader(workspace.database)
+    iteration = get_iteration(connection, 1)
+    settings = settings_of(iteration)
+    rollouts = rollouts_of(connection, iteration, settings)
+    if setting == "sft-qa":
+        (question,) = run_questions(connection, 1, "train")
+        examples: tuple[Any, ...] = (question_example(question, rollouts.problems[question.id]),)
+    else:
+        stored = [one for name in ("d_plus", "d_pm", "d_pref") for one in curated(connection, 1, name)]
+        examples = row_examples(setting, next(one for one in stored if one.id == row), rollouts)
+    cpu = Precision("cpu", "float32", False)
+    shared = shared_arguments(settings.training, Batch(1, 1), cpu, 0, work_dir, examples=1)
+    tokenizer = load_tokenizer(model)
+    sides = []
+    for example in examples:
+        loaded = load_for_training(model, None, settings.training, cpu)
+        build: Any = train_dpo if isinstance(example, Pair) else train_sft
+        batch = next(iter(build(loaded, tokenizer, [example], settings.training, shared, []).get_train_dataloader()))
+        for index in range(len(batch["input_ids"])):
+            real = batch["attention_mask"][index].bool()
+            ids = batch["input_ids"][index][real].tolist()
+            mask = batch["completion_mask"][index] if "completion_mask" in batch else batch["labels"][index] != -100
+            sides.append((ids, mask[real].bool().tolist()))
+    return sides
+
+
+def test_what_would_be_left_out_says_why(workspace: Workspace) -> None:
+    """Row 4's reflection holds the whole corrected attempt ("a try"), which stage 2 would then find in its prompt."""
+    found = inspect_example(workspace, 4, "sft-two-stage")
+    assert (found["fits"], found["reason"]) == (False, STATES_TARGET)
+    assert len(found["sides"]) == 2 and all(side["tokens"] for side in found["sides"])
+    with pytest.raises(EngineError, match="trains on d_pm"):
+        inspect_example(workspace, 1, "dpo-verdict")
+    with pytest.raises(EngineError, match="not a training setting"):
+        inspect_example(workspace, 1, "sft")
+    with pytest.raises(EngineError, match="no curated row 77"):
+        inspect_example(workspace, 77)
+
+
+def test_the_command_prints_json_and_loads_no_model(workspace: Workspace) -> None:
+    command = [sys.executable, "-m", "engine", "example", "-w", str(workspace.root), "--curated"]
+    finished = subprocess.run([*command, "1"], cwd=ROOT, capture_output=True, text=True, timeout=120, check=True)
+    assert json.loads(finished.stdout) == inspect_example(workspace, 1)
+    refused = subprocess.run([*command, "77"], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "no curated row 77" in refused.stderr
+
+
+def test_the_texts_of_tokens_join_to_the_conversation(tiny_model: Path) -> None:
+    """A character of several tokens stands with the first; a slow tokenizer is asked token by token."""
+    tokenizer = load_tokenizer(tiny_model)
+    messages = [{"role": "user", "content": "é 🙂"}, {"role": "assistant", "content": "ok"}]
+    rendered = tokenizer.apply_chat_template(messages, tokenize=False)
+    ids = tuple(tokenizer.apply_chat_template(messages, tokenize=True, return_dict=True)["input_ids"])
+    texts = token_texts(messages, ids, tokenizer)
+    assert ("".join(texts), len(texts)) == (rendered, len(ids))
+    assert texts.count("🙂") == 1
+
+    class Slow:
+        is_fast = False
+        apply_chat_template = staticmethod(tokenizer.apply_chat_template)
+        decode = staticmethod(tokenizer.decode)
+
+    assert token_texts(messages, ids, Slow())[:2] == ["<|im_start|>", "u"]
