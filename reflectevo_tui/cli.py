@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from reflectevo_tui.commands.exchange import export, import_file
 from reflectevo_tui.commands.shared import JsonOption, WorkspaceOption, chosen_workspace, give_order, guarded, refuse
 
 if TYPE_CHECKING:
@@ -204,6 +205,10 @@ def doctor(context: typer.Context, workspace: WorkspaceOption = None, as_json: J
         return int(any(finding.level == "error" for finding in findings))
 
     guarded(work)
+
+
+app.command("import")(import_file)
+app.command("export")(export)
 
 
 def main() -> None:

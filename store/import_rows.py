@@ -16,7 +16,7 @@ from typing import Any
 
 from store.connection import storable
 from store.imported import ImportedAttempt, ImportedBranch, ImportedRecord
-from store.imports import IMPORTED_POLICY, ImportTarget
+from store.imports import IMPORTED_POLICY, IMPORTED_VERSION, ImportTarget
 
 EQUAL_SIDES = "both sides are the same reflection"
 """Why a pair is left out of its set."""
@@ -28,12 +28,12 @@ _CHUNK = 500
 
 _REFLECTION = (
     "INSERT INTO reflections (id, iteration_id, attempt_id, instruction, sample, policy_id, text, flags,"
-    " prompt_version, prompt_hash, created) VALUES (?, ?, ?, ?, ?, ?, ?, ?, '', '', ?)"
+    f" prompt_version, prompt_hash, created) VALUES (?, ?, ?, ?, ?, ?, ?, ?, '{IMPORTED_VERSION}', '', ?)"
 )
 _ATTEMPT = (
     "INSERT INTO attempts (id, iteration_id, question_id, policy_id, turn, reflection_id, sample, reasoning,"
     " answer, verdict, detail, prompt_version, prompt_hash, created)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', '', ?)"
+    f" VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '{IMPORTED_VERSION}', '', ?)"
 )
 
 

@@ -21,6 +21,9 @@ from store.runs import add_run, run_named, set_run_state
 IMPORTED_POLICY = "imported"
 """Name of the policy that stands for whoever wrote the imported texts."""
 
+IMPORTED_VERSION = "imported"
+"""Prompt version of imported texts: their prompts were not made here."""
+
 _STAGES = ("attempt", "reflect", "correct", "curate")
 
 

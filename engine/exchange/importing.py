@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import os
 import sqlite3
 import time
 from collections import Counter
@@ -82,14 +81,14 @@ class _Tally:
         self.replaced += batch.replaced
 
     def details(self) -> dict[str, object]:
-        return {"skipped": dict(self.skipped), "leaks": dict(self.leaks), "replaced": self.replaced}
+        return {"reasons": dict(self.skipped), "leaks": dict(self.leaks), "replaced": self.replaced}
 
     @classmethod
     def of(cls, stored: StoredImport) -> _Tally:
         details: Mapping[str, Any] = stored.details
         return cls(
             stored.records,
-            Counter(details.get("skipped", {})),
+            Counter(details.get("reasons", {})),
             Counter(details.get("leaks", {})),
             stored.leaks,
             int(details.get("replaced", 0)),
@@ -285,7 +284,7 @@ class _Import:
                 "size": self._size,
                 "records": tally.records,
                 "skipped": tally.skipped.total(),
-                "leaks": tally.leaking,
+                "leaking": tally.leaking,
                 "rate": round(rate, 1),
             }
         )
@@ -309,7 +308,6 @@ def _outcome(connection: sqlite3.Connection, stored: StoredImport, *, already: b
         "format": stored.format,
         "records": stored.records,
         "skipped": stored.skipped,
-        "leaks": stored.leaks,
-        "details": dict(stored.details),
-        "pid": os.getpid(),
+        "leaking": stored.leaks,
+        **stored.details,
     }

@@ -55,7 +55,7 @@ def stages_of(setting: TrainingSetting) -> tuple[str, ...]:
 
 def examples_of(
     connection: sqlite3.Connection, scope: Scope, setting: TrainingSetting
-) -> Iterator[tuple[AnyExample, ...]]:
+) -> Iterator[list[tuple[AnyExample, ...]]]:
     """The examples of an iteration, page by page: one a stage for each curated row or question."""
     set_name = SET_OF[setting]
     after = 0
@@ -63,8 +63,7 @@ def examples_of(
         while asked := exchange.question_page(connection, scope.run.id, after=after, limit=_PAGE):
             after = asked[-1].id
             problems = scope.problems(connection, asked)
-            for question in asked:
-                yield (question_example(question, problems[question.id]),)
+            yield [(question_example(question, problems[question.id]),) for question in asked]
         return
     while page := exchange.curated_page(connection, scope.iteration.id, set_name, after=after, limit=_PAGE):
         after = page[-1].id
@@ -82,8 +81,7 @@ def examples_of(
             compose=scope.compose,
             show_previous_attempt=scope.show_previous_attempt,
         )
-        for row in page:
-            yield row_examples(setting, row, rollouts)
+        yield [row_examples(setting, row, rollouts) for row in page]
 
 
 def trainer_row(example: AnyExample) -> Json:
