@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import Any, Protocol
 
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from reflectevo_tui.display import visible as plain
 from reflectevo_tui.engine_process import EngineUnavailable, engine_command
@@ -100,7 +100,7 @@ class _Lines:
 
 
 class _Bar(_Lines):
-    """A bar over the bytes of the file."""
+    """A bar over the file."""
 
     def __init__(self, console: Console, progress: Progress) -> None:
         super().__init__(console)
@@ -116,7 +116,7 @@ def _with_bar(process: subprocess.Popen[str], console: Console) -> None:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(bar_width=30),
-        DownloadColumn(),
+        TaskProgressColumn(),
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}", markup=False),
     )
@@ -132,7 +132,7 @@ def _show(process: subprocess.Popen[str], view: _View) -> None:
         elif event["event"] == "skipped":
             skipped += 1
             if skipped <= _NAMED_SKIPS:
-                view.say(f"skipped    record {event['record']} (byte {event['byte']}): {event['reason']}")
+                view.say(f"skipped    record {event['record']} ({event['place']}): {event['reason']}")
             elif skipped == _NAMED_SKIPS + 1:
                 view.say("skipped    more; all are counted at the end")
         else:

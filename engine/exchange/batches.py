@@ -1,4 +1,4 @@
-"""Batches of mapped records: a file from a position on, up to so many records.
+"""Batches of mapped records: from a position in a file on, up to so many.
 
 Mapping costs about as much as storing, so for large files it is done ahead, in a process of its own, while the batch
 before is stored. That process is told a position and answers with the batch that begins there; it ends with the pipe.
@@ -16,6 +16,7 @@ from typing import Protocol
 
 from engine.errors import EngineError
 from engine.exchange.mapping import imported
+from engine.exchange.parquet import read_rows
 from engine.exchange.published import Format, Unfit, normal
 from engine.exchange.reading import Damaged, Found, read_records
 from store.imported import ImportedRecord
@@ -28,18 +29,21 @@ AHEAD_BYTES = 16 << 20
 """Smaller files are mapped before another process would have started."""
 
 
+_READER_ENDED = "the process that reads the file ended; import the file again to go on"
+
+
 @dataclass(frozen=True, slots=True)
 class Skip:
-    """A record that was left out: its place and why."""
+    """A record that was left out: its number, where it begins (`byte 120`, `row 7`), and why."""
 
     number: int
-    byte: int
+    place: str
     reason: str
 
 
 @dataclass(slots=True)
 class Batch:
-    """Records that were read and mapped. `end` is the byte where the next batch begins."""
+    """Records that were read and mapped. `end` is the position where the next batch begins."""
 
     end: int
     records: list[ImportedRecord] = field(default_factory=list)
@@ -56,30 +60,52 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What is imported: the file, its format, and the task of questions that don't name one."""
+    """What is imported: the file, its format, and the task of questions that don't name one.
+
+    Positions in a Parquet file are rows, in any other bytes.
+    """
 
     path: Path
     format: Format
     task: str
+    parquet: bool
+
+    def read(self, position: int) -> Iterator[Found | Damaged]:
+        """The records from a position on. Raises OSError."""
+        return read_rows(self.path, position) if self.parquet else read_records(self.path, position)
+
+
+class Mapper:
+    """Reads and maps one batch after another; one that follows on the last is read on without a new start."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._found: Iterator[Found | Damaged] = iter(())
+        self._at = -1
 
     def batch(self, position: int, before: int) -> Batch:
-        """The batch at a byte position, behind `before` records; empty at the end. Raises OSError."""
+        """The batch at a position, behind `before` records; empty at the end. Raises OSError."""
+        if position != self._at:
+            self._found = self._source.read(position)
         made = Batch(position)
-        for found in read_records(self.path, position):
+        for found in self._found:
             self._add(made, found, before + made.size + 1)
             made.end = found.end
             if made.size >= BATCH_RECORDS or made.end - position >= BATCH_BYTES:
                 break
+        self._at = made.end
         return made
 
     def _add(self, made: Batch, found: Found | Damaged, number: int) -> None:
+        source = self._source
+        place = f"{'row' if source.parquet else 'byte'} {found.start}"
         if isinstance(found, Damaged):
-            made.skips.append(Skip(number, found.start, found.reason))
+            made.skips.append(Skip(number, place, found.reason))
             return
         try:
-            mapped = imported(normal(found.value, self.format), self.format, number, self.task)
+            mapped = imported(normal(found.value, source.format), source.format, number, source.task)
         except Unfit as unfit:
-            made.skips.append(Skip(number, found.start, str(unfit)))
+            made.skips.append(Skip(number, place, str(unfit)))
             return
         made.records.append(mapped.record)
         made.replaced += found.replaced
@@ -99,13 +125,13 @@ class _Here:
     """Maps when the batch is wanted."""
 
     def __init__(self, source: Source) -> None:
-        self._source, self._wanted = source, (0, 0)
+        self._mapper, self._wanted = Mapper(source), (0, 0)
 
     def ask(self, position: int, before: int) -> None:
         self._wanted = position, before
 
     def get(self) -> Batch:
-        return self._source.batch(*self._wanted)
+        return self._mapper.batch(*self._wanted)
 
 
 class _Ahead:
@@ -115,13 +141,16 @@ class _Ahead:
         self._connection = connection
 
     def ask(self, position: int, before: int) -> None:
-        self._connection.send((position, before))
+        try:
+            self._connection.send((position, before))
+        except BrokenPipeError as error:
+            raise EngineError(_READER_ENDED) from error
 
     def get(self) -> Batch:
         try:
             answer = self._connection.recv()
-        except EOFError as error:
-            raise EngineError("the process that reads the file ended; import the file again to go on") from error
+        except (EOFError, ConnectionResetError) as error:
+            raise EngineError(_READER_ENDED) from error
         if isinstance(answer, OSError):
             raise answer
         assert isinstance(answer, Batch)
@@ -151,11 +180,12 @@ def batches_of(source: Source, *, ahead: bool) -> Iterator[Batches]:
 
 def _answer(source: Source, connection: Connection) -> None:
     """What the reading process does until its pipe closes."""
+    mapper = Mapper(source)
     try:
         while True:
             position, before = connection.recv()
             try:
-                answer: Batch | OSError = source.batch(position, before)
+                answer: Batch | OSError = mapper.batch(position, before)
             except OSError as error:
                 answer = error
             connection.send(answer)

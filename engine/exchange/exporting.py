@@ -14,6 +14,7 @@ from typing import get_args
 
 from engine.durability import publish
 from engine.exchange.card import CardFacts, card
+from engine.exchange.columns import DPO_COLUMNS, PUBLISHED_COLUMNS, SFT_COLUMNS
 from engine.exchange.leaks import IN_REFLECTION, step_leak
 from engine.exchange.mapping import sides_of
 from engine.exchange.outgoing import records_of
@@ -29,7 +30,7 @@ from engine.exchange.trainable import (
     stages_of,
     trainer_row,
 )
-from engine.exchange.writers import DPO_COLUMNS, PUBLISHED_COLUMNS, SFT_COLUMNS, Encoding, open_writer
+from engine.exchange.writers import Encoding, open_writer
 from store.connection import open_reader
 from store.exchange import questions_by_id
 from store.settings import TrainingSetting

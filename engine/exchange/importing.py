@@ -20,6 +20,7 @@ from typing import Any
 from engine.errors import EngineError
 from engine.exchange.batches import AHEAD_BYTES, Batch, Source, batches_of
 from engine.exchange.leaks import IN_PROMPT, IN_REFLECTION
+from engine.exchange.parquet import count_rows, is_parquet, read_rows
 from engine.exchange.published import FORMATS, Format, detect
 from engine.exchange.reading import Found, read_records
 from store.connection import checkpoint, open_writer, write
@@ -116,9 +117,10 @@ def import_file(
     if file_format and file_format not in FORMATS:
         raise ImportRefused(f"there is no format {file_format!r}; formats are: {', '.join(FORMATS)}")
     try:
-        size = path.stat().st_size
-        chosen = _format_of(path, file_format)
-        identity = _identity(path, size, chosen)
+        parquet = is_parquet(path)
+        size = count_rows(path) if parquet else path.stat().st_size
+        chosen = _format_of(path, file_format, parquet)
+        identity = _identity(path, chosen)
     except OSError as error:
         raise ImportRefused(f"{path} can't be read: {error.strerror}") from error
     with closing(open_writer(workspace.require().database)) as connection:
@@ -134,7 +136,7 @@ def import_file(
             target = _begin(connection, path, chosen, identity, size, name, task or path.stem)
         else:
             target = target_of(connection, stored)
-        work = _Import(workspace, connection, path, chosen, target, size, report)
+        work = _Import(workspace, connection, path, chosen, parquet, target, size, report)
         work.run(stored)
         done = find_import(connection, identity)
         assert done is not None
@@ -142,12 +144,12 @@ def import_file(
         return _outcome(connection, done, already=False)
 
 
-def _format_of(path: Path, wanted: str) -> Format:
+def _format_of(path: Path, wanted: str, parquet: bool) -> Format:
     for one in FORMATS:
         if one == wanted:
             return one
     records = []
-    for found in itertools.islice(read_records(path), _PEEKED_RECORDS):
+    for found in itertools.islice(read_rows(path) if parquet else read_records(path), _PEEKED_RECORDS):
         if isinstance(found, Found):
             records.append(found.value)
         if found.end > _PEEKED_BYTES:
@@ -165,11 +167,12 @@ def _format_of(path: Path, wanted: str) -> Format:
     )
 
 
-def _identity(path: Path, size: int, file_format: str) -> str:
+def _identity(path: Path, file_format: str) -> str:
     """What an import is known by: size, format, and samples of the content from head to tail.
 
     Reading a file of many gigabytes whole would take longer than noticing that it was imported already.
     """
+    size = path.stat().st_size
     made = hashlib.sha256(f"{file_format}|{size}|".encode())
     with path.open("rb") as file:
         last = max(0, size - _SAMPLE_BYTES)
@@ -208,6 +211,7 @@ class _Import:
         connection: sqlite3.Connection,
         path: Path,
         file_format: Format,
+        parquet: bool,
         target: ImportTarget,
         size: int,
         report: Report,
@@ -217,7 +221,7 @@ class _Import:
         run = get_run(connection, target.run_id)
         self._name = run.name
         given: Any = run.settings["import"]
-        self._source = Source(path, file_format, given["task"])
+        self._source = Source(path, file_format, given["task"], parquet)
         self._told = 0.0
 
     def run(self, stored: StoredImport | None) -> None:
@@ -226,7 +230,7 @@ class _Import:
         position = 0 if stored is None else stored.position
         started, before = time.monotonic(), tally.number
         try:
-            with batches_of(self._source, ahead=self._size - position >= AHEAD_BYTES) as batches:
+            with batches_of(self._source, ahead=self._path.stat().st_size >= AHEAD_BYTES) as batches:
                 batches.ask(position, tally.number)
                 while (batch := batches.get()).size:
                     tally.add(batch)
@@ -264,11 +268,11 @@ class _Import:
             if not advance_import(connection, self._target, before, advance):
                 raise ImportRefused(f"another process imports {self._path}; let it finish")
             for skip in batch.skips[: max(0, _NAMED_SKIPS - named)]:
-                place = f"record {skip.number} (byte {skip.byte})"
+                place = f"record {skip.number} ({skip.place})"
                 add_event(connection, "warning", "import", f"{self._path.name}: {place} was skipped: {skip.reason}")
         held = time.monotonic() - started
         for skip in batch.skips:
-            self._report({"event": "skipped", "record": skip.number, "byte": skip.byte, "reason": skip.reason})
+            self._report({"event": "skipped", "record": skip.number, "place": skip.place, "reason": skip.reason})
         return held
 
     def _progress(self, position: int, tally: _Tally, rate: float) -> None:

@@ -64,18 +64,28 @@ def condensed(text: str, parts: Sequence[str]) -> str | None:
     if _OPEN in text:
         return None
     wording = text
-    numbered = sorted(enumerate(part.strip() for part in parts), key=lambda item: -len(item[1]))
-    for number, part in numbered:
+    for mark, part in sorted(_marked(parts), key=lambda item: -len(item[1])):
         if len(part) >= _SHORTEST_PART:
-            wording = wording.replace(part, f"{_OPEN}{number}{_CLOSE}")
+            wording = wording.replace(part, mark)
     return wording if expanded(wording, parts) == text else None
 
 
 def expanded(wording: str, parts: Sequence[str]) -> str:
     """The prompt that a wording was made of, with the same parts."""
-    for number, part in enumerate(parts):
-        wording = wording.replace(f"{_OPEN}{number}{_CLOSE}", part.strip())
+    if _OPEN in wording:
+        for mark, part in _marked(parts):
+            wording = wording.replace(mark, part)
     return wording
+
+
+def _marked(parts: Sequence[str]) -> list[tuple[str, str]]:
+    """Each part as it is, and without the white space around it, with the mark that stands for it."""
+    marked = []
+    for number, part in enumerate(parts):
+        marked.append((f"{_OPEN}{number}{_CLOSE}", part))
+        if (bare := part.strip()) != part:
+            marked.append((f"{_OPEN}{number} bare{_CLOSE}", bare))
+    return marked
 
 
 @lru_cache(maxsize=256)
