@@ -35,6 +35,7 @@ from store.imports import (
     finish_import,
     free_run_name,
     target_of,
+    widen_search_buffer,
 )
 from store.liveness import lock_owner
 from store.migrations import is_current
@@ -136,6 +137,8 @@ def import_file(
             target = _begin(connection, path, chosen, identity, size, name, task or path.stem)
         else:
             target = target_of(connection, stored)
+        with write(connection):
+            widen_search_buffer(connection)
         work = _Import(workspace, connection, path, chosen, parquet, target, size, report)
         work.run(stored)
         done = find_import(connection, identity)
