@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.metadata
 import importlib.util
 import os
@@ -12,6 +13,8 @@ import sys
 from engine.generation import GENERATORS, installed
 from engine.hardware import gpus
 from engine.recipes import recipe_names
+from engine.sandbox import probe
+from engine.tasks import TASK_TYPES
 from store.connection import write
 from store.settings import RunSettings
 from store.telemetry import put_capability
@@ -37,6 +40,15 @@ def versions() -> dict[str, str | None]:
     return found
 
 
+def sandbox() -> dict[str, object]:
+    """The tier that programs would run in (None: they are not run), and how each tier did when it was tried."""
+    tiers = probe()
+    return {
+        "tier": next((tier.name for tier in tiers if tier.works), None),
+        "tiers": [dataclasses.asdict(tier) for tier in tiers],
+    }
+
+
 def collect() -> dict[str, object]:
     """Everything the engine publishes, by name."""
     properties = RunSettings.model_json_schema()["$defs"]
@@ -44,7 +56,8 @@ def collect() -> dict[str, object]:
         "engine": {"python": platform.python_version(), "executable": sys.executable, "cores": os.cpu_count()},
         "versions": versions(),
         "generators": [name for name in GENERATORS if installed(name)],
-        "tasks": ["procedural", "choice", "math"],
+        "tasks": list(TASK_TYPES),
+        "sandbox": sandbox(),
         "settings": properties["TrainingSection"]["properties"]["setting"]["enum"],
         "recipes": recipe_names(),
         "gpus": gpus(),

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+from contextlib import closing
 from pathlib import Path
 
 from engine.capabilities import publish
+from engine.errors import WorkspaceHeld
 from engine.lock import WorkspaceLock
 from engine.recipes import recipe_text
-from store.connection import open_writer
+from store.connection import open_reader, open_writer
 from store.errors import SettingsError
-from store.migrations import migrate
+from store.migrations import is_current, migrate
 from store.settings_file import parse_settings
 from store.workspace import Workspace, private_opener
 
@@ -27,7 +29,10 @@ def init_workspace(
         replace: write the settings file anew.
 
     Returns:
-        What was done: `workspace`, `settings` and `created`.
+        What was done: `workspace`, `settings`, `created` and `wrote`.
+
+    Raises:
+        WorkspaceHeld: when an engine runs there and something would have to be made or replaced.
     """
     text = recipe_text(recipe)
     base = None
@@ -41,14 +46,20 @@ def init_workspace(
     existed = workspace.database.exists()
     workspace.create()
     lock = WorkspaceLock(workspace.lock_file)
-    lock.acquire()
     try:
-        connection = open_writer(workspace.database, durable=True)
-        migrate(connection)
-        publish(connection)
-        connection.close()
-    finally:
-        lock.release()
+        lock.acquire()
+    except WorkspaceHeld:
+        # A running engine keeps a workspace complete itself; there is nothing to make, and nothing may be replaced.
+        if replace or not _is_whole(workspace):
+            raise
+    else:
+        try:
+            connection = open_writer(workspace.database, durable=True)
+            migrate(connection)
+            publish(connection)
+            connection.close()
+        finally:
+            lock.release()
     wrote = replace or not workspace.settings_file.exists()
     if wrote:
         if base is not None:
@@ -60,6 +71,14 @@ def init_workspace(
         "created": not existed,
         "wrote": wrote,
     }
+
+
+def _is_whole(workspace: Workspace) -> bool:
+    """True when the workspace has a database of today's schema."""
+    if not workspace.database.exists():
+        return False
+    with closing(open_reader(workspace.database)) as connection:
+        return is_current(connection)
 
 
 def _with_absolute_paths(text: str, base: Path) -> str:

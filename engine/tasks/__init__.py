@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from collections.abc import Set as AbstractSet
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from engine.errors import TaskError
+from engine.errors import EngineError, TaskError
+from engine.tasks.apart import apart
 from engine.tasks.base import Loaded, TaskType
 from engine.tasks.choice import Choice
+from engine.tasks.code import Code
+from engine.tasks.free_text import FreeText
 from engine.tasks.math import Math
 from engine.tasks.procedural import Procedural
 from store.settings import RunSettings
@@ -19,6 +20,8 @@ TASK_TYPES: Mapping[str, TaskType[Any]] = {
     Procedural.kind: Procedural(),
     Choice.kind: Choice(),
     Math.kind: Math(),
+    FreeText.kind: FreeText(),
+    Code.kind: Code(),
 }
 """Every answer type by its kind."""
 
@@ -32,26 +35,20 @@ def task_type(kind: str) -> TaskType[Any]:
 
 
 def load_tasks(settings: RunSettings, base_dir: Path) -> dict[str, Loaded]:
-    """The questions of every task of a run, by task name; no task trains on or shows what another holds out.
+    """The questions of every task of a run, by task name; none trains on, tunes on or shows what another holds out.
 
-    Paths are relative to `base_dir`. Raises TaskError when a task can't be loaded as set.
+    Paths are relative to `base_dir`. Raises one TaskError that names every task that can't be loaded as set.
     """
-    loaded = {task.name: task_type(task.kind).load(task, base_dir, settings.seed) for task in settings.tasks}
-    held_out = {question.wording for one in loaded.values() for question in one.test}
-    return {name: _apart(name, one, held_out) for name, one in loaded.items()}
-
-
-def _apart(name: str, loaded: Loaded, held_out: AbstractSet[str]) -> Loaded:
-    """The task without training questions and worked examples that another task holds out."""
-    train = tuple(question for question in loaded.train if question.wording not in held_out)
-    few_shot = tuple(example for example in loaded.few_shot if example.wording not in held_out)
-    notes = loaded.notes
-    for kept, of, what in (
-        (len(train), len(loaded.train), "training questions"),
-        (len(few_shot), len(loaded.few_shot), "worked examples"),
-    ):
-        if kept < of:
-            notes += (f"task {name!r}: {of - kept} {what} left out, because another task holds them out",)
-    if not train:
-        raise TaskError(f"task {name!r}: every training question is held out by another task; check the task mix")
-    return replace(loaded, train=train, few_shot=few_shot, notes=notes)
+    loaded: dict[str, Loaded] = {}
+    failed: list[str] = []
+    for task in settings.tasks:
+        try:
+            loaded[task.name] = task_type(task.kind).load(task, base_dir, settings.seed)
+        except EngineError as error:
+            prefix = "" if f"task {task.name!r}" in str(error) else f"task {task.name!r}: "
+            failed.append(f"{prefix}{error}")
+    if len(failed) == 1:
+        raise TaskError(failed[0])
+    if failed:
+        raise TaskError("\n".join([f"{len(failed)} tasks can't be loaded:", *failed]))
+    return apart(loaded, {task.name for task in settings.tasks if task.kind == Procedural.kind})

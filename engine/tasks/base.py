@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from string import ascii_uppercase
-from typing import ClassVar, Literal, Protocol, TypeVar
+from typing import ClassVar, Literal, Protocol, TypeVar, runtime_checkable
 
 from store.task_settings import TaskSection
 
 Verdict = Literal["correct", "incorrect", "unverified"]
-Split = Literal["train", "test"]
+Split = Literal["train", "dev", "test"]
+
+_NAMED_ROWS = 20
+"""Rows of a task that are named one by one when they are left out; the others are counted."""
 
 SettingsT_contra = TypeVar("SettingsT_contra", bound=TaskSection, contravariant=True)
 
@@ -45,15 +49,17 @@ class Question:
     """Texts of the options in order, without letters; empty when there are none or they stand inside `text`."""
     reference: str
     payload: Mapping[str, object]
-    """What `TaskType.judge` needs beside the reference; JSON-serialisable."""
+    """What `TaskType.judge` needs beside the reference; JSON-serialisable. `worked` is the reply that a perfect model
+    would give, for training without reflection; it never reaches a prompt of this question."""
 
     @property
     def content_hash(self) -> str:
-        """SHA-256 (hex) of what makes this question this question: task, text, options and reference.
+        """SHA-256 (hex) of what makes this question this question: task, text, options, reference, verifier payload.
 
-        The split is left out on purpose: a question can't stand in both splits.
+        The split is left out: it belongs to a run, which may divide the same questions differently.
         """
-        content = json.dumps([self.task, self.text, list(self.options), self.reference], separators=(",", ":"))
+        identity = [self.task, self.text, list(self.options), self.reference, dict(self.payload)]
+        content = json.dumps(identity, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(content.encode()).hexdigest()
 
     @property
@@ -90,26 +96,57 @@ class Example:
         return normalised(self.question)
 
 
+def worked_example(question: Question, row: Mapping[str, object]) -> Example:
+    """The worked example of a question: as asked, and the worked answer of its payload. The row isn't needed."""
+    return Example(render_question(question.text, question.options), str(question.payload["worked"]))
+
+
+@dataclass(frozen=True)
+class Row:
+    """One readable row of a data source."""
+
+    number: int
+    """Its line in a text file, or its number in any other source; 1 is the first."""
+    values: Mapping[str, object]
+
+
 @dataclass(frozen=True)
 class SkippedRow:
-    """A row of a source file that was left out, and why."""
+    """A row of a data source that was left out, and why."""
 
     path: str
+    """The file, or the hub dataset with its split."""
     line: int
-    """1 is the first line."""
+    """1 is the first."""
     reason: str
+    unit: Literal["line", "row"] = "line"
+    """What `line` counts."""
+
+    @property
+    def place(self) -> str:
+        """Where to look, e.g. `quiz.jsonl, line 5`."""
+        return f"{self.path}, {self.unit} {self.line}"
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """The questions of one task. Train, test and few-shot examples never share a question."""
+    """The questions of one task. Train, dev, test and few-shot examples never share a question."""
 
     train: tuple[Question, ...]
     test: tuple[Question, ...]
     few_shot: tuple[Example, ...] = ()
+    dev: tuple[Question, ...] = ()
+    """Set aside for tuning: never trained on, shown or held out."""
     skipped: tuple[SkippedRow, ...] = ()
     notes: tuple[str, ...] = ()
     """Remarks for an operator, e.g. that fewer questions exist than were asked for."""
+
+    def remarks(self, task: str) -> list[str]:
+        """All that an operator should read: the first rows left out by their place, the others by reason, the notes."""
+        named = [f"{row.place} was left out: {row.reason}" for row in self.skipped[:_NAMED_ROWS]]
+        reasons = Counter(row.reason for row in self.skipped[_NAMED_ROWS:])
+        counted = [f"task {task}: {count} more rows were left out: {why}" for why, count in reasons.most_common(20)]
+        return [*named, *counted, *self.notes]
 
 
 class TaskType(Protocol[SettingsT_contra]):
@@ -133,3 +170,10 @@ class TaskType(Protocol[SettingsT_contra]):
     def format_instruction(self, settings: SettingsT_contra) -> str:
         """The short instruction on the answer format that follows every question."""
         ...
+
+
+@runtime_checkable
+class Sandboxed(Protocol):
+    """A task type whose `judge` waits for a sandbox of its own: call it in a thread."""
+
+    sandboxed: ClassVar[bool]

@@ -1,7 +1,7 @@
-"""Multiple choice from local JSONL files: the answer is one letter.
+"""Multiple choice: the answer is one letter, by which option a reply commits to.
 
-Options stand inside the question's text (LogiQA) or in a field of their own. Knows nothing of how the file
-is divided, nor of prompts beyond the answer format.
+Options stand inside the question's text (LogiQA) or in fields of their own. Knows nothing of where questions come
+from, nor of prompts beyond the answer format.
 """
 
 from __future__ import annotations
@@ -11,20 +11,32 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
-from engine.tasks.base import Example, Judgement, Loaded, Question, Split, render_question
-from engine.tasks.extraction import cleaned, extract, lettered_options
-from engine.tasks.sources import RowRefused, load_local, text_field
+from engine.tasks.base import Judgement, Loaded, Question, Split, worked_example
+from engine.tasks.extraction import extract
+from engine.tasks.fields import asked
+from engine.tasks.options import LETTERS, options_of, right_letter, same_option
+from engine.tasks.sources import load_local
 from store.task_settings import ChoiceTask
 
-LETTERS = "ABCDEFGHIJ"
-"""Letters an option may have."""
-
-_BARE = re.compile(r"\(?([A-Ja-j])[).:]?")
-_LABELLED = re.compile(r"(?i:option|choice|letter|answer)\s+\(?([A-Ja-j])[).:]?")
+_BARE = re.compile(r"[(\[]?([A-Ja-j])[)\]]?[.:)]?")
+_LABELLED = re.compile(r"(?i:option|choice|letter|answer)\s+[(\[]?([A-Ja-j])[)\]]?[.:]?")
 _OPENING = re.compile(
-    r"(?:(?i:option|choice)\s+)?(?:\(([A-Ja-j])\)|([A-J])\)|([A-J])[.:,](?=\s)|([A-J])(?=\s+[-–—=]|\s+(?i:because|since|as)\b))"
+    r"(?:(?i:option|choice)\s+)?(?:[(\[]([A-Ja-j])[)\]][.:]?|([A-J])\)|([A-J])[.:,](?=\s)"
+    r"|([A-J])(?=\s+[-–—=]|\s+(?i:because|since|as)\b))"
 )
-_OTHER = re.compile(r"(?i:\b(?:and|or|nor)|[,/&])\s*(?i:option\s+)?\(?([A-J])\b\)?(?!['’\w])")
+_EXPLAINED = re.compile(r"([A-J])\s*\((.+)\)[.]?", re.DOTALL)
+_HEDGE = r"(?:also|maybe|perhaps|possibly|even|option)"
+_OTHER = re.compile(rf"(?i:\b(?:and|or|nor|{_HEDGE})\b|[,/&])\s*(?i:{_HEDGE}\s+)*[(\[]?([A-J])\b[)\]]?(?!['’\w])")
+_PHRASES = (
+    re.compile(r"(?i)\b(?:correct|right|best|final|my)\s+(?:option|choice)\s+(?:is|must be|would be)\s*:?\s*"),
+    re.compile(r"\bI(?:['’]ll|['’]d| will| would)?\s+(?:choose|pick|select|go (?:with|for))\s+"),
+    re.compile(
+        r"(?:\b(?i:option|choice)\s+)?(?<![\w'’])[(\[]?(?P<answer>[A-J])[)\]]?\s+(?:is|must be)\s+(?:the\s+)?"
+        r"(?:(?:correct|right|best)\s+(?:answer|option|choice)|(?:correct|right)(?=\s*(?:[.!]|$)))",
+        re.MULTILINE,
+    ),
+)
+"""How replies name an option without marking an answer; `option B is not correct` matches none."""
 
 
 class Choice:
@@ -34,19 +46,19 @@ class Choice:
     isolated: ClassVar[bool] = False
 
     def load(self, settings: ChoiceTask, base_dir: Path, seed: int) -> Loaded:
-        """Questions, held-out questions and worked examples. Raises TaskError when the files can't be used."""
+        """Questions, held-out questions and worked examples. Raises TaskError when the source can't be used."""
 
         def question(row: Mapping[str, object], split: Split) -> Question:
             return _question(settings, row, split)
 
-        return load_local(settings, base_dir, seed, question, _example)
+        return load_local(settings, base_dir, seed, question, worked_example)
 
     def judge(self, reply: str, reference: str, payload: Mapping[str, object]) -> Judgement:
         """Correct when exactly one letter results from the reply and it is the reference.
 
         No letter, or more than one, is incorrect: a reply that commits to nothing has not answered.
         """
-        found = extract(reply)
+        found = extract(reply, phrases=_PHRASES)
         if found.answer is None:
             return Judgement("incorrect", None, "", None, "the reply marks no answer")
         options = payload.get("options")
@@ -72,65 +84,35 @@ def single_letter(answer: str, options: Mapping[str, str]) -> str | None:
     for pattern in (_BARE, _LABELLED):
         if match := pattern.fullmatch(answer):
             return match.group(1).upper()
-    named = [letter for letter, text in options.items() if _same(answer, text)]
+    named = [letter for letter, text in options.items() if same_option(answer, text)]
     if named:
         return named[0] if len(named) == 1 else None
+    if (explained := _EXPLAINED.fullmatch(answer)) and explained.group(1) in options:
+        return explained.group(1) if same_option(explained.group(2), options[explained.group(1)]) else None
     match = _OPENING.match(answer)
     if match is None:
         return None
     letter = next(group for group in match.groups() if group).upper()
-    text = answer[match.end() :].strip()
-    if letter in options and _same(text, options[letter]):
+    text = answer[match.end() :].strip(" -–—=")
+    if letter in options and same_option(text, options[letter]):
         return letter
+    if any(same_option(text, other) for other in options.values()):
+        return None
     others = {other.group(1).upper() for other in _OTHER.finditer(answer, max(match.end() - 1, 0))}
     return None if others - {letter} else letter
 
 
-def _same(one: str, other: str) -> bool:
-    left, right = (" ".join(cleaned(text).casefold().split()) for text in (one, other))
-    return bool(left) and left == right
-
-
 def _question(settings: ChoiceTask, row: Mapping[str, object], split: Split) -> Question:
-    text = text_field(row, settings.question_field)
-    listed = _listed(row, settings.options_field) if isinstance(settings.options_field, str) else ()
-    known = dict(zip(LETTERS, listed, strict=False)) if listed else lettered_options(text)
-    letters = LETTERS[: LETTERS.index(max(known)) + 1] if known else LETTERS
-    answer = text_field(row, settings.answer_field)
-    reference = single_letter(cleaned(answer), known)
-    if reference is None:
-        raise RowRefused(f"field {settings.answer_field!r} holds {answer[:40]!r}, which is not one option's letter")
-    if reference not in letters:
-        raise RowRefused(f"the answer {reference!r} is none of the options {letters[0]}–{letters[-1]}")
+    text = asked(settings, row)
+    options = options_of(settings, row, text)
+    reference = right_letter(settings, row, options)
     return Question(
         task=settings.name,
         domain=settings.domain,
         split=split,
         text=text,
-        options=listed,
+        options=options.listed,
         reference=reference,
-        payload={"letters": letters, "options": known},
+        # Only the answer line: datasets give no reasoning, and made-up reasoning would teach a habit.
+        payload={"letters": options.letters, "options": dict(options.known), "worked": f"Answer: {reference}"},
     )
-
-
-def _listed(row: Mapping[str, object], field: str) -> tuple[str, ...]:
-    """The option texts of a list field, without letters in front."""
-    if field not in row:
-        raise RowRefused(f"no field {field!r}; the row has {', '.join(map(repr, row))}")
-    value = row[field]
-    if not isinstance(value, list) or not all(isinstance(item, str | int | float) for item in value):
-        raise RowRefused(f"field {field!r} is not a list of texts")
-    texts = [str(item).strip() for item in value]
-    if not 2 <= len(texts) <= len(LETTERS):
-        raise RowRefused(f"field {field!r} holds {len(texts)} options, not 2 to {len(LETTERS)}")
-    bare = lettered_options("\n".join(texts))
-    if list(bare) == list(LETTERS[: len(texts)]):
-        texts = list(bare.values())
-    if not all(texts):
-        raise RowRefused(f"field {field!r} holds an empty option")
-    return tuple(texts)
-
-
-def _example(question: Question, row: Mapping[str, object]) -> Example:
-    """Only the answer line: the files give no reasoning, and made-up reasoning would teach a habit."""
-    return Example(render_question(question.text, question.options), f"Answer: {question.reference}")

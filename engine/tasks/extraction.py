@@ -1,19 +1,28 @@
 r"""Reads the final answer out of a model's reply: tolerant about its form, strict about which answer it is.
 
-The last marked answer wins, be it `Answer: x` or `\boxed{x}`; without either, the last "the answer is x";
-without that, the last fenced block. Knows nothing of what a right answer is: that is the task type's part.
+The last marked answer wins, be it `Answer: x`, `\boxed{x}` or a last line `#### x`; without one, the last "the
+answer is x"; without that, the last fenced block. A task type may add phrases of its own, and may take a reply of
+one short line for the answer. Knows nothing of what a right answer is: that is the task type's part.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
 _MARKER = re.compile(
-    r"(?im)\banswer\s*(?:\*\*|__)?\s*[:：](?:\*\*|__)?|^[ \t]*#{1,6}[ \t]*(?:final[ \t]+)?answer[ \t]*$"
+    r"(?im)\banswer\s*(?:\*\*|__)?\s*[:：=](?:\*\*|__)?|^[ \t]*#{1,6}[ \t]*(?:final[ \t]+)?answer[ \t]*$"
 )
-_BOXED = re.compile(r"\\f?boxed\s*\{")
+_BOXED = re.compile(r"\\(?:boxed|fbox)\s*\{")
+_BARE_BOX = re.compile(r"\\boxed\s+(-?\w+)")
+_BRACE = re.compile(r"\\[\s\S]|[{}]")
+_HASHES = re.compile(r"(?m)^#{4}[ \t]*([-+$€£]*[\d.](?:[\d.,/ ]*[\d.%])?)[ \t]*\Z")
 _PHRASE = re.compile(r"(?i)\b(?:answer|result|solution)\s+(?:is|must be|should be)\s*:?\s*(?:equal\s+to\s+)?")
+_RESTATED = re.compile(
+    r"(?is)(?:(?:so|thus|hence|therefore),?\s+)?(?:the|my)\s+(?:(?:final|correct|right|best)\s+){0,2}answer\s+"
+    r"(?:is|must be|should be)\s*:?\s*(.+)"
+)
 _SENTENCE_END = re.compile(r"\n|[.!?](?=\s|$)")
 _FENCE = re.compile(r"```[^\n`]*\n(.*?)(?:\n[ \t]*```|\Z)", re.DOTALL)
 _INLINE_FENCE = re.compile(r"```([^\n`]+)```")
@@ -30,6 +39,7 @@ _PAIRS = (
     ('"', '"'),
     ("'", "'"),
     ("“", "”"),
+    ("‘", "’"),
     ("*", "*"),
 )
 
@@ -40,20 +50,38 @@ class Extraction(NamedTuple):
     answer: str | None
     """The answer without markup around it; None when the reply holds no answer in a known form."""
     rule: str
-    """`answer line`, `boxed`, `phrase` or `fence`; empty when none matched."""
+    """`answer line`, `boxed`, `hash line`, `phrase`, `fence` or `whole reply`; empty when none matched."""
     raw: str | None
     """The answer as written, for verifiers to which markup or a final full stop matters."""
 
 
-def extract(reply: str, *, multiline: bool = False) -> Extraction:
-    """The final answer of a reply. With `multiline` an answer line runs to the end of the reply."""
-    marked = [*_answer_lines(reply, multiline), *_boxes(reply)]
+LONGEST_WHOLE_REPLY = 12
+"""Most words of a reply that is taken as the answer without a mark."""
+
+
+def extract(
+    reply: str, *, multiline: bool = False, phrases: Sequence[re.Pattern[str]] = (), whole_reply: bool = False
+) -> Extraction:
+    """The final answer of a reply.
+
+    Args:
+        reply: the whole text.
+        multiline: an answer line runs to the end of the reply.
+        phrases: further patterns that count like "the answer is". What follows a match, to the end of its
+            sentence, is the answer; or the pattern's group `answer`, where it has one.
+        whole_reply: a reply of one line and at most `LONGEST_WHOLE_REPLY` words is the answer when nothing marks one.
+    """
+    marked = [*_answer_lines(reply, multiline), *_boxes(reply), *_hash_lines(reply)]
     if marked:
         _, rule, raw = max(marked)
-    elif phrase := _last_phrase(reply):
+        if restated := _RESTATED.fullmatch(raw):
+            raw = restated.group(1)
+    elif phrase := _last_phrase(reply, (_PHRASE, *phrases)):
         rule, raw = "phrase", phrase
     elif block := _last_fence(reply):
         rule, raw = "fence", block
+    elif whole_reply and (line := _short_line(reply)):
+        rule, raw = "whole reply", line
     else:
         return Extraction(None, "", None)
     return Extraction(cleaned(raw), rule, raw)
@@ -112,32 +140,42 @@ def _answer_lines(reply: str, multiline: bool) -> list[tuple[int, str, str]]:
 
 
 def _boxes(text: str) -> list[tuple[int, str, str]]:
-    """Every box with balanced braces as (position, rule, content)."""
-    found = []
-    for match in _BOXED.finditer(text):
-        depth = 1
-        for position in range(match.end(), len(text)):
-            character = text[position]
-            if text[position - 1] == "\\":
-                continue
-            depth += (character == "{") - (character == "}")
-            if depth == 0:
-                content = text[match.end() : position].strip()
-                if content:
-                    found.append((match.start(), "boxed", content))
-                break
-    return found
+    """Every box with balanced braces as (position, rule, content), in order. One pass: models repeat themselves."""
+    boxes = {match.end() - 1: match.start() for match in _BOXED.finditer(text)}
+    found = [(match.start(), "boxed", match.group(1)) for match in _BARE_BOX.finditer(text)]
+    opened: list[int] = []
+    for brace in _BRACE.finditer(text):
+        if brace.group() == "{":
+            opened.append(brace.start())
+        elif brace.group() == "}" and opened:
+            start = opened.pop()
+            content = text[start + 1 : brace.start()].strip()
+            if start in boxes and content:
+                found.append((boxes[start], "boxed", content))
+    return sorted(found)
 
 
-def _last_phrase(reply: str) -> str:
-    """What the last "the answer is" names, to the end of its sentence; empty when there is none."""
-    for match in reversed(list(_PHRASE.finditer(reply))):
-        rest = reply[match.end() :]
-        end = _SENTENCE_END.search(rest)
-        text = (rest[: end.start()] if end else rest).strip()
+def _hash_lines(reply: str) -> list[tuple[int, str, str]]:
+    """A number after `####` as the last line, as GSM8K's solutions end; other headings mark nothing."""
+    return [(match.start(), "hash line", match.group(1)) for match in _HASHES.finditer(reply.rstrip())]
+
+
+def _last_phrase(reply: str, patterns: Sequence[re.Pattern[str]]) -> str:
+    """What the last phrase names; empty when there is none. Of matches that end together the longest counts."""
+    matches = [match for pattern in patterns for match in pattern.finditer(reply)]
+    for match in sorted(matches, key=lambda found: (found.end(), -found.start()), reverse=True):
+        if "answer" in match.re.groupindex:
+            return match.group("answer")
+        end = _SENTENCE_END.search(reply, match.end())
+        text = reply[match.end() : end.start() if end else len(reply)].strip()
         if text:
             return text
     return ""
+
+
+def _short_line(reply: str) -> str:
+    line = reply.strip()
+    return line if "\n" not in line and len(line.split()) <= LONGEST_WHOLE_REPLY else ""
 
 
 def _last_fence(reply: str) -> str:

@@ -1,20 +1,24 @@
-"""Reads questions from local JSONL files and divides them into train, test and few-shot rows.
+"""Reads questions from local files or the hub and divides them into train, dev, test and few-shot rows.
 
-Robust about rows: one that can't be read is named by file and line, and the others load. Strict about
-contamination: train, test and few-shot examples never share a question, whatever the files hold. Knows
-nothing of answer types: a task type hands in how one row becomes a question.
+Robust about rows: one that can't be read is named by its place, and the others load. Strict about contamination:
+train, dev, test and few-shot examples never share a question, whatever the sources hold. Knows nothing of answer
+types: a task type hands in how one row becomes a question.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal, NamedTuple
 
 from engine.errors import TaskError
-from engine.tasks.base import Example, Loaded, Question, SkippedRow, Split
+from engine.tasks.base import Example, Loaded, Question, Row, SkippedRow, Split
+from engine.tasks.fields import RowRefused, text_field
+from engine.tasks.files import read_rows
+from engine.tasks.hub import read_hub
 from store.task_settings import SourcedTask
 
 MakeQuestion = Callable[[Mapping[str, object], Split], Question]
@@ -24,17 +28,12 @@ MakeExample = Callable[[Question, Mapping[str, object]], Example]
 """Turns a question and its row into a worked example."""
 
 
-class RowRefused(Exception):
-    """A row can't become a question; the text says why, without file and line."""
+class Source(NamedTuple):
+    """Where rows come from, under the name an operator knows it by."""
 
-
-@dataclass(frozen=True)
-class Row:
-    """One readable row of a JSONL file."""
-
-    line: int
-    """1 is the first line."""
-    values: Mapping[str, object]
+    name: str
+    rows: Iterator[Row | SkippedRow]
+    unit: Literal["line", "row"]
 
 
 @dataclass(frozen=True)
@@ -43,146 +42,127 @@ class _Item:
     question: Question
 
 
-def read_rows(path: Path) -> tuple[tuple[Row, ...], tuple[SkippedRow, ...]]:
-    """The rows of a JSONL file, and the lines that aren't rows, each with the reason.
-
-    Raises TaskError when the file is missing, unreadable, empty, or holds no readable row at all.
-    """
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        raise TaskError(f"{path}: no such file; check the task's path (it is relative to the settings file)") from None
-    except OSError as error:
-        raise TaskError(f"{path}: can't be read ({error.strerror or error})") from error
-    rows: list[Row] = []
-    skipped: list[SkippedRow] = []
-    for number, line in enumerate(content.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            rows.append(Row(number, _object(line)))
-        except RowRefused as refusal:
-            skipped.append(SkippedRow(str(path), number, str(refusal)))
-    if not rows:
-        if skipped:
-            first = skipped[0]
-            raise TaskError(f"{path}: no line is a JSON object; line {first.line}: {first.reason}")
-        raise TaskError(f"{path}: the file is empty")
-    return tuple(rows), tuple(skipped)
-
-
-def text_field(row: Mapping[str, object], name: str) -> str:
-    """A field as text; numbers become text. Raises RowRefused when it is missing, empty or of another kind."""
-    if name not in row:
-        raise RowRefused(f"no field {name!r}; the row has {', '.join(map(repr, row)) or 'no fields'}")
-    value = row[name]
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise RowRefused(f"field {name!r} holds {_kind(value)}, not text")
-    text = str(value).strip()
-    if not text:
-        raise RowRefused(f"field {name!r} is empty")
-    return text
-
-
 def load_local(
     settings: SourcedTask, base_dir: Path, seed: int, make_question: MakeQuestion, make_example: MakeExample
 ) -> Loaded:
-    """The questions of a local-file task, divided by a seeded order that depends on each question's content.
+    """The questions of a task with a source, divided by a seeded order that depends on each question's content.
 
-    With `test_path` the held-out questions come from there, and no question of that file is trained on.
-    Without it, held-out rows and few-shot rows are set aside from `path` first. Fewer questions than wanted
-    are taken as they are and noted. Raises TaskError when a file can't be used or leaves nothing to train on.
+    With `test_path` or `test_split` the held-out questions come from there, and no question of it is trained on.
+    Without one, held-out rows are set aside first. Rows for tuning and few-shot rows are set aside next. Fewer
+    questions than wanted are taken as they are and noted. Raises TaskError when a source can't be used or leaves
+    nothing to train on.
     """
-    if settings.path is None:
-        raise TaskError(f"task {settings.name!r}: hub datasets are not read yet; give a local path")
-    path = base_dir / settings.path
-    items, skipped = _items(path, "train", make_question)
-    notes: list[str] = []
+    source, held_source = _sources(settings, base_dir)
+    items, skipped = _items(settings, source, "train", make_question)
 
     def order(item: _Item) -> str:
         return hashlib.sha256(f"{seed}|{item.question.content_hash}".encode()).hexdigest()
 
-    if settings.test_path is not None:
-        held_path = base_dir / settings.test_path
-        held, held_skipped = _items(held_path, "test", make_question)
+    if held_source is not None:
+        held, held_skipped = _items(settings, held_source, "test", make_question)
         skipped += held_skipped
         taken = {item.question.wording for item in held}
         for item in items:
             if item.question.wording in taken:
-                reason = f"the same question is held out in {held_path.name}"
-                skipped.append(SkippedRow(str(path), item.row.line, reason))
+                reason = f"the same question is held out in {held_source.name}"
+                skipped.append(SkippedRow(source.name, item.row.number, reason, source.unit))
         rest = sorted((item for item in items if item.question.wording not in taken), key=order)
-        shown, rest = _split(rest, settings.few_shot)
         tested = sorted(held, key=order)[: settings.test]
+        tuned, rest = _split(rest, _share(len(rest) - settings.few_shot, settings.dev, settings.train))
     else:
-        held_out = _held_out_count(len(items) - settings.few_shot, settings.train, settings.test)
-        tested, rest = _split(sorted(items, key=order), held_out)
-        shown, rest = _split(rest, settings.few_shot)
+        wanted = settings.test + settings.dev
+        aside = _share(len(items) - settings.few_shot, wanted, settings.train)
+        first, rest = _split(sorted(items, key=order), aside)
+        tested, tuned = _split(first, settings.test if aside == wanted else aside * settings.test // wanted)
+    shown, rest = _split(rest, settings.few_shot)
     trained = rest[: settings.train]
     if not trained:
         why = skipped[0].reason if skipped else "every row is held out or shown as an example"
-        raise TaskError(f"task {settings.name!r}: {path} leaves no question to train on ({why})")
-    for split, got, wanted in (
-        ("training questions", len(trained), settings.train),
-        ("held-out questions", len(tested), settings.test),
-        ("worked examples", len(shown), settings.few_shot),
-    ):
-        if got < wanted:
-            notes.append(f"task {settings.name!r}: {got} {split} instead of {wanted}: the files hold no more")
+        raise TaskError(f"task {settings.name!r}: {source.name} leaves no question to train on ({why})")
+    notes = tuple(
+        f"task {settings.name!r}: {got} {what} instead of {wanted}: the source holds no more"
+        for what, got, wanted in (
+            ("training questions", len(trained), settings.train),
+            ("questions for tuning", len(tuned), settings.dev),
+            ("held-out questions", len(tested), settings.test),
+            ("worked examples", len(shown), settings.few_shot),
+        )
+        if got < wanted
+    )
     return Loaded(
         train=tuple(item.question for item in trained),
+        dev=tuple(replace(item.question, split="dev") for item in tuned),
         test=tuple(replace(item.question, split="test") for item in tested),
         few_shot=tuple(make_example(item.question, item.row.values) for item in shown),
         skipped=tuple(skipped),
-        notes=tuple(notes),
+        notes=notes,
     )
 
 
-def _object(line: bytes) -> dict[str, object]:
-    try:
-        value = json.loads(line.decode("utf-8"))
-    except UnicodeDecodeError:
-        raise RowRefused("not UTF-8 text") from None
-    except (ValueError, RecursionError) as error:
-        raise RowRefused(f"not JSON, perhaps a torn line ({error})") from None
-    if not isinstance(value, dict):
-        raise RowRefused(f"{_kind(value)} instead of a JSON object")
-    return value
+def _sources(settings: SourcedTask, base_dir: Path) -> tuple[Source, Source | None]:
+    """The source to train on, and the one to hold out, where there is one."""
+    held = base_dir / settings.test_path if settings.test_path is not None else None
+    held_source = None if held is None else _file(held)
+    if settings.path is not None:
+        return _file(base_dir / settings.path), held_source
+    source = Source(*read_hub(settings, base_dir, settings.split), "row")
+    if held_source is None and settings.test_split is not None:
+        held_source = Source(*read_hub(settings, base_dir, settings.test_split), "row")
+    return source, held_source
 
 
-def _items(path: Path, split: Split, make_question: MakeQuestion) -> tuple[list[_Item], list[SkippedRow]]:
-    """The distinct questions of one file, and the rows left out."""
-    rows, unreadable = read_rows(path)
-    skipped = list(unreadable)
-    first_lines: dict[str, int] = {}
+def _file(path: Path) -> Source:
+    return Source(str(path), read_rows(path), "row" if path.suffix.lower() in (".parquet", ".json") else "line")
+
+
+def _items(
+    settings: SourcedTask, source: Source, split: Split, make_question: MakeQuestion
+) -> tuple[list[_Item], list[SkippedRow]]:
+    """The distinct questions of one source, and the rows left out."""
+    skipped: list[SkippedRow] = []
+    first_places: dict[str, int] = {}
+    first_ids: dict[str, int] = {}
     items: list[_Item] = []
-    for row in rows:
-        try:
-            question = make_question(row.values, split)
-        except RowRefused as refusal:
-            skipped.append(SkippedRow(str(path), row.line, str(refusal)))
+    for row in source.rows:
+        if isinstance(row, SkippedRow):
+            skipped.append(row)
             continue
-        first = first_lines.setdefault(question.wording, row.line)
-        if first == row.line:
-            items.append(_Item(row, question))
-        else:
-            skipped.append(SkippedRow(str(path), row.line, f"the same question as line {first}"))
+        try:
+            if settings.id_field is not None:
+                _refuse_known(first_ids, text_field(row.values, settings.id_field), row.number, source.unit, "id")
+            question = make_question(row.values, split)
+            _refuse_known(first_places, question.wording, row.number, source.unit, "question")
+        except RowRefused as refusal:
+            skipped.append(SkippedRow(source.name, row.number, str(refusal), source.unit))
+            continue
+        items.append(_Item(row, question))
     if not items:
-        raise TaskError(f"{path}: no row can be used; line {skipped[0].line}: {skipped[0].reason}")
+        raise TaskError(f"task {settings.name!r}: {_nothing_usable(source, skipped)}")
     return items, skipped
+
+
+def _refuse_known(seen: dict[str, int], key: str, number: int, unit: str, what: str) -> None:
+    first = seen.setdefault(key, number)
+    if first != number:
+        shown = f" {key!r}" if what == "id" else ""
+        raise RowRefused(f"the same {what}{shown} as {unit} {first}")
+
+
+def _nothing_usable(source: Source, skipped: list[SkippedRow]) -> str:
+    if not skipped:
+        return f"{source.name}: the source is empty"
+    reason, count = Counter(row.reason for row in skipped).most_common(1)[0]
+    first = next(row for row in skipped if row.reason == reason)
+    shares = "" if count == 1 else f", and {count - 1} more for the same reason"
+    return f"{source.name}: no row can be used; {first.unit} {first.line}: {reason}{shares}"
 
 
 def _split(items: list[_Item], count: int) -> tuple[list[_Item], list[_Item]]:
     return items[:count], items[count:]
 
 
-def _held_out_count(available: int, train: int, test: int) -> int:
-    """How many rows to hold out: as many as wanted, or the wanted share when there are too few rows."""
-    if available >= train + test:
-        return test
-    return max(0, min(available * test // (train + test), available - 1))
-
-
-def _kind(value: object) -> str:
-    names = {dict: "an object", list: "a list", str: "a text", bool: "true or false", type(None): "null"}
-    return names.get(type(value), "a number")
+def _share(available: int, wanted: int, train: int) -> int:
+    """How many rows to set aside: as many as wanted, or the wanted share when there are too few rows."""
+    if available >= train + wanted:
+        return wanted
+    return max(0, min(available * wanted // (train + wanted), available - 1))

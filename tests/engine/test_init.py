@@ -125,6 +125,16 @@ def test_a_workspace_whose_engine_runs_is_left_alone(workspace: Workspace) -> No
     assert workspace.settings_file.read_text() == before
 
 
+def test_a_whole_workspace_whose_engine_runs_needs_nothing(workspace: Workspace) -> None:
+    """The demo can be run again while the engine of the first time still idles."""
+    init_workspace(workspace, "demo-cpu", None, replace=False)
+    before = workspace.settings_file.read_text()
+    with holder(workspace.lock_file):
+        done = init_workspace(workspace, "demo-cpu", None, replace=False)
+    assert (done["created"], done["wrote"]) == (False, False)
+    assert workspace.settings_file.read_text() == before
+
+
 def test_a_foreign_database_in_its_place_is_refused(workspace: Workspace) -> None:
     """`-w` pointed at the wrong directory must not harm what lies there."""
     workspace.root.mkdir(parents=True)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import threading
 from collections.abc import Mapping
 from typing import ClassVar
 
+import psutil
 import pytest
 
 from engine import tasks
@@ -32,12 +34,10 @@ def test_a_reply_that_hangs_its_verifier_is_unverified_and_the_next_is_judged() 
         judges = Judges({"sums": "math"}, seconds=20)
         try:
             first = await judges.judge(question(), r"\boxed{3+x}")
-            assert judges._pool is not None
-            (worker,) = judges._pool._processes.values()
+            (pid,) = judges.pids
             judges._seconds = 1.0
             second = await judges.judge(question(), HOSTILE)
-            worker.join(5)
-            assert worker.exitcode == -signal.SIGKILL, "the hanging process must not go on eating the machine"
+            await gone(pid)
             judges._seconds = 20
             return [first, second, await judges.judge(question(), r"\boxed{x+4}")]
         finally:
@@ -54,14 +54,13 @@ def test_a_verifier_that_is_killed_costs_one_verdict_even_among_many_at_once() -
     """The kernel may kill the verifier for its memory; replies that waited behind it are judged by a new process."""
 
     async def run() -> list[Judgement]:
-        judges = Judges({"sums": "math"}, seconds=30)
+        judges = Judges({"sums": "math"}, seconds=30, workers=1)
         try:
             await judges.judge(question(), r"\boxed{3+x}")
             hanging = asyncio.create_task(judges.judge(question(), HOSTILE))
             waiting = [asyncio.create_task(judges.judge(question(), r"\boxed{3+x}")) for _ in range(3)]
             await asyncio.sleep(0.3)
-            assert judges._pool is not None
-            for pid in judges._pool._processes:
+            for pid in judges.pids:
                 os.kill(pid, signal.SIGKILL)
             return list(await asyncio.gather(hanging, *waiting))
         finally:
@@ -70,6 +69,42 @@ def test_a_verifier_that_is_killed_costs_one_verdict_even_among_many_at_once() -
     hanging, *waiting = asyncio.run(run())
     assert (hanging.verdict, hanging.detail) == ("unverified", "the verifier's process ended on this reply")
     assert [judgement.verdict for judgement in waiting] == ["correct"] * 3
+
+
+def test_replies_are_judged_at_once_and_a_process_that_breaks_costs_its_own_reply_alone() -> None:
+    """Verdicts of two cores take half the time, and it stays clear which reply broke its process."""
+
+    async def run() -> tuple[list[int], list[Judgement]]:
+        judges = Judges({"sums": "math"}, seconds=30, workers=2)
+        try:
+            await asyncio.gather(*(judges.judge(question(), r"\boxed{3+x}") for _ in range(2)))
+            before = judges.pids
+            hanging = asyncio.create_task(judges.judge(question(), HOSTILE))
+            beside = await asyncio.gather(*(judges.judge(question(), r"\boxed{x+3}") for _ in range(4)))
+            assert not hanging.done(), "the others were judged while one process was busy"
+            assert judges.pids == before
+            for pid in before:
+                os.kill(pid, signal.SIGKILL)
+                await gone(pid)
+            # Of the two, one had nothing to do: the next replies must not be blamed for its end.
+            after = [await judges.judge(question(), r"\boxed{x+3}") for _ in range(2)]
+            return before, [await hanging, *beside, *after]
+        finally:
+            judges.close()
+
+    before, (hanging, *others) = asyncio.run(run())
+    assert len(set(before)) == 2
+    assert (hanging.verdict, hanging.detail) == ("unverified", "the verifier's process ended on this reply")
+    assert [judgement.verdict for judgement in others] == ["correct"] * 6
+
+
+async def gone(pid: int) -> None:
+    """Wait until a process that was ended is not there any more, or is a corpse."""
+    for _ in range(500):
+        if not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+            return
+        await asyncio.sleep(0.01)
+    pytest.fail("the hanging process goes on eating the machine")
 
 
 class _Hungry:
@@ -99,4 +134,36 @@ def test_what_can_not_hang_is_judged_without_a_process() -> None:
     judges = Judges({"quiz": "choice"})
     judgement = asyncio.run(judges.judge(question("B", "quiz"), "Answer: B"))
     assert judgement.verdict in ("correct", "incorrect")
-    assert judges._pool is None
+    assert judges.pids == []
+
+
+class _Waiting:
+    """A task type that waits for a sandbox, as `code` does."""
+
+    kind: ClassVar[str] = "waiting"
+    isolated: ClassVar[bool] = False
+    sandboxed: ClassVar[bool] = True
+
+    def __init__(self, parties: int) -> None:
+        self._all_here = threading.Barrier(parties)
+
+    def judge(self, reply: str, reference: str, payload: Mapping[str, object]) -> Judgement:
+        """Comes back only when as many are waiting as may wait at once."""
+        self._all_here.wait(timeout=10)
+        return Judgement("correct", reply, "", 1.0, threading.current_thread().name)
+
+
+def test_sandboxes_are_waited_for_beside_each_other_and_beside_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program that sleeps must stop neither the rollout nor the other verdicts."""
+    monkeypatch.setattr(tasks, "TASK_TYPES", {"waiting": _Waiting(2)})
+
+    async def run() -> list[Judgement]:
+        judges = Judges({"programs": "waiting"}, workers=2)
+        try:
+            return await asyncio.gather(*(judges.judge(question(task="programs"), "r") for _ in range(4)))
+        finally:
+            judges.close()
+
+    found = asyncio.run(run())
+    assert [judgement.verdict for judgement in found] == ["correct"] * 4
+    assert all(judgement.detail.startswith("sandbox") for judgement in found)

@@ -22,6 +22,7 @@ kind = "choice"
 name = "quiz"
 path = "data/quiz.jsonl"
 train = 8
+dev = 1
 test = 3
 few_shot = 1
 
@@ -76,7 +77,15 @@ def test_local_files_run_through_and_torn_rows_are_named(files: Path, tmp_path: 
         assert any(f"{files / 'sums.jsonl'}, line 13 was left out: not UTF-8" in text for text in warnings)
         assert len(warnings) == 2
         chosen = one.rows("SELECT task, split, count(*) FROM questions GROUP BY 1, 2 ORDER BY 1, 2")
-        assert chosen == [("quiz", "test", 3), ("quiz", "train", 8), ("sums", "test", 3), ("sums", "train", 6)]
+        assert chosen == [
+            ("quiz", "dev", 1),
+            ("quiz", "test", 3),
+            ("quiz", "train", 8),
+            ("sums", "test", 3),
+            ("sums", "train", 6),
+        ]
+        tuned = one.rows("SELECT count(*) FROM attempts a JOIN questions q ON q.id = a.question_id WHERE split = 'dev'")
+        assert tuned == [(0,)], "questions for tuning are neither trained on nor part of the held-out results"
         judged = one.rows("SELECT DISTINCT q.task, a.verdict FROM attempts a JOIN questions q ON q.id = a.question_id")
         assert {task for task, _ in judged} == {"quiz", "sums"}
         assert {verdict for _, verdict in judged} <= {"correct", "incorrect"}

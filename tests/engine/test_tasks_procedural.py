@@ -36,11 +36,20 @@ def test_same_seed_same_questions_other_seed_others() -> None:
 def test_splits_share_nothing_even_in_a_small_space() -> None:
     """Trap 4, where chance repeats questions: 100 sums exist, 80 are taken."""
     options = {"min_terms": 2, "max_terms": 2, "min_digits": 1, "max_digits": 1}
-    loaded = load("chain_sum", options=options, train=40, test=30, few_shot=10)
-    texts = [q.wording for q in loaded.train + loaded.test] + [example.wording for example in loaded.few_shot]
+    loaded = load("chain_sum", options=options, train=30, dev=10, test=30, few_shot=10)
+    questions = loaded.train + loaded.dev + loaded.test
+    texts = [q.wording for q in questions] + [example.wording for example in loaded.few_shot]
     assert len(texts) == len(set(texts)) == 80
+    assert [q.split for q in questions] == ["train"] * 30 + ["dev"] * 10 + ["test"] * 30
     with pytest.raises(TaskError, match="ask for fewer"):
         load("chain_sum", options=options, train=400, test=30)
+
+
+def test_questions_for_tuning_change_no_others() -> None:
+    """A run that sets some aside later meets the questions it knows."""
+    without, having = (load("letter_counting", train=20, test=10, few_shot=2, dev=dev) for dev in (0, 5))
+    assert (having.train, having.test, having.few_shot) == (without.train, without.test, without.few_shot)
+    assert len(having.dev) == 5
 
 
 def test_seed_ranges_never_meet() -> None:
@@ -63,6 +72,7 @@ def test_verdicts_are_recomputed_from_the_stored_payload(dataset: str) -> None:
         assert (right.verdict, right.score) == ("correct", 1.0)
         assert task.judge("Answer: zzz", question.reference, payload).verdict == "incorrect"
         assert task.judge("no idea", question.reference, payload).verdict == "incorrect"
+        assert task.judge(payload["worked"], question.reference, payload).verdict == "correct"
     assert loaded.few_shot[0].answer.startswith("Answer:")
 
 

@@ -55,6 +55,16 @@ def test_a_question_is_stored_once_and_chosen_by_each_run(rows: Rows) -> None:
     assert stored.options == ("yes", "no")
 
 
+def test_each_run_divides_the_questions_for_itself(rows: Rows) -> None:
+    """A question that one run holds out may be trained on by another, and must not slip into its results."""
+    rows.question("q", split="test")
+    first, rows.run = rows.run, runs.add_run(rows.connection, "other", "none", {}, "")
+    rows.question("q", split="train")
+    assert [one.split for one in runs.run_questions(rows.connection, first, "test")] == ["test"]
+    assert [one.split for one in runs.run_questions(rows.connection, rows.run, "train")] == ["train"]
+    assert runs.run_questions(rows.connection, rows.run, "test") == []
+
+
 def test_worked_examples_keep_their_order(rows: Rows) -> None:
     """Few-shot examples are part of the prompt; another order would be another prompt hash."""
     shown = [(f"q{number}", f"a{number}") for number in range(12)]

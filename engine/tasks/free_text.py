@@ -1,0 +1,117 @@
+"""Short free text, compared as SQuAD does: an exact match, or token F1 from a threshold on.
+
+Both texts are lower-cased and lose punctuation, articles and spare spaces; the best of several accepted references
+counts. That is SQuAD's rule with its limits: `3.5` equals `35`, and `Yves Theard` isn't `Yves Théard`. A text that
+this leaves empty (`+`, `A`) is compared as it is. Knows nothing of where questions come from.
+"""
+
+from __future__ import annotations
+
+import re
+import string
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import ClassVar
+
+from engine.tasks.base import Judgement, Loaded, Question, Split, worked_example
+from engine.tasks.extraction import extract
+from engine.tasks.fields import RowRefused, asked, field, texts
+from engine.tasks.sources import load_local
+from store.task_settings import FreeTextTask
+
+_ARTICLES = re.compile(r"\b(?:a|an|the)\b")
+_PUNCTUATION = str.maketrans("", "", string.punctuation)
+_ANSWER_KEYS = ("text", "value", "answer", "aliases")
+"""Where an object keeps its answers: SQuAD's `text`, TriviaQA's `value` and `aliases`."""
+
+
+class FreeText:
+    """The task type `free_text`."""
+
+    kind: ClassVar[str] = "free_text"
+    isolated: ClassVar[bool] = False
+
+    def load(self, settings: FreeTextTask, base_dir: Path, seed: int) -> Loaded:
+        """Questions, held-out questions and worked examples. Raises TaskError when the source can't be used."""
+
+        def question(row: Mapping[str, object], split: Split) -> Question:
+            return _question(settings, row, split)
+
+        return load_local(settings, base_dir, seed, question, worked_example)
+
+    def judge(self, reply: str, reference: str, payload: Mapping[str, object]) -> Judgement:
+        """Correct on an exact match, or from the payload's `threshold` of token F1 on. `score` is always the F1.
+
+        A reply of one short line without any mark is taken as the answer: asked for a few words, a model that
+        says nothing else has answered, and the comparison is strict enough to find out.
+        """
+        listed = payload.get("references")
+        references = [str(one) for one in listed] if isinstance(listed, list) and listed else [reference]
+        found = extract(reply, whole_reply=True)
+        if found.answer is None:
+            return Judgement("incorrect", None, "", 0.0, "the reply marks no answer")
+        score = max(token_f1(found.answer, one) for one in references)
+        if any(exact_match(found.answer, one) for one in references):
+            return Judgement("correct", found.answer, found.rule, score, "exact match")
+        threshold = payload.get("threshold")
+        if not isinstance(threshold, int | float):
+            return Judgement("incorrect", found.answer, found.rule, score, f"token F1 {score:.2f}, no exact match")
+        enough = score >= threshold
+        detail = f"token F1 {score:.2f} {'reaches' if enough else 'stays below'} the threshold {threshold:.2f}"
+        return Judgement("correct" if enough else "incorrect", found.answer, found.rule, score, detail)
+
+    def format_instruction(self, settings: FreeTextTask) -> str:
+        """The same for every free-text task."""
+        return "Finish with 'Answer:' and the answer in as few words as possible."
+
+
+def simplified(text: str) -> str:
+    """A text as SQuAD compares it: lower case, without punctuation and articles, single spaces."""
+    return " ".join(_ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split())
+
+
+def exact_match(answer: str, reference: str) -> bool:
+    """Whether two texts are the same once simplified; texts that this empties must be the same as they are."""
+    one, other = simplified(answer), simplified(reference)
+    if one or other:
+        return one == other
+    return " ".join(answer.lower().split()) == " ".join(reference.lower().split())
+
+
+def token_f1(answer: str, reference: str) -> float:
+    """Harmonic mean of precision and recall over the words of both simplified texts, each counted as often as it
+    occurs (SQuAD, Rajpurkar et al. 2016, section 6.1). 0 to 1."""
+    found, wanted = simplified(answer).split(), simplified(reference).split()
+    if not found or not wanted:
+        return float(exact_match(answer, reference))
+    shared = sum((Counter(found) & Counter(wanted)).values())
+    return 2 * shared / (len(found) + len(wanted))
+
+
+def _question(settings: FreeTextTask, row: Mapping[str, object], split: Split) -> Question:
+    references = _references(settings.answer_field, field(row, settings.answer_field))
+    return Question(
+        task=settings.name,
+        domain=settings.domain,
+        split=split,
+        text=asked(settings, row),
+        options=(),
+        reference=references[0],
+        payload={
+            "references": references,
+            "threshold": settings.threshold,
+            "worked": f"Answer: {references[0]}",
+        },
+    )
+
+
+def _references(name: str, value: object) -> list[str]:
+    """The accepted answers of a field, without repeats: a text, a list, or an object as SQuAD and TriviaQA have."""
+    parts = value
+    if isinstance(value, Mapping):
+        parts = [value[key] for key in _ANSWER_KEYS if key in value]
+    found = list(dict.fromkeys(texts(parts)))
+    if not found:
+        raise RowRefused(f"field {name!r} holds no answer")
+    return found

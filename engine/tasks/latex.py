@@ -1,0 +1,180 @@
+r"""Mathematics as models write it, brought into one LaTeX form and taken apart where its outermost structure is.
+
+Pure text: `√2`, `1/2`, `\dfrac12` and `\left(` become what a LaTeX reader takes; lists, brackets and equations are
+split at their outermost level. Knows nothing of what an answer means.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import NamedTuple
+
+_SYMBOLS = {
+    "−": "-",
+    "–": "-",
+    "—": "-",
+    "×": r"\times ",
+    "·": r"\cdot ",
+    "⋅": r"\cdot ",
+    "÷": r"\div ",
+    "±": r"\pm ",
+    "∓": r"\mp ",
+    "√": r"\sqrt ",
+    "π": r"\pi ",
+    "∞": r"\infty ",
+    "≤": r"\le ",
+    "≥": r"\ge ",
+    "≠": r"\ne ",
+    "≈": r"\approx ",
+    "∈": r"\in ",
+    "∪": r"\cup ",
+    "∩": r"\cap ",
+    "∅": r"\emptyset ",
+    "θ": r"\theta ",
+    "α": r"\alpha ",
+    "β": r"\beta ",
+    "°": r"^\circ ",
+    "⁄": "/",
+    "，": ",",
+    "．": ".",
+    "％": "%",
+}
+_SPACES = {r"\!": "", "{,}": ",", r"\,": " ", r"\;": " ", r"\:": " ", r"\ ": " ", "~": " "}
+_SPACING = re.compile(r"(?<!\\)\\[!,;: ]|\{,\}|~")
+_SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻", "0123456789+-")
+_SYNONYMS = {
+    r"\varnothing": r"\emptyset",
+    r"\leq": r"\le",
+    r"\geq": r"\ge",
+    r"\leqslant": r"\le",
+    r"\geqslant": r"\ge",
+    r"\%": "%",
+    r"\$": "$",
+}
+_SYNONYM = re.compile(r"\\(?:varnothing|leqslant|geqslant|leq|geq)(?![a-zA-Z])|\\[%$]")
+_SUPERSCRIPT = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻]+")
+_FRACTION = re.compile(r"\\[dtc]?frac(?![a-zA-Z])\s*")
+_PLACED = re.compile(r"(\{[^{}]*\}|\\[a-zA-Z]+|\S)\s*")
+_SIZED = re.compile(r"\\(?:left|right|[bB]igg?[lr]?|displaystyle|textstyle|limits)(?![a-zA-Z])\s*")
+_TEXT = re.compile(r"\\(?:text|mathrm|textrm|textnormal|mbox|operatorname|textbf|mathbf|textit|emph)\s*\{([^{}]*)\}")
+_DELIMITED = re.compile(r"(?<!\\)\$(?!\s)([^$]*[^$\s,\\])(?<!\\)\$")
+"""Mathematics between `$` within a text; `$5, $6` are prices."""
+_PLAIN_ROOT = re.compile(r"(?<![\\a-zA-Z])sqrt\s*\(([^()]*)\)")
+_PLAIN_NAME = re.compile(r"(?<![\\a-zA-Z])(pi|sin|cos|tan|ln|log|infty)(?![a-zA-Z])")
+_POWER = re.compile(r"\^\s*(-?\d{2,}|-\d)")
+_UNWRAPPED_ROOT = re.compile(r"\\sqrt\s+(\d+|[a-zA-Z])|\\sqrt(\d)")
+
+OPENING, CLOSING = "([{", ")]}"
+
+
+def tidy(text: str) -> str:
+    r"""The text in plain LaTeX: no sizes and thin spaces, `\frac` with braces, symbols as commands."""
+    current = _DELIMITED.sub(r"\1", _translated(text))
+    current = _SPACING.sub(lambda match: _SPACES[match.group()], current)
+    current = _SIZED.sub("", current)
+    current = _SYNONYM.sub(lambda match: _SYNONYMS[match.group()], current)
+    current = _PLAIN_ROOT.sub(r"\\sqrt{\1}", current)
+    current = re.sub(r"(?i)(?<![\\a-zA-Z])infinity(?![a-zA-Z])", r"\\infty ", current)
+    current = _PLAIN_NAME.sub(r"\\\1 ", current)
+    current = re.sub(r"(?<=[\w)}])\s*\*\*\s*(?=[\w({-])", "^", current)
+    current = _POWER.sub(r"^{\1}", current)
+    current = _UNWRAPPED_ROOT.sub(lambda match: rf"\sqrt{{{match.group(1) or match.group(2)}}}", current)
+    return " ".join(_with_braces(current).split())
+
+
+def without_text(text: str) -> str:
+    r"""The text with `\text{…}` and its kin replaced by what they hold."""
+    while (shorter := _TEXT.sub(r" \1 ", text)) != text:
+        text = shorter
+    return " ".join(text.split())
+
+
+class Bracketed(NamedTuple):
+    """A text that one pair of brackets encloses."""
+
+    opening: str
+    inner: str
+    closing: str
+
+
+def bracketed(text: str) -> Bracketed | None:
+    r"""The brackets around the whole text and what is inside, or None; `[1,2)` counts, `(a)(b)` doesn't."""
+    whole = text.strip()
+    if whole.startswith(r"\{") and whole.endswith(r"\}") and whole.count(r"\{") == 1:
+        return Bracketed("{", whole[2:-2].strip(), "}")
+    if len(whole) < 2 or whole[0] not in OPENING or whole[-1] not in CLOSING or whole[-2] == "\\":
+        return None
+    depth = 0
+    for position, character in enumerate(whole):
+        depth += (character in OPENING) - (character in CLOSING)
+        if depth == 0 and position < len(whole) - 1:
+            return None
+    return Bracketed(whole[0], whole[1:-1].strip(), whole[-1]) if depth == 0 else None
+
+
+def split_outside(text: str, separator: str) -> list[str]:
+    """The parts of a text between the separators (a regex) that no bracket encloses; empty parts are left out."""
+    pattern = re.compile(separator)
+    parts, start, position, depth = [], 0, 0, 0
+    while position < len(text):
+        character = text[position]
+        depth += (character in OPENING) - (character in CLOSING)
+        match = pattern.match(text, position) if depth <= 0 else None
+        if match and match.end() > position:
+            parts.append(text[start:position])
+            start = position = match.end()
+        else:
+            position += 1
+    parts.append(text[start:])
+    return [part.strip() for part in parts if part.strip()]
+
+
+def _translated(text: str) -> str:
+    """Unicode's mathematical characters as LaTeX."""
+    pieces = []
+    for character in text:
+        if character in _SYMBOLS:
+            pieces.append(_SYMBOLS[character])
+        elif unicodedata.decomposition(character).startswith("<fraction>"):
+            over, _, under = unicodedata.normalize("NFKC", character).partition("⁄")
+            pieces.append(rf"\frac{{{over}}}{{{under}}}" if over and under else character)
+        else:
+            pieces.append(character)
+    joined = "".join(pieces)
+    return _SUPERSCRIPT.sub(lambda match: f"^{{{match.group().translate(_SUPERSCRIPTS)}}}", joined)
+
+
+def _with_braces(text: str) -> str:
+    r"""Every `\frac` as `\frac{…}{…}`, whatever was written: `\dfrac12`, `\frac 1 {72}`."""
+    pieces: list[str] = []
+    position = 0
+    while match := _FRACTION.search(text, position):
+        pieces.append(text[position : match.start()] + r"\frac")
+        position = match.end()
+        for _ in range(2):
+            end = _end_of_place(text, position)
+            if end is None:
+                break
+            place = text[position:end].strip()
+            inner = place[1:-1] if place.startswith("{") and place.endswith("}") else place
+            pieces.append(f"{{{_with_braces(inner)}}}")
+            position = end
+    pieces.append(text[position:])
+    return "".join(pieces)
+
+
+def _end_of_place(text: str, start: int) -> int | None:
+    """Where the numerator or denominator that starts here ends, with the space behind it."""
+    if start >= len(text):
+        return None
+    if text[start] != "{":
+        match = _PLACED.match(text, start)
+        return match.end() if match else None
+    depth = 0
+    for position in range(start, len(text)):
+        depth += (text[position] == "{") - (text[position] == "}")
+        if depth == 0:
+            end = position + 1
+            return end + len(text[end:]) - len(text[end:].lstrip())
+    return None
