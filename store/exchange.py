@@ -83,7 +83,7 @@ def question_page(connection: sqlite3.Connection, run_id: int, *, after: int, li
         StoredQuestion,
         connection.execute(
             "SELECT q.* FROM run_questions rq JOIN questions q ON q.id = rq.question_id"
-            " WHERE rq.run_id = ? AND rq.question_id > ? AND q.split = 'train' ORDER BY rq.question_id LIMIT ?",
+            " WHERE rq.run_id = ? AND rq.question_id > ? AND rq.split = 'train' ORDER BY rq.question_id LIMIT ?",
             (run_id, after, limit),
         ).fetchall(),
     )

@@ -81,22 +81,22 @@ class _Batch:
 
     # --- questions
 
-    def place_questions(self, records: Sequence[ImportedRecord]) -> dict[str, tuple[int, str]]:
-        """Id and split of each question, by content hash; new ones are gathered."""
+    def place_questions(self, records: Sequence[ImportedRecord]) -> dict[str, int]:
+        """Id of each question, by content hash; new ones are gathered."""
         wanted = {record.question.content_hash: record.question for record in records}
         hashes = list(wanted)
-        placed: dict[str, tuple[int, str]] = {}
+        placed: dict[str, int] = {}
         for start in range(0, len(hashes), _CHUNK):
             part = hashes[start : start + _CHUNK]
             for row in self.connection.execute(
-                f"SELECT id, split, content_hash FROM questions WHERE content_hash IN ({', '.join('?' * len(part))})",
+                f"SELECT id, content_hash FROM questions WHERE content_hash IN ({', '.join('?' * len(part))})",
                 part,
             ):
-                placed[row["content_hash"]] = (row["id"], row["split"])
+                placed[row["content_hash"]] = row["id"]
         for content_hash, question in wanted.items():
             if content_hash not in placed:
                 number = self.take("questions")
-                placed[content_hash] = (number, "train")
+                placed[content_hash] = number
                 self.questions.append(
                     (
                         *(number, question.task, question.domain),
@@ -168,12 +168,12 @@ class _Batch:
 
     # --- reflections, corrections, trajectories
 
-    def place_branches(self, record: ImportedRecord, attempt: _Known, split: str) -> list[int | None]:
+    def place_branches(self, record: ImportedRecord, attempt: _Known) -> list[int | None]:
         """Reflection ids of the branches of a record; new ones are gathered with their trajectories."""
         placed: list[int | None] = []
         corrections: list[int] = []
         if not record.branches:
-            self._trajectory(record, attempt.question_id, split, attempt.id, record.attempt, None, None, None)
+            self._trajectory(record, attempt.question_id, attempt.id, record.attempt, None, None, None)
         for branch in record.branches:
             made = branch.correction
             content = (branch.instruction, branch.reflection, branch.flags, made.reasoning, made.answer, made.verdict)
@@ -209,14 +209,13 @@ class _Batch:
                 continue  # one trajectory for the retries of an attempt: the list tells them apart by reflection
             else:
                 attempt.branches[None, reflected] = 0
-            self._trajectory(record, attempt.question_id, split, reflected, first, branch, reflection_id, correction_id)
+            self._trajectory(record, attempt.question_id, reflected, first, branch, reflection_id, correction_id)
         return placed
 
     def _trajectory(
         self,
         record: ImportedRecord,
         question_id: int,
-        split: str,
         attempt_id: int,
         first: ImportedAttempt,
         branch: ImportedBranch | None,
@@ -233,7 +232,7 @@ class _Batch:
         self.trajectories.append(
             (
                 *(number, self.target.iteration_id, self.target.policy_id, question_id, attempt_id),
-                *(reflection_id, correction_id, split, record.question.task, record.question.domain),
+                *(reflection_id, correction_id, record.question.task, record.question.domain),
                 *(transition, storable(instruction), flags),
             )
         )
@@ -301,7 +300,7 @@ class _Batch:
             (
                 "INSERT INTO trajectories (id, iteration_id, policy_id, question_id, attempt_id, reflection_id,"
                 " correction_id, split, task, domain, transition, instruction, flags)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                " VALUES (?, ?, ?, ?, ?, ?, ?, 'train', ?, ?, ?, ?, ?)",
                 self.trajectories,
             ),
             (
@@ -340,8 +339,7 @@ def insert_records(
     listed = list(records)
     questions = batch.place_questions(listed)
     for record in listed:
-        question_id, split = questions[record.question.content_hash]
-        attempt = batch.place_attempt(record, question_id)
-        batch.place_record(record, attempt, batch.place_branches(record, attempt, split))
+        attempt = batch.place_attempt(record, questions[record.question.content_hash])
+        batch.place_record(record, attempt, batch.place_branches(record, attempt))
     batch.write()
     return batch.added

@@ -87,7 +87,8 @@ def export_run(
     with closing(open_reader(workspace.require().database)) as connection:
         scope = find_scope(connection, run, number)
         try:
-            (temporary / "data").mkdir(parents=True)
+            temporary.mkdir(mode=0o700)
+            (temporary / "data").mkdir()
             if export_format in PUBLISHED:
                 used, counted = (
                     "",

@@ -104,7 +104,7 @@ def _raw(connection: sqlite3.Connection, scope: Scope) -> Iterator[Json]:
             branches = [_branch(one, corrections[one.id]) for one in made]
             question = questions[attempt.question_id]
             record = rebuilt(_rows(question, attempt, branches), "raw")
-            tests = question.payload.get("test_list") or ""
+            tests = question.payload.get("tests") or ""
             for trial, branch in zip(record["output"][1:], branches, strict=True):
                 trial |= {"test_list": tests, "instruction": branch.instruction}
             yield {**record, "id": question.id, **_ours(question)}
