@@ -16,6 +16,7 @@ from engine.obey import _HANDLERS, obey
 from store import iterations, policies
 from store.connection import write
 from store.directives import KINDS, find, issue, pending
+from store.imports import begin_import
 from store.records import Directive
 from store.runs import run_named
 from tests.support.directives import tell
@@ -304,3 +305,13 @@ def test_no_arguments_whatever_stop_the_engine(rows: Rows, kind: str, arguments:
             raise InterruptedError
     except InterruptedError:
         rows.connection.execute("DELETE FROM directives")
+
+
+def test_an_imported_run_is_nothing_to_go_on_from(rows: Rows) -> None:
+    """A settings file may name a run as an import is named: one word, not an engine that trips over its settings."""
+    with write(rows.connection):
+        target = begin_import(
+            rows.connection, name="published", path="x", file_format="raw", identity="x", size=1, task="quiz"
+        )
+    accepted, outcome = tell(rows, "start_iteration", run=target.run_id)
+    assert not accepted and "was imported" in outcome

@@ -11,6 +11,7 @@ from pathlib import Path
 from reflectevo_tui.app import ReflectEvoApp
 from reflectevo_tui.widgets.stage_rail import StageRail
 from reflectevo_tui.widgets.trajectory_list import TrajectoryList
+from store import trajectories
 from store.workspace import Workspace
 from tests.support.published import Maker, write_records
 from tests.tui.test_cli import PROGRAM, cli
@@ -93,6 +94,22 @@ def test_an_import_on_a_terminal_shows_a_bar(tmp_path: Path) -> None:
     assert process.returncode == 0
     text = shown.decode()
     assert "━" in text and "100%" in text and "records    300" in text
+
+
+async def test_the_newest_in_the_monitor_are_what_was_made_here(tmp_path: Path, build, until, screen_text) -> None:
+    """An import beside a run: its rows have higher ids, and must not push out what the run just made."""
+    built = build(20)
+    maker = Maker()
+    path = write_records(tmp_path / "raw.json", [maker.raw(n) for n in range(30)])
+    before = trajectories.newest(built.writer, 8)
+    assert cli("import", "-w", built.workspace.root, path, "--task", "quiz").returncode == 0
+    assert trajectories.newest(built.writer, 8) == before
+    app = ReflectEvoApp(built.workspace)
+    async with app.run_test(size=(160, 50)) as pilot:
+        await until(pilot, lambda: "run demo" in screen_text(app))
+        await pilot.pause(0.3)
+        shown = screen_text(app)
+        assert "iteration 1" in shown and "quiz" not in shown
 
 
 async def test_an_imported_run_is_listed_while_the_monitor_waits_for_one_of_our_own(
