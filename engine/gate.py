@@ -44,7 +44,7 @@ def describe_gate(connection: sqlite3.Connection, iteration: Iteration, gate: st
             f"about {steps} steps at a learning rate of {settings.training.learning_rate:g}"
         )
     if gate == "evaluate":
-        n = len(run_questions(connection, iteration.run_id, "test"))
+        n = len(run_questions(connection, iteration.run_id, settings.evaluation.split))
         return f"would answer {n} held-out questions with parent and child"
     return summarise(compare_child(connection, iteration))
 

@@ -72,9 +72,10 @@ class Gauges:
         """More (or fewer) items of a stage became known."""
         self.counts.total[stage] += items
 
-    def did(self, stage: str, verdict: str = "") -> None:
-        """An item of a stage is stored."""
+    def did(self, stage: str, verdict: str = "", *, reused: bool = False) -> None:
+        """An item of a stage is stored; `reused`: it was taken over from earlier work."""
         self.counts.done[stage] += 1
+        self.counts.reused[stage] += reused
         self.counts.correct[stage] += verdict == "correct"
 
     def live(self) -> list[LiveText]:

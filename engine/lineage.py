@@ -10,6 +10,12 @@ from store.policies import decide_policy, list_policies
 from store.records import Iteration, Policy
 from store.telemetry import add_event
 
+BASE_POLICY = "p00"
+"""Name of a run's base policy."""
+
+REFLECTOR_POLICY = "reflector"
+"""Name of the policy that writes a run's reflections, where its settings name a model for that."""
+
 
 def current_policy(connection: sqlite3.Connection, run_id: int) -> Policy | None:
     """The policy the next iteration starts from: the newest promoted one that can answer questions."""
@@ -33,13 +39,17 @@ def close_iteration(connection: sqlite3.Connection, iteration: Iteration, state:
     assert iteration.child_id is not None
     decide_policy(connection, iteration.child_id, state, reason)
     iterations.update_iteration(connection, iteration.id, state="done", reason=reason, ended=time.time())
-    add_event(
-        connection, "info", "engine", f"iteration {iteration.number} done: child {state} – {reason}", iteration.id
-    )
+    add_event(connection, "info", "engine", f"{iteration.title} done: child {state} – {reason}", iteration.id)
     if iteration.remaining > 0:
         parent = current_policy(connection, iteration.run_id)
         assert parent is not None
         iterations.add_iteration(connection, iteration.run_id, parent.id, iteration.settings, iteration.remaining - 1)
+
+
+def close_evaluation(connection: sqlite3.Connection, iteration: Iteration, reason: str) -> None:
+    """End an evaluation whose policy is measured; inside a write transaction. `reason` says what was measured."""
+    iterations.update_iteration(connection, iteration.id, state="done", reason=reason, ended=time.time())
+    add_event(connection, "info", "engine", f"{iteration.title} done: {reason}", iteration.id)
 
 
 def give_up_iteration(connection: sqlite3.Connection, iteration: Iteration, reason: str) -> None:
@@ -54,4 +64,4 @@ def give_up_iteration(connection: sqlite3.Connection, iteration: Iteration, reas
         decide_policy(connection, iteration.child_id, "rejected", reason)
     words = f"{reason}; {iteration.reason}" if iteration.reason else reason
     iterations.update_iteration(connection, iteration.id, state="done", control="run", reason=words, ended=time.time())
-    add_event(connection, "warning", "engine", f"iteration {iteration.number} ended early: {reason}", iteration.id)
+    add_event(connection, "warning", "engine", f"{iteration.title} ended early: {reason}", iteration.id)

@@ -10,36 +10,40 @@ import sqlite3
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from engine.errors import EngineError
-from engine.lineage import close_iteration, current_policy, give_up_iteration
+from engine.lineage import REFLECTOR_POLICY, close_iteration, give_up_iteration
+from engine.starting import (
+    ACTIVE,
+    Refused,
+    branch,
+    evaluate,
+    named_policy,
+    number,
+    require_free,
+    require_reasoner,
+    require_same,
+    start_iteration,
+    start_run,
+)
 from store import iterations
 from store.directives import finish
 from store.errors import SettingsError
 from store.policies import decide_policy, get_policy, list_policies
-from store.records import Directive, Iteration, Policy, Stage
+from store.records import Directive, Iteration, Stage
 from store.rollouts import forget_failures
 from store.rows import dump_json
-from store.runs import add_run, get_run, run_named
 from store.settings import RunSettings
 from store.settings_file import validate_settings
 from store.telemetry import add_event
 
-ACTIVE = ("running", "waiting", "paused")
-"""States of an iteration that holds the device, or will."""
-
-_FIXED = ("name", "model", "seed", "tasks")
 _SECTION_OF = {
     "attempt": "attempt",
+    "reuse": "attempt",
     "reflection": "reflect",
     "correction": "correct",
     "curation": "curate",
     "training": "train",
     "evaluation": "evaluate",
 }
-
-
-class Refused(EngineError):
-    """A directive can't be obeyed as asked; nothing was changed."""
 
 
 def obey(connection: sqlite3.Connection, directive: Directive) -> bool:
@@ -59,17 +63,10 @@ def obey(connection: sqlite3.Connection, directive: Directive) -> bool:
     return accepted
 
 
-def _number(arguments: Mapping[str, Any], name: str) -> int:
-    value = arguments.get(name)
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 < value < 2**63:
-        raise Refused(f"the argument {name!r} must be an id, it is {value!r}")
-    return value
-
-
 def _iteration(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> Iteration:
     """The iteration a directive means: the one named, else the current one."""
     if "iteration" in arguments:
-        wanted = _number(arguments, "iteration")
+        wanted = number(arguments, "iteration")
         found = next((one for one in iterations.list_iterations(connection) if one.id == wanted), None)
     else:
         found = iterations.current_iteration(connection)
@@ -78,98 +75,31 @@ def _iteration(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> 
     return found
 
 
-def _policy(connection: sqlite3.Connection, arguments: Mapping[str, Any], name: str = "policy") -> Policy:
-    """The policy a directive names."""
-    wanted = _number(arguments, name)
-    try:
-        return get_policy(connection, wanted)
-    except TypeError as error:
-        raise Refused(f"there is no policy {wanted}") from error
-
-
-def _require_free(connection: sqlite3.Connection) -> None:
-    current = iterations.current_iteration(connection)
-    if current is not None and current.state in ACTIVE:
-        run = get_run(connection, current.run_id)
-        raise Refused(
-            f"iteration {current.number} of run {run.name!r} is {current.state}; let it finish, or stop it first"
-        )
-
-
-def _start_run(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> str:
-    settings = validate_settings(arguments.get("settings") or {})
-    stored = settings.model_dump(mode="json")
-    existing = run_named(connection, settings.name)
-    if existing is not None:
-        raise Refused(
-            f"there is a run {settings.name!r} already; start its next iteration, or give this one another name"
-        )
-    _require_free(connection)
-    run_id = add_run(connection, settings.name, settings.model, stored, str(arguments.get("base_directory") or ""))
-    iterations.add_iteration(connection, run_id, None, stored, settings.iterations - 1)
-    return f"run {settings.name!r} started"
-
-
-def _start_iteration(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> str:
-    run_id = _number(arguments, "run")
-    stored = _run_settings(connection, run_id)
-    unfinished = [one for one in iterations.list_iterations(connection, run_id) if one.state != "done"]
-    if unfinished:
-        raise Refused(f"iteration {unfinished[-1].number} is {unfinished[-1].state}; resume it, or reject it first")
-    _require_free(connection)
-    wanted = arguments.get("settings")
-    settings = validate_settings(wanted) if wanted else RunSettings.model_validate(stored)
-    _require_same(RunSettings.model_validate(stored), settings)
-    parent = _policy(connection, arguments, "parent") if "parent" in arguments else None
-    parent = parent or current_policy(connection, run_id)
-    if parent is None or parent.run_id != run_id:
-        raise Refused("the run has no policy to start from")
-    iterations.add_iteration(connection, run_id, parent.id, settings.model_dump(mode="json"), settings.iterations - 1)
-    return f"next iteration started from policy {parent.name}"
-
-
-def _run_settings(connection: sqlite3.Connection, run_id: int) -> Mapping[str, object]:
-    """Settings of a run that must exist."""
-    try:
-        run = get_run(connection, run_id)
-    except TypeError as error:
-        raise Refused(f"there is no run {run_id}") from error
-    if run.origin == "import":
-        raise Refused(f"run {run.name!r} was imported and has no policy to go on from; give this run another name")
-    return run.settings
-
-
-def _require_same(old: RunSettings, new: RunSettings) -> None:
-    for name in _FIXED:
-        if getattr(old, name) != getattr(new, name):
-            raise Refused(f"{name!r} can't change within a run; start a new run under another name")
-
-
 def _pause(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> str:
     iteration = _iteration(connection, arguments)
     if iteration.state not in ACTIVE:
-        raise Refused(f"iteration {iteration.number} is {iteration.state}, there is nothing to pause")
+        raise Refused(f"{iteration.title} is {iteration.state}, there is nothing to pause")
     iterations.update_iteration(connection, iteration.id, control="pause", state="paused")
-    return f"iteration {iteration.number} paused"
+    return f"{iteration.title} paused"
 
 
 def _resume(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> str:
     iteration = _iteration(connection, arguments)
     if iteration.state == "done":
-        raise Refused(f"iteration {iteration.number} is done; start the next one")
+        raise Refused(f"{iteration.title} is done; start the next one")
     if iteration.state not in ACTIVE:
-        _require_free(connection)
+        require_free(connection)
     _reset_failed_stages(connection, iteration)
     iterations.update_iteration(connection, iteration.id, control="run", state="running", reason="")
-    return f"iteration {iteration.number} goes on"
+    return f"{iteration.title} goes on"
 
 
 def _stop(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> str:
     iteration = _iteration(connection, arguments)
     if iteration.state in ("done", "stopped"):
-        raise Refused(f"iteration {iteration.number} is {iteration.state} already")
+        raise Refused(f"{iteration.title} is {iteration.state} already")
     iterations.update_iteration(connection, iteration.id, control="stop")
-    return f"iteration {iteration.number} stops after what is in hand; nothing is lost, resume continues it"
+    return f"{iteration.title} stops after what is in hand; nothing is lost, resume continues it"
 
 
 def _approve(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> str:
@@ -177,7 +107,7 @@ def _approve(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> st
     gate = iterations.waiting_gate(iteration, iterations.stages(connection, iteration.id))
     wanted = arguments.get("stage") or gate
     if gate is None or wanted != gate:
-        raise Refused(f"iteration {iteration.number} does not wait at a gate{f' {wanted!r}' if wanted else ''}")
+        raise Refused(f"{iteration.title} does not wait at a gate{f' {wanted!r}' if wanted else ''}")
     if gate == "promote":
         return _settle_child(connection, iteration, "promoted", "an operator promoted it")
     iterations.approve_stage(connection, iteration.id, gate)
@@ -193,23 +123,23 @@ def _reject(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> str
         return _settle_child(connection, iteration, "rejected", "an operator rejected it")
     if iteration.state in ("stopped", "failed"):
         give_up_iteration(connection, iteration, "an operator gave it up")
-        return f"iteration {iteration.number} is given up; the next one can start"
+        return f"{iteration.title} is given up; the next one can start"
     raise Refused(
         "only a child policy that waits for promotion, or an iteration that stopped or failed, can be rejected; "
-        f"iteration {iteration.number} is {iteration.state}, stop it first"
+        f"{iteration.title} is {iteration.state}, stop it first"
     )
 
 
 def _settle_child(connection: sqlite3.Connection, iteration: Iteration, state: str, why: str) -> str:
     if iteration.child_id is None:
-        raise Refused(f"iteration {iteration.number} has no child policy")
+        raise Refused(f"{iteration.title} has no child policy")
     reason = f"{why}; {iteration.reason}" if iteration.reason else why
     close_iteration(connection, iteration, state, reason)
     return f"policy {get_policy(connection, iteration.child_id).name} {state}"
 
 
 def _promote(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> str:
-    policy = _policy(connection, arguments)
+    policy = named_policy(connection, arguments)
     iteration = iterations.current_iteration(connection, policy.run_id)
     if iteration is not None and iteration.child_id == policy.id and iteration.state == "waiting":
         return _settle_child(connection, iteration, "promoted", "an operator promoted it")
@@ -218,17 +148,17 @@ def _promote(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> st
 
 
 def _rollback(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> str:
-    policy = _policy(connection, arguments)
-    undone = [one for one in list_policies(connection, policy.run_id) if one.id > policy.id and one.state == "promoted"]
+    policy = named_policy(connection, arguments)
+    require_reasoner(policy)
+    undone = [
+        one
+        for one in list_policies(connection, policy.run_id)
+        if one.id > policy.id and one.state == "promoted" and one.name != REFLECTOR_POLICY
+    ]
     for later in undone:
         decide_policy(connection, later.id, "rejected", f"rolled back to {policy.name}")
     decide_policy(connection, policy.id, "promoted", "rolled back to")
     return f"the next iteration starts from {policy.name}; rejected: {', '.join(one.name for one in undone) or 'none'}"
-
-
-def _branch(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> str:
-    policy = _policy(connection, arguments)
-    return _start_iteration(connection, {**arguments, "run": policy.run_id, "parent": policy.id})
 
 
 def _reset_failed_stages(connection: sqlite3.Connection, iteration: Iteration) -> None:
@@ -241,22 +171,22 @@ def _retry_failed(connection: sqlite3.Connection, arguments: Mapping[str, Any]) 
     iteration = _iteration(connection, arguments)
     stages = iterations.stages(connection, iteration.id)
     if iteration.state == "done":
-        raise Refused(f"iteration {iteration.number} is done; start the next one")
+        raise Refused(f"{iteration.title} is done; start the next one")
     for stage in stages:
         if stage.state == "running":
             raise Refused(f"stage {stage.name} is running; let it end, or stop the iteration, then try again")
     if iteration.state not in ACTIVE:
-        _require_free(connection)
+        require_free(connection)
     _reset_failed_stages(connection, iteration)
     # A trained child stands on the rollouts as they were; only its evaluation can still change.
     trained = iteration.child_id is not None
     forgotten = forget_failures(connection, iteration.id, held_out_only=trained)
     if forgotten:
         for stage in stages:
-            if not trained or stage.name == "evaluate":
+            if stage.state != "skipped" and (not trained or stage.name == "evaluate"):
                 iterations.set_stage(connection, iteration.id, stage.name, "pending")
     iterations.update_iteration(connection, iteration.id, control="run", state="running", reason="")
-    return f"iteration {iteration.number} tries again ({forgotten} failed samples)"
+    return f"{iteration.title} tries again ({forgotten} failed samples)"
 
 
 def _set_settings(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> str:
@@ -271,13 +201,15 @@ def _set_settings(connection: sqlite3.Connection, arguments: Mapping[str, Any]) 
             {**merged[name], **value} if isinstance(value, Mapping) and isinstance(merged.get(name), dict) else value
         )
     new = validate_settings(merged)
-    _require_same(old, new)
+    require_same(old, new)
     begun = {stage.name for stage in iterations.stages(connection, iteration.id) if _has_begun(stage)}
     for section, stage in _SECTION_OF.items():
+        # An evaluation decodes as its sections say, and has but one stage.
+        stage = "evaluate" if iteration.kind == "evaluation" else stage
         if stage in begun and getattr(old, section) != getattr(new, section):
             raise Refused(f"[{section}] can't change any more: stage {stage} has begun")
     iterations.update_iteration(connection, iteration.id, settings=new.model_dump(mode="json"))
-    return f"settings of iteration {iteration.number} changed: {dump_json(dict(changes))}"
+    return f"settings of {iteration.title} changed: {dump_json(dict(changes))}"
 
 
 def _has_begun(stage: Stage) -> bool:
@@ -300,8 +232,8 @@ def _shut_down(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> 
 
 
 _HANDLERS: dict[str, Callable[[sqlite3.Connection, Mapping[str, Any]], str]] = {
-    "start_run": _start_run,
-    "start_iteration": _start_iteration,
+    "start_run": start_run,
+    "start_iteration": start_iteration,
     "run_stage": _approve,
     "pause": _pause,
     "resume": _resume,
@@ -311,7 +243,8 @@ _HANDLERS: dict[str, Callable[[sqlite3.Connection, Mapping[str, Any]], str]] = {
     "reject": _reject,
     "promote": _promote,
     "rollback": _rollback,
-    "branch": _branch,
+    "branch": branch,
+    "evaluate": evaluate,
     "retry_failed": _retry_failed,
     "set_settings": _set_settings,
     "shut_down": _shut_down,

@@ -35,11 +35,16 @@ class Decide:
 
 
 @dataclass(frozen=True, slots=True)
+class Close:
+    """The policy of an evaluation is measured: there is nothing to promote."""
+
+
+@dataclass(frozen=True, slots=True)
 class Rest:
     """Nothing to do."""
 
 
-Step = Start | Wait | Decide | Rest
+Step = Start | Wait | Decide | Close | Rest
 
 
 def gated(stage: Stage, settings: RunSettings) -> bool:
@@ -65,9 +70,12 @@ def next_step(
     """
     if iteration.control != "run" or iteration.state in ("done", "failed", "stopped"):
         return Rest()
-    if run.state != "ready":
+    # A run that another iteration made ready has a base policy by now; preparing again only names it as parent.
+    if run.state != "ready" or iteration.parent_id is None:
         return Start(Errand("prepare", run.id, iteration.id), ())
     open_stages = [stage for stage in stages if stage.state not in ("done", "skipped")]
+    if not open_stages and iteration.kind == "evaluation":
+        return Close()
     if not open_stages:
         asks = "promote" in settings.gates or settings.pace == "step" or settings.evaluation.promote == "operator"
         return Wait("promote") if asks else Decide()
@@ -83,8 +91,9 @@ def next_step(
     for policy_id in (iteration.parent_id, iteration.child_id):
         if policy_id is not None and policy_id not in evaluated:
             return Start(Errand("generate", run.id, iteration.id, policy_id=policy_id, evaluates=True), ("evaluate",))
-    # Both were measured before, e.g. when the engine was killed between the last answer and the stage's end.
-    return Start(Errand("generate", run.id, iteration.id, policy_id=iteration.child_id, evaluates=True), ("evaluate",))
+    # All were measured before, e.g. when the engine was killed between the last answer and the stage's end.
+    policy_id = iteration.child_id or iteration.parent_id
+    return Start(Errand("generate", run.id, iteration.id, policy_id=policy_id, evaluates=True), ("evaluate",))
 
 
 def _rollouts(

@@ -71,7 +71,7 @@ def attempt_messages(problem: Problem) -> list[Message]:
 def reflection_messages(
     problem: Problem, attempt_text: str, instruction_text: str, *, told_wrong: bool = True
 ) -> list[Message]:
-    """The prompt of a reflection on attempt 1 (paper, section 3.1). The instruction comes last.
+    """The prompt of a reflection on one attempt (paper, section 3.1). The instruction comes last.
 
     `told_wrong` is False where no verdict may be given away, i.e. in evaluation without an oracle.
     """
@@ -87,7 +87,7 @@ def correction_messages(
     show_previous_attempt: bool,
     told_wrong: bool = True,
 ) -> list[Message]:
-    """The prompt of a correction: the question, attempt 1 (when shown) and one single reflection on it."""
+    """The prompt of a correction: the question, one attempt (when shown) and one single reflection on it."""
     reflection = reflection_text.strip() or _EMPTY
     if show_previous_attempt:
         request = f"{_verdict(told_wrong)} Use this reflection on it:\n{reflection}"

@@ -7,7 +7,7 @@ from contextlib import closing
 from engine.errors import EngineError
 from engine.exchange.prompts import published_prompt
 from engine.prompts import PROMPT_VERSION, Message, prompt_hash
-from engine.situation import held_out_sweep, training_sweep
+from engine.situation import asking_sweep
 from engine.sweep import attempt_prompt, correction_prompt, reflection_prompt, retry_prompt
 from store.connection import open_reader
 from store.imports import IMPORTED_VERSION
@@ -28,19 +28,15 @@ def rerender(workspace: Workspace, *, attempt_id: int | None, reflection_id: int
         reflection = None if reflection_id is None else get_reflection(connection, reflection_id)
         attempt = None if attempt_id is None else get_attempt(connection, attempt_id)
         row = reflection or attempt
-        if row is None or row.iteration_id is None:
+        on = attempt if reflection is None else get_attempt(connection, reflection.attempt_id)
+        if row is None or on is None or row.iteration_id is None:
             raise EngineError("there is no such attempt or reflection in this workspace")
         if row.prompt_version == IMPORTED_VERSION:
             return published_prompt(connection, row)
-        if row.protocol:
-            sweep = held_out_sweep(connection, row.iteration_id, row.policy_id).sweep
-        else:
-            sweep = training_sweep(connection, row.iteration_id).sweep
+        sweep = asking_sweep(connection, row.iteration_id, row.protocol, on)
         messages: list[Message]
         if reflection is not None:
-            first = get_attempt(connection, reflection.attempt_id)
-            assert first is not None
-            messages = reflection_prompt(sweep, first.question_id, first.reasoning, reflection.instruction)
+            messages = reflection_prompt(sweep, on.question_id, on.reasoning, reflection.instruction)
         else:
             assert attempt is not None
             if attempt.turn == 1:

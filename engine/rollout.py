@@ -1,77 +1,47 @@
 """Owed work in, finished rows out: streams attempts, reflections and corrections through one generator.
 
 There is no barrier between the stages: a wrong verdict puts its reflections into the queue at once, and each
-reflection its correction. Later stages go first, so that trajectories finish early and their prompts find
-their prefix still cached. This is the seam where a cluster would plug in: it sees a generator, a judge and a
-journal, never a database or a device.
+reflection its correction. Later stages and rounds go first, so that trajectories finish early and their prompts
+find their prefix still cached; the votes of a baseline go last. This is the seam where a cluster would plug in:
+it sees generators, a judge and a journal, never a database or a device.
 """
 
 from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Protocol
 
-from engine.errors import GenerationFailed
-from engine.generation.base import Generated, GenerationRequest, Generator
-from engine.prompts import PROMPT_VERSION, Message, prompt_hash
-from engine.sweep import (
-    Done,
-    ReflectionKey,
-    Sweep,
-    attempt_prompt,
-    correction_prompt,
-    reflection_prompt,
-    retry_prompt,
-)
-from engine.tasks.base import Judgement
+from engine.generation.base import Generator
+from engine.pieces import Judge, Pieces, Reflected, Watcher
+from engine.sweep import STAGE_OF, Chain, Done, Sweep
 from store.records import StoredQuestion
-from store.rollouts import NewAttempt, NewGeneration, NewReflection
-from store.settings import Decoding
+from store.rollouts import NewAttempt, NewReflection
 
-Judge = Callable[[StoredQuestion, str], Awaitable[Judgement]]
-"""Judges a reply to a question."""
+_Job = Callable[[], Awaitable[None]]
 
-_FIRST, _SECOND, _THIRD, _LAST = 0, 1, 2, 3
+_PRIORITY = {"correct": 0, "again": 1, "reflect": 1, "retry": 2, "attempt": 3, "vote": 4}
+"""Lower goes first."""
 
 
 class Journal(Protocol):
     """Where finished work goes. Each call returns once the row is committed."""
 
     async def attempt(self, attempt: NewAttempt, *, ends_trajectory: tuple[int | None, int | None] | None) -> int:
-        """Store an attempt and return its id. `ends_trajectory` names the attempt 1 (None: this one) and the
-        reflection of the trajectory that it completes."""
+        """Store an attempt and return its id. `ends_trajectory` names the attempt that was reflected on (None: this
+        one) and the reflection of the trajectory that it completes."""
 
     async def reflection(self, reflection: NewReflection, *, ends_trajectory: bool) -> int:
         """Store a reflection and return its id; one that failed ends its trajectory."""
 
 
-class Watcher(Protocol):
-    """Who is told about the flow, for gauges and live text."""
-
-    def started(self, stage: str, question: StoredQuestion, instruction: str) -> Callable[[str], None] | None:
-        """A generation starts; returns where to show its growing text, or None when nobody looks."""
-
-    def finished(self, stage: str, generated: Generated | None, show: Callable[[str], None] | None) -> None:
-        """A generation ended; `generated` is None when it failed."""
-
-    def owes(self, stage: str, items: int) -> None:
-        """More (or fewer) items of a stage became known."""
-
-    def did(self, stage: str, verdict: str = "") -> None:
-        """An item of a stage is stored, with its verdict where it has one."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Reply:
-    generated: Generated
-    error: str | None
-
-
 class Rollout:
-    """Runs one sweep to its end, or until told to stop."""
+    """Runs one sweep to its end, or until told to stop.
+
+    `generator` answers and, where no `reflector` is given, reflects too.
+    """
 
     def __init__(
         self,
@@ -84,17 +54,16 @@ class Rollout:
         *,
         concurrency: int,
         retries: int,
+        reflector: Generator | None = None,
     ) -> None:
         self._sweep = sweep
         self._done = done
-        self._generator = generator
-        self._judge = judge
+        self._pieces = Pieces(sweep, generator, reflector or generator, judge, watcher, retries)
         self._journal = journal
         self._watcher = watcher
         self._concurrency = concurrency
-        self._retries = retries
         self._order = itertools.count()
-        self._queue: asyncio.PriorityQueue[tuple[int, int, Callable[[], Awaitable[None]]]] = asyncio.PriorityQueue()
+        self._queue: asyncio.PriorityQueue[tuple[tuple[int, int], int, _Job]] = asyncio.PriorityQueue()
         self._stopping = False
 
     def stop(self) -> None:
@@ -133,167 +102,107 @@ class Rollout:
                 await job()
             self._queue.task_done()
 
-    def _add(self, priority: int, job: Callable[[], Awaitable[None]]) -> None:
-        self._queue.put_nowait((priority, next(self._order), job))
+    def _add(self, kind: str, job: _Job, round: int = 1) -> None:
+        self._queue.put_nowait(((_PRIORITY[kind], -round), next(self._order), job))
+
+    def _may(self, kind: str) -> bool:
+        return STAGE_OF[kind] in self._sweep.stages
 
     def _plan(self, question: StoredQuestion) -> None:
         """Queue what is owed of one question."""
         done = self._done.get(question.id) or Done()
-        if done.attempt is None:
-            if "attempt" in self._sweep.stages:
-                self._add(_LAST, lambda: self._attempt(question))
-            return
-        if done.attempt.error is None:
-            self._follow(question, done.attempt.id, done.attempt.reasoning, done.attempt.verdict, done)
+        if self._may("vote"):
+            for sample in range(1, self._sweep.baselines.votes + 1):
+                if sample not in done.votes:
+                    self._add("vote", partial(self._vote, question, sample))
+        first = done.attempt
+        if first is None:
+            if self._may("attempt"):
+                self._add("attempt", partial(self._attempt, question))
+        elif first.error is None:
+            self._follow(question, Reflected(first.id, first.reasoning, first.verdict), done)
 
-    def _follow(self, question: StoredQuestion, attempt_id: int, text: str, verdict: str, done: Done) -> None:
-        """Queue what an attempt's verdict asks for and isn't stored yet."""
+    def _follow(self, question: StoredQuestion, attempt: Reflected, done: Done) -> None:
+        """Queue what the verdict of attempt 1 asks for and isn't stored yet."""
         sweep = self._sweep
-        if not sweep.needs_reflection(verdict):
+        if not sweep.needs_reflection(attempt.verdict):
             return
         for key in sweep.draws[question.id]:
-            stored = done.reflections.get(key)
-            if stored is None:
-                if "reflect" in sweep.stages:
-                    self._add(_SECOND, lambda key=key: self._reflect(question, attempt_id, text, key))  # type: ignore[misc]
-            elif stored.error is None and stored.id not in done.corrected and "correct" in sweep.stages:
-                self._add(
-                    _FIRST,
-                    lambda key=key, stored=stored: self._correct(
-                        question, attempt_id, text, stored.id, stored.text, key
-                    ),  # type: ignore[misc]
-                )
-        if sweep.retry and verdict == "incorrect" and done.retry is None and "correct" in sweep.stages:
-            self._add(_THIRD, lambda: self._retry(question, attempt_id, text))
+            self._walk(question, attempt, Chain(key), done)
+        if attempt.verdict == "incorrect" and self._may("retry"):
+            for sample in range(sweep.baselines.retries):
+                if sample not in done.retries:
+                    self._add("retry", partial(self._retry, question, attempt, sample))
+
+    def _walk(self, question: StoredQuestion, attempt: Reflected, chain: Chain, done: Done) -> None:
+        """Follow a chain from an attempt as far as it is stored, and queue its next piece."""
+        while True:
+            kind = "reflect" if chain.round == 1 else "again"
+            reflection = done.reflection(attempt.id, self._sweep.key_at(question.id, chain), chain.round)
+            if reflection is None:
+                if self._may(kind):
+                    self._add(kind, partial(self._reflect, question, attempt, chain), chain.round)
+                return
+            correction = done.corrections.get(reflection.id)
+            if reflection.error is not None:
+                return
+            if correction is None:
+                if self._may("correct"):
+                    job = partial(self._correct, question, attempt, reflection.id, reflection.text, chain)
+                    self._add("correct", job, chain.round)
+                return
+            if not self._sweep.goes_on(chain, correction.verdict, correction.error):
+                return
+            attempt = Reflected(correction.id, correction.reasoning, correction.verdict)
+            chain = chain.next()
 
     async def _attempt(self, question: StoredQuestion) -> None:
         sweep = self._sweep
-        messages = attempt_prompt(sweep, question.id)
-        reply = await self._generate(
-            "attempt", question, "", messages, sweep.attempt, sweep.seed_of(question.id, "attempt")
-        )
-        new = await self._judged(question, reply, messages, turn=1, reflection_id=None, sample=0)
+        new = await self._pieces.first_answer(question)
         reflected = new.generation.error is None and sweep.needs_reflection(new.verdict)
         attempt_id = await self._journal.attempt(new, ends_trajectory=None if reflected else (None, None))
         if reflected:
             keys = len(sweep.draws[question.id])
             self._watcher.owes("reflect", keys)
             self._watcher.owes("correct", keys)
-            if sweep.retry and new.verdict == "incorrect":
-                self._watcher.owes("retry", 1)
-        self._watcher.did("attempt", new.verdict)
+            if new.verdict == "incorrect":
+                self._watcher.owes("retry", sweep.baselines.retries)
+        self._watcher.did("attempt", new.verdict, reused=new.generation.reused_from is not None)
         if reflected:
-            self._follow(question, attempt_id, new.generation.text, new.verdict, Done())
+            self._follow(question, Reflected(attempt_id, new.generation.text, new.verdict), Done())
 
-    async def _reflect(self, question: StoredQuestion, attempt_id: int, text: str, key: ReflectionKey) -> None:
-        sweep = self._sweep
-        messages = reflection_prompt(sweep, question.id, text, key[0])
-        seed = sweep.seed_of(question.id, "reflect", key)
-        reply = await self._generate("reflect", question, key[0], messages, sweep.reflection, seed)
-        new = NewReflection(self._generation(reply, messages, key[1]), attempt_id, key[0], flags="")
-        failed = reply.error is not None
+    async def _vote(self, question: StoredQuestion, sample: int) -> None:
+        new = await self._pieces.first_answer(question, sample)
+        await self._journal.attempt(new, ends_trajectory=None)
+        self._watcher.did("vote", new.verdict, reused=new.generation.reused_from is not None)
+
+    async def _reflect(self, question: StoredQuestion, attempt: Reflected, chain: Chain) -> None:
+        new = await self._pieces.reflection(question, attempt, chain)
+        failed = new.generation.error is not None
         reflection_id = await self._journal.reflection(new, ends_trajectory=failed)
-        self._watcher.did("reflect")
+        kind = "reflect" if chain.round == 1 else "again"
+        self._watcher.did(kind, reused=new.generation.reused_from is not None)
         if failed:
             self._watcher.owes("correct", -1)
-        elif "correct" in sweep.stages:
-            reflection = reply.generated.text
-            self._add(_FIRST, lambda: self._correct(question, attempt_id, text, reflection_id, reflection, key))
+        elif self._may("correct"):
+            job = partial(self._correct, question, attempt, reflection_id, new.generation.text, chain)
+            self._add("correct", job, chain.round)
 
     async def _correct(
-        self,
-        question: StoredQuestion,
-        attempt_id: int,
-        text: str,
-        reflection_id: int,
-        reflection: str,
-        key: ReflectionKey,
+        self, question: StoredQuestion, attempt: Reflected, reflection_id: int, reflection: str, chain: Chain
     ) -> None:
-        sweep = self._sweep
-        messages = correction_prompt(sweep, question.id, text, reflection)
-        seed = sweep.seed_of(question.id, "correct", key)
-        reply = await self._generate("correct", question, key[0], messages, sweep.correction, seed)
-        new = await self._judged(question, reply, messages, turn=2, reflection_id=reflection_id, sample=0)
-        await self._journal.attempt(new, ends_trajectory=(attempt_id, reflection_id))
+        new = await self._pieces.correction(question, attempt, reflection_id, reflection, chain)
+        correction_id = await self._journal.attempt(new, ends_trajectory=(attempt.id, reflection_id))
+        goes_on = self._sweep.goes_on(chain, new.verdict, new.generation.error)
+        if goes_on:
+            self._watcher.owes("again", 1)
+            self._watcher.owes("correct", 1)
         self._watcher.did("correct", new.verdict)
+        if goes_on:
+            newest = Reflected(correction_id, new.generation.text, new.verdict)
+            self._walk(question, newest, chain.next(), Done())
 
-    async def _retry(self, question: StoredQuestion, attempt_id: int, text: str) -> None:
-        sweep = self._sweep
-        messages = retry_prompt(sweep, question.id, text)
-        reply = await self._generate(
-            "retry", question, "", messages, sweep.correction, sweep.seed_of(question.id, "retry")
-        )
-        new = await self._judged(question, reply, messages, turn=2, reflection_id=None, sample=0)
+    async def _retry(self, question: StoredQuestion, attempt: Reflected, sample: int) -> None:
+        new = await self._pieces.retry(question, attempt, sample)
         await self._journal.attempt(new, ends_trajectory=None)
         self._watcher.did("retry", new.verdict)
-
-    async def _generate(
-        self,
-        stage: str,
-        question: StoredQuestion,
-        instruction: str,
-        messages: Sequence[Message],
-        decoding: Decoding,
-        seed: int,
-    ) -> _Reply:
-        """One generation, tried again a bounded number of times; a failure for good is data, not a crash."""
-        request = GenerationRequest(tuple(messages), decoding.max_tokens, decoding.temperature, decoding.top_p, seed)
-        problem = ""
-        for _ in range(self._retries + 1):
-            show = self._watcher.started(stage, question, instruction)
-            try:
-                generated = await self._generator.generate(request, show)
-            except GenerationFailed as error:
-                self._watcher.finished(stage, None, show)
-                problem = str(error)
-                continue
-            except BaseException:
-                self._watcher.finished(stage, None, show)
-                raise
-            self._watcher.finished(stage, generated, show)
-            return _Reply(generated, None)
-        return _Reply(Generated("", 0, 0, 0, "error", 0.0, seed), problem)
-
-    def _generation(self, reply: _Reply, messages: Sequence[Message], sample: int) -> NewGeneration:
-        generated = reply.generated
-        return NewGeneration(
-            iteration_id=self._sweep.iteration_id,
-            policy_id=self._sweep.policy_id,
-            protocol=self._sweep.protocol,
-            sample=sample,
-            text=generated.text,
-            prompt_tokens=generated.prompt_tokens,
-            completion_tokens=generated.completion_tokens,
-            finish_reason=generated.finish_reason,
-            seed=generated.seed,
-            prompt_version=PROMPT_VERSION,
-            prompt_hash=prompt_hash(messages),
-            latency=generated.seconds,
-            error=reply.error,
-        )
-
-    async def _judged(
-        self,
-        question: StoredQuestion,
-        reply: _Reply,
-        messages: Sequence[Message],
-        *,
-        turn: int,
-        reflection_id: int | None,
-        sample: int,
-    ) -> NewAttempt:
-        if reply.error is None:
-            judgement = await self._judge(question, reply.generated.text)
-        else:
-            judgement = Judgement("unverified", None, "", None, reply.error)
-        detail = ": ".join(part for part in (judgement.rule, judgement.detail) if part)
-        return NewAttempt(
-            generation=self._generation(reply, messages, sample),
-            question_id=question.id,
-            turn=turn,
-            reflection_id=reflection_id,
-            answer=judgement.answer,
-            verdict=judgement.verdict,
-            detail=detail,
-            score=judgement.score,
-        )

@@ -11,26 +11,43 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from engine.answers import Feedback
 from engine.errors import EngineError
-from engine.evaluation import evaluation_sweep
+from engine.evaluation import (
+    deciding_feedback,
+    evaluation_sweep,
+    feedback_of,
+    feedbacks_of,
+    protocol_name,
+    sibling_protocol,
+)
 from engine.generation.base import PolicyWeights
+from engine.lineage import REFLECTOR_POLICY
 from engine.prompts import Problem
+from engine.reuse import Reusable, offer
 from engine.sweep import Done, Sweep, draw_plan, gather_done
 from engine.tasks import task_type
 from engine.tasks.base import Example, render_question
 from engine.training.policy_directory import ADAPTER, MERGED, REFLECTOR
 from store import rollouts
-from store.iterations import get_iteration
-from store.policies import get_policy, list_policies
-from store.records import Iteration, StoredQuestion
-from store.runs import few_shots, run_questions
-from store.settings import ROLLOUT_STAGES, RunSettings
+from store.iterations import find_iteration, get_iteration
+from store.policies import find_policy, get_policy, list_policies
+from store.records import Iteration, StoredAttempt, StoredQuestion
+from store.runs import few_shots, get_question, run_questions
+from store.settings import ROLLOUT_STAGES, Decoding, RunSettings
 from store.workspace import Workspace
+
+Role = Literal["reasoner", "reflector"]
 
 
 def settings_of(iteration: Iteration) -> RunSettings:
     """The resolved settings an iteration runs with."""
     return RunSettings.model_validate(iteration.settings)
+
+
+def kinds_of(settings: RunSettings) -> dict[str, str]:
+    """The task type of every task by the task's name."""
+    return {task.name: task.kind for task in settings.tasks}
 
 
 def problems_of(
@@ -70,27 +87,32 @@ def training_sweep(
     settings = settings_of(iteration)
     questions = run_questions(connection, iteration.run_id, "train")
     if iteration.parent_id is None:
-        raise EngineError(f"iteration {iteration.number} has no parent policy yet; the run was not prepared")
+        raise EngineError(f"{iteration.title} has no parent policy yet; the run was not prepared")
+    # Reflections that are to be taken over are those that were drawn then.
+    takes_reflections = settings.reuse is not None and settings.reuse.what == "reflections"
+    drawn_as = settings.reuse.iteration if settings.reuse is not None and takes_reflections else iteration.number
     sweep = Sweep(
         iteration_id=iteration.id,
         iteration_number=iteration.number,
         policy_id=iteration.parent_id,
+        reflector_id=reflector_of(connection, iteration, settings, iteration.parent_id),
         protocol="",
         questions=tuple(questions),
         problems=problems_of(connection, iteration.run_id, settings, questions),
         draws=draw_plan(
             questions,
             settings,
-            iteration.number,
-            rollouts.instruction_yields(connection, iteration.run_id, iteration.number),
+            drawn_as,
+            rollouts.instruction_yields(connection, iteration.run_id, drawn_as),
         ),
         attempt=settings.attempt,
         reflection=settings.reflection,
         correction=settings.correction,
         reflect_on_all=False,
-        retry=False,
         stages=frozenset(stages),
         seed=settings.seed,
+        rounds=settings.reflection.rounds,
+        reusable=reusable_of(connection, iteration, settings),
     )
     done = gather_done(
         rollouts.rollout_attempts(connection, iteration.id), rollouts.rollout_reflections(connection, iteration.id)
@@ -98,17 +120,74 @@ def training_sweep(
     return Progressed(sweep, done)
 
 
-def held_out_sweep(connection: sqlite3.Connection, iteration_id: int, policy_id: int) -> Progressed:
-    """The sweep of a policy over the held-out questions, under the iteration's evaluation settings."""
+def reusable_of(connection: sqlite3.Connection, iteration: Iteration, settings: RunSettings) -> Reusable:
+    """What an iteration may take over from the earlier one that its settings name.
+
+    Only texts that were decoded as this iteration decodes are offered; prompt and policy are compared text by text.
+
+    Raises:
+        EngineError: when there is no such earlier iteration.
+    """
+    if settings.reuse is None:
+        return Reusable()
+    source = find_iteration(connection, iteration.run_id, settings.reuse.iteration)
+    if source is None or source.number >= iteration.number:
+        raise EngineError(
+            f"reuse.iteration is {settings.reuse.iteration}, and {iteration.title} can take texts over only from an "
+            "earlier iteration of its run"
+        )
+    earlier = settings_of(source)
+    if earlier.attempt != settings.attempt:
+        return Reusable()
+    attempts = rollouts.rollout_attempts(connection, source.id)
+    if settings.reuse.what == "attempts" or _decoding(earlier.reflection) != _decoding(settings.reflection):
+        return offer(attempts)
+    return offer(attempts, rollouts.rollout_reflections(connection, source.id))
+
+
+def _decoding(section: Decoding) -> tuple[int, float, float]:
+    return section.max_tokens, section.temperature, section.top_p
+
+
+def reflector_of(connection: sqlite3.Connection, iteration: Iteration, settings: RunSettings, policy_id: int) -> int:
+    """The policy that reflects for `policy_id`: the run's separate reflector where its settings name one.
+
+    Raises:
+        EngineError: when they name one that the run was not prepared with.
+    """
+    if settings.reflector is None:
+        return policy_id
+    found = find_policy(connection, iteration.run_id, REFLECTOR_POLICY)
+    if found is None:
+        raise EngineError(
+            f"the settings name {settings.reflector!r} as reflector, but the run was prepared without one; "
+            "start a new run under another name"
+        )
+    return found.id
+
+
+def held_out_sweep(
+    connection: sqlite3.Connection, iteration_id: int, policy_id: int, feedback: Feedback | None = None
+) -> Progressed:
+    """The sweep of a policy over the held-out questions, under the iteration's evaluation settings.
+
+    Where both protocols are measured, the one that decides unless `feedback` names another. First answers that
+    the sibling protocol has are taken over: they don't depend on the feedback.
+    """
     iteration = get_iteration(connection, iteration_id)
     settings = settings_of(iteration)
-    questions = run_questions(connection, iteration.run_id, "test")
+    questions = run_questions(connection, iteration.run_id, settings.evaluation.split)
+    feedback = feedback or deciding_feedback(settings)
+    sibling = sibling_protocol(protocol_name(settings, questions, feedback))
     sweep = evaluation_sweep(
         iteration_id=iteration.id,
         policy_id=policy_id,
         settings=settings,
         questions=questions,
         problems=problems_of(connection, iteration.run_id, settings, questions),
+        feedback=feedback,
+        reflector_id=reflector_of(connection, iteration, settings, policy_id),
+        reusable=offer(rollouts.evaluation_attempts(connection, policy_id, sibling)),
     )
     done = gather_done(
         rollouts.evaluation_attempts(connection, policy_id, sweep.protocol),
@@ -117,11 +196,43 @@ def held_out_sweep(connection: sqlite3.Connection, iteration_id: int, policy_id:
     return Progressed(sweep, done)
 
 
+def held_out_sweeps(connection: sqlite3.Connection, iteration_id: int, policy_id: int) -> list[Progressed]:
+    """One sweep for each protocol that the iteration measures, the deciding one first."""
+    settings = settings_of(get_iteration(connection, iteration_id))
+    return [held_out_sweep(connection, iteration_id, policy_id, feedback) for feedback in feedbacks_of(settings)]
+
+
+def asking_sweep(connection: sqlite3.Connection, iteration_id: int, protocol: str, answer: StoredAttempt) -> Sweep:
+    """As much of the sweep that made an attempt as its prompts depend on, for its question alone.
+
+    The protocol's name says whether an oracle gave feedback, also where the settings name another protocol by now.
+    """
+    iteration = get_iteration(connection, iteration_id)
+    settings = settings_of(iteration)
+    question = get_question(connection, answer.question_id)
+    return Sweep(
+        iteration_id=iteration.id,
+        iteration_number=iteration.number,
+        policy_id=answer.policy_id,
+        reflector_id=answer.policy_id,
+        protocol=protocol,
+        questions=(question,),
+        problems=problems_of(connection, iteration.run_id, settings, [question]),
+        draws={},
+        attempt=settings.attempt,
+        reflection=settings.reflection,
+        correction=settings.correction,
+        reflect_on_all=feedback_of(protocol) == "oracle-free",
+        stages=frozenset(),
+        seed=settings.seed,
+    )
+
+
 def weights_of(
     connection: sqlite3.Connection,
     workspace: Workspace,
     policy_id: int,
-    role: Literal["reasoner", "reflector"] = "reasoner",
+    role: Role = "reasoner",
 ) -> PolicyWeights:
     """Where the weights lie with which a policy plays a role.
 

@@ -17,12 +17,13 @@ from engine.children import Child, start_child, sweep_orphans
 from engine.errand import DONE, STOPPED, Errand
 from engine.gate import describe_gate
 from engine.hardware import readings
-from engine.lineage import close_iteration, current_policy
-from engine.obey import ACTIVE, obey
-from engine.progression import Decide, Rest, Start, Wait, next_step
+from engine.lineage import close_evaluation, close_iteration, current_policy
+from engine.obey import obey
+from engine.progression import Close, Decide, Rest, Start, Wait, next_step
 from engine.promotion import decide
-from engine.settled import compare_child, evaluated_policies, settle_rollouts
+from engine.settled import compare_child, describe_measured, evaluated_policies, settle_rollouts, to_measure
 from engine.situation import settings_of
+from engine.starting import ACTIVE
 from store import directives, iterations, telemetry
 from store.connection import checkpoint, open_writer, write
 from store.records import Iteration
@@ -167,10 +168,8 @@ class Supervisor:
                 assert parent is not None
                 iterations.update_iteration(self._connection, iteration.id, parent_id=iteration.parent_id or parent.id)
             for name in self._child_stages:
-                if name == "evaluate":
-                    wanted = {iteration.parent_id, iteration.child_id}
-                    if not wanted <= evaluated_policies(self._connection, iteration):
-                        continue
+                if name == "evaluate" and to_measure(iteration) - evaluated_policies(self._connection, iteration):
+                    continue
                 iterations.set_stage(self._connection, iteration.id, name, "done")
 
     def _back_to_pending(self, why: str, child: Child) -> None:
@@ -222,6 +221,10 @@ class Supervisor:
             decision = decide(settings.evaluation.promote, comparison)
             with write(self._connection):
                 close_iteration(self._connection, iteration, decision.state, decision.reason)
+        elif isinstance(step, Close):
+            measured_words = describe_measured(self._connection, iteration)
+            with write(self._connection):
+                close_evaluation(self._connection, iteration, measured_words)
         else:
             self._start(iteration, step)
 

@@ -42,12 +42,12 @@ def _with_bars(workspace: Workspace, console: Console, status: dict[str, Any]) -
     )
     with Progress(*columns, console=console, refresh_per_second=4) as progress:
         bars: dict[str, TaskID] = {}
-        number = None
+        shown = None
         while True:
             iteration = status["iteration"]
             if iteration is not None:
-                if iteration["number"] != number:
-                    number = iteration["number"]
+                if iteration["id"] != shown:
+                    shown = iteration["id"]
                     for bar in bars.values():
                         progress.remove_task(bar)
                     bars = {
@@ -76,12 +76,12 @@ def _with_lines(workspace: Workspace, console: Console, status: dict[str, Any]) 
         if iteration is not None:
             due = time.monotonic() - last >= _LINE_SECONDS
             for stage in iteration["stages"]:
-                key = f"{iteration['number']} {stage['name']}"
+                key = f"{iteration['id']} {stage['name']}"
                 changed = shown.get(key, "pending") != stage["state"]
                 if changed or (due and stage["state"] == "running"):
                     counts = f"{stage['done']}/{stage['total']}" if stage["total"] else ""
                     words = f"{stage['name']:<9} {stage['state']:<8} {counts:>11}  {stage['note']}"
-                    line = f"iteration {iteration['number']}  {words}"
+                    line = f"{iteration['title']}  {words}"
                     console.print(plain(line.rstrip()), markup=False, highlight=False, soft_wrap=True)
                 shown[key] = stage["state"]
             if due:
@@ -102,29 +102,33 @@ def _outcome(status: dict[str, Any], console: Console) -> int:
     if iteration is None:
         say("there is no iteration; start one with: reflectevo run")
         return FAILED
-    number = iteration["number"]
+    title = iteration["title"]
     if iteration["state"] == "done":
         _summary(iteration, workspace, say)
         return COMPLETED if iteration["complete"] else FAILED
     if iteration["state"] == "failed":
-        say(f"\niteration {number} failed: {iteration['reason']}")
-        say(f"what was done is kept; to try again: reflectevo -w {workspace} run")
+        say(f"\n{title} failed: {iteration['reason']}")
+        again = "run" if iteration["kind"] == "training" else "resume"
+        say(f"what was done is kept; to try again: reflectevo -w {workspace} {again}")
         return FAILED
     if iteration["state"] == "waiting":
-        say(f"\niteration {number} waits at gate {iteration['gate']}: {iteration['reason']}")
+        say(f"\n{title} waits at gate {iteration['gate']}: {iteration['reason']}")
         say(f"to go on: reflectevo -w {workspace} approve {iteration['gate']}")
         return WAITING
     if iteration["state"] in ("paused", "stopped"):
-        say(f"\niteration {number} is {iteration['state']}; to go on: reflectevo -w {workspace} resume")
+        say(f"\n{title} is {iteration['state']}; to go on: reflectevo -w {workspace} resume")
         return INTERRUPTED
-    say(f"\nthe engine ended while iteration {number} was {iteration['state']}; nothing is lost.")
+    say(f"\nthe engine ended while {title} was {iteration['state']}; nothing is lost.")
     say(f"to go on: reflectevo -w {workspace} run   (its log: {workspace}/logs/engine.log)")
     return ENGINE_GONE
 
 
 def _summary(iteration: dict[str, Any], workspace: str, say: Any) -> None:
     parent, child, counts = iteration["parent"], iteration["child"], iteration["counts"]
-    say(f"\nIteration {iteration['number']} is complete.")
+    say(f"\n{iteration['title'].capitalize()} is complete.")
+    if iteration["kind"] == "evaluation":
+        say(f"  {iteration['reason']}")
+        return
     say(
         f"  {counts['attempts']} attempts, {counts['reflections']} reflections, {counts['corrections']} corrections; "
         f"D+ {counts['d_plus']}, D± {counts['d_pm']}"

@@ -76,10 +76,10 @@ def wanted_directive(
     run = run_named(connection, settings.name)
     if run is None:
         return "start_run", {"settings": values, "base_directory": str(workspace.settings_file.parent.resolve())}
-    newest = list_iterations(connection, run.id)[-1:]
+    newest = [one for one in list_iterations(connection, run.id) if one.kind == "training"][-1:]
     if newest and newest[0].state != "done":
         raise LaunchRefused(
-            f"Run {run.name} is there already, and its iteration {newest[0].number} is {newest[0].state}. "
+            f"Run {run.name} is there already, and its {newest[0].title} is {newest[0].state}. "
             "See 1 Monitor, or give this one another name."
         )
     return "start_iteration", {"run": run.id, "settings": values}

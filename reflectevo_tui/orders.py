@@ -18,6 +18,7 @@ from store.settings_file import load_settings
 from store.workspace import Workspace
 
 _ANSWER_SECONDS = 30.0
+_ACTIVE = ("running", "waiting", "paused")
 
 
 class OrderRefused(StoreError):
@@ -72,6 +73,9 @@ def start_or_continue(workspace: Workspace, settings_file: Path | None) -> str:
     with closing(open_reader(workspace.require().database)) as connection:
         run = run_named(connection, settings.name)
         current = iterations.current_iteration(connection, run.id) if run else None
+        if run is not None and current is not None and current.kind == "evaluation" and current.state not in _ACTIVE:
+            # An evaluation that ended or stopped is no part of the run's way on.
+            current = iterations.current_iteration(connection, run.id, "training")
     if run is None:
         return order(
             workspace, "start_run", {"settings": values, "base_directory": str(path.resolve().parent)}, start=False
@@ -80,4 +84,4 @@ def start_or_continue(workspace: Workspace, settings_file: Path | None) -> str:
         return order(workspace, "start_iteration", {"run": run.id, "settings": values}, start=False)
     if current.state in ("stopped", "failed", "paused"):
         return order(workspace, "resume", {"iteration": current.id}, start=False)
-    return f"iteration {current.number} of run {run.name!r} goes on"
+    return f"{current.title} of run {run.name!r} goes on"

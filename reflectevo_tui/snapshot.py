@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -132,9 +133,10 @@ def _curves(points: list[MetricPoint]) -> dict[str, Curve]:
 
 
 def main_protocol(run: Run) -> str:
-    """The protocol a run compares its policies under."""
+    """The protocol a run compares its policies under; where both are measured, the one that decides."""
     section = run.settings.get("evaluation")
-    return str(section.get("protocol", "oracle")) if isinstance(section, Mapping) else "oracle"
+    chosen = str(section.get("protocol", "oracle")) if isinstance(section, Mapping) else "oracle"
+    return "oracle" if chosen == "both" else chosen
 
 
 def accuracy_points(connection: sqlite3.Connection, run: Run) -> tuple[AccuracyPoint, ...]:
@@ -153,14 +155,17 @@ def accuracy_points(connection: sqlite3.Connection, run: Run) -> tuple[AccuracyP
 def overall_evaluations(found: list[Evaluation], protocol: str) -> list[Evaluation]:
     """Of all evaluations, those over all tasks that have both accuracies, under the wanted kind of protocol.
 
-    A protocol is named `kind/digest`; two are comparable only with the same digest, so the newest one's counts.
+    A protocol is named `kind/digest`; two are comparable only with the same digest. The one that most policies were
+    measured under counts, the newest of several: a single policy that was measured in another way hides none.
     """
     both = [
         one
         for one in found
         if not one.task and one.protocol.split("/")[0] == protocol and {"acc_t1", "acc_t2"} <= set(one.metrics)
     ]
-    return [one for one in both if one.protocol == both[-1].protocol]
+    measured = Counter(one.protocol for one in reversed(both))
+    chosen = max(measured, key=lambda protocol: measured[protocol], default=None)
+    return [one for one in both if one.protocol == chosen]
 
 
 @dataclass(frozen=True, slots=True)

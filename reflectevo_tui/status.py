@@ -9,7 +9,7 @@ from store import iterations
 from store.connection import open_reader
 from store.counts import iteration_counts
 from store.liveness import engine_state
-from store.policies import evaluations, list_policies
+from store.policies import evaluations, list_policies, newest_evaluation
 from store.records import Evaluation, Iteration, Policy
 from store.runs import get_run
 from store.telemetry import events
@@ -64,8 +64,10 @@ def _iteration(connection: sqlite3.Connection, workspace: Workspace, iteration: 
     return {
         "id": iteration.id,
         "number": iteration.number,
+        "kind": iteration.kind,
+        "title": iteration.title,
         "state": iteration.state,
-        "complete": iteration.state == "done" and all(stage.state == "done" for stage in stages),
+        "complete": iteration.state == "done" and all(stage.state in ("done", "skipped") for stage in stages),
         "gate": iterations.waiting_gate(iteration, stages),
         "reason": iteration.reason,
         "stages": [
@@ -94,8 +96,8 @@ def _seconds(started: float | None, ended: float | None) -> float | None:
 def _policy(workspace: Workspace, policy: Policy | None, measured: list[Evaluation]) -> dict[str, Any] | None:
     if policy is None:
         return None
-    newest = [one for one in measured if one.policy_id == policy.id and one.task == ""]
-    metrics = newest[-1].metrics if newest else {}
+    newest = newest_evaluation(measured, policy.id)
+    metrics = newest.metrics if newest else {}
     return {
         "id": policy.id,
         "name": policy.name,
@@ -131,7 +133,7 @@ def describe_status(status: dict[str, Any]) -> str:
     run = status["run"]
     lines.append(f"run        {run['name']} · {run['base_model']}")
     state = f"{iteration['state']} at gate {iteration['gate']}" if iteration["gate"] else iteration["state"]
-    lines.append(f"iteration  {iteration['number']} · {state}")
+    lines.append(f"{iteration['kind'].replace('training', 'iteration'):<10} {iteration['number']} · {state}")
     for stage in iteration["stages"]:
         counts = f"{stage['done']:,} / {stage['total']:,}" if stage["total"] else ""
         lines.append(

@@ -88,7 +88,7 @@ class TrajectoryReader:
             }
             names = {run.id: run.name for run in list_runs(reader)}
             found["iteration"] = [
-                (str(iteration.id), f"{iteration.number} of {names[iteration.run_id]}")
+                (str(iteration.id), f"{iteration.title.removeprefix('iteration ')} of {names[iteration.run_id]}")
                 for iteration in list_iterations(reader)
             ]
         return found

@@ -27,6 +27,7 @@ KINDS = frozenset(
         "promote",
         "rollback",
         "branch",
+        "evaluate",
         "retry_failed",
         "set_settings",
         "shut_down",

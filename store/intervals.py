@@ -1,17 +1,22 @@
-"""Intervals and tests of shares, for the engine's metrics and the terminal's estimates alike.
+"""Intervals and tests of shares and means, for the engine's metrics and the terminal's estimates alike.
 
-Standard library only: numbers in, numbers out. Every interval is a 95 % interval.
+Standard library only: numbers in, numbers out. Every interval is a 95 % interval. A bootstrap interval is a
+percentile interval whose ends are order statistics of the sorted resampled means m[0] … m[R−1]: the low end is
+m[⌊0.025 (R−1)⌋], the high end m[⌈0.975 (R−1)⌉]. Rounding outwards makes it never narrower than the interpolated one.
 """
 
 from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
 
 _Z = statistics.NormalDist().inv_cdf(0.975)
+
+RESAMPLES = 2000
+"""Resamples of a bootstrap."""
 
 
 @dataclass(frozen=True)
@@ -44,18 +49,33 @@ def mcnemar_exact(b: int, c: int) -> float:
     return min(1.0, 2 * tail / (1 << n))
 
 
-def bootstrap_difference(pairs: Sequence[tuple[int, int]], seed: int, resamples: int = 2000) -> Interval:
-    """The 95 % percentile bootstrap interval of mean(second) − mean(first) over paired 0/1 outcomes.
+def bootstrap_mean(values: Sequence[float], seed: int, resamples: int = RESAMPLES) -> Interval:
+    """The percentile bootstrap interval of a mean; values are drawn with replacement. Raises ValueError without any.
 
-    Questions are drawn with replacement, pairs kept together. Raises ValueError without pairs.
+    Paired outcomes stay paired when their differences are given.
     """
-    if not pairs:
-        raise ValueError("a bootstrap needs at least one pair")
-    differences = [second - first for first, second in pairs]
-    if len(set(differences)) == 1:
-        return Interval(float(differences[0]), float(differences[0]))
+    return bootstrap_mean_over_groups([values], seed, resamples)
+
+
+def bootstrap_mean_over_groups(groups: Sequence[Sequence[float]], seed: int, resamples: int = RESAMPLES) -> Interval:
+    """The percentile bootstrap interval of the mean of the groups' means; values are drawn within their group.
+
+    Raises ValueError without groups, or for an empty one.
+    """
+    if not groups or not all(groups):
+        raise ValueError("a bootstrap needs at least one value in every group")
+    if all(len(set(group)) == 1 for group in groups):
+        still = sum(group[0] for group in groups) / len(groups)
+        return Interval(still, still)
     random = Random(seed)
-    count = len(differences)
-    means = sorted(sum(random.choices(differences, k=count)) / count for _ in range(resamples))
+
+    def draw() -> float:
+        return sum(sum(random.choices(group, k=len(group))) / len(group) for group in groups) / len(groups)
+
+    return _percentile_interval(draw, resamples)
+
+
+def _percentile_interval(draw: Callable[[], float], resamples: int) -> Interval:
+    means = sorted(draw() for _ in range(resamples))
     last = resamples - 1
     return Interval(means[math.floor(0.025 * last)], means[math.ceil(0.975 * last)])

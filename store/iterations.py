@@ -5,14 +5,21 @@ from __future__ import annotations
 import sqlite3
 import time
 
-from store.records import Iteration, JsonObject, Stage
+from store.records import Iteration, IterationKind, JsonObject, Stage
 from store.rows import dump_json, to_record, to_records
 
 
 def add_iteration(
-    connection: sqlite3.Connection, run_id: int, parent_id: int | None, settings: JsonObject, remaining: int
+    connection: sqlite3.Connection,
+    run_id: int,
+    parent_id: int | None,
+    settings: JsonObject,
+    remaining: int,
+    kind: IterationKind = "training",
 ) -> int:
     """Insert the next iteration of a run with its six stages; returns its id.
+
+    One of kind `evaluation` skips every stage but `evaluate`, which needs no approval: an operator asked for it.
 
     Args:
         connection: inside a write transaction.
@@ -20,22 +27,27 @@ def add_iteration(
         parent_id: the policy it starts from; None until the base model is prepared.
         settings: the resolved settings it runs with.
         remaining: how many iterations follow it without being asked.
+        kind: `training`, or `evaluation` to measure the parent policy and nothing else.
     """
     # Imported here: readers need no settings, and pydantic would cost the terminal a fifth of its start.
     from store.settings import STAGES
 
     number = connection.execute(
-        "SELECT coalesce(max(number), 0) + 1 FROM iterations WHERE run_id = ?", (run_id,)
+        "SELECT coalesce(max(number), 0) + 1 FROM iterations WHERE run_id = ? AND kind = ?", (run_id, kind)
     ).fetchone()[0]
     cursor = connection.execute(
-        "INSERT INTO iterations (run_id, number, parent_id, settings, state, remaining, created)"
-        " VALUES (?, ?, ?, ?, 'running', ?, ?)",
-        (run_id, number, parent_id, dump_json(settings), remaining, time.time()),
+        "INSERT INTO iterations (run_id, number, kind, parent_id, settings, state, remaining, created)"
+        " VALUES (?, ?, ?, ?, ?, 'running', ?, ?)",
+        (run_id, number, kind, parent_id, dump_json(settings), remaining, time.time()),
     )
     iteration_id = int(cursor.lastrowid or 0)
+    measures = kind == "evaluation"
     connection.executemany(
-        "INSERT INTO stages (iteration_id, position, name, state) VALUES (?, ?, ?, 'pending')",
-        [(iteration_id, position, name) for position, name in enumerate(STAGES)],
+        "INSERT INTO stages (iteration_id, position, name, state, approved) VALUES (?, ?, ?, ?, ?)",
+        [
+            (iteration_id, position, name, "skipped" if measures and name != "evaluate" else "pending", int(measures))
+            for position, name in enumerate(STAGES)
+        ],
     )
     return iteration_id
 
@@ -43,6 +55,14 @@ def add_iteration(
 def get_iteration(connection: sqlite3.Connection, iteration_id: int) -> Iteration:
     """The iteration with that id."""
     return to_record(Iteration, connection.execute("SELECT * FROM iterations WHERE id = ?", (iteration_id,)).fetchone())
+
+
+def find_iteration(connection: sqlite3.Connection, run_id: int, number: int) -> Iteration | None:
+    """The training iteration of a run with that number, if there is one."""
+    row = connection.execute(
+        "SELECT * FROM iterations WHERE run_id = ? AND number = ? AND kind = 'training'", (run_id, number)
+    ).fetchone()
+    return to_record(Iteration, row) if row else None
 
 
 def list_iterations(connection: sqlite3.Connection, run_id: int | None = None) -> list[Iteration]:
@@ -55,16 +75,19 @@ def list_iterations(connection: sqlite3.Connection, run_id: int | None = None) -
     )
 
 
-def current_iteration(connection: sqlite3.Connection, run_id: int | None = None) -> Iteration | None:
-    """The iteration to show or work on: the newest that runs, waits or is paused, else the newest.
+def current_iteration(
+    connection: sqlite3.Connection, run_id: int | None = None, kind: IterationKind | None = None
+) -> Iteration | None:
+    """The iteration to show or work on: the newest that runs, waits or is paused, else the newest; of one kind if
+    `kind` names it.
 
     One that was imported was never worked on here; it counts only when its run is asked for.
     """
     row = connection.execute(
         "SELECT i.* FROM iterations i JOIN runs r ON r.id = i.run_id"
-        " WHERE i.run_id = ? OR (? IS NULL AND r.origin <> 'import')"
+        " WHERE (i.run_id = ?1 OR (?1 IS NULL AND r.origin <> 'import')) AND (?2 IS NULL OR i.kind = ?2)"
         " ORDER BY i.state IN ('running', 'waiting', 'paused') DESC, i.id DESC LIMIT 1",
-        (run_id, run_id),
+        (run_id, kind),
     ).fetchone()
     return to_record(Iteration, row) if row else None
 

@@ -46,6 +46,7 @@ CREATE TABLE iterations (
     id INTEGER PRIMARY KEY,
     run_id INTEGER NOT NULL REFERENCES runs(id),
     number INTEGER NOT NULL,
+    kind TEXT NOT NULL DEFAULT 'training' CHECK (kind IN ('training', 'evaluation')),
     parent_id INTEGER REFERENCES policies(id),
     child_id INTEGER REFERENCES policies(id),
     settings TEXT NOT NULL,
@@ -55,7 +56,7 @@ CREATE TABLE iterations (
     remaining INTEGER NOT NULL DEFAULT 0,
     created REAL NOT NULL,
     ended REAL,
-    UNIQUE (run_id, number)
+    UNIQUE (run_id, kind, number)
 );
 CREATE TABLE stages (
     id INTEGER PRIMARY KEY,

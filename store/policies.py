@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from store.records import Evaluation, JsonObject, Policy
 from store.rows import dump_json, to_record, to_records
@@ -79,12 +79,26 @@ def put_evaluation(
     )
 
 
+def newest_evaluation(measured: Sequence[Evaluation], policy_id: int) -> Evaluation | None:
+    """The evaluation of a policy, over all tasks, that speaks for it: the newest of those given.
+
+    Where both protocols were measured together that is the one with an oracle, which decides over a promotion.
+    """
+    mine = {one.protocol: one for one in measured if one.policy_id == policy_id and one.task == ""}
+    if not mine:
+        return None
+    newest = list(mine)[-1]
+    feedback, _, digest = newest.partition("/")
+    return mine.get(f"oracle/{digest}", mine[newest]) if feedback == "oracle-free" else mine[newest]
+
+
 def evaluations(connection: sqlite3.Connection, run_id: int) -> list[Evaluation]:
-    """Every evaluation of the policies of a run, oldest first."""
+    """Every evaluation of the policies of a run, the one measured last at the end."""
     return to_records(
         Evaluation,
         connection.execute(
-            "SELECT e.* FROM evaluations e JOIN policies p ON p.id = e.policy_id WHERE p.run_id = ? ORDER BY e.id",
+            "SELECT e.* FROM evaluations e JOIN policies p ON p.id = e.policy_id WHERE p.run_id = ?"
+            " ORDER BY e.created, e.id",
             (run_id,),
         ).fetchall(),
     )

@@ -8,6 +8,7 @@ from typing import Literal
 
 Verdict = Literal["correct", "incorrect", "unverified"]
 StageState = Literal["pending", "waiting", "running", "done", "failed", "skipped"]
+IterationKind = Literal["training", "evaluation"]
 IterationState = Literal["running", "waiting", "paused", "stopped", "failed", "done"]
 Control = Literal["run", "pause", "stop"]
 PolicyState = Literal["candidate", "promoted", "rejected"]
@@ -54,7 +55,10 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Iteration:
-    """One pass from a parent policy to a child policy."""
+    """One pass from a parent policy to a child policy; or of kind `evaluation`, which only measures `parent_id`.
+
+    Both kinds count their `number` from 1 within a run, apart from each other.
+    """
 
     id: int
     run_id: int
@@ -68,6 +72,12 @@ class Iteration:
     remaining: int
     created: float
     ended: float | None
+    kind: IterationKind = "training"
+
+    @property
+    def title(self) -> str:
+        """What messages call it, e.g. `iteration 2` or `evaluation 1`."""
+        return f"{'iteration' if self.kind == 'training' else 'evaluation'} {self.number}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,10 @@ from store.rows import to_records
 
 @dataclass(frozen=True, slots=True)
 class NewGeneration:
-    """What attempts and reflections have in common when they are written. `latency` in seconds."""
+    """What attempts and reflections have in common when they are written. `latency` in seconds.
+
+    `reused_from` is the id of the stored text that this one is a copy of; it was not generated again.
+    """
 
     iteration_id: int | None
     policy_id: int
@@ -32,11 +35,15 @@ class NewGeneration:
     prompt_hash: str
     latency: float
     error: str | None
+    reused_from: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class NewAttempt:
-    """An attempt to be written. `reflection_id` is None on turn 1 and for a retry without reflection."""
+    """An attempt to be written. `reflection_id` is None on turn 1 and for a retry without reflection.
+
+    Sample 0 of turn 1 is *the* attempt; higher samples are the votes of a baseline.
+    """
 
     generation: NewGeneration
     question_id: int
@@ -64,8 +71,8 @@ def insert_attempt(connection: sqlite3.Connection, attempt: NewAttempt) -> int:
     cursor = connection.execute(
         "INSERT OR IGNORE INTO attempts (iteration_id, question_id, policy_id, protocol, turn, reflection_id, sample,"
         " reasoning, answer, verdict, detail, score, prompt_tokens, completion_tokens, finish_reason, seed,"
-        " prompt_version, prompt_hash, latency, error, created)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " prompt_version, prompt_hash, latency, reused_from, error, created)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             new.iteration_id,
             attempt.question_id,
@@ -86,6 +93,7 @@ def insert_attempt(connection: sqlite3.Connection, attempt: NewAttempt) -> int:
             new.prompt_version,
             new.prompt_hash,
             new.latency,
+            new.reused_from,
             None if new.error is None else storable(new.error),
             time.time(),
         ),
@@ -113,8 +121,8 @@ def insert_reflection(connection: sqlite3.Connection, reflection: NewReflection)
     new = reflection.generation
     cursor = connection.execute(
         "INSERT OR IGNORE INTO reflections (iteration_id, attempt_id, instruction, sample, policy_id, protocol, text,"
-        " prompt_tokens, completion_tokens, finish_reason, seed, prompt_version, prompt_hash, latency, flags, error,"
-        " created) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " prompt_tokens, completion_tokens, finish_reason, seed, prompt_version, prompt_hash, latency, flags,"
+        " reused_from, error, created) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             new.iteration_id,
             reflection.attempt_id,
@@ -131,6 +139,7 @@ def insert_reflection(connection: sqlite3.Connection, reflection: NewReflection)
             new.prompt_hash,
             new.latency,
             reflection.flags,
+            new.reused_from,
             None if new.error is None else storable(new.error),
             time.time(),
         ),
@@ -153,8 +162,9 @@ def finish_trajectory(
 ) -> None:
     """Insert the list row of a finished trajectory and index its text for search; a second time is a no-op."""
     attempt = connection.execute(
-        "SELECT a.iteration_id, a.policy_id, a.question_id, a.verdict, q.split, q.task, q.domain"
-        " FROM attempts a JOIN questions q ON q.id = a.question_id WHERE a.id = ?",
+        "SELECT a.iteration_id, a.policy_id, a.question_id, a.verdict, coalesce(rq.split, q.split) AS split, q.task,"
+        " q.domain FROM attempts a JOIN questions q ON q.id = a.question_id JOIN policies p ON p.id = a.policy_id"
+        " LEFT JOIN run_questions rq ON rq.run_id = p.run_id AND rq.question_id = a.question_id WHERE a.id = ?",
         (attempt_id,),
     ).fetchone()
     transition, instruction, flags = _INITIAL[attempt["verdict"]], "", ""
@@ -249,12 +259,13 @@ def reviewed(connection: sqlite3.Connection, iteration_id: int) -> dict[int, str
 def instruction_yields(
     connection: sqlite3.Connection, run_id: int, before: int
 ) -> dict[tuple[str, str], tuple[int, int]]:
-    """For each (task, instruction) of a run's rollouts before iteration number `before`: corrections that came
-    right, and all."""
+    """For each (task, instruction) of a run's rollouts before training iteration number `before`: corrections that
+    came right, and all."""
     rows = connection.execute(
         "SELECT t.task, t.instruction, sum(t.transition = 'i→c') AS good, count(*) AS tried"
         " FROM trajectories t JOIN iterations i ON i.id = t.iteration_id"
-        " WHERE i.run_id = ? AND i.number < ? AND t.split = 'train' AND t.correction_id IS NOT NULL"
+        " WHERE i.run_id = ? AND i.kind = 'training' AND i.number < ? AND t.split = 'train'"
+        " AND t.correction_id IS NOT NULL"
         " GROUP BY t.task, t.instruction",
         (run_id, before),
     ).fetchall()
@@ -290,12 +301,15 @@ def forget_failures(connection: sqlite3.Connection, iteration_id: int, *, held_o
 
 
 def get_attempt(connection: sqlite3.Connection, attempt_id: int, *, first_turn: bool = False) -> StoredAttempt | None:
-    """An attempt by id, or with `first_turn` the turn-1 attempt of the same question, policy and protocol."""
+    """An attempt by id, or with `first_turn` the attempt 1 that belongs to it."""
     row = connection.execute("SELECT * FROM attempts WHERE id = ?", (attempt_id,)).fetchone()
     if row is not None and first_turn:
+        # Rollouts belong to an iteration, held-out answers to a policy and a protocol: see `attempts_work`.
+        scope = "policy_id" if row["protocol"] else "iteration_id"
         row = connection.execute(
-            "SELECT * FROM attempts WHERE question_id = ? AND policy_id = ? AND protocol = ? AND turn = 1",
-            (row["question_id"], row["policy_id"], row["protocol"]),
+            f"SELECT * FROM attempts WHERE {scope} = ? AND protocol = ? AND question_id = ?"
+            " AND turn = 1 AND sample = 0",
+            (row[scope], row["protocol"], row["question_id"]),
         ).fetchone()
     return to_records(StoredAttempt, [row])[0] if row else None
 

@@ -103,6 +103,12 @@ def few_shots(connection: sqlite3.Connection, run_id: int) -> dict[str, list[tup
     return found
 
 
+def get_question(connection: sqlite3.Connection, question_id: int) -> StoredQuestion:
+    """The question with that id."""
+    row = connection.execute("SELECT * FROM questions WHERE id = ?", (question_id,)).fetchone()
+    return to_record(StoredQuestion, row)
+
+
 def run_questions(connection: sqlite3.Connection, run_id: int, split: str) -> list[StoredQuestion]:
     """The questions of one split chosen for a run, in a stable order.
 

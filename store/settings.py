@@ -296,6 +296,14 @@ class RunSettings(Section):
     evaluation: EvaluationSection = EvaluationSection()
     """Comparison on held-out questions."""
 
+    @model_validator(mode="after")
+    def _has_dev_questions(self) -> RunSettings:
+        if self.evaluation.split == "dev" and not any(task.dev for task in self.tasks):
+            raise ValueError(
+                "evaluation.split is 'dev', but no task sets dev questions aside; give one of them dev = 50"
+            )
+        return self
+
     @field_validator("tasks")
     @classmethod
     def _names_differ(cls, value: list[Task]) -> list[Task]:

@@ -13,6 +13,9 @@ from store.connection import storable
 from store.records import StoredAttempt, StoredQuestion, StoredReflection, TrajectoryDetail, TrajectoryRow
 from store.rows import to_record
 
+_NUMBER = "iif(i.kind = 'training', i.number, NULL)"
+"""The number of the iteration that made a row; an evaluation apart from iterations has none that belongs here."""
+
 
 @dataclass(frozen=True, slots=True)
 class TrajectoryFilter:
@@ -110,8 +113,8 @@ def page(
     else:
         comparison, order = f"{key} > ?", "ASC"
     rows = connection.execute(
-        "SELECT t.id, i.number AS iteration, t.split, t.task, t.domain, t.transition, t.instruction, t.review, t.flags,"
-        " coalesce(substr(r.text, 1, 200), substr(a.reasoning, 1, 200)) AS excerpt"
+        f"SELECT t.id, {_NUMBER} AS iteration, t.split, t.task, t.domain, t.transition, t.instruction, t.review,"
+        " t.flags, coalesce(substr(r.text, 1, 200), substr(a.reasoning, 1, 200)) AS excerpt"
         f" FROM (SELECT t.* FROM {source} WHERE {where} AND {comparison} ORDER BY {key} {order} LIMIT ?) t"
         " JOIN attempts a ON a.id = t.attempt_id"
         " LEFT JOIN reflections r ON r.id = t.reflection_id"
@@ -170,7 +173,7 @@ def _attempt(connection: sqlite3.Connection, attempt_id: int) -> StoredAttempt:
 def detail(connection: sqlite3.Connection, trajectory_id: int) -> TrajectoryDetail | None:
     """Everything about one trajectory; None when there is none with that id."""
     row = connection.execute(
-        "SELECT t.*, i.number AS iteration, p.name AS policy, '' AS excerpt FROM trajectories t"
+        f"SELECT t.*, {_NUMBER} AS iteration, p.name AS policy, '' AS excerpt FROM trajectories t"
         " LEFT JOIN iterations i ON i.id = t.iteration_id LEFT JOIN policies p ON p.id = t.policy_id WHERE t.id = ?",
         (trajectory_id,),
     ).fetchone()
@@ -225,6 +228,6 @@ def filter_choices(connection: sqlite3.Connection) -> dict[str, list[str]]:
             " WHERE found.value IS NOT NULL) SELECT value FROM found WHERE value IS NOT NULL AND value <> ''"
         ).fetchall()
         choices[column] = [row[0] for row in rows]
-    choices["split"] = ["train", "test"]
+    choices["split"] = ["train", "dev", "test"]
     choices["review"] = ["none", "accept", "reject", "flag"]
     return choices

@@ -1,7 +1,6 @@
 """The generating child: training rollouts of one policy, and its answers to the held-out questions.
 
-Both go through the same generator, so that the model is loaded once. Loads a generator only when something
-is owed.
+All of it goes through the same generators, so that a model is loaded once. Loads one only when something is owed.
 """
 
 from __future__ import annotations
@@ -9,24 +8,37 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import partial
 
 from engine.broadcast import Broadcast
-from engine.evaluation import answered, measure
+from engine.evaluation import answered, feedback_of, feedbacks_of, measure
 from engine.gauges import Gauges
 from engine.generation import GENERATORS, choose
-from engine.generation.base import Generator
+from engine.generation.base import PolicyWeights
+from engine.generation.serving import Serving, share
 from engine.generation.vllm import set_cpu_environment
 from engine.journal import StoreJournal
 from engine.judging import Judges
 from engine.rollout import Rollout
-from engine.situation import Progressed, held_out_sweep, require_weights, settings_of, training_sweep, weights_of
+from engine.settled import to_measure
+from engine.situation import (
+    Progressed,
+    held_out_sweep,
+    held_out_sweeps,
+    kinds_of,
+    reflector_of,
+    require_weights,
+    settings_of,
+    training_sweep,
+    weights_of,
+)
 from engine.stages.context import StageContext
-from engine.sweep import Counts, count
+from engine.sweep import Counts, Sweep, count
 from store.connection import write
 from store.iterations import get_iteration
 from store.policies import get_policy, put_evaluation
+from store.records import Iteration
 from store.settings import RunSettings
 from store.telemetry import add_event
 
@@ -39,36 +51,55 @@ def generate(context: StageContext) -> bool:
     assert errand.iteration_id is not None and errand.policy_id is not None
     iteration = get_iteration(connection, errand.iteration_id)
     settings = settings_of(iteration)
-    plan: list[tuple[Progressed, _Progress]] = []
+    plan: list[_Part] = []
     if errand.stages:
-        rollout = training_sweep(connection, iteration.id, errand.stages)
-        plan.append((rollout, _training_progress))
+        plan.append(_Part(partial(training_sweep, connection, iteration.id, errand.stages), _training_progress))
     if errand.evaluates:
-        held_out = held_out_sweep(connection, iteration.id, errand.policy_id)
-        others = [
-            count(progressed.sweep, progressed.done)
-            for policy_id in (iteration.parent_id, iteration.child_id)
-            if policy_id not in (None, errand.policy_id)
-            for progressed in [held_out_sweep(connection, iteration.id, int(policy_id or 0))]
-        ]
-        if iteration.child_id is None:
-            # The child policy will answer the same questions once it is trained.
-            others.append(Counts({}, {"attempt": len(held_out.sweep.questions)}, {}))
-        plan.append((held_out, _EvaluationProgress(get_policy(connection, errand.policy_id).name, others)))
-    if any(_owes(progressed) for progressed, _ in plan) and not asyncio.run(_Generation(context, settings).run(plan)):
+        plan += _evaluation(connection, iteration, errand.policy_id, settings)
+    if any(_owes(part.load()) for part in plan) and not asyncio.run(_Generation(context, settings).run(plan)):
         return False
     if errand.evaluates:
-        _record_evaluation(connection, iteration.id, errand.policy_id, settings)
+        for held_out in held_out_sweeps(connection, iteration.id, errand.policy_id):
+            _record_evaluation(connection, iteration.id, held_out, settings)
     return True
 
 
 _Progress = Callable[[Counts], dict[str, tuple[int, int, str]]]
 
 
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """One sweep of the child. It is loaded when its turn comes: a second protocol builds on what the first stored."""
+
+    load: Callable[[], Progressed]
+    progress: _Progress
+
+
+def _evaluation(
+    connection: sqlite3.Connection, iteration: Iteration, policy_id: int, settings: RunSettings
+) -> list[_Part]:
+    """A part for each protocol that a policy is measured under."""
+    counted = {
+        (policy, progressed.sweep.protocol): count(progressed.sweep, progressed.done)
+        for policy in {policy_id} | to_measure(iteration)
+        for progressed in held_out_sweeps(connection, iteration.id, policy)
+    }
+    mine = held_out_sweeps(connection, iteration.id, policy_id)
+    awaited = []
+    if iteration.child_id is None and iteration.kind == "training":
+        # The child policy will answer the same questions once it is trained.
+        awaited = [count(held_out.sweep, {}) for held_out in mine]
+    name = get_policy(connection, policy_id).name
+    parts = []
+    for feedback, held_out in zip(feedbacks_of(settings), mine, strict=True):
+        others = [counts for key, counts in counted.items() if key != (policy_id, held_out.sweep.protocol)]
+        load = partial(held_out_sweep, connection, iteration.id, policy_id, feedback)
+        parts.append(_Part(load, _EvaluationProgress(name, [*others, *awaited])))
+    return parts
+
+
 def _owes(progressed: Progressed) -> bool:
-    counts = count(progressed.sweep, progressed.done)
-    allowed = progressed.sweep.stages | ({"retry"} if "correct" in progressed.sweep.stages else set())
-    return any(counts.done[stage] < counts.total[stage] for stage in allowed)
+    return count(progressed.sweep, progressed.done).owes(progressed.sweep.stages)
 
 
 def _percent(part: int, whole: int) -> str:
@@ -78,11 +109,17 @@ def _percent(part: int, whole: int) -> str:
 def _training_progress(counts: Counts) -> dict[str, tuple[int, int, str]]:
     right = _percent(counts.correct["attempt"], counts.done["attempt"])
     flipped = _percent(counts.correct["correct"], counts.done["correct"])
+    # The reflections of later rounds belong to the stage whose answers ask for them.
+    made, known = (figures["correct"] + figures["again"] for figures in (counts.done, counts.total))
     return {
-        "attempt": (counts.done["attempt"], counts.total["attempt"], f"Acc@t1 {right}"),
-        "reflect": (counts.done["reflect"], counts.total["reflect"], ""),
-        "correct": (counts.done["correct"], counts.total["correct"], f"i→c {flipped}"),
+        "attempt": (counts.done["attempt"], counts.total["attempt"], f"Acc@t1 {right}{_reused(counts, 'attempt')}"),
+        "reflect": (counts.done["reflect"], counts.total["reflect"], _reused(counts, "reflect").removeprefix(" · ")),
+        "correct": (made, known, f"i→c {flipped}"),
     }
+
+
+def _reused(counts: Counts, kind: str) -> str:
+    return f" · {counts.reused[kind]} taken over" if counts.reused[kind] else ""
 
 
 class _EvaluationProgress:
@@ -105,7 +142,7 @@ class _EvaluationProgress:
 
 
 class _Generation:
-    """The event loop's part: one generator, several sweeps one after another."""
+    """The event loop's part: the generators, and several sweeps one after another."""
 
     def __init__(self, context: StageContext, settings: RunSettings) -> None:
         self._context = context
@@ -113,91 +150,118 @@ class _Generation:
         self._held: str | None = None
         self._paused = False
 
-    async def run(self, plan: list[tuple[Progressed, _Progress]]) -> bool:
+    async def run(self, plan: list[_Part]) -> bool:
         context, settings = self._context, self._settings
         errand = context.errand
         assert errand.policy_id is not None and errand.iteration_id is not None
-        set_cpu_environment(settings.generation)
+        reasoner, reflector = self._weights()
+        # vLLM's CPU backend reads how much memory it may use when it is imported.
+        set_cpu_environment(share(settings.generation, reasoner, reflector))
         chosen = choose(settings.generation.generator)
         name = chosen.name
         if chosen.note:
             with write(context.connection):
                 add_event(context.connection, "warning", errand.slot, chosen.note, errand.iteration_id)
-        weights = weights_of(context.connection, context.workspace, errand.policy_id)
         if name != "scripted":
-            require_weights(weights)
-        generator = GENERATORS[name](weights, settings.generation, settings.seed)
-        broadcast = Broadcast(context.workspace.database, errand.slot, errand.iteration_id, name, weights.name)
-        judges = Judges({task.name: task.kind for task in settings.tasks})
-        journal = StoreJournal(context.connection, lambda reason: self._hold(generator, reason))
+            for weights in (reasoner, reflector):
+                require_weights(weights)
+        serving = Serving(GENERATORS[name], reasoner, reflector, settings.generation, settings.seed)
+        broadcast = Broadcast(context.workspace.database, errand.slot, errand.iteration_id, name, reasoner.name)
+        judges = Judges(kinds_of(settings))
+        journal = StoreJournal(context.connection, lambda reason: self._hold(serving, reason))
         # From here on the broadcast tells more than the pulse does.
         context.pulse.end()
         broadcast.start()
         try:
-            await generator.start()
-            for progressed, progress in plan:
+            await serving.start()
+            for part in plan:
+                progressed = part.load()
                 counts = count(progressed.sweep, progressed.done)
+                taken_before = sum(counts.reused.values())
                 gauges = Gauges(counts)
                 rollout = Rollout(
                     progressed.sweep,
                     progressed.done,
-                    generator,
+                    serving.reasoner,
                     judges.judge,
                     journal,
                     gauges,
                     concurrency=settings.generation.concurrency,
                     retries=settings.generation.retries,
+                    reflector=serving.reflector,
                 )
                 broadcast.gauges, broadcast.queued = gauges, rollout.queued
-                broadcast.progress.append(partial(progress, counts))
-                listening = asyncio.create_task(self._listen(generator, rollout, broadcast))
+                broadcast.progress.append(partial(part.progress, counts))
+                listening = asyncio.create_task(self._listen(serving, rollout, broadcast))
                 try:
-                    if not await rollout.run():
-                        return False
+                    finished = await rollout.run()
                 finally:
                     listening.cancel()
+                self._tell_reuse(sum(counts.reused.values()) - taken_before, progressed.sweep)
+                if not finished:
+                    return False
             return True
         finally:
             broadcast.stop()
             judges.close()
-            await generator.close()
+            await serving.close()
 
-    async def _listen(self, generator: Generator, rollout: Rollout, broadcast: Broadcast) -> None:
+    def _weights(self) -> tuple[PolicyWeights, PolicyWeights]:
+        """The weights that answer and those that reflect; one policy plays both roles unless a run names another."""
+        context, policy_id = self._context, self._context.errand.policy_id
+        assert policy_id is not None and context.errand.iteration_id is not None
+        iteration = get_iteration(context.connection, context.errand.iteration_id)
+        reflects = reflector_of(context.connection, iteration, self._settings, policy_id)
+        reasoner = weights_of(context.connection, context.workspace, policy_id)
+        return reasoner, weights_of(context.connection, context.workspace, reflects, "reflector")
+
+    def _tell_reuse(self, taken: int, sweep: Sweep) -> None:
+        if not taken:
+            return
+        errand = self._context.errand
+        reuse = self._settings.reuse
+        source = f"iteration {reuse.iteration}" if reuse and not sweep.protocol else "the other protocol"
+        words = f"{taken} texts were taken over from {source}, not generated again"
+        with write(self._context.connection):
+            add_event(self._context.connection, "info", errand.slot, words, errand.iteration_id)
+
+    async def _listen(self, serving: Serving, rollout: Rollout, broadcast: Broadcast) -> None:
         """Pass on what the supervisor says."""
         commands = self._context.commands
         while True:
             if commands.should_stop():
                 rollout.stop()
                 # A paused generator would never finish what is in hand.
-                await self._set_paused(generator, False)
+                await self._set_paused(serving, False)
             else:
-                await self._set_paused(generator, commands.is_paused() or self._held is not None)
+                await self._set_paused(serving, commands.is_paused() or self._held is not None)
             broadcast.state = f"held: {self._held}" if self._held else "paused" if self._paused else "running"
             await asyncio.sleep(_LISTEN_SECONDS)
 
-    async def _hold(self, generator: Generator, reason: str | None) -> None:
+    async def _hold(self, serving: Serving, reason: str | None) -> None:
         self._held = reason
-        await self._set_paused(generator, reason is not None or self._context.commands.is_paused())
+        await self._set_paused(serving, reason is not None or self._context.commands.is_paused())
 
-    async def _set_paused(self, generator: Generator, paused: bool) -> None:
+    async def _set_paused(self, serving: Serving, paused: bool) -> None:
         if paused != self._paused:
             self._paused = paused
-            await (generator.pause() if paused else generator.resume())
+            await (serving.pause() if paused else serving.resume())
 
 
 def _record_evaluation(
-    connection: sqlite3.Connection, iteration_id: int, policy_id: int, settings: RunSettings
+    connection: sqlite3.Connection, iteration_id: int, held_out: Progressed, settings: RunSettings
 ) -> None:
-    held_out = held_out_sweep(connection, iteration_id, policy_id)
-    rows = answered(held_out.sweep.questions, held_out.done)
+    sweep = held_out.sweep
+    rows = answered(sweep.questions, held_out.done, kinds_of(settings))
+    measured = measure(rows, feedback_of(sweep.protocol), settings)
     with write(connection):
-        for task, metrics in measure(rows, settings).items():
+        for task, metrics in measured.items():
             put_evaluation(
                 connection,
-                policy_id=policy_id,
+                policy_id=sweep.policy_id,
                 iteration_id=iteration_id,
-                protocol=held_out.sweep.protocol,
+                protocol=sweep.protocol,
                 task=task,
                 n=sum(1 for row in rows if task in ("", row.task)),
-                metrics={name: asdict(metric) for name, metric in metrics.by_name().items()},
+                metrics={name: asdict(metric) for name, metric in metrics.items()},
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from engine.lineage import BASE_POLICY, REFLECTOR_POLICY
 from engine.models import check_chat_template, resolve_model
 from engine.stages.context import StageContext
 from engine.tasks import load_tasks
@@ -13,8 +14,6 @@ from store.policies import add_policy, decide_policy
 from store.runs import add_few_shots, add_questions, get_run, set_run_state
 from store.settings import RunSettings
 from store.telemetry import add_event
-
-BASE_POLICY = "p00"
 
 
 def model_cache() -> Path:
@@ -35,12 +34,8 @@ def prepare(context: StageContext) -> bool:
     context.pulse.beat("loading tasks")
     loaded = load_tasks(settings, Path(run.base_directory or "."))
     context.pulse.beat("loading model")
-    # The scripted generator answers without weights; anything else needs a model that can chat.
-    if settings.generation.generator == "scripted":
-        path = Path(settings.model)
-    else:
-        path = resolve_model(settings.model, model_cache()).path
-        check_chat_template(path)
+    path = _model(settings.model, settings)
+    reflector = None if settings.reflector is None else _model(settings.reflector, settings)
     with write(connection):
         for name, task in loaded.items():
             add_questions(
@@ -79,5 +74,29 @@ def prepare(context: StageContext) -> bool:
             details={"model": settings.model},
         )
         decide_policy(connection, policy_id, "promoted", "the base model")
+        if reflector is not None:
+            reflector_id = add_policy(
+                connection,
+                run_id=run.id,
+                parent_id=None,
+                iteration_id=None,
+                name=REFLECTOR_POLICY,
+                setting="base",
+                path=str(reflector),
+                base_model=str(reflector),
+                state="promoted",
+                details={"model": settings.reflector},
+                roles="reflector",
+            )
+            decide_policy(connection, reflector_id, "promoted", "writes the reflections of this run")
         set_run_state(connection, run.id, "ready")
     return True
+
+
+def _model(name: str, settings: RunSettings) -> Path:
+    """Where a model lies. The scripted generator answers without weights; anything else needs one that can chat."""
+    if settings.generation.generator == "scripted":
+        return Path(name)
+    path = resolve_model(name, model_cache()).path
+    check_chat_template(path)
+    return path

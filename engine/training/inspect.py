@@ -46,12 +46,11 @@ def inspect_example(workspace: Workspace, curated_id: int, setting: str | None =
             raise EngineError("this run is scripted: it has no model, hence no tokens to show")
         chosen = _setting(row, setting, settings.training.setting)
         rollouts = rollouts_of(connection, iteration, settings)
+        examples = row_examples(_USUAL[row.set_name] if chosen == "sft-qa" else chosen, row, rollouts)
         if chosen == "sft-qa":
-            asked = rollouts.attempts[rollouts.reflections[row.reflection_id].attempt_id].question_id
-            questions = {one.id: one for one in run_questions(connection, iteration.run_id, "train")}
-            examples: tuple[Example | Pair, ...] = (question_example(questions[asked], rollouts.problems[asked]),)
-        else:
-            examples = row_examples(chosen, row, rollouts)
+            asked = examples[0].question_id
+            (question,) = (one for one in run_questions(connection, iteration.run_id, "train") if one.id == asked)
+            examples = (question_example(question, rollouts.problems[question.id]),)
         if iteration.parent_id is None:
             raise EngineError(f"iteration {iteration.number} has no parent policy, hence no tokenizer")
         base = weights_of(connection, workspace, iteration.parent_id).base

@@ -46,7 +46,8 @@ def load_for_training(
     """
     precision = precision or choose_precision()
     if settings.method == "full":
-        return whole_model(base, adapter, "float32")
+        # Folding an adapter in leaves everything else frozen.
+        return whole_model(base, adapter, "float32").requires_grad_(True)
     quantised = settings.method == "qlora"
     model = _quantised(base, settings, precision) if quantised else load_model(base, precision.weights)
     if adapter is not None:
@@ -64,6 +65,17 @@ def whole_model(base: Path, adapter: Path | None, dtype: str) -> Any:
     from peft import PeftModel
 
     return PeftModel.from_pretrained(model, adapter).merge_and_unload(safe_merge=True)
+
+
+def hold_adapter_in_float32(model: Any) -> None:
+    """Give a trainable adapter the format it has everywhere else here.
+
+    On a 4-bit base TRL casts it to bfloat16, in which small updates are lost; and a resume would bring it back in
+    float32 all the same, so that a stop would change what is trained.
+    """
+    for part in model.parameters():
+        if part.requires_grad:
+            part.data = part.data.float()
 
 
 def _quantised(base: Path, settings: TrainingSection, precision: Precision) -> Any:

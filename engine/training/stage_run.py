@@ -22,7 +22,7 @@ from engine.training import checkpoints
 from engine.training.arguments import Batch, shared_arguments
 from engine.training.checkpoints import Checkpoint
 from engine.training.examples import AnyExample
-from engine.training.loading import load_for_training, load_model
+from engine.training.loading import hold_adapter_in_float32, load_for_training, load_model
 from engine.training.precision import Precision, choose_precision
 from engine.training.request import PREFERENCE_SETTINGS
 from store.settings import TrainingSection, TrainingSetting
@@ -142,6 +142,8 @@ class StageRun:
             held_out=self.held_out,
             **self._reference(model, precision),
         )
+        if self.settings.method == "qlora":
+            hold_adapter_in_float32(trainer.model)
         trainer.remove_callback(PrinterCallback)
         trainer.train(resume_from_checkpoint=str(checkpoint.path) if checkpoint else None)
         reached = checkpoints.newest(self.work_dir)

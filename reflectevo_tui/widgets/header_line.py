@@ -95,7 +95,8 @@ class HeaderLine(LinePanel):
             return [("  no run yet", "$quiet")]
         parts: list[str | tuple[str, str]] = [("  run ", "$quiet"), (snapshot.run.name, "bold")]
         if snapshot.iteration is not None:
-            parts += [(" · iteration ", "$quiet"), (str(snapshot.iteration.number), "bold")]
+            what = snapshot.iteration.title.partition(" ")[0]
+            parts += [(f" · {what} ", "$quiet"), (str(snapshot.iteration.number), "bold")]
         if snapshot.parent is not None:
             child = snapshot.child.name if snapshot.child else "…"
             parts += [(" · policy ", "$quiet"), (f"{snapshot.parent.name} → {child}", "")]

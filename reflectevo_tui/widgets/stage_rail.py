@@ -165,7 +165,7 @@ class StageRail(LinePanel):
             self.set_title(display.line("Iteration"))
             self.show_lines(empty_lines(snapshot))
             return
-        title = f"Iteration {iteration.number} · {iteration.state}"
+        title = f"{iteration.title.capitalize()} · {iteration.state}"
         reason = iteration.reason if iteration.state in ("paused", "stopped", "failed", "done") else ""
         self.set_title(display.line(f"{title} · {reason}" if reason else title))
         lines = [stage_line(stage, snapshot, self.size.width) for stage in snapshot.stages]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.errand import Errand
-from engine.progression import Decide, Rest, Start, Step, Wait, next_step
+from engine.progression import Close, Decide, Rest, Start, Step, Wait, next_step
 from store.records import Iteration, Run, Stage
 from store.settings import STAGES
 from tests.support.rows import run_settings
@@ -53,7 +54,7 @@ def step(
     **settings: Any,
 ) -> Step:
     """The next step of an iteration whose first `done` stages are done."""
-    run = Run(2, "run", "none", {}, "", run_state, None, 0.0)  # type: ignore[arg-type]
+    run = Run(2, "run", "none", {}, "", "engine", run_state, None, 0.0)  # type: ignore[arg-type]
     child = CHILD if done > STAGES.index("train") else None
     iteration = Iteration(1, 2, 1, PARENT, child, {}, state, control, "", 0, 0.0, None)  # type: ignore[arg-type]
     return next_step(run, iteration, stages(done, approved, stage_state), run_settings(**settings), evaluated)
@@ -168,6 +169,36 @@ def test_no_stage_starts_behind_its_gate(situation: dict[str, Any]) -> None:
         assert len(found.stages) == 1
     if found.errand.evaluates:
         assert "evaluate" not in closed
+
+
+@pytest.mark.parametrize(
+    ("state", "parent", "evaluated", "expected"),
+    [
+        ("pending", None, [], Start(Errand("prepare", 2, 1), ())),
+        ("pending", PARENT, [], evaluation(PARENT)),
+        ("running", PARENT, [], evaluation(PARENT)),
+        ("pending", PARENT, [PARENT], evaluation(PARENT)),
+        ("done", PARENT, [PARENT], Close()),
+    ],
+)
+def test_an_evaluation_measures_its_policy_and_closes(
+    state: str, parent: int | None, evaluated: Sequence[int], expected: Step
+) -> None:
+    """It trains nothing, so it has nothing to promote; pace and gates are those of iterations that do."""
+    run = Run(2, "run", "none", {}, "", "engine", "ready", None, 0.0)
+    one = Iteration(1, 2, 1, parent, None, {}, "running", "run", "", 0, 0.0, None, "evaluation")
+    six = [replace(stage, state=state if stage.name == "evaluate" else "skipped", approved=True) for stage in stages(0)]
+    for settings in (run_settings(), run_settings(pace="step", gates=["evaluate", "promote"])):
+        assert next_step(run, one, six, settings, evaluated) == expected
+    paused = replace(one, control="pause")
+    assert next_step(run, paused, six, run_settings(), evaluated) == Rest()
+
+
+def test_an_iteration_whose_run_another_one_made_ready_still_learns_its_parent() -> None:
+    """Its own preparation failed; an evaluation then prepared the run. Preparing again names the base policy."""
+    run = Run(2, "run", "none", {}, "", "engine", "ready", None, 0.0)
+    one = Iteration(1, 2, 1, None, None, {}, "running", "run", "", 0, 0.0, None)
+    assert next_step(run, one, stages(0), run_settings(), []) == Start(Errand("prepare", 2, 1), ())
 
 
 def test_an_errand_survives_the_command_line() -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from engine.answers import Answer, Answered
 from engine.promotion import decide, describe, summarise
-from engine.statistics import Answered, Comparison, Difference, compare
+from engine.statistics import Comparison, Difference, compare
 
 
 def difference(value: float, low: float, high: float) -> Difference:
@@ -60,7 +61,8 @@ def test_no_common_question_is_said_and_promotes() -> None:
 
 def test_a_child_that_answers_as_its_parent_is_not_worse() -> None:
     """From answers to decision: equal verdicts promote, one lost question under the oracle rejects."""
-    parent = [Answered(n, "quiz", "correct" if n % 2 else "incorrect", None if n % 2 else "correct") for n in range(20)]
+    right, wrong = Answer("correct"), Answer("incorrect")
+    parent = [Answered(n, "quiz", (right,) if n % 2 else (wrong, right)) for n in range(20)]
     assert decide("not-worse", compare(parent, parent, protocol="oracle", seed=1)).state == "promoted"
-    child = [Answered(row.question_id, row.task, row.t1, row.t2 and "incorrect") for row in parent]
+    child = [Answered(row.question_id, row.task, row.turns[:1] + (wrong,) * (len(row.turns) - 1)) for row in parent]
     assert decide("not-worse", compare(parent, child, protocol="oracle", seed=1)).state == "rejected"

@@ -1,4 +1,4 @@
-"""The whole loop on a real model: transformers generates, TRL trains (SFT, then DPO), PEFT merges, the child answers.
+"""The whole loop on a real model: transformers generates, TRL trains (SFT, DPO, two stages), the child answers.
 
 The model is tiny and random, built here; what it says is noise, what is done with it is the product's own path.
 """
@@ -85,8 +85,8 @@ def tiny_run(tmp_path: Path, harness: Callable[[str], EngineHarness]) -> EngineH
     return one
 
 
-def test_two_iterations_sft_then_dpo(tiny_run: EngineHarness) -> None:
-    """Rows, metrics and policies of both iterations are those of a real training; the second continues the first."""
+def test_iterations_of_three_settings(tiny_run: EngineHarness) -> None:
+    """Rows, metrics and policies of all iterations are those of a real training; each continues the one before."""
     import torch
     from safetensors.torch import load_file
 
@@ -123,3 +123,18 @@ def test_two_iterations_sft_then_dpo(tiny_run: EngineHarness) -> None:
     # The parent was measured as a child; its answers were not generated a second time.
     answered = tiny_run.rows("SELECT policy_id, count(*) FROM attempts WHERE turn = 1 AND protocol <> '' GROUP BY 1")
     assert answered == [(1, 8), (2, 8), (3, 8)]
+
+    settings["training"] |= {"setting": "sft-two-stage", "adapters": "separate", "validation_share": 0.2, "patience": 3}
+    order(tiny_run.workspace, "start_iteration", {"run": 1, "settings": settings}, start=False)
+    tiny_run.wait(lambda: tiny_run.status()["iteration"]["number"] == 3)
+    third = tiny_run.wait_state("done", 400)["iteration"]
+    assert third["complete"], third
+    policy = Path(third["child"]["path"])
+    reasoner, reflector = (
+        load_file(policy / part / "adapter" / "adapter_model.safetensors") for part in ("", "reflector")
+    )
+    assert before.keys() == reasoner.keys() == reflector.keys()
+    assert any(not torch.equal(reasoner[name], reflector[name]) for name in before)
+    stages = tiny_run.rows("SELECT DISTINCT value FROM metrics WHERE name = 'training_stage' ORDER BY value")
+    assert stages == [(1.0,), (2.0,)]
+    assert tiny_run.rows("SELECT count(*) > 0 FROM metrics WHERE name = 'eval_loss'") == [(1,)]

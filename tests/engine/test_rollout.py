@@ -81,6 +81,94 @@ def test_every_reflection_and_correction_comes_from_attempt_1_alone(rows: Rows, 
     assert sorted(used) == sorted(reflections)
 
 
+@pytest.mark.parametrize(("show", "reflect_on_all"), [(True, False), (False, False), (True, True)])
+def test_each_round_comes_from_the_newest_attempt_of_its_chain_and_its_one_reflection(
+    rows: Rows, show: bool, reflect_on_all: bool
+) -> None:
+    """Trap 1 with several rounds: only from round 2 on is a correction reflected on, each with nothing but its own
+    past; nothing of another chain, and nothing older, reaches a prompt."""
+    sweep = make_sweep(rows, show_previous_attempt=show, rounds=3, reflect_on_all=reflect_on_all)
+    generator = run_sweep(rows, sweep)
+    attempts = {row.id: row for row in rollout_attempts(rows.connection, rows.iteration)}
+    reflections = {row.id: row for row in rollout_reflections(rows.connection, rows.iteration)}
+    said = {request.seed: _said(request) for request in generator.requests}
+    texts = {row.reasoning for row in attempts.values()} | {row.text for row in reflections.values()}
+    assert {attempt.turn for attempt in attempts.values()} == {1, 2, 3, 4}
+    for reflection in reflections.values():
+        on = attempts[reflection.attempt_id]
+        assert {text for text in texts if text in said[reflection.seed or 0]} == {on.reasoning}
+        assert on.verdict == "incorrect" or (reflect_on_all and on.verdict == "correct")
+        if on.turn > 1:
+            assert (reflection.instruction, reflection.sample) == KEYS[0]
+    for attempt in attempts.values():
+        if attempt.turn > 1:
+            reflection = reflections[attempt.reflection_id or 0]
+            before = attempts[reflection.attempt_id]
+            assert before.turn == attempt.turn - 1
+            expected = {reflection.text} | ({before.reasoning} if show else set())
+            assert {text for text in texts if text in said[attempt.seed or 0]} == expected
+
+
+def test_every_round_is_a_row_of_the_list_and_a_failed_correction_is_reflected_on_once(rows: Rows) -> None:
+    """An operator sees what each reflection was about: the attempt of its own round."""
+    run_sweep(rows, make_sweep(rows, rounds=3))
+    attempts = {row.id: row for row in rollout_attempts(rows.connection, rows.iteration)}
+    listed = rows.connection.execute("SELECT attempt_id, reflection_id, correction_id, transition FROM trajectories")
+    seen = Counter()
+    for attempt_id, reflection_id, correction_id, transition in listed:
+        if reflection_id is not None:
+            on, after = attempts[attempt_id], attempts[correction_id]
+            assert (after.reflection_id, after.turn) == (reflection_id, on.turn + 1)
+            assert transition == f"{on.verdict[0]}→{after.verdict[0]}"
+            seen[on.turn, on.id] += 1
+    failed = [row.id for row in attempts.values() if row.turn in (2, 3) and row.verdict == "incorrect"]
+    assert sorted(number for (turn, number) in seen if turn > 1) == sorted(failed)
+    assert {times for (turn, _), times in seen.items() if turn > 1} == {1}
+    assert {times for (turn, _), times in seen.items() if turn == 1} == {len(KEYS)}
+
+
+def test_no_text_is_generated_twice_and_many_are_at_once(rows: Rows) -> None:
+    """Trap 8: one question at a time leaves the accelerator idle, and one reflection twice is half the data."""
+    sweep = make_sweep(rows, rounds=3, retries=2, votes=2)
+    generator = run_sweep(rows, sweep, concurrency=16)
+    assert generator.widest == 16
+    asked = [(request.messages[-1]["content"], request.seed) for request in generator.requests]
+    assert len(set(asked)) == len(asked)
+    texts = [row.text for row in rollout_reflections(rows.connection, rows.iteration)]
+    assert len(set(texts)) == len(texts)
+    assert run_sweep(rows, sweep).requests == []
+
+
+def test_votes_are_sampled_first_answers_that_change_nothing_else(rows: Rows) -> None:
+    """The baseline samples the prompt of attempt 1; it is no attempt to reflect on and no row of the list."""
+    with new_rows() as plain:
+        add_questions(plain)
+        run_sweep(plain, make_sweep(plain))
+        generator = run_sweep(rows, make_sweep(rows, votes=2))
+        first = {question_of(request): request for request in generator.of("attempt") if request.temperature == 0}
+        votes = [request for request in generator.of("attempt") if request.temperature == 0.7]
+        assert len(votes) == 2 * len(first) == 12
+        assert all(vote.messages == first[question_of(vote)].messages for vote in votes)
+        stored_votes = [row for row in rollout_attempts(rows.connection, rows.iteration) if row.sample]
+        assert Counter(row.sample for row in stored_votes) == {1: 6, 2: 6}
+        without = [row for row in work(rows) if row[4] not in {vote.reasoning for vote in stored_votes}]
+        assert without == work(plain)
+
+
+def test_reflections_come_from_the_reflector_and_everything_else_from_the_reasoner(rows: Rows) -> None:
+    """Two policies, two generators: a reflection carries the policy that wrote it."""
+    other = rows.add_policy("reflector", None, "promoted")
+    sweep = make_sweep(rows, reflector=other, rounds=2, retries=1)
+    reasoner, reflector = FakeGenerator(), FakeGenerator()
+    rollout, gauges = make_rollout(rows, sweep, reasoner, reflector=reflector)
+    assert asyncio.run(rollout.run())
+    assert {stage_of(request) for request in reflector.requests} == {"reflect"}
+    assert {stage_of(request) for request in reasoner.requests} == {"attempt", "correct", "retry"}
+    assert {row.policy_id for row in rollout_reflections(rows.connection, rows.iteration)} == {other}
+    assert {row.policy_id for row in rollout_attempts(rows.connection, rows.iteration)} == {rows.policy}
+    assert gauges.counts == count(sweep, stored(rows))
+
+
 def test_prompts_never_hold_the_reference_answer(rows: Rows) -> None:
     """Trap 2: what the model is asked, and what is stored of it, is fixed before there is an answer."""
     rows.question("incorrect secret", reference="TOP-SECRET")
@@ -112,7 +200,7 @@ def test_without_an_oracle_every_judged_attempt_is_reflected_on_and_no_verdict_i
 @pytest.mark.parametrize("reflect_on_all", [False, True])
 def test_the_retry_baseline_is_one_second_try_without_a_reflection(rows: Rows, reflect_on_all: bool) -> None:
     """The baseline answers wrong questions once more from attempt 1, and its row is no trajectory."""
-    generator = run_sweep(rows, make_sweep(rows, retry=True, reflect_on_all=reflect_on_all))
+    generator = run_sweep(rows, make_sweep(rows, retries=1, reflect_on_all=reflect_on_all))
     retries = generator.of("retry")
     assert sorted(map(question_of, retries)) == [f"incorrect train {number}" for number in range(3)]
     for request in retries:
@@ -128,13 +216,24 @@ def test_the_retry_baseline_is_one_second_try_without_a_reflection(rows: Rows, r
 
 def test_each_stage_decodes_as_set_and_every_seed_differs(rows: Rows) -> None:
     """Lengths and temperatures belong to their stage; two samples with one seed would be one text twice."""
-    generator = run_sweep(rows, make_sweep(rows, retry=True))
+    generator = run_sweep(rows, make_sweep(rows, retries=1))
     lengths = {"attempt": 10, "reflect": 20, "correct": 30, "retry": 30}
     for request in generator.requests:
         assert request.max_tokens == lengths[stage_of(request)]
         assert request.temperature == (0.8 if stage_of(request) == "reflect" else 0.0)
     seeds = [request.seed for request in generator.requests]
     assert len(set(seeds)) == len(seeds)
+
+
+def test_stages_one_by_one_make_the_same_rows_as_all_at_once_with_rounds(rows: Rows) -> None:
+    """In step pace the later rounds are made where their corrections are: the stage `reflect` is over by then."""
+    for stage in ("attempt", "reflect", "correct"):
+        run_sweep(rows, make_sweep(rows, stages=(stage,), rounds=3))
+    with new_rows() as flow:
+        add_questions(flow)
+        run_sweep(flow, make_sweep(flow, rounds=3))
+        assert work(flow) == work(rows)
+        assert max(row[1] for row in work(rows)) == 4
 
 
 def test_stages_one_by_one_make_the_same_rows_as_all_at_once(rows: Rows) -> None:
@@ -169,31 +268,40 @@ def _interrupted(rows: Rows, sweep: Sweep, number: int, concurrency: int, kill: 
 
 
 @given(
-    interrupts=st.lists(st.integers(1, 20), min_size=1, max_size=4), concurrency=st.integers(1, 8), kill=st.booleans()
+    interrupts=st.lists(st.integers(1, 30), min_size=1, max_size=4),
+    concurrency=st.integers(1, 8),
+    kill=st.booleans(),
+    rounds=st.integers(1, 3),
+    reflect_on_all=st.booleans(),
+    extras=st.sampled_from([(1, 0), (2, 2)]),
 )
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_interrupted_anywhere_a_resumed_sweep_ends_with_the_same_rows(
-    interrupts: list[int], concurrency: int, kill: bool
+    interrupts: list[int], concurrency: int, kill: bool, rounds: int, reflect_on_all: bool, extras: tuple[int, int]
 ) -> None:
     """Killed or stopped after any number of generations, the union is the uninterrupted set, without duplicates,
     and no stored text is generated again."""
+
+    def plan(rows: Rows) -> Sweep:
+        return make_sweep(rows, retries=extras[0], votes=extras[1], rounds=rounds, reflect_on_all=reflect_on_all)
+
     with new_rows() as straight, new_rows() as broken:
         for rows in (straight, broken):
             add_questions(rows, {"incorrect": 2, "correct": 1, "unverified": 1})
-        run_sweep(straight, make_sweep(straight, retry=True))
+        run_sweep(straight, plan(straight))
         finished: Counter[str] = Counter()
         for number in interrupts:
-            sweep = make_sweep(broken, retry=True)
+            sweep = plan(broken)
             already = {row[4] for row in work(broken)}
             gauges = _interrupted(broken, sweep, number, concurrency, kill)
             finished.update(row[4] for row in work(broken) if row[1] >= 0 and row[4] not in already)
             # What a gauge shows at this moment is what a count of the rows says.
             assert gauges.counts == count(sweep, stored(broken))
-        last = run_sweep(broken, make_sweep(broken, retry=True), concurrency=concurrency)
+        last = run_sweep(broken, plan(broken), concurrency=concurrency)
         finished.update(reply_to(request) for request in last.requests)
         assert work(broken) == work(straight)
         assert set(finished.values()) == {1}
-        assert run_sweep(broken, make_sweep(broken, retry=True)).requests == []
+        assert run_sweep(broken, plan(broken)).requests == []
 
 
 @pytest.mark.parametrize(("stage", "pieces"), [("attempt", 6), ("reflect", 9), ("correct", 9), ("retry", 3)])
@@ -201,8 +309,8 @@ def test_a_generation_that_fails_now_and_then_is_tried_again(rows: Rows, stage: 
     """A failure within the bound leaves no trace but its cost."""
     with new_rows() as smooth:
         add_questions(smooth)
-        run_sweep(smooth, make_sweep(smooth, retry=True))
-        generator = run_sweep(rows, make_sweep(rows, retry=True), failing(stage, 2), retries=2)  # type: ignore[arg-type]
+        run_sweep(smooth, make_sweep(smooth, retries=1))
+        generator = run_sweep(rows, make_sweep(rows, retries=1), failing(stage, 2), retries=2)  # type: ignore[arg-type]
         assert len(generator.of(stage)) == 3 * pieces  # type: ignore[arg-type]
         assert work(rows) == work(smooth)
 
@@ -210,7 +318,7 @@ def test_a_generation_that_fails_now_and_then_is_tried_again(rows: Rows, stage: 
 @pytest.mark.parametrize("stage", ["attempt", "reflect", "correct", "retry"])
 def test_a_generation_that_fails_for_good_is_a_row_with_its_error(rows: Rows, stage: str) -> None:
     """A bad sample is data, not a crash: it is unverified, ends its trajectory, is not retried, and nothing is owed."""
-    sweep = make_sweep(rows, retry=True)
+    sweep = make_sweep(rows, retries=1)
     generator = run_sweep(rows, sweep, failing(stage, 99), retries=1)  # type: ignore[arg-type]
     attempts = rollout_attempts(rows.connection, rows.iteration)
     reflections = rollout_reflections(rows.connection, rows.iteration)
@@ -244,15 +352,32 @@ def test_a_reflection_starts_before_the_last_attempt_has_finished(rows: Rows) ->
 
 def test_later_stages_go_first(rows: Rows) -> None:
     """Trajectories finish early and find their prefix still cached: with one place, each question runs to its end."""
-    generator = run_sweep(rows, make_sweep(rows, retry=True), concurrency=1)
+    generator = run_sweep(rows, make_sweep(rows, retries=1, votes=1), concurrency=1)
     wrong = ["attempt", *["reflect", "correct"] * len(KEYS), "retry"]
-    assert [stage_of(request) for request in generator.requests] == [*wrong * 3, *["attempt"] * 3]
+    assert [stage_of(request) for request in generator.requests] == [*wrong * 3, *["attempt"] * 3, *["attempt"] * 6]
+    assert [request.temperature > 0 for request in generator.of("attempt")] == [False] * 6 + [True] * 6
+
+
+def test_a_chain_runs_to_its_last_round_before_the_next_begins(rows: Rows) -> None:
+    """Later rounds go first too: the newest attempt is what the cache holds."""
+    run_sweep(rows, make_sweep(rows, rounds=3), concurrency=1)
+    chains = []
+    reflections = {row.id: row for row in rollout_reflections(rows.connection, rows.iteration)}
+    attempts = rollout_attempts(rows.connection, rows.iteration)
+    by_id = {row.id: row for row in attempts}
+    for correction in attempts:
+        if correction.turn > 1:
+            first = reflections[correction.reflection_id or 0]
+            while by_id[first.attempt_id].turn > 1:
+                first = reflections[by_id[first.attempt_id].reflection_id or 0]
+            chains.append(first.id)
+    assert chains == sorted(chains)
 
 
 @pytest.mark.parametrize("limit", [1, 3, 7])
 def test_the_concurrency_limit_is_reached_and_never_passed(rows: Rows, limit: int) -> None:
     """The limit is the memory of the device; staying below it wastes the device."""
-    generator = run_sweep(rows, make_sweep(rows, retry=True), concurrency=limit)
+    generator = run_sweep(rows, make_sweep(rows, retries=1), concurrency=limit)
     assert generator.widest == min(limit, 6 + 9)
 
 
@@ -303,7 +428,7 @@ def test_a_bug_in_the_judge_ends_the_rollout(rows: Rows) -> None:
     async def broken(question: StoredQuestion, reply: str) -> Judgement:
         raise KeyError("reference")
 
-    rollout._judge = broken
+    rollout._pieces._judge = broken
     with pytest.raises(KeyError):
         asyncio.run(rollout.run())
     assert rollout_attempts(rows.connection, rows.iteration) == []

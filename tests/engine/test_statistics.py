@@ -6,28 +6,28 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.statistics import (
-    Answered,
-    Metric,
-    accuracy,
-    compare,
-    evaluate,
-    evaluate_by_task,
-)
+from engine.answers import Answer, Answered, Feedback
+from engine.statistics import NOTHING, accuracy, compare, evaluate, mean_over_tasks
 from engine.tasks.base import Verdict
-from store.intervals import bootstrap_difference, mcnemar_exact, wilson
+from store.intervals import bootstrap_mean, mcnemar_exact, wilson
 
 VERDICTS: tuple[Verdict, ...] = ("correct", "incorrect", "unverified")
 SECOND: tuple[Verdict | None, ...] = (*VERDICTS, None)
-NOTHING = Metric(None, None, None, 0)
+FEEDBACKS: tuple[Feedback, ...] = ("oracle", "oracle-free")
 
 
 def times(count: int, t1: Verdict, t2: Verdict | None) -> list[tuple[Verdict, Verdict | None]]:
     return [(t1, t2)] * count
 
 
+def row(number: int, task: str, t1: Verdict, *later: Verdict | None, retry: Verdict | None = None) -> Answered:
+    """The answers to one question by their verdicts, as far as the turns were taken."""
+    turns = tuple(Answer(verdict) for verdict in (t1, *later) if verdict is not None)
+    return Answered(number, task, turns, retries=(Answer(retry),) if retry else ())
+
+
 def answered(*verdicts: tuple[Verdict, Verdict | None]) -> list[Answered]:
-    return [Answered(number, "task", t1, t2) for number, (t1, t2) in enumerate(verdicts)]
+    return [row(number, "task", t1, t2) for number, (t1, t2) in enumerate(verdicts)]
 
 
 @pytest.mark.parametrize(
@@ -68,20 +68,20 @@ def test_mcnemar_copes_with_thousands_of_flips() -> None:
 
 def test_bootstrap_is_seeded_and_sane() -> None:
     """The same seed gives the same interval; it holds the difference, and no flips give a point."""
-    pairs = [(0, 1)] * 30 + [(1, 0)] * 10 + [(1, 1)] * 60
-    interval = bootstrap_difference(pairs, seed=1)
-    assert interval == bootstrap_difference(pairs, seed=1)
+    differences = [1] * 30 + [-1] * 10 + [0] * 60
+    interval = bootstrap_mean(differences, seed=1)
+    assert interval == bootstrap_mean(differences, seed=1)
     assert interval.low == pytest.approx(0.08, abs=0.03)
     assert interval.high == pytest.approx(0.32, abs=0.03)
-    still = bootstrap_difference([(1, 1), (0, 0)], seed=1)
+    still = bootstrap_mean([0, 0], seed=1)
     assert (still.low, still.high) == (0.0, 0.0)
 
 
 def test_nothing_to_count_is_none_not_zero() -> None:
     """Trap 5: no fixed denominator, and no 0 % where nothing was measured."""
     assert accuracy([]) == NOTHING
-    assert set(evaluate([]).by_name().values()) == {NOTHING}
-    assert set(evaluate(answered(("unverified", None))).by_name().values()) == {NOTHING}
+    assert set(evaluate([], rounds=3).by_name().values()) == {NOTHING}
+    assert set(evaluate(answered(("unverified", None)), rounds=3).by_name().values()) == {NOTHING}
 
 
 def test_oracle_metrics_by_hand() -> None:
@@ -113,13 +113,52 @@ def test_without_an_oracle_right_to_wrong_flips_are_seen() -> None:
     assert metrics.delta.value == pytest.approx(-2 / 5)
 
 
+def test_every_round_has_its_accuracy() -> None:
+    """With an oracle a right answer stays, without one the newest counts; an unverified turn hides all after it."""
+    rows = [
+        row(1, "t", "correct"),
+        row(2, "t", "incorrect", "correct"),
+        row(3, "t", "incorrect", "incorrect", "correct"),
+        row(4, "t", "incorrect", "incorrect", "incorrect", "incorrect"),
+        row(5, "t", "incorrect", "unverified"),
+    ]
+    found = {
+        name: (metric.value, metric.n)
+        for name, metric in evaluate(rows, rounds=3).by_name().items()
+        if name.startswith("acc_t")
+    }
+    assert found == {"acc_t1": (1 / 5, 5), "acc_t2": (2 / 4, 4), "acc_t3": (3 / 4, 4), "acc_t4": (3 / 4, 4)}
+    free = [row(1, "t", "correct", "incorrect", "correct"), row(2, "t", "incorrect", "correct", "incorrect")]
+    later = evaluate(free, protocol="oracle-free", rounds=2).by_name()
+    assert (later["acc_t2"].value, later["acc_t3"].value) == (0.5, 0.5)
+    assert "acc_t3" not in evaluate(rows).by_name(), "one round has no third turn"
+
+
+def test_the_rounds_vote_and_a_tie_goes_to_the_newest() -> None:
+    """Two answers against one win; one against one, the newest does."""
+
+    def turns(number: int, *said: tuple[str | None, Verdict]) -> Answered:
+        return Answered(number, "t", tuple(Answer(verdict, group) for group, verdict in said))
+
+    rows = [
+        turns(1, ("A", "incorrect"), ("A", "incorrect"), ("B", "correct")),
+        turns(2, ("A", "incorrect"), ("B", "correct")),
+        turns(3, ("A", "incorrect"), ("B", "correct"), ("B", "correct")),
+        turns(4, ("A", "correct")),
+        turns(5, (None, "incorrect"), (None, "incorrect"), (None, "incorrect")),
+        turns(6, ("A", "unverified")),
+    ]
+    voted = evaluate(rows, rounds=2).by_name()["acc_vote_rounds"]
+    assert (voted.value, voted.n) == (3 / 5, 5)
+
+
 def test_retry_stands_beside_reflection_on_equal_terms() -> None:
     """The retry counts as turn 2 does; judged on wrong answers alone it gives no accuracy without an oracle."""
-    rows = [Answered(1, "t", "correct", None), Answered(2, "t", "incorrect", "incorrect", "correct")]
+    rows = [row(1, "t", "correct"), row(2, "t", "incorrect", "incorrect", retry="correct")]
     metrics = evaluate(rows)
     assert (metrics.acc_retry.value, metrics.acc_retry.n) == (1.0, 2)
     assert (metrics.acc_t2.value, metrics.acc_t2.n) == (0.5, 2)
-    free = [Answered(1, "t", "correct", "correct"), rows[1]]
+    free = [row(1, "t", "correct", "correct"), rows[1]]
     assert evaluate(free, protocol="oracle-free").acc_retry == NOTHING
     assert evaluate(free, protocol="oracle-free").retry_i_to_c.value == 1.0
 
@@ -128,7 +167,7 @@ def test_retry_stands_beside_reflection_on_equal_terms() -> None:
 def test_any_answers_give_metrics_with_their_n(verdicts: list[tuple[Verdict, Verdict | None]]) -> None:
     """Every value lies in its interval; n never counts an unverified answer."""
     judged = sum(t1 != "unverified" for t1, _ in verdicts)
-    for protocol in ("oracle", "oracle-free"):
+    for protocol in FEEDBACKS:
         metrics = evaluate(answered(*verdicts), protocol=protocol)
         assert metrics.acc_t1.n == judged
         for metric in metrics.by_name().values():
@@ -138,19 +177,11 @@ def test_any_answers_give_metrics_with_their_n(verdicts: list[tuple[Verdict, Ver
                 assert metric.low - 1e-9 <= metric.value <= metric.high + 1e-9 or metric == metrics.delta
 
 
-def test_tasks_are_counted_apart() -> None:
-    """One good task doesn't hide a bad one."""
-    rows = [Answered(1, "b", "correct", None), Answered(2, "a", "incorrect", "incorrect")]
-    by_task = evaluate_by_task(rows)
-    assert list(by_task) == ["a", "b"]
-    assert (by_task["a"].acc_t1.value, by_task["b"].acc_t1.value) == (0.0, 1.0)
-
-
 def test_compare_pairs_the_same_questions_and_lists_flips_both_ways() -> None:
     """Questions that only one of them answered with a verdict are left out."""
     parent = answered(("correct", None), ("incorrect", "incorrect"), ("incorrect", "correct"), ("correct", None))
     child = answered(("incorrect", "correct"), ("correct", None), ("correct", None), ("unverified", None))
-    child.append(Answered(99, "task", "correct", None))
+    child.append(row(99, "task", "correct"))
     comparison = compare(parent, reversed(child), seed=3)
     assert (comparison.acc_t1.gained, comparison.acc_t1.lost, comparison.acc_t1.n) == ((1, 2), (0,), 3)
     assert comparison.acc_t1.value == pytest.approx(1 / 3)
@@ -158,3 +189,18 @@ def test_compare_pairs_the_same_questions_and_lists_flips_both_ways() -> None:
     assert (comparison.acc_t2.gained, comparison.acc_t2.lost) == ((1,), ())
     empty = compare(parent, [])
     assert (empty.acc_t1.value, empty.acc_t1.p, empty.acc_t1.n) == (None, None, 0)
+
+
+def test_the_mean_over_tasks_weighs_every_task_the_same() -> None:
+    """A large task that lost a little must not hide a small one that gained much, nor the other way round."""
+    parent = [row(n, "large", "correct") for n in range(100)] + [row(n, "small", "incorrect") for n in (200, 201)]
+    child = [row(n, "large", "correct" if n >= 10 else "incorrect") for n in range(100)]
+    child += [row(200, "small", "correct"), row(201, "small", "incorrect")]
+    difference = mean_over_tasks(parent, child, turn=1, seed=1)
+    assert difference.value == pytest.approx((-0.1 + 0.5) / 2)
+    assert (difference.n, difference.gained, difference.lost) == (102, (200,), tuple(range(10)))
+    assert difference.low is not None and difference.high is not None and difference.p is None
+    assert difference.low <= difference.value <= difference.high
+    assert mean_over_tasks(parent, [], turn=1).value is None
+    pooled = compare(parent, child).acc_t1.value
+    assert pooled is not None and pooled < 0 < difference.value

@@ -9,7 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from engine.evaluation import answered, evaluation_sweep, measure, protocol_name
+from engine.evaluation import (
+    answered,
+    evaluation_sweep,
+    feedback_of,
+    feedbacks_of,
+    measure,
+    protocol_name,
+    sibling_protocol,
+)
 from engine.situation import problems_of
 from engine.sweep import count, draw_plan, gather_done
 from store.records import StoredQuestion
@@ -82,9 +90,9 @@ def test_seeds_depend_on_the_place_in_the_work(rows: Rows) -> None:
     add_questions(rows)
     one, again = make_sweep(rows), make_sweep(rows)
     places = [(question.id, stage, key) for question in one.questions for stage in ("a", "b") for key in KEYS]
-    seeds = [one.seed_of(*place) for place in places]
+    seeds = [one.seed_of(*place, round=round) for place in places for round in (1, 2)]
     assert len(set(seeds)) == len(seeds)
-    assert [again.seed_of(*place) for place in reversed(places)] == seeds[::-1]
+    assert [again.seed_of(*place, round=round) for place in reversed(places) for round in (2, 1)] == seeds[::-1]
     # vLLM takes seeds of 64 bits, SQLite stores signed ones.
     assert all(0 <= seed < 2**63 for seed in seeds)
 
@@ -92,25 +100,48 @@ def test_seeds_depend_on_the_place_in_the_work(rows: Rows) -> None:
 def test_counts_grow_with_what_the_verdicts_ask_for(rows: Rows) -> None:
     """Totals of later stages are known only as attempts are judged; a failed reflection owes no correction."""
     add_questions(rows, {"incorrect": 1, "correct": 1, "unverified": 1})
-    sweep = make_sweep(rows, retry=True)
+    sweep = make_sweep(rows, retries=1)
     counts = count(sweep, stored(rows))
-    assert counts.total == {"attempt": 3, "reflect": 0, "correct": 0, "retry": 0}
+    assert counts.total == {"attempt": 3, "reflect": 0, "correct": 0, "again": 0, "retry": 0, "vote": 0}
     assert not counts.complete
     wrong, right, unsure = (question.id for question in sweep.questions)
     attempt = rows.attempt(wrong)
     rows.attempt(right, "correct")
     rows.attempt(unsure, "unverified")
     counts = count(sweep, stored(rows))
-    assert counts.total == {"attempt": 3, "reflect": 3, "correct": 3, "retry": 1}
-    assert counts.done == {"attempt": 3, "reflect": 0, "correct": 0, "retry": 0}
+    assert counts.total == {"attempt": 3, "reflect": 3, "correct": 3, "again": 0, "retry": 1, "vote": 0}
+    assert counts.done == {"attempt": 3, "reflect": 0, "correct": 0, "again": 0, "retry": 0, "vote": 0}
     rows.corrected(attempt, wrong, "correct", instruction=KEYS[0][0], sample=KEYS[0][1])
     rows.corrected(attempt, wrong, "incorrect", instruction=KEYS[1][0], sample=KEYS[1][1])
     rows.reflection(attempt, KEYS[2][0], sample=KEYS[2][1], error="too long")
     rows.attempt(wrong, "correct", turn=2)
     counts = count(sweep, stored(rows))
-    assert counts.done == {"attempt": 3, "reflect": 3, "correct": 2, "retry": 1}
-    assert counts.correct == {"attempt": 1, "reflect": 0, "correct": 1, "retry": 1}
+    assert counts.done == {"attempt": 3, "reflect": 3, "correct": 2, "again": 0, "retry": 1, "vote": 0}
+    assert counts.correct == {"attempt": 1, "reflect": 0, "correct": 1, "again": 0, "retry": 1, "vote": 0}
     assert counts.complete
+
+
+def test_a_failed_correction_owes_another_round_and_votes_are_owed_from_the_start(rows: Rows) -> None:
+    """Later rounds belong to the stage that corrects: the stage of the first reflections is over by then."""
+    add_questions(rows, {"incorrect": 1})
+    sweep = make_sweep(rows, keys=KEYS[:1], rounds=2, votes=3, retries=2)
+    (question,) = sweep.questions
+    assert count(sweep, stored(rows)).total["vote"] == 3
+    attempt = rows.attempt(question.id)
+    _, correction = rows.corrected(attempt, question.id, "incorrect", instruction=KEYS[0][0])
+    counts = count(sweep, stored(rows))
+    assert (counts.total["reflect"], counts.total["again"], counts.total["correct"], counts.total["retry"]) == (
+        1,
+        1,
+        2,
+        2,
+    )
+    assert counts.owes(["correct"]) and not counts.owes(["reflect"])
+    later = rows.reflection(correction, KEYS[0][0])
+    rows.attempt(question.id, "incorrect", turn=3, reflection=later)
+    counts = count(sweep, stored(rows))
+    # The second round was the last, whatever came of it.
+    assert (counts.done["again"], counts.done["correct"], counts.total["correct"]) == (1, 2, 2)
 
 
 def test_reflections_that_the_plan_does_not_name_are_not_counted(rows: Rows) -> None:
@@ -140,6 +171,7 @@ def test_an_evaluation_is_greedy_with_one_general_reflection(rows: Rows) -> None
         problems=problems_of(rows.connection, rows.run, settings, questions),
     )
     assert {sweep.attempt.temperature, sweep.reflection.temperature, sweep.correction.temperature} == {0.0}
+    assert sweep.baselines.retry == sweep.correction, "one retry decodes as the correction it stands beside"
     assert sweep.correction.max_tokens == 9
     assert set(sweep.draws.values()) == {(("general", 0),)}
 
@@ -155,9 +187,31 @@ def test_a_protocol_names_what_makes_two_evaluations_comparable(rows: Rows) -> N
         run_settings(attempt={"max_tokens": 9}),
         run_settings(correction={"show_previous_attempt": False}),
         run_settings(evaluation={"protocol": "oracle-free"}),
+        run_settings(evaluation={"rounds": 2}),
+        run_settings(evaluation={"retry_samples": 3}),
+        run_settings(evaluation={"vote_samples": 3}),
+        run_settings(evaluation={"vote_samples": 3, "baseline_temperature": 1.0}),
+        run_settings(reflector="another"),
     ):
         assert protocol_name(other, questions) != name
     assert protocol_name(run_settings(), questions[1:]) != name
+    # A temperature that nothing is sampled at changes nothing.
+    assert protocol_name(run_settings(evaluation={"baseline_temperature": 1.0}), questions) == name
+
+
+def test_both_protocols_differ_in_their_feedback_alone(rows: Rows) -> None:
+    """Each is the protocol that it would be by itself, so that a policy measured under one is not measured again."""
+    add_questions(rows, split="test")
+    both = run_settings(evaluation={"protocol": "both"})
+    questions = run_questions(rows.connection, rows.run, "test")
+    assert feedbacks_of(both) == ("oracle", "oracle-free")
+    for feedback in feedbacks_of(both):
+        alone = run_settings(evaluation={"protocol": feedback})
+        name = protocol_name(both, questions, feedback)
+        assert name == protocol_name(alone, questions)
+        assert feedback_of(name) == feedback
+        assert sibling_protocol(sibling_protocol(name)) == name != sibling_protocol(name)
+    assert protocol_name(both, questions).startswith("oracle/"), "the oracle decides over a child"
 
 
 def test_measures_come_from_stored_answers_and_skip_what_is_missing(rows: Rows) -> None:
@@ -175,11 +229,41 @@ def test_measures_come_from_stored_answers_and_skip_what_is_missing(rows: Rows) 
         evaluation_reflections(rows.connection, rows.policy, protocol),
     )
     answers = answered(questions, done)
-    assert [(row.question_id, row.t1, row.t2) for row in answers] == [
-        (first.id, "incorrect", "correct"),
-        (second.id, "correct", None),
+    assert [(row.question_id, [turn.verdict for turn in row.turns]) for row in answers] == [
+        (first.id, ["incorrect", "correct"]),
+        (second.id, ["correct"]),
     ]
-    metrics = measure(answers, settings)
+    metrics = measure(answers, "oracle", settings)
     assert set(metrics) == {"", "quiz"}
-    assert metrics[""].by_name()["acc_t1"].value == 0.5
-    assert metrics[""].by_name()["acc_t2"].value == 1.0
+    assert metrics[""]["acc_t1"].value == 0.5
+    assert metrics[""]["acc_t2"].value == 1.0
+    # Five tokens a text: one question took an attempt, a reflection and a correction, the other an attempt alone.
+    assert [metrics["quiz"][f"tokens_{name}"].value for name in ("attempt", "reflection", "correction")] == [
+        5,
+        2.5,
+        2.5,
+    ]
+
+
+def test_rounds_retries_and_votes_are_read_in_their_order(rows: Rows) -> None:
+    """Turn, sample and chain are columns; an answer in the wrong place would be another metric."""
+    settings = run_settings(evaluation={"rounds": 2, "retry_samples": 2, "vote_samples": 2})
+    question = rows.question("q", split="test", reference="A")
+    questions, protocol = _held_out(rows, settings)
+    attempt = rows.attempt(question, protocol=protocol)
+    _, correction = rows.corrected(attempt, question, "incorrect", instruction="general", protocol=protocol)
+    later = rows.reflection(correction, "general", protocol=protocol)
+    rows.attempt(question, "correct", turn=3, reflection=later, protocol=protocol)
+    for sample, verdict in ((1, "correct"), (0, "incorrect")):
+        rows.attempt(question, verdict, turn=2, sample=sample, protocol=protocol)  # type: ignore[arg-type]
+    for sample, verdict in ((2, "correct"), (1, "incorrect")):
+        rows.attempt(question, verdict, sample=sample, protocol=protocol)  # type: ignore[arg-type]
+    done = gather_done(
+        evaluation_attempts(rows.connection, rows.policy, protocol),
+        evaluation_reflections(rows.connection, rows.policy, protocol),
+    )
+    (row,) = answered(questions, done, {"quiz": "choice"})
+    assert [turn.verdict for turn in row.turns] == ["incorrect", "incorrect", "correct"]
+    assert (row.reflection_tokens, row.correction_tokens) == (10, 10)
+    assert [answer.verdict for answer in row.retries] == ["incorrect", "correct"]
+    assert [answer.verdict for answer in row.votes] == ["incorrect", "correct"]

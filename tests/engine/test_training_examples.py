@@ -12,7 +12,7 @@ pytest.importorskip("transformers")
 from engine.errors import TrainingRefused
 from engine.prompts import Message
 from engine.training.arguments import Batch
-from engine.training.examples import NOT_A_PREFIX, Example, Fitted, Pair, fit, pair_views, token_view
+from engine.training.examples import BEGINS_TWICE, NOT_A_PREFIX, Example, Fitted, Pair, fit, pair_views, token_view
 from engine.training.loading import load_tokenizer
 
 
@@ -74,6 +74,53 @@ def test_a_template_that_rewrites_the_prompt_is_found(tiny_model: Path) -> None:
     shifting.chat_template = "{{ messages | length }}" + shifting.chat_template
     with pytest.raises(TrainingRefused, match=NOT_A_PREFIX):
         fit([example(1), example(2)], shifting, 500)
+
+
+@pytest.fixture
+def beginning(tiny_model: Path) -> Any:
+    """A tokenizer that puts a begin token before every text, with a template that begins with it too (as Llama's)."""
+    from tokenizers.processors import TemplateProcessing
+
+    made = load_tokenizer(tiny_model)
+    made.bos_token = "<|endoftext|>"
+    made.backend_tokenizer.post_processor = TemplateProcessing(
+        single="<|endoftext|> $A", special_tokens=[("<|endoftext|>", made.bos_token_id)]
+    )
+    made.chat_template = "{{ bos_token }}" + made.chat_template
+    assert made("a")["input_ids"][0] == made.bos_token_id
+    return made
+
+
+def test_the_begin_token_stands_once(beginning: Any, tiny_model: Path, tmp_path: Path) -> None:
+    """In what is shown, and in what TRL trains on; rendering to text and tokenizing that would give it twice."""
+    pytest.importorskip("trl")
+    from engine.training.arguments import shared_arguments
+    from engine.training.dpo import train_dpo
+    from engine.training.loading import load_for_training
+    from engine.training.precision import Precision
+    from engine.training.sft import train_sft
+    from store.settings import TrainingSection
+
+    begin = beginning.bos_token_id
+    pair = Pair(2, turn("user", "two and two"), turn("assistant", "four"), turn("assistant", "five or so"))
+    rendered = beginning.apply_chat_template([*pair.prompt, *pair.chosen], tokenize=False)
+    assert beginning(rendered)["input_ids"][:2] == [begin, begin]
+    view = token_view(example(1), beginning)
+    assert (view.ids[0], view.ids.count(begin)) == (begin, 1)
+    cpu, settings = Precision("cpu", "float32", False), TrainingSection()
+    shared = shared_arguments(settings, Batch(1, 1), cpu, 0, tmp_path, examples=1)
+    model = load_for_training(tiny_model, None, settings, cpu)
+    row = train_sft(model, beginning, [example(1)], settings, shared, []).train_dataset[0]
+    assert tuple(row["input_ids"]) == view.ids
+    model = load_for_training(tiny_model, None, settings, cpu)
+    row = train_dpo(model, beginning, [pair], settings, shared, []).train_dataset[0]
+    assert [(row["prompt_ids"] + row[side]).count(begin) for side in ("chosen_ids", "rejected_ids")] == [1, 1]
+
+
+def test_a_template_that_doubles_the_begin_token_is_found(beginning: Any) -> None:
+    beginning.chat_template = "{{ bos_token }}" + beginning.chat_template
+    with pytest.raises(TrainingRefused, match=BEGINS_TWICE):
+        fit([example(1)], beginning, 500)
 
 
 def test_smaller_batches_keep_the_examples_of_a_step() -> None:

@@ -1,4 +1,4 @@
-"""Full fine-tuning, and references that aren't an adapter away: whole models on disk, frozen ones beside the trained."""
+"""Full fine-tuning, and references that no adapter switch gives: whole models on disk, frozen ones beside them."""
 
 from __future__ import annotations
 

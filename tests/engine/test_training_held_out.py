@@ -58,12 +58,21 @@ def measured(request: TrainingRequest, **settings: Any) -> TrainingRequest:
     return replace(request, settings=request.settings.model_copy(update={**changed, **settings}))
 
 
+WORDS = "lemon stone river amber cloud sword tiger piano ocean maple ghost brick flute haven jolly quilt".split()
+
+
 @pytest.fixture(scope="module")
 def overfitted(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainingRequest:
-    """A request whose rate is so high that the held-out loss soon rises."""
+    """A request that learns its words by heart: the held-out loss falls for three measurements and then rises."""
     pytest.importorskip("trl")
-    request = request_in(tmp_path_factory.mktemp("early"), tiny_model)
-    return measured(request, learning_rate=0.3, lora_rank=16, patience=2, schedule="constant", warmup=0.0)
+    request = request_in(tmp_path_factory.mktemp("early"), tiny_model, "full")
+    words = tuple(
+        Example(number, turn("user", f"question {number}"), turn("assistant", word), number)
+        for number, word in enumerate(WORDS)
+    )
+    return measured(
+        replace(request, examples=words), learning_rate=1e-2, batch_size=4, patience=2, schedule="constant", warmup=0.0
+    )
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +83,7 @@ def stopped(overfitted: TrainingRequest) -> dict[int, float]:
     losses = {step: values["eval_loss"] for step, values in metrics.items() if "eval_loss" in values}
     assert result.completed and stage.stopped_early
     assert (stage.kept, stage.held_out) == (12, 4)
-    assert stage.steps < 36 and result.total_steps == stage.steps == max(metrics)
+    assert 4 < stage.steps < 18 and result.total_steps == stage.steps == max(metrics)
     assert list(losses) == [*range(2, stage.steps + 1, 2)]
     assert stage.best_step == min(losses, key=lambda step: losses[step]) == stage.steps - 4
     assert stage.best_loss == pytest.approx(losses[stage.best_step])
@@ -85,10 +94,10 @@ def test_the_best_weights_become_the_policy(
     overfitted: TrainingRequest, stopped: dict[int, float], tmp_path: Path
 ) -> None:
     """Its held-out loss, measured again, is the lowest that was seen; the last weights' is not."""
-    settings = overfitted.settings.model_copy(update={"learning_rate": 1e-12, "epochs": 0.1, "evaluation_steps": 1})
+    settings = overfitted.settings.model_copy(update={"learning_rate": 1e-12, "epochs": 0.3, "evaluation_steps": 1})
     again = replace(
         overfitted,
-        parent_adapter=overfitted.destination / "adapter",
+        base=overfitted.destination / "merged",
         settings=settings,
         work_dir=tmp_path / "work",
         destination=tmp_path / "policy",

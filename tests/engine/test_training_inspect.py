@@ -34,7 +34,7 @@ def workspace(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Wor
     """One included row of each set, ids 1 to 3, and a D+ row of which the target was given away, id 4."""
     workspace = Workspace(tmp_path_factory.mktemp("inspected"))
     settings = run_settings(
-        generation={"generator": "transformers"}, training={"max_length": 400}, correction={"max_tokens": 8}
+        generation={"generator": "transformers"}, training={"max_length": 800}, correction={"max_tokens": 8}
     )
     rows = Rows(workspace.database, settings)
     with write(rows.connection):
@@ -70,7 +70,7 @@ def test_what_is_shown_is_what_the_collator_gives(
     pytest.importorskip("trl")
     found = inspect_example(workspace, row, setting)
     assert [side["name"] for side in found["sides"]] == names
-    assert (found["fits"], found["reason"], found["max_length"]) == (True, "", 400)
+    assert (found["fits"], found["reason"], found["max_length"]) == (True, "", 800)
     assert found["length"] == max(side["length"] for side in found["sides"])
     shown = [
         ([token["id"] for token in side["tokens"]], [token["loss"] for token in side["tokens"]])

@@ -17,7 +17,7 @@ DATA_MODEL = {
     "runs": "name base_model settings base_directory origin state error created",
     "questions": "task domain split text options reference payload content_hash",
     "policies": "run_id parent_id iteration_id name setting roles path base_model state reason details created",
-    "iterations": "run_id number parent_id child_id settings state control reason remaining created ended",
+    "iterations": "run_id number kind parent_id child_id settings state control reason remaining created ended",
     "stages": "iteration_id position name state approved total done owed note started ended error",
     "attempts": "iteration_id question_id policy_id protocol turn reflection_id sample reasoning answer verdict detail"
     " score prompt_tokens completion_tokens finish_reason seed prompt_version prompt_hash latency reused_from"

@@ -171,3 +171,49 @@ def test_counts_of_an_iteration(rows: Rows) -> None:
     }
     assert (counts["evaluation_attempts"], counts["failed_samples"], counts["d_plus"]) == (1, 1, 0)
     assert integrity(rows.connection) == "ok"
+
+
+def test_an_evaluation_counts_its_own_numbers_and_skips_what_it_does_not_do(rows: Rows) -> None:
+    """Policies, draws and screens go by the numbers of iterations; a measurement in between must not move them."""
+    with write(rows.connection):
+        first = iterations.add_iteration(rows.connection, rows.run, rows.policy, {}, 0, "evaluation")
+        following = iterations.add_iteration(rows.connection, rows.run, rows.policy, {}, 0)
+    made = iterations.get_iteration(rows.connection, first)
+    assert (made.kind, made.number, made.title) == ("evaluation", 1, "evaluation 1")
+    assert iterations.get_iteration(rows.connection, following).title == "iteration 2"
+    assert [
+        (stage.name, stage.state) for stage in iterations.stages(rows.connection, first) if stage.state != "skipped"
+    ] == [("evaluate", "pending")]
+    assert all(stage.approved for stage in iterations.stages(rows.connection, first))
+    for number in (rows.iteration, first, following):
+        iterations.update_iteration(rows.connection, number, state="done")
+    for kind, shown in ((None, following), ("evaluation", first), ("training", following)):
+        current = iterations.current_iteration(rows.connection, rows.run, kind)  # type: ignore[arg-type]
+        assert current is not None and current.id == shown
+
+
+@pytest.mark.parametrize(
+    ("protocols", "speaks"),
+    [
+        (["oracle/a"], "oracle/a"),
+        (["oracle-free/a"], "oracle-free/a"),
+        (["oracle/a", "oracle-free/a"], "oracle/a"),
+        (["oracle/a", "oracle-free/b"], "oracle-free/b"),
+        (["oracle-free/b", "oracle/a"], "oracle/a"),
+    ],
+)
+def test_one_evaluation_speaks_for_a_policy(rows: Rows, protocols: list[str], speaks: str) -> None:
+    """The newest does; of two that were measured together, the one that decides over a promotion."""
+    for protocol in protocols:
+        policies.put_evaluation(
+            rows.connection,
+            policy_id=rows.policy,
+            iteration_id=rows.iteration,
+            protocol=protocol,
+            task="",
+            n=5,
+            metrics={},
+        )
+    found = policies.newest_evaluation(policies.evaluations(rows.connection, rows.run), rows.policy)
+    assert found is not None and found.protocol == speaks
+    assert policies.newest_evaluation([], rows.policy) is None

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from store import iterations, rollouts
+from store import iterations, rollouts, runs
 from store.connection import write
 from store.curation import NewCurated, curated, curation_counts, replace_curated
 from store.reviews import add_review
@@ -255,3 +255,16 @@ def test_curation_is_replaced_whole_with_its_reasons(rows: Rows) -> None:
     }
     (pair,) = curated(rows.connection, rows.iteration, "d_pm")
     assert (pair.reflection_id, pair.rejected_reflection_id, pair.included) == (good, bad, True)
+
+
+def test_a_trajectory_stands_in_the_split_of_its_run(rows: Rows) -> None:
+    """Two runs may divide the same questions differently; what one holds out the other trains on."""
+    rows.question("q", split="test")
+    with write(rows.connection):
+        rows.run = runs.add_run(rows.connection, "other", "none", {}, "")
+        rows.policy = rows.add_policy("p00", None, "promoted")
+        rows.iteration = iterations.add_iteration(rows.connection, rows.run, rows.policy, {}, 0)
+    question = rows.question("q", split="train")
+    rows.corrected(rows.attempt(question), question, "correct")
+    assert [row[0] for row in rows.connection.execute("SELECT split FROM trajectories")] == ["train"]
+    assert rollouts.instruction_yields(rows.connection, rows.run, 2) == {("quiz", "1-1-1"): (1, 1)}

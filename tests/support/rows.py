@@ -87,11 +87,14 @@ class Rows:
         error: str | None = None,
         turn: int = 1,
         reflection: int | None = None,
+        sample: int = 0,
+        answer: str | None = None,
+        score: float | None = None,
     ) -> int:
         """An attempt, or with a reflection its correction."""
-        made = self.generation("" if error else text, protocol=protocol, error=error)
+        made = self.generation("" if error else text, protocol=protocol, sample=sample, error=error)
         return rollouts.insert_attempt(
-            self.connection, NewAttempt(made, question, turn, reflection, None, verdict, "", None)
+            self.connection, NewAttempt(made, question, turn, reflection, answer, verdict, "", score)
         )
 
     def reflection(

@@ -11,8 +11,9 @@ from engine.gauges import Gauges
 from engine.generation.base import Generated, GenerationRequest
 from engine.journal import StoreJournal
 from engine.prompts import Problem
+from engine.reuse import Reusable
 from engine.rollout import Rollout
-from engine.sweep import Done, ReflectionKey, Sweep, count, gather_done
+from engine.sweep import Baselines, Done, ReflectionKey, Sweep, count, gather_done
 from engine.tasks.base import Judgement
 from store import rollouts
 from store.records import StoredQuestion
@@ -95,7 +96,7 @@ class FakeGenerator:
 
 async def judge(question: StoredQuestion, reply: str) -> Judgement:
     """Attempts get the verdict their question names; corrections one that depends on their text."""
-    guess = "correct" if len(reply) % 2 else "incorrect"
+    guess = "correct" if sum(map(ord, reply)) % 3 == 0 else "incorrect"
     verdict = question.text.split()[0] if reply.startswith("[attempt") else guess
     return Judgement(verdict, "A", "rule", None, "")  # type: ignore[arg-type]
 
@@ -112,9 +113,13 @@ def make_sweep(
     *,
     keys: tuple[ReflectionKey, ...] = KEYS,
     reflect_on_all: bool = False,
-    retry: bool = False,
+    retries: int = 0,
+    votes: int = 0,
+    rounds: int = 1,
     stages: tuple[str, ...] = ("attempt", "reflect", "correct"),
     show_previous_attempt: bool = True,
+    reflector: int | None = None,
+    reusable: Reusable | None = None,
 ) -> Sweep:
     """A sweep over the training questions of the run."""
     questions = run_questions(rows.connection, rows.run, "train")
@@ -122,6 +127,7 @@ def make_sweep(
         iteration_id=rows.iteration,
         iteration_number=1,
         policy_id=rows.policy,
+        reflector_id=reflector or rows.policy,
         protocol="",
         questions=tuple(questions),
         problems={question.id: Problem(question.text, "Answer with a letter.") for question in questions},
@@ -130,9 +136,16 @@ def make_sweep(
         reflection=Decoding(max_tokens=20, temperature=0.8),
         correction=CorrectionSection(max_tokens=30, show_previous_attempt=show_previous_attempt),
         reflect_on_all=reflect_on_all,
-        retry=retry,
         stages=frozenset(stages),
         seed=5,
+        rounds=rounds,
+        baselines=Baselines(
+            retries=retries,
+            retry=Decoding(max_tokens=30),
+            votes=votes,
+            vote=Decoding(max_tokens=10, temperature=0.7),
+        ),
+        reusable=reusable or Reusable(),
     )
 
 
@@ -150,16 +163,30 @@ async def no_hold(reason: str | None) -> None:
 
 
 def make_rollout(
-    rows: Rows, sweep: Sweep, generator: FakeGenerator, *, concurrency: int = 4, retries: int = 2
+    rows: Rows,
+    sweep: Sweep,
+    generator: FakeGenerator,
+    *,
+    concurrency: int = 4,
+    retries: int = 2,
+    reflector: FakeGenerator | None = None,
 ) -> tuple[Rollout, Gauges]:
     """A rollout of what the sweep owes by now, into the real store."""
     done = stored(rows)
     gauges = Gauges(count(sweep, done))
     journal = StoreJournal(rows.connection, no_hold)
-    return (
-        Rollout(sweep, done, generator, judge, journal, gauges, concurrency=concurrency, retries=retries),
+    rollout = Rollout(
+        sweep,
+        done,
+        generator,
+        judge,
+        journal,
         gauges,
+        concurrency=concurrency,
+        retries=retries,
+        reflector=reflector,
     )
+    return rollout, gauges
 
 
 def run_sweep(rows: Rows, sweep: Sweep, generator: FakeGenerator | None = None, **options: int) -> FakeGenerator:

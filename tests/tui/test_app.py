@@ -208,3 +208,7 @@ def test_accuracies_of_different_protocols_are_not_mixed() -> None:
         )
     ]
     assert [one.id for one in overall_evaluations(found, "oracle")] == [2, 4]
+    # One policy that was measured in another way since must not empty the chart.
+    found.append(Evaluation(9, 4, 1, "oracle/votes", "", 10, both, 0.0))
+    assert [one.id for one in overall_evaluations(found, "oracle")] == [2, 4]
+    assert overall_evaluations([], "oracle") == []

@@ -1,0 +1,118 @@
+"""The baselines of reflection at an equal number of tokens: majority vote over samples, and retries.
+
+Reflection costs tokens; answering again, or several times and voting, costs tokens too, and may gain as much. So
+each baseline is counted twice: with all its samples, and with only as many as fit the completion tokens that
+reflection took on average per question of the same task. Values in, values out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from engine.answers import Answer, Answered, Feedback, judged, majority
+from engine.statistics import Metric, accuracy, mean
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Completion tokens that reflection took on average in one task."""
+
+    vote: float
+    """Attempt, reflections and corrections of a question."""
+    retry: float
+    """Reflections and corrections of a question that was reflected on."""
+
+
+def budgets(answers: Iterable[Answered]) -> dict[str, Budget]:
+    """The budget of every task. A task in which nothing was reflected on leaves the retries no tokens, so one try."""
+    by_task: dict[str, list[Answered]] = {}
+    for row in answers:
+        by_task.setdefault(row.task, []).append(row)
+    found = {}
+    for task, rows in by_task.items():
+        reflected = [row.reflection_tokens + row.correction_tokens for row in rows if row.reflection_tokens]
+        all_of_it = [row.turns[0].tokens + row.reflection_tokens + row.correction_tokens for row in rows]
+        found[task] = Budget(_average(all_of_it), _average(reflected))
+    return found
+
+
+def within(answers: Sequence[Answer], tokens: float) -> Sequence[Answer]:
+    """The first answers that together fit a number of tokens; at least one."""
+    spent = 0
+    for position, answer in enumerate(answers):
+        spent += answer.tokens
+        if position and spent > tokens:
+            return answers[:position]
+    return answers
+
+
+def until_right(tries: Sequence[Answer]) -> Sequence[Answer]:
+    """The tries up to the first that is right: an oracle stops there."""
+    for position, answer in enumerate(tries, start=1):
+        if answer.verdict == "correct":
+            return tries[:position]
+    return tries
+
+
+def baselines(
+    answers: Iterable[Answered], budget: Mapping[str, Budget], *, protocol: Feedback, seed: int
+) -> dict[str, Metric]:
+    """The baselines that were measured, and the completion tokens per question of everything, by name.
+
+    Token means run over all questions; one that was not reflected on, or not retried, took 0 there. So
+    `tokens_attempt` + `tokens_reflection` + `tokens_correction` is what a question cost with reflection.
+    """
+    rows = list(answers)
+    spent: dict[str, Callable[[Answered], int]] = {
+        "attempt": lambda row: row.turns[0].tokens,
+        "reflection": lambda row: row.reflection_tokens,
+        "correction": lambda row: row.correction_tokens,
+    }
+    found: dict[str, Metric] = {}
+    if any(len(row.retries) > 1 for row in rows) and protocol == "oracle":
+        found["acc_retry_budget"] = accuracy(
+            [right for row in rows if (right := _right_with_retries(row, budget[row.task])) is not None]
+        )
+        spent["retry_budget"] = lambda row: _tokens(_counted_retries(row, budget[row.task]))
+    if any(row.retries for row in rows):
+        spent["retry"] = lambda row: _tokens(row.retries)
+    if any(row.votes for row in rows):
+        found["acc_vote"] = accuracy(_known(majority(row.votes) for row in rows))
+        found["acc_vote_budget"] = accuracy(_known(majority(_counted_votes(row, budget[row.task])) for row in rows))
+        spent["vote"] = lambda row: _tokens(row.votes)
+        spent["vote_budget"] = lambda row: _tokens(_counted_votes(row, budget[row.task]))
+    for name, tokens in spent.items():
+        found[f"tokens_{name}"] = mean([tokens(row) for row in rows], seed)
+    return found
+
+
+def _counted_votes(row: Answered, budget: Budget) -> Sequence[Answer]:
+    return within(row.votes, budget.vote)
+
+
+def _counted_retries(row: Answered, budget: Budget) -> Sequence[Answer]:
+    return until_right(within(row.retries, budget.retry))
+
+
+def _right_with_retries(row: Answered, budget: Budget) -> bool | None:
+    if row.turns[0].verdict == "correct":
+        return True
+    tries = _counted_retries(row, budget)
+    if row.turns[0].verdict != "incorrect" or not tries:
+        return None
+    if tries[-1].verdict == "correct":
+        return True
+    return False if all(judged(one.verdict) for one in tries) else None
+
+
+def _known(outcomes: Iterable[bool | None]) -> list[bool]:
+    return [outcome for outcome in outcomes if outcome is not None]
+
+
+def _tokens(answers: Iterable[Answer]) -> int:
+    return sum(answer.tokens for answer in answers)
+
+
+def _average(values: Sequence[int]) -> float:
+    return sum(values) / len(values) if values else 0.0

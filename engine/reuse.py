@@ -1,0 +1,52 @@
+"""Stored texts that a sweep takes over instead of generating them again.
+
+A text is taken over when it answers the very same prompt (version and hash) under the same policy, for the same
+question and sample; that the decoding is the same is for those to see to who offer the texts. Values only: knows
+no database and no model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from store.records import StoredAttempt, StoredReflection
+
+
+@dataclass(frozen=True, slots=True)
+class Reusable:
+    """What is offered: first attempts by question and sample, reflections by question, instruction and sample."""
+
+    attempts: Mapping[tuple[int, int], StoredAttempt] = field(default_factory=dict)
+    reflections: Mapping[tuple[int, str, int], StoredReflection] = field(default_factory=dict)
+
+    def attempt(
+        self, question_id: int, sample: int, *, policy_id: int, version: str, prompt_hash: str
+    ) -> StoredAttempt | None:
+        """The stored attempt that answers this prompt, if there is one."""
+        stored = self.attempts.get((question_id, sample))
+        return stored if stored is not None and _same(stored, policy_id, version, prompt_hash) else None
+
+    def reflection(
+        self, question_id: int, instruction: str, sample: int, *, policy_id: int, version: str, prompt_hash: str
+    ) -> StoredReflection | None:
+        """The stored reflection that answers this prompt, if there is one."""
+        stored = self.reflections.get((question_id, instruction, sample))
+        return stored if stored is not None and _same(stored, policy_id, version, prompt_hash) else None
+
+
+def offer(attempts: Iterable[StoredAttempt], reflections: Iterable[StoredReflection] = ()) -> Reusable:
+    """Offer the first attempts among stored rows, and the reflections on them. Failed texts are not offered."""
+    first = {attempt.id: attempt for attempt in attempts if attempt.turn == 1 and attempt.error is None}
+    return Reusable(
+        {(attempt.question_id, attempt.sample): attempt for attempt in first.values()},
+        {
+            (first[made.attempt_id].question_id, made.instruction, made.sample): made
+            for made in reflections
+            if made.error is None and made.attempt_id in first
+        },
+    )
+
+
+def _same(stored: StoredAttempt | StoredReflection, policy_id: int, version: str, prompt_hash: str) -> bool:
+    return (stored.policy_id, stored.prompt_version, stored.prompt_hash) == (policy_id, version, prompt_hash)

@@ -1,0 +1,161 @@
+"""Begins runs, iterations and evaluations on a directive's word, or refuses in words.
+
+Each of these runs inside the transaction that records the directive's outcome; nothing here starts a process.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping
+from typing import Any
+
+from engine.errors import EngineError
+from engine.lineage import BASE_POLICY, current_policy
+from store import iterations
+from store.policies import find_policy, get_policy, list_policies
+from store.records import Policy
+from store.runs import add_run, get_run, run_named
+from store.settings import RunSettings
+from store.settings_file import validate_settings
+
+ACTIVE = ("running", "waiting", "paused")
+"""States of an iteration that holds the device, or will."""
+
+_FIXED = ("name", "model", "reflector", "seed", "tasks")
+_EVALUATED_BY = ("attempt", "reflection", "correction", "evaluation", "generation")
+"""The sections that an evaluation takes from the settings it is given; all else is the run's."""
+
+
+class Refused(EngineError):
+    """A directive can't be obeyed as asked; nothing was changed."""
+
+
+def number(arguments: Mapping[str, Any], name: str) -> int:
+    """The positive id that an argument must be."""
+    value = arguments.get(name)
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 < value < 2**63:
+        raise Refused(f"the argument {name!r} must be an id, it is {value!r}")
+    return value
+
+
+def named_policy(connection: sqlite3.Connection, arguments: Mapping[str, Any], name: str = "policy") -> Policy:
+    """The policy a directive names."""
+    wanted = number(arguments, name)
+    try:
+        return get_policy(connection, wanted)
+    except TypeError as error:
+        raise Refused(f"there is no policy {wanted}") from error
+
+
+def require_free(connection: sqlite3.Connection) -> None:
+    """Refuse while an iteration holds the device, or will."""
+    current = iterations.current_iteration(connection)
+    if current is not None and current.state in ACTIVE:
+        run = get_run(connection, current.run_id)
+        raise Refused(f"{current.title} of run {run.name!r} is {current.state}; let it finish, or stop it first")
+
+
+def require_reasoner(policy: Policy) -> None:
+    """Refuse a policy that only reflects."""
+    if "reasoner" not in policy.roles.split():
+        raise Refused(f"policy {policy.name} only reflects; name one that answers questions")
+
+
+def start_run(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> str:
+    """Make a run and its first iteration."""
+    settings = validate_settings(arguments.get("settings") or {})
+    stored = settings.model_dump(mode="json")
+    existing = run_named(connection, settings.name)
+    if existing is not None:
+        raise Refused(
+            f"there is a run {settings.name!r} already; start its next iteration, or give this one another name"
+        )
+    if settings.reuse is not None:
+        raise Refused("a new run has no earlier iteration to take texts over from; leave [reuse] out")
+    require_free(connection)
+    run_id = add_run(connection, settings.name, settings.model, stored, str(arguments.get("base_directory") or ""))
+    iterations.add_iteration(connection, run_id, None, stored, settings.iterations - 1)
+    return f"run {settings.name!r} started"
+
+
+def start_iteration(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> str:
+    """Start the next iteration of a run, from the newest promoted policy or from the one named."""
+    run_id = number(arguments, "run")
+    stored = _run_settings(connection, run_id)
+    unfinished = [
+        one for one in iterations.list_iterations(connection, run_id) if one.state != "done" and one.kind == "training"
+    ]
+    if unfinished:
+        raise Refused(f"{unfinished[-1].title} is {unfinished[-1].state}; resume it, or reject it first")
+    require_free(connection)
+    wanted = arguments.get("settings")
+    settings = validate_settings(wanted) if wanted else RunSettings.model_validate(stored)
+    require_same(RunSettings.model_validate(stored), settings)
+    parent = named_policy(connection, arguments, "parent") if "parent" in arguments else None
+    parent = parent or current_policy(connection, run_id)
+    if parent is None or parent.run_id != run_id:
+        raise Refused("the run has no policy to start from")
+    require_reasoner(parent)
+    _check_reuse(connection, run_id, settings)
+    iterations.add_iteration(connection, run_id, parent.id, settings.model_dump(mode="json"), settings.iterations - 1)
+    return f"next iteration started from policy {parent.name}"
+
+
+def branch(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> str:
+    """Start the next iteration from a policy of the operator's choice."""
+    policy = named_policy(connection, arguments)
+    return start_iteration(connection, {**arguments, "run": policy.run_id, "parent": policy.id})
+
+
+def evaluate(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> str:
+    """Measure a policy outside an iteration; a run that isn't there yet is made, and its base policy measured."""
+    wanted = validate_settings(arguments.get("settings") or {})
+    name = arguments.get("policy")
+    run = run_named(connection, wanted.name)
+    require_free(connection)
+    if run is None:
+        if name not in (None, BASE_POLICY):
+            raise Refused(f"there is no run {wanted.name!r} yet, so it has no policy {name!r} to evaluate")
+        stored = wanted.model_dump(mode="json")
+        run_id = add_run(connection, wanted.name, wanted.model, stored, str(arguments.get("base_directory") or ""))
+        iterations.add_iteration(connection, run_id, None, stored, 0, "evaluation")
+        return f"run {wanted.name!r} is made ready, then its policy {BASE_POLICY} is evaluated"
+    if run.origin != "engine":
+        raise Refused(f"run {run.name!r} was not made here ({run.origin}); its policies have no weights to evaluate")
+    old = RunSettings.model_validate(run.settings)
+    require_same(old, wanted)
+    measured = old.model_copy(update={section: getattr(wanted, section) for section in _EVALUATED_BY})
+    policy = current_policy(connection, run.id) if name is None else find_policy(connection, run.id, str(name))
+    if policy is not None:
+        require_reasoner(policy)
+    elif run.state == "ready" or name not in (None, BASE_POLICY):
+        known = ", ".join(one.name for one in list_policies(connection, run.id)) or "none yet"
+        raise Refused(f"run {run.name!r} has no policy {name!r}; it has {known}")
+    iterations.add_iteration(
+        connection, run.id, policy.id if policy else None, measured.model_dump(mode="json"), 0, "evaluation"
+    )
+    return f"evaluation of policy {policy.name if policy else BASE_POLICY} of run {run.name!r} started"
+
+
+def _run_settings(connection: sqlite3.Connection, run_id: int) -> Mapping[str, object]:
+    """Settings of a run that must exist."""
+    try:
+        run = get_run(connection, run_id)
+    except TypeError as error:
+        raise Refused(f"there is no run {run_id}") from error
+    if run.origin == "import":
+        raise Refused(f"run {run.name!r} was imported and has no policy to go on from; give this run another name")
+    return run.settings
+
+
+def require_same(old: RunSettings, new: RunSettings) -> None:
+    """Refuse settings that would make a run another experiment."""
+    for name in _FIXED:
+        if getattr(old, name) != getattr(new, name):
+            raise Refused(f"{name!r} can't change within a run; start a new run under another name")
+
+
+def _check_reuse(connection: sqlite3.Connection, run_id: int, settings: RunSettings) -> None:
+    wanted = settings.reuse.iteration if settings.reuse else None
+    if wanted is not None and iterations.find_iteration(connection, run_id, wanted) is None:
+        raise Refused(f"reuse.iteration is {wanted}, and the run has no such iteration yet")

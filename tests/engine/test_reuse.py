@@ -1,0 +1,193 @@
+"""Protects what is taken over from earlier work: the same answer to the same prompt, and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.errors import EngineError
+from engine.reuse import offer
+from engine.situation import held_out_sweep, training_sweep
+from engine.sweep import Sweep, count
+from store import iterations
+from store.connection import write
+from store.rollouts import rollout_attempts, rollout_reflections
+from store.settings import RunSettings
+from tests.support.rows import Rows, run_settings
+from tests.support.sweeps import FakeGenerator, add_questions, make_rollout, run_sweep, stage_of, stored
+
+EARLIER = {"reflection": {"instructions": "random:2", "samples": 2}}
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> Iterator[Rows]:
+    """A run whose first iteration has made its rollouts."""
+    made = Rows(tmp_path / "reflectevo.db", run_settings(**EARLIER))
+    add_questions(made)
+    run_sweep(made, training_sweep(made.connection, made.iteration).sweep)
+    yield made
+    made.connection.close()
+
+
+def next_iteration(rows: Rows, **changes: Any) -> Sweep:
+    """Start another iteration from the same policy; returns its sweep."""
+    settings = RunSettings.model_validate({**rows.settings.model_dump(mode="json"), **changes})
+    with write(rows.connection):
+        rows.iteration = iterations.add_iteration(
+            rows.connection, rows.run, rows.policy, settings.model_dump(mode="json"), 0
+        )
+    return training_sweep(rows.connection, rows.iteration).sweep
+
+
+def asked(generator: FakeGenerator) -> Counter[str]:
+    return Counter(map(stage_of, generator.requests))
+
+
+def test_attempts_are_taken_over_and_reflected_on_anew(rows: Rows) -> None:
+    """Another instruction setting re-reflects on the same attempts: that is what makes the two comparable."""
+    first = {row.question_id: row for row in rollout_attempts(rows.connection, rows.iteration) if row.turn == 1}
+    sweep = next_iteration(rows, reuse={"iteration": 1}, reflection={"instructions": ["2-8-2"], "samples": 1})
+    generator = run_sweep(rows, sweep)
+    assert asked(generator) == {"reflect": 3, "correct": 3}
+    copies = [row for row in rollout_attempts(rows.connection, rows.iteration) if row.turn == 1]
+    assert len(copies) == len(first) == 6
+    for copy in copies:
+        source = first[copy.question_id]
+        assert copy.reused_from == source.id
+        assert (copy.reasoning, copy.verdict, copy.prompt_hash, copy.seed, copy.completion_tokens) == (
+            source.reasoning,
+            source.verdict,
+            source.prompt_hash,
+            source.seed,
+            source.completion_tokens,
+        )
+    assert {row.reused_from for row in rollout_reflections(rows.connection, rows.iteration)} == {None}
+    counts = count(sweep, stored(rows))
+    assert counts.complete and counts.reused["attempt"] == 6
+    listed = rows.connection.execute("SELECT count(*) FROM trajectories WHERE iteration_id = ?", (rows.iteration,))
+    assert listed.fetchone()[0] == 6, "what was taken over is in the list of the iteration too"
+
+
+def test_reflections_are_taken_over_with_their_draw(rows: Rows) -> None:
+    """Another way of correcting is tried on the very same reflections."""
+    before = {(row.text, row.instruction, row.sample): row.id for row in rollout_reflections(rows.connection, 1)}
+    sweep = next_iteration(
+        rows, reuse={"iteration": 1, "what": "reflections"}, correction={"show_previous_attempt": False}
+    )
+    generator = run_sweep(rows, sweep)
+    assert asked(generator) == {"correct": 12}
+    copies = rollout_reflections(rows.connection, rows.iteration)
+    assert {(row.text, row.instruction, row.sample): row.reused_from for row in copies} == before
+    own = {row.id for row in rollout_attempts(rows.connection, rows.iteration)}
+    assert all(row.attempt_id in own for row in copies), "they stand on this iteration's attempts"
+
+
+@pytest.mark.parametrize(
+    ("changes", "generated"),
+    [
+        # Other decoding: none of it would be what this iteration makes.
+        ({"attempt": {"max_tokens": 9}}, {"attempt": 6, "reflect": 12, "correct": 12}),
+        ({"reflection": {"max_tokens": 9}}, {"reflect": 12, "correct": 12}),
+        ({"reflection": {"temperature": 0.9}}, {"reflect": 12, "correct": 12}),
+        # More samples: those that are there are taken, the others made.
+        ({"reflection": {"samples": 3}}, {"reflect": 6, "correct": 18}),
+        ({"reflection": {"rounds": 2}}, None),
+    ],
+)
+def test_what_does_not_match_is_generated(
+    rows: Rows, changes: dict[str, Any], generated: dict[str, int] | None
+) -> None:
+    """Taking over a text that was made under other settings would falsify the iteration."""
+    merged = {name: {**EARLIER.get(name, {}), **section} for name, section in changes.items()}
+    sweep = next_iteration(rows, reuse={"iteration": 1, "what": "reflections"}, **merged)
+    generator = run_sweep(rows, sweep)
+    if generated is not None:
+        assert asked(generator) == generated
+    else:
+        later = [row for row in rollout_reflections(rows.connection, rows.iteration) if row.reused_from is None]
+        assert asked(generator)["reflect"] == len(later) > 0, "later rounds stand on new corrections"
+    assert count(sweep, stored(rows)).complete
+
+
+def test_another_policy_or_prompt_takes_nothing_over(rows: Rows) -> None:
+    """The prompt's hash and the policy decide text by text."""
+    attempts = rollout_attempts(rows.connection, rows.iteration)
+    offered = offer(attempts, rollout_reflections(rows.connection, rows.iteration))
+    one = next(attempt for attempt in attempts if attempt.turn == 1)
+    same = {"policy_id": one.policy_id, "version": one.prompt_version, "prompt_hash": one.prompt_hash}
+    assert offered.attempt(one.question_id, 0, **same) == one
+    for other in ({"policy_id": 99}, {"version": "0"}, {"prompt_hash": "0"}):
+        assert offered.attempt(one.question_id, 0, **{**same, **other}) is None
+    assert offered.attempt(one.question_id, 1, **same) is None
+    assert offered.attempt(one.question_id + 1, 0, **same) is None
+
+
+def test_failed_texts_and_later_turns_are_not_offered(rows: Rows) -> None:
+    """A failure is tried again, and a correction is no first attempt."""
+    question = rows.question("failed")
+    attempt = rows.attempt(question, "unverified", error="x")
+    rows.reflection(attempt, error="y")
+    offered = offer(
+        rollout_attempts(rows.connection, rows.iteration), rollout_reflections(rows.connection, rows.iteration)
+    )
+    assert len(offered.attempts) == 6 and len(offered.reflections) == 12
+
+
+def test_an_interrupted_reuse_goes_on(rows: Rows) -> None:
+    """A copy is a row like any other: stored once, not owed again, not copied twice."""
+    sweep = next_iteration(rows, reuse={"iteration": 1, "what": "reflections"})
+    generator = FakeGenerator()
+    rollout, gauges = make_rollout(rows, sweep, generator, concurrency=1)
+    original = rollout._journal.reflection
+
+    async def stop_after(*arguments: Any, **more: Any) -> int:
+        rollout.stop()
+        return await original(*arguments, **more)
+
+    rollout._journal.reflection = stop_after  # type: ignore[method-assign]
+    assert asyncio.run(rollout.run()) is False
+    assert gauges.counts == count(sweep, stored(rows))
+    assert asked(run_sweep(rows, sweep)) == {"correct": 12}
+    reused = [row.reused_from for row in rollout_reflections(rows.connection, rows.iteration)]
+    assert len(reused) == len(set(reused)) == 12
+
+
+@pytest.mark.parametrize("number", [2, 7])
+def test_there_must_be_such_an_earlier_iteration(rows: Rows, number: int) -> None:
+    """Itself, or one that never was, is a mistake to be named."""
+    with pytest.raises(EngineError, match=f"reuse.iteration is {number}, and iteration 2 can take texts over only"):
+        next_iteration(rows, reuse={"iteration": number})
+
+
+def test_both_protocols_are_measured_on_the_same_first_answers(tmp_path: Path) -> None:
+    """Trap 8 in evaluation: the answers to the questions, and the votes, are generated once for both protocols."""
+    both = run_settings(evaluation={"protocol": "both", "vote_samples": 2})
+    made = Rows(tmp_path / "both.db", both)
+    add_questions(made, split="test")
+
+    def measure(feedback: str) -> tuple[Sweep, FakeGenerator]:
+        progressed = held_out_sweep(made.connection, made.iteration, made.policy, feedback)  # type: ignore[arg-type]
+        generator = FakeGenerator()
+        rollout, _ = make_rollout(made, progressed.sweep, generator)
+        rollout._done = progressed.done
+        assert asyncio.run(rollout.run())
+        return progressed.sweep, generator
+
+    oracle, first = measure("oracle")
+    assert asked(first) == {"attempt": 18, "reflect": 3, "correct": 3, "retry": 3}
+    free, second = measure("oracle-free")
+    assert asked(second) == {"reflect": 5, "correct": 5, "retry": 3}
+    assert oracle.protocol.split("/")[1] == free.protocol.split("/")[1]
+    texts = made.connection.execute(
+        "SELECT protocol, group_concat(reasoning) FROM (SELECT * FROM attempts WHERE turn = 1"
+        " ORDER BY question_id, sample) GROUP BY protocol"
+    ).fetchall()
+    assert len(texts) == 2 and texts[0][1] == texts[1][1]
+    again = held_out_sweep(made.connection, made.iteration, made.policy, "oracle")
+    assert count(again.sweep, again.done).complete, "copies don't change what was measured first"
+    made.connection.close()

@@ -1,0 +1,77 @@
+"""Protects how policies share a device: one generator for equal weights, two halves for different ones."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from engine.generation.base import PolicyWeights
+from engine.generation.serving import Serving, share
+from store.settings import GenerationSection
+from tests.support.sweeps import FakeGenerator
+
+SETTINGS = GenerationSection(memory_gib=3.0, gpu_memory_share=0.8)
+
+
+def weights(policy_id: int, path: str) -> PolicyWeights:
+    return PolicyWeights(policy_id, f"p{policy_id:02d}", Path(path), Path(path))
+
+
+class _Made:
+    """Makes generators and remembers with what."""
+
+    def __init__(self) -> None:
+        self.settings: list[GenerationSection] = []
+        self.generators: list[FakeGenerator] = []
+
+    def __call__(self, weights: PolicyWeights, settings: GenerationSection, seed: int) -> FakeGenerator:
+        self.settings.append(settings)
+        self.generators.append(FakeGenerator())
+        return self.generators[-1]
+
+
+def test_one_policy_is_loaded_once() -> None:
+    """The same weights in two roles need no second copy in memory."""
+    made = _Made()
+    serving = Serving(made, weights(1, "/m"), weights(1, "/m"), SETTINGS, 0)
+    assert serving.reasoner is serving.reflector
+    assert made.settings == [SETTINGS]
+
+
+def test_two_policies_share_the_memory_and_follow_every_word() -> None:
+    """Together they must not ask for more than the settings give to one."""
+    made = _Made()
+    serving = Serving(made, weights(1, "/m"), weights(2, "/n"), SETTINGS, 0)
+    assert serving.reasoner is not serving.reflector
+    assert [(one.memory_gib, one.gpu_memory_share) for one in made.settings] == [(1.5, 0.4)] * 2
+    assert share(SETTINGS, weights(1, "/m"), weights(1, "/m")) is SETTINGS
+
+    async def follow() -> None:
+        await serving.start()
+        await serving.pause()
+        await serving.resume()
+        await serving.close()
+
+    asyncio.run(follow())
+    assert [generator.calls for generator in made.generators] == [["pause", "resume"]] * 2
+
+
+def test_one_that_can_not_be_closed_does_not_keep_the_other_open() -> None:
+    """Memory of the device is given back whatever happens."""
+    made = _Made()
+    serving = Serving(made, weights(1, "/m"), weights(2, "/n"), SETTINGS, 0)
+    closed = []
+
+    async def broken() -> None:
+        raise RuntimeError("gone already")
+
+    async def close() -> None:
+        closed.append(True)
+
+    made.generators[0].close = broken  # type: ignore[method-assign]
+    made.generators[1].close = close  # type: ignore[method-assign]
+    with pytest.raises(RuntimeError, match="gone already"):
+        asyncio.run(serving.close())
+    assert closed == [True]
