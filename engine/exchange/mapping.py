@@ -34,6 +34,9 @@ SETS: Mapping[Format, SetName | None] = {"raw": None, "d-plus": "d_plus", "d-pm"
 UNKNOWN_DOMAIN = "imported"
 LEAK_FLAG = "leak"
 
+REFLECTS_ON = "reflects_on"
+"""Field of our own raw trials after the second: the place in `output` of the trial that was reflected on."""
+
 _SAID: Mapping[Verdict, bool | None] = {"correct": True, "incorrect": False, "unverified": None}
 _SOURCES = {"reasoning_source": "N/A", "reflection_source": "N/A"}
 
@@ -107,8 +110,8 @@ def rebuilt(rows: ImportedRecord, file_format: Format) -> Json:
             "answer": rows.question.reference,
             "id": None,
             "output": [
-                _trial(first, 1, []),
-                *(_trial(one.correction, 2, [one.reflection]) for one in rows.branches if _is_plain(one)),
+                trial_record(first, 1, []),
+                *(trial_record(one.correction, 2, [one.reflection]) for one in rows.branches if _is_plain(one)),
             ],
         }
     made: Json = {
@@ -127,7 +130,8 @@ def rebuilt(rows: ImportedRecord, file_format: Format) -> Json:
     return made
 
 
-def _trial(made: ImportedAttempt, number: int, reflections: Sequence[str | None]) -> Json:
+def trial_record(made: ImportedAttempt, number: int, reflections: Sequence[str | None]) -> Json:
+    """A trial of a raw record."""
     tests = {"test_list": ""} if number > 1 else {}
     return {
         "generated_answer": made.answer or "",
@@ -172,9 +176,7 @@ def _raw_rows(record: Json, question: ImportedQuestion, number: int) -> tuple[Im
     leaks: set[str] = set()
     for position in range(1, len(trials)):
         trial, given = trials[position], trials[position].get("reflections")
-        before = numbers[position] - 1
-        # Of a third trial and later: the newest trial of the number before is what was reflected on.
-        on = next((one for one in range(position - 1, 0, -1) if numbers[one] == before), None) if before > 1 else None
+        on = _reflected(trial, numbers, position)
         reflection = storable(text_of(given)) if given else None
         flags = ""
         if reflection is not None and reflection_leak(
@@ -196,6 +198,19 @@ def _raw_rows(record: Json, question: ImportedQuestion, number: int) -> tuple[Im
             )
         )
     return ImportedRecord(number, question, made[0], tuple(branches), None, "{}"), frozenset(leaks)
+
+
+def _reflected(trial: Json, numbers: Sequence[int], position: int) -> int | None:
+    """The place of the trial that one reflects on, where that isn't the first.
+
+    Our own records say it. Of others, a third trial or later reflects on the newest one of the number before.
+    """
+    stated = trial.get(REFLECTS_ON)
+    if isinstance(stated, int) and not isinstance(stated, bool) and 0 < stated < position:
+        # No row may come before the one it refers to, and rows are stored by turn.
+        return stated if numbers[stated] < numbers[position] else None
+    before = numbers[position] - 1
+    return next((one for one in range(position - 1, 0, -1) if numbers[one] == before), None) if before > 1 else None
 
 
 def _set_rows(

@@ -11,7 +11,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from engine.exchange.mapping import SETS, published, rebuilt, sides_of
+from engine.exchange.mapping import REFLECTS_ON, SETS, published, rebuilt, sides_of, trial_record
 from engine.exchange.published import Format
 from engine.exchange.remainder import Json
 from engine.exchange.scope import Scope
@@ -97,17 +97,35 @@ def _raw(connection: sqlite3.Connection, scope: Scope) -> Iterator[Json]:
     while page := exchange.attempt_page(connection, scope.iteration.id, after=after, limit=PAGE, every_sample=every):
         after = page[-1].id
         questions = exchange.questions_by_id(connection, (one.question_id for one in page))
-        reflections = exchange.reflections_on(connection, (one.id for one in page))
-        corrections = exchange.corrections_of(connection, (one.id for listed in reflections.values() for one in listed))
+        steps = _steps(connection, [one.id for one in page])
         for attempt in page:
-            made = [one for one in reflections.get(attempt.id, []) if one.id in corrections]
-            branches = [_branch(one, corrections[one.id]) for one in made]
             question = questions[attempt.question_id]
-            record = rebuilt(_rows(question, attempt, branches), "raw")
+            record = rebuilt(_rows(question, attempt, []), "raw")
             tests = question.payload.get("tests") or ""
-            for trial, branch in zip(record["output"][1:], branches, strict=True):
-                trial |= {"test_list": tests, "instruction": branch.instruction}
+            reached = [(0, attempt.id)]
+            for place, reflected in reached:
+                for reflection, correction in steps.get(reflected, []):
+                    trial = trial_record(_tried(correction), correction.turn, [reflection.text])
+                    trial |= {"test_list": tests, "instruction": reflection.instruction}
+                    if place:
+                        trial[REFLECTS_ON] = place
+                    record["output"].append(trial)
+                    reached.append((len(record["output"]) - 1, correction.id))
             yield {**record, "id": question.id, **_ours(question)}
+
+
+def _steps(
+    connection: sqlite3.Connection, attempt_ids: Sequence[int]
+) -> dict[int, list[tuple[StoredReflection, StoredAttempt]]]:
+    """Reflections with their corrections, by the attempt they are on, of all rounds that began with these attempts."""
+    found: dict[int, list[tuple[StoredReflection, StoredAttempt]]] = {}
+    while attempt_ids:
+        reflections = exchange.reflections_on(connection, attempt_ids)
+        corrections = exchange.corrections_of(connection, (one.id for each in reflections.values() for one in each))
+        for attempt_id, each in reflections.items():
+            found[attempt_id] = [(one, corrections[one.id]) for one in each if one.id in corrections]
+        attempt_ids = [one.id for one in corrections.values()]
+    return found
 
 
 def _sets(connection: sqlite3.Connection, scope: Scope, file_format: Format, remarks: Counter[str]) -> Iterator[Json]:

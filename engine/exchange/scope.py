@@ -58,7 +58,7 @@ def find_scope(connection: sqlite3.Connection, run_name: str, number: int | None
     if run is None:
         names = ", ".join(repr(one.name) for one in list_runs(connection)) or "none"
         raise ExportRefused(f"there is no run {run_name!r} in this workspace; runs are: {names}")
-    found = list_iterations(connection, run.id)
+    found = [one for one in list_iterations(connection, run.id) if one.kind == "training"]
     if not found:
         raise ExportRefused(f"run {run_name!r} has no iteration yet; there is nothing to export")
     chosen = found[-1] if number is None else next((one for one in found if one.number == number), None)

@@ -145,6 +145,33 @@ def test_an_iteration_of_our_own_survives_the_trip(
         assert unverified == 0
 
 
+def test_later_rounds_are_exported_with_what_they_reflect_on(harness: Make, tmp_path: Path) -> None:
+    """Reflexion: a third trial comes from a reflection on the second, and is found there again after the trip."""
+    one = harness(scripted_settings(train=30, test=4).replace("samples = 2", "samples = 2\nrounds = 2"))
+    one.run()
+    one.wait_state("done")
+    out = give(one.workspace, "scripted", "published-raw", tmp_path / "raw")
+    thirds = [
+        (record["output"][trial["reflects_on"]], trial)
+        for record in lines(out)
+        for trial in record["output"]
+        if trial["trial"] == 3
+    ]
+    assert thirds
+    for reflected, _ in thirds:
+        assert reflected["trial"] == 2 and reflected["is_correct"] is False
+    other = new_workspace(tmp_path / "other")
+    run = take(other, out / "data/train.jsonl")
+    assert lines(give(other, run, "published-raw", tmp_path / "again")) == lines(out)
+    query = (
+        "SELECT q.text, a.turn, a.reasoning, r.text, c.reasoning FROM reflections r"
+        " JOIN attempts a ON a.id = r.attempt_id JOIN attempts c ON c.reflection_id = r.id"
+        " JOIN questions q ON q.id = a.question_id WHERE r.protocol = '' ORDER BY 1, 2, 3, 4, 5"
+    )
+    with closing(open_reader(other.database)) as reader:
+        assert [tuple(row) for row in reader.execute(query)] == one.rows(query)
+
+
 def test_prompts_of_our_own_are_proved_and_give_nothing_away(made: EngineHarness, tmp_path: Path) -> None:
     """The trap of the published rows: prompts rebuilt after the step. Ours are those whose hash was stored before."""
     out = give(made.workspace, "scripted", "published-d-plus", tmp_path / "plus")

@@ -56,6 +56,7 @@ later_trial = with_fields(
         "reflections": st.lists(texts, max_size=3) | texts,
         "test_list": st.just("") | st.lists(texts, max_size=2),
         "instruction": st.sampled_from(["1-2-1", 5]),
+        "reflects_on": st.integers(-1, 5),
     },
 )
 raw = with_fields(
@@ -216,6 +217,19 @@ def test_a_third_trial_reflects_on_the_second() -> None:
     trials = [{"trial": n, "reasoning": f"r{n}", "reflections": [f"on {n - 1}"] if n > 1 else []} for n in (1, 2, 3)]
     rows = imported(normal({"question": "q", "answer": "a", "output": trials}, "raw"), "raw", 1, "t").record
     assert [(one.turn, one.on) for one in rows.branches] == [(2, None), (3, 0)]
+
+
+def test_a_trial_that_says_what_it_reflects_on_is_believed() -> None:
+    """Rounds of several chains: our own records name the place; nonsense in that field is ignored."""
+    trials = [
+        {"trial": 1, "reasoning": "r"},
+        {"trial": 2, "reflections": ["x"]},
+        {"trial": 2, "reflections": ["y"]},
+        {"trial": 3, "reflections": ["on x"], "reflects_on": 1},
+        {"trial": 3, "reflections": ["?"], "reflects_on": 99},
+    ]
+    rows = imported(normal({"question": "q", "answer": "a", "output": trials}, "raw"), "raw", 1, "t").record
+    assert [one.on for one in rows.branches] == [None, None, 0, 1]
 
 
 @pytest.mark.parametrize(
