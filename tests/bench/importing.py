@@ -24,7 +24,7 @@ from tests.support.published import Maker, write_records
 RECORDS = 60_000
 RECORDS_PER_SECOND = 5_000
 MOST_MEMORY = 500 << 20
-_MOST_OVER_PLAIN = 8.0
+_MOST_OVER_PLAIN = 12.0
 _TABLES = ("questions", "attempts", "reflections", "trajectories", "import_records")
 
 
