@@ -145,9 +145,12 @@ def evaluate(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> st
 def _run_settings(connection: sqlite3.Connection, run_id: int) -> Mapping[str, object]:
     """Settings of a run that must exist."""
     try:
-        return get_run(connection, run_id).settings
+        run = get_run(connection, run_id)
     except TypeError as error:
         raise Refused(f"there is no run {run_id}") from error
+    if run.origin == "import":
+        raise Refused(f"run {run.name!r} was imported and has no policy to go on from; give this run another name")
+    return run.settings
 
 
 def require_same(old: RunSettings, new: RunSettings) -> None:
