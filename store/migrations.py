@@ -221,6 +221,10 @@ CREATE INDEX trajectories_transition ON trajectories (transition);
 CREATE INDEX trajectories_instruction ON trajectories (instruction);
 CREATE INDEX trajectories_policy ON trajectories (policy_id);
 CREATE INDEX trajectories_review ON trajectories (review) WHERE review <> '';
+CREATE INDEX trajectories_strata ON trajectories (iteration_id, task, transition, instruction)
+    WHERE split = 'train' AND correction_id IS NOT NULL;
+CREATE INDEX trajectories_domain ON trajectories (domain);
+CREATE INDEX trajectories_flags ON trajectories (flags) WHERE flags <> '';
 CREATE VIEW trajectory_text AS
     SELECT t.id AS id, q.text AS question,
            a.reasoning || coalesce(char(10) || c.reasoning, '') AS reasoning,
@@ -281,6 +285,7 @@ CREATE TABLE curated (
 );
 CREATE UNIQUE INDEX curated_rows ON curated
     (iteration_id, set_name, reflection_id, ifnull(rejected_reflection_id, 0));
+CREATE INDEX curated_pages ON curated (iteration_id, set_name, included);
 CREATE TABLE directives (
     id INTEGER PRIMARY KEY,
     uuid TEXT NOT NULL UNIQUE,

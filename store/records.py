@@ -81,6 +81,15 @@ class Iteration:
 
 
 @dataclass(frozen=True, slots=True)
+class IterationName:
+    """An iteration by id, with its number and the name of its run."""
+
+    id: int
+    number: int
+    run: str
+
+
+@dataclass(frozen=True, slots=True)
 class Stage:
     """Progress of one stage of an iteration; counts are items of that stage.
 
