@@ -33,7 +33,8 @@ def instructions(report: RunReport) -> Section | None:
         "Share of reflections on wrong training answers whose correction was right (i→c), of all iterations. Keys are "
         "verify-locate-plan, as in the pool of 2 × 8 × 2."
     )
-    heat = Heat("Instruction", (*rows, _ALL), (*columns, _ALL), by_instruction)
+    shown = (*columns, _ALL) if len(columns) > 1 else tuple(columns)
+    heat = Heat("Instruction", (*rows, _ALL), shown, by_instruction)
     return Section("Yield of the reflection instructions", (Paragraph(note, "note"), heat))
 
 
