@@ -12,6 +12,7 @@ import sys
 
 from engine.generation import GENERATORS, installed
 from engine.hardware import gpus
+from engine.instructions import LOCATE, PLAN, VERIFY, compose
 from engine.recipes import recipe_names
 from engine.sandbox import probe
 from engine.tasks import TASK_TYPES
@@ -60,6 +61,12 @@ def collect() -> dict[str, object]:
         "sandbox": sandbox(),
         "settings": properties["TrainingSection"]["properties"]["setting"]["enum"],
         "recipes": recipe_names(),
+        "instructions": {
+            "verify": list(VERIFY),
+            "locate": list(LOCATE),
+            "plan": list(PLAN),
+            "general": compose("general"),
+        },
         "gpus": gpus(),
         "stray": [name for name in _UNFIT if importlib.util.find_spec(name) is not None],
         "trainer": importlib.util.find_spec("trl") is not None and importlib.util.find_spec("peft") is not None,

@@ -28,7 +28,7 @@ from store import iterations
 from store.directives import finish
 from store.errors import SettingsError
 from store.policies import decide_policy, get_policy, list_policies
-from store.records import Directive, Iteration, Stage
+from store.records import Directive, Iteration, Policy, Stage
 from store.rollouts import forget_failures
 from store.rows import dump_json
 from store.settings import RunSettings
@@ -117,6 +117,8 @@ def _approve(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> st
 
 
 def _reject(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> str:
+    if "policy" in arguments:
+        return _reject_policy(connection, named_policy(connection, arguments))
     iteration = _iteration(connection, arguments)
     gate = iterations.waiting_gate(iteration, iterations.stages(connection, iteration.id))
     if gate == "promote":
@@ -128,6 +130,17 @@ def _reject(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> str
         "only a child policy that waits for promotion, or an iteration that stopped or failed, can be rejected; "
         f"{iteration.title} is {iteration.state}, stop it first"
     )
+
+
+def _reject_policy(connection: sqlite3.Connection, policy: Policy) -> str:
+    """Reject a policy of the lineage; one that its iteration waits to settle ends the iteration too."""
+    if policy.iteration_id is None:
+        raise Refused(f"policy {policy.name} is where the run began; roll back to another one instead")
+    iteration = iterations.get_iteration(connection, policy.iteration_id)
+    if iteration.child_id == policy.id and iteration.state == "waiting":
+        return _settle_child(connection, iteration, "rejected", "an operator rejected it")
+    decide_policy(connection, policy.id, "rejected", "an operator rejected it")
+    return f"policy {policy.name} rejected"
 
 
 def _settle_child(connection: sqlite3.Connection, iteration: Iteration, state: str, why: str) -> str:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from reflectevo_tui.commands import control
+from reflectevo_tui.commands.demo_data import demo_data
 from reflectevo_tui.commands.evaluate import evaluate
 from reflectevo_tui.commands.report import report
 from reflectevo_tui.commands.shared import JsonOption, WorkspaceOption, chosen_workspace, guarded, refuse
@@ -179,6 +180,7 @@ for _command in (
     *(control.promote, control.rollback, control.branch, control.retry, control.save_now),
 ):
     app.command()(_command)
+app.command("demo-data")(demo_data)
 
 
 def main() -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from textual.message import Message
 
+from reflectevo_tui.review_reader import Card
 from reflectevo_tui.snapshot import Snapshot
 from reflectevo_tui.trajectory_reader import Choices
 from reflectevo_tui.word_changes import WordChanges
-from store.records import Directive, JsonObject, TrajectoryDetail, TrajectoryRow
-from store.trajectories import Anchors
+from store.records import Directive, JsonObject, OpenPair, TrajectoryDetail, TrajectoryRow
+from store.review_queue import ReviewQueue
+from store.trajectories import Anchors, TrajectoryFilter
 
 
 class SnapshotRead(Message):
@@ -90,6 +92,14 @@ class TrajectoryWanted(Message):
         self.trajectory_id = trajectory_id
 
 
+class TrajectoriesWanted(Message):
+    """The operator wants to see the trajectories behind a number."""
+
+    def __init__(self, wanted: TrajectoryFilter) -> None:
+        super().__init__()
+        self.wanted = wanted
+
+
 class PageRead(Message):
     """A page of the trajectory list arrived. `number` is the list it was read for."""
 
@@ -128,6 +138,14 @@ class ChoicesRead(Message):
         self.choices = choices
 
 
+class ChoicesMade(Message):
+    """The operator chose something of their own that is to be kept: `changes` are fields of their choices."""
+
+    def __init__(self, changes: dict[str, object]) -> None:
+        super().__init__()
+        self.changes = changes
+
+
 class SettingsSaved(Message):
     """The settings file was written; `quiet` when a launch follows that will say so itself."""
 
@@ -139,3 +157,39 @@ class SettingsSaved(Message):
 
 class SnapshotWanted(Message):
     """A screen came into view and wants to show how things stand."""
+
+
+class QueueRead(Message):
+    """A sample was drawn, or what was decided on it was read again; `reviewed` are the newest decisions."""
+
+    def __init__(self, number: int, queue: ReviewQueue, reviewed: dict[int, str]) -> None:
+        super().__init__()
+        self.number = number
+        self.queue = queue
+        self.reviewed = reviewed
+
+
+class CardRead(Message):
+    """A trajectory to be reviewed was read."""
+
+    def __init__(self, number: int, card: Card) -> None:
+        super().__init__()
+        self.number = number
+        self.card = card
+
+
+class DecisionsWritten(Message):
+    """Decisions were written, or `failure` says why some are not."""
+
+    def __init__(self, failure: str) -> None:
+        super().__init__()
+        self.failure = failure
+
+
+class PairsRead(Message):
+    """Pairs that wait to be judged; `left` counts all of them."""
+
+    def __init__(self, pairs: tuple[OpenPair, ...], left: int) -> None:
+        super().__init__()
+        self.pairs = pairs
+        self.left = left

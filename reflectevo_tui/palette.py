@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from textual.app import SystemCommand
 
 from reflectevo_tui.screens.framed_screen import SCREENS
+from reflectevo_tui.theme import THEMES
 
 if TYPE_CHECKING:
     from reflectevo_tui.app import ReflectEvoApp
@@ -24,13 +25,21 @@ ITERATION_COMMANDS = (
 
 def palette_commands(app: ReflectEvoApp) -> Iterator[SystemCommand]:
     """The commands that make sense now."""
-    for tab in SCREENS:
-        yield SystemCommand(tab.title, f"Open this screen (key {tab.key})", partial(app.action_open_screen, tab.mode))
     yield SystemCommand("Start the engine", "Does nothing when it runs already", app.start_engine)
     iteration = app.snapshot.iteration if app.snapshot else None
     if iteration is not None:
         for kind, title, words in ITERATION_COMMANDS:
             yield SystemCommand(title, words, partial(app.directive, kind, iteration.id))
     yield SystemCommand("Shut the engine down", "After a question; work in hand is kept", app.ask_shut_down)
+    for tab in SCREENS:
+        yield SystemCommand(tab.title, f"Open this screen (key {tab.key})", partial(app.action_open_screen, tab.mode))
+    for theme in THEMES:
+        words = {"reflectevo": "dark", "reflectevo-light": "light", "reflectevo-contrast": "high contrast"}[theme.name]
+        yield SystemCommand(f"Theme: {words}", "Kept for this user", partial(app.choose, theme=theme.name))
+    ring = not app.choices.bell
+    yield SystemCommand(
+        f"Bell: {'on' if ring else 'off'}", "When a gate waits or a stage fails", partial(app.choose, bell=ring)
+    )
+    yield SystemCommand("Save a picture", "This screen as SVG in the workspace (ctrl+o)", app.action_picture)
     yield SystemCommand("Keys", "The keys of this screen", app.action_keys)
     yield SystemCommand("Detach", "Leave; the engine goes on", app.action_detach)

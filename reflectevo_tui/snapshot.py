@@ -17,6 +17,7 @@ from store.records import (
     Event,
     Heartbeat,
     Iteration,
+    IterationName,
     LiveText,
     MetricPoint,
     Policy,
@@ -53,6 +54,7 @@ class Snapshot:
     engine: EngineState
     run: Run | None = None
     iteration: Iteration | None = None
+    iterations: tuple[IterationName, ...] = ()
     stages: tuple[Stage, ...] = ()
     gate: str | None = None
     parent: Policy | None = None
@@ -94,6 +96,7 @@ def _read(connection: sqlite3.Connection, workspace: Workspace, watched: Iterabl
         taken=time.time(),
         engine=engine_state(connection, workspace.lock_file),
         run=run,
+        iterations=tuple(iterations.iteration_names(connection)),
         heartbeats=telemetry.heartbeats(connection),
         accuracy=accuracy_points(connection, run) if run else (),
         live=tuple(telemetry.live_texts(connection)),

@@ -12,6 +12,7 @@ import threading
 from store import trajectories
 from store.connection import open_reader
 from store.iterations import list_iterations
+from store.policies import list_policies
 from store.records import TrajectoryDetail, TrajectoryRow
 from store.runs import list_runs
 from store.trajectories import Anchors, TrajectoryFilter
@@ -87,6 +88,12 @@ class TrajectoryReader:
                 for name, values in trajectories.filter_choices(reader).items()
             }
             names = {run.id: run.name for run in list_runs(reader)}
+            policies = {
+                str(policy.id): f"{policy.name} of {name}"
+                for run_id, name in names.items()
+                for policy in list_policies(reader, run_id)
+            }
+            found["policy"] = [(value, policies.get(value, value)) for value, _ in found["policy"]]
             found["iteration"] = [
                 (str(iteration.id), f"{iteration.title.removeprefix('iteration ')} of {names[iteration.run_id]}")
                 for iteration in list_iterations(reader)

@@ -10,12 +10,14 @@ from typing import Literal
 MOST_WORDS = 1_000
 """Words compared of each text: the cost grows with their product."""
 
-_WORD = re.compile(r"\n|[^\s]+")
+_WORD = re.compile(r"\n[ \t]*|[^\s]+")
+"""A word, or a line break with the indentation after it: programs keep their shape."""
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A run of words that stayed, went or came. Words are joined by one space, line breaks are kept."""
+    """A run of words that stayed, went or came. Words are joined by one space, line breaks and
+    indentation are kept."""
 
     kind: Literal["same", "removed", "added"]
     text: str
@@ -30,7 +32,12 @@ class WordChanges:
 
 
 def _joined(words: list[str]) -> str:
-    return " ".join(words).replace(" \n ", "\n").replace("\n ", "\n").replace(" \n", "\n")
+    pieces: list[str] = []
+    for before, word in zip([None, *words], words, strict=False):
+        if before is not None and not word.startswith("\n") and not before.startswith("\n"):
+            pieces.append(" ")
+        pieces.append(word)
+    return "".join(pieces)
 
 
 def word_changes(before: str, after: str) -> WordChanges:

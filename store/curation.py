@@ -1,4 +1,4 @@
-"""What curation decided: the rows of D+, D± and Dpref, and what the training needs of them."""
+"""What curation decided: the rows of D+, D± and Dpref, what the training needs of them, and where the rest went."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from store.records import CuratedRow
+from store.records import CuratedRow, FunnelCount
 from store.rows import to_record, to_records
+
+NOT_JUDGED = "not judged yet"
+"""The reason of a Dpref pair that waits for a judge; the Review screen lists these rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,3 +75,34 @@ def curation_counts(connection: sqlite3.Connection, iteration_id: int) -> dict[s
     ):
         counts.setdefault(set_name, {})[reason] = n
     return counts
+
+
+def funnel(connection: sqlite3.Connection, iteration_id: int) -> list[FunnelCount]:
+    """Where every row of every set went, by task, instruction and reason: by set, the most frequent first.
+
+    Summed over tasks and instructions these are the `curation_counts`.
+    """
+    return to_records(
+        FunnelCount,
+        connection.execute(
+            "SELECT c.set_name, q.task, r.instruction,"
+            " CASE WHEN c.included THEN 'included' ELSE c.reason END AS reason, c.included, count(*) AS n"
+            " FROM curated c JOIN reflections r ON r.id = c.reflection_id JOIN attempts a ON a.id = r.attempt_id"
+            " JOIN questions q ON q.id = a.question_id WHERE c.iteration_id = ?"
+            " GROUP BY c.set_name, q.task, r.instruction, 4, c.included"
+            " ORDER BY c.set_name, n DESC, 4, q.task, r.instruction",
+            (iteration_id,),
+        ).fetchall(),
+    )
+
+
+def decisions_since(connection: sqlite3.Connection, iteration_id: int, since: float) -> int:
+    """How many reviews and preferences on reflections of an iteration were made after a time (seconds since 1970)."""
+    found: int = connection.execute(
+        "SELECT (SELECT count(*) FROM reviews v JOIN reflections r ON r.id = v.reflection_id"
+        " WHERE r.iteration_id = ?1 AND v.created > ?2)"
+        " + (SELECT count(*) FROM preferences p JOIN reflections r ON r.id = p.chosen_id"
+        " WHERE r.iteration_id = ?1 AND p.created > ?2)",
+        (iteration_id, since),
+    ).fetchone()[0]
+    return found

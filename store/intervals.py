@@ -33,12 +33,19 @@ def wilson(successes: int, n: int) -> Interval:
         raise ValueError(f"{successes} successes in {n} can't be")
     if n == 0:
         return Interval(0.0, 1.0)
-    share = successes / n
+    return wilson_share(successes / n, n)
+
+
+def wilson_share(share: float, n: float) -> Interval:
+    """Wilson's 95 % score interval of a weighted share at an effective sample size; raises ValueError for n ≤ 0 or a
+    share that isn't one."""
+    if not 0.0 <= share <= 1.0 or n <= 0:
+        raise ValueError(f"a share of {share} at a sample size of {n} can't be")
     centre = share + _Z**2 / (2 * n)
     spread = _Z * math.sqrt(share * (1 - share) / n + _Z**2 / (4 * n**2))
     scale = 1 + _Z**2 / n
-    low = 0.0 if successes == 0 else (centre - spread) / scale
-    high = 1.0 if successes == n else (centre + spread) / scale
+    low = 0.0 if share == 0 else (centre - spread) / scale
+    high = 1.0 if share == 1 else (centre + spread) / scale
     return Interval(low, high)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import time
 
-from store.records import Iteration, IterationKind, JsonObject, Stage
+from store.records import Iteration, IterationKind, IterationName, JsonObject, Stage
 from store.rows import dump_json, to_record, to_records
 
 
@@ -71,6 +71,17 @@ def list_iterations(connection: sqlite3.Connection, run_id: int | None = None) -
         Iteration,
         connection.execute(
             "SELECT * FROM iterations WHERE ? IS NULL OR run_id = ? ORDER BY id", (run_id, run_id)
+        ).fetchall(),
+    )
+
+
+def iteration_names(connection: sqlite3.Connection) -> list[IterationName]:
+    """Every training iteration by name, oldest first, without its settings."""
+    return to_records(
+        IterationName,
+        connection.execute(
+            "SELECT i.id, i.number, r.name AS run FROM iterations i JOIN runs r ON r.id = i.run_id"
+            " WHERE i.kind = 'training' ORDER BY i.id"
         ).fetchall(),
     )
 

@@ -137,6 +137,13 @@ CREATE TABLE few_shots (
     answer TEXT NOT NULL,
     PRIMARY KEY (run_id, task, position)
 ) WITHOUT ROWID;
+CREATE TABLE instruction_parts (
+    run_id INTEGER NOT NULL REFERENCES runs(id),
+    part TEXT NOT NULL CHECK (part IN ('verify', 'locate', 'plan')),
+    position INTEGER NOT NULL,
+    text TEXT NOT NULL,
+    PRIMARY KEY (run_id, part, position)
+) WITHOUT ROWID;
 CREATE TABLE attempts (
     id INTEGER PRIMARY KEY,
     iteration_id INTEGER REFERENCES iterations(id),
@@ -214,6 +221,10 @@ CREATE INDEX trajectories_transition ON trajectories (transition);
 CREATE INDEX trajectories_instruction ON trajectories (instruction);
 CREATE INDEX trajectories_policy ON trajectories (policy_id);
 CREATE INDEX trajectories_review ON trajectories (review) WHERE review <> '';
+CREATE INDEX trajectories_strata ON trajectories (iteration_id, task, transition, instruction)
+    WHERE split = 'train' AND correction_id IS NOT NULL;
+CREATE INDEX trajectories_domain ON trajectories (domain);
+CREATE INDEX trajectories_flags ON trajectories (flags) WHERE flags <> '';
 CREATE VIEW trajectory_text AS
     SELECT t.id AS id, q.text AS question,
            a.reasoning || coalesce(char(10) || c.reasoning, '') AS reasoning,
@@ -247,8 +258,21 @@ CREATE TABLE preferences (
     source TEXT NOT NULL CHECK (source IN ('verdict', 'judge', 'human')),
     confidence REAL,
     reviewer TEXT NOT NULL DEFAULT '',
+    note TEXT NOT NULL DEFAULT '',
     created REAL NOT NULL
 );
+CREATE INDEX preferences_pair ON preferences (chosen_id, rejected_id);
+CREATE TABLE judge_requests (
+    id INTEGER PRIMARY KEY,
+    iteration_id INTEGER NOT NULL REFERENCES iterations(id),
+    first_id INTEGER NOT NULL REFERENCES reflections(id),
+    second_id INTEGER NOT NULL REFERENCES reflections(id),
+    judge TEXT NOT NULL,
+    prompt_version TEXT NOT NULL,
+    answer TEXT CHECK (answer IN ('first', 'second', 'unclear', 'failed')),
+    created REAL NOT NULL
+);
+CREATE INDEX judge_requests_iteration ON judge_requests (iteration_id);
 CREATE TABLE curated (
     id INTEGER PRIMARY KEY,
     iteration_id INTEGER NOT NULL REFERENCES iterations(id),
@@ -261,6 +285,7 @@ CREATE TABLE curated (
 );
 CREATE UNIQUE INDEX curated_rows ON curated
     (iteration_id, set_name, reflection_id, ifnull(rejected_reflection_id, 0));
+CREATE INDEX curated_pages ON curated (iteration_id, set_name, included);
 CREATE TABLE directives (
     id INTEGER PRIMARY KEY,
     uuid TEXT NOT NULL UNIQUE,

@@ -4,9 +4,39 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from dataclasses import dataclass
+from typing import Literal
 
 from store.connection import storable, write
 from store.directives import operator_name
+from store.rows import to_record
+
+Decision = Literal["accept", "reject", "flag", "clear"]
+
+ERROR_KINDS: tuple[str, ...] = (
+    "calculation",
+    "order of steps",
+    "logical coherence",
+    "internal consistency",
+    "context",
+    "relevance",
+    "format",
+    "facts",
+)
+"""What `error_kind` 1 to 8 says in words: the places where the pool's instructions look for a mistake (part `l`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """A decision as stored. `error_kind` counts from 1."""
+
+    id: int
+    reflection_id: int
+    decision: Decision
+    error_kind: int | None
+    note: str
+    reviewer: str
+    created: float
 
 
 def add_review(
@@ -30,3 +60,11 @@ def add_review(
             ("" if decision == "clear" else decision, reflection_id),
         )
     return int(cursor.lastrowid or 0)
+
+
+def newest_review(connection: sqlite3.Connection, reflection_id: int) -> Review | None:
+    """The decision on a reflection that counts; None when there is none, or it was taken back."""
+    row = connection.execute(
+        "SELECT * FROM reviews WHERE reflection_id = ? ORDER BY id DESC LIMIT 1", (reflection_id,)
+    ).fetchone()
+    return None if row is None or row["decision"] == "clear" else to_record(Review, row)

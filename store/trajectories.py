@@ -78,7 +78,7 @@ def _conditions(wanted: TrajectoryFilter) -> tuple[str, str, list[object]]:
         clauses.append("t.review = ?" if wanted.review == "none" else "t.review <> '' AND t.review = ?")
         values.append("" if wanted.review == "none" else wanted.review)
     if wanted.flag is not None:
-        clauses.append("instr(' ' || t.flags || ' ', ' ' || ? || ' ') > 0")
+        clauses.append("t.flags <> '' AND instr(' ' || t.flags || ' ', ' ' || ? || ' ') > 0")
         values.append(wanted.flag)
     expression = match_expression(wanted.search)
     if expression:
@@ -209,13 +209,16 @@ def filter_choices(connection: sqlite3.Connection) -> dict[str, list[str]]:
     """The values each filter can take, from what is stored; skips through the indexes, so it costs the same at any
     size."""
     choices: dict[str, list[str]] = {}
-    for column in ("task", "transition", "instruction"):
+    for column in ("task", "domain", "transition", "instruction", "policy_id"):
         rows = connection.execute(
             f"WITH RECURSIVE found(value) AS (SELECT min({column}) FROM trajectories UNION ALL"
             f" SELECT (SELECT min({column}) FROM trajectories WHERE {column} > found.value) FROM found"
             " WHERE found.value IS NOT NULL) SELECT value FROM found WHERE value IS NOT NULL AND value <> ''"
         ).fetchall()
-        choices[column] = [row[0] for row in rows]
+        choices[column] = [str(row[0]) for row in rows]
+    choices["policy"] = choices.pop("policy_id")
+    flags = connection.execute("SELECT DISTINCT flags FROM trajectories WHERE flags <> ''").fetchall()
+    choices["flag"] = sorted({flag for row in flags for flag in row[0].split()})
     choices["split"] = ["train", "dev", "test"]
     choices["review"] = ["none", "accept", "reject", "flag"]
     return choices

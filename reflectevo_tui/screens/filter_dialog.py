@@ -13,12 +13,11 @@ from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from reflectevo_tui import display
+from reflectevo_tui.trajectory_filters import REVIEW_WORDS
 from reflectevo_tui.trajectory_reader import Choices
 
-FIELDS = ("transition", "task", "instruction", "iteration", "split", "review")
-"""What can be filtered by, the most used first."""
-
-REVIEW_WORDS = {"none": "not reviewed", "accept": "accepted", "reject": "rejected", "flag": "flagged"}
+FIELDS = ("transition", "task", "instruction", "iteration", "split", "review", "policy", "domain", "flag", "saved")
+"""What can be filtered by, the most used first; `saved` takes a filter that was kept under a name."""
 
 FilterChoice = tuple[str, str | None]
 """Name of a filter and its value; None lifts it."""

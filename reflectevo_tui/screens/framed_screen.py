@@ -19,17 +19,24 @@ from reflectevo_tui.widgets.screen_tabs import ScreenTab, ScreenTabs
 from store.workspace import Workspace
 
 SCREENS = (
-    ScreenTab("1", "monitor", "Monitor"),
-    ScreenTab("2", "trajectories", "Trajectories"),
-    ScreenTab("7", "launch", "Launch"),
+    ScreenTab("1", "monitor", "Monitor", "Monitor"),
+    ScreenTab("2", "trajectories", "Trajectories", "Traject."),
+    ScreenTab("3", "review", "Review", "Review"),
+    ScreenTab("4", "datasets", "Datasets", "Data"),
+    ScreenTab("5", "lineage", "Lineage", "Lineage"),
+    ScreenTab("6", "instructions", "Instructions", "Instr."),
+    ScreenTab("7", "launch", "Launch", "Launch"),
+    ScreenTab("8", "logs", "Logs", "Logs"),
 )
-"""The screens of this release, by their lasting numbers."""
+"""The screens, by their lasting numbers: the number key opens one, and so does the function key of that number."""
 
 
 class FramedScreen(Screen[None]):
     """Base of the numbered screens. A screen names its `mode` and composes its body."""
 
     mode: ClassVar[str] = ""
+    tab_prefix: ClassVar[str] = ""
+    """`F` where the number keys mean something else, so that the bar says what switches."""
     AUTO_FOCUS = ""
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]  # noqa: RUF012  # textual declares it without ClassVar
     VERTICAL_BREAKPOINTS = [(0, "-short"), (36, "-tall")]  # noqa: RUF012  # textual declares it without ClassVar
@@ -41,7 +48,7 @@ class FramedScreen(Screen[None]):
     def compose(self) -> ComposeResult:
         """Frame and body."""
         yield HeaderLine()
-        yield ScreenTabs(SCREENS, self.mode)
+        yield ScreenTabs(SCREENS, self.mode, self.tab_prefix)
         yield from self.compose_body()
         yield NoticeLine()
         yield KeyHints()

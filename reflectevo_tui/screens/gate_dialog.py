@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import ClassVar, Literal
 
 from textual import on, work
@@ -17,11 +17,11 @@ from textual.widgets import Static
 
 from reflectevo_tui import display, figures
 from reflectevo_tui.display import Part
-from reflectevo_tui.messages import WorkFailed
+from reflectevo_tui.messages import DirectiveWanted, WorkFailed
 from reflectevo_tui.snapshot import AccuracyPoint, GateFacts, Snapshot, read_gate
 from store.connection import open_reader
 from store.errors import StoreError
-from store.records import JsonObject
+from store.records import JsonObject, Stage
 from store.workspace import Workspace
 
 GateDecision = Literal["approve", "reject"]
@@ -37,7 +37,23 @@ _SECTIONS = {
 }
 """The sections of the settings that matter at each gate."""
 
+_SECTION_OF = {
+    "attempt": "attempt",
+    "reflect": "reflection",
+    "correct": "correction",
+    "curate": "curation",
+    "train": "training",
+    "evaluate": "evaluation",
+}
+"""The section that each stage works with."""
+
 _SETS = {"d_plus": "D+", "d_pm": "D±", "d_pref": "Dpref"}
+
+
+def sections_ahead(stages: Iterable[Stage]) -> tuple[str, ...]:
+    """The sections of the settings that no stage has begun to work with, so that they may still change."""
+    begun = {stage.name for stage in stages if stage.started is not None and stage.state != "failed"}
+    return tuple(section for stage, section in _SECTION_OF.items() if stage not in begun)
 
 
 def settings_ahead(settings: JsonObject, gate: str) -> str:
@@ -46,6 +62,20 @@ def settings_ahead(settings: JsonObject, gate: str) -> str:
 
     sections = {name: settings[name] for name in _SECTIONS[gate] if isinstance(settings.get(name), Mapping)}
     return tomlkit.dumps(_without_unset(sections))
+
+
+def dump_changes(changes: JsonObject) -> str:
+    """TOML of changed settings; what was unset is named."""
+    import tomlkit
+
+    unset = [
+        f"# {section}.{name} is unset"
+        for section, values in changes.items()
+        if isinstance(values, Mapping)
+        for name, value in values.items()
+        if value is None
+    ]
+    return "\n".join([tomlkit.dumps(_without_unset(changes)).rstrip(), *unset])
 
 
 def _without_unset(values: Mapping[str, object]) -> dict[str, object]:
@@ -109,6 +139,7 @@ class GateDialog(ModalScreen[GateDecision | None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("a", "approve", "approve"),
         Binding("r", "reject", "reject (promote only)"),
+        Binding("e", "edit", "edit the settings ahead"),
         Binding("escape,q", "leave", "leave it waiting"),
     ]
 
@@ -139,10 +170,16 @@ class GateDialog(ModalScreen[GateDecision | None]):
             with VerticalScroll(id="gate-body"):
                 yield Static(display.stacked(gate_lines(self._snapshot, self._gate, None)), id="facts", markup=False)
                 yield Static(display.line(("Settings ahead", "bold")), classes="gap-above", markup=False)
-                yield Static(display.text(settings.rstrip(), "$quiet"), markup=False)
+                yield Static(display.text(settings.rstrip(), "$quiet"), id="gate-settings", markup=False)
             yield Static(
                 display.line(
-                    ("a", "bold $accent"), " approve", *reject, ("   esc", "bold $accent"), " leave it waiting"
+                    ("a", "bold $accent"),
+                    " approve",
+                    *reject,
+                    ("   e", "bold $accent"),
+                    " edit settings",
+                    ("   esc", "bold $accent"),
+                    " leave it waiting",
                 ),
                 classes="dialog-keys",
                 markup=False,
@@ -177,6 +214,23 @@ class GateDialog(ModalScreen[GateDecision | None]):
         """Reject the child; only the promote gate can."""
         if self._gate == "promote":
             self.dismiss("reject")
+
+    def action_edit(self) -> None:
+        """Change the settings of the stages ahead."""
+        from reflectevo_tui.screens.settings_dialog import SettingsDialog
+
+        iteration, sections = self._snapshot.iteration, sections_ahead(self._snapshot.stages)
+        if iteration is None or not sections:
+            self.notify("Every stage has begun; no setting can change any more.", markup=False)
+            return
+
+        def changed(changes: JsonObject | None) -> None:
+            if changes:
+                self.app.post_message(DirectiveWanted("set_settings", {"iteration": iteration.id, "settings": changes}))
+                words = display.text(f"sent to the engine:\n\n{dump_changes(changes)}")
+                self.query_one("#gate-settings", Static).update(words)
+
+        self.app.push_screen(SettingsDialog(iteration.settings, sections), changed)
 
     def action_leave(self) -> None:
         """Leave it waiting."""

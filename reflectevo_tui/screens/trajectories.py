@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from bisect import bisect_left
-from dataclasses import replace
+from collections.abc import Mapping
 from typing import ClassVar
 
 from textual import events, on, work
@@ -13,11 +13,15 @@ from textual.binding import Binding, BindingType
 from textual.timer import Timer
 from textual.widgets import Input
 
-from reflectevo_tui.messages import AnchorsRead, ChoicesRead, DetailRead, PageRead, WorkFailed
-from reflectevo_tui.screens.filter_dialog import REVIEW_WORDS, FilterChoice, FilterDialog
+from reflectevo_tui.messages import AnchorsRead, ChoicesMade, ChoicesRead, DetailRead, PageRead, WorkFailed
+from reflectevo_tui.operator_choices import OperatorChoices
+from reflectevo_tui.screens.copy_dialog import CopyDialog, texts_of
+from reflectevo_tui.screens.filter_dialog import FilterChoice, FilterDialog
 from reflectevo_tui.screens.framed_screen import FramedScreen
+from reflectevo_tui.screens.line_dialog import LineDialog
 from reflectevo_tui.screens.prompt_dialog import PromptDialog
 from reflectevo_tui.snapshot import Snapshot
+from reflectevo_tui.trajectory_filters import chip_label, emptiness_words, kept_parts, saved_filter, with_choice
 from reflectevo_tui.trajectory_reader import PAGE_ROWS, Choices, Interrupted, TrajectoryReader
 from reflectevo_tui.widgets.filter_chips import FilterChips
 from reflectevo_tui.widgets.line_panel import LinePanel
@@ -30,9 +34,6 @@ from store.workspace import Workspace
 
 DETAIL_SECONDS = 0.06
 """The detail follows once the cursor rests this long, so that holding a key scrolls the list alone."""
-
-EMPTY = "No trajectory is stored yet.\n\n7 launches a run; finished trajectories appear here at once."
-NO_MATCH = "Nothing matches these filters.\n\nx removes the newest filter, X all of them."
 
 
 class TrajectoriesScreen(FramedScreen):
@@ -47,6 +48,8 @@ class TrajectoriesScreen(FramedScreen):
         Binding("h", "sibling(-1)", "siblings", key_display="h/l"),
         Binding("l", "sibling(1)", "next sibling", show=False),
         Binding("v", "prompt", "prompt"),
+        Binding("y", "copy", "copy a text", show=False),
+        Binding("S", "save_filter", "keep this filter under a name", show=False),
         Binding("tab,enter", "switch_pane", "detail"),
         Binding("G", "newest", "newest"),
         Binding("escape", "list", "back to the list", show=False),
@@ -169,7 +172,7 @@ class TrajectoriesScreen(FramedScreen):
         self._seek()
 
     def _show_emptiness(self) -> None:
-        self.query_one(TrajectoryDetailPane).show_nothing(NO_MATCH if self._filter.active() else EMPTY)
+        self.query_one(TrajectoryDetailPane).show_nothing(emptiness_words(self._filter))
 
     def go_to(self, trajectory_id: int) -> None:
         """Bring a trajectory under the cursor, lifting all filters for it."""
@@ -178,6 +181,11 @@ class TrajectoriesScreen(FramedScreen):
             self._apply(TrajectoryFilter())
         else:
             self._seek()
+
+    def show_filter(self, wanted: TrajectoryFilter) -> None:
+        """Show the trajectories behind a number of another screen."""
+        self._target = None
+        self._apply(wanted)
 
     def _seek(self) -> None:
         """Go on towards the wanted trajectory as far as what is loaded allows."""
@@ -201,16 +209,8 @@ class TrajectoriesScreen(FramedScreen):
 
     def _show_chips(self) -> None:
         active = self._filter.active()
-        chips = {name: self._chip(name, active[name]) for name in self._order}
+        chips = {name: chip_label(name, active[name], self._choices) for name in self._order}
         self.query_one(FilterChips).show_filter(self._all, self._anchors.total if self._anchors else None, chips)
-
-    def _chip(self, name: str, value: str) -> str:
-        if name == "search":
-            return f'"{value}"'
-        if name == "review":
-            return REVIEW_WORDS.get(value, value)
-        label = dict(self._choices.get(name, [])).get(value, value)
-        return f"iteration {label}" if name == "iteration" else label
 
     def action_search(self) -> None:
         """Ask for words."""
@@ -222,7 +222,7 @@ class TrajectoriesScreen(FramedScreen):
     @on(Input.Submitted, "#search")
     def _search(self, message: Input.Submitted) -> None:
         self.action_list()
-        self._apply(replace(self._filter, search=message.value.strip()))
+        self._apply(with_choice(self._filter, "search", message.value.strip()))
 
     @work(thread=True, group="choices", exclusive=True)
     def action_filter(self) -> None:
@@ -234,15 +234,37 @@ class TrajectoriesScreen(FramedScreen):
 
     @on(ChoicesRead)
     def _offer(self, message: ChoicesRead) -> None:
-        self._choices = message.choices
+        self._choices = message.choices = {**message.choices, "saved": [(name, name) for name in self._saved()]}
 
         def chosen(choice: FilterChoice | None) -> None:
             if choice is not None:
                 name, value = choice
-                typed: object = int(value) if name == "iteration" and value is not None else value
-                self._apply(replace(self._filter, **{name: typed}))  # type: ignore[arg-type]
+                saved = self._saved().get(value or "", {})
+                self._apply(saved_filter(saved) if name == "saved" else with_choice(self._filter, name, value))
 
         self.app.push_screen(FilterDialog(message.choices, self._filter.active()), chosen)
+
+    def _saved(self) -> Mapping[str, Mapping[str, str]]:
+        choices = getattr(self.app, "choices", None)
+        return choices.filters if isinstance(choices, OperatorChoices) else {}
+
+    def action_save_filter(self) -> None:
+        """Keep this filter under a name, for every workspace; an empty filter of that name forgets it."""
+        kept = kept_parts(self._filter)
+
+        def named(name: str | None) -> None:
+            if name:
+                filters = {key: value for key, value in self._saved().items() if key != name}
+                self.post_message(ChoicesMade({"filters": {**filters, name: kept} if kept else filters}))
+                self.notify("Kept; F offers it under saved." if kept else "Forgotten.", markup=False)
+
+        self.app.push_screen(LineDialog("Keep this filter under the name", hint="e.g. fixed math"), named)
+
+    def action_copy(self) -> None:
+        """Copy a text of the trajectory under the cursor."""
+        detail = self.query_one(TrajectoryDetailPane).detail
+        if detail is not None:
+            self.app.push_screen(CopyDialog(texts_of(detail)))
 
     def action_remove_filter(self) -> None:
         """Drop the filter that came last."""
@@ -254,8 +276,7 @@ class TrajectoriesScreen(FramedScreen):
         self._remove(message.name)
 
     def _remove(self, name: str) -> None:
-        nothing: object = "" if name == "search" else None
-        self._apply(replace(self._filter, **{name: nothing}))  # type: ignore[arg-type]
+        self._apply(with_choice(self._filter, name, None))
 
     def action_remove_all(self) -> None:
         """Drop every filter."""

@@ -16,6 +16,7 @@ _KEY_NAMES = {
     "left_square_bracket": "[",
     "right_square_bracket": "]",
     "enter": "⏎",
+    "space": "␣",
     "pageup": "pgup",
     "pagedown": "pgdn",
     "up": "↑",

@@ -105,7 +105,7 @@ def change_content(changes: WordChanges) -> Content:
         before, after, style = _CHANGES[change.kind]
         pieces.append(display.text(f"{before}{change.text}{after}", style))
         if position + 1 < len(changes.changes):
-            pieces.append(display.text("" if change.text.endswith("\n") else " "))
+            pieces.append(display.text("" if change.text.rstrip(" \t").endswith("\n") else " "))
     return display.joined(pieces)
 
 

@@ -56,6 +56,8 @@ def test_a_new_workspace_is_complete_private_and_knows_its_engine(workspace: Wor
         published = capabilities(connection)
     assert "demo-cpu" in published["recipes"]  # type: ignore[operator]
     assert "scripted" in published["generators"]  # type: ignore[operator]
+    pool = published["instructions"]
+    assert isinstance(pool, dict) and [len(pool[part]) for part in ("verify", "locate", "plan")] == [2, 8, 2]
     assert published["engine"]["executable"] == sys.executable  # type: ignore[index]
 
 

@@ -304,3 +304,16 @@ def test_no_arguments_whatever_stop_the_engine(rows: Rows, kind: str, arguments:
             raise InterruptedError
     except InterruptedError:
         rows.connection.execute("DELETE FROM directives")
+
+
+def test_a_policy_is_rejected_wherever_it_stands(rows: Rows) -> None:
+    """The lineage screen names the policy: one that waits for the word settles its iteration, another only changes."""
+    older = rows.add_policy("p09", rows.policy, "promoted", rows.iteration)
+    assert tell(rows, "reject", policy=older) == (True, "policy p09 rejected")
+    assert policies.get_policy(rows.connection, older).state == "rejected" and rows.current().state == "running"
+    child = add_child(rows)
+    at(rows, "waiting")
+    assert tell(rows, "reject", policy=child) == (True, "policy p01 rejected")
+    assert rows.current().state == "done"
+    accepted, words = tell(rows, "reject", policy=rows.policy)
+    assert not accepted and "where the run began" in words

@@ -27,7 +27,9 @@ DATA_MODEL = {
     "trajectories": "iteration_id policy_id question_id attempt_id reflection_id correction_id split task domain"
     " transition instruction review flags",
     "reviews": "reflection_id decision error_kind note reviewer created",
-    "preferences": "chosen_id rejected_id source confidence reviewer created",
+    "preferences": "chosen_id rejected_id source confidence reviewer note created",
+    "judge_requests": "iteration_id first_id second_id judge prompt_version answer created",
+    "instruction_parts": "run_id part position text",
     "curated": "iteration_id set_name reflection_id rejected_reflection_id correction_id included reason",
     "imports": "run_id path format identity position size records skipped leaks created ended",
     "evaluations": "policy_id iteration_id protocol task n metrics created",

@@ -269,6 +269,12 @@ def build_workspace(root: Path, n: int = 40, *, settings: str = SETTINGS) -> Bui
     return built
 
 
+@pytest.fixture(autouse=True)
+def own_choices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test reads or writes the choices of whoever runs it."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+
+
 @pytest.fixture
 def build(tmp_path: Path) -> Builder:
     """Builds the workspace of a test."""

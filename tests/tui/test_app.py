@@ -31,8 +31,13 @@ async def test_number_keys_switch_and_help_fits_the_screen(build, until, screen_
     async with app.run_test(size=size) as pilot:
         for key, mode, own in (
             ("2", "trajectories", "unfilter"),
+            ("4", "datasets", "tokens"),
+            ("5", "lineage", "roll back"),
+            ("6", "instructions", "trajectories"),
             ("7", "launch", "save and run"),
-            ("1", "monitor", "gate"),
+            ("8", "logs", "earlier error"),
+            ("f3", "review", "accept"),
+            ("f1", "monitor", "gate"),
         ):
             await pilot.press(key)
             await until(pilot, lambda mode=mode: app.current_mode == mode and "run demo" in screen_text(app))
@@ -56,10 +61,12 @@ async def test_the_palette_has_our_commands(build, until, screen_text) -> None:
     async with app.run_test(size=(80, 40)) as pilot:
         await until(pilot, lambda: app.snapshot)
         await pilot.press("ctrl+p")
+        await until(pilot, lambda: "Bell: on" in screen_text(app))
+        await pilot.press(*"shut")
         await until(pilot, lambda: "Shut the engine down" in screen_text(app))
-        assert "Save now" in screen_text(app)
         titles = [command.title for command in app.get_system_commands(app.screen)]
-        assert {"Monitor", "Start the engine", "Retry what failed", "Detach"} <= set(titles)
+        wanted = {"Monitor", "Start the engine", "Save now", "Retry what failed", "Theme: light", "Detach"}
+        assert wanted <= set(titles)
 
 
 async def test_detaching_says_that_the_engine_goes_on(build, until, engine_lock) -> None:

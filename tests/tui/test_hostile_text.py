@@ -12,6 +12,7 @@ from reflectevo_tui.app import ReflectEvoApp
 from reflectevo_tui.widgets.trajectory_detail import TrajectoryDetailPane
 from store import iterations, telemetry
 from store.records import LiveText
+from store.reviews import add_review
 
 SHORT = [
     "\x1b[31mred\x1b[0m \x1b]0;title\x07",
@@ -72,6 +73,40 @@ async def test_no_screen_passes_it_on(build, until, text, size) -> None:
         await pilot.press("tab", "pagedown", "right_square_bracket", "end")
         await pilot.pause(0.1)
         assert unsafe(app) == set()
+
+
+@pytest.mark.parametrize(("text", "size"), CASES, ids=range(len(CASES)))
+async def test_no_other_screen_passes_it_on(build, until, text, size) -> None:
+    built = build(0)
+    built.add_trajectories(6, text=text)
+    stored = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    child = built.add_child()
+    built.writer.execute("UPDATE policies SET reason = ?, setting = ? WHERE id = ?", (stored, stored[:40], child))
+    built.curate()
+    built.writer.execute("UPDATE curated SET reason = ? WHERE NOT included", (stored[:60],))
+    telemetry.put_capability(
+        built.writer, "instructions", {"verify": [stored[:200]] * 2, "locate": [stored[:200]] * 8, "plan": ["x", "y"]}
+    )
+    reflection = built.writer.execute("SELECT max(id) FROM reflections").fetchone()[0]
+    add_review(built.writer, reflection, "reject", error_kind=2, note=stored[:300], reviewer=stored[:30])
+    (built.workspace.logs / "engine.log").write_bytes(text.encode("utf-8", "surrogatepass") + b"\n")
+    app = ReflectEvoApp(built.workspace)
+    async with app.run_test(size=size) as pilot:
+        await until(pilot, lambda: app.snapshot and app.snapshot.iterations)
+        for key, more in (
+            ("f3", ("backspace", "right_square_bracket", "n", "escape", "y", "escape", "p", "escape")),
+            ("f4", ("r", "down", "c", "c")),
+            ("f5", ("space", "up", "space", "tab", "end")),
+            ("f6", ("right", "tab")),
+            ("f8", ("pageup", "slash", "x", "enter")),
+        ):
+            await pilot.press(key)
+            await pilot.pause(0.25)
+            assert unsafe(app) == set(), key
+            for press in more:
+                await pilot.press(press)
+                await pilot.pause(0.05)
+                assert unsafe(app) == set(), (key, press)
 
 
 async def test_a_long_text_is_paged_through(build, until, screen_text) -> None:

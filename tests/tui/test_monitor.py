@@ -170,7 +170,7 @@ async def test_e_starts_the_engine(build, until, monkeypatch) -> None:
             raise EngineUnavailable("the engine did not start: no [disk]")
         return StartedEngine(7, False, "log")
 
-    monkeypatch.setattr("reflectevo_tui.app.start_engine", start)
+    monkeypatch.setattr("reflectevo_tui.engine_traffic.start_engine", start)
     app = ReflectEvoApp(built.workspace)
     said: list[str] = []
     app.notify = lambda message, **_: said.append(message)
@@ -260,3 +260,31 @@ async def test_nothing_is_repainted_while_nothing_changes(build, until, monkeypa
         built.writer.execute("UPDATE runs SET error = NULL")  # the version changes, nothing to see does
         await pilot.pause(1.5)
         assert [one for one in painted if one is not None] == []
+
+
+async def test_settings_ahead_are_edited_at_the_gate_and_checked_beside_the_field(build, until, screen_text) -> None:
+    from reflectevo_tui.screens.settings_dialog import SettingsDialog
+    from reflectevo_tui.widgets.setting_field import SettingField
+
+    built = build(10)
+    for name in ("attempt", "reflect", "correct", "curate"):
+        iterations.set_stage(built.writer, built.iteration, name, "running")
+    built.wait_at("train")
+    app = ReflectEvoApp(built.workspace)
+    async with app.run_test(size=(160, 50)) as pilot:
+        await until(pilot, lambda: "GATE" in rail(app))
+        await pilot.press("g", "e")
+        await until(pilot, lambda: isinstance(app.screen, SettingsDialog))
+        keys = [row.field.key for row in app.screen.query(SettingField)]
+        assert "training.epochs" in keys and "training.second_stage.epochs" in keys and "evaluation.rounds" in keys
+        assert not any(key.startswith(("reflection.", "curation.")) for key in keys), "begun stages are settled"
+        row = next(row for row in app.screen.query(SettingField) if row.field.key == "training.epochs")
+        row.query_one("Input").focus()
+        await pilot.press("ctrl+u", *"none", "ctrl+s")
+        await until(pilot, lambda: "✗ Input should be a valid number" in screen_text(app))
+        assert isinstance(app.screen, SettingsDialog) and issued(built.workspace) == []
+        await pilot.press("ctrl+u", *"2.5", "ctrl+s")
+        await until(pilot, lambda: issued(built.workspace))
+        await until(pilot, lambda: "epochs = 2.5" in screen_text(app))
+    wanted = {"iteration": built.iteration, "settings": {"training": {"epochs": 2.5}}}
+    assert issued(built.workspace) == [("set_settings", wanted)]

@@ -251,6 +251,44 @@ async def test_prompts_are_shown_as_sent(build, until, screen_text, monkeypatch)
         assert asked == [("reflection", detail.reflection.id), ("attempt", detail.correction.id)]
 
 
+async def test_policy_domain_and_flags_filter(build, until, screen_text) -> None:
+    built = build(30)
+    built.writer.execute("UPDATE trajectories SET flags = 'odd loop' WHERE id IN (3, 4)")
+    app = ReflectEvoApp(built.workspace)
+    async with app.run_test(size=(160, 50)) as pilot:
+        view = await opened(app, pilot, until, 30)
+        for downs, chip in ((8, "[flag loop ✕]"), (6, "[policy p00 of demo ✕]"), (7, "[reasoning ✕]")):
+            await pilot.press("F")
+            await until(pilot, lambda: "Filter trajectories" in screen_text(app))
+            await pilot.press(*["down"] * downs, "right", "down", "enter")
+            await until(pilot, lambda chip=chip: chip in view.chips and "…" not in view.chips)
+        assert "30 → 2" in view.chips
+
+
+async def test_a_filter_is_kept_under_a_name_without_ids(build, until, screen_text) -> None:
+    from reflectevo_tui.operator_choices import load_choices
+    from store.trajectories import TrajectoryFilter
+
+    built = build(30)
+    app = ReflectEvoApp(built.workspace)
+    async with app.run_test(size=(160, 50)) as pilot:
+        view = await opened(app, pilot, until, 30)
+        view.screen.show_filter(TrajectoryFilter(iteration=1, transition="i→c"))
+        await until(pilot, lambda: "i→c" in view.chips)
+        await pilot.press("S")
+        await until(pilot, lambda: "under the name" in screen_text(app))
+        await pilot.press(*"fixed", "enter")
+        await until(pilot, lambda: load_choices().filters == {"fixed": {"transition": "i→c"}})
+        await pilot.press("X", "F")
+        await until(pilot, lambda: "Filter trajectories" in screen_text(app))
+        await pilot.press("end", "right", "down", "enter")
+        await until(pilot, lambda: "[i→c ✕]" in view.chips and "iteration" not in view.chips)
+        await pilot.press("X", "S")
+        await until(pilot, lambda: "under the name" in screen_text(app))
+        await pilot.press(*"fixed", "enter")
+        await until(pilot, lambda: load_choices().filters == {})
+
+
 async def test_an_empty_list_says_what_to_do(empty, until, screen_text) -> None:
     app = ReflectEvoApp(empty)
     async with app.run_test(size=(80, 24)) as pilot:

@@ -30,6 +30,12 @@ def test_line_breaks_are_kept() -> None:
     assert word_changes("a\nb", "a\nc").changes[0].text == "a\n"
 
 
+def test_programs_keep_their_indentation() -> None:
+    before, after = "def f(x):\n    if x:\n        return 1", "def f(x):\n    if x:\n        return 2"
+    found = word_changes(before, after)
+    assert change_content(found).plain == "def f(x):\n    if x:\n        return [-1-] {+2+}"
+
+
 def test_long_texts_are_compared_at_their_start_only() -> None:
     found = word_changes("word " * (MOST_WORDS + 5), "word " * 3)
     assert found.cut

@@ -1,0 +1,314 @@
+"""Lineage: the tree of policies; two of them side by side on the same questions; promote, reject, roll back, branch."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from textual import on, work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal
+from textual.message import Message
+
+from reflectevo_tui import display, figures
+from reflectevo_tui.messages import DirectiveWanted, TrajectoriesWanted, TrajectoryWanted, WorkFailed
+from reflectevo_tui.reading import ask_store
+from reflectevo_tui.screens.confirm_dialog import ConfirmDialog
+from reflectevo_tui.screens.framed_screen import FramedScreen
+from reflectevo_tui.snapshot import Snapshot
+from reflectevo_tui.widgets.comparison_lines import Differences, comparison_lines, flip_line
+from reflectevo_tui.widgets.line_panel import LinePanel
+from reflectevo_tui.widgets.lineage_tree import LineageTree
+from reflectevo_tui.widgets.paged_list import ListedRow, PagedList
+from store.comparisons import PairedVerdict, Turn, compare_policies, paired_verdicts
+from store.errors import StoreError
+from store.lineage import LineageNode, answer_trajectory, common_protocols, lineage
+from store.records import Policy
+from store.trajectories import TrajectoryFilter
+from store.workspace import Workspace
+
+MARK_TWO = """\
+Mark two policies with space: the first is A, the second B.
+
+Enter opens what the policy under the cursor answered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """Two policies on the same questions under a protocol."""
+
+    first: LineageNode
+    second: LineageNode
+    protocol: str
+    differences: Differences
+    pairs: dict[int, PairedVerdict]
+
+
+def start_of(nodes: Sequence[LineageNode]) -> int | None:
+    """The policy the next iteration starts from: the newest promoted one that reasons."""
+    promoted = [
+        node.policy.id for node in nodes if node.policy.state == "promoted" and "reasoner" in node.policy.roles.split()
+    ]
+    return max(promoted, default=None)
+
+
+class LineageScreen(FramedScreen):
+    """Tree above; comparison and flips below."""
+
+    mode: ClassVar[str] = "lineage"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("space", "mark", "mark A/B"),
+        Binding("enter", "open", "open"),
+        Binding("tab", "switch_pane", "flips"),
+        Binding("P", "decide('promote')", "promote"),
+        Binding("R", "decide('reject')", "reject"),
+        Binding("Z", "decide('rollback')", "roll back"),
+        Binding("B", "decide('branch')", "branch"),
+        Binding("t", "turn", "turn 1/2", show=False),
+        Binding("o", "protocol", "protocol", show=False),
+        Binding("a", "open_side(0)", "A's answer to the flip", show=False),
+        Binding("b", "open_side(1)", "B's answer to the flip", show=False),
+        Binding("x", "unmark", "no marks", show=False),
+    ]
+
+    class TreeRead(Message):
+        """The policies of the run."""
+
+        def __init__(self, run_id: int, nodes: list[LineageNode]) -> None:
+            super().__init__()
+            self.run_id = run_id
+            self.nodes = nodes
+
+    class ComparisonRead(Message):
+        """Two policies were compared."""
+
+        def __init__(self, number: int, compared: Compared) -> None:
+            super().__init__()
+            self.number = number
+            self.compared = compared
+
+    def __init__(self, workspace: Workspace) -> None:
+        super().__init__(workspace)
+        self._policies: list[LineageNode] = []
+        self._snapshot: Snapshot | None = None
+        self._marks: list[int] = []
+        self._turn: Turn = "t2"
+        self._protocol = 0
+        self._number = 0
+        self._compared: Compared | None = None
+        self._stale = True
+
+    def compose_body(self) -> ComposeResult:
+        """Tree, comparison, flips."""
+        yield LineageTree()
+        with Horizontal(id="lineage-lower"):
+            yield LinePanel("Side by side", id="comparison", classes="panel")
+            yield PagedList("Flips", "The questions that only one of the two answers right.", id="flips")
+
+    def on_mount(self) -> None:
+        """The tree has the focus."""
+        super().on_mount()
+        self.query_one(LineageTree).focus()
+        self._show_comparison()
+
+    def show_snapshot(self, snapshot: Snapshot) -> None:
+        """Read the tree again when the store changed."""
+        super().show_snapshot(snapshot)
+        self._snapshot, self._stale = snapshot, True
+        if not self._policies:
+            self.tick()
+
+    def tick(self) -> None:
+        """At most once a second."""
+        super().tick()
+        if self._stale and self._snapshot is not None and self._snapshot.run is not None:
+            self._stale = False
+            self._read_tree(self._snapshot.run.id)
+
+    @work(thread=True, exclusive=True, group="tree")
+    def _read_tree(self, run_id: int) -> None:
+        try:
+            nodes = ask_store(self.workspace, lambda connection: lineage(connection, run_id))
+        except (StoreError, sqlite3.Error) as error:
+            self.post_message(WorkFailed(f"the lineage can't be read: {error}"))
+            return
+        self.post_message(self.TreeRead(run_id, nodes))
+
+    @on(TreeRead)
+    def _tree_arrived(self, message: TreeRead) -> None:
+        known = {node.policy.id for node in message.nodes}
+        self._policies = message.nodes
+        self._marks = [mark for mark in self._marks if mark in known]
+        self._show_tree()
+
+    def _show_tree(self) -> None:
+        tree = self.query_one(LineageTree)
+        tree.show_nodes(self._policies, self._marks, start_of(self._policies))
+        run = self._snapshot.run if self._snapshot else None
+        name = f"Policies of {run.name} · {len(self._policies)}" if run else "Policies"
+        tree.set_title(display.line((name, "bold"), ("  ◀ the next iteration starts here", "$quiet")))
+
+    def _policy(self) -> Policy | None:
+        node = self.query_one(LineageTree).node
+        return node.policy if node else None
+
+    def action_mark(self) -> None:
+        """Mark the policy under the cursor; a third mark takes the place of the older second."""
+        policy = self._policy()
+        if policy is None:
+            return
+        if policy.id in self._marks:
+            self._marks.remove(policy.id)
+        else:
+            self._marks = [*self._marks[:1], policy.id]
+        self._protocol = 0
+        self._show_tree()
+        self._compare()
+
+    def action_unmark(self) -> None:
+        """Forget the marks."""
+        self._marks = []
+        self._show_tree()
+        self._compare()
+
+    def _compare(self) -> None:
+        by_id = {node.policy.id: node for node in self._policies}
+        self._number += 1
+        self._compared = None
+        if len(self._marks) == 2:
+            first, second = by_id[self._marks[0]], by_id[self._marks[1]]
+            shared = common_protocols(first, second)
+            if shared:
+                protocol = shared[self._protocol % len(shared)]
+                self.query_one("#comparison", LinePanel).show_lines([display.line(("comparing …", "$quiet"))])
+                self._read_comparison(self._number, first, second, protocol)
+                return
+        self._show_comparison()
+
+    @work(thread=True, exclusive=True, group="comparison")
+    def _read_comparison(self, number: int, first: LineageNode, second: LineageNode, protocol: str) -> None:
+        def question(connection: sqlite3.Connection) -> Compared:
+            ids = (first.policy.id, second.policy.id)
+            pairs = {pair.question_id: pair for pair in paired_verdicts(connection, *ids, protocol)}
+            return Compared(first, second, protocol, compare_policies(connection, *ids, protocol), pairs)
+
+        try:
+            self.post_message(self.ComparisonRead(number, ask_store(self.workspace, question)))
+        except (StoreError, sqlite3.Error) as error:
+            self.post_message(WorkFailed(f"the policies can't be compared: {error}"))
+
+    @on(ComparisonRead)
+    def _comparison_arrived(self, message: ComparisonRead) -> None:
+        if message.number == self._number:
+            self._compared = message.compared
+            self._show_comparison()
+
+    def _show_comparison(self) -> None:
+        panel, flips = self.query_one("#comparison", LinePanel), self.query_one("#flips", PagedList)
+        compared = self._compared
+        if compared is None:
+            words = MARK_TWO
+            if len(self._marks) == 2:
+                words = "These two were not measured under a common protocol.\n\nx forgets the marks."
+            panel.show_lines([display.line((one, "$quiet")) for one in words.split("\n")])
+            flips.set_title(display.line("Flips"))
+            flips.show_rows(())
+            return
+        names = compared.first.policy.name, compared.second.policy.name
+        panel.show_lines(comparison_lines(*names, compared.protocol, compared.differences))
+        found = compared.differences.get(("", self._turn))
+        rows = []
+        for gained, questions in ((True, found.gained if found else ()), (False, found.lost if found else ())):
+            rows += [
+                ListedRow(question, flip_line(compared.pairs[question], self._turn, gained)) for question in questions
+            ]
+        turn = "turn 1" if self._turn == "t1" else "turn 2"
+        title = f"Flips at {turn} · {figures.count(len(rows))}"
+        flips.set_title(display.line((title, "bold"), ("  ⏎ b B's answer · a A's · t turn", "$quiet")))
+        flips.say_empty("Both answer the same questions right.")
+        flips.show_rows(rows)
+
+    def action_turn(self) -> None:
+        """The flips of the other turn."""
+        self._turn = "t1" if self._turn == "t2" else "t2"
+        self._show_comparison()
+
+    def action_protocol(self) -> None:
+        """Compare under another common protocol."""
+        self._protocol += 1
+        self._compare()
+
+    @on(PagedList.Opened)
+    def _flip_opened(self) -> None:
+        self.action_open_side(1)
+
+    def action_open_side(self, side: int) -> None:
+        """How A or B answered the question of the flip."""
+        question, compared = self.query_one("#flips", PagedList).key, self._compared
+        if question is not None and compared is not None:
+            node = (compared.first, compared.second)[side]
+            self._find_answer(node.policy.id, compared.protocol, question)
+
+    @work(thread=True, exclusive=True, group="answer")
+    def _find_answer(self, policy_id: int, protocol: str, question_id: int) -> None:
+        try:
+            found = ask_store(
+                self.workspace, lambda connection: answer_trajectory(connection, policy_id, protocol, question_id)
+            )
+        except (StoreError, sqlite3.Error) as error:
+            self.post_message(WorkFailed(f"the answer can't be found: {error}"))
+            return
+        self.post_message(
+            TrajectoryWanted(found)
+            if found is not None
+            else WorkFailed(f"no trajectory of question {question_id} is stored for this policy")
+        )
+
+    def action_open(self) -> None:
+        """What the policy under the cursor answered and reflected."""
+        policy = self._policy()
+        if policy is not None:
+            self.post_message(TrajectoriesWanted(TrajectoryFilter(policy=policy.id)))
+
+    def action_switch_pane(self) -> None:
+        """Between tree and flips; on a small terminal the flips take the place of the comparison."""
+        flips, tree = self.query_one("#flips", PagedList), self.query_one(LineageTree)
+        self.set_class(not flips.has_focus, "-flips")
+        (tree if flips.has_focus else flips).focus()
+
+    def _closes_iteration(self, policy: Policy) -> bool:
+        snapshot = self._snapshot
+        return (
+            snapshot is not None
+            and snapshot.gate == "promote"
+            and snapshot.child is not None
+            and snapshot.child.id == policy.id
+        )
+
+    def action_decide(self, kind: str) -> None:
+        """Promote, reject, roll back to or branch from the policy under the cursor; asks where it can't be undone."""
+        policy = self._policy()
+        if policy is None:
+            return
+        wanted = DirectiveWanted(kind, {"policy": policy.id})
+        question = ""
+        if kind in ("promote", "reject") and self._closes_iteration(policy):
+            question = f"{kind.capitalize()} {policy.name}?\n\nIts iteration waits for this word and ends with it."
+        elif kind == "rollback":
+            later = [node.policy.name for node in self._policies if node.policy.id > policy.id]
+            undone = f" Promoted ones after it are rejected: {', '.join(later)}." if later else ""
+            question = f"Roll back to {policy.name}?\n\nThe next iteration starts from it.{undone}"
+        elif kind == "branch":
+            question = f"Branch from {policy.name}?\n\nAn iteration starts from it now, with the run's settings."
+        if not question:
+            self.post_message(wanted)
+            return
+
+        def decided(yes: bool | None) -> None:
+            if yes:
+                self.post_message(wanted)
+
+        self.app.push_screen(ConfirmDialog(question, {"rollback": "roll back"}.get(kind, kind)), decided)

@@ -1,0 +1,163 @@
+"""Logs: what the engine and its children write, followed live, searched whole."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import ClassVar
+
+from textual import on, work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.message import Message
+from textual.widgets import Input
+
+from reflectevo_tui import display, figures
+from reflectevo_tui.display import Part
+from reflectevo_tui.log_reader import TAIL_BYTES, LogText, log_files, search, size_of, tail
+from reflectevo_tui.messages import WorkFailed
+from reflectevo_tui.screens.framed_screen import FramedScreen
+from reflectevo_tui.widgets.line_panel import LinePanel
+from reflectevo_tui.widgets.log_view import LogView
+from store.workspace import Workspace
+
+SEARCH_SECONDS = 5.0
+"""How often a search is done again while the log grows."""
+
+
+class LogsScreen(FramedScreen):
+    """One log at a time; only its end is held, a search reads all of it."""
+
+    mode: ClassVar[str] = "logs"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("tab,l", "file(1)", "next log"),
+        Binding("shift+tab,h", "file(-1)", "previous log", show=False),
+        Binding("slash", "search", "search"),
+        Binding("x", "unsearch", "all lines"),
+        Binding("e", "error", "earlier error"),
+        Binding("G", "follow", "follow the end"),
+        Binding("escape", "leave_search", "leave the search", show=False),
+    ]
+
+    class LogRead(Message):
+        """A log was read."""
+
+        def __init__(self, text: LogText) -> None:
+            super().__init__()
+            self.text = text
+
+        def can_replace(self, message: Message) -> bool:
+            """Only the newest state of a log matters."""
+            return isinstance(message, LogsScreen.LogRead)
+
+    def __init__(self, workspace: Workspace) -> None:
+        super().__init__(workspace)
+        self._files: list[Path] = []
+        self._file: Path | None = None
+        self._words = ""
+        self._read: tuple[Path | None, str, int] = (None, "", -1)
+        self._searched_at = 0.0
+
+    def compose_body(self) -> ComposeResult:
+        """Files, search line, log."""
+        yield LinePanel(id="log-files")
+        yield Input(id="log-search", placeholder="words; enter searches the whole log, escape leaves it", compact=True)
+        yield LogView()
+
+    def on_mount(self) -> None:
+        """The log has the focus."""
+        super().on_mount()
+        self.query_one(LogView).focus()
+        self.tick()
+
+    def on_screen_resume(self) -> None:
+        """Back in view."""
+        super().on_screen_resume()
+        self.tick()
+
+    def tick(self) -> None:
+        """Read what was written since; a file that didn't change costs a look at its size."""
+        super().tick()
+        self._files = log_files(self.workspace.logs)
+        if self._file not in self._files:
+            self._file = self._files[0] if self._files else None
+        self._show_files()
+        if self._file is None:
+            empty = "No log is written yet. The engine writes one when it starts: e in the Monitor starts it."
+            self.query_one(LogView).show_text(display.line("Log"), (), empty)
+            return
+        wanted = (self._file, self._words, size_of(self._file))
+        if wanted == self._read:
+            return
+        if self._words and wanted[:2] == self._read[:2] and time.monotonic() - self._searched_at < SEARCH_SECONDS:
+            return
+        self._read, self._searched_at = wanted, time.monotonic()
+        self._read_log(self._file, self._words)
+
+    @work(thread=True, exclusive=True, group="log")
+    def _read_log(self, path: Path, words: str) -> None:
+        try:
+            self.post_message(self.LogRead(search(path, words) if words else tail(path)))
+        except OSError as error:
+            self.post_message(WorkFailed(f"{path.name} can't be read: {error.strerror}"))
+
+    @on(LogRead)
+    def _arrived(self, message: LogRead) -> None:
+        text = message.text
+        if text.path != self._file or text.search != self._words:
+            return
+        parts: list[Part] = [(text.path.name, "bold"), f" · {figures.count(len(text.lines))} lines"]
+        if text.search:
+            parts.append(f' with "{text.search}"')
+        if text.cut:
+            held = "the newest of those found" if text.search else f"the last {TAIL_BYTES // 1024} KiB"
+            parts.append((f" · {held} of {figures.count(text.size)} bytes", "$quiet"))
+        empty = "Nothing in this log holds these words. x shows all lines." if text.search else "This log is empty."
+        self.query_one(LogView).show_text(display.line(*parts), text.lines, empty)
+
+    def _show_files(self) -> None:
+        parts: list[Part] = [" "]
+        for path in self._files:
+            parts += [(f" {path.stem} ", "bold reverse" if path == self._file else "$quiet"), " "]
+        if self._words:
+            parts += [("  ", ""), (f'["{self._words}" ✕]', "bold $accent")]
+        self.query_one("#log-files", LinePanel).show_lines([display.line(*parts)])
+
+    def action_file(self, by: int) -> None:
+        """Another log."""
+        if self._file in self._files:
+            self._file = self._files[(self._files.index(self._file) + by) % len(self._files)]
+            self.query_one(LogView).following = True
+            self.tick()
+
+    def action_search(self) -> None:
+        """Ask for words."""
+        field = self.query_one("#log-search", Input)
+        field.display = True
+        field.value = self._words
+        field.focus()
+
+    @on(Input.Submitted, "#log-search")
+    def _search(self, message: Input.Submitted) -> None:
+        self._words = message.value.strip()
+        self.action_leave_search()
+        self.query_one(LogView).following = True
+        self.tick()
+
+    def action_unsearch(self) -> None:
+        """All lines again."""
+        self._words = ""
+        self.tick()
+
+    def action_leave_search(self) -> None:
+        """Back to the log."""
+        self.query_one("#log-search", Input).display = False
+        self.query_one(LogView).focus()
+
+    def action_error(self) -> None:
+        """To an earlier error or warning."""
+        self.query_one(LogView).action_error(1)
+
+    def action_follow(self) -> None:
+        """To the end."""
+        self.query_one(LogView).action_follow()

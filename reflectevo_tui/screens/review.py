@@ -1,0 +1,330 @@
+"""Review: spot-checks of reflections, one at a time, one hand on the keyboard. They decide the next training set."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import ClassVar
+
+from textual import on, work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+
+from reflectevo_tui import display
+from reflectevo_tui.messages import CardRead, QueueRead, TrajectoryWanted, WorkFailed
+from reflectevo_tui.review_reader import read_card, read_queue, sample_numbers
+from reflectevo_tui.review_session import Decided, Draft, ReviewSession
+from reflectevo_tui.screens.copy_dialog import CopyDialog, texts_of
+from reflectevo_tui.screens.deciding_screen import DecidingScreen
+from reflectevo_tui.screens.framed_screen import SCREENS
+from reflectevo_tui.screens.iteration_screen import ITERATION_KEYS, IterationScreen
+from reflectevo_tui.screens.line_dialog import LineDialog
+from reflectevo_tui.screens.prompt_dialog import PromptDialog
+from reflectevo_tui.widgets.line_panel import LinePanel
+from reflectevo_tui.widgets.review_card import ReviewCard
+from reflectevo_tui.widgets.review_decision import decision_line, kinds_line
+from reflectevo_tui.widgets.review_status import ReviewStatus, status_lines
+from store.errors import StoreError
+from store.review_queue import ReviewQueue
+from store.reviews import ERROR_KINDS, Decision, add_review
+from store.workspace import Workspace
+
+TARGET = 200
+NOTHING = (
+    "There is no reflection to review yet.\n\n"
+    "Reflections appear here as soon as their corrections are judged. 1 shows the run (here: F1, or g then 1),\n"
+    "comma and full stop change the iteration."
+)
+
+
+def save(connection: sqlite3.Connection, decided: Decided) -> None:
+    """Append a decision in a transaction of its own."""
+    add_review(connection, decided.reflection_id, decided.decision, error_kind=decided.error_kind, note=decided.note)
+
+
+class ReviewScreen(IterationScreen, DecidingScreen):
+    """Number keys are error kinds here; F1 to F8, or `g` and a number, switch screens."""
+
+    mode: ClassVar[str] = "review"
+    save = staticmethod(save)
+    tab_prefix: ClassVar[str] = "F"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("a", "decide('accept')", "accept"),
+        Binding("r", "decide('reject')", "reject"),
+        Binding("f", "decide('flag')", "flag"),
+        *(
+            Binding(
+                str(number),
+                f"kind({number})",
+                "kind" if number == 1 else f"error kind: {word}",
+                show=number == 1,
+                key_display="1–8" if number == 1 else None,
+            )
+            for number, word in enumerate(ERROR_KINDS, start=1)
+        ),
+        Binding("n", "note", "note"),
+        Binding("u", "undo", "undo"),
+        Binding("h", "sibling(-1)", "sibling", key_display="h/l"),
+        Binding("l", "sibling(1)", "next sibling", show=False),
+        Binding("space", "next", "next"),
+        Binding("p", "pairs", "pairs"),
+        Binding("g", "go", "screens", key_display="F1–F8"),
+        Binding("backspace", "previous", "previous", show=False),
+        Binding("t", "sample", "sample size and seed", show=False),
+        Binding("w", "write", "write again what was not saved", show=False),
+        Binding("j,down", "scroll_texts(1)", "scroll", show=False),
+        Binding("k,up", "scroll_texts(-1)", "scroll back", show=False),
+        Binding("left_square_bracket", "part(-1)", "earlier part of long texts", show=False),
+        Binding("right_square_bracket", "part(1)", "later part of long texts", show=False),
+        Binding("v", "prompt", "prompts as sent", show=False),
+        Binding("y", "copy", "copy a text", show=False),
+        Binding("o", "open", "open in Trajectories", show=False),
+        *ITERATION_KEYS,
+    ]
+
+    def __init__(self, workspace: Workspace) -> None:
+        super().__init__(workspace)
+        self._session = ReviewSession()
+        self._drawn_for: tuple[int | None, int, int] = (None, 0, 0)
+        self._target, self._seed = TARGET, 0
+        self._queue_number = self._card_number = 0
+        self._going = False
+
+    def compose_body(self) -> ComposeResult:
+        """Status, card, kinds, decision."""
+        yield ReviewStatus()
+        yield ReviewCard()
+        yield LinePanel(id="review-kinds")
+        yield LinePanel(id="review-decision")
+
+    def on_mount(self) -> None:
+        """Nothing is there before the first answer."""
+        super().on_mount()
+        self.query_one(ReviewCard).say("drawing the sample …")
+        self.query_one("#review-kinds", LinePanel).show_lines([kinds_line(None)])
+
+    def on_resize(self) -> None:
+        """The status fits the width."""
+        self.show_status()
+
+    def read_iteration(self) -> None:
+        """Draw the sample, or read again what was decided on the one that is drawn."""
+        wanted = (self.iteration.id if self.iteration else None, self._target, self._seed)
+        if wanted[0] is None:
+            self.query_one(ReviewCard).say(NOTHING)
+            self.show_status()
+            return
+        if wanted[0] != self._drawn_for[0]:
+            self._session = ReviewSession()
+        queue = self._session.queue
+        full = wanted == self._drawn_for and len(queue.items) >= self._target
+        self._queue_number += 1
+        self._read_queue(self._queue_number, wanted[0], queue if full else None)
+
+    @work(thread=True, exclusive=True, group="queue")
+    def _read_queue(self, number: int, iteration_id: int, known: ReviewQueue | None) -> None:
+        try:
+            queue, reviewed = read_queue(self.workspace, iteration_id, self._target, self._seed, known)
+        except (StoreError, sqlite3.Error) as error:
+            self.post_message(WorkFailed(f"the sample can't be read: {error}"))
+            return
+        self.post_message(QueueRead(number, queue, reviewed))
+
+    @on(QueueRead)
+    def _queue_arrived(self, message: QueueRead) -> None:
+        if message.number != self._queue_number or self.iteration is None:
+            return
+        before = self._session.item
+        self._drawn_for = (self.iteration.id, self._target, self._seed)
+        self._session.take_queue(message.queue, message.reviewed, bool(self._writer.unsaved))
+        item = self._session.item
+        if item is None:
+            self.query_one(ReviewCard).say(NOTHING)
+        elif before is None or before.trajectory_id != item.trajectory_id:
+            self._want_card(item.trajectory_id)
+        self.show_status()
+        self._show_decision()
+
+    def _want_card(self, trajectory_id: int) -> None:
+        self._card_number += 1
+        self._read_card(self._card_number, trajectory_id)
+
+    @work(thread=True, group="card")
+    def _read_card(self, number: int, trajectory_id: int) -> None:
+        try:
+            card = read_card(self.workspace, trajectory_id)
+        except (StoreError, sqlite3.Error) as error:
+            self.post_message(WorkFailed(f"trajectory {trajectory_id} can't be read: {error}"))
+            return
+        if card is not None and number == self._card_number:
+            self.post_message(CardRead(number, card))
+
+    @on(CardRead)
+    def _card_arrived(self, message: CardRead) -> None:
+        if message.number != self._card_number:
+            return
+        card = message.card
+        if card.detail.reflection is not None:
+            self._session.take_review(card.detail.reflection.id, card.review)
+        self.query_one(ReviewCard).show_detail(card.detail, card.changes)
+        self._show_decision()
+
+    def _subject(self) -> tuple[int, int] | None:
+        """Ids of the trajectory and the reflection that are shown."""
+        detail = self.query_one(ReviewCard).detail
+        return (detail.row.id, detail.reflection.id) if detail and detail.reflection else None
+
+    def action_decide(self, decision: Decision) -> None:
+        """Accept, reject or flag what is shown, and go on."""
+        subject = self._subject()
+        if subject is None:
+            return
+        self.commit(self._session.decide(*subject, decision))
+        # A sibling outside the sample is decided in passing; the item of the sample still waits.
+        item = self._session.item
+        if item is not None and item.trajectory_id == subject[0]:
+            self.action_next()
+        else:
+            self._show_decision()
+
+    def action_kind(self, kind: int) -> None:
+        """Name the kind of error; taken along by the decision. The same key again takes it back."""
+        if self._going:
+            self._going = False
+            self.app.action_open_screen(next(tab.mode for tab in SCREENS if tab.key == str(kind)))  # type: ignore[attr-defined]
+            return
+        subject = self._subject()
+        if subject is not None:
+            draft = self._session.draft(subject[1])
+            self._amend(subject, Draft(None if draft.kind == kind else kind, draft.note))
+
+    def _amend(self, subject: tuple[int, int], draft: Draft) -> None:
+        decided = self._session.amend(*subject, draft)
+        if decided is not None:
+            self.commit(decided)
+        self._show_decision()
+
+    def action_note(self) -> None:
+        """Write a note."""
+        subject = self._subject()
+        if subject is None:
+            return
+        draft = self._session.draft(subject[1])
+
+        def noted(note: str | None) -> None:
+            if note is not None:
+                self._amend(subject, Draft(self._session.draft(subject[1]).kind, note))
+
+        self.app.push_screen(LineDialog("Note on this reflection", draft.note), noted)
+
+    def action_undo(self) -> None:
+        """Take the last decision of this session back, and return to its reflection."""
+        undone = self._session.undo()
+        if undone is None:
+            self.notify("Nothing to undo in this session; decide again to change a decision.", markup=False)
+            return
+        undo, decided = undone
+        self.commit(decided)
+        self._want_card(undo.trajectory_id)
+
+    def action_next(self) -> None:
+        """The next reflection without a decision."""
+        item = self._session.go_next()
+        if item is not None:
+            self._want_card(item.trajectory_id)
+
+    def action_previous(self) -> None:
+        """The reflection before this one in the sample, decided or not."""
+        item = self._session.go_back()
+        if item is not None:
+            self._want_card(item.trajectory_id)
+
+    def action_sibling(self, by: int) -> None:
+        """Flip to another reflection of the same attempt."""
+        detail = self.query_one(ReviewCard).detail
+        if detail is not None and detail.row.id in detail.siblings:
+            place = detail.siblings.index(detail.row.id) + by
+            if 0 <= place < len(detail.siblings):
+                self._want_card(detail.siblings[place])
+
+    def action_sample(self) -> None:
+        """Choose the size and the seed of the sample."""
+
+        def chosen(text: str | None) -> None:
+            if text is None:
+                return
+            numbers = sample_numbers(text)
+            if numbers is None:
+                words = "Write a number of reflections, and a seed if you like: 200 7"
+                self.notify(words, severity="warning", markup=False)
+                return
+            self._target, self._seed = numbers[0], self._seed if numbers[1] is None else numbers[1]
+            self.read_iteration()
+
+        question = "How many reflections to review, and the seed of the draw"
+        self.app.push_screen(LineDialog(question, f"{self._target} {self._seed}", "200 0"), chosen)
+
+    def show_status(self) -> None:
+        """How far the check is, and what it says."""
+        lines = status_lines(
+            self.iteration_words,
+            self._session.estimate,
+            len(self._session.queue.items),
+            self._seed,
+            self.unsaved_words,
+            self.size.width,
+        )
+        self.query_one(ReviewStatus).show_lines(lines)
+
+    def _show_decision(self) -> None:
+        subject = self._subject()
+        if subject is None:
+            return
+        review, draft = self._session.review(subject[1]), self._session.draft(subject[1])
+        ids = [item.trajectory_id for item in self._session.queue.items]
+        place = f"{ids.index(subject[0]) + 1} of {len(ids)}" if subject[0] in ids else "sibling, not in the sample"
+        self.query_one("#review-kinds", LinePanel).show_lines([kinds_line(draft.kind)])
+        self.query_one("#review-decision", LinePanel).show_lines([decision_line(review, draft, place)])
+
+    def on_screen_suspend(self) -> None:
+        """A `g` that was not finished means nothing later."""
+        self._going = False
+
+    def action_go(self) -> None:
+        """The next number key switches the screen."""
+        self._going = True
+        self.query_one("#review-decision", LinePanel).show_lines(
+            [display.line((" go to screen: 1–8 ", "bold reverse $accent"))]
+        )
+
+    def action_scroll_texts(self, direction: int) -> None:
+        """Scroll what doesn't fit."""
+        self.query_one(ReviewCard).scroll_texts(3 * direction)
+
+    def action_part(self, by: int) -> None:
+        """Another part of long texts."""
+        self.query_one(ReviewCard).turn_part(by)
+
+    def action_prompt(self) -> None:
+        """The prompts as sent."""
+        detail = self.query_one(ReviewCard).detail
+        if detail is not None:
+            self.app.push_screen(PromptDialog(self.workspace, detail))
+
+    def action_copy(self) -> None:
+        """Copy a text."""
+        detail = self.query_one(ReviewCard).detail
+        if detail is not None:
+            self.app.push_screen(CopyDialog(texts_of(detail)))
+
+    def action_open(self) -> None:
+        """See it in Trajectories."""
+        detail = self.query_one(ReviewCard).detail
+        if detail is not None:
+            self.post_message(TrajectoryWanted(detail.row.id))
+
+    def action_pairs(self) -> None:
+        """Judge pairs for Dpref."""
+        from reflectevo_tui.screens.pairs import PairsScreen
+
+        if self.iteration is not None:
+            self.app.push_screen(PairsScreen(self.workspace, self.iteration))

@@ -1,0 +1,86 @@
+"""Two policies side by side on the same questions, as lines: accuracies, differences, intervals, p, flips. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from textual.content import Content
+
+from reflectevo_tui import display, figures
+from store.comparisons import Difference, PairedVerdict, Turn
+from store.records import Verdict
+
+Differences = Mapping[tuple[str, Turn], Difference]
+TURNS: tuple[tuple[Turn, str], ...] = (("t1", "Acc@t1"), ("t2", "Acc@t2"))
+GLYPHS: dict[Verdict | None, tuple[str, str]] = {
+    "correct": ("✓", "$success"),
+    "incorrect": ("✗", "$error"),
+    "unverified": ("?", "$warning"),
+    None: ("·", "$quiet"),
+}
+
+
+def points(difference: Difference) -> tuple[str, str]:
+    """`+6.2 (+1.1 to +11.3)` points and its style: green or red only when the whole interval is on one side."""
+    if difference.value is None or difference.low is None or difference.high is None:
+        return "–", "$quiet"
+    style = "bold $success" if difference.low > 0 else "bold $error" if difference.high < 0 else "bold"
+    words = f"{100 * difference.value:+.1f} ({100 * difference.low:+.1f} to {100 * difference.high:+.1f})"
+    return words, style
+
+
+def sureness(difference: Difference) -> str:
+    """▲ better, ▼ worse by more than chance, = not told apart: the colour's meaning without colour."""
+    if difference.low is None or difference.high is None:
+        return " "
+    return "▲" if difference.low > 0 else "▼" if difference.high < 0 else "="
+
+
+def comparison_lines(first: str, second: str, protocol: str, differences: Differences) -> list[Content]:
+    """The table: for all tasks and each of them, both turns."""
+    lines = [
+        display.line(
+            ("A ", "bold $accent"), (first, "bold"), "   ", ("B ", "bold $accent"), (second, "bold"), f"   {protocol}"
+        ),
+        display.line(),
+    ]
+    if not differences:
+        return [*lines, display.line(("they share no question under this protocol", "$quiet"))]
+    head = f"{'task':<14}{'turn':<8}  {'B − A in points':<24} {'p':>6} {'n':>6} {'gained':>7} {'lost':>5}"
+    lines.append(display.line((head, "$quiet")))
+    for task in dict.fromkeys(task for task, _ in differences):
+        for turn, name in TURNS:
+            one = differences[task, turn]
+            words, style = points(one)
+            p = "–" if one.p is None else "<.001" if one.p < 0.001 else f"{one.p:.3f}"
+            label = display.fitted(task or "all tasks", 13) if turn == "t1" else " " * 13
+            lines.append(
+                display.line(
+                    (label, "bold" if not task else ""),
+                    f" {name:<8}",
+                    (f"{sureness(one)} {words:<24}", style),
+                    f" {p:>6} {figures.count(one.n):>6} {len(one.gained):>7} {len(one.lost):>5}",
+                )
+            )
+    lines.append(display.line())
+    words = "▲ B better  ▼ B worse  = not told apart: 95 % bootstrap interval; McNemar's p"
+    lines.append(display.line((words, "$quiet")))
+    return lines
+
+
+def flip_line(pair: PairedVerdict, turn: Turn, gained: bool) -> Content:
+    """One question that only one of them answers right."""
+    sides = [
+        (GLYPHS[pair.a_t1], GLYPHS[pair.a_t2]),
+        (GLYPHS[pair.b_t1], GLYPHS[pair.b_t2]),
+    ]
+    return display.line(
+        ("+ gained " if gained else "− lost   ", "bold $success" if gained else "bold $error"),
+        f"{turn} ",
+        (f"{figures.count(pair.question_id):>8} ", ""),
+        (display.fitted(pair.task, 16), "$quiet"),
+        " A ",
+        *sides[0],
+        "  B ",
+        *sides[1],
+    )

@@ -1,0 +1,98 @@
+"""The funnel from trajectories to training examples, and what the examples consist of. Pure lines for panels."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+from textual.content import Content
+
+from reflectevo_tui import display, figures
+from reflectevo_tui.display import Part
+from store.datasets import DatasetFacts
+from store.records import FunnelCount
+
+SETS = {"d_plus": "D+", "d_pm": "D±", "d_pref": "Dpref"}
+SET_WORDS = {
+    "d_plus": "reflections whose correction is correct",
+    "d_pm": "pairs: led to a correct answer over led to an incorrect one",
+    "d_pref": "pairs that both led to a correct answer, ranked by a judge",
+}
+BAR = 12
+
+
+def reasons_of(counts: Iterable[FunnelCount], set_name: str) -> dict[str, int]:
+    """Rows of a set that were left out, by reason, the most frequent first."""
+    found: Counter[str] = Counter()
+    for one in counts:
+        if one.set_name == set_name and not one.included:
+            found[one.reason] += one.n
+    return dict(found.most_common())
+
+
+def included_in(counts: Iterable[FunnelCount], set_name: str) -> int:
+    """How many rows a set includes."""
+    return sum(one.n for one in counts if one.set_name == set_name and one.included)
+
+
+def _step(name: str, number: int, of: int, style: str = "$primary") -> Content:
+    filled, empty = figures.bar(number / of if of else 0.0, BAR)
+    share = f"{figures.percent(number / of if of else None):>8}"
+    return display.line(
+        display.fitted(name, 30), f"{figures.count(number):>9} ", (filled, style), (empty, "$rule"), (share, "$quiet")
+    )
+
+
+def funnel_lines(facts: DatasetFacts, set_name: str, shown: str | None) -> list[Content]:
+    """From attempts to the examples of a set, every reason for leaving out; `shown` is the reason that is listed."""
+    rollouts = facts.rollouts
+    reasons, included = reasons_of(facts.counts, set_name), included_in(facts.counts, set_name)
+    total = included + sum(reasons.values())
+    lines = [
+        _step("attempts", rollouts.attempts, rollouts.attempts),
+        _step("  incorrect: reflected on", rollouts.incorrect, rollouts.attempts),
+        _step("reflections", rollouts.reflections, rollouts.reflections),
+        _step("  correction judged", rollouts.judged, rollouts.reflections),
+        _step("  i→c", rollouts.helped, rollouts.reflections, "$success"),
+        display.line(),
+        display.line((f"{SETS[set_name]} ", "bold"), (SET_WORDS[set_name], "$quiet")),
+    ]
+    if not total:
+        return [*lines, display.line(("nothing was curated for this set", "$quiet"))]
+    mark: list[Part] = [("▸ " if shown is None else "  ", "bold $accent")]
+    lines.append(display.joined([display.line(*mark), _step("included", included, total, "$success")]))
+    for reason, number in reasons.items():
+        chosen = reason == shown
+        human = reason.startswith("human")
+        style = "$accent" if human else "$warning"
+        head = display.line(("▸ " if chosen else "  ", "bold $accent"))
+        lines.append(display.joined([head, _step(f"{'✎' if human else '−'} {reason}", number, total, style)]))
+    return [*lines, display.line(), decisions_line(facts, reasons)]
+
+
+def decisions_line(facts: DatasetFacts, reasons: dict[str, int]) -> Content:
+    """What operators' decisions did to the set, and what newer ones will do."""
+    decided = sum(number for reason, number in reasons.items() if reason.startswith("human"))
+    parts: list[Part] = [("✎ ", "bold $accent"), f"{figures.count(decided)} left out by reviewers"]
+    if facts.later_decisions:
+        parts.append((f" · {figures.count(facts.later_decisions)} newer count at the next curation", "$warning"))
+    return display.line(*parts)
+
+
+def count_lines(counts: Iterable[FunnelCount], set_name: str, height: int) -> list[Content]:
+    """Included rows by task, then by instruction, the most frequent first."""
+    tasks: Counter[str] = Counter()
+    instructions: Counter[str] = Counter()
+    for one in counts:
+        if one.set_name == set_name and one.included:
+            tasks[one.task] += one.n
+            instructions[one.instruction] += one.n
+    total = sum(tasks.values())
+    if not total:
+        return [display.line(("no example in this set", "$quiet"))]
+    lines = [display.line(("by task", "bold"))]
+    lines += [_step(task, n, total) for task, n in tasks.most_common(8)]
+    lines += [display.line(), display.line(("by instruction", "bold"), (f"  {len(instructions)} used", "$quiet"))]
+    room = max(height - len(lines), 3)
+    lines += [_step(key, n, total) for key, n in instructions.most_common(room)]
+    return lines

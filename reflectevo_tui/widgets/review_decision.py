@@ -1,0 +1,49 @@
+"""The words on a decision: what counts now, and what the next decision takes along. Pure."""
+
+from __future__ import annotations
+
+import time
+
+from textual.content import Content
+
+from reflectevo_tui import display
+from reflectevo_tui.display import Part
+from reflectevo_tui.review_session import Draft
+from store.reviews import ERROR_KINDS, Review
+
+DECISIONS = {
+    "accept": ("✓ accepted", "bold $success"),
+    "reject": ("✗ rejected", "bold $error"),
+    "flag": ("⚑ flagged", "bold $warning"),
+}
+
+
+def kinds_line(chosen: int | None) -> Content:
+    """What the number keys mean; the chosen one stands out and carries a mark."""
+    parts: list[Part] = [(" error kind  ", "$quiet")]
+    for number, word in enumerate(ERROR_KINDS, start=1):
+        mark = number == chosen
+        parts += [
+            (f"{number} ", "bold $accent"),
+            (f"[{word}]" if mark else word, "bold reverse" if mark else "$quiet"),
+            "  ",
+        ]
+    return display.line(*parts)
+
+
+def decision_line(review: Review | None, draft: Draft, place: str) -> Content:
+    """Which decision counts, by whom, and what is noted for the next one."""
+    parts: list[Part] = [(f" {place}  ", "$quiet")]
+    if review is None:
+        parts.append(("○ not reviewed", "bold"))
+    else:
+        words, style = DECISIONS[review.decision]
+        when = time.strftime("%d %b %H:%M", time.localtime(review.created))
+        parts += [(words, style), (f" by {display.one_line(review.reviewer)[:40]}, {when}", "$quiet")]
+    if draft.kind is not None:
+        parts += [(" · error kind ", "$quiet"), (f"{draft.kind} {ERROR_KINDS[draft.kind - 1]}", "bold")]
+    if draft.note:
+        parts += [(" · note ", "$quiet"), display.one_line(draft.note)]
+    if review is None and (draft.kind is not None or draft.note):
+        parts.append((" · a, r or f decides", "$quiet"))
+    return display.line(*parts)

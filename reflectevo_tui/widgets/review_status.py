@@ -1,0 +1,50 @@
+"""How far the spot-check is and what it says so far: progress, share of good reflections, agreement, by task."""
+
+from __future__ import annotations
+
+from textual.content import Content
+
+from reflectevo_tui import display, figures
+from reflectevo_tui.display import Part
+from reflectevo_tui.widgets.line_panel import LinePanel
+from store.review_queue import ReviewEstimate, Share
+
+WIDE = 110
+"""Columns from which the words are written out."""
+
+
+def share_words(share: Share) -> str:
+    """`71 % (59–81)`; `–` without a decision."""
+    if share.value is None:
+        return "–"
+    return f"{100 * share.value:.0f} % ({100 * share.low:.0f}–{100 * share.high:.0f})"
+
+
+def status_lines(
+    where: str, estimate: ReviewEstimate, total: int, seed: int, unsaved: str, width: int
+) -> list[Content]:
+    """The two lines above the card."""
+    wide = width >= WIDE
+    filled, empty = figures.bar(estimate.done / total if total else 0.0, 20 if wide else 10)
+    first: list[Part] = [" "]
+    if wide:
+        first += [(where, "bold"), (f" · sample {total}, seed {seed}  ", "$quiet")]
+    first += [(filled, "$success"), (empty, "$rule"), (f" {estimate.done}/{total} ", "bold")]
+    good, agreement = share_words(estimate.good), share_words(estimate.agreement)
+    first += [(" good reflections " if wide else " good ", "$quiet"), (good, "bold")]
+    first += [(" · agreement with verifier " if wide else " · agree ", "$quiet"), (agreement, "bold")]
+    if unsaved:
+        return [display.line(*first), display.line((" ✗ NOT SAVED ", "bold reverse $error"), f" {unsaved}")]
+    second: list[Part] = [(" by task ", "$quiet")]
+    for position, (task, share) in enumerate(estimate.by_task.items()):
+        value = share_words(share) if wide else figures.percent(share.value, 0)
+        second += [("" if not position else " · ", "$quiet"), f"{task} ", (value, "bold")]
+        second.append((f" n {share.n}", "$quiet"))
+    return [display.line(*first), display.line(*second)]
+
+
+class ReviewStatus(LinePanel):
+    """Two lines."""
+
+    def __init__(self) -> None:
+        super().__init__(id="review-status")
