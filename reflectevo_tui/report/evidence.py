@@ -110,9 +110,9 @@ def reviews(report: RunReport) -> Section | None:
             "n": float(decided),
         }
         rows = [
-            ("Reviewed", f"{decided + found.flagged} reflections by {found.reviewers} reviewers"),
+            ("Reviewed", f"{decided + found.flagged} reflections; reviewers: {found.reviewers}"),
             ("Decisions", f"{found.accepted} accepted, {found.rejected} rejected, {found.flagged} flagged"),
-            ("Good reflections", str(percent(share))),
+            ("Accepted, of those accepted or rejected", str(percent(share))),
             ("Agreement with the verifier", f"{ratio(found.agreed, found.judged)} of {found.judged}"),
         ]
         if found.error_kinds:
