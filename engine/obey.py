@@ -18,6 +18,7 @@ from engine.starting import (
     evaluate,
     named_policy,
     number,
+    require_drawable,
     require_free,
     require_reasoner,
     require_same,
@@ -25,6 +26,7 @@ from engine.starting import (
     start_run,
 )
 from store import iterations
+from store.curation import decisions_since
 from store.directives import finish
 from store.errors import SettingsError
 from store.policies import decide_policy, get_policy, list_policies
@@ -41,6 +43,7 @@ _SECTION_OF = {
     "reflection": "reflect",
     "correction": "correct",
     "curation": "curate",
+    "judge": "train",
     "training": "train",
     "evaluation": "evaluate",
 }
@@ -89,6 +92,11 @@ def _resume(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> str
         raise Refused(f"{iteration.title} is done; start the next one")
     if iteration.state not in ACTIVE:
         require_free(connection)
+    if any(
+        stage.name == "train" and stage.state == "failed" and not stage.done
+        for stage in iterations.stages(connection, iteration.id)
+    ):
+        _curate_again(connection, iteration)
     _reset_failed_stages(connection, iteration)
     iterations.update_iteration(connection, iteration.id, control="run", state="running", reason="")
     return f"{iteration.title} goes on"
@@ -113,7 +121,22 @@ def _approve(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> st
     iterations.approve_stage(connection, iteration.id, gate)
     iterations.set_stage(connection, iteration.id, gate, "pending")
     iterations.update_iteration(connection, iteration.id, state="running", reason="")
-    return f"stage {gate} approved"
+    decisions = _curate_again(connection, iteration) if gate == "train" else 0
+    return f"stage {gate} approved" + (f"; curation takes in {decisions} new decisions first" if decisions else "")
+
+
+def _curate_again(connection: sqlite3.Connection, iteration: Iteration) -> int:
+    """Have curation done again when reviews or preferences are newer than it; returns how many are.
+
+    For moments before a training has begun: what one learns from must not change under it.
+    """
+    curate = next(stage for stage in iterations.stages(connection, iteration.id) if stage.name == "curate")
+    if curate.state != "done" or curate.ended is None:
+        return 0
+    decisions = decisions_since(connection, iteration.id, curate.ended)
+    if decisions:
+        iterations.set_stage(connection, iteration.id, "curate", "pending")
+    return decisions
 
 
 def _reject(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> str:
@@ -215,13 +238,21 @@ def _set_settings(connection: sqlite3.Connection, arguments: Mapping[str, Any]) 
         )
     new = validate_settings(merged)
     require_same(old, new)
-    begun = {stage.name for stage in iterations.stages(connection, iteration.id) if _has_begun(stage)}
+    require_drawable(connection, iteration.run_id, new)
+    stages = {stage.name: stage for stage in iterations.stages(connection, iteration.id)}
+    begun = {name for name, stage in stages.items() if _has_begun(stage)}
     for section, stage in _SECTION_OF.items():
         # An evaluation decodes as its sections say, and has but one stage.
         stage = "evaluate" if iteration.kind == "evaluation" else stage
         if stage in begun and getattr(old, section) != getattr(new, section):
             raise Refused(f"[{section}] can't change any more: stage {stage} has begun")
+    curating = stages["curate"].state if "curate" in stages else None
+    if curating == "running" and old.judge != new.judge:
+        raise Refused("[judge] can't change while stage curate runs; stop the iteration, change it, then resume")
     iterations.update_iteration(connection, iteration.id, settings=new.model_dump(mode="json"))
+    judged_anew = new.training.setting == "dpo-judge" and (old.training.setting, old.judge) != ("dpo-judge", new.judge)
+    if judged_anew and curating == "done":
+        iterations.set_stage(connection, iteration.id, "curate", "pending")
     return f"settings of {iteration.title} changed: {dump_json(dict(changes))}"
 
 

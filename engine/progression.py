@@ -48,8 +48,14 @@ Step = Start | Wait | Decide | Close | Rest
 
 
 def gated(stage: Stage, settings: RunSettings) -> bool:
-    """True when a stage needs an operator's word that it hasn't got."""
-    return not stage.approved and (settings.pace == "step" or stage.name in settings.gates)
+    """True when a stage needs an operator's word that it hasn't got.
+
+    Training on pairs that an operator ranks waits for them, gate or not.
+    """
+    waits_for_judge = (
+        stage.name == "train" and settings.training.setting == "dpo-judge" and settings.judge.by == "operator"
+    )
+    return not stage.approved and (settings.pace == "step" or stage.name in settings.gates or waits_for_judge)
 
 
 def next_step(

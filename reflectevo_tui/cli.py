@@ -16,6 +16,7 @@ import typer
 from reflectevo_tui.commands import control
 from reflectevo_tui.commands.demo_data import demo_data
 from reflectevo_tui.commands.evaluate import evaluate
+from reflectevo_tui.commands.exchange import export, import_file
 from reflectevo_tui.commands.report import report
 from reflectevo_tui.commands.shared import JsonOption, WorkspaceOption, chosen_workspace, guarded, refuse
 
@@ -181,6 +182,8 @@ for _command in (
 ):
     app.command()(_command)
 app.command("demo-data")(demo_data)
+app.command("import")(import_file)
+app.command("export")(export)
 
 
 def main() -> None:

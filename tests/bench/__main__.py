@@ -17,13 +17,14 @@ from collections.abc import Callable
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import listing, rollout, sandbox, start
+from tests.bench import importing, listing, rollout, sandbox, start
 from tests.bench.measure import Row
 
 BENCHES: dict[str, Callable[[], list[Row]]] = {
     "start": start.measure,
     "list": listing.measure,
     "sandbox": sandbox.measure,
+    "import": importing.measure,
     "rollout": rollout.measure,
 }
 

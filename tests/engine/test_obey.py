@@ -16,6 +16,7 @@ from engine.obey import _HANDLERS, obey
 from store import iterations, policies
 from store.connection import write
 from store.directives import KINDS, find, issue, pending
+from store.imports import begin_import
 from store.records import Directive
 from store.runs import run_named
 from tests.support.directives import tell
@@ -317,3 +318,13 @@ def test_a_policy_is_rejected_wherever_it_stands(rows: Rows) -> None:
     assert rows.current().state == "done"
     accepted, words = tell(rows, "reject", policy=rows.policy)
     assert not accepted and "where the run began" in words
+
+
+def test_an_imported_run_is_nothing_to_go_on_from(rows: Rows) -> None:
+    """A settings file may name a run as an import is named: one word, not an engine that trips over its settings."""
+    with write(rows.connection):
+        target = begin_import(
+            rows.connection, name="published", path="x", file_format="raw", identity="x", size=1, task="quiz"
+        )
+    accepted, outcome = tell(rows, "start_iteration", run=target.run_id)
+    assert not accepted and "was imported" in outcome

@@ -98,6 +98,11 @@ TRAIN = Start(Errand("train", 2, 1), ("train",))
         (4, {}, TRAIN),
         (4, {"gates": ["train"]}, Wait("train")),
         (4, {"gates": ["train"], "approved": ["train"]}, TRAIN),
+        # An operator who ranks the pairs is waited for without a gate; another judge is not.
+        (4, {"training": {"setting": "dpo-judge"}}, Wait("train")),
+        (4, {"training": {"setting": "dpo-judge"}, "approved": ["train"]}, TRAIN),
+        (4, {"training": {"setting": "dpo-judge"}, "judge": {"by": "self"}}, TRAIN),
+        (4, {"judge": {"by": "operator"}}, TRAIN),
         (5, {"evaluated": [PARENT]}, evaluation(CHILD)),
         (5, {}, evaluation(PARENT)),
         (5, {"gates": ["evaluate"], "evaluated": [PARENT]}, Wait("evaluate")),
