@@ -77,12 +77,21 @@ def approve(
     give_order(context, workspace, "approve", as_json=as_json, start=True, arguments=arguments)
 
 
-def reject(context: typer.Context, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
+def reject(
+    context: typer.Context,
+    policy: Annotated[str | None, typer.Argument(help="A policy by name or id; else the one that waits.")] = None,
+    run: RunOption = None,
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
     """Reject the child policy that waits for promotion.
 
-    An iteration that stopped or failed is given up, so that the next one can start.
+    An iteration that stopped or failed is given up, so that the next one can start. With a policy that one is
+    rejected, whenever it was promoted.
     """
-    give_order(context, workspace, "reject", as_json=as_json, start=True)
+    if policy is None:
+        give_order(context, workspace, "reject", as_json=as_json, start=True)
+    _order_about(context, workspace, "reject", policy, run, as_json)
 
 
 def pause(context: typer.Context, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
