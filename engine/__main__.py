@@ -34,6 +34,10 @@ def main(arguments: list[str] | None = None) -> int:
     which = prompt.add_mutually_exclusive_group(required=True)
     which.add_argument("--attempt", type=int)
     which.add_argument("--reflection", type=int)
+    check = commands.add_parser("check", help="look for everything that would stop a run, as JSON; starts nothing")
+    check.add_argument("--settings", type=Path, required=True)
+    check.add_argument("-w", "--workspace", type=Path)
+    check.add_argument("--quick", action="store_true", help="only what takes no time: no tasks, no models")
     example = commands.add_parser("example", help="show the tokens a curated row is trained on, as JSON")
     example.add_argument("--curated", type=int, required=True)
     example.add_argument("--setting")
@@ -46,6 +50,8 @@ def main(arguments: list[str] | None = None) -> int:
 
         json.dump(collect(), sys.stdout)
         return 0
+    if parsed.command == "check":
+        return _check(parsed)
     workspace = Workspace(parsed.workspace.expanduser().resolve())
     if parsed.command == "child":
         from engine.child import run_child
@@ -72,6 +78,17 @@ def main(arguments: list[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 1
     json.dump(answer, sys.stdout)
+    return 0
+
+
+def _check(parsed: argparse.Namespace) -> int:
+    from dataclasses import asdict
+
+    from engine.check import at_once, everything
+
+    workspace = None if parsed.workspace is None else Workspace(parsed.workspace.expanduser().resolve())
+    findings = (at_once if parsed.quick else everything)(parsed.settings, workspace)
+    json.dump([asdict(finding) for finding in findings], sys.stdout)
     return 0
 
 

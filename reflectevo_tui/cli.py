@@ -13,8 +13,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from reflectevo_tui.commands import control
 from reflectevo_tui.commands.demo_data import demo_data
-from reflectevo_tui.commands.shared import JsonOption, WorkspaceOption, chosen_workspace, give_order, guarded, refuse
+from reflectevo_tui.commands.evaluate import evaluate
+from reflectevo_tui.commands.report import report
+from reflectevo_tui.commands.shared import JsonOption, WorkspaceOption, chosen_workspace, guarded, refuse
 
 if TYPE_CHECKING:
     from store.workspace import Workspace
@@ -72,6 +75,7 @@ def init(
     recipe: Annotated[str, typer.Option(help="Shipped recipe to start from.")] = "demo-cpu",
     settings: Annotated[Path | None, typer.Option(help="Settings file (TOML) to start from instead.")] = None,
     replace: Annotated[bool, typer.Option(help="Write the settings file anew if there is one.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Make a workspace: database, settings file, directories."""
     chosen = chosen_workspace(context, workspace)
@@ -85,6 +89,9 @@ def init(
         if replace:
             arguments.append("--replace")
         done = ask_engine(*arguments)
+        if as_json:
+            typer.echo(json.dumps(done, indent=2))
+            return
         typer.echo(f"workspace  {done['workspace']}{'' if done['created'] else ' (was there before)'}")
         typer.echo(f"settings   {done['settings']}{'' if done['wrote'] else ' (kept as it is)'}")
         typer.echo(f"next       reflectevo -w {done['workspace']} run")
@@ -92,36 +99,32 @@ def init(
     guarded(work)
 
 
-@app.command()
+@app.command(epilog=EPILOG)
 def run(
     context: typer.Context,
     workspace: WorkspaceOption = None,
     settings: Annotated[Path | None, typer.Option(help="Settings file; else the workspace's reflectevo.toml.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would stop it; start nothing.")] = False,
     detach: Annotated[bool, typer.Option("--detach", help="Return at once; the engine goes on.")] = False,
     tui: Annotated[bool, typer.Option("--tui", help="Open the terminal application on it.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
-    """Start the run, continue its unfinished iteration, or start the next one; shows progress until it ends."""
+    """Start the run, go on with it, or start its next iteration.
+
+    Shows progress until the iteration ends or waits. With --json progress goes to standard error, and the status is
+    printed at the end; with --dry-run the findings are.
+    """
     chosen = chosen_workspace(context, workspace)
 
     def work() -> int:
-        from reflectevo_tui.orders import start_or_continue
+        from reflectevo_tui.commands import running
 
-        chosen.require()
-        typer.echo(start_or_continue(chosen, settings))
+        if dry_run:
+            return running.check(chosen, settings, as_json=as_json)
+        running.start(chosen, settings, as_json=as_json)
         if tui:
             return _open_app(chosen)
-        if detach:
-            typer.echo(f"the engine works in the background; look in with: reflectevo -w {chosen.root}")
-            return 0
-        from rich.console import Console
-
-        from reflectevo_tui.headless import follow
-
-        try:
-            return follow(chosen, Console())
-        except KeyboardInterrupt:
-            typer.echo(f"\nleft; the engine goes on. Look in with: reflectevo -w {chosen.root}")
-            return 130
+        return (running.leave if detach else running.follow_to_the_end)(chosen, as_json=as_json)
 
     guarded(work)
 
@@ -145,48 +148,11 @@ def status(context: typer.Context, workspace: WorkspaceOption = None, as_json: J
 
 
 @app.command()
-def approve(
-    context: typer.Context,
-    stage: Annotated[str | None, typer.Argument(help="The gate; else the one that waits.")] = None,
-    workspace: WorkspaceOption = None,
-) -> None:
-    """Let the iteration pass the gate it waits at."""
-    give_order(context, workspace, "approve", start=True, stage=stage)
-
-
-@app.command()
-def reject(context: typer.Context, workspace: WorkspaceOption = None) -> None:
-    """Reject the child policy that waits for promotion."""
-    give_order(context, workspace, "reject", start=True)
-
-
-@app.command()
-def pause(context: typer.Context, workspace: WorkspaceOption = None) -> None:
-    """Pause: what is being generated is kept, training waits at the next step."""
-    give_order(context, workspace, "pause", start=False)
-
-
-@app.command()
-def resume(context: typer.Context, workspace: WorkspaceOption = None) -> None:
-    """Go on after a pause, a stop or a failure."""
-    give_order(context, workspace, "resume", start=True)
-
-
-@app.command()
-def stop(context: typer.Context, workspace: WorkspaceOption = None) -> None:
-    """Stop the iteration after what is in hand; resume continues it."""
-    give_order(context, workspace, "stop", start=False)
-
-
-@app.command()
-def shutdown(context: typer.Context, workspace: WorkspaceOption = None) -> None:
-    """End the engine after what is in hand; `run` starts it again."""
-    give_order(context, workspace, "shut_down", start=False)
-
-
-@app.command()
 def doctor(context: typer.Context, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
-    """Check what is installed and how the workspace is; each finding comes with its fix."""
+    """Check the installation and the workspace.
+
+    Each finding comes with its fix.
+    """
     chosen = chosen_workspace(context, workspace)
 
     def work() -> int:
@@ -207,6 +173,13 @@ def doctor(context: typer.Context, workspace: WorkspaceOption = None, as_json: J
     guarded(work)
 
 
+app.command("eval", epilog=EPILOG)(evaluate)
+for _command in (
+    report,
+    *(control.approve, control.reject, control.pause, control.resume, control.stop, control.shutdown),
+    *(control.promote, control.rollback, control.branch, control.retry, control.save_now),
+):
+    app.command()(_command)
 app.command("demo-data")(demo_data)
 
 

@@ -53,8 +53,11 @@ def _with_bars(workspace: Workspace, console: Console, status: dict[str, Any]) -
                     bars = {
                         stage["name"]: progress.add_task(stage["name"], start=False, total=None, note="")
                         for stage in iteration["stages"]
+                        if stage["state"] != "skipped"
                     }
                 for stage in iteration["stages"]:
+                    if stage["name"] not in bars:
+                        continue
                     bar = bars[stage["name"]]
                     if stage["state"] == "running":
                         progress.start_task(bar)
@@ -78,6 +81,8 @@ def _with_lines(workspace: Workspace, console: Console, status: dict[str, Any]) 
             for stage in iteration["stages"]:
                 key = f"{iteration['id']} {stage['name']}"
                 changed = shown.get(key, "pending") != stage["state"]
+                if stage["state"] == "skipped":
+                    continue
                 if changed or (due and stage["state"] == "running"):
                     counts = f"{stage['done']}/{stage['total']}" if stage["total"] else ""
                     words = f"{stage['name']:<9} {stage['state']:<8} {counts:>11}  {stage['note']}"

@@ -135,6 +135,8 @@ def describe_status(status: dict[str, Any]) -> str:
     state = f"{iteration['state']} at gate {iteration['gate']}" if iteration["gate"] else iteration["state"]
     lines.append(f"{iteration['kind'].replace('training', 'iteration'):<10} {iteration['number']} · {state}")
     for stage in iteration["stages"]:
+        if stage["state"] == "skipped" and iteration["kind"] == "evaluation":
+            continue
         counts = f"{stage['done']:,} / {stage['total']:,}" if stage["total"] else ""
         lines.append(
             f"  {_GLYPHS[stage['state']]} {stage['name']:<9} {stage['state']:<8} {counts:>17}  {stage['note']}".rstrip()

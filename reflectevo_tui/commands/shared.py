@@ -49,19 +49,3 @@ def guarded(work: Callable[[], int | None]) -> NoReturn:
     except (StoreError, EngineUnavailable) as error:
         refuse(error)
     raise typer.Exit(code or 0)
-
-
-def give_order(
-    context: typer.Context, workspace: Path | None, kind: str, *, start: bool, **arguments: object
-) -> NoReturn:
-    """Issue a directive and print the engine's outcome; `start` starts the engine when none runs."""
-    chosen = chosen_workspace(context, workspace)
-
-    def work() -> None:
-        from reflectevo_tui.orders import order
-
-        chosen.require()
-        given = {name: value for name, value in arguments.items() if value is not None}
-        typer.echo(order(chosen, kind, given, start=start))
-
-    guarded(work)

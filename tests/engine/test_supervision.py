@@ -213,7 +213,7 @@ def test_shutting_down_leaves_no_process_and_the_next_engine_goes_on(harness: Ma
 
 def test_a_missing_model_is_one_clear_failure(harness: Make, tmp_path: Path) -> None:
     """The reason names the model and what to do; the engine lives on, and a run of another name can start."""
-    settings = quiz_settings(tmp_path, train=4, test=2)
+    settings = quiz_settings(tmp_path, train=12, test=2)
     missing = settings.replace('generator = "scripted"', 'generator = "transformers"')
     one = harness(missing.replace('model = "none"', 'model = "/nowhere/model"'))
     one.start()

@@ -25,7 +25,6 @@ ROOT = Path(__file__).parents[2]
 @pytest.mark.parametrize(
     ("kind", "kill_at", "where", "kept", "total"),
     [
-        ("sft", 8, "work", (3, 6), 12),
         ("full", 5, "work", (3,), 12),
         ("dpo", 7, "work", (3, 6), 8),
         ("two-stage", 9, "work/stage2", (3,), 12),

@@ -1,0 +1,233 @@
+"""Commands that tell the engine something: gates, pausing, policies, second tries.
+
+Each issues one directive and prints the engine's outcome. Nothing is decided here.
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from reflectevo_tui.commands.shared import JsonOption, WorkspaceOption, chosen_workspace, guarded
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from store.records import Policy, Run
+    from store.workspace import Workspace
+
+RunOption = Annotated[str | None, typer.Option("--run", help="Name of the run; else the current one.")]
+PolicyArgument = Annotated[str, typer.Argument(help="Name of the policy (e.g. p01), or its id.")]
+
+
+def give_order(
+    context: typer.Context,
+    workspace: Path | None,
+    kind: str,
+    *,
+    as_json: bool,
+    start: bool,
+    arguments: Any = None,
+) -> NoReturn:
+    """Issue a directive and print the engine's outcome.
+
+    Args:
+        context: the command's.
+        workspace: the command's option.
+        kind: the directive.
+        as_json: print `{"directive", "accepted", "outcome"}` instead of words, a refusal too.
+        start: start the engine when none runs.
+        arguments: the directive's arguments, or a function that makes them from the workspace.
+    """
+    chosen = chosen_workspace(context, workspace)
+
+    def work() -> int:
+        from reflectevo_tui.orders import OrderRefused, order
+
+        chosen.require()
+        accepted = True
+        try:
+            given = arguments(chosen) if callable(arguments) else arguments or {}
+            outcome = order(chosen, kind, given, start=start)
+        except OrderRefused as refusal:
+            if not as_json:
+                raise
+            accepted, outcome = False, str(refusal)
+        if as_json:
+            typer.echo(json.dumps({"directive": kind, "accepted": accepted, "outcome": outcome}, indent=2))
+        else:
+            typer.echo(outcome)
+        return 0 if accepted else 1
+
+    guarded(work)
+
+
+def approve(
+    context: typer.Context,
+    stage: Annotated[str | None, typer.Argument(help="The gate; else the one that waits.")] = None,
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Let the iteration pass the gate it waits at."""
+    arguments = {} if stage is None else {"stage": stage}
+    give_order(context, workspace, "approve", as_json=as_json, start=True, arguments=arguments)
+
+
+def reject(context: typer.Context, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
+    """Reject the child policy that waits for promotion.
+
+    An iteration that stopped or failed is given up, so that the next one can start.
+    """
+    give_order(context, workspace, "reject", as_json=as_json, start=True)
+
+
+def pause(context: typer.Context, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
+    """Hold the generator, or training at its next step.
+
+    What is being generated is kept.
+    """
+    give_order(context, workspace, "pause", as_json=as_json, start=False)
+
+
+def resume(context: typer.Context, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
+    """Go on after a pause, a stop or a failure."""
+    give_order(context, workspace, "resume", as_json=as_json, start=True)
+
+
+def stop(context: typer.Context, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
+    """Stop the iteration after what is in hand.
+
+    A training saves a checkpoint first; resume continues exactly there.
+    """
+    give_order(context, workspace, "stop", as_json=as_json, start=False)
+
+
+def save_now(context: typer.Context, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
+    """Write a checkpoint of the running training."""
+    give_order(context, workspace, "save_now", as_json=as_json, start=False)
+
+
+def retry(context: typer.Context, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
+    """Try failed samples and failed stages again."""
+    give_order(context, workspace, "retry_failed", as_json=as_json, start=True)
+
+
+def shutdown(context: typer.Context, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
+    """End the engine after what is in hand."""
+    give_order(context, workspace, "shut_down", as_json=as_json, start=False)
+
+
+def promote(
+    context: typer.Context,
+    policy: PolicyArgument,
+    run: RunOption = None,
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Promote a policy.
+
+    It counts whatever the rule or an operator said of it before.
+    """
+    _order_about(context, workspace, "promote", policy, run, as_json)
+
+
+def rollback(
+    context: typer.Context,
+    policy: PolicyArgument,
+    run: RunOption = None,
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Go back to an earlier policy.
+
+    The next iteration starts from it; later promotions are taken back.
+    """
+    _order_about(context, workspace, "rollback", policy, run, as_json)
+
+
+def branch(
+    context: typer.Context,
+    policy: PolicyArgument,
+    settings: Annotated[Path | None, typer.Option(help="Settings file of the new iteration; else the run's.")] = None,
+    run: RunOption = None,
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Start an iteration from any policy of the run."""
+
+    def arguments(chosen: Workspace) -> dict[str, object]:
+        given = _policy_argument(chosen, policy, run)
+        if settings is not None:
+            from store.settings_file import load_settings
+
+            given["settings"] = load_settings(settings).model_dump(mode="json")
+        return given
+
+    give_order(context, workspace, "branch", as_json=as_json, start=True, arguments=arguments)
+
+
+def _order_about(
+    context: typer.Context, workspace: Path | None, kind: str, policy: str, run: str | None, as_json: bool
+) -> NoReturn:
+    """Give an order about one policy."""
+    give_order(
+        context,
+        workspace,
+        kind,
+        as_json=as_json,
+        start=True,
+        arguments=lambda chosen: _policy_argument(chosen, policy, run),
+    )
+
+
+def _policy_argument(workspace: Workspace, name: str, run: str | None) -> dict[str, object]:
+    from store.connection import open_reader
+
+    with closing(open_reader(workspace.database)) as connection:
+        return {"policy": named_policy(connection, chosen_run(connection, run), name).id}
+
+
+def chosen_run(connection: sqlite3.Connection, name: str | None) -> Run:
+    """The run of that name; without a name that of the current iteration, else the newest.
+
+    Raises:
+        OrderRefused: when there is none.
+    """
+    from reflectevo_tui.orders import OrderRefused
+    from store import iterations
+    from store.runs import get_run, list_runs, run_named
+
+    if name is not None:
+        found = run_named(connection, name)
+        if found is None:
+            known = ", ".join(one.name for one in list_runs(connection)) or "none yet"
+            raise OrderRefused(f"there is no run {name!r}; there are: {known}")
+        return found
+    current = iterations.current_iteration(connection)
+    if current is not None:
+        return get_run(connection, current.run_id)
+    every = list_runs(connection)
+    if not every:
+        raise OrderRefused("there is no run yet; start one with: reflectevo run")
+    return every[-1]
+
+
+def named_policy(connection: sqlite3.Connection, run: Run, name: str) -> Policy:
+    """The policy of a run with that name or id.
+
+    Raises:
+        OrderRefused: when the run has none.
+    """
+    from reflectevo_tui.orders import OrderRefused
+    from store.policies import list_policies
+
+    every = list_policies(connection, run.id)
+    for policy in every:
+        if name in (policy.name, str(policy.id)):
+            return policy
+    known = ", ".join(policy.name for policy in every) or "none yet"
+    raise OrderRefused(f"run {run.name!r} has no policy {name!r}; it has: {known}")

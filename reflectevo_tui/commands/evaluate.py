@@ -1,0 +1,129 @@
+"""`reflectevo eval`: measure a policy on held-out questions, outside an iteration."""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing
+from dataclasses import asdict
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from reflectevo_tui.commands.shared import JsonOption, WorkspaceOption, chosen_workspace, guarded
+
+if TYPE_CHECKING:
+    from reflectevo_tui.report.gather import MeasuredTask
+    from store.workspace import Workspace
+
+
+class Split(StrEnum):
+    """Which questions are answered."""
+
+    test = "test"
+    dev = "dev"
+
+
+class Protocol(StrEnum):
+    """Which answers are reflected on."""
+
+    oracle = "oracle"
+    free = "oracle-free"
+    both = "both"
+
+
+def evaluate(
+    context: typer.Context,
+    workspace: WorkspaceOption = None,
+    settings: Annotated[Path | None, typer.Option(help="Settings file; else the workspace's reflectevo.toml.")] = None,
+    policy: Annotated[str | None, typer.Option(help="Name of the policy; else the run's current one.")] = None,
+    split: Annotated[Split | None, typer.Option(help="Questions to answer; else as in the settings.")] = None,
+    protocol: Annotated[Protocol | None, typer.Option(help="What is reflected on; else as in the settings.")] = None,
+    detach: Annotated[bool, typer.Option("--detach", help="Return at once; the engine goes on.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure a policy on held-out questions.
+
+    Answers that are stored already are not generated again. A run that isn't there yet is made, and its base model
+    measured.
+    """
+    chosen = chosen_workspace(context, workspace)
+
+    def work() -> int:
+        from rich.console import Console
+
+        from reflectevo_tui.checking import require_possible
+        from reflectevo_tui.headless import COMPLETED, follow
+        from reflectevo_tui.orders import order
+        from store.settings_file import load_settings, validate_settings
+
+        file = settings or chosen.require().settings_file
+        values = load_settings(file).model_dump(mode="json")
+        changes = {"split": split, "protocol": protocol}
+        values["evaluation"] |= {name: str(value) for name, value in changes.items() if value is not None}
+        validate_settings(values)
+        require_possible(file, chosen)
+        arguments = {"settings": values, "base_directory": str(file.resolve().parent), "policy": policy}
+        typer.echo(order(chosen, "evaluate", arguments, start=True), err=as_json)
+        if detach:
+            typer.echo(f"the engine works in the background; look in with: reflectevo -w {chosen.root}", err=as_json)
+            return 0
+        try:
+            code = follow(chosen, Console(stderr=as_json))
+        except KeyboardInterrupt:
+            typer.echo(f"\nleft; the engine goes on. Look in with: reflectevo -w {chosen.root}", err=True)
+            return 130
+        if code == COMPLETED:
+            found = newest_evaluation(chosen)
+            typer.echo(json.dumps([asdict(one) for one in found], indent=2) if as_json else as_table(found))
+        return code
+
+    guarded(work)
+
+
+def newest_evaluation(workspace: Workspace) -> list[MeasuredTask]:
+    """What the newest evaluation of the workspace measured: one for each protocol and task, overall first."""
+    from reflectevo_tui.report.gather import MeasuredTask, protocol_key, split_of
+    from store.connection import open_reader
+    from store.iterations import list_iterations
+    from store.policies import evaluations, get_policy
+
+    with closing(open_reader(workspace.require().database)) as connection:
+        newest = [one for one in list_iterations(connection) if one.kind == "evaluation"][-1]
+        if newest.parent_id is None:
+            return []
+        policy = get_policy(connection, newest.parent_id)
+        found = [
+            MeasuredTask(policy.name, one.protocol, one.task, one.n, one.metrics, split_of(newest))
+            for one in evaluations(connection, newest.run_id)
+            if one.policy_id == policy.id and one.created >= newest.created
+        ]
+    return sorted(found, key=lambda one: (protocol_key(one.protocol), one.task))
+
+
+def as_table(measured: list[MeasuredTask]) -> str:
+    """The metrics as lines of text: task, metric, value, and its interval with the questions it rests on."""
+    from reflectevo_tui.display import visible
+    from reflectevo_tui.report.numbers import metric, metric_name
+    from reflectevo_tui.report.results import ALL_TASKS, metric_order, protocol_names, without_repeats
+
+    names = protocol_names(one.protocol for one in measured)
+    lines: list[str] = []
+    for protocol, name in names.items():
+        chosen = without_repeats([one for one in measured if one.protocol == protocol])
+        lines += ["", f"policy {chosen[0].policy} · {name} · {chosen[0].split} questions", ""]
+        rows: list[tuple[str, ...]] = [("task", "metric", "value", "95 % interval")]
+        for one in chosen:
+            for place, key in enumerate(metric_order(one.metrics)):
+                number = metric(key, one.metrics[key])
+                label = f"tokens, {metric_name(key)}" if key.startswith("tokens_") else metric_name(key)
+                rows.append(("" if place else one.task or ALL_TASKS, label, number.value, number.aside))
+        widths = [max(len(row[column]) for row in rows) for column in range(3)]
+        lines += [_line(row, widths) for row in rows]
+    return visible("\n".join(lines))
+
+
+def _line(row: tuple[Any, ...], widths: list[int]) -> str:
+    task, name, value, aside = row
+    return f"{task:<{widths[0]}}  {name:<{widths[1]}}  {value:>{widths[2]}}  {aside}".rstrip()

@@ -1,0 +1,67 @@
+"""`reflectevo report`: a run's numbers and texts as files to keep, from the store alone."""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from reflectevo_tui.commands.control import RunOption, chosen_run
+from reflectevo_tui.commands.shared import JsonOption, WorkspaceOption, chosen_workspace, guarded
+
+
+class Format(StrEnum):
+    """Which files are written."""
+
+    md = "md"
+    html = "html"
+    both = "both"
+
+
+def report(
+    context: typer.Context,
+    workspace: WorkspaceOption = None,
+    run: RunOption = None,
+    kind: Annotated[Format, typer.Option("--format", help="Which files to write.")] = Format.both,
+    to: Annotated[Path | None, typer.Option("--to", help="Directory; else `reports` in the workspace.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write what came of a run as Markdown and HTML.
+
+    With --json the same numbers are printed, and files are written only where --to says.
+    """
+    chosen = chosen_workspace(context, workspace)
+
+    def work() -> None:
+        from reflectevo_tui.report.gather import as_json as to_json
+        from reflectevo_tui.report.gather import gather
+        from reflectevo_tui.report.layout import lay_out
+        from reflectevo_tui.report.markdown import to_markdown
+        from reflectevo_tui.report.write import write_report
+        from store.connection import open_reader, read
+
+        with closing(open_reader(chosen.require().database)) as connection, read(connection):
+            found = gather(connection, chosen_run(connection, run))
+        written: list[Path] = []
+        if to is not None or not as_json:
+            document = lay_out(found)
+            texts = {}
+            if kind is not Format.html:
+                texts["md"] = to_markdown(document)
+            if kind is not Format.md:
+                from reflectevo_tui.report.page import to_html
+
+                texts["html"] = to_html(document)
+            directory = chosen.root / "reports" if to is None else to.expanduser()
+            written = write_report(directory, found.run.name, texts)
+        if as_json:
+            typer.echo(json.dumps(to_json(found), indent=2, sort_keys=True))
+        else:
+            for path in written:
+                typer.echo(path)
+
+    guarded(work)

@@ -1,0 +1,256 @@
+"""Reads everything a report says from the store, as plain values. Knows nothing of how it is shown."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from store import iterations as iteration_rows
+from store.comparisons import Difference, compare_policies
+from store.curation import curation_counts
+from store.policies import evaluations, list_policies
+from store.records import Iteration, MetricPoint, Policy, Run
+from store.rollouts import instruction_yields
+from store.summaries import (
+    ExampleTrajectory,
+    ReviewSummary,
+    StageCost,
+    example_trajectories,
+    preference_counts,
+    question_counts,
+    review_summary,
+    stage_costs,
+)
+from store.telemetry import metrics
+
+EXAMPLES = 3
+"""Most trajectories shown in full, of each kind."""
+
+Metrics = Mapping[str, Mapping[str, float | None]]
+
+_EVERY_ITERATION = 2**31
+_MOST_POINTS = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredTask:
+    """The metrics of a policy on one task under a protocol; the empty task is all of them together."""
+
+    policy: str
+    protocol: str
+    task: str
+    n: int
+    metrics: Metrics
+    split: str = "test"
+    """Questions of which split were answered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """A child against its parent on the same questions."""
+
+    child: str
+    parent: str
+    protocol: str
+    task: str
+    turn: str
+    difference: Difference
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingCurve:
+    """One metric of a training over its steps."""
+
+    iteration: int
+    name: str
+    points: tuple[tuple[int, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Curated:
+    """What curation decided in an iteration: for each set, how many rows by reason (`included` for those kept)."""
+
+    iteration: int
+    sets: Mapping[str, Mapping[str, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class RunReport:
+    """All that is said of one run."""
+
+    run: Run
+    questions: Mapping[str, Mapping[str, int]]
+    iterations: tuple[Iteration, ...]
+    policies: tuple[Policy, ...]
+    measured: tuple[MeasuredTask, ...]
+    compared: tuple[Compared, ...]
+    curves: tuple[TrainingCurve, ...]
+    yields: Mapping[tuple[str, str], tuple[int, int]]
+    """(task, instruction) → corrections that came right, and all."""
+    curated: tuple[Curated, ...]
+    worked: tuple[ExampleTrajectory, ...]
+    failed: tuple[ExampleTrajectory, ...]
+    reviews: ReviewSummary | None
+    preferences: Mapping[str, int]
+    costs: tuple[StageCost, ...]
+
+    def name_of(self, policy_id: int | None) -> str:
+        """Name of a policy of the run; empty for none."""
+        return next((policy.name for policy in self.policies if policy.id == policy_id), "")
+
+
+def gather(connection: sqlite3.Connection, run: Run) -> RunReport:
+    """Everything the store says about a run; call it inside one read transaction for one consistent picture."""
+    policies = list_policies(connection, run.id)
+    every = iteration_rows.list_iterations(connection, run.id)
+    training = [one for one in every if one.kind == "training"]
+    names = {policy.id: policy.name for policy in policies}
+    splits = {one.id: split_of(one) for one in every}
+    measured = [
+        MeasuredTask(
+            names[one.policy_id],
+            one.protocol,
+            one.task,
+            one.n,
+            one.metrics,
+            splits.get(one.iteration_id or 0, "test"),
+        )
+        for one in evaluations(connection, run.id)
+        if one.n
+    ]
+    order = {policy.name: position for position, policy in enumerate(policies)}
+    measured.sort(key=lambda one: (protocol_key(one.protocol), one.task, order[one.policy]))
+    return RunReport(
+        run=run,
+        questions=question_counts(connection, run.id),
+        iterations=tuple(every),
+        policies=tuple(policies),
+        measured=tuple(measured),
+        compared=tuple(_compared(connection, run, policies, measured)),
+        curves=tuple(curve for iteration in training for curve in _curves(connection, iteration)),
+        yields=instruction_yields(connection, run.id, _EVERY_ITERATION),
+        curated=tuple(Curated(one.number, curation_counts(connection, one.id)) for one in training),
+        worked=tuple(example_trajectories(connection, run.id, "i→c", EXAMPLES)),
+        failed=tuple(example_trajectories(connection, run.id, "i→i", EXAMPLES)),
+        reviews=review_summary(connection, run.id),
+        preferences=preference_counts(connection, run.id),
+        costs=tuple(stage_costs(connection, run.id)),
+    )
+
+
+def split_of(iteration: Iteration) -> str:
+    """The split whose questions an iteration measures on."""
+    section = iteration.settings.get("evaluation")
+    return str(section.get("split") or "test") if isinstance(section, dict) else "test"
+
+
+def _compared(
+    connection: sqlite3.Connection, run: Run, policies: list[Policy], measured: list[MeasuredTask]
+) -> list[Compared]:
+    """Every child against its parent, under each protocol that both were measured by."""
+    seed = run.settings.get("seed")
+    protocols = {
+        policy.id: sorted({one.protocol for one in measured if one.policy == policy.name}, key=protocol_key)
+        for policy in policies
+    }
+    names = {policy.id: policy.name for policy in policies}
+    found = []
+    for child in policies:
+        if child.parent_id is None or child.parent_id not in names:
+            continue
+        for protocol in protocols[child.id]:
+            if protocol not in protocols[child.parent_id]:
+                continue
+            differences = compare_policies(
+                connection, child.parent_id, child.id, protocol, seed if isinstance(seed, int) else 0
+            )
+            for (task, turn), difference in differences.items():
+                found.append(Compared(child.name, names[child.parent_id], protocol, task, turn, difference))
+    return found
+
+
+def _curves(connection: sqlite3.Connection, iteration: Iteration) -> list[TrainingCurve]:
+    by_name: dict[str, list[MetricPoint]] = {}
+    for point in metrics(connection, iteration.id, "train", limit=_MOST_POINTS):
+        by_name.setdefault(point.name, []).append(point)
+    return [
+        TrainingCurve(
+            iteration.number, name, tuple((point.step, point.value) for point in points if point.value is not None)
+        )
+        for name, points in sorted(by_name.items())
+    ]
+
+
+def protocol_key(protocol: str) -> tuple[str, ...]:
+    """What protocols are sorted by: `oracle` before `oracle-free`."""
+    return protocol.partition("/")
+
+
+def moment(seconds: float | None) -> str | None:
+    """A time of the run in UTC, e.g. `2026-11-24 21:30 UTC`; never the time of the report."""
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def as_json(report: RunReport) -> dict[str, Any]:
+    """The numbers of a report as plain JSON values; a value that was not measured is null."""
+    return {
+        "run": {
+            "name": report.run.name,
+            "base_model": report.run.base_model,
+            "origin": report.run.origin,
+            "state": report.run.state,
+            "created": report.run.created,
+            "settings": report.run.settings,
+            "questions": report.questions,
+        },
+        "iterations": [
+            {
+                "kind": one.kind,
+                "number": one.number,
+                "state": one.state,
+                "parent": report.name_of(one.parent_id) or None,
+                "child": report.name_of(one.child_id) or None,
+                "created": one.created,
+                "ended": one.ended,
+                "reason": one.reason,
+            }
+            for one in report.iterations
+        ],
+        "policies": [
+            {
+                "name": one.name,
+                "parent": report.name_of(one.parent_id) or None,
+                "setting": one.setting,
+                "roles": one.roles.split(),
+                "state": one.state,
+                "reason": one.reason,
+                "details": one.details,
+                "created": one.created,
+            }
+            for one in report.policies
+        ],
+        "evaluations": [asdict(one) for one in report.measured],
+        "comparisons": [
+            {
+                **{name: getattr(one, name) for name in ("child", "parent", "protocol", "task", "turn")},
+                **asdict(one.difference),
+            }
+            for one in report.compared
+        ],
+        "training": [asdict(one) for one in report.curves],
+        "yields": [
+            {"task": task, "instruction": instruction, "corrected": good, "tried": tried}
+            for (task, instruction), (good, tried) in sorted(report.yields.items())
+        ],
+        "curation": [asdict(one) for one in report.curated],
+        "reviews": None if report.reviews is None else asdict(report.reviews),
+        "preferences": dict(report.preferences),
+        "costs": [asdict(one) for one in report.costs],
+        "examples": {
+            "worked": [asdict(one) for one in report.worked],
+            "failed": [asdict(one) for one in report.failed],
+        },
+    }

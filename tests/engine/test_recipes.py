@@ -1,0 +1,130 @@
+"""Protects the shipped recipes: every one loads, makes a workspace, and the paper's have the paper's numbers.
+
+The numbers stand here a second time on purpose (ReflectEvo, Findings of ACL 2025, section 4 and appendix).
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from engine.errors import EngineError
+from engine.init import init_workspace
+from engine.recipes import recipe_names, recipe_text
+from store.settings import RunSettings
+from store.settings_file import dump_settings, load_settings, parse_settings
+from store.task_settings import ChoiceTask
+from store.workspace import Workspace
+
+PAPER = [
+    f"paper-{model}-{setting}"
+    for model in ("llama3-8b", "mistral-7b")
+    for setting in ("one-stage", "two-stage", "dpo-verdict", "dpo-judge")
+]
+
+
+def recipe(name: str) -> RunSettings:
+    """The settings of a recipe."""
+    return parse_settings(recipe_text(name), name)
+
+
+def test_the_recipes_that_are_promised_are_there() -> None:
+    """The tests below would pass on an empty folder."""
+    assert recipe_names() == sorted([*PAPER, "demo-cpu", "single-gpu-qlora"])
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_every_recipe_loads_resolves_and_makes_a_workspace(name: str, tmp_path: Path) -> None:
+    """Complete by itself: no key twice, nothing unknown, and the file of the workspace says the same."""
+    settings = recipe(name)
+    assert parse_settings(dump_settings(settings)) == settings
+    workspace = Workspace(tmp_path / "workspace")
+    init_workspace(workspace, name, None, replace=False)
+    assert load_settings(workspace.settings_file) == settings
+    assert all(task.train > 0 and task.test > 0 for task in settings.tasks)
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_what_all_recipes_of_the_paper_share(name: str) -> None:
+    """Generation, evaluation and the adapter (section 3.1, 4, appendix)."""
+    settings = recipe(name)
+    models = {"llama3": "meta-llama/Meta-Llama-3-8B-Instruct", "mistral": "mistralai/Mistral-7B-Instruct-v0.2"}
+    assert settings.name == name
+    assert settings.model == models[name.split("-")[1]]
+    assert settings.attempt.temperature == 0
+    reflection = settings.reflection
+    assert (reflection.samples, reflection.temperature, reflection.top_p, reflection.max_tokens) == (2, 0.8, 1.0, 512)
+    assert settings.correction.show_previous_attempt
+    assert (settings.evaluation.protocol, settings.evaluation.rounds) == ("oracle", 1)
+    assert settings.evaluation.retry_baseline
+    training = settings.training
+    assert (training.lora_rank, training.lora_alpha, training.lora_dropout) == (8, 32, 0.1)
+    assert training.lora_targets == ["q_proj", "k_proj", "v_proj"]
+    (task,) = settings.tasks
+    assert isinstance(task, ChoiceTask)
+    assert (task.preset, task.train, task.test, task.few_shot) == ("logiqa", 7376, 651, 0)
+    # A recipe works as it is: the questions come from the hub, not from a file that nobody has.
+    assert task.path is None and task.hub is not None
+
+
+@pytest.mark.parametrize("model", ["llama3-8b", "mistral-7b"])
+def test_one_stage_has_the_papers_numbers(model: str) -> None:
+    """LoRA on a 4-bit NF4 base, learning rate 1e-3, batch 16 × 4, 5 epochs."""
+    training = recipe(f"paper-{model}-one-stage").training
+    assert (training.setting, training.method) == ("sft-one-stage", "qlora")
+    assert (training.learning_rate, training.epochs) == (1e-3, 5)
+    assert (training.batch_size, training.accumulation) == (16, 4)
+    assert training.patience is None
+
+
+@pytest.mark.parametrize("model", ["llama3-8b", "mistral-7b"])
+def test_two_stage_has_the_papers_numbers(model: str) -> None:
+    """Stage 1: 3 epochs, 1e-3, weight decay 0.01, batch 8 × 4, patience 1. Stage 2: 5 epochs, patience 3."""
+    training = recipe(f"paper-{model}-two-stage").training
+    assert (training.setting, training.method, training.adapters) == ("sft-two-stage", "lora", "chained")
+    assert (training.learning_rate, training.epochs, training.weight_decay) == (1e-3, 3, 0.01)
+    assert (training.batch_size, training.accumulation, training.patience) == (8, 4, 1)
+    second = training.second_stage
+    assert (second.epochs, second.patience) == (5, 3)
+    assert second.learning_rate is second.batch_size is second.accumulation is second.weight_decay is None
+    # Early stopping needs a loss to watch.
+    assert training.validation_share > 0
+
+
+@pytest.mark.parametrize("setting", ["dpo-verdict", "dpo-judge"])
+@pytest.mark.parametrize("model", ["llama3-8b", "mistral-7b"])
+def test_dpo_has_the_papers_numbers(model: str, setting: str) -> None:
+    """β 0.01, 5e-7, 1 epoch, cosine, warm-up 0.1, batch 1 × 32 accumulation, length 2048."""
+    settings = recipe(f"paper-{model}-{setting}")
+    training = settings.training
+    assert (training.setting, training.method) == (setting, "lora")
+    assert (training.beta, training.learning_rate, training.epochs) == (0.01, 5e-7, 1)
+    assert (training.schedule, training.warmup) == ("cosine", 0.1)
+    assert (training.batch_size, training.accumulation, training.max_length) == (1, 32, 2048)
+    if setting == "dpo-judge":
+        assert settings.judge.by == "endpoint" and settings.judge.url and settings.judge.model
+
+
+def test_a_recipe_of_the_paper_is_one_file_without_gaps() -> None:
+    """Two parts put under one another: the comments stay, and no table stands twice (TOML would refuse it)."""
+    text = recipe_text("paper-llama3-8b-dpo-judge")
+    assert text.startswith("# Llama-3-8B, dpo-judge: ")
+    assert tomllib.loads(text)["judge"]["by"] == "endpoint"
+    assert text.count("\n[training]\n") == text.count("\n[[tasks]]\n") == 1
+
+
+def test_the_recipe_for_one_gpu_trains_on_a_4_bit_base() -> None:
+    """16 GB of weights for generation, and no more than that for training, one after the other on 24 GB."""
+    settings = recipe("single-gpu-qlora")
+    assert settings.training.method == "qlora" and settings.training.gradient_checkpointing
+    assert settings.training.batch_size <= 2
+    assert settings.generation.dtype == "bfloat16"
+
+
+def test_an_unknown_recipe_is_refused_with_the_known_ones() -> None:
+    """The name of a part is no recipe."""
+    for name in ("paper-llama3-8b", "llama3-8b", "one-stage", "../recipes/demo-cpu", ""):
+        with pytest.raises(EngineError, match=r"there are: .*paper-llama3-8b-one-stage"):
+            recipe_text(name)

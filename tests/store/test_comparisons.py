@@ -1,0 +1,81 @@
+"""Protects the comparison of two policies: the same questions only, turn 2 as the protocol means it."""
+
+from __future__ import annotations
+
+import pytest
+
+from store.comparisons import PairedVerdict, compare_policies, difference, outcomes, paired_verdicts
+from store.intervals import mcnemar_exact
+from tests.support.measured import ORACLE, answer_held_out, measured_run
+from tests.support.rows import Rows
+
+FREE = "oracle-free/0123456789"
+
+
+def test_pairs_are_the_questions_that_both_answered(rows: Rows) -> None:
+    """A question that one policy has not answered yet must not count for either."""
+    questions = [rows.question(f"q{n}", split="test") for n in range(3)]
+    child = rows.add_policy("p01", parent=rows.policy, state="candidate")
+    answer_held_out(rows, rows.policy, ORACLE, dict.fromkeys(questions, ("incorrect", "correct")))
+    answer_held_out(rows, child, ORACLE, {questions[0]: ("correct", None), questions[2]: ("incorrect", "incorrect")})
+    answer_held_out(rows, child, FREE, {questions[1]: ("correct", "incorrect")})
+    assert paired_verdicts(rows.connection, rows.policy, child, ORACLE) == [
+        PairedVerdict(questions[0], "quiz", "incorrect", "correct", "correct", None),
+        PairedVerdict(questions[2], "quiz", "incorrect", "correct", "incorrect", "incorrect"),
+    ]
+    assert paired_verdicts(rows.connection, rows.policy, child, FREE) == []
+    assert compare_policies(rows.connection, rows.policy, child, FREE) == {}
+
+
+def test_a_retry_is_not_taken_for_a_correction(rows: Rows) -> None:
+    """Both are turn 2; only the one after a reflection is Acc@t2."""
+    question = rows.question("q", split="test")
+    child = rows.add_policy("p01", parent=rows.policy, state="candidate")
+    rows.attempt(question, "correct", turn=2, protocol=ORACLE)
+    for policy in (rows.policy, child):
+        answer_held_out(rows, policy, ORACLE, {question: ("incorrect", "incorrect")})
+    (pair,) = paired_verdicts(rows.connection, rows.policy, child, ORACLE)
+    assert (pair.a_t2, pair.b_t2) == ("incorrect", "incorrect")
+
+
+@pytest.mark.parametrize(
+    ("protocol", "a", "b", "expected"),
+    [
+        (ORACLE, ("correct", None), ("incorrect", "correct"), (True, True)),
+        (FREE, ("correct", "incorrect"), ("correct", "correct"), (False, True)),
+        (FREE, ("correct", None), ("correct", "correct"), None),
+        (ORACLE, ("incorrect", None), ("incorrect", "correct"), None),
+        (ORACLE, ("incorrect", "unverified"), ("incorrect", "correct"), None),
+        (ORACLE, ("unverified", None), ("correct", None), None),
+    ],
+)
+def test_turn_two_is_what_the_protocol_says(
+    protocol: str,
+    a: tuple[str, str | None],
+    b: tuple[str, str | None],
+    expected: tuple[bool, bool] | None,
+) -> None:
+    """With an oracle a right answer stays right; without one, what was not taken or judged is not known."""
+    pair = PairedVerdict(1, "quiz", a[0], a[1], b[0], b[1])  # type: ignore[arg-type]
+    assert outcomes([pair], "t2", protocol) == ([] if expected is None else [(1, *expected)])
+
+
+def test_the_difference_has_flips_interval_and_p(rows: Rows) -> None:
+    """Checked by hand: 7 gained, 1 lost of 8."""
+    child = measured_run(rows)
+    found = compare_policies(rows.connection, rows.policy, child, ORACLE, seed=7)
+    assert set(found) == {(task, turn) for task in ("", "quiz", "sums") for turn in ("t1", "t2")}
+    second = found["", "t2"]
+    assert (len(second.gained), len(second.lost), second.n) == (7, 1, 8)
+    assert second.value == pytest.approx(6 / 8)
+    assert second.p == mcnemar_exact(7, 1) == pytest.approx(2 * (1 + 8) / 2**8)
+    assert second.low is not None and second.high is not None and 0 < second.low <= 0.75 <= second.high <= 1
+    first = found["", "t1"]
+    assert (first.value, len(first.gained), len(first.lost)) == (0.0, 1, 1)
+    assert compare_policies(rows.connection, rows.policy, child, ORACLE, seed=7) == found
+
+
+def test_nothing_in_common_is_not_a_difference_of_zero() -> None:
+    """A report must say 'not measured'."""
+    nothing = difference([])
+    assert (nothing.value, nothing.low, nothing.high, nothing.p, nothing.n) == (None, None, None, None, 0)
