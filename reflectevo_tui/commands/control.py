@@ -83,9 +83,10 @@ def skip(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Leave out the stage that waits at its gate, with all that depend on it.
+    """Leave out the stage that waits at its gate.
 
-    The iteration ends without a child. Only after a skipped evaluation the child is there, and waits for a decision.
+    All that depend on it are left out too, and the iteration ends without a child. Only after a skipped evaluation
+    the child is there, and waits for a decision.
     """
     arguments = {} if stage is None else {"stage": stage}
     give_order(context, workspace, "skip", as_json=as_json, start=True, arguments=arguments)
