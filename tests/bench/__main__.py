@@ -36,7 +36,12 @@ LONG = frozenset({"terminal-growth"})
 def main() -> int:
     """Run the benchmarks named on the command line; exit code 1 when a target is missed."""
     parser = argparse.ArgumentParser(description="benchmarks; each figure is a ratio within one run")
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"which to run: {', '.join(BENCHES)} (default: all but {', '.join(LONG)})")
+    parser.add_argument(
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help=f"which to run: {', '.join(BENCHES)} (default: all but {', '.join(LONG)})",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     chosen = parser.parse_args()
     unknown = [name for name in chosen.names if name not in BENCHES]

@@ -223,5 +223,3 @@ def _pid_on(workspace: Workspace) -> int:
 
 def _memory(pid: int) -> int:
     return int(psutil.Process(pid).memory_info().rss)
-
-

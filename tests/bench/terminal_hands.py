@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from tests.bench.pseudo_terminal import COLUMNS, PseudoTerminal
+from tests.bench.pseudo_terminal import PseudoTerminal
 
 _CURSOR_ROW = re.compile(r"▸[\x1f ]*([\d,]+)[\x1f ]")
 _ROW = re.compile(r"[\x1f ]([\d,]+)[\x1f ]+[a-z_]+[\x1f ]+(?:[icu]→[icu]|[icu])[\x1f ]")
@@ -19,10 +19,6 @@ WORDS = (
     *("group before", "total taken", "wrong pair", "larger numbers", "train north"),
 )
 """Searches, from words that a large part of the rows have to phrases."""
-
-
-LIST_TOP, LIST_LINES = 5, 18
-"""Where the rows of the list stand on 160×50, its scroll bar at the right edge."""
 
 
 def _far(found: Iterable[int]) -> list[int]:
@@ -72,20 +68,17 @@ class Hands:
             taken.append(self._terminal.repaint(key, lambda seen, at=at: at in cursor_ids(seen), after=0.25))
         return taken
 
-    def jumps(self) -> list[float]:
-        """From the top to everywhere: the scroll bar drawn to each of its places, and to the newest by key."""
+    def jumps(self, times: int = 10) -> list[float]:
+        """To the end of the list and of a filtered one, nothing of which was read before."""
         taken = []
-        for place in range(1, LIST_LINES - 1):
+        for n in range(times):
+            self._filter(1 + n % 3)
+            for lift in (False, True):
+                if lift:
+                    self._unfilter()
+                self._terminal.settle(0.4, 3)
+                taken.append(self._terminal.repaint(b"G", lambda seen: _far(cursor_ids(seen))))
             self._home()
-            self._terminal.write(b"\x1b[<0;%d;%dM" % (COLUMNS, LIST_TOP))
-            self._terminal.settle(0.1)
-            moved = b"\x1b[<32;%d;%dM" % (COLUMNS, LIST_TOP + place)
-            taken.append(self._terminal.repaint(moved, lambda seen: len(_far(row_ids(seen))) >= LIST_LINES - 2))
-            self._terminal.write(b"\x1b[<0;%d;%dm" % (COLUMNS, LIST_TOP + place))
-            self._terminal.settle(0.1)
-        for _ in range(5):
-            self._home()
-            taken.append(self._terminal.repaint(b"G", lambda seen: _far(cursor_ids(seen))))
         return taken
 
     def pages(self, times: int = 60) -> list[float]:
