@@ -147,12 +147,15 @@ def _forms(reference: str) -> tuple[str, ...]:
 
 
 def _occurs(part: str, text: str) -> bool:
-    return re.search(_bounded(part), normalised(text)) is not None
+    return _found("", part, text)
 
 
 def _is_named(part: str, text: str) -> bool:
-    return re.search(_NAMING + _bounded(part), normalised(text)) is not None
+    return _found(_NAMING, part, text)
 
 
-def _bounded(part: str) -> str:
-    return rf"(?<!\w){re.escape(normalised(part))}(?!\w)"
+def _found(before: str, part: str, text: str) -> bool:
+    """Whether a part stands in a text between word boundaries, behind what `before` matches."""
+    part, text = normalised(part), normalised(text)
+    # Most parts don't occur at all, and compiling a pattern for each costs a hundred times more than to look.
+    return part in text and re.search(rf"{before}(?<!\w){re.escape(part)}(?!\w)", text) is not None

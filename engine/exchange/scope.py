@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine import instructions
 from engine.errors import EngineError
+from engine.instructions import BUILT_IN, GENERAL, Pool, compose
 from engine.prompts import Problem
-from engine.situation import problems_of, settings_of
+from engine.situation import pool_of, problems_of, settings_of
 from engine.tasks.base import render_question
 from store.imports import StoredImport, list_imports
 from store.iterations import list_iterations
@@ -31,6 +31,7 @@ class Scope:
     iteration: Iteration
     settings: RunSettings | None
     source: StoredImport | None
+    pool: Pool
 
     @property
     def show_previous_attempt(self) -> bool:
@@ -46,10 +47,8 @@ class Scope:
 
     def compose(self, instruction: str) -> str:
         """The text of an instruction; where an import names one that isn't in the pool, the general one."""
-        known = instruction in instructions.ALL_KEYS or instruction == instructions.GENERAL
-        if self.settings is None and not known:
-            instruction = instructions.GENERAL
-        return instructions.compose(instruction)
+        known = instruction in self.pool.keys or instruction == GENERAL
+        return compose(instruction if known or self.settings is not None else GENERAL, self.pool)
 
 
 def find_scope(connection: sqlite3.Connection, run_name: str, number: int | None) -> Scope:
@@ -73,5 +72,5 @@ def find_scope(connection: sqlite3.Connection, run_name: str, number: int | None
                 f"the import of {source.path} is not complete; import it again to go on: reflectevo import "
                 + Path(source.path).name
             )
-        return Scope(run, chosen, None, source)
-    return Scope(run, chosen, settings_of(chosen), None)
+        return Scope(run, chosen, None, source, BUILT_IN)
+    return Scope(run, chosen, settings_of(chosen), None, pool_of(connection, run.id))

@@ -25,7 +25,10 @@ def import_file(
     task: Annotated[str | None, typer.Option(help="Task of the questions; else the name of the file.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Import a published file as a run to browse; run again, it goes on where it stopped."""
+    """Import a published file as a run to browse.
+
+    Run again, it goes on where it stopped.
+    """
     chosen = chosen_workspace(context, workspace)
 
     def work() -> int:
@@ -54,7 +57,10 @@ def export(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write an iteration as a dataset with its card: the published formats, or rows for TRL."""
+    """Write an iteration as a dataset with its card.
+
+    In the published formats, or as rows for TRL.
+    """
     chosen = chosen_workspace(context, workspace)
 
     def work() -> None:
