@@ -1,5 +1,5 @@
-"""The hands of an operator whose patience is measured: they type on the Monitor and in the list, and know by which words
-a repaint is recognised. Every method that times something returns seconds, one for each time it was done."""
+"""The hands of an operator whose patience is measured: they type on the Monitor and in the list, and know by which
+words a repaint is recognised. Every method that times something returns seconds, one for each time it was done."""
 
 from __future__ import annotations
 
