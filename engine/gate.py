@@ -47,6 +47,8 @@ def describe_gate(connection: sqlite3.Connection, iteration: Iteration, gate: st
     if gate == "evaluate":
         n = len(run_questions(connection, iteration.run_id, settings.evaluation.split))
         return f"would answer {n} held-out questions with parent and child"
+    if known["evaluate"].state == "skipped":
+        return "the evaluation was skipped: nothing compares the child with its parent"
     return summarise(compare_child(connection, iteration))
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from engine.lineage import REFLECTOR_POLICY, close_iteration, give_up_iteration
+from engine.skipping import skip_stage
 from engine.starting import (
     ACTIVE,
     Refused,
@@ -57,7 +58,8 @@ def obey(connection: sqlite3.Connection, directive: Directive) -> bool:
             raise Refused(f"the engine does not know the directive {directive.kind!r}")
         if not isinstance(directive.arguments, Mapping):
             raise Refused("the arguments must be an object")
-        outcome, accepted = handler(connection, directive.arguments), True
+        told = {**directive.arguments, "issued_by": directive.issued_by}
+        outcome, accepted = handler(connection, told), True
     except (Refused, SettingsError) as refusal:
         outcome, accepted = str(refusal), False
     finish(connection, directive.id, accepted, outcome)
@@ -110,12 +112,25 @@ def _stop(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> str:
     return f"{iteration.title} stops after what is in hand; nothing is lost, resume continues it"
 
 
-def _approve(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> str:
+def _waiting(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> tuple[Iteration, str]:
+    """The iteration a directive means and the gate it waits at, which is the one that is named, if one is."""
     iteration = _iteration(connection, arguments)
     gate = iterations.waiting_gate(iteration, iterations.stages(connection, iteration.id))
     wanted = arguments.get("stage") or gate
     if gate is None or wanted != gate:
         raise Refused(f"{iteration.title} does not wait at a gate{f' {wanted!r}' if wanted else ''}")
+    return iteration, gate
+
+
+def _skip(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> str:
+    iteration, gate = _waiting(connection, arguments)
+    if gate == "promote":
+        raise Refused("the promotion can't be skipped; approve or reject the child")
+    return skip_stage(connection, iteration, gate, str(arguments["issued_by"]))
+
+
+def _approve(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> str:
+    iteration, gate = _waiting(connection, arguments)
     if gate == "promote":
         return _settle_child(connection, iteration, "promoted", "an operator promoted it")
     iterations.approve_stage(connection, iteration.id, gate)
@@ -284,6 +299,7 @@ _HANDLERS: dict[str, Callable[[sqlite3.Connection, Mapping[str, Any]], str]] = {
     "save_now": _save_now,
     "stop": _stop,
     "approve": _approve,
+    "skip": _skip,
     "reject": _reject,
     "promote": _promote,
     "rollback": _rollback,

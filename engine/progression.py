@@ -83,7 +83,14 @@ def next_step(
     if not open_stages and iteration.kind == "evaluation":
         return Close()
     if not open_stages:
-        asks = "promote" in settings.gates or settings.pace == "step" or settings.evaluation.promote == "operator"
+        # Nobody but an operator can settle a child that was not compared.
+        unmeasured = any(stage.name == "evaluate" and stage.state == "skipped" for stage in stages)
+        asks = (
+            unmeasured
+            or "promote" in settings.gates
+            or settings.pace == "step"
+            or settings.evaluation.promote == "operator"
+        )
         return Wait("promote") if asks else Decide()
     first = open_stages[0]
     if gated(first, settings):

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 EPILOG = (
     "Exit codes: 0 done · 1 refused or wrong · 2 usage · 3 a stage failed · 4 waits at a gate · "
-    "5 paused or stopped · 6 the engine ended · 130 interrupted (the engine goes on)."
+    "5 paused, stopped or skipped · 6 the engine ended · 130 interrupted (the engine goes on)."
 )
 
 app = typer.Typer(
@@ -177,7 +177,7 @@ def doctor(context: typer.Context, workspace: WorkspaceOption = None, as_json: J
 app.command("eval", epilog=EPILOG)(evaluate)
 for _command in (
     report,
-    *(control.approve, control.reject, control.pause, control.resume, control.stop, control.shutdown),
+    *(control.approve, control.skip, control.reject, control.pause, control.resume, control.stop, control.shutdown),
     *(control.promote, control.rollback, control.branch, control.retry, control.save_now),
 ):
     app.command()(_command)

@@ -77,6 +77,21 @@ def approve(
     give_order(context, workspace, "approve", as_json=as_json, start=True, arguments=arguments)
 
 
+def skip(
+    context: typer.Context,
+    stage: Annotated[str | None, typer.Argument(help="The stage; else the one that waits.")] = None,
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Leave out the stage that waits at its gate.
+
+    All that depend on it are left out too, and the iteration ends without a child. Only after a skipped evaluation
+    the child is there, and waits for a decision.
+    """
+    arguments = {} if stage is None else {"stage": stage}
+    give_order(context, workspace, "skip", as_json=as_json, start=True, arguments=arguments)
+
+
 def reject(
     context: typer.Context,
     policy: Annotated[str | None, typer.Argument(help="A policy by name or id; else the one that waits.")] = None,

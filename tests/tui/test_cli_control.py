@@ -22,7 +22,7 @@ from tests.support.quiz import quiz_settings
 Make = Callable[[str], EngineHarness]
 
 COMMANDS = (
-    *("init", "run", "eval", "report", "status", "approve", "reject", "pause", "resume", "stop", "shutdown"),
+    *("init", "run", "eval", "report", "status", "approve", "skip", "reject", "pause", "resume", "stop", "shutdown"),
     *("promote", "rollback", "branch", "retry", "save-now", "doctor"),
 )
 
