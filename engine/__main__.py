@@ -9,6 +9,7 @@ import argparse
 import json
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from engine.errors import EngineError
@@ -42,7 +43,18 @@ def main(arguments: list[str] | None = None) -> int:
     example.add_argument("--curated", type=int, required=True)
     example.add_argument("--setting")
     commands.add_parser("capabilities", help="print what this engine can do, as JSON")
-    for command in (serve, init, child, prompt, example):
+    importing = commands.add_parser("import", help="import a published file; prints one JSON object a line")
+    importing.add_argument("--file", type=Path, required=True)
+    for option in ("--format", "--name", "--task"):
+        importing.add_argument(option, default="")
+    exporting = commands.add_parser("export", help="export an iteration as a dataset")
+    exporting.add_argument("--run", required=True)
+    exporting.add_argument("--iteration", type=int)
+    exporting.add_argument("--format", required=True)
+    exporting.add_argument("--as", dest="encoding", default="jsonl")
+    exporting.add_argument("--setting", default="")
+    exporting.add_argument("--to", type=Path, required=True)
+    for command in (serve, init, child, prompt, example, importing, exporting):
         command.add_argument("-w", "--workspace", type=Path, required=True)
     parsed = parser.parse_args(arguments)
     if parsed.command == "capabilities":
@@ -70,6 +82,27 @@ def main(arguments: list[str] | None = None) -> int:
             from engine.training.inspect import inspect_example
 
             answer = inspect_example(workspace, parsed.curated, parsed.setting)
+        elif parsed.command == "import":
+            from engine.exchange.importing import import_file
+
+            def report(event: Mapping[str, object]) -> None:
+                print(json.dumps(event), flush=True)
+
+            answer = import_file(
+                workspace, parsed.file, report, file_format=parsed.format, name=parsed.name, task=parsed.task
+            )
+        elif parsed.command == "export":
+            from engine.exchange.exporting import export_run
+
+            answer = export_run(
+                workspace,
+                run=parsed.run,
+                number=parsed.iteration,
+                export_format=parsed.format,
+                encoding=parsed.encoding,
+                destination=parsed.to,
+                setting=parsed.setting,
+            )
         else:
             from engine.rerender import rerender
 

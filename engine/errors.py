@@ -32,3 +32,7 @@ class TrainingRefused(EngineError):
 
 class WorkspaceHeld(EngineError):
     """Another engine holds the workspace."""
+
+
+class JudgeUnavailable(EngineError):
+    """The judge of Dpref can't be asked: it is down, refuses the key, or doesn't speak the protocol."""

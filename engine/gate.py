@@ -8,11 +8,14 @@ from engine.promotion import summarise
 from engine.settled import compare_child
 from engine.situation import settings_of, training_sweep
 from engine.sweep import count
+from engine.training.from_curated import SET_OF
 from store.curation import curation_counts
 from store.iterations import stages
+from store.preferences import count_pairs_to_judge
 from store.records import Iteration, Stage
 from store.rollouts import reviewed
 from store.runs import run_questions
+from store.settings import RunSettings
 
 
 def describe_gate(connection: sqlite3.Connection, iteration: Iteration, gate: str) -> str:
@@ -32,21 +35,40 @@ def describe_gate(connection: sqlite3.Connection, iteration: Iteration, gate: st
         by_hand = len(reviewed(connection, iteration.id))
         return f"would filter {known['correct'].done} trajectories; {by_hand} reviewed by hand"
     if gate == "train":
-        set_name = "d_plus" if settings.training.setting == "sft-one-stage" else "d_pm"
-        counts_by_reason = curation_counts(connection, iteration.id).get(set_name, {})
-        kept = counts_by_reason.get("included", 0)
-        left_out = sum(counts_by_reason.values()) - kept
+        kept, left_out = _trained_on(connection, iteration, settings)
         steps = -(
             -round(kept * settings.training.epochs) // (settings.training.batch_size * settings.training.accumulation)
         )
         return (
             f"would train {settings.training.setting} on {kept} examples ({left_out} left out), "
             f"about {steps} steps at a learning rate of {settings.training.learning_rate:g}"
+            f"{_open_pairs(connection, iteration, settings)}"
         )
     if gate == "evaluate":
         n = len(run_questions(connection, iteration.run_id, settings.evaluation.split))
         return f"would answer {n} held-out questions with parent and child"
+    if known["evaluate"].state == "skipped":
+        return "the evaluation was skipped: nothing compares the child with its parent"
     return summarise(compare_child(connection, iteration))
+
+
+def _trained_on(connection: sqlite3.Connection, iteration: Iteration, settings: RunSettings) -> tuple[int, int]:
+    """How many examples the training has, and how many rows of its set are left out."""
+    set_name = SET_OF[settings.training.setting]
+    if set_name is None:
+        return len(run_questions(connection, iteration.run_id, "train")), 0
+    counts = curation_counts(connection, iteration.id).get(set_name, {})
+    kept = counts.get("included", 0)
+    return kept, sum(counts.values()) - kept
+
+
+def _open_pairs(connection: sqlite3.Connection, iteration: Iteration, settings: RunSettings) -> str:
+    """How many pairs wait for an operator to rank them; empty where nobody waits."""
+    if settings.training.setting != "dpo-judge":
+        return ""
+    waiting = count_pairs_to_judge(connection, iteration.id)
+    where = "on the Review screen" if settings.judge.by == "operator" else "for the judge"
+    return f"; waiting {where}: {waiting} pairs" if waiting else ""
 
 
 def _time(known: dict[str, Stage], gate: str, owed: int) -> str:

@@ -1,16 +1,20 @@
 """The pool of 2 × 8 × 2 = 32 reflection instructions, and how an iteration draws from it.
 
 An instruction is composed of three sentences: verify the attempt, look for one kind of mistake, plan the
-change. So the pool is 12 sentences, keyed `v-l-p`. Source of the grid: ReflectEvo (ACL 2025 Findings,
-arXiv 2505.16475), section 3.1; the wording is our own. Knows nothing of prompts around an instruction, of
-models or of databases: usage and yields come in as values.
+change. So the pool is 12 sentences, keyed `v-l-p`; an operator's own sentences continue the three lists.
+Source of the grid: ReflectEvo (ACL 2025 Findings, arXiv 2505.16475), section 3.1; the wording is our own.
+Knows nothing of prompts around an instruction, of models, files or databases: parts, usage and yields come in as
+values.
 """
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from random import Random
 
 from engine.errors import EngineError
@@ -44,36 +48,74 @@ GENERAL = "general"
 
 _GENERAL_TEXT = "Name the most likely cause of the mistake. Then give a short plan to avoid it."
 
-ALL_KEYS: tuple[str, ...] = tuple(
-    f"{verify}-{locate}-{plan}"
-    for verify in range(1, len(VERIFY) + 1)
-    for locate in range(1, len(LOCATE) + 1)
-    for plan in range(1, len(PLAN) + 1)
-)
-"""The 32 keys, in order."""
-
-_KEY = re.compile(r"([1-9])-([1-9])-([1-9])")
+_KEY = re.compile(r"([1-9]\d*)-([1-9]\d*)-([1-9]\d*)")
 _DRAW = re.compile(r"(random|balanced|adaptive):([1-9]\d*)")
 
 
-def parse(key: str) -> tuple[int, int, int]:
+@dataclass(frozen=True)
+class Pool:
+    """The sentences that instructions are composed of."""
+
+    verify: tuple[str, ...]
+    locate: tuple[str, ...]
+    plan: tuple[str, ...]
+
+    @cached_property
+    def keys(self) -> tuple[str, ...]:
+        """The keys of all instructions, in order."""
+        return tuple(
+            f"{verify}-{locate}-{plan}"
+            for verify in range(1, len(self.verify) + 1)
+            for locate in range(1, len(self.locate) + 1)
+            for plan in range(1, len(self.plan) + 1)
+        )
+
+    def extended(self, parts: Mapping[str, Sequence[str]]) -> Pool:
+        """This pool with further sentences of each kind (`verify`, `locate`, `plan`), whose keys continue."""
+        return Pool(
+            (*self.verify, *parts.get("verify", ())),
+            (*self.locate, *parts.get("locate", ())),
+            (*self.plan, *parts.get("plan", ())),
+        )
+
+    def nearest(self, key: str) -> str:
+        """The key of the pool that is most like one that isn't in it."""
+        if match := _KEY.fullmatch(key):
+            sizes = (len(self.verify), len(self.locate), len(self.plan))
+            return "-".join(str(min(int(part), size)) for part, size in zip(match.groups(), sizes, strict=True))
+        return difflib.get_close_matches(key, self.keys, n=1, cutoff=0.0)[0]
+
+
+BUILT_IN = Pool(VERIFY, LOCATE, PLAN)
+"""The pool without an operator's own parts."""
+
+ALL_KEYS: tuple[str, ...] = BUILT_IN.keys
+"""The 32 keys of the built-in pool, in order."""
+
+
+def parse(key: str, pool: Pool = BUILT_IN) -> tuple[int, int, int]:
     """The three parts (v, l, p) of a key, each from 1. Raises EngineError for a key that isn't in the pool."""
     match = _KEY.fullmatch(key)
-    if match is None or key not in ALL_KEYS:
+    if match is None or key not in pool.keys:
         raise EngineError(
-            f"there is no reflection instruction {key!r}: keys are v-l-p with v 1–{len(VERIFY)}, "
-            f"l 1–{len(LOCATE)}, p 1–{len(PLAN)}, e.g. '1-3-2'"
+            f"there is no reflection instruction {key!r}; the nearest is {pool.nearest(key)!r}. Keys are v-l-p with v "
+            f"1–{len(pool.verify)}, l 1–{len(pool.locate)}, p 1–{len(pool.plan)}, e.g. '1-3-2'"
         )
     verify, locate, plan = (int(part) for part in match.groups())
     return verify, locate, plan
 
 
-def compose(key: str) -> str:
+def compose(key: str, pool: Pool = BUILT_IN) -> str:
     """The text of an instruction: three sentences, or the general one. Raises EngineError for an unknown key."""
     if key == GENERAL:
         return _GENERAL_TEXT
-    verify, locate, plan = parse(key)
-    return f"{VERIFY[verify - 1]} {LOCATE[locate - 1]} {PLAN[plan - 1]}"
+    verify, locate, plan = parse(key, pool)
+    return f"{pool.verify[verify - 1]} {pool.locate[locate - 1]} {pool.plan[plan - 1]}"
+
+
+def check_draw(spec: str | Sequence[str], pool: Pool) -> None:
+    """Check that a pool can give what a draw asks for. Raises EngineError as `draw`."""
+    draw(spec, pool=pool, question_hash="", seed=0, iteration=1, usage={}, yields={})
 
 
 def draw(
@@ -84,6 +126,7 @@ def draw(
     iteration: int,
     usage: Mapping[str, int],
     yields: Mapping[str, tuple[int, int]],
+    pool: Pool = BUILT_IN,
 ) -> tuple[str, ...]:
     """The keys to use for one question, without repeats; the same arguments give the same keys.
 
@@ -96,25 +139,25 @@ def draw(
     """
     if not isinstance(spec, str):
         for key in spec:
-            parse(key)
+            parse(key, pool)
         return tuple(dict.fromkeys(spec))
     if spec == "all":
-        return ALL_KEYS
+        return pool.keys
     match = _DRAW.fullmatch(spec)
     if match is None:
         raise EngineError(
             f"{spec!r} draws no instructions: use 'all', a list of keys, 'random:n', 'balanced:n' or 'adaptive:n'"
         )
     way, count = match.group(1), int(match.group(2))
-    if count > len(ALL_KEYS):
-        raise EngineError(f"{spec!r} asks for {count} instructions, and the pool has {len(ALL_KEYS)}: use 'all'")
+    if count > len(pool.keys):
+        raise EngineError(f"{spec!r} asks for {count} instructions, and the pool has {len(pool.keys)}: use 'all'")
     random = _random(question_hash, seed, iteration)
     if way == "random":
-        return tuple(random.sample(ALL_KEYS, count))
-    shuffled = random.sample(ALL_KEYS, len(ALL_KEYS))
+        return tuple(random.sample(pool.keys, count))
+    shuffled = random.sample(pool.keys, len(pool.keys))
     if way == "balanced":
         return tuple(sorted(shuffled, key=lambda key: usage.get(key, 0))[:count])
-    chances = {key: _thompson(random, key, yields.get(key, (0, 0))) for key in ALL_KEYS}
+    chances = {key: _thompson(random, key, yields.get(key, (0, 0))) for key in pool.keys}
     return tuple(sorted(shuffled, key=lambda key: -chances[key])[:count])
 
 

@@ -40,6 +40,11 @@ def close_iteration(connection: sqlite3.Connection, iteration: Iteration, state:
     decide_policy(connection, iteration.child_id, state, reason)
     iterations.update_iteration(connection, iteration.id, state="done", reason=reason, ended=time.time())
     add_event(connection, "info", "engine", f"{iteration.title} done: child {state} – {reason}", iteration.id)
+    start_following(connection, iteration)
+
+
+def start_following(connection: sqlite3.Connection, iteration: Iteration) -> None:
+    """Start the next iteration from the newest promoted policy if more were asked for; inside a write transaction."""
     if iteration.remaining > 0:
         parent = current_policy(connection, iteration.run_id)
         assert parent is not None

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from engine.lineage import REFLECTOR_POLICY, close_iteration, give_up_iteration
+from engine.skipping import skip_stage
 from engine.starting import (
     ACTIVE,
     Refused,
@@ -18,6 +19,7 @@ from engine.starting import (
     evaluate,
     named_policy,
     number,
+    require_drawable,
     require_free,
     require_reasoner,
     require_same,
@@ -25,6 +27,7 @@ from engine.starting import (
     start_run,
 )
 from store import iterations
+from store.curation import decisions_since
 from store.directives import finish
 from store.errors import SettingsError
 from store.policies import decide_policy, get_policy, list_policies
@@ -41,6 +44,7 @@ _SECTION_OF = {
     "reflection": "reflect",
     "correction": "correct",
     "curation": "curate",
+    "judge": "train",
     "training": "train",
     "evaluation": "evaluate",
 }
@@ -54,7 +58,8 @@ def obey(connection: sqlite3.Connection, directive: Directive) -> bool:
             raise Refused(f"the engine does not know the directive {directive.kind!r}")
         if not isinstance(directive.arguments, Mapping):
             raise Refused("the arguments must be an object")
-        outcome, accepted = handler(connection, directive.arguments), True
+        told = {**directive.arguments, "issued_by": directive.issued_by}
+        outcome, accepted = handler(connection, told), True
     except (Refused, SettingsError) as refusal:
         outcome, accepted = str(refusal), False
     finish(connection, directive.id, accepted, outcome)
@@ -89,6 +94,11 @@ def _resume(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> str
         raise Refused(f"{iteration.title} is done; start the next one")
     if iteration.state not in ACTIVE:
         require_free(connection)
+    if any(
+        stage.name == "train" and stage.state == "failed" and not stage.done
+        for stage in iterations.stages(connection, iteration.id)
+    ):
+        _curate_again(connection, iteration)
     _reset_failed_stages(connection, iteration)
     iterations.update_iteration(connection, iteration.id, control="run", state="running", reason="")
     return f"{iteration.title} goes on"
@@ -102,18 +112,46 @@ def _stop(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> str:
     return f"{iteration.title} stops after what is in hand; nothing is lost, resume continues it"
 
 
-def _approve(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> str:
+def _waiting(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> tuple[Iteration, str]:
+    """The iteration a directive means and the gate it waits at, which is the one that is named, if one is."""
     iteration = _iteration(connection, arguments)
     gate = iterations.waiting_gate(iteration, iterations.stages(connection, iteration.id))
     wanted = arguments.get("stage") or gate
     if gate is None or wanted != gate:
         raise Refused(f"{iteration.title} does not wait at a gate{f' {wanted!r}' if wanted else ''}")
+    return iteration, gate
+
+
+def _skip(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> str:
+    iteration, gate = _waiting(connection, arguments)
+    if gate == "promote":
+        raise Refused("the promotion can't be skipped; approve or reject the child")
+    return skip_stage(connection, iteration, gate, str(arguments["issued_by"]))
+
+
+def _approve(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> str:
+    iteration, gate = _waiting(connection, arguments)
     if gate == "promote":
         return _settle_child(connection, iteration, "promoted", "an operator promoted it")
     iterations.approve_stage(connection, iteration.id, gate)
     iterations.set_stage(connection, iteration.id, gate, "pending")
     iterations.update_iteration(connection, iteration.id, state="running", reason="")
-    return f"stage {gate} approved"
+    decisions = _curate_again(connection, iteration) if gate == "train" else 0
+    return f"stage {gate} approved" + (f"; curation takes in {decisions} new decisions first" if decisions else "")
+
+
+def _curate_again(connection: sqlite3.Connection, iteration: Iteration) -> int:
+    """Have curation done again when reviews or preferences are newer than it; returns how many are.
+
+    For moments before a training has begun: what one learns from must not change under it.
+    """
+    curate = next(stage for stage in iterations.stages(connection, iteration.id) if stage.name == "curate")
+    if curate.state != "done" or curate.ended is None:
+        return 0
+    decisions = decisions_since(connection, iteration.id, curate.ended)
+    if decisions:
+        iterations.set_stage(connection, iteration.id, "curate", "pending")
+    return decisions
 
 
 def _reject(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> str:
@@ -215,13 +253,21 @@ def _set_settings(connection: sqlite3.Connection, arguments: Mapping[str, Any]) 
         )
     new = validate_settings(merged)
     require_same(old, new)
-    begun = {stage.name for stage in iterations.stages(connection, iteration.id) if _has_begun(stage)}
+    require_drawable(connection, iteration.run_id, new)
+    stages = {stage.name: stage for stage in iterations.stages(connection, iteration.id)}
+    begun = {name for name, stage in stages.items() if _has_begun(stage)}
     for section, stage in _SECTION_OF.items():
         # An evaluation decodes as its sections say, and has but one stage.
         stage = "evaluate" if iteration.kind == "evaluation" else stage
         if stage in begun and getattr(old, section) != getattr(new, section):
             raise Refused(f"[{section}] can't change any more: stage {stage} has begun")
+    curating = stages["curate"].state if "curate" in stages else None
+    if curating == "running" and old.judge != new.judge:
+        raise Refused("[judge] can't change while stage curate runs; stop the iteration, change it, then resume")
     iterations.update_iteration(connection, iteration.id, settings=new.model_dump(mode="json"))
+    judged_anew = new.training.setting == "dpo-judge" and (old.training.setting, old.judge) != ("dpo-judge", new.judge)
+    if judged_anew and curating == "done":
+        iterations.set_stage(connection, iteration.id, "curate", "pending")
     return f"settings of {iteration.title} changed: {dump_json(dict(changes))}"
 
 
@@ -253,6 +299,7 @@ _HANDLERS: dict[str, Callable[[sqlite3.Connection, Mapping[str, Any]], str]] = {
     "save_now": _save_now,
     "stop": _stop,
     "approve": _approve,
+    "skip": _skip,
     "reject": _reject,
     "promote": _promote,
     "rollback": _rollback,

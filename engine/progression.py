@@ -48,8 +48,14 @@ Step = Start | Wait | Decide | Close | Rest
 
 
 def gated(stage: Stage, settings: RunSettings) -> bool:
-    """True when a stage needs an operator's word that it hasn't got."""
-    return not stage.approved and (settings.pace == "step" or stage.name in settings.gates)
+    """True when a stage needs an operator's word that it hasn't got.
+
+    Training on pairs that an operator ranks waits for them, gate or not.
+    """
+    waits_for_judge = (
+        stage.name == "train" and settings.training.setting == "dpo-judge" and settings.judge.by == "operator"
+    )
+    return not stage.approved and (settings.pace == "step" or stage.name in settings.gates or waits_for_judge)
 
 
 def next_step(
@@ -77,7 +83,14 @@ def next_step(
     if not open_stages and iteration.kind == "evaluation":
         return Close()
     if not open_stages:
-        asks = "promote" in settings.gates or settings.pace == "step" or settings.evaluation.promote == "operator"
+        # Nobody but an operator can settle a child that was not compared.
+        unmeasured = any(stage.name == "evaluate" and stage.state == "skipped" for stage in stages)
+        asks = (
+            unmeasured
+            or "promote" in settings.gates
+            or settings.pace == "step"
+            or settings.evaluation.promote == "operator"
+        )
         return Wait("promote") if asks else Decide()
     first = open_stages[0]
     if gated(first, settings):

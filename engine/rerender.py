@@ -5,10 +5,12 @@ from __future__ import annotations
 from contextlib import closing
 
 from engine.errors import EngineError
+from engine.exchange.prompts import published_prompt
 from engine.prompts import PROMPT_VERSION, Message, prompt_hash
 from engine.situation import asking_sweep
 from engine.sweep import attempt_prompt, correction_prompt, reflection_prompt, retry_prompt
 from store.connection import open_reader
+from store.imports import IMPORTED_VERSION
 from store.rollouts import get_attempt, get_reflection
 from store.workspace import Workspace
 
@@ -29,6 +31,8 @@ def rerender(workspace: Workspace, *, attempt_id: int | None, reflection_id: int
         on = attempt if reflection is None else get_attempt(connection, reflection.attempt_id)
         if row is None or on is None or row.iteration_id is None:
             raise EngineError("there is no such attempt or reflection in this workspace")
+        if row.prompt_version == IMPORTED_VERSION:
+            return published_prompt(connection, row)
         sweep = asking_sweep(connection, row.iteration_id, row.protocol, on)
         messages: list[Message]
         if reflection is not None:

@@ -22,6 +22,7 @@ from engine.evaluation import (
     sibling_protocol,
 )
 from engine.generation.base import PolicyWeights
+from engine.instructions import BUILT_IN, Pool
 from engine.lineage import REFLECTOR_POLICY
 from engine.prompts import Problem
 from engine.reuse import Reusable, offer
@@ -30,6 +31,7 @@ from engine.tasks import task_type
 from engine.tasks.base import Example, render_question
 from engine.training.policy_directory import ADAPTER, MERGED, REFLECTOR
 from store import rollouts
+from store.instruction_parts import instruction_parts
 from store.iterations import find_iteration, get_iteration
 from store.policies import find_policy, get_policy, list_policies
 from store.records import Iteration, StoredAttempt, StoredQuestion
@@ -71,6 +73,11 @@ def problems_of(
     return found
 
 
+def pool_of(connection: sqlite3.Connection, run_id: int) -> Pool:
+    """The instructions of a run: the built-in pool with the operator's parts as they stood when it was prepared."""
+    return BUILT_IN.extended(instruction_parts(connection, run_id))
+
+
 @dataclass(frozen=True, slots=True)
 class Progressed:
     """A sweep and what of it is stored."""
@@ -91,6 +98,7 @@ def training_sweep(
     # Reflections that are to be taken over are those that were drawn then.
     takes_reflections = settings.reuse is not None and settings.reuse.what == "reflections"
     drawn_as = settings.reuse.iteration if settings.reuse is not None and takes_reflections else iteration.number
+    pool = pool_of(connection, iteration.run_id)
     sweep = Sweep(
         iteration_id=iteration.id,
         iteration_number=iteration.number,
@@ -104,6 +112,7 @@ def training_sweep(
             settings,
             drawn_as,
             rollouts.instruction_yields(connection, iteration.run_id, drawn_as),
+            pool,
         ),
         attempt=settings.attempt,
         reflection=settings.reflection,
@@ -113,6 +122,7 @@ def training_sweep(
         seed=settings.seed,
         rounds=settings.reflection.rounds,
         reusable=reusable_of(connection, iteration, settings),
+        pool=pool,
     )
     done = gather_done(
         rollouts.rollout_attempts(connection, iteration.id), rollouts.rollout_reflections(connection, iteration.id)
@@ -225,6 +235,7 @@ def asking_sweep(connection: sqlite3.Connection, iteration_id: int, protocol: st
         reflect_on_all=feedback_of(protocol) == "oracle-free",
         stages=frozenset(),
         seed=settings.seed,
+        pool=pool_of(connection, iteration.run_id),
     )
 
 

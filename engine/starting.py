@@ -10,7 +10,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from engine.errors import EngineError
+from engine.instructions import check_draw
 from engine.lineage import BASE_POLICY, current_policy
+from engine.situation import pool_of
 from store import iterations
 from store.policies import find_policy, get_policy, list_policies
 from store.records import Policy
@@ -98,6 +100,7 @@ def start_iteration(connection: sqlite3.Connection, arguments: Mapping[str, Any]
     if parent is None or parent.run_id != run_id:
         raise Refused("the run has no policy to start from")
     require_reasoner(parent)
+    require_drawable(connection, run_id, settings)
     _check_reuse(connection, run_id, settings)
     iterations.add_iteration(connection, run_id, parent.id, settings.model_dump(mode="json"), settings.iterations - 1)
     return f"next iteration started from policy {parent.name}"
@@ -142,9 +145,12 @@ def evaluate(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> st
 def _run_settings(connection: sqlite3.Connection, run_id: int) -> Mapping[str, object]:
     """Settings of a run that must exist."""
     try:
-        return get_run(connection, run_id).settings
+        run = get_run(connection, run_id)
     except TypeError as error:
         raise Refused(f"there is no run {run_id}") from error
+    if run.origin == "import":
+        raise Refused(f"run {run.name!r} was imported and has no policy to go on from; give this run another name")
+    return run.settings
 
 
 def require_same(old: RunSettings, new: RunSettings) -> None:
@@ -152,6 +158,18 @@ def require_same(old: RunSettings, new: RunSettings) -> None:
     for name in FIXED_SETTINGS:
         if getattr(old, name) != getattr(new, name):
             raise Refused(f"{name!r} can't change within a run; start a new run under another name")
+    if old.reflection.parts != new.reflection.parts:
+        raise Refused("'reflection.parts' can't change within a run, whose keys mean its parts; start a new run")
+
+
+def require_drawable(connection: sqlite3.Connection, run_id: int, settings: RunSettings) -> None:
+    """Refuse instructions that the pool of a prepared run doesn't have: they would fail the iteration later."""
+    if get_run(connection, run_id).state != "ready":
+        return
+    try:
+        check_draw(settings.reflection.instructions, pool_of(connection, run_id))
+    except EngineError as error:
+        raise Refused(str(error)) from error
 
 
 def _check_reuse(connection: sqlite3.Connection, run_id: int, settings: RunSettings) -> None:

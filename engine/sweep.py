@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from engine import instructions
+from engine.instructions import BUILT_IN, Pool
 from engine.prompts import Message, Problem, attempt_messages, correction_messages, reflection_messages, retry_messages
 from engine.reuse import Reusable
 from store.records import StoredAttempt, StoredQuestion, StoredReflection
@@ -83,6 +84,8 @@ class Sweep:
     rounds: int = 1
     baselines: Baselines = field(default_factory=Baselines)
     reusable: Reusable = field(default_factory=Reusable)
+    pool: Pool = BUILT_IN
+    """The instructions that the keys of `draws` stand for."""
 
     def needs_reflection(self, verdict: str) -> bool:
         """Whether an attempt with this verdict is reflected on. What nobody could judge is left alone."""
@@ -241,6 +244,7 @@ def draw_plan(
     settings: RunSettings,
     iteration_number: int,
     yields: Mapping[tuple[str, str], tuple[int, int]],
+    pool: Pool = BUILT_IN,
 ) -> dict[int, tuple[ReflectionKey, ...]]:
     """Which instructions and samples each question gets, should its attempt be wrong.
 
@@ -258,6 +262,7 @@ def draw_plan(
             iteration=iteration_number,
             usage=used,
             yields={key: outcome for (task, key), outcome in yields.items() if task == question.task},
+            pool=pool,
         )
         for key in keys:
             used[key] = used.get(key, 0) + 1
@@ -275,7 +280,7 @@ def reflection_prompt(sweep: Sweep, question_id: int, attempt_text: str, instruc
     return reflection_messages(
         sweep.problems[question_id],
         attempt_text,
-        instructions.compose(instruction),
+        instructions.compose(instruction, sweep.pool),
         told_wrong=not sweep.reflect_on_all,
     )
 

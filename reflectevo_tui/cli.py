@@ -16,6 +16,7 @@ import typer
 from reflectevo_tui.commands import control
 from reflectevo_tui.commands.demo_data import demo_data
 from reflectevo_tui.commands.evaluate import evaluate
+from reflectevo_tui.commands.exchange import export, import_file
 from reflectevo_tui.commands.report import report
 from reflectevo_tui.commands.shared import JsonOption, WorkspaceOption, chosen_workspace, guarded, refuse
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 EPILOG = (
     "Exit codes: 0 done · 1 refused or wrong · 2 usage · 3 a stage failed · 4 waits at a gate · "
-    "5 paused or stopped · 6 the engine ended · 130 interrupted (the engine goes on)."
+    "5 paused, stopped or skipped · 6 the engine ended · 130 interrupted (the engine goes on)."
 )
 
 app = typer.Typer(
@@ -176,11 +177,13 @@ def doctor(context: typer.Context, workspace: WorkspaceOption = None, as_json: J
 app.command("eval", epilog=EPILOG)(evaluate)
 for _command in (
     report,
-    *(control.approve, control.reject, control.pause, control.resume, control.stop, control.shutdown),
+    *(control.approve, control.skip, control.reject, control.pause, control.resume, control.stop, control.shutdown),
     *(control.promote, control.rollback, control.branch, control.retry, control.save_now),
 ):
     app.command()(_command)
 app.command("demo-data")(demo_data)
+app.command("import")(import_file)
+app.command("export")(export)
 
 
 def main() -> None:

@@ -90,8 +90,8 @@ def _read_answer(descriptor: int, seconds: float) -> str:
     return received.rstrip(b"\0").decode("utf-8", "replace").strip()
 
 
-def ask_engine(*arguments: str, seconds: float = 120.0) -> Any:
-    """Run a one-shot command of the engine and return the JSON it prints.
+def ask_engine(*arguments: str, seconds: float | None = 120.0) -> Any:
+    """Run a one-shot command of the engine and return the JSON it prints. `seconds` None waits as long as it takes.
 
     Raises:
         EngineUnavailable: with the engine's own words when it fails.

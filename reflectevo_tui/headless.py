@@ -110,7 +110,9 @@ def _outcome(status: dict[str, Any], console: Console) -> int:
     title = iteration["title"]
     if iteration["state"] == "done":
         _summary(iteration, workspace, say)
-        return COMPLETED if iteration["complete"] else FAILED
+        if iteration["complete"]:
+            return COMPLETED
+        return INTERRUPTED if any(stage["state"] == "skipped" for stage in iteration["stages"]) else FAILED
     if iteration["state"] == "failed":
         say(f"\n{title} failed: {iteration['reason']}")
         again = "run" if iteration["kind"] == "training" else "resume"
@@ -130,7 +132,8 @@ def _outcome(status: dict[str, Any], console: Console) -> int:
 
 def _summary(iteration: dict[str, Any], workspace: str, say: Any) -> None:
     parent, child, counts = iteration["parent"], iteration["child"], iteration["counts"]
-    say(f"\n{iteration['title'].capitalize()} is complete.")
+    title = iteration["title"].capitalize()
+    say(f"\n{title} is complete." if iteration["complete"] else f"\n{title} ended early: {iteration['reason']}")
     if iteration["kind"] == "evaluation":
         say(f"  {iteration['reason']}")
         return

@@ -85,7 +85,8 @@ def read_snapshot(connection: sqlite3.Connection, workspace: Workspace, watched:
 
 def _read(connection: sqlite3.Connection, workspace: Workspace, watched: Iterable[str]) -> Snapshot:
     iteration = iterations.current_iteration(connection)
-    every_run = runs.list_runs(connection)
+    # What was imported is there to browse; nothing of it is worked on here.
+    every_run = [run for run in runs.list_runs(connection) if run.origin != "import"]
     newest_run = every_run[-1] if every_run else None
     # A run that is being prepared has no iteration yet; it is what the operator waits for.
     if newest_run and iteration and newest_run.state != "ready" and newest_run.id > iteration.run_id:

@@ -10,7 +10,7 @@ from store.connection import open_reader
 from store.counts import iteration_counts
 from store.liveness import engine_state
 from store.policies import evaluations, list_policies, newest_evaluation
-from store.records import Evaluation, Iteration, Policy
+from store.records import Evaluation, Iteration, Policy, Stage
 from store.runs import get_run
 from store.telemetry import events
 from store.workspace import Workspace
@@ -67,7 +67,7 @@ def _iteration(connection: sqlite3.Connection, workspace: Workspace, iteration: 
         "kind": iteration.kind,
         "title": iteration.title,
         "state": iteration.state,
-        "complete": iteration.state == "done" and all(stage.state in ("done", "skipped") for stage in stages),
+        "complete": iteration.state == "done" and _all_done(iteration, stages),
         "gate": iterations.waiting_gate(iteration, stages),
         "reason": iteration.reason,
         "stages": [
@@ -87,6 +87,12 @@ def _iteration(connection: sqlite3.Connection, workspace: Workspace, iteration: 
         "child": _policy(workspace, policies.get(iteration.child_id or 0), measured),
         "counts": iteration_counts(connection, iteration.id),
     }
+
+
+def _all_done(iteration: Iteration, stages: list[Stage]) -> bool:
+    """Whether every stage ended as it should; an evaluation has but one."""
+    needed = [stage for stage in stages if iteration.kind == "training" or stage.name == "evaluate"]
+    return all(stage.state == "done" for stage in needed)
 
 
 def _seconds(started: float | None, ended: float | None) -> float | None:

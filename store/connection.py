@@ -193,4 +193,6 @@ def data_version(connection: sqlite3.Connection) -> int:
 
 def storable(text: str) -> str:
     """`text` without lone surrogates, which SQLite can't hold; each becomes U+FFFD."""
+    if text.isascii():
+        return text
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")

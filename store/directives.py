@@ -23,6 +23,7 @@ KINDS = frozenset(
         "save_now",
         "stop",
         "approve",
+        "skip",
         "reject",
         "promote",
         "rollback",

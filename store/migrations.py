@@ -85,6 +85,7 @@ CREATE TABLE imports (
     records INTEGER NOT NULL DEFAULT 0,
     skipped INTEGER NOT NULL DEFAULT 0,
     leaks INTEGER NOT NULL DEFAULT 0,
+    details TEXT NOT NULL DEFAULT '{}',
     created REAL NOT NULL,
     ended REAL
 );
@@ -238,6 +239,20 @@ CREATE VIRTUAL TABLE trajectory_search USING fts5(
     question, reasoning, reflection,
     content = 'trajectory_text', content_rowid = 'id', tokenize = "unicode61 remove_diacritics 2"
 );
+CREATE TABLE import_records (
+    import_id INTEGER NOT NULL REFERENCES imports(id),
+    number INTEGER NOT NULL,
+    attempt_id INTEGER NOT NULL,
+    reflection_id INTEGER,
+    rejected_reflection_id INTEGER,
+    remainder TEXT NOT NULL DEFAULT '{}',
+    PRIMARY KEY (import_id, number)
+) WITHOUT ROWID;
+CREATE INDEX import_records_attempt ON import_records (attempt_id);
+CREATE TABLE import_texts (
+    digest TEXT PRIMARY KEY,
+    text TEXT NOT NULL
+) WITHOUT ROWID;
 """
 
 _DECISIONS = """

@@ -201,8 +201,20 @@ def detail(connection: sqlite3.Connection, trajectory_id: int) -> TrajectoryDeta
 
 
 def newest(connection: sqlite3.Connection, limit: int = 8) -> list[TrajectoryRow]:
-    """The newest finished trajectories, newest first."""
-    return page(connection, TrajectoryFilter(), limit=limit, backwards=True)[::-1]
+    """The newest finished trajectories that were made here, newest first. What was imported is browsed, not news."""
+    imported = connection.execute("SELECT 1 FROM runs WHERE origin = 'import' LIMIT 1").fetchone()
+    if imported is None:
+        return page(connection, TrajectoryFilter(), limit=limit, backwards=True)[::-1]
+    found: list[TrajectoryRow] = []
+    # By iteration, because walking back over an import of 460,000 rows would be felt at each look.
+    for (iteration_id,) in connection.execute(
+        "SELECT i.id FROM iterations i JOIN runs r ON r.id = i.run_id WHERE r.origin <> 'import' ORDER BY i.id DESC"
+    ).fetchall():
+        wanted = TrajectoryFilter(iteration=iteration_id)
+        found += page(connection, wanted, limit=limit - len(found), backwards=True)[::-1]
+        if len(found) == limit:
+            break
+    return found
 
 
 def filter_choices(connection: sqlite3.Connection) -> dict[str, list[str]]:

@@ -60,9 +60,8 @@ def check_judge(settings: RunSettings) -> list[Finding]:
     if settings.training.setting != "dpo-judge":
         return []
     judge = settings.judge
-    if judge.by == "operator" and settings.pace == "flow" and "train" not in settings.gates:
-        what = "operators rank the pairs, and nothing waits for them before training"
-        return [Finding("warning", "judge.by", what, 'add "train" to gates')]
+    if judge.by == "operator":
+        return [Finding("ok", "judge.by", "operators rank the pairs on the Review screen; training waits for them")]
     if judge.by != "endpoint":
         return [Finding("ok", "judge.by", f"the pairs are ranked by: {judge.by}")]
     from engine.curation.judge_endpoint import check_endpoint

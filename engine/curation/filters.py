@@ -1,72 +1,23 @@
-r"""Why a reflection is no training example: one pure filter per reason, each gives the reason or None.
+"""Why a reflection is no training example: one pure filter per reason, each gives the reason or None.
 
-The leak filter keeps reflections out that state the reference answer, because a policy trained on them learns
-to give answers instead of reflections. Its rule, by the kind of reference:
-
-- a number: the same number stands alone in the reflection (not as "step 2" or "2." of a list) and neither in
-  the question nor in the attempt; or it is named as the answer ("the answer is 12", "should be 12",
-  `\boxed{12}`) wherever else it stands.
-- a letter: it is named as the answer, or mentioned as an option ("option B", "(B)", a lone capital other than
-  A and I) while at most one other option is mentioned; or the full text of that option is quoted.
-- any other text: it occurs between word boundaries, without regard to case and spacing, and neither in the
-  question nor in the attempt; or it is named as the answer. Texts below four characters without a digit
-  (`No`) only count when named as the answer.
-
-Knows nothing of sets, caps or verdicts.
+What gives the answer away stands in `leaks`, what repeats another reflection in `similarity`. Knows nothing of sets,
+caps or verdicts.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
-from decimal import Decimal
-
+from engine.curation.language import language_of
+from engine.curation.leaks import leak
+from engine.curation.programs import Passes
 from engine.tasks.base import normalised
-from engine.tasks.extraction import cleaned, lettered_options
-from engine.tasks.math import number
 from store.settings import CurationSection
 
-LEAK = "leak"
 TOO_SHORT = "too short"
 TOO_LONG = "too long"
 REPETITION = "repetition"
 TRUNCATED = "truncated"
+WRONG_LANGUAGE = "wrong language"
 HUMAN_REJECT = "human reject"
-
-_SHORTEST_TELLING_TEXT = 4
-_SHORTEST_TELLING_OPTION = 12
-_NUMBER = re.compile(r"(?:(?<![\w)\]}])-)?(?<![\w.])(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?!\w|\.\d|,\d{3})")
-_LABEL = re.compile(r"(?im)^\s*\(?\d+[.):]\s|\b(?:step|line|part|point|stage|sentence|word|term|equation)s?\s+\d+\b")
-_NAMING = (
-    r"(?:\b(?:answer|result|solution|total|option|choice|letter)\b(?:\s+\w+){0,2}?\s*"
-    r"(?:\b(?:is|was|are|be|equals)\b|[:=])(?:\s+(?:actually|really|indeed|therefore))?|"
-    r"\b(?:should|must)\s+(?:be|have\s+been)\b|\\boxed\{)\s*[\"'“‘(*`$\[{]*"
-)
-_NAMED_NUMBER = re.compile(rf"(?i){_NAMING}(-?\d+(?:,\d{{3}})*(?:\.\d+)?)(?!\w|\.\d|,\d{{3}})")
-_NAMED_LETTER = re.compile(rf"(?:(?i:{_NAMING}))(?:([A-J])\b(?!['’])|([a-j])(?=\s*(?:[.,;:!)\"'”’*]|$)))", re.MULTILINE)
-_MENTIONED_LETTER = re.compile(
-    r"(?:(?i:\b(?:option|choice|letter)s?)|\banswer)\s+[\"'“‘(*]*([A-J])\b"
-    r"|\b(?i:option|choice|letter)\s+([a-j])\b"
-    r"|[\"'“‘(*`]([A-J])[\"'”’)*`]"
-    r"|(?<![\w'’])([B-HJ])(?![\w'’])"
-)
-
-
-def leak(text: str, *, reference: str, question_text: str, attempt_text: str) -> str | None:
-    """`leak` when the reflection states the reference answer; see the module for the rule.
-
-    `question_text` is the question as asked, with its options.
-    """
-    bare = cleaned(reference)
-    if not bare:
-        return None
-    if re.fullmatch(r"[A-Ja-j]", bare):
-        stated = _states_letter(text, bare.upper(), lettered_options(question_text).get(bare.upper(), ""))
-    elif (value := number(bare)) is not None:
-        stated = _states_number(text, value, (question_text, attempt_text))
-    else:
-        stated = _states_text(text, bare, (question_text, attempt_text))
-    return LEAK if stated else None
 
 
 def too_short(text: str, min_words: int) -> str | None:
@@ -89,6 +40,14 @@ def truncated(finish_reason: str) -> str | None:
     return TRUNCATED if finish_reason == "length" else None
 
 
+def wrong_language(text: str, language: str | None) -> str | None:
+    """`wrong language` when the text is certainly written in another one; None asks for no language."""
+    if language is None:
+        return None
+    found = language_of(text)
+    return WRONG_LANGUAGE if found not in (None, language) else None
+
+
 def human_reject(review: str | None) -> str | None:
     """`human reject` when the newest review rejects. `accept` and `flag` give no reason."""
     return HUMAN_REJECT if review == "reject" else None
@@ -109,70 +68,28 @@ def heuristic_reason(
     attempt_text: str,
     finish_reason: str,
     settings: CurationSection,
+    kind: str = "",
+    passes: Passes | None = None,
 ) -> str | None:
-    """The first reason among the filters that look at the text alone, or None: what a human `accept` overrules."""
-    found = leak(text, reference=reference, question_text=question_text, attempt_text=attempt_text)
+    """The first reason among the filters that look at the text alone, or None: what a human `accept` overrules.
+
+    Arguments as in `leak`; `finish_reason` is the generator's.
+    """
+    found = None
+    if settings.drop_leaks:
+        found = leak(
+            text,
+            reference=reference,
+            question_text=question_text,
+            attempt_text=attempt_text,
+            kind=kind,
+            passes=passes,
+        )
     return (
-        (found if settings.drop_leaks else None)
+        found
         or truncated(finish_reason)
         or too_short(text, settings.min_words)
         or too_long(text, settings.max_words)
         or repetition(text, settings.max_repetition)
+        or wrong_language(text, settings.language)
     )
-
-
-def _states_number(text: str, value: Decimal, known: Iterable[str]) -> bool:
-    named = {number(match.group(1)) for match in _NAMED_NUMBER.finditer(text)}
-    if value in named:
-        return True
-    return value in _numbers(text) and not any(value in _numbers(other) for other in known)
-
-
-def _numbers(text: str) -> set[Decimal]:
-    """The numbers that stand alone in a text, without those that number its steps."""
-    unlabelled = _LABEL.sub(" ", text.replace("−", "-"))
-    values = (number(match.group()) for match in _NUMBER.finditer(unlabelled))
-    return {value for value in values if value is not None}
-
-
-def _states_letter(text: str, letter: str, option: str) -> bool:
-    if letter in _letters(_NAMED_LETTER, text):
-        return True
-    mentioned = _letters(_MENTIONED_LETTER, text)
-    if letter in mentioned and len(mentioned) <= 2:
-        return True
-    if len(option) >= _SHORTEST_TELLING_OPTION and _occurs(cleaned(option), text):
-        return True
-    return bool(option) and _is_named(cleaned(option), text)
-
-
-def _letters(pattern: re.Pattern[str], text: str) -> set[str]:
-    return {next(group for group in match.groups() if group).upper() for match in pattern.finditer(text)}
-
-
-def _states_text(text: str, reference: str, known: Iterable[str]) -> bool:
-    for form in _forms(reference):
-        if _is_named(form, text):
-            return True
-        telling = len(form) >= _SHORTEST_TELLING_TEXT or any(character.isdigit() for character in form)
-        if telling and _occurs(form, text) and not any(_occurs(form, other) for other in known):
-            return True
-    return False
-
-
-def _forms(reference: str) -> tuple[str, ...]:
-    """The ways a reference may be written: as it is, and a LaTeX fraction also as `a/b`."""
-    plain = re.sub(r"\\[dt]?frac\s*\{([^{}]*)\}\s*\{([^{}]*)\}", r"\1/\2", reference)
-    return (reference,) if plain == reference else (reference, plain)
-
-
-def _occurs(part: str, text: str) -> bool:
-    return re.search(_bounded(part), normalised(text)) is not None
-
-
-def _is_named(part: str, text: str) -> bool:
-    return re.search(_NAMING + _bounded(part), normalised(text)) is not None
-
-
-def _bounded(part: str) -> str:
-    return rf"(?<!\w){re.escape(normalised(part))}(?!\w)"

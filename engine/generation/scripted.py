@@ -13,16 +13,39 @@ import time
 from collections.abc import Callable
 from random import Random
 
+from engine.curation.judge_prompts import REPLY_FORM
 from engine.generation.base import Generated, GenerationRequest, PolicyWeights
 from engine.prompts import prompt_hash
 from store.settings import GenerationSection
 
-_REFLECTIONS = (
-    "The last step was taken too early. Count every part again before writing the answer.",
-    "A condition of the question was skipped. Read it once more and apply it to each part in turn.",
-    "The total was off because one item was left out. List the items first and then combine them.",
-    "The method was right but its result was copied wrongly. Repeat the final step slowly and check it.",
-    "Two numbers were mixed up. Name each of them and what it stands for before using it.",
+# Enough of them that a set of curation, which takes no text twice, isn't filled after a handful.
+_CAUSES = (
+    "The last step was taken too early.",
+    "A condition of the question was skipped.",
+    "The total was off because one item was left out.",
+    "The method was right but its result was copied wrongly.",
+    "Two numbers were mixed up on the way.",
+    "The first sentence was read as if it stood alone.",
+    "A case at the very end was never looked at.",
+    "The order of the operations was turned around.",
+)
+_REMEDIES = (
+    "Count every part again before writing the answer.",
+    "Read it once more and apply it to each part in turn.",
+    "List the items first and then combine them.",
+    "Repeat the final step slowly on a line of its own.",
+    "Name each of them and what it stands for before using it.",
+    "Write down what is asked for and keep it in view.",
+    "Go through the middle part from its end to its beginning.",
+    "Work out a smaller example first and follow its pattern.",
+)
+_CHECKS = (
+    "Then compare the outcome with the question.",
+    "Then look whether every part was used.",
+    "Then do it a second time and see whether both agree.",
+    "Then ask whether the size of the outcome makes sense.",
+    "Then put the outcome back where it came from.",
+    "Then say in one sentence why it must be so.",
 )
 
 
@@ -66,8 +89,10 @@ class ScriptedGenerator:
         identity = f"{self._seed}|{self._policy}|{request.seed}|{prompt_hash(request.messages)}"
         random = Random(int.from_bytes(hashlib.sha256(identity.encode()).digest()[:8], "big"))
         last = request.messages[-1]["content"]
+        if REPLY_FORM in last:
+            return f"Better: {random.choice('AB')}"
         if "Answer:" not in last:
-            return random.choice(_REFLECTIONS)
+            return f"{random.choice(_CAUSES)} {random.choice(_REMEDIES)} {random.choice(_CHECKS)}"
         return f"Working through the parts one by one.\nAnswer: {random.randint(0, 4)}"
 
     async def pause(self) -> None:

@@ -1,67 +1,210 @@
-"""The curating child: turns an iteration's trajectories into D+ and D±, with a reason for all that is left out."""
+"""The curating child: turns an iteration's trajectories into D+, D± and Dpref, with a reason for all that is left out.
+
+Where Dpref is trained on and a judge ranks its pairs, the judging happens here; each judgement is stored at once.
+"""
 
 from __future__ import annotations
 
-from engine.curation.sets import Candidate, Curated, d_plus, d_pm
-from engine.situation import settings_of
+import asyncio
+import sqlite3
+
+from engine.curation.candidates import Candidate, Curated
+from engine.curation.collapse import SAMPLE, collapse_warning, diversity
+from engine.curation.judge import JudgedPair, Tally
+from engine.curation.language import check_language
+from engine.curation.pairs import d_pm
+from engine.curation.preferred import d_pref
+from engine.curation.sets import d_plus
+from engine.errors import JudgeUnavailable
+from engine.instructions import compose
+from engine.prompts import Message, one_stage_messages, reflection_messages
+from engine.situation import pool_of, problems_of, settings_of
 from engine.stages.context import StageContext
-from engine.sweep import gather_done
+from engine.stages.prefer import prefer
 from engine.tasks.base import render_question
 from store import rollouts
 from store.connection import write
-from store.curation import NewCurated, replace_curated
-from store.iterations import get_iteration, set_note, set_progress
+from store.curation import NOT_JUDGED, NewCurated, replace_curated
+from store.iterations import get_iteration, list_iterations, set_note, set_progress
+from store.preferences import preferences_of
+from store.records import Iteration
 from store.runs import run_questions
+from store.settings import RunSettings
+from store.telemetry import add_event, add_metrics, metrics
 
 
 def curate(context: StageContext) -> bool:
-    """Curate an iteration, anew each time: reviews made meanwhile count."""
+    """Curate an iteration, anew each time: reviews made meanwhile count. False when stopped while a judge was asked."""
     connection, errand = context.connection, context.errand
     assert errand.iteration_id is not None
     iteration = get_iteration(connection, errand.iteration_id)
     settings = settings_of(iteration)
-    attempts = rollouts.rollout_attempts(connection, iteration.id)
-    reflections = rollouts.rollout_reflections(connection, iteration.id)
-    done = gather_done(attempts, reflections)
-    reviews = rollouts.reviewed(connection, iteration.id)
-    corrections = {attempt.reflection_id: attempt for attempt in attempts if attempt.reflection_id is not None}
-    candidates = []
-    for question in run_questions(connection, iteration.run_id, "train"):
-        entry = done.get(question.id)
-        if entry is None or entry.attempt is None:
-            continue
-        for reflection in entry.reflections.values():
-            correction = corrections.get(reflection.id)
-            if reflection.error is not None or correction is None:
-                continue
-            candidates.append(
-                Candidate(
-                    reflection_id=reflection.id,
-                    question_id=question.id,
-                    attempt_id=entry.attempt.id,
-                    task=question.task,
-                    instruction=reflection.instruction,
-                    text=reflection.text,
-                    correction_id=correction.id,
-                    correction_verdict=correction.verdict,
-                    reference=question.reference,
-                    question_text=render_question(question.text, question.options),
-                    attempt_text=entry.attempt.reasoning,
-                    attempt_answer=entry.attempt.answer,
-                    finish_reason=reflection.finish_reason,
-                    review=reviews.get(reflection.id),
-                )
-            )
-    sets = (
-        d_plus(candidates, settings.curation, settings.seed),
-        d_pm(candidates, settings.curation, settings.seed),
+    check_language(settings.curation.language)
+    candidates = candidates_of(connection, iteration, settings)
+    watch_diversity(connection, iteration, settings)
+    rows = (
+        *d_plus(candidates, settings.curation, settings.seed),
+        *d_pm(candidates, settings.curation, settings.seed),
     )
-    sizes = [sum(row.included for row in rows) for rows in sets]
+
+    def settle() -> tuple[Curated, ...]:
+        """Take in what was said of the pairs until now; returns the rows of Dpref."""
+        said = preferences_of(connection, iteration.id)
+        preferred = d_pref(candidates, said, settings.curation, settings.judge, settings.seed)
+        _store(connection, iteration, settings, (*rows, *preferred), len(candidates))
+        return preferred
+
+    if settings.training.setting != "dpo-judge" or settings.judge.by == "operator":
+        settle()
+        return True
+    texts = {candidate.reflection_id: candidate for candidate in candidates}
+
+    def open_pairs() -> list[JudgedPair]:
+        return [
+            _judged_pair(texts[row.reflection_id], texts[row.rejected_reflection_id])
+            for row in settle()
+            if row.reason == NOT_JUDGED and row.rejected_reflection_id is not None
+        ]
+
+    try:
+        tally = asyncio.run(prefer(context, iteration, settings, open_pairs, len(candidates)))
+    except JudgeUnavailable:
+        settle()
+        raise
+    left = sum(row.reason == NOT_JUDGED for row in settle())
+    _tell(connection, iteration, settings, tally, left)
+    return tally.ended != "stopped"
+
+
+def candidates_of(connection: sqlite3.Connection, iteration: Iteration, settings: RunSettings) -> list[Candidate]:
+    """The corrected reflections of an iteration's rollouts, with all that curation looks at.
+
+    The attempt of a candidate is the one reflected on: in later rounds a failed correction.
+    """
+    questions = {question.id: question for question in run_questions(connection, iteration.run_id, "train")}
+    problems = problems_of(connection, iteration.run_id, settings, tuple(questions.values()))
+    pool = pool_of(connection, iteration.run_id)
+    kinds = {task.name: task.kind for task in settings.tasks}
+    attempts = {attempt.id: attempt for attempt in rollouts.rollout_attempts(connection, iteration.id)}
+    corrections = {one.reflection_id: one for one in attempts.values() if one.reflection_id is not None}
+    reviews = rollouts.reviewed(connection, iteration.id)
+    prompts: dict[tuple[int, str], str] = {}
+    candidates = []
+    for reflection in rollouts.rollout_reflections(connection, iteration.id):
+        attempt, correction = attempts.get(reflection.attempt_id), corrections.get(reflection.id)
+        question = questions.get(attempt.question_id) if attempt else None
+        if attempt is None or question is None or correction is None or reflection.error is not None:
+            continue
+        asked = (attempt.id, reflection.instruction)
+        if asked not in prompts:
+            ask = one_stage_messages if settings.training.setting == "sft-one-stage" else reflection_messages
+            messages = ask(problems[question.id], attempt.reasoning, compose(reflection.instruction, pool))
+            prompts[asked] = _text(messages)
+        candidates.append(
+            Candidate(
+                reflection_id=reflection.id,
+                question_id=question.id,
+                attempt_id=attempt.id,
+                task=question.task,
+                instruction=reflection.instruction,
+                text=reflection.text,
+                correction_id=correction.id,
+                correction_verdict=correction.verdict,
+                reference=question.reference,
+                question_text=render_question(question.text, question.options),
+                attempt_text=attempt.reasoning,
+                attempt_answer=attempt.answer,
+                finish_reason=reflection.finish_reason,
+                review=reviews.get(reflection.id),
+                kind=kinds[question.task],
+                correction_text=correction.reasoning,
+                prompt_text=prompts[asked],
+            )
+        )
+    return candidates
+
+
+def watch_diversity(connection: sqlite3.Connection, iteration: Iteration, settings: RunSettings) -> None:
+    """Measure how alike the reflections of an iteration are, and warn once when they collapse."""
+    texts = _reflections(connection, iteration.id)
+    if not texts:
+        return
+    earlier = [
+        one
+        for one in list_iterations(connection, iteration.run_id)
+        if one.number < iteration.number and one.kind == "training"
+    ]
+    before = _reflections(connection, earlier[-1].id) if earlier else {}
+    now = diversity(texts, settings.seed)
+    warning = collapse_warning(now, settings.curation.collapse_similarity)
+    if before:
+        # Both measures depend on how many texts are looked at.
+        size = min(len(texts), len(before), SAMPLE)
+        warning = (
+            collapse_warning(
+                diversity(texts, settings.seed, size),
+                settings.curation.collapse_similarity,
+                diversity(before, settings.seed, size),
+            )
+            or warning
+        )
+    known = {point.name: point.value for point in metrics(connection, iteration.id, "curate")}
+    values = {"reflection_similarity": now.similarity, "distinct_3": now.distinct_3}
     with write(connection):
-        replace_curated(connection, iteration.id, [_stored(row) for rows in sets for row in rows])
-        set_progress(connection, iteration.id, "curate", len(candidates), len(candidates))
-        set_note(connection, iteration.id, "curate", f"D+ {sizes[0]} · D± {sizes[1]} of {len(candidates)} trajectories")
-    return True
+        add_metrics(connection, iteration.id, "curate", 0, values)
+        if warning and {name: known.get(name) for name in values} != values:
+            add_event(connection, "warning", "curate", warning, iteration.id)
+
+
+def _reflections(connection: sqlite3.Connection, iteration_id: int) -> dict[int, str]:
+    return {
+        reflection.id: reflection.text
+        for reflection in rollouts.rollout_reflections(connection, iteration_id)
+        if reflection.error is None
+    }
+
+
+def _text(messages: list[Message]) -> str:
+    return "\n\n".join(message["content"] for message in messages)
+
+
+def _judged_pair(first: Candidate, second: Candidate) -> JudgedPair:
+    return JudgedPair(
+        first.reflection_id, second.reflection_id, first.question_text, first.attempt_text, first.text, second.text
+    )
+
+
+def _store(
+    connection: sqlite3.Connection,
+    iteration: Iteration,
+    settings: RunSettings,
+    rows: tuple[Curated, ...],
+    trajectories: int,
+) -> None:
+    sizes = {name: sum(row.included for row in rows if row.set_name == name) for name in ("d_plus", "d_pm", "d_pref")}
+    note = f"D+ {sizes['d_plus']} · D± {sizes['d_pm']} · Dpref {sizes['d_pref']} of {trajectories} trajectories"
+    waiting = sum(row.reason == NOT_JUDGED for row in rows)
+    if waiting and settings.training.setting == "dpo-judge":
+        where = "on the Review screen" if settings.judge.by == "operator" else "for the judge"
+        note += f"; waiting {where}: {waiting} pairs"
+    with write(connection):
+        replace_curated(connection, iteration.id, [_stored(row) for row in rows])
+        set_progress(connection, iteration.id, "curate", trajectories, trajectories)
+        set_note(connection, iteration.id, "curate", note)
+
+
+def _tell(connection: sqlite3.Connection, iteration: Iteration, settings: RunSettings, tally: Tally, left: int) -> None:
+    if not tally.requests and tally.ended == "done":
+        return
+    words, level = tally.words(), "info"
+    if tally.ended == "budget":
+        words += (
+            f". The budget of {settings.judge.max_requests} requests is spent: {left} pairs are not judged; "
+            "raise judge.max_requests to go on"
+        )
+        level = "warning"
+    with write(connection):
+        add_event(connection, level, "curate", words, iteration.id)
 
 
 def _stored(row: Curated) -> NewCurated:

@@ -5,11 +5,17 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from engine.curation.judge_endpoint import settings_problem
+from engine.curation.language import check_language
+from engine.errors import JudgeUnavailable
+from engine.instruction_parts import load_parts
+from engine.instructions import BUILT_IN, check_draw
 from engine.lineage import BASE_POLICY, REFLECTOR_POLICY
 from engine.models import check_chat_template, resolve_model
 from engine.stages.context import StageContext
 from engine.tasks import load_tasks
 from store.connection import write
+from store.instruction_parts import put_instruction_parts
 from store.policies import add_policy, decide_policy
 from store.runs import add_few_shots, add_questions, get_run, set_run_state
 from store.settings import RunSettings
@@ -31,12 +37,21 @@ def prepare(context: StageContext) -> bool:
     connection, errand = context.connection, context.errand
     run = get_run(connection, errand.run_id)
     settings = RunSettings.model_validate(run.settings)
+    base_directory = Path(run.base_directory or ".")
+    parts = load_parts(base_directory / settings.reflection.parts) if settings.reflection.parts else {}
+    check_draw(settings.reflection.instructions, BUILT_IN.extended(parts))
+    check_language(settings.curation.language)
+    if settings.training.setting == "dpo-judge" and settings.judge.by == "endpoint":
+        problem = settings_problem(settings.judge)
+        if problem:
+            raise JudgeUnavailable(problem)
     context.pulse.beat("loading tasks")
-    loaded = load_tasks(settings, Path(run.base_directory or "."))
+    loaded = load_tasks(settings, base_directory)
     context.pulse.beat("loading model")
     path = _model(settings.model, settings)
     reflector = None if settings.reflector is None else _model(settings.reflector, settings)
     with write(connection):
+        put_instruction_parts(connection, run.id, parts)
         for name, task in loaded.items():
             add_questions(
                 connection,

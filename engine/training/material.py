@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 
-from engine import instructions
-from engine.situation import problems_of
+from engine.instructions import compose
+from engine.situation import pool_of, problems_of
 from engine.training.examples import AnyExample
 from engine.training.from_curated import SET_OF, Rollouts, question_example, stage_examples
 from store import rollouts
@@ -18,11 +18,12 @@ from store.settings import RunSettings
 def rollouts_of(connection: sqlite3.Connection, iteration: Iteration, settings: RunSettings) -> Rollouts:
     """The attempts and reflections that an iteration's curated rows point to."""
     questions = run_questions(connection, iteration.run_id, "train")
+    pool = pool_of(connection, iteration.run_id)
     return Rollouts(
         problems=problems_of(connection, iteration.run_id, settings, questions),
         attempts={attempt.id: attempt for attempt in rollouts.rollout_attempts(connection, iteration.id)},
         reflections={one.id: one for one in rollouts.rollout_reflections(connection, iteration.id)},
-        compose=instructions.compose,
+        compose=lambda key: compose(key, pool),
         show_previous_attempt=settings.correction.show_previous_attempt,
     )
 

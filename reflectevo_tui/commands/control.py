@@ -77,12 +77,36 @@ def approve(
     give_order(context, workspace, "approve", as_json=as_json, start=True, arguments=arguments)
 
 
-def reject(context: typer.Context, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
+def skip(
+    context: typer.Context,
+    stage: Annotated[str | None, typer.Argument(help="The stage; else the one that waits.")] = None,
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Leave out the stage that waits at its gate.
+
+    All that depend on it are left out too, and the iteration ends without a child. Only after a skipped evaluation
+    the child is there, and waits for a decision.
+    """
+    arguments = {} if stage is None else {"stage": stage}
+    give_order(context, workspace, "skip", as_json=as_json, start=True, arguments=arguments)
+
+
+def reject(
+    context: typer.Context,
+    policy: Annotated[str | None, typer.Argument(help="A policy by name or id; else the one that waits.")] = None,
+    run: RunOption = None,
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
     """Reject the child policy that waits for promotion.
 
-    An iteration that stopped or failed is given up, so that the next one can start.
+    An iteration that stopped or failed is given up, so that the next one can start. With a policy that one is
+    rejected, whenever it was promoted.
     """
-    give_order(context, workspace, "reject", as_json=as_json, start=True)
+    if policy is None:
+        give_order(context, workspace, "reject", as_json=as_json, start=True)
+    _order_about(context, workspace, "reject", policy, run, as_json)
 
 
 def pause(context: typer.Context, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:

@@ -16,7 +16,10 @@ def demo_data(
     seed: Annotated[int, typer.Option(min=0, help="The same seed makes the same rows.")] = 0,
     as_json: JsonOption = False,
 ) -> None:
-    """Make a synthetic workspace: three iterations with policies, evaluations, training sets and reviews."""
+    """Make a synthetic workspace to try the application on.
+
+    Three iterations with policies, evaluations, training sets and reviews.
+    """
     chosen = chosen_workspace(context, workspace)
 
     def work() -> None:

@@ -33,7 +33,8 @@ def instructions(report: RunReport) -> Section | None:
         "Share of reflections on wrong training answers whose correction was right (i→c), of all iterations. Keys are "
         "verify-locate-plan, as in the pool of 2 × 8 × 2."
     )
-    heat = Heat("Instruction", (*rows, _ALL), (*columns, _ALL), by_instruction)
+    shown = (*columns, _ALL) if len(columns) > 1 else tuple(columns)
+    heat = Heat("Instruction", (*rows, _ALL), shown, by_instruction)
     return Section("Yield of the reflection instructions", (Paragraph(note, "note"), heat))
 
 
@@ -109,9 +110,9 @@ def reviews(report: RunReport) -> Section | None:
             "n": float(decided),
         }
         rows = [
-            ("Reviewed", f"{decided + found.flagged} reflections by {found.reviewers} reviewers"),
+            ("Reviewed", f"{decided + found.flagged} reflections; reviewers: {found.reviewers}"),
             ("Decisions", f"{found.accepted} accepted, {found.rejected} rejected, {found.flagged} flagged"),
-            ("Good reflections", str(percent(share))),
+            ("Accepted, of those accepted or rejected", str(percent(share))),
             ("Agreement with the verifier", f"{ratio(found.agreed, found.judged)} of {found.judged}"),
         ]
         if found.error_kinds:

@@ -213,8 +213,8 @@ def training(report: RunReport) -> Section | None:
             for curve in chosen
         )
         words = "; ".join(
-            f"{_curve_name(curve)}: {figure(curve.points[0][1])} → {figure(curve.points[-1][1])} in "
-            f"{curve.points[-1][0]} steps"
+            f"{_curve_name(curve)}: {figure(curve.points[0][1])} → {figure(curve.points[-1][1])} "
+            f"at step {curve.points[-1][0]}"
             for curve in chosen
         )
         blocks.append(Chart(f"training-{number}", title, "optimizer step", y_title, lines, words))
@@ -228,7 +228,7 @@ def training(report: RunReport) -> Section | None:
         if policy.parent_id is not None
     )
     if rows:
-        blocks.insert(0, Table(("Policy", "Setting", "Examples", "Dropped as too long", "Steps"), rows, labels=2))
+        blocks.insert(0, Table(("Policy", "Setting", "Examples", "Dropped", "Steps"), rows, labels=2))
     return Section("Training", tuple(blocks)) if blocks else None
 
 

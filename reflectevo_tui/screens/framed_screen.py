@@ -58,8 +58,9 @@ class FramedScreen(Screen[None]):
         raise NotImplementedError
 
     def on_mount(self) -> None:
-        """Show the keys."""
+        """Show the keys, and how things stand: the snapshot of coming into view may have found no frame yet."""
         self.query_one(KeyHints).show_bindings(self.own_bindings())
+        self.post_message(SnapshotWanted())
 
     def on_screen_resume(self) -> None:
         """Back in view: whatever happened meanwhile is to be shown."""

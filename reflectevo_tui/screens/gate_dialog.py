@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar, Literal
 
 from textual import on, work
@@ -18,13 +18,14 @@ from textual.widgets import Static
 from reflectevo_tui import display, figures
 from reflectevo_tui.display import Part
 from reflectevo_tui.messages import DirectiveWanted, WorkFailed
+from reflectevo_tui.screens.confirm_dialog import ConfirmDialog
 from reflectevo_tui.snapshot import AccuracyPoint, GateFacts, Snapshot, read_gate
 from store.connection import open_reader
 from store.errors import StoreError
 from store.records import JsonObject, Stage
 from store.workspace import Workspace
 
-GateDecision = Literal["approve", "reject"]
+GateDecision = Literal["approve", "reject", "skip"]
 
 _SECTIONS = {
     "attempt": ("attempt", "generation"),
@@ -105,6 +106,17 @@ def curation_lines(counts: Mapping[str, Mapping[str, int]]) -> list[Content]:
     return lines
 
 
+def skip_words(gate: str, stages: Sequence[str]) -> str:
+    """The question before a stage is skipped: what is left out with it."""
+    if gate == "evaluate":
+        return "Skip the evaluation?\n\nYou then decide about the child without a comparison."
+    behind = stages[stages.index(gate) + 1 :]
+    return (
+        f"Skip {gate}?\n\nThis leaves out {', '.join(behind)} too, and the iteration ends without a child.\n"
+        "What it made is kept; its parent stays. To start from another policy: 5, then Z or B."
+    )
+
+
 def accuracy_line(role: str, point: AccuracyPoint | None) -> Content:
     """Acc@t1 and Acc@t2 of a policy with their intervals."""
     if point is None:
@@ -134,11 +146,12 @@ def gate_lines(snapshot: Snapshot, gate: str, facts: GateFacts | None) -> list[C
 
 
 class GateDialog(ModalScreen[GateDecision | None]):
-    """Closes with `approve`, `reject` (promote only) or None: left waiting."""
+    """Closes with `approve`, `reject` (promote only), `skip` (a stage only) or None: left waiting."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("a", "approve", "approve"),
         Binding("r", "reject", "reject (promote only)"),
+        Binding("s", "skip", "skip this stage (asks first)"),
         Binding("e", "edit", "edit the settings ahead"),
         Binding("escape,q", "leave", "leave it waiting"),
     ]
@@ -161,7 +174,8 @@ class GateDialog(ModalScreen[GateDecision | None]):
         iteration = self._snapshot.iteration
         settings = settings_ahead(iteration.settings, self._gate) if iteration else ""
         number = iteration.number if iteration else 0
-        reject: list[Part] = [("   r", "bold $accent"), " reject the child"] if self._gate == "promote" else []
+        other = ("   r", " reject the child") if self._gate == "promote" else ("   s", " skip")
+        refusal: list[Part] = [(other[0], "bold $accent"), other[1]]
         with Vertical(classes="dialog dialog-large"):
             yield Static(
                 display.line(("◆ GATE ", "bold reverse $warning"), (f"  {self._gate} · iteration {number}", "bold")),
@@ -175,7 +189,7 @@ class GateDialog(ModalScreen[GateDecision | None]):
                 display.line(
                     ("a", "bold $accent"),
                     " approve",
-                    *reject,
+                    *refusal,
                     ("   e", "bold $accent"),
                     " edit settings",
                     ("   esc", "bold $accent"),
@@ -214,6 +228,18 @@ class GateDialog(ModalScreen[GateDecision | None]):
         """Reject the child; only the promote gate can."""
         if self._gate == "promote":
             self.dismiss("reject")
+
+    def action_skip(self) -> None:
+        """Leave the stage out, after a question: it can't be taken back."""
+        if self._gate == "promote":
+            return
+
+        def decided(yes: bool | None) -> None:
+            if yes:
+                self.dismiss("skip")
+
+        words = skip_words(self._gate, [stage.name for stage in self._snapshot.stages])
+        self.app.push_screen(ConfirmDialog(words, "skip"), decided)
 
     def action_edit(self) -> None:
         """Change the settings of the stages ahead."""

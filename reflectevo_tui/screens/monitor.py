@@ -10,6 +10,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 
 from reflectevo_tui.messages import DirectiveWanted, EngineWanted, SearchWanted, TrajectoryWanted
+from reflectevo_tui.pace import Pace
 from reflectevo_tui.screens.confirm_dialog import ConfirmDialog
 from reflectevo_tui.screens.framed_screen import FramedScreen
 from reflectevo_tui.screens.gate_dialog import GateDecision, GateDialog
@@ -28,6 +29,20 @@ STOP_WORDS = (
     "What is in hand is finished or kept, training saves a checkpoint first.\n"
     "p resumes it later where it stopped."
 )
+
+
+STREAM_SECONDS = 1.0
+"""How often counts, gauges and growing texts are painted at most. What a stage or the engine turns to comes at once."""
+
+NEWEST_SECONDS = 4.0
+"""The same for the newest trajectories: one more moves every row, which costs 2 KB."""
+
+
+def _turns(snapshot: Snapshot) -> tuple[object, ...]:
+    """What an operator must see at once when it changes."""
+    one, last = snapshot.iteration, snapshot.events[-1].id if snapshot.events else 0
+    where = (one.id, one.state, one.control) if one is not None else None
+    return (snapshot.engine.state, where, snapshot.gate, last, *((stage.id, stage.state) for stage in snapshot.stages))
 
 
 class MonitorScreen(FramedScreen):
@@ -49,6 +64,9 @@ class MonitorScreen(FramedScreen):
     def __init__(self, workspace: Workspace) -> None:
         super().__init__(workspace)
         self._snapshot: Snapshot | None = None
+        self._stream, self._list = Pace(STREAM_SECONDS), Pace(NEWEST_SECONDS)
+        self._shown: tuple[object, ...] | None = None
+        self._held_back = False
 
     def compose_body(self) -> ComposeResult:
         """The rail above; numbers and charts left, machine and texts right."""
@@ -70,16 +88,38 @@ class MonitorScreen(FramedScreen):
         self.query_one(NewestList).focus()
 
     def show_snapshot(self, snapshot: Snapshot) -> None:
-        """Hand the snapshot to every panel."""
+        """Hand the snapshot to every panel, or hold it back for a moment when only numbers run on in it."""
         super().show_snapshot(snapshot)
         self._snapshot = snapshot
+        turns = _turns(snapshot)
+        urgent, self._shown = turns != self._shown, turns
+        self._held_back = not self._stream.due(urgent=urgent)
+        if not self._held_back:
+            self._show_panels(snapshot, urgent)
+
+    def tick(self) -> None:
+        """What was held back is shown when nothing newer comes."""
+        super().tick()
+        if self._snapshot is not None and self._held_back and self._stream.due():
+            self._held_back = False
+            self._show_panels(self._snapshot, urgent=False)
+
+    def on_screen_resume(self) -> None:
+        """Back in view: everything is shown as it is now."""
+        self._shown = None
+        super().on_screen_resume()
+
+    def _show_panels(self, snapshot: Snapshot, urgent: bool) -> None:
         self.query_one(StageRail).show_snapshot(snapshot)
         self.query_one(GenerationGauges).show_snapshot(snapshot)
         show_training(self.query_one("#training", MetricChart), snapshot)
         show_accuracy(self.query_one("#accuracy", MetricChart), snapshot)
         self.query_one(HardwareTable).show_snapshot(snapshot)
         self.query_one(LiveTextPane).show_snapshot(snapshot)
-        self.query_one(NewestList).show_snapshot(snapshot)
+        if self._list.due(urgent=urgent):
+            self.query_one(NewestList).show_snapshot(snapshot)
+        else:
+            self._held_back = True
         self.query_one(EventLog).show_snapshot(snapshot)
 
     def _iteration_id(self, purpose: str) -> int | None:

@@ -43,12 +43,12 @@ def subjects_of(detail: TrajectoryDetail) -> dict[str, Subject]:
 
 def prompt_lines(prompt: dict[str, Any], part: int) -> list[Content]:
     """Version, hash, and the messages with their roles."""
-    matches = bool(prompt.get("matches"))
-    words = (
-        ("✓ hash matches what was sent", "bold $success")
-        if matches
-        else ("✗ hash differs from what was sent", "bold $error")
-    )
+    if prompt.get("matches"):
+        words = ("✓ hash matches what was sent", "bold $success")
+    elif not prompt.get("hash"):
+        words = ("as the imported record gives it; nothing proves it", "bold $warning")
+    else:
+        words = ("✗ hash differs from what was sent", "bold $error")
     lines = [display.line(words, (f"   {prompt.get('version', '')} {prompt.get('hash', '')}", "$quiet"))]
     for message in prompt.get("messages", ()):
         shown = display.portion(str(message.get("content", "")), part, MESSAGE_ROWS)

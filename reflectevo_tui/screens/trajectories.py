@@ -15,6 +15,7 @@ from textual.widgets import Input
 
 from reflectevo_tui.messages import AnchorsRead, ChoicesMade, ChoicesRead, DetailRead, PageRead, WorkFailed
 from reflectevo_tui.operator_choices import OperatorChoices
+from reflectevo_tui.pace import Pace
 from reflectevo_tui.screens.copy_dialog import CopyDialog, texts_of
 from reflectevo_tui.screens.filter_dialog import FilterChoice, FilterDialog
 from reflectevo_tui.screens.framed_screen import FramedScreen
@@ -31,6 +32,9 @@ from reflectevo_tui.word_changes import word_changes
 from store.errors import StoreError
 from store.trajectories import Anchors, TrajectoryFilter
 from store.workspace import Workspace
+
+GROWTH_SECONDS = 3.0
+"""How often the growth of the list is followed at most."""
 
 DETAIL_SECONDS = 0.06
 """The detail follows once the cursor rests this long, so that holding a key scrolls the list alone."""
@@ -66,6 +70,8 @@ class TrajectoriesScreen(FramedScreen):
         self._anchors: Anchors | None = None
         self._all: int | None = None
         self._walking = False
+        self._newest = 0
+        self._growth = Pace(GROWTH_SECONDS)
         self._target: int | None = None
         self._rest: Timer | None = None
 
@@ -99,8 +105,18 @@ class TrajectoriesScreen(FramedScreen):
     def show_snapshot(self, snapshot: Snapshot) -> None:
         """Follow the growth of the list."""
         super().show_snapshot(snapshot)
-        newest = snapshot.newest[0].id if snapshot.newest else 0
-        if self._anchors is not None and newest > self._anchors.last and not self._walking:
+        self._newest = snapshot.newest[0].id if snapshot.newest else 0
+        self._follow()
+
+    def tick(self) -> None:
+        """Take in what was held back."""
+        super().tick()
+        self._follow()
+
+    def _follow(self) -> None:
+        """Count what was appended. At most every few seconds: the whole window is painted anew for it."""
+        behind = self._anchors is not None and self._newest > self._anchors.last
+        if behind and not self._walking and self._growth.due():
             self._walk(self._list_number, self._filter, self._anchors)
 
     def _restart(self) -> None:

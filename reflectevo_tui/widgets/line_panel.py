@@ -104,7 +104,8 @@ class LinePanel(Widget):
     def _strip(self, y: int) -> Strip:
         width = self.size.width
         strip = self._strips.get(y)
-        if strip is None:
+        # A layout may paint at another width before this widget hears of its new size.
+        if strip is None or strip.cell_length != width:
             style = self.visual_style
             if y < len(self._lines) and width:
                 rendered = Visual.to_strips(self, self._lines[y], width, 1, style)

@@ -171,7 +171,7 @@ def test_a_judge_that_does_not_answer_is_an_error(tmp_path: Path) -> None:
     assert of(everything(file, None), "judge") == []
     file.write_text(quiz_settings(tmp_path, sections='setting = "dpo-judge"'), encoding="utf-8")
     (operator,) = of(everything(file, None), "judge.by")
-    assert operator.level == "warning" and "gates" in operator.fix
+    assert operator.level == "ok" and "training waits for them" in operator.what
 
 
 def test_programs_need_a_sandbox_that_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

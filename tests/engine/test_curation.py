@@ -4,101 +4,23 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from dataclasses import replace
+from itertools import combinations
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.curation.filters import leak, repeated_share
-from engine.curation.sets import Candidate, d_plus, d_pm, share_level
+from engine.curation.candidates import Candidate
+from engine.curation.pairs import d_pm
+from engine.curation.selection import share_level
+from engine.curation.sets import d_plus
+from engine.curation.similarity import grams, jaccard
+from engine.tasks.base import normalised
 from store.settings import CurationSection
+from tests.support.candidates import candidate
 
 SETTINGS = CurationSection()
-CHOICE = "Which is true?\nA.All cats are grey animals\nB.No\nC.Some dogs bark\nD.Nothing"
-
-
-def candidate(number: int, **changes: Any) -> Candidate:
-    base = Candidate(
-        reflection_id=number,
-        question_id=number,
-        attempt_id=number,
-        task="sums",
-        instruction="1-1-1",
-        text=f"I added the second digit of number {number + 1000} twice, so I will write every digit down first.",
-        correction_id=number + 100_000,
-        correction_verdict="correct",
-        reference="42",
-        question_text="How much is it?",
-        attempt_text="Answer: 41",
-        attempt_answer="41",
-        finish_reason="stop",
-        review=None,
-    )
-    return replace(base, **changes)
-
-
-@pytest.mark.parametrize(
-    ("text", "reference", "leaks"),
-    [
-        ("Count again, there are 3 of them.", "3", True),
-        ("In step 3 you skipped a word.", "3", False),
-        ("1. Read.\n2. Count.\n3. Add.", "3", False),
-        ("The 3rd word was skipped; 13 and 3.5 are not it.", "3", False),
-        ("It should be 1,000.", "1000", True),
-        ("Then x is -5.", "-5", True),
-        ("I took 12-5 wrongly.", "-5", False),
-        ("I wrote 4 too early.", "4", False),
-        ("The answer is 4.", "4", True),
-        ("\\boxed{4}", "4", True),
-        ("He is her Uncle.", "uncle", True),
-        ("Uncles and carbuncles.", "uncle", False),
-        ("No step was checked.", "No", False),
-        ("The answer is no.", "No", True),
-        ("I forgot to reduce to 1/4.", "\\frac{1}{4}", True),
-    ],
-)
-def test_leaks_of_numbers_and_words(text: str, reference: str, leaks: bool) -> None:
-    """A reflection that gives the answer away teaches to guess; one that shares a digit with it does not."""
-    found = leak(text, reference=reference, question_text="How many?", attempt_text="I saw 4. Answer: 4")
-    assert found == ("leak" if leaks else None)
-
-
-@pytest.mark.parametrize(
-    ("text", "reference", "leaks"),
-    [
-        ("A step is wrong.", "A", False),
-        ("The answer is a guess.", "A", False),
-        ("The answer is A.", "A", True),
-        ("option a fits better", "A", True),
-        ("Look at (D) again.", "D", True),
-        ("I chose B too fast.", "D", False),
-        ("I never compared B, C and D.", "D", False),
-        ("B is wrong, D fits.", "D", True),
-        ("It says that all cats  are grey animals.", "A", True),
-        ("No, I misread it.", "B", False),
-        ("The answer should be no.", "B", True),
-    ],
-)
-def test_leaks_of_options(text: str, reference: str, leaks: bool) -> None:
-    """An option leaks by its letter or its text; the article `A` and a mere list of options don't."""
-    found = leak(text, reference=reference, question_text=CHOICE, attempt_text="Answer: B")
-    assert found == ("leak" if leaks else None)
-
-
-@given(st.text(max_size=80), st.text(max_size=10))
-def test_any_text_can_be_checked_for_leaks(text: str, reference: str) -> None:
-    """No reflection or reference makes a filter raise."""
-    assert leak(text, reference=reference, question_text=text, attempt_text="") in (None, "leak")
-    assert 0 <= repeated_share(text) <= 1
-
-
-@given(st.integers(-9999, 9999))
-def test_a_plainly_stated_number_always_leaks(value: int) -> None:
-    """With sign, thousands separator or decimals."""
-    for form in (str(value), f"{value:,}", f"{value}.0", f"${value}$"):
-        assert leak(f"The answer is {form}.", reference=str(value), question_text="", attempt_text="") == "leak"
 
 
 @pytest.mark.parametrize(
@@ -176,12 +98,20 @@ def test_share_level_holds_and_is_the_highest(counts: dict[str, int], share: flo
     assert level == max(counts.values()) or not holds(level + 1)
 
 
+TEXTS = (
+    *(f"I read part {letter} of the text too fast, and so I missed a condition." for letter in "abcdef"),
+    "Nothing in my steps was checked before the last line was written down.",
+    "The units were mixed up, so every later sum was off by a factor.",
+    "NOTHING in my steps was  checked before the last line was written down.",
+)
+"""Some nearly alike, two equal but for case and spacing. Two attempts, as of two rounds, share a question."""
+
 CANDIDATES = st.lists(
     st.tuples(
-        st.integers(0, 5),
+        st.integers(0, 11),
         st.sampled_from(("correct", "incorrect", "unverified", None)),
         st.sampled_from(("1-1-1", "1-2-1", "2-8-2")),
-        st.integers(0, 3),
+        st.integers(0, len(TEXTS) - 1),
         st.sampled_from((None, None, None, "accept", "reject", "flag")),
         st.sampled_from(("stop", "stop", "length")),
     ),
@@ -190,20 +120,39 @@ CANDIDATES = st.lists(
     lambda rows: [
         candidate(
             number,
-            question_id=question,
-            task=("letters", "sums", "words")[question % 3],
+            question_id=attempt // 2,
+            attempt_id=attempt,
+            task=("letters", "sums", "words")[attempt // 2 % 3],
             correction_verdict=verdict,
             instruction=instruction,
-            text=f"This is the reflection with variant letter {'abcd'[variant]}, quite long enough.",
+            text=TEXTS[variant],
             review=review,
             finish_reason=finish,
         )
-        for number, (question, verdict, instruction, variant, review, finish) in enumerate(rows)
+        for number, (attempt, verdict, instruction, variant, review, finish) in enumerate(rows)
     ]
 )
 LIMITS = st.builds(
-    CurationSection, max_per_question=st.integers(1, 4), max_task_share=st.sampled_from((0.2, 0.5, 0.7, 1.0))
+    CurationSection,
+    max_per_question=st.integers(1, 4),
+    max_task_share=st.sampled_from((0.2, 0.5, 0.7, 1.0)),
+    max_per_instruction=st.sampled_from((None, None, 1, 3)),
+    max_per_task=st.sampled_from((None, None, 1, 2)),
+    max_similarity=st.sampled_from((0.3, 0.9, 1.0)),
 )
+
+
+def within_caps(kept: list[Candidate], limits: CurationSection) -> bool:
+    """Whether what a set includes obeys every cap of its settings."""
+
+    def at_most(cap: int | None, counted: Counter[Any]) -> bool:
+        return cap is None or all(count <= cap for count in counted.values())
+
+    return (
+        at_most(limits.max_per_question, Counter(one.question_id for one in kept))
+        and at_most(limits.max_per_instruction, Counter(one.instruction for one in kept))
+        and at_most(limits.max_per_task, Counter(one.task for one in kept))
+    )
 
 
 @given(CANDIDATES, LIMITS, st.integers(0, 5), st.randoms(use_true_random=False))
@@ -217,31 +166,32 @@ def test_d_plus_accounts_for_every_candidate(
     by_id = {row.reflection_id: row for row in rows}
     kept = [by_id[row.reflection_id] for row in curated if row.included]
     assert all(row.correction_verdict == "correct" and row.review != "reject" for row in kept)
-    assert all(count <= limits.max_per_question for count in Counter(row.question_id for row in kept).values())
-    assert len({(row.question_id, row.text) for row in kept}) == len(kept)
+    assert within_caps(kept, limits)
+    assert len({normalised(row.text) for row in kept}) == len(kept)
+    for one, other in combinations(kept, 2):
+        assert jaccard(grams(one.text), grams(other.text)) <= limits.max_similarity
     mixed = list(rows)
     shuffler.shuffle(mixed)
     assert d_plus(mixed, limits, seed) == curated
 
 
 @given(CANDIDATES, LIMITS, st.integers(0, 5), st.randoms(use_true_random=False))
-def test_d_pm_pairs_right_over_wrong_of_one_question(
+def test_d_pm_pairs_right_over_wrong_of_one_attempt(
     rows: list[Candidate], limits: CurationSection, seed: int, shuffler: random.Random
 ) -> None:
-    """Chosen led to a right answer, rejected to a wrong one, of the same question; everything else has a reason."""
+    """Chosen led to a right answer, rejected to a wrong one, of the same attempt; everything else has a reason."""
     curated = d_pm(rows, limits, seed)
     by_id = {row.reflection_id: row for row in rows}
     pairs = [row for row in curated if row.rejected_reflection_id is not None]
     for row in pairs:
         chosen, rejected = by_id[row.reflection_id], by_id[row.rejected_reflection_id or 0]
-        assert chosen.question_id == rejected.question_id
+        assert chosen.attempt_id == rejected.attempt_id
         assert (chosen.correction_verdict, rejected.correction_verdict) == ("correct", "incorrect")
         assert chosen.text != rejected.text
         assert chosen.review != "reject"
         assert rejected.review != "accept"
     assert len({(row.reflection_id, row.rejected_reflection_id) for row in pairs}) == len(pairs)
-    per_question = Counter(by_id[row.reflection_id].question_id for row in pairs)
-    assert all(count <= limits.max_per_question for count in per_question.values())
+    assert within_caps([by_id[row.reflection_id] for row in pairs], limits)
     named = [row.reflection_id for row in curated] + [row.rejected_reflection_id for row in pairs]
     assert set(named) == set(by_id)
     alone = [row.reflection_id for row in curated if row.rejected_reflection_id is None]
@@ -291,3 +241,76 @@ def test_sets_change_with_the_seed_only_in_what_is_picked() -> None:
     picks = [frozenset(row.reflection_id for row in d_plus(rows, SETTINGS, seed) if row.included) for seed in range(5)]
     assert {len(pick) for pick in picks} == {20}
     assert len(set(picks)) > 1
+
+
+def test_pairs_never_mix_the_rounds_of_a_question() -> None:
+    """A pair shares its prompt, and a reflection of the second round was asked about another attempt than one of the
+    first: paired by question, half of a pair would answer a prompt it never saw."""
+    first, second = 10, 20
+    rows = [
+        candidate(1, question_id=1, attempt_id=first),
+        candidate(2, question_id=1, attempt_id=second, correction_verdict="incorrect"),
+        candidate(3, question_id=2, attempt_id=30),
+        candidate(4, question_id=2, attempt_id=40),
+        candidate(5, question_id=2, attempt_id=30, correction_verdict="incorrect"),
+        candidate(6, question_id=2, attempt_id=40, correction_verdict="incorrect"),
+    ]
+    curated = d_pm(rows, SETTINGS, seed=0)
+    assert {(row.reflection_id, row.rejected_reflection_id) for row in curated if row.included} == {(3, 5), (4, 6)}
+    reasons = {row.reflection_id: row.reason for row in curated if not row.included}
+    assert reasons == {1: "no rejected partner", 2: "no chosen partner"}
+
+
+def test_one_text_counts_once_in_a_set_whatever_question_it_was_written_for() -> None:
+    """A reflection that fits every question teaches nothing about any."""
+    generic = "I should be more careful and check each of my steps again before I answer the question."
+    rows = [candidate(n, text=generic) for n in (1, 2)]
+    rows.append(candidate(3, text=generic.replace("I answer", "answering")))
+    rows.append(candidate(4))
+    reasons = Counter(row.reason for row in d_plus(rows, CurationSection(max_similarity=0.6), seed=0))
+    assert reasons["included"] == 2
+    assert reasons["duplicate"] + reasons["near duplicate"] == 2
+    only_equal = Counter(row.reason for row in d_plus(rows, CurationSection(max_similarity=1.0), seed=0))
+    assert only_equal == {"included": 3, "duplicate": 1}
+
+
+def test_only_what_is_in_the_set_keeps_its_likes_out() -> None:
+    """Or a cap would cost two rows instead of one: of two alike, one always gets in, even when the other is capped."""
+    text = "I should be more careful and check each of my steps again before I answer question {}."
+    rows = [candidate(n, question_id=1) for n in (1, 2)] + [candidate(3, question_id=1, text=text.format("one"))]
+    rows.append(candidate(4, question_id=2, text=text.format("two")))
+    for seed in range(20):
+        curated = {row.reflection_id: row for row in d_plus(rows, CurationSection(max_similarity=0.5), seed)}
+        assert sum(curated[number].included for number in (3, 4)) == 1
+        assert sum(row.included for row in curated.values()) in (2, 3)
+
+
+def test_caps_per_instruction_and_task_name_themselves() -> None:
+    """The funnel must say which cap to raise."""
+    rows = [candidate(n, instruction="1-1-1", task="letters") for n in range(3)]
+    rows += [candidate(n, instruction="1-2-1", task="sums") for n in range(3, 6)]
+    capped = CurationSection(max_per_instruction=2, max_per_task=1)
+    assert Counter(row.reason for row in d_plus(rows, capped, 0)) == {"included": 2, "over the cap per task": 4}
+    capped = CurationSection(max_per_instruction=2)
+    assert Counter(row.reason for row in d_plus(rows, capped, 0)) == {
+        "included": 4,
+        "over the cap per instruction": 2,
+    }
+
+
+def test_trap_2_an_example_whose_prompt_holds_its_completion_is_never_trained_on() -> None:
+    """Trap 2: published D+ rows carry the target in the prompt. No review overrules this."""
+    reflection = candidate(1).text
+    corrected = "First add the tens, then the ones, and write the sum.\nAnswer: 42"
+    for changes in (
+        {"prompt_text": f"Question\n\n{reflection.upper()}\n\nReflect."},
+        {"prompt_text": f"Question\n\n{corrected}\n\nReflect.", "correction_text": corrected},
+    ):
+        for review in (None, "accept"):
+            (row,) = d_plus([candidate(1, review=review, **changes)], SETTINGS, seed=0)
+            assert row.reason == "prompt states the answer"
+    stated = candidate(1, text=f"{reflection} {corrected}", correction_text=corrected, reference="")
+    assert d_plus([stated], SETTINGS, seed=0)[0].reason == "leak"
+    wrong = candidate(2, question_id=1, correction_verdict="incorrect", review="reject", prompt_text=candidate(2).text)
+    reasons = {row.reflection_id: row.reason for row in d_pm([candidate(1), wrong], SETTINGS, seed=0)}
+    assert reasons == {1: "no rejected partner", 2: "prompt states the answer"}

@@ -11,7 +11,8 @@ from engine.evaluation import protocol_name
 from engine.gate import describe_gate
 from store import iterations
 from store.connection import write
-from store.curation import NewCurated, replace_curated
+from store.curation import NOT_JUDGED, NewCurated, replace_curated
+from store.preferences import add_preference
 from store.reviews import add_review
 from store.runs import run_questions
 from tests.support.rows import Rows, run_settings
@@ -97,6 +98,27 @@ def test_the_gate_of_training_names_set_size_and_steps(rows: Rows, setting: str,
         )
         iterations.update_iteration(rows.connection, rows.iteration, settings=changed.model_dump(mode="json"))
     assert gate(rows, "train") == f"{words} at a learning rate of 0.001"
+
+
+def test_the_gate_of_training_says_how_many_pairs_wait_for_a_judge(rows: Rows) -> None:
+    """With an operator as the judge, nothing is trained on until somebody looks at the pairs."""
+    attempt = _attempted(rows)[0]
+    made = [rows.reflection(attempt, f"1-{n}-1") for n in (1, 2, 3)]
+    with write(rows.connection):
+        replace_curated(
+            rows.connection,
+            rows.iteration,
+            [
+                NewCurated("d_pref", made[0], made[1], None, False, NOT_JUDGED),
+                NewCurated("d_pref", made[0], made[2], None, False, NOT_JUDGED),
+            ],
+        )
+        changed = run_settings(training={"setting": "dpo-judge"})
+        iterations.update_iteration(rows.connection, rows.iteration, settings=changed.model_dump(mode="json"))
+    assert gate(rows, "train").startswith("would train dpo-judge on 0 examples (2 left out), about 0 steps")
+    assert gate(rows, "train").endswith("; waiting on the Review screen: 2 pairs")
+    add_preference(rows.connection, made[0], made[1], reviewer="me")
+    assert gate(rows, "train").endswith("; waiting on the Review screen: 1 pairs")
 
 
 def test_the_promote_gate_compares_the_child_with_its_parent(rows: Rows) -> None:

@@ -38,8 +38,8 @@ generator = "scripted"
 concurrency = 8
 
 [reflection]
-instructions = "random:1"
-samples = 2
+instructions = "random:3"
+samples = 3
 
 [evaluation]
 promote = "always"

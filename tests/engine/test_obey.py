@@ -11,11 +11,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from engine.gate import describe_gate
 from engine.lineage import current_policy
 from engine.obey import _HANDLERS, obey
 from store import iterations, policies
 from store.connection import write
 from store.directives import KINDS, find, issue, pending
+from store.imports import begin_import
 from store.records import Directive
 from store.runs import run_named
 from tests.support.directives import tell
@@ -146,7 +148,7 @@ def test_pause_resume_and_stop_set_the_wanted_state(rows: Rows) -> None:
 
 def test_an_unknown_iteration_is_refused(rows: Rows) -> None:
     """An id from another workspace must not hit the current iteration."""
-    for kind in ("pause", "resume", "stop", "approve", "reject", "retry_failed", "set_settings", "save_now"):
+    for kind in ("pause", "resume", "stop", "approve", "skip", "reject", "retry_failed", "set_settings", "save_now"):
         accepted, outcome = tell(rows, kind, iteration=77)
         assert not accepted and "no such iteration" in outcome, kind
 
@@ -180,6 +182,51 @@ def test_run_stage_is_the_word_that_step_pace_waits_for(rows: Rows) -> None:
     at(rows, "waiting")
     assert tell(rows, "run_stage", stage="attempt")[0]
     assert rows.stages()["attempt"].approved
+
+
+@pytest.mark.parametrize("gate", ["attempt", "reflect", "correct", "curate", "train"])
+def test_a_skipped_stage_ends_the_iteration_without_a_child(rows: Rows, gate: str) -> None:
+    """What depends on it is left out too, the parent stays, and the lineage says who skipped what."""
+    stage(rows, gate, "waiting")
+    at(rows, "waiting", remaining=1)
+    assert tell(rows, "skip", stage=gate, issued_by="somebody else")[0]
+    states = {name: one.state for name, one in rows.stages().items()}
+    names = list(states)
+    assert {states[name] for name in names[names.index(gate) :]} == {"skipped"}
+    assert {states[name] for name in names[: names.index(gate)]} <= {"done"}
+    one = rows.current()
+    assert (one.state, one.child_id, one.parent_id) == ("done", None, rows.policy)
+    assert one.reason.startswith(f"me@here skipped {gate}, and with it ") and one.reason.endswith("evaluate")
+    following = iterations.current_iteration(rows.connection)
+    assert following is not None and (following.number, following.parent_id) == (2, rows.policy)
+    assert not tell(rows, "skip", iteration=rows.iteration)[0], "a second word finds nothing that waits"
+
+
+def test_a_skipped_evaluation_leaves_the_child_to_the_operator(rows: Rows) -> None:
+    """The iteration goes on to its promotion, whatever the rule says."""
+    child = rows.add_policy("p01", rows.policy, "candidate", rows.iteration)
+    stage(rows, "evaluate", "waiting")
+    at(rows, "waiting", child_id=child)
+    assert tell(rows, "skip")[0]
+    assert (rows.stages()["evaluate"].state, rows.current().state) == ("skipped", "running")
+    assert policies.get_policy(rows.connection, child).state == "candidate"
+    words = describe_gate(rows.connection, rows.current(), "promote")
+    assert "nothing compares the child" in words
+    at(rows, "waiting", reason=words)
+    assert not tell(rows, "skip")[0], "a promotion is decided, not skipped"
+    assert tell(rows, "approve") == (True, "policy p01 promoted")
+
+
+def test_only_a_stage_that_waits_can_be_skipped(rows: Rows) -> None:
+    """A running stage, or another than the one that waits, is not left out by a slip of the finger."""
+    assert not tell(rows, "skip")[0]
+    stage(rows, "train", "running")
+    assert not tell(rows, "skip", stage="train")[0]
+    stage(rows, "train", "waiting")
+    at(rows, "waiting")
+    accepted, outcome = tell(rows, "skip", stage="evaluate")
+    assert not accepted and "does not wait at a gate 'evaluate'" in outcome
+    assert "skipped" not in {one.state for one in rows.stages().values()}
 
 
 @pytest.mark.parametrize(("kind", "state"), [("approve", "promoted"), ("reject", "rejected")])
@@ -317,3 +364,13 @@ def test_a_policy_is_rejected_wherever_it_stands(rows: Rows) -> None:
     assert rows.current().state == "done"
     accepted, words = tell(rows, "reject", policy=rows.policy)
     assert not accepted and "where the run began" in words
+
+
+def test_an_imported_run_is_nothing_to_go_on_from(rows: Rows) -> None:
+    """A settings file may name a run as an import is named: one word, not an engine that trips over its settings."""
+    with write(rows.connection):
+        target = begin_import(
+            rows.connection, name="published", path="x", file_format="raw", identity="x", size=1, task="quiz"
+        )
+    accepted, outcome = tell(rows, "start_iteration", run=target.run_id)
+    assert not accepted and "was imported" in outcome

@@ -12,6 +12,9 @@ from engine.situation import settings_of
 from store import iterations, rollouts
 from store.connection import write
 from store.curation import NewCurated, replace_curated
+from store.instruction_parts import put_instruction_parts
+from store.preferences import add_preference
+from store.reviews import add_review
 from tests.support.directives import tell
 from tests.support.rows import Rows
 
@@ -95,6 +98,79 @@ def test_a_stage_that_failed_can_be_set_anew(
     iterations.set_stage(rows.connection, rows.iteration, name, "failed", "why")
     iterations.update_iteration(rows.connection, rows.iteration, state="failed", reason="why")
     assert tell(rows, "set_settings", settings=section)[0] is allowed
+
+
+def _curated(rows: Rows) -> int:
+    """A pair to judge, curated an hour ago; returns the first reflection's id, which the other's follows."""
+    question = rows.question("q")
+    attempt = rows.attempt(question)
+    first, _ = rows.corrected(attempt, question)
+    rows.corrected(attempt, question, instruction="1-2-1")
+    rows.connection.execute("UPDATE stages SET ended = ended - 3600 WHERE name = 'curate'")
+    return first
+
+
+def test_what_an_operator_decided_at_the_training_gate_is_curated_before_training(rows: Rows) -> None:
+    """Preferences and reviews made while the gate waits would otherwise be asked for and thrown away."""
+    first = _curated(rows)
+    add_preference(rows.connection, first, first + 1, reviewer="me")
+    add_review(rows.connection, first, "flag", reviewer="me")
+    assert tell(rows, "approve") == (True, "stage train approved; curation takes in 2 new decisions first")
+    assert [rows.stages()[name].state for name in ("curate", "train")] == ["pending", "pending"]
+
+
+def test_without_new_decisions_an_approved_training_starts_at_once(rows: Rows) -> None:
+    """Decisions that curation knew already are no reason to do it again."""
+    first = _curated(rows)
+    add_preference(rows.connection, first, first + 1, reviewer="me")
+    rows.connection.execute("UPDATE preferences SET created = created - 7200")
+    assert tell(rows, "approve") == (True, "stage train approved")
+    assert rows.stages()["curate"].state == "done"
+
+
+def test_a_training_that_found_nothing_to_train_on_takes_in_decisions_on_resume(rows: Rows) -> None:
+    """No pair was judged, training refused; the operator judges and resumes."""
+    first = _curated(rows)
+    iterations.set_stage(rows.connection, rows.iteration, "train", "failed", "too few")
+    iterations.update_iteration(rows.connection, rows.iteration, state="failed", reason="too few")
+    add_preference(rows.connection, first, first + 1, reviewer="me")
+    assert tell(rows, "resume")[0]
+    assert rows.stages()["curate"].state == "pending"
+
+
+def test_another_judge_has_the_pairs_judged_before_training(rows: Rows) -> None:
+    """A budget that was spent can be raised at the gate, and an operator can hand the pairs to another judge."""
+    _curated(rows)
+    assert tell(rows, "set_settings", settings={"training": {"setting": "dpo-judge"}})[0]
+    assert rows.stages()["curate"].state == "pending"
+    iterations.set_stage(rows.connection, rows.iteration, "curate", "running")
+    accepted, outcome = tell(rows, "set_settings", settings={"judge": {"max_requests": 5}})
+    assert not accepted and "while stage curate runs" in outcome
+    iterations.set_stage(rows.connection, rows.iteration, "curate", "done")
+    assert tell(rows, "set_settings", settings={"judge": {"max_requests": 5}})[0]
+    assert rows.stages()["curate"].state == "pending"
+    iterations.set_stage(rows.connection, rows.iteration, "train", "running")
+    accepted, outcome = tell(rows, "set_settings", settings={"judge": {"max_requests": 6}})
+    assert not accepted and "stage train has begun" in outcome
+
+
+def test_instruction_parts_stay_the_same_within_a_run(rows: Rows) -> None:
+    """The keys of a run mean the sentences it was prepared with."""
+    iterations.set_stage(rows.connection, rows.iteration, "reflect", "pending")
+    rows.connection.execute("UPDATE stages SET started = NULL")
+    accepted, outcome = tell(rows, "set_settings", settings={"reflection": {"parts": "mine.toml"}})
+    assert not accepted and "'reflection.parts' can't change within a run" in outcome
+
+
+def test_instructions_that_the_pool_does_not_have_are_refused_with_the_nearest(rows: Rows) -> None:
+    """At the gate they would fail the iteration; the run's own parts count."""
+    rows.connection.execute("UPDATE stages SET started = NULL, state = 'pending'")
+    for wanted, words in ((["1-9-1"], "the nearest is '1-8-1'"), ("random:33", "the pool has 32")):
+        accepted, outcome = tell(rows, "set_settings", settings={"reflection": {"instructions": wanted}})
+        assert not accepted and words in outcome
+    with write(rows.connection):
+        put_instruction_parts(rows.connection, rows.run, {"locate": ("Look for a lost sign.",)})
+    assert tell(rows, "set_settings", settings={"reflection": {"instructions": ["1-9-1"]}})[0]
 
 
 def _fail_samples(rows: Rows) -> int:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from engine.errand import Errand
 from engine.progression import Close, Decide, Rest, Start, Step, Wait, next_step
+from engine.skipping import skipped_with
 from store.records import Iteration, Run, Stage
 from store.settings import STAGES
 from tests.support.rows import run_settings
@@ -98,6 +99,11 @@ TRAIN = Start(Errand("train", 2, 1), ("train",))
         (4, {}, TRAIN),
         (4, {"gates": ["train"]}, Wait("train")),
         (4, {"gates": ["train"], "approved": ["train"]}, TRAIN),
+        # An operator who ranks the pairs is waited for without a gate; another judge is not.
+        (4, {"training": {"setting": "dpo-judge"}}, Wait("train")),
+        (4, {"training": {"setting": "dpo-judge"}, "approved": ["train"]}, TRAIN),
+        (4, {"training": {"setting": "dpo-judge"}, "judge": {"by": "self"}}, TRAIN),
+        (4, {"judge": {"by": "operator"}}, TRAIN),
         (5, {"evaluated": [PARENT]}, evaluation(CHILD)),
         (5, {}, evaluation(PARENT)),
         (5, {"gates": ["evaluate"], "evaluated": [PARENT]}, Wait("evaluate")),
@@ -145,6 +151,24 @@ SITUATIONS = st.fixed_dictionaries(
         "run_state": st.sampled_from(["new", "ready"]),
     }
 )
+
+
+@pytest.mark.parametrize("pace", ["flow", "step"])
+def test_a_child_that_was_not_measured_waits_for_an_operator(pace: str) -> None:
+    """The rule decides from a comparison; without one it would promote or reject at random."""
+    run = Run(2, "run", "none", {}, "", "engine", "ready", None, 0.0)
+    one = Iteration(1, 2, 1, PARENT, CHILD, {}, "running", "run", "", 0, 0.0, None)
+    six = [replace(stage, state="skipped" if stage.name == "evaluate" else "done") for stage in stages(0)]
+    for rule in ("always", "not-worse", "operator"):
+        settings = run_settings(pace=pace, evaluation={"promote": rule})
+        assert next_step(run, one, six, settings, []) == Wait("promote")
+        assert next_step(run, replace(one, state="done"), six, settings, []) == Rest()
+
+
+@pytest.mark.parametrize("position", range(6))
+def test_what_is_skipped_is_everything_that_needs_it_and_nothing_that_was_done(position: int) -> None:
+    """Stages before the gate keep what they made."""
+    assert skipped_with(STAGES[position], stages(position)) == STAGES[position:]
 
 
 @given(SITUATIONS, st.sampled_from(["pause", "stop"]), st.sampled_from(["done", "failed", "stopped"]))

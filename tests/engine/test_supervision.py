@@ -70,6 +70,46 @@ def test_gates_wait_with_what_they_would_do_and_an_approval_goes_on(harness: Mak
     assert status["iteration"]["child"]["state"] == "promoted"
 
 
+def test_a_skipped_training_ends_the_iteration_and_the_next_one_starts_from_the_same_parent(
+    harness: Make, tmp_path: Path
+) -> None:
+    """What was rolled out and curated stays; nothing is trained or answered after the word."""
+    one = harness(quiz_settings(tmp_path, 'gates = ["train"]', train=8, test=3))
+    one.start()
+    one.run()
+    one.wait_state("waiting")
+    counts = one.rows("SELECT (SELECT count(*) FROM attempts), (SELECT count(*) FROM curated)")
+    with pytest.raises(OrderRefused, match="does not wait at a gate 'evaluate'"):
+        one.order("skip", stage="evaluate")
+    one.order("skip", stage="train")
+    status = one.wait_state("done")["iteration"]
+    assert not status["complete"] and status["child"] is None
+    assert states(one) | {"train": "", "evaluate": ""} == {
+        **dict.fromkeys(("attempt", "reflect", "correct", "curate"), "done"),
+        **dict.fromkeys(("train", "evaluate"), ""),
+    }
+    assert {states(one)[name] for name in ("train", "evaluate")} == {"skipped"}
+    assert "skipped train, and with it evaluate" in status["reason"]
+    assert one.rows("SELECT (SELECT count(*) FROM attempts), (SELECT count(*) FROM curated)") == counts
+    one.run()
+    one.wait(lambda: one.status()["iteration"]["number"] == 2)
+    assert one.status()["iteration"]["parent"]["name"] == "p00"
+
+
+def test_a_skipped_evaluation_waits_for_a_decision_about_the_child(harness: Make, tmp_path: Path) -> None:
+    """Trained but not compared: the rule would have promoted it, an operator has to."""
+    one = harness(quiz_settings(tmp_path, 'gates = ["evaluate"]', train=8, test=3))
+    one.start()
+    one.run()
+    one.wait(lambda: one.status()["iteration"]["gate"] == "evaluate")
+    one.order("skip")
+    one.wait(lambda: one.status()["iteration"]["gate"] == "promote")
+    assert "nothing compares" in one.status()["iteration"]["reason"]
+    one.order("reject")
+    status = one.wait_state("done")["iteration"]
+    assert status["child"]["state"] == "rejected" and not status["complete"]
+
+
 def test_a_rejected_child_does_not_become_the_parent(harness: Make, tmp_path: Path) -> None:
     """An operator's no at the promote gate: the next iteration starts from the same parent as this one."""
     one = harness(quiz_settings(tmp_path, 'gates = ["promote"]', train=8, test=4))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -273,3 +274,22 @@ def test_measuring_on_dev_needs_dev_questions() -> None:
         validate_settings(_values(evaluation={"split": "dev"}))
     task = {**_values()["tasks"][0], "dev": 3}  # type: ignore[index]
     assert validate_settings(_values(evaluation={"split": "dev"}, tasks=[task])).evaluation.split == "dev"
+
+
+def test_every_setting_stands_on_the_settings_page() -> None:
+    """The page is what an operator reads; a setting that it leaves out, or explains as it was, misleads them."""
+    page = (Path(__file__).parents[2] / "docs" / "settings.md").read_text(encoding="utf-8")
+    schema = RunSettings.model_json_schema()
+    sections = {"RunSettings": schema, **schema["$defs"]}
+    missing = [
+        f"{section}.{key}"
+        for section, described in sections.items()
+        for key, field in described.get("properties", {}).items()
+        if "$ref" not in str(field) and key != "kind"
+        if not re.search(rf"^\| `{key}` \| .* \| {re.escape(_meaning(field))} \|$", page, re.MULTILINE)
+    ]
+    assert missing == []
+
+
+def _meaning(field: dict[str, Any]) -> str:
+    return " ".join(field["description"].split()).replace("\\\\", "\\")

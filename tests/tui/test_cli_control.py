@@ -22,7 +22,7 @@ from tests.support.quiz import quiz_settings
 Make = Callable[[str], EngineHarness]
 
 COMMANDS = (
-    *("init", "run", "eval", "report", "status", "approve", "reject", "pause", "resume", "stop", "shutdown"),
+    *("init", "run", "eval", "report", "status", "approve", "skip", "reject", "pause", "resume", "stop", "shutdown"),
     *("promote", "rollback", "branch", "retry", "save-now", "doctor"),
 )
 
@@ -66,6 +66,8 @@ def test_a_policy_is_measured_promoted_and_branched_from_by_name(harness: Make, 
     assert "evaluation of policy p01" in progress and measured[2]["metrics"]["c_to_i"].keys() >= {"low", "high", "n"}
 
     assert ordered(workspace, "promote", "p01")["outcome"] == "policy p01 promoted"
+    assert "p01" in ordered(workspace, "reject", "p01")["outcome"]
+    assert ordered(workspace, "promote", "p01")["accepted"]
     back = ordered(workspace, "rollback", "p00")
     assert back["directive"] == "rollback" and "rejected: p01" in back["outcome"]
     for wrong in (["promote", "p09"], ["rollback", "nonsense"], ["promote", "p01", "--run", "other"]):

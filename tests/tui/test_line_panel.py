@@ -6,9 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.segment import Segment
+from textual.app import App, ComposeResult
 from textual.strip import Strip
 
-from reflectevo_tui.widgets.line_panel import NEAR_CELLS, changed_spans
+from reflectevo_tui import display
+from reflectevo_tui.widgets.line_panel import NEAR_CELLS, LinePanel, changed_spans
 
 
 def strip(text: str) -> Strip:
@@ -43,3 +45,22 @@ def test_outside_the_spans_nothing_differs(before: str, after: str) -> None:
     edges = [0, *(edge for span in spans for edge in span), width]
     for start, end in zip(edges[::2], edges[1::2], strict=True):
         assert old.crop(start, end).text == new.crop(start, end).text
+
+
+class OnePanel(App[None]):
+    """An application with a panel."""
+
+    def compose(self) -> ComposeResult:
+        yield LinePanel(id="panel")
+
+
+async def test_a_line_is_cut_anew_at_another_width() -> None:
+    """A layout may paint at its new width before the widget is told: a strip kept at the old one would stay cut."""
+    app = OnePanel()
+    async with app.run_test(size=(40, 3)) as pilot:
+        panel = app.query_one(LinePanel)
+        panel.show_lines([display.line("a line of some length")])
+        await pilot.pause()
+        panel._strips[0] = panel.render_line(0).crop(0, 6)
+        assert panel.render_line(0).text.rstrip() == "a line of some length"
+        assert panel.render_line(0).cell_length == 40

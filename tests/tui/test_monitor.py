@@ -113,6 +113,23 @@ async def test_the_train_gate_shows_curation_and_settings(build, until, screen_t
     assert issued(built.workspace) == [("approve", {"iteration": built.iteration, "stage": "train"})]
 
 
+async def test_a_stage_is_skipped_at_its_gate_after_a_question(build, until, screen_text) -> None:
+    built = build(10)
+    built.wait_at("train")
+    app = ReflectEvoApp(built.workspace)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: "GATE" in rail(app))
+        await pilot.press("g")
+        await until(pilot, lambda: "s skip" in screen_text(app))
+        await pilot.press("s")
+        await until(pilot, lambda: "leaves out evaluate too" in screen_text(app))
+        await pilot.press("n")
+        assert isinstance(app.screen, GateDialog) and issued(built.workspace) == []
+        await pilot.press("s", "y")
+        await until(pilot, lambda: issued(built.workspace))
+    assert issued(built.workspace) == [("skip", {"iteration": built.iteration, "stage": "train"})]
+
+
 @pytest.mark.parametrize(("key", "kind"), [("a", "approve"), ("r", "reject")])
 async def test_the_promote_gate_compares_the_policies(build, until, screen_text, key, kind) -> None:
     built = build(10)

@@ -52,6 +52,23 @@ async def test_a_gate_rings_where_the_operator_chose_so(build, until, monkeypatc
         assert any("waits at the gate train" in words for words in said)
 
 
+async def test_no_colour_is_painted_where_none_is_wanted(build, until, monkeypatch) -> None:
+    """NO_COLOR: grey on grey; glyphs and words carry every state."""
+    monkeypatch.setenv("NO_COLOR", "1")
+    built = build(10)
+    built.wait_at("train")
+    app = ReflectEvoApp(built.workspace)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: app.snapshot and app.snapshot.gate)
+        await pilot.pause(0.2)
+        strips = app.screen._compositor.render_strips()
+        for one in app.get_line_filters():
+            strips = [strip.apply_filter(one, app.screen.background_colors[1]) for strip in strips]
+        styles = [segment.style for strip in strips for segment in strip if segment.style]
+        colours = {c.get_truecolor() for style in styles for c in (style.color, style.bgcolor) if c}
+        assert colours and all(max(one) - min(one) <= 2 for one in colours), colours
+
+
 async def test_a_theme_is_kept_for_the_next_session(build, until) -> None:
     built = build(4)
     app = ReflectEvoApp(built.workspace)

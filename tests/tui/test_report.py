@@ -88,7 +88,7 @@ def test_the_numbers_of_the_store_are_in_all_three_forms(rows: Rows) -> None:
     for words in ("12.5 %", "(2.2–47.1, n 8)", "87.5 %", "+75.0", "0.070", "all tasks", "p01 − p00"):
         assert words in markdown, words
         assert words in text, words
-    assert "iteration 1: 2 → 0.4 in 4 steps" in markdown
+    assert "iteration 1: 2 → 0.4 at step 4" in markdown
     assert "correction incorrect" in markdown and "66.7 %" in markdown
     assert "1 accepted, 1 rejected, 0 flagged" in markdown and "coherence 1" in markdown
     assert "12.5 s" not in markdown and "12 s" in markdown

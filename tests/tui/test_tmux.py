@@ -91,7 +91,11 @@ def test_an_operators_round(build, tmux: Tmux, monkeypatch) -> None:
     tmux.run("new-session", "-d", "-s", "evo", "-x", "160", "-y", "50", *arguments)
     tmux.until(lambda shown: "GATE" in shown and "Newest" in shown)
 
-    tmux.press("2", "/", *"letters", "Enter")
+    tmux.press("2")
+    tmux.until(lambda shown: "x unfilter" in shown and "Trajectory" in shown)
+    tmux.press("/")
+    tmux.until(lambda shown: "enter searches" in shown)
+    tmux.press(*"letters", "Enter")
     shown = tmux.until(lambda shown: '["letters" ✕]' in shown and "Trajectory" in shown)
     assert "Question" in shown
 
@@ -102,7 +106,9 @@ def test_an_operators_round(build, tmux: Tmux, monkeypatch) -> None:
         tmux.until(lambda shown, done=done: f"{done + 1}/" in shown and "not reviewed" in shown)
     tmux.until(lambda _: reviews(built) == 10)
 
-    tmux.press("F1", "g")
+    tmux.press("F1")
+    tmux.until(lambda shown: "g look and approve" in shown)
+    tmux.press("g")
     tmux.until(lambda shown: "leave it waiting" in shown)
     tmux.press("a")
     tmux.until(lambda _: directives.pending(built.writer))

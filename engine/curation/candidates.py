@@ -1,0 +1,127 @@
+"""What curation decides about: reflections with their outcomes, the rows of the sets, and the reasons they share.
+
+A human `accept` overrules the filters on the text, never a verdict, nor the guard against a prompt that states the
+answer. A human `reject` keeps a reflection out of what is learnt. A `flag` changes nothing. Knows nothing of databases,
+prompts or training.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from engine.curation.filters import heuristic_reason
+from engine.curation.leaks import prompt_leak
+from engine.curation.programs import Passes
+from engine.tasks.base import Verdict
+from store.settings import CurationSection
+
+INCLUDED = "included"
+NOT_CORRECTED = "not corrected"
+INCORRECT = "correction incorrect"
+UNVERIFIED = "correction unverified"
+
+SetName = Literal["d_plus", "d_pm", "d_pref"]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A reflection with its outcome and what the filters need to know."""
+
+    reflection_id: int
+    question_id: int
+    attempt_id: int
+    """The attempt that is reflected on: the first one, or in later rounds a failed correction."""
+    task: str
+    instruction: str
+    text: str
+    correction_id: int | None
+    correction_verdict: Verdict | None
+    """None when there is no correction yet."""
+    reference: str
+    question_text: str
+    """The question as asked, with its options."""
+    attempt_text: str
+    attempt_answer: str | None
+    finish_reason: str
+    review: str | None
+    """The newest review's decision: `accept`, `reject`, `flag` or None."""
+    kind: str = ""
+    """Task type, for filters that differ by it."""
+    correction_text: str = ""
+    """The corrected attempt as trained on."""
+    prompt_text: str = ""
+    """The prompt that asks for the reflection in training, all its messages."""
+
+
+@dataclass(frozen=True)
+class Curated:
+    """One row of a training set, or what was left out of it and why."""
+
+    set_name: SetName
+    reflection_id: int
+    """The chosen reflection of a pair; of any other row, the reflection it is about."""
+    rejected_reflection_id: int | None
+    """The other reflection of a pair."""
+    correction_id: int | None
+    included: bool
+    reason: str
+
+
+def in_order(candidates: Iterable[Candidate]) -> list[Candidate]:
+    """The candidates in an order that depends on themselves alone."""
+    return sorted(
+        candidates, key=lambda one: (one.reflection_id, -1 if one.correction_id is None else one.correction_id)
+    )
+
+
+def verdict_reason(candidate: Candidate) -> str | None:
+    """Why a reflection led to no correct answer, or None."""
+    reasons: dict[Verdict | None, str | None] = {
+        "correct": None,
+        "incorrect": INCORRECT,
+        "unverified": UNVERIFIED,
+        None: NOT_CORRECTED,
+    }
+    return reasons[candidate.correction_verdict]
+
+
+def text_reason(candidate: Candidate, settings: CurationSection, passes: Passes | None = None) -> str | None:
+    """Why a text is no training example; a human `accept` overrules all but a prompt that contains the text."""
+    stated = prompt_leak(candidate.prompt_text, (candidate.text,))
+    if stated or candidate.review == "accept":
+        return stated
+    return heuristic_reason(
+        candidate.text,
+        reference=candidate.reference,
+        question_text=candidate.question_text,
+        attempt_text=candidate.attempt_text,
+        finish_reason=candidate.finish_reason,
+        settings=settings,
+        kind=candidate.kind,
+        passes=passes,
+    )
+
+
+def ranked(candidates: Sequence[Candidate], seed: int) -> list[Candidate]:
+    """Reflections of one attempt in the order in which pairs take them: accepted by a human first, then one of each
+    instruction before a second of any, then by seed."""
+    drawn = sorted(candidates, key=lambda one: (one.review != "accept", tie(seed, "reflection", one.reflection_id)))
+    seen: dict[str, int] = {}
+    turn: dict[int, int] = {}
+    for one in drawn:
+        turn[one.reflection_id] = seen[one.instruction] = seen.get(one.instruction, -1) + 1
+    return sorted(drawn, key=lambda one: (one.review != "accept", turn[one.reflection_id]))
+
+
+def row(set_name: SetName, one: Candidate, other: Candidate | None, included: bool, reason: str) -> Curated:
+    """A row about one reflection, or about a pair."""
+    partner = other.reflection_id if other else None
+    return Curated(set_name, one.reflection_id, partner, one.correction_id, included, reason)
+
+
+def tie(seed: int, kind: str, number: int) -> str:
+    """Decides between equals: depends on the seed and the id, on nothing else."""
+    return hashlib.sha256(f"curation|{seed}|{kind}|{number}".encode()).hexdigest()

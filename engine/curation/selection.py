@@ -1,0 +1,112 @@
+"""The caps of a set: how much of one question, instruction or task it takes, and how alike its texts may be.
+
+A selection takes one item after another and says why it can't take another; what it can't take now it never will. Knows
+nothing of verdicts and filters.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+
+from engine.curation.candidates import INCLUDED, Candidate
+from engine.curation.similarity import NearDuplicates
+from engine.tasks.base import normalised
+from store.settings import CurationSection
+
+DUPLICATE = "duplicate"
+NEAR_DUPLICATE = "near duplicate"
+OVER_QUESTION_CAP = "over the cap per question"
+OVER_INSTRUCTION_CAP = "over the cap per instruction"
+OVER_TASK_CAP = "over the cap per task"
+OVER_TASK_SHARE = "over the task share"
+
+
+class Selection:
+    """What a set has taken so far, under the caps of the settings."""
+
+    def __init__(self, settings: CurationSection) -> None:
+        self._settings = settings
+        self._questions: Counter[int] = Counter()
+        self._instructions: Counter[str] = Counter()
+        self._tasks: Counter[str] = Counter()
+        self._texts: dict[str, dict[str, int]] = {}
+        self._alike: dict[str, NearDuplicates] = {}
+        self._repeats: dict[tuple[str, int], str] = {}
+
+    def over_cap(self, one: Candidate) -> str | None:
+        """Why no further item of this candidate's question, instruction or task is taken, or None."""
+        settings = self._settings
+        if settings.max_per_task is not None and self._tasks[one.task] >= settings.max_per_task:
+            return OVER_TASK_CAP
+        if (
+            settings.max_per_instruction is not None
+            and self._instructions[one.instruction] >= settings.max_per_instruction
+        ):
+            return OVER_INSTRUCTION_CAP
+        return OVER_QUESTION_CAP if self._questions[one.question_id] >= settings.max_per_question else None
+
+    def repeats(self, one: Candidate, side: str = "") -> str | None:
+        """`duplicate` or `near duplicate` of another text taken on this side of the set, or None."""
+        key = (side, one.reflection_id)
+        if key not in self._repeats:
+            found = self._repeat(one, side)
+            if found is None:
+                return None
+            self._repeats[key] = found
+        return self._repeats[key]
+
+    def take(self, chosen: Candidate, *members: tuple[str, Candidate]) -> None:
+        """Take an item; `chosen` is what its caps count, `members` are its texts with their side of the set."""
+        self._questions[chosen.question_id] += 1
+        self._instructions[chosen.instruction] += 1
+        self._tasks[chosen.task] += 1
+        for side, one in members or (("", chosen),):
+            self._texts.setdefault(side, {}).setdefault(normalised(one.text), one.reflection_id)
+            self._near(side).add(one.reflection_id, one.text)
+
+    def _repeat(self, one: Candidate, side: str) -> str | None:
+        same = self._texts.get(side, {}).get(normalised(one.text), one.reflection_id)
+        if same != one.reflection_id:
+            return DUPLICATE
+        if self._settings.max_similarity < 1 and self._near(side).like(one.text, but=one.reflection_id):
+            return NEAR_DUPLICATE
+        return None
+
+    def _near(self, side: str) -> NearDuplicates:
+        if side not in self._alike:
+            self._alike[side] = NearDuplicates(self._settings.max_similarity)
+        return self._alike[side]
+
+
+def share_level(counts: Mapping[str, int], max_share: float) -> int:
+    """The most rows one task may keep so that none holds more than `max_share` of what all keep.
+
+    A share below 1/n for n tasks can't be met; the tasks are then levelled to the smallest. With one task the
+    share doesn't bind.
+    """
+    level = max(counts.values(), default=0)
+    if len(counts) < 2:
+        return level
+    share = max(Fraction(max_share).limit_denominator(1_000_000), Fraction(1, len(counts)))
+    while level > share * sum(min(count, level) for count in counts.values()):
+        level -= 1
+    return level
+
+
+def within_share(tasks: Sequence[str], max_share: float) -> tuple[set[int], str]:
+    """The positions that stay when no task holds more than its share, and the reason that included rows get."""
+    counts = Counter(tasks)
+    level = share_level(counts, max_share)
+    kept: set[int] = set()
+    used: Counter[str] = Counter()
+    for position, task in enumerate(tasks):
+        if used[task] < level:
+            used[task] += 1
+            kept.add(position)
+    if max_share < 1 and len(counts) == 1:
+        return kept, f"{INCLUDED}; one task only, so the task share does not bind"
+    if len(counts) > 1 and max_share * len(counts) < 1:
+        return kept, f"{INCLUDED}; {len(counts)} tasks share equally, as a smaller share can't be met"
+    return kept, INCLUDED

@@ -1,0 +1,1 @@
+"""Import and export of the published formats, and of what trainers elsewhere read."""

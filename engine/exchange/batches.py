@@ -1,0 +1,193 @@
+"""Batches of mapped records: from a position in a file on, up to so many.
+
+Mapping costs about as much as storing, so for large files it is done ahead, in a process of its own, while the batch
+before is stored. That process is told a position and answers with the batch that begins there; it ends with the pipe.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Protocol
+
+from engine.errors import EngineError
+from engine.exchange.mapping import imported
+from engine.exchange.parquet import read_rows
+from engine.exchange.published import Format, Unfit, normal
+from engine.exchange.reading import Damaged, Found, read_records
+from store.imported import ImportedRecord
+
+BATCH_RECORDS = 2000
+BATCH_BYTES = 16 << 20
+"""A batch ends at either; records of the published size end it by number."""
+
+AHEAD_BYTES = 16 << 20
+"""Smaller files are mapped before another process would have started."""
+
+
+_READER_ENDED = "the process that reads the file ended; import the file again to go on"
+
+
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """A record that was left out: its number, where it begins (`byte 120`, `row 7`), and why."""
+
+    number: int
+    place: str
+    reason: str
+
+
+@dataclass(slots=True)
+class Batch:
+    """Records that were read and mapped. `end` is the position where the next batch begins."""
+
+    end: int
+    records: list[ImportedRecord] = field(default_factory=list)
+    leaks: list[frozenset[str]] = field(default_factory=list)
+    """Of the records that give the answer away: where."""
+    skips: list[Skip] = field(default_factory=list)
+    replaced: int = 0
+    """Records with bytes that aren't UTF-8."""
+
+    @property
+    def size(self) -> int:
+        return len(self.records) + len(self.skips)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What is imported: the file, its format, and the task of questions that don't name one.
+
+    Positions in a Parquet file are rows, in any other bytes.
+    """
+
+    path: Path
+    format: Format
+    task: str
+    parquet: bool
+
+    def read(self, position: int) -> Iterator[Found | Damaged]:
+        """The records from a position on. Raises OSError."""
+        return read_rows(self.path, position) if self.parquet else read_records(self.path, position)
+
+
+class Mapper:
+    """Reads and maps one batch after another; one that follows on the last is read on without a new start."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._found: Iterator[Found | Damaged] = iter(())
+        self._at = -1
+
+    def batch(self, position: int, before: int) -> Batch:
+        """The batch at a position, behind `before` records; empty at the end. Raises OSError."""
+        if position != self._at:
+            self._found = self._source.read(position)
+        made = Batch(position)
+        for found in self._found:
+            self._add(made, found, before + made.size + 1)
+            made.end = found.end
+            if made.size >= BATCH_RECORDS or made.end - position >= BATCH_BYTES:
+                break
+        self._at = made.end
+        return made
+
+    def _add(self, made: Batch, found: Found | Damaged, number: int) -> None:
+        source = self._source
+        place = f"{'row' if source.parquet else 'byte'} {found.start}"
+        if isinstance(found, Damaged):
+            made.skips.append(Skip(number, place, found.reason))
+            return
+        try:
+            mapped = imported(normal(found.value, source.format), source.format, number, source.task)
+        except Unfit as unfit:
+            made.skips.append(Skip(number, place, str(unfit)))
+            return
+        made.records.append(mapped.record)
+        made.replaced += found.replaced
+        if mapped.leaks:
+            made.leaks.append(mapped.leaks)
+
+
+class Batches(Protocol):
+    """Gives a batch when it is wanted; `ask` says which one will be wanted next."""
+
+    def ask(self, position: int, before: int) -> None: ...
+
+    def get(self) -> Batch: ...
+
+
+class _Here:
+    """Maps when the batch is wanted."""
+
+    def __init__(self, source: Source) -> None:
+        self._mapper, self._wanted = Mapper(source), (0, 0)
+
+    def ask(self, position: int, before: int) -> None:
+        self._wanted = position, before
+
+    def get(self) -> Batch:
+        return self._mapper.batch(*self._wanted)
+
+
+class _Ahead:
+    """Maps in a process of its own as soon as it is known what will be wanted."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def ask(self, position: int, before: int) -> None:
+        try:
+            self._connection.send((position, before))
+        except BrokenPipeError as error:
+            raise EngineError(_READER_ENDED) from error
+
+    def get(self) -> Batch:
+        try:
+            answer = self._connection.recv()
+        except (EOFError, ConnectionResetError) as error:
+            raise EngineError(_READER_ENDED) from error
+        if isinstance(answer, OSError):
+            raise answer
+        assert isinstance(answer, Batch)
+        return answer
+
+
+@contextmanager
+def batches_of(source: Source, *, ahead: bool) -> Iterator[Batches]:
+    """Batches of a file, mapped in this process or ahead in another one."""
+    if not ahead:
+        yield _Here(source)
+        return
+    # Spawned: a fork would hold our end of the pipe too, and not see it close when this process is killed.
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_answer, args=(source, theirs), daemon=True)
+    process.start()
+    theirs.close()
+    try:
+        yield _Ahead(ours)
+    finally:
+        ours.close()
+        process.join(5)
+        if process.is_alive():
+            process.kill()
+
+
+def _answer(source: Source, connection: Connection) -> None:
+    """What the reading process does until its pipe closes."""
+    mapper = Mapper(source)
+    try:
+        while True:
+            position, before = connection.recv()
+            try:
+                answer: Batch | OSError = mapper.batch(position, before)
+            except OSError as error:
+                answer = error
+            connection.send(answer)
+    except (EOFError, BrokenPipeError, KeyboardInterrupt):
+        return

@@ -1,0 +1,98 @@
+"""Records as columns of one type each, as Parquet has them, and back.
+
+What doesn't fit its column (a field that only some records have, a number where others have a text) is kept as JSON in
+the column `other`, so that `from_columns(to_columns(row)) == row`. Pure: knows nothing of Parquet itself.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from engine.exchange.published import Format
+from engine.exchange.remainder import Json, remainder, restored
+from store.connection import storable
+
+OTHER = "other"
+
+Columns = Mapping[str, str]
+"""Name of a column → `text`, `texts`, `number`, `truth`, `messages` or `trials`."""
+
+TRIAL_COLUMNS: Columns = {
+    "generated_answer": "text",
+    "reflections": "texts",
+    "reasoning": "text",
+    "is_correct": "truth",
+    "test_list": "text",
+    "trial": "number",
+    "reasoning_source": "text",
+    "reflection_source": "text",
+}
+_FIRST: Columns = {
+    "id": "number",
+    "question": "text",
+    "answer": "text",
+    "first_trial_reasoning": "text",
+    "first_trial_answer": "text",
+}
+_PAIR: Columns = {
+    **_FIRST,
+    "second_trial_reasoning_chosen": "text",
+    "second_trial_answer_chosen": "text",
+    "reflection_chosen": "text",
+    "second_trial_reasoning_rejected": "text",
+    "second_trial_answer_rejected": "text",
+    "reflection_rejected": "text",
+    "reason_prompt": "text",
+    "reflection_prompt": "text",
+}
+PUBLISHED_COLUMNS: Mapping[Format, Columns] = {
+    "raw": {"question": "text", "answer": "text", "id": "number", "output": "trials"},
+    "d-plus": {
+        **_FIRST,
+        "second_trial_reasoning": "text",
+        "second_trial_answer": "text",
+        "reflections": "text",
+        "reason_prompt": "texts",
+        "reflect_prompt": "text",
+    },
+    "d-pm": _PAIR,
+    "d-pref": _PAIR,
+}
+SFT_COLUMNS: Columns = {"prompt": "messages", "completion": "messages"}
+DPO_COLUMNS: Columns = {"prompt": "messages", "chosen": "messages", "rejected": "messages"}
+
+
+def to_columns(row: Mapping[str, Any], columns: Columns) -> Json:
+    """A row with these columns and `other`; a value that doesn't fit its column stands in `other`."""
+    made: Json = {}
+    for name, kind in columns.items():
+        value = row.get(name)
+        made[name] = value if _fits(value, kind) else None
+    left = remainder(row, made)
+    if columns.get("output") == "trials" and isinstance(row.get("output"), list):
+        trials = row["output"]
+        if all(isinstance(trial, dict) for trial in trials):
+            made["output"] = [to_columns(trial, TRIAL_COLUMNS) for trial in trials]
+            left = remainder({**row, "output": made["output"]}, made)
+    made[OTHER] = json.dumps(left, ensure_ascii=True, separators=(",", ":")) if left else None
+    return made
+
+
+def from_columns(row: Mapping[str, Any]) -> Json:
+    """The row that `to_columns` was given."""
+    made = {name: value for name, value in row.items() if name != OTHER}
+    if isinstance(made.get("output"), list) and all(isinstance(one, dict) and OTHER in one for one in made["output"]):
+        made["output"] = [from_columns(trial) for trial in made["output"]]
+    return restored(made, json.loads(row[OTHER]) if row.get(OTHER) else {})
+
+
+def _fits(value: object, kind: str) -> bool:
+    if kind == "text":
+        return isinstance(value, str) and storable(value) == value
+    if kind == "texts":
+        return isinstance(value, list) and all(_fits(one, "text") for one in value)
+    if kind == "number":
+        return isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63
+    return isinstance(value, bool)

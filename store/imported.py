@@ -1,0 +1,64 @@
+"""What a record of a published file is, as values between the formats and the rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from store.records import Verdict
+
+SetName = Literal["d_plus", "d_pm", "d_pref"]
+
+
+@dataclass(frozen=True, slots=True)
+class ImportedQuestion:
+    """The question of a record."""
+
+    task: str
+    domain: str
+    text: str
+    reference: str
+    content_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class ImportedAttempt:
+    """An attempt or correction as the record gives it. `detail` says where the verdict comes from."""
+
+    reasoning: str
+    answer: str | None
+    verdict: Verdict
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class ImportedBranch:
+    """A reflection with its correction. `reflection` is None for a retry without one.
+
+    `on` is the index of the earlier branch whose correction is reflected on; None for attempt 1.
+    """
+
+    reflection: str | None
+    instruction: str
+    flags: str
+    correction: ImportedAttempt
+    turn: int = 2
+    on: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ImportedRecord:
+    """One record of a published file, as rows.
+
+    `number` counts the records of the file from 1, skipped ones included. With a `set_name` the first branch is the
+    included or chosen side, the second the rejected one, and texts equal to stored ones are not stored again.
+    `remainder` is JSON: what of the record no row holds. `texts` are shared texts that it names by digest.
+    """
+
+    number: int
+    question: ImportedQuestion
+    attempt: ImportedAttempt
+    branches: tuple[ImportedBranch, ...]
+    set_name: SetName | None
+    remainder: str
+    texts: tuple[tuple[str, str], ...] = ()

@@ -1,0 +1,383 @@
+"""Protects imports: rows that screens can show, nothing lost or doubled by a kill, nothing changed by asking twice."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from engine.errors import EngineError
+from engine.exchange import batches, importing
+from engine.exchange.importing import ImportRefused, import_file
+from engine.init import init_workspace
+from engine.rerender import rerender
+from reflectevo_tui.engine_process import engine_command
+from store import trajectories
+from store.connection import open_reader, open_writer, write
+from store.curation import curation_counts
+from store.imports import begin_import
+from store.iterations import current_iteration, list_iterations, stages
+from store.policies import list_policies
+from store.runs import list_runs, run_named
+from store.telemetry import events
+from store.trajectories import TrajectoryFilter
+from store.workspace import Workspace
+from tests.support.published import SHARED, Maker, write_records
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    """An empty workspace."""
+    made = Workspace(tmp_path / "workspace")
+    init_workspace(made, "demo-cpu", None, replace=False)
+    return made
+
+
+def take(workspace: Workspace, path: Path, **options: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Import a file; returns its outcome and what was reported on the way."""
+    told: list[dict[str, Any]] = []
+    return import_file(workspace, path, told.append, **options), told  # type: ignore[arg-type]
+
+
+def rows_of(workspace: Workspace) -> dict[str, list[tuple[Any, ...]]]:
+    """Everything an import leaves, without times."""
+    with closing(open_reader(workspace.database)) as reader:
+        found = {}
+        for table, left_out in {
+            "questions": "",
+            "run_questions": "",
+            "attempts": "created",
+            "reflections": "created",
+            "trajectories": "",
+            "curated": "",
+            "preferences": "created",
+            "import_records": "",
+            "import_texts": "",
+            "policies": "created",
+            "stages": "started ended",
+            "imports": "path created ended",
+        }.items():
+            columns = [row["name"] for row in reader.execute(f"PRAGMA table_info({table})")]
+            wanted = ", ".join(name for name in columns if name not in left_out.split())
+            found[table] = [tuple(row) for row in reader.execute(f"SELECT {wanted} FROM {table} ORDER BY 1, 2")]
+        return found
+
+
+def check_whole(workspace: Workspace) -> None:
+    """The database is sound, and the search index says what the rows say."""
+    with closing(open_writer(workspace.database)) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
+        assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+        connection.execute("INSERT INTO trajectory_search (trajectory_search, rank) VALUES ('integrity-check', 1)")
+        listed = connection.execute("SELECT count(*) FROM trajectories").fetchone()[0]
+        assert connection.execute("SELECT count(*) FROM trajectory_search_docsize").fetchone()[0] == listed
+
+
+def count(workspace: Workspace, table: str) -> int:
+    with closing(open_reader(workspace.database)) as reader:
+        return int(reader.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
+
+
+def test_an_imported_file_can_be_browsed_filtered_and_searched(workspace: Workspace, tmp_path: Path) -> None:
+    """What the terminal shows of a rollout, it shows of an import."""
+    maker = Maker()
+    path = write_records(tmp_path / "logiqa.json", (maker.raw(n, reflections=2) for n in range(20)), indent=4)
+    done, told = take(workspace, path, task="quiz")
+    assert (done["run"], done["format"], done["records"], done["skipped"]) == ("logiqa", "raw", 20, 0)
+    assert told[-1]["event"] == "progress" and told[-1]["records"] == 20
+    check_whole(workspace)
+    with closing(open_reader(workspace.database)) as reader:
+        assert trajectories.count(reader, TrajectoryFilter()) == 40
+        helped = TrajectoryFilter(transition="i→c", task="quiz", instruction="unstated", split="train")
+        assert trajectories.count(reader, helped) == 20
+        (found,) = trajectories.page(reader, TrajectoryFilter(search='"Question 7"', transition="i→c"))
+        detail = trajectories.detail(reader, found.id)
+        assert detail is not None and detail.reflection is not None and detail.correction is not None
+        assert detail.question.text.startswith("Question 7:")
+        assert (detail.attempt.verdict, detail.correction.verdict, detail.policy) == (
+            "incorrect",
+            "correct",
+            "imported",
+        )
+        assert detail.attempt.answer == "B" and len(detail.siblings) == 2
+        assert found.iteration == 1
+        (run,) = list_runs(reader)
+        (iteration,) = list_iterations(reader)
+        assert (run.origin, run.state, iteration.state, iteration.number) == ("import", "ready", "done", 1)
+        assert {stage.name: (stage.state, stage.done, stage.owed) for stage in stages(reader, iteration.id)} == {
+            "attempt": ("done", 20, 0),
+            "reflect": ("done", 40, 0),
+            "correct": ("done", 40, 0),
+            "curate": ("skipped", 0, 0),
+            "train": ("skipped", 0, 0),
+            "evaluate": ("skipped", 0, 0),
+        }
+        assert [policy.name for policy in list_policies(reader, run.id)] == ["imported"]
+        assert current_iteration(reader) is None
+
+
+def test_sets_become_curated_rows_and_repeated_texts_are_stored_once(workspace: Workspace, tmp_path: Path) -> None:
+    """Published pairs repeat the attempt and the chosen reflection from row to row."""
+    maker = Maker()
+    pairs = [maker.pair(n, n // 4) for n in range(12)]
+    take(workspace, write_records(tmp_path / "pm.jsonl", pairs), task="quiz")
+    preferred = [maker.pair(n, n // 4, both_right=True) for n in range(8)]
+    take(workspace, write_records(tmp_path / "pref.jsonl", [*preferred, preferred[0]]), task="quiz")
+    take(workspace, write_records(tmp_path / "plus.jsonl", (maker.d_plus(n) for n in range(5))))
+    check_whole(workspace)
+    with closing(open_reader(workspace.database)) as reader:
+        by_run = {iteration.run_id: iteration for iteration in list_iterations(reader)}
+        counts = {run.name: curation_counts(reader, by_run[run.id].id) for run in list_runs(reader)}
+        assert counts == {
+            "pm": {"d_pm": {"included": 12}},
+            "pref": {"d_pref": {"included": 8}},
+            "plus": {"d_plus": {"included": 5}},
+        }
+        pm = by_run[run_named(reader, "pm").id].id  # type: ignore[union-attr]
+        attempts = "SELECT count(*) FROM attempts WHERE iteration_id = ? AND turn = 1"
+        assert reader.execute(attempts, (pm,)).fetchone()[0] == 3
+        assert reader.execute("SELECT count(*) FROM reflections WHERE iteration_id = ?", (pm,)).fetchone()[0] == 3 + 12
+        right = "SELECT count(*) FROM curated c JOIN attempts a ON a.id = c.correction_id WHERE a.verdict = 'correct'"
+        assert reader.execute(right).fetchone()[0] == 12 + 8 + 5
+        sources = reader.execute("SELECT source, reviewer, count(*) FROM preferences GROUP BY 1, 2").fetchall()
+        assert [tuple(row) for row in sources] == [("judge", "imported", 8)]
+        assert count(workspace, "import_records") == 12 + 9 + 5
+    # The same question of one task in two files is one question.
+    assert count(workspace, "questions") == 3 + 5
+
+
+def test_a_set_split_over_batches_is_stored_as_in_one(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a batch ends must not decide what counts as repeated."""
+    records = [Maker(n).pair(n, n // 5) for n in range(30)]
+    path = write_records(tmp_path / "pm.jsonl", records)
+    take(workspace, path)
+    other = Workspace(tmp_path / "other")
+    init_workspace(other, "demo-cpu", None, replace=False)
+    monkeypatch.setattr(batches, "BATCH_RECORDS", 7)
+    take(other, path)
+    assert rows_of(other) == rows_of(workspace)
+
+
+def test_equal_sides_are_no_pair(workspace: Workspace, tmp_path: Path) -> None:
+    """A preference of a reflection over itself would be nonsense in every statistic."""
+    record = Maker().pair(1, 1, both_right=True)
+    for name in ("second_trial_reasoning", "second_trial_answer", "reflection"):
+        record[f"{name}_rejected"] = record[f"{name}_chosen"]
+    take(workspace, write_records(tmp_path / "pref.jsonl", [record]), file_format="d-pref")
+    assert count(workspace, "preferences") == 0
+    with closing(open_reader(workspace.database)) as reader:
+        assert curation_counts(reader, 1) == {"d_pref": {"both sides are the same reflection": 1}}
+
+
+def test_bad_records_are_counted_named_and_left_out(workspace: Workspace, tmp_path: Path) -> None:
+    """One clear word for each row that can't be taken; the rest is imported."""
+    maker = Maker()
+    good = [json.dumps(maker.raw(n)) for n in range(3)]
+    empty = json.dumps({**maker.raw(8), "answer": ""})
+    path = tmp_path / "raw.json"
+    path.write_text("\n".join([good[0], empty, good[1], '{"question": "torn in the mid', good[2], good[0][:300]]))
+    done, told = take(workspace, path)
+    assert (done["records"], done["skipped"]) == (3, 3)
+    skipped = [event for event in told if event["event"] == "skipped"]
+    assert [event["record"] for event in skipped] == [2, 4, 6]
+    assert skipped[0]["place"] == f"byte {len(good[0]) + 1}"
+    assert [event["reason"] for event in skipped][::2] == [
+        "its field 'answer' is empty",
+        "it is cut off at the end of the file",
+    ]
+    assert sum(done["reasons"].values()) == 3
+    with closing(open_reader(workspace.database)) as reader:
+        texts = [event.text for event in events(reader)]
+        assert any("raw.json: record 6" in text and "cut off" in text for text in texts)
+        assert [row[0] for row in reader.execute("SELECT number FROM import_records ORDER BY 1")] == [1, 3, 5]
+
+
+def test_a_finished_import_says_so_and_changes_nothing(workspace: Workspace, tmp_path: Path) -> None:
+    """Asking twice is safe; a file that changed is another import, under a name of its own."""
+    maker = Maker()
+    path = write_records(tmp_path / "raw.json", [maker.raw(n) for n in range(4)])
+    take(workspace, path)
+    before = rows_of(workspace)
+    again, told = take(workspace, path)
+    assert again["already"] and again["records"] == 4 and told == []
+    assert rows_of(workspace) == before
+    write_records(path, [maker.raw(n) for n in range(5)])
+    changed, _ = take(workspace, path)
+    assert not changed["already"] and changed["run"] == "raw-2" and changed["records"] == 5
+
+
+@pytest.mark.parametrize("ahead", [False, True])
+def test_an_import_killed_at_any_batch_goes_on_and_ends_the_same(
+    ahead: bool, workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SIGKILL of a real process in the middle: no record lost, none doubled, no process left."""
+    maker = Maker()
+    path = write_records(tmp_path / "raw.json", (maker.raw(n) for n in range(5000)))
+    if ahead:
+        # The process of its own is for large files: make this one large without more records.
+        path.write_bytes(path.read_bytes() + b" " * batches.AHEAD_BYTES)
+    arguments = engine_command("import", "-w", str(workspace.root), "--file", str(path))
+    kills = 0
+    while True:
+        process = subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, cwd=Path.cwd())
+        assert process.stdout is not None
+        first = process.stdout.readline()
+        if '"done"' in first or process.poll() is not None:
+            break
+        helpers = psutil.Process(process.pid).children(recursive=True)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        process.stdout.close()
+        kills += 1
+        _, alive = psutil.wait_procs(helpers, timeout=20)
+        assert not alive
+        with closing(open_reader(workspace.database)) as reader:
+            row = reader.execute("SELECT position, records FROM imports").fetchone()
+            assert reader.execute("SELECT count(*) FROM import_records").fetchone()[0] == row["records"]
+        if kills == 2:
+            done, _ = take(workspace, path)
+            assert done["records"] == 5000
+            break
+    assert kills
+    check_whole(workspace)
+    whole = Workspace(tmp_path / "whole")
+    init_workspace(whole, "demo-cpu", None, replace=False)
+    monkeypatch.setattr(importing, "AHEAD_BYTES", 1 << 60)
+    take(whole, path)
+    assert rows_of(whole) == rows_of(workspace)
+
+
+def test_two_imports_of_one_file_do_not_mix(workspace: Workspace, tmp_path: Path) -> None:
+    """The position moves only from where a process knows it to be; the second one is told, and stores nothing."""
+    maker = Maker()
+    path = write_records(tmp_path / "raw.json", [maker.raw(n) for n in range(6)])
+
+    def meanwhile(event: dict[str, object]) -> None:
+        raise AssertionError("nothing is reported before it is stored")
+
+    original = importing.insert_records
+
+    def overtaken(connection: sqlite3.Connection, *rest: Any) -> dict[str, int]:
+        connection.execute("UPDATE imports SET position = position + 1")
+        return original(connection, *rest)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(importing, "insert_records", overtaken)
+        with pytest.raises(ImportRefused, match="another process imports"):
+            import_file(workspace, path, meanwhile)
+    assert count(workspace, "attempts") == 0
+    assert take(workspace, path)[0]["records"] == 6
+
+
+def test_an_import_runs_beside_a_writer(workspace: Workspace, tmp_path: Path) -> None:
+    """An engine writes between the batches: ids never collide, and neither waits for the whole of the other."""
+    maker = Maker()
+    path = write_records(tmp_path / "raw.json", [maker.raw(n) for n in range(40)])
+    inserted: list[int] = []
+    with closing(open_writer(workspace.database)) as engine, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(batches, "BATCH_RECORDS", 10)
+        advance = importing._Import._progress
+
+        def between(self: Any, *arguments: Any) -> None:
+            with write(engine):
+                target = begin_import(
+                    engine,
+                    name=f"other{len(inserted)}",
+                    path="x",
+                    file_format="raw",
+                    identity=f"x{len(inserted)}",
+                    size=0,
+                    task="t",
+                )
+                cursor = engine.execute(
+                    "INSERT INTO questions (task, domain, split, text, reference, content_hash)"
+                    " VALUES ('t', 'd', 'train', 'x', 'y', ?)",
+                    (f"other {target.import_id}",),
+                )
+                inserted.append(int(cursor.lastrowid or 0))
+            advance(self, *arguments)
+
+        patch.setattr(importing._Import, "_progress", between)
+        take(workspace, path)
+    assert len(inserted) == 4 and count(workspace, "questions") == 44
+    check_whole(workspace)
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "message"),
+    [
+        ("", {}, "holds no JSON record"),
+        ('{"a": 1, "b": 2}', {}, "format of .* can't be told; its first record has: a, b"),
+        ("PAR1 nonsense", {}, "no whole Parquet file"),
+        ("[]", {"file_format": "csv"}, "there is no format 'csv'"),
+    ],
+)
+def test_a_file_that_can_not_be_imported_is_refused_before_anything_is_made(
+    content: str, options: dict[str, str], message: str, workspace: Workspace, tmp_path: Path
+) -> None:
+    """A clear word, and no empty run left behind."""
+    path = tmp_path / "file"
+    path.write_text(content)
+    with pytest.raises(ImportRefused, match=message):
+        take(workspace, path, **options)
+    with pytest.raises(ImportRefused, match="can't be read"):
+        take(workspace, tmp_path / "nowhere")
+    assert count(workspace, "runs") == 0
+
+
+def test_a_name_that_is_taken_is_refused(workspace: Workspace, tmp_path: Path) -> None:
+    """A run of one's own is never mixed with imported rows."""
+    maker = Maker()
+    take(workspace, write_records(tmp_path / "a.json", [maker.raw(1)]), name="mine")
+    with pytest.raises(ImportRefused, match="there is a run 'mine' already"):
+        take(workspace, write_records(tmp_path / "b.json", [maker.raw(2)]), name="mine")
+
+
+def test_the_prompt_of_an_imported_text_is_the_record_s(workspace: Workspace, tmp_path: Path) -> None:
+    """An operator sees what a published reflection was asked with, and that nothing proves it."""
+    maker = Maker()
+    record = maker.d_plus(1)
+    take(workspace, write_records(tmp_path / "plus.jsonl", [record]))
+    asked = rerender(workspace, attempt_id=None, reflection_id=1)
+    assert asked["messages"] == [{"role": "user", "content": record["reflect_prompt"]}]
+    assert (asked["version"], asked["hash"], asked["matches"]) == ("imported", "", False)
+    for attempt_id, position in ((1, 0), (2, 1)):
+        shown = rerender(workspace, attempt_id=attempt_id, reflection_id=None)
+        assert shown["messages"] == [{"role": "user", "content": record["reason_prompt"][position]}]
+    take(workspace, write_records(tmp_path / "raw.json", [maker.raw(2)]))
+    with pytest.raises(EngineError, match="does not hold the prompt"):
+        rerender(workspace, attempt_id=3, reflection_id=None)
+
+
+def test_the_shared_samples_are_imported_and_their_leaks_flagged(workspace: Workspace) -> None:
+    """The live example: five of five published D+ rows carry their target in the prompt."""
+    if not SHARED.exists():
+        pytest.skip("the published sample rows are not beside this repository")
+    done = {
+        name: take(workspace, SHARED / f"example_{name}")[0]
+        for name in ("reflection_raw.json", "d_plus.jsonl", "d_plus_minus.jsonl", "d_pref.jsonl")
+    }
+    assert [one["records"] for one in done.values()] == [10, 5, 5, 5]
+    assert done["d_plus.jsonl"]["leaks"] == {"prompt": 5}
+    check_whole(workspace)
+    with closing(open_reader(workspace.database)) as reader:
+        assert trajectories.count(reader, TrajectoryFilter(flag="leak")) == 5
+        assert trajectories.count(reader, TrajectoryFilter(instruction="general")) > 0
+        assert trajectories.page(reader, TrajectoryFilter(search="person鈥檚"))
+
+
+def test_the_reading_process_never_imports_a_model_library() -> None:
+    """It starts for each large import: half a second, not ten."""
+    heavy = "torch", "trl", "datasets", "pyarrow"
+    code = f"import sys, engine.exchange.importing; print([m for m in {heavy} if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
