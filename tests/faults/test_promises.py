@@ -66,8 +66,8 @@ def test_browsing_while_rows_arrive_keeps_the_wal_small(tmp_path: Path) -> None:
 
 
 def test_every_write_site_waits_out_every_error(tmp_path: Path) -> None:
-    """Promise 10, injected: each site meets a full disk at its begin and at its commit; `make faults` adds BUSY, IOERR and
-    READONLY."""
+    """Promise 10, injected: each site meets a full disk at its begin and at its commit; `make faults` adds BUSY,
+    IOERR and READONLY."""
     wanted = straight(tmp_path / "straight", **promise_10_disk.QUIZ)
     sites, met, same, words = promise_10_disk.injected(tmp_path, wanted, ("FULL",))
     assert same, words
