@@ -81,8 +81,8 @@ def resolve_model(name: str, cache_dir: Path, *, with_code: bool = False) -> Res
     """Find the model `name`: a local directory, an installed model package, or a hub name, in this order.
 
     A packaged GGUF is converted once into `cache_dir` (about 540 MB in float32 for 135M parameters); a hub model
-    is downloaded into the hub's own cache, its Python files only `with_code`. Raises ModelNotFound with what was tried and what to do, also when
-    only pickled weights exist.
+    is downloaded into the hub's own cache, its Python files only `with_code`. Raises ModelNotFound with what was
+    tried and what to do, also when only pickled weights exist.
     """
     local = _local(name)
     if local is not None:

@@ -127,7 +127,7 @@ def run(
 
         if dry_run:
             return running.check(chosen, settings, as_json=as_json)
-        running.start(chosen, settings, as_json=as_json)
+        running.start(chosen, settings, trust_code or [], as_json=as_json)
         if tui:
             return _open_app(chosen)
         return (running.leave if detach else running.follow_to_the_end)(chosen, as_json=as_json)

@@ -23,9 +23,15 @@ SALVAGED = "reflectevo.db"
 """Name of the new database in the directory of what was saved."""
 
 _FALLBACK_IDS = 2**22
-"""How far ids are looked for in a table that doesn't tell its highest."""
+"""How far ids are looked for at most, in a table that doesn't tell its highest."""
 
-_PARTS = (("attempt_id", "attempts"), ("reflection_id", "reflections"), ("correction_id", "attempts"))
+_SMALLEST_ROW = 32
+"""Bytes that any row with its indexes takes at least."""
+
+_PARTS = (
+    *(("question_id", "questions", "id"), ("attempt_id", "attempts", "id")),
+    *(("reflection_id", "reflections", "id"), ("correction_id", "attempts", "id")),
+)
 
 
 @dataclass
@@ -114,7 +120,8 @@ def _require_ours(connection: sqlite3.Connection, database: Path) -> None:
         tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
     except sqlite3.DatabaseError as error:
         raise NotOurDatabase(
-            f"nothing of {database} can be read ({error}): its first page is gone. It was left as it is; restore a copy"
+            f"nothing of {database} can be read ({error}): its list of tables is gone. It was left as it is; "
+            "restore a copy"
         ) from error
     if application != APPLICATION_ID or not tables:
         raise NotOurDatabase(f"{database} is no database of this program; it was left as it is")
@@ -202,7 +209,9 @@ def _highest(connection: sqlite3.Connection, table: str) -> int:
     try:
         return int(connection.execute(f"SELECT max(rowid) FROM {table}").fetchone()[0] or 0)
     except sqlite3.DatabaseError:
-        return _FALLBACK_IDS
+        # No row takes less than this, so there can't be more of them.
+        pages, size = (int(connection.execute(f"PRAGMA {one}").fetchone()[0]) for one in ("page_count", "page_size"))
+        return min(_FALLBACK_IDS, pages * size // _SMALLEST_ROW)
 
 
 def _in_order(
@@ -225,21 +234,19 @@ def _in_order(
 
 def _leave_out_incomplete(new: sqlite3.Connection, salvage: Salvage) -> None:
     """Remove from the new database what refers to lost rows, again and again; the JSON lines keep it."""
+    parts = [(table, *part) for table in salvage.tables for part in _references(new, table)]
     found = True
     while found:
         found = False
-        for table, rowid in _dangling(new):
-            removed = new.execute(f"DELETE FROM {table} WHERE rowid = ?", (rowid,)).rowcount
+        for table, column, parent, key in parts:
+            removed = new.execute(
+                f"DELETE FROM {table} WHERE {column} IS NOT NULL AND {column} NOT IN (SELECT {key} FROM {parent})"
+            ).rowcount
             salvage.tables[table].incomplete += removed
             found = found or removed > 0
-        for column, table in _PARTS:
-            removed = new.execute(
-                f"DELETE FROM trajectories WHERE {column} IS NOT NULL AND {column} NOT IN (SELECT id FROM {table})"
-            ).rowcount
-            salvage.tables["trajectories"].incomplete += removed
-    removed = new.execute("DELETE FROM trajectories WHERE question_id NOT IN (SELECT id FROM questions)").rowcount
-    salvage.tables["trajectories"].incomplete += removed
 
 
-def _dangling(new: sqlite3.Connection) -> list[tuple[str, int]]:
-    return [(str(row[0]), int(row[1])) for row in new.execute("PRAGMA foreign_key_check") if row[1] is not None]
+def _references(new: sqlite3.Connection, table: str) -> list[tuple[str, str, str]]:
+    """Column, table and key that a table refers to; the list of trajectories does so without saying it."""
+    declared = [(row["from"], row["table"], row["to"]) for row in new.execute(f"PRAGMA foreign_key_list({table})")]
+    return declared + (list(_PARTS) if table == "trajectories" else [])
