@@ -216,7 +216,9 @@ class TransformersGenerator:
         self._model = None
 
 
-def _out_of_memory(error: BaseException) -> bool:
+def _out_of_memory(error: Exception) -> bool:
     import torch
+    from accelerate.utils.memory import should_reduce_batch_size  # type: ignore[import-untyped]
 
-    return isinstance(error, torch.OutOfMemoryError)
+    # The latter knows how allocators of the CPU and of other devices put it.
+    return isinstance(error, torch.OutOfMemoryError) or bool(should_reduce_batch_size(error))

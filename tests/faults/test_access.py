@@ -100,7 +100,7 @@ def test_the_check_for_listeners_sees_one() -> None:
 
 def test_secrets_reach_no_child_no_file_and_no_export(harness: Make, tmp_path: Path) -> None:
     """Keys in the operator's environment are in no child's environment, and nowhere in the workspace after a run."""
-    one = harness(quiz_settings(tmp_path, train=60))
+    one = harness(quiz_settings(tmp_path))
     with environment(**SECRETS):
         one.start(0.1)
         one.run()

@@ -8,7 +8,8 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -34,7 +35,7 @@ _OTHER = '{"pid": %d, "started": 1.0, "boot": "another", "ticks": 1, "trouble": 
 
 
 @pytest.fixture
-def silent(harness: Make, tmp_path: Path) -> EngineHarness:
+def silent(harness: Make, tmp_path: Path) -> Iterator[EngineHarness]:
     """An engine in the middle of a run that was stopped by a signal, so that it is alive and silent."""
     one = harness(quiz_settings(tmp_path, train=200))
     pid = one.start(0.3)
@@ -45,7 +46,9 @@ def silent(harness: Make, tmp_path: Path) -> EngineHarness:
     connection = open_writer(one.workspace.database)
     connection.execute("UPDATE heartbeats SET beat = beat - ? WHERE slot = 'engine'", (STALE_SECONDS + 60,))
     connection.close()
-    return one
+    yield one
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGCONT)
 
 
 def test_a_silent_engine_is_described_and_taken_over_from_the_shell(silent: EngineHarness) -> None:
