@@ -73,6 +73,7 @@ def test_a_batch_that_does_not_fit_into_memory_is_halved_until_it_does(kind: str
     pytest.importorskip("accelerate")
     from engine.generation.base import Generated, GenerationRequest, PolicyWeights
     from engine.generation.transformers import TransformersGenerator, _Waiting
+    from store.settings import GenerationSection
 
     sizes: list[int] = []
 
