@@ -318,7 +318,7 @@ def test_trap_2_an_example_whose_prompt_holds_its_completion_is_never_trained_on
 
 
 def test_the_order_in_which_texts_were_finished_decides_nothing() -> None:
-    """A run that was interrupted numbers its reflections otherwise: with the same places the sets hold the same texts."""
+    """An interrupted run numbers its reflections otherwise: with the same places the sets hold the same texts."""
     draw = random.Random(3)
     made = [
         candidate(

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -61,6 +62,8 @@ def main() -> int:
     unknown = [number for number in chosen.promises if number not in PROMISES]
     if unknown:
         parser.error(f"there is no promise {unknown[0]}; there are 1 to {len(PROMISES)}")
+    # Ended from outside it still ends its engines and unmounts what it mounted.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(130))
     begun = time.monotonic()
     results = []
     for number in chosen.promises or PROMISES:
