@@ -9,15 +9,15 @@ import ctypes
 import json
 import os
 import signal
-import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
-from engine.errand import DONE, FAILED, STOPPED, Errand
+from engine.errand import DONE, FAILED, HELD, STOPPED, Errand
 from engine.errors import EngineError
 from engine.stages.context import Commands, Pulse, StageContext
 from store.connection import open_writer
 from store.errors import StoreError
+from store.trouble import disk_trouble
 from store.workspace import Workspace
 
 _PR_SET_PDEATHSIG = 1
@@ -48,15 +48,15 @@ def run_child(workspace_root: Path, errand_text: str, parent: int, report_descri
         pulse = Pulse(workspace.database, errand.slot)
         complete = _stage(errand.kind)(StageContext(workspace, errand, connection, commands, pulse))
         pulse.end()
-    except (EngineError, StoreError) as error:
-        _report(report_descriptor, str(error))
-        return FAILED
-    except sqlite3.OperationalError as error:
-        _report(
-            report_descriptor, f"the database can't be written ({error}); free space or make it writable, then resume"
-        )
-        return FAILED
     except Exception as error:
+        # Whatever wrapped it: a disk that is full now is no failure, the work goes on when it isn't.
+        held = disk_trouble(error)
+        if held is not None:
+            _report(report_descriptor, held)
+            return HELD
+        if isinstance(error, EngineError | StoreError):
+            _report(report_descriptor, str(error))
+            return FAILED
         _report(report_descriptor, f"{type(error).__name__}: {error} (details in {workspace.child_log(errand.slot)})")
         raise
     return DONE if complete else STOPPED

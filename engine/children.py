@@ -15,6 +15,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from engine.environment import child_environment
 from engine.errand import TAG, Errand
 from store.workspace import Workspace, private_opener
 
@@ -23,6 +24,9 @@ TERM_AFTER = 30.0
 
 KILL_AFTER = 60.0
 """Seconds before SIGKILL."""
+
+HUNG_TERM_AFTER, HUNG_KILL_AFTER = 5.0, 10.0
+"""The same for a child that makes no progress anyway."""
 
 
 @dataclass(slots=True)
@@ -35,6 +39,8 @@ class Child:
     started: float
     stop_asked: float | None = None
     paused: bool = False
+    hung: bool = False
+    """True once it was asked to stop because it made no progress."""
     _received: bytes = field(default=b"")
     _terminated: bool = False
 
@@ -62,14 +68,20 @@ class Child:
             self.stop_asked = time.monotonic()
             self.command("stop")
 
+    def end_hung(self) -> None:
+        """Ask it to leave because it makes no progress; it isn't given long."""
+        self.hung = True
+        self.ask_stop()
+
     def escalate(self) -> None:
         """Press a child that was asked to stop and doesn't."""
         if self.stop_asked is None or self.process.poll() is not None:
             return
         waited = time.monotonic() - self.stop_asked
-        if waited > KILL_AFTER:
+        term_after, kill_after = (HUNG_TERM_AFTER, HUNG_KILL_AFTER) if self.hung else (TERM_AFTER, KILL_AFTER)
+        if waited > kill_after:
             self.process.kill()
-        elif waited > TERM_AFTER and not self._terminated:
+        elif waited > term_after and not self._terminated:
             self._terminated = True
             self.process.terminate()
 
@@ -102,12 +114,15 @@ def tag_of(workspace: Workspace) -> str:
     return str(workspace.root)
 
 
-def start_child(workspace: Workspace, errand: Errand) -> Child:
-    """Start a child for an errand in a session of its own, with its output in a log only the owner reads."""
+def start_child(workspace: Workspace, errand: Errand, secrets: frozenset[str] = frozenset()) -> Child:
+    """Start a child for an errand in a session of its own, with its output in a log only the owner reads.
+
+    Of the secrets in the environment it inherits only those named in `secrets`. Raises OSError.
+    """
     readable, writable = os.pipe()
     os.set_blocking(readable, False)
     environment = {
-        **os.environ,
+        **child_environment(os.environ, secrets),
         TAG: tag_of(workspace),
         "SPT_NOENV": "1",
         "TOKENIZERS_PARALLELISM": "false",

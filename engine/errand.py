@@ -11,8 +11,9 @@ ErrandKind = Literal["prepare", "generate", "curate", "train"]
 TAG = "REFLECTEVO_ENGINE"
 """Environment variable that marks every process of a workspace's engine, with the workspace's path."""
 
-DONE, FAILED, STOPPED = 0, 1, 10
-"""Exit codes of a child: nothing owed any more, failed (it reported why), stopped on request."""
+DONE, FAILED, STOPPED, HELD = 0, 1, 10, 11
+"""Exit codes of a child: nothing owed any more, failed, stopped on request, held up by a disk or database that can't
+be written. One that failed or is held up reported why."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-import sys
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from engine.complaints import complain
 from store.connection import write
 from store.rollouts import NewAttempt, NewReflection, finish_trajectory, insert_attempt, insert_reflection
+from store.trouble import disk_trouble
 
 Result = TypeVar("Result")
 
@@ -65,10 +66,12 @@ class StoreJournal:
                 with write(self._connection):
                     result = work(self._connection)
             except sqlite3.OperationalError as error:
-                reason = f"the database can't be written ({error}); free space or make it writable, then it goes on"
+                reason = disk_trouble(error)
+                if reason is None:
+                    raise
                 if not self._held:
                     self._held = True
-                    print(reason, file=sys.stderr, flush=True)
+                    complain(reason)
                 await self._hold(reason)
                 await asyncio.sleep(_RETRY_SECONDS)
                 continue

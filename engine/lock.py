@@ -11,17 +11,12 @@ import fcntl
 import json
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from engine.errors import WorkspaceHeld
-
-
-def boot_id() -> str:
-    """Identity of this boot of the machine: a pid means something only together with it."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        return ""
+from store.holder import NOTE_BYTES, describe_myself
+from store.liveness import owner_of
 
 
 class WorkspaceLock:
@@ -42,14 +37,24 @@ class WorkspaceLock:
         try:
             fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            holder = os.pread(descriptor, 4096, 0).decode("utf-8", "replace")
+            written, owner = os.pread(descriptor, NOTE_BYTES, 0).decode("utf-8", "replace"), owner_of(descriptor)
             os.close(descriptor)
-            raise WorkspaceHeld(f"{self._path.parent} is held by another engine ({_describe(holder)})") from error
-        owner = {"pid": os.getpid(), "started": time.time(), "boot": boot_id()}
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, json.dumps(owner).encode(), 0)
-        os.fsync(descriptor)
+            raise WorkspaceHeld(
+                f"{self._path.parent} is held by another engine ({_describe(written, owner)})"
+            ) from error
+        # On a full disk the lock is held all the same, only unsigned: a takeover then refuses.
+        with suppress(OSError):
+            os.pwrite(descriptor, describe_myself(), 0)
+            os.ftruncate(descriptor, NOTE_BYTES)
+            os.fsync(descriptor)
         self._descriptor = descriptor
+
+    def note(self, trouble: str) -> None:
+        """Write down why the database can't be written, or that it can again (empty). The bytes are there already,
+        so that a full disk takes them too; a disk that takes nothing is named in the log alone."""
+        if self._descriptor is not None:
+            with suppress(OSError):
+                os.pwrite(self._descriptor, describe_myself(trouble), 0)
 
     def release(self) -> None:
         """Give the lock back."""
@@ -58,10 +63,14 @@ class WorkspaceLock:
             self._descriptor = None
 
 
-def _describe(holder: str) -> str:
+def _describe(written: str, owner: int | None) -> str:
+    """Who holds the lock: the kernel knows the pid, the file may still be that of an earlier engine."""
+    if owner is None:
+        return "it has just ended; try again"
     try:
-        owner = json.loads(holder)
-        since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(owner["started"]))
-        return f"pid {owner['pid']}, since {since}"
+        said = json.loads(written)
+        since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(said["started"]))
+        known = said["pid"] == owner
     except (ValueError, KeyError, TypeError):
-        return "it has not said its pid yet"
+        known = False
+    return f"pid {owner}, since {since}" if known else f"pid {owner}"

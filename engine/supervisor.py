@@ -9,12 +9,15 @@ from __future__ import annotations
 import os
 import signal
 import sqlite3
-import sys
 import time
+from collections.abc import Callable
+from contextlib import suppress
 
 from engine.capabilities import publish
 from engine.children import Child, start_child, sweep_orphans
-from engine.errand import DONE, STOPPED, Errand
+from engine.complaints import complain
+from engine.environment import needed_secrets
+from engine.errand import DONE, HELD, STOPPED, Errand
 from engine.gate import describe_gate
 from engine.hardware import readings
 from engine.lineage import close_evaluation, close_iteration, current_policy
@@ -24,16 +27,25 @@ from engine.promotion import decide
 from engine.settled import compare_child, describe_measured, evaluated_policies, settle_rollouts, to_measure
 from engine.situation import settings_of
 from engine.starting import ACTIVE
+from engine.watching import Patience, ProgressWatch
 from store import directives, iterations, telemetry
 from store.connection import checkpoint, open_writer, write
+from store.counts import progress_mark
 from store.records import Iteration
 from store.runs import get_run, set_run_state
+from store.settings import RunSettings
+from store.trouble import disk_trouble
 from store.workspace import Workspace
 
 _TURN_SECONDS = 0.1
 _BEAT_SECONDS = 1.0
+_HELD_SECONDS = 1.0
+_HELD_PREFIX = "held: "
 _RESTARTS = 2
-"""How often a child that was killed from outside is started again before its stage fails."""
+"""How often a child that was killed from outside, or hung, is started again before its stage fails."""
+
+_PREPARE_SHARE = 8
+"""How much longer than other processes the preparing one may show no progress: it may download a model."""
 
 
 class Supervisor:
@@ -42,11 +54,13 @@ class Supervisor:
     Args:
         workspace: the workspace, whose lock this process holds.
         connection: a durable writer.
+        note: told why the database can't be written, and told the empty text when it can again.
     """
 
-    def __init__(self, workspace: Workspace, connection: sqlite3.Connection) -> None:
+    def __init__(self, workspace: Workspace, connection: sqlite3.Connection, note: Callable[[str], None]) -> None:
         self._workspace = workspace
         self._connection = connection
+        self._note = note
         # A heartbeat each second is worth no flush to disk.
         self._gauges = open_writer(workspace.database)
         self._child: Child | None = None
@@ -55,6 +69,10 @@ class Supervisor:
         self._last_beat = 0.0
         self._leaving = False
         self._crashes: dict[tuple[int | None, str], int] = {}
+        self._progress = ProgressWatch()
+        self._patience = Patience()
+        self._stall_seconds = 0.0
+        self._held: str | None = None
 
     def prepare(self) -> None:
         """Clear away what a former engine left and publish what this one can do; then it is READY."""
@@ -72,24 +90,42 @@ class Supervisor:
         """Turn until told to leave. A failing disk is named and waited out."""
         signal.signal(signal.SIGTERM, self._on_term)
         signal.signal(signal.SIGINT, self._on_term)
-        held = False
         while True:
             try:
                 self._turn()
                 if self._leaving and self._child is None:
                     break
-                held = False
+                self._go_on()
             except sqlite3.OperationalError as error:
-                if not held:
-                    print(f"the database can't be written ({error}); waiting until it can", file=sys.stderr, flush=True)
-                held = True
-                time.sleep(1.0)
+                self._hold(error)
+                time.sleep(_HELD_SECONDS)
             time.sleep(_TURN_SECONDS)
-        with write(self._connection):
-            telemetry.add_event(self._connection, "info", "engine", "engine ended")
-            telemetry.end_heartbeat(self._connection, "engine")
-        self._gauges.close()
-        checkpoint(self._connection)
+        # Everything is on disk already; a disk that takes no last word is no reason to fail.
+        with suppress(sqlite3.OperationalError):
+            with write(self._connection):
+                telemetry.add_event(self._connection, "info", "engine", "engine ended")
+                telemetry.end_heartbeat(self._connection, "engine")
+            self._gauges.close()
+            checkpoint(self._connection)
+
+    def _hold(self, error: sqlite3.OperationalError) -> None:
+        """Name a disk or database that can't be written, where it still can be named; a bug propagates."""
+        reason = disk_trouble(error)
+        if reason is None:
+            raise error
+        self._progress.excuse()
+        if reason != self._held:
+            complain(reason)
+            self._note(reason)
+        self._held = reason
+
+    def _go_on(self) -> None:
+        """A turn went through: say so if something was in the way before."""
+        if self._held is not None:
+            with write(self._connection):
+                telemetry.add_event(self._connection, "warning", "engine", f"goes on; for a while {self._held}")
+            self._note("")
+            self._held = None
 
     def _on_term(self, *_: object) -> None:
         self._leaving = True
@@ -124,45 +160,78 @@ class Supervisor:
         if code is None:
             if child.errand.stages and iteration is not None:
                 settle_rollouts(self._connection, iteration.id)
+            self._look_for_progress(child)
             return
         self._ended(child, code)
+        # Let go of last: what could not be recorded is recorded at the next turn.
+        child.close()
+        self._child = None
+        checkpoint(self._connection)
+
+    def _look_for_progress(self, child: Child) -> None:
+        """Name a child that stands still without a reason, and press it to end."""
+        if child.paused or child.stop_asked is not None or not self._stall_seconds:
+            self._progress.excuse()
+            return
+        assert child.errand.iteration_id is not None
+        silent = self._progress.silent_for(progress_mark(self._connection, child.errand.iteration_id), time.monotonic())
+        if silent > self._stall_seconds:
+            words = (
+                f"the {child.errand.slot} process (pid {child.pid}) made no progress for {silent:.0f} s; it is ended"
+            )
+            with write(self._connection):
+                telemetry.add_event(self._connection, "error", "engine", words, child.errand.iteration_id)
+            child.end_hung()
 
     def _ended(self, child: Child, code: int) -> None:
         failure = child.failure()
-        child.close()
         sweep_orphans(self._workspace)
-        self._child = None
         errand = child.errand
         assert errand.iteration_id is not None
         with write(self._connection):
             telemetry.end_heartbeat(self._connection, errand.slot)
             telemetry.put_live_text(self._connection, [])
+        key = (errand.iteration_id, errand.kind)
+        tries = self._crashes.get(key, 0)
+        silent = "hung" if child.hung else f"ended without a word ({_signal_name(code)})"
         if code == DONE:
-            self._crashes.pop((errand.iteration_id, errand.kind), None)
             self._complete(child)
-        elif code == STOPPED or child.stop_asked is not None:
+            self._crashes.pop(key, None)
+            self._patience.forget()
+        elif code == HELD:
+            self._put_off(child, failure or "the disk or the database can't be written")
+        elif not child.hung and (code == STOPPED or child.stop_asked is not None):
             self._back_to_pending("stopped", child)
-        elif failure is None and self._may_restart(child):
-            words = f"the {errand.slot} process ended without a word ({_signal_name(code)}); it is started again"
+        elif (child.hung or failure is None) and tries < _RESTARTS:
+            words = f"the {errand.slot} process {silent}; it is started again"
             with write(self._connection):
                 telemetry.add_event(self._connection, "warning", "engine", words, errand.iteration_id)
             self._back_to_pending("crashed", child)
+            self._crashes[key] = tries + 1
         else:
             log = self._workspace.child_log(errand.slot)
-            words = f"the {errand.slot} process ended without a word ({_signal_name(code)}); see {log}"
-            self._fail(errand, self._child_stages, failure or words)
-        checkpoint(self._connection)
+            words = f"the {errand.slot} process {silent}; see {log}"
+            self._fail(errand, self._child_stages, words if child.hung else failure or words)
 
-    def _may_restart(self, child: Child) -> bool:
-        key = (child.errand.iteration_id, child.errand.kind)
-        self._crashes[key] = self._crashes.get(key, 0) + 1
-        return self._crashes[key] <= _RESTARTS
+    def _put_off(self, child: Child, reason: str) -> None:
+        """Try a held-up errand again later, for as long as it takes."""
+        errand = child.errand
+        assert errand.iteration_id is not None
+        words = f"{_HELD_PREFIX}{errand.slot}: {reason}"
+        if iterations.get_iteration(self._connection, errand.iteration_id).reason != words:
+            with write(self._connection):
+                iterations.update_iteration(self._connection, errand.iteration_id, reason=words)
+                telemetry.add_event(self._connection, "warning", "engine", words, errand.iteration_id)
+        self._back_to_pending("held", child)
+        self._patience.held(time.monotonic())
 
     def _complete(self, child: Child) -> None:
         errand = child.errand
         assert errand.iteration_id is not None
         iteration = iterations.get_iteration(self._connection, errand.iteration_id)
         with write(self._connection):
+            if iteration.reason.startswith(_HELD_PREFIX):
+                iterations.update_iteration(self._connection, iteration.id, reason="")
             if errand.kind == "prepare":
                 parent = current_policy(self._connection, errand.run_id)
                 assert parent is not None
@@ -226,7 +295,7 @@ class Supervisor:
             with write(self._connection):
                 close_evaluation(self._connection, iteration, measured_words)
         else:
-            self._start(iteration, step)
+            self._start(iteration, step, settings)
 
     def _open_gate(self, iteration: Iteration, gate: str) -> None:
         note = describe_gate(self._connection, iteration, gate)
@@ -241,18 +310,23 @@ class Supervisor:
                 )
             telemetry.add_event(self._connection, "info", "engine", f"waiting at gate {gate}: {note}", iteration.id)
 
-    def _start(self, iteration: Iteration, step: Start) -> None:
-        try:
-            child = start_child(self._workspace, step.errand)
-        except OSError as error:
-            self._fail(step.errand, step.stages, f"can't start a process for {step.errand.kind}: {error}")
+    def _start(self, iteration: Iteration, step: Start, settings: RunSettings) -> None:
+        if not self._patience.over(time.monotonic()):
             return
-        self._child, self._child_stages = child, step.stages
+        # First the rows: what can't be written down is not begun.
         with write(self._connection):
             for name in step.stages:
                 iterations.set_stage(self._connection, iteration.id, name, "running")
             if iteration.state != "running":
                 iterations.update_iteration(self._connection, iteration.id, state="running")
+        try:
+            child = start_child(self._workspace, step.errand, needed_secrets(settings, step.errand.kind))
+        except OSError as error:
+            self._fail(step.errand, step.stages, f"can't start a process for {step.errand.kind}: {error}")
+            return
+        self._child, self._child_stages = child, step.stages
+        self._progress.excuse()
+        self._stall_seconds = 60 * settings.stall_minutes * (_PREPARE_SHARE if step.errand.kind == "prepare" else 1)
 
     def _beat(self, *, force: bool = False) -> None:
         now = time.monotonic()

@@ -48,7 +48,6 @@ _UNSAFE = re.compile(
     "]"
 )
 _BLANKS = re.compile(r"[ \t\r\n]+")
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff\U000e0000-\U000e007f]")
 
 
 def _glyph(match: re.Match[str]) -> str:
@@ -165,14 +164,19 @@ def portion(body: str, number: int = 0, rows: int = PORTION_ROWS, style: str = "
     return Portion(Content.styled("\n".join(parts[wanted]), style, strip_control_codes=False), wanted, len(parts))
 
 
+def _room(match: re.Match[str]) -> str:
+    return " " * cell_len(match.group())
+
+
 class LastNet(LineFilter):
-    """Drops control characters from rendered lines, should any have found a way around `visible`."""
+    """Takes what `visible` would have shown as a glyph out of rendered lines, should it have found a way around it:
+    an input field shows what was typed or read as it is. What took room leaves room."""
 
     def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
-        """The segments without C0, C1, DEL, bidirectional or tag characters; they have no width."""
-        if not any(_CONTROL.search(segment.text) for segment in segments):
+        """The segments without control, bidirectional, invisible or tag characters."""
+        if not any(_UNSAFE.search(segment.text) for segment in segments):
             return segments
         return [
-            segment if segment.control else Segment(_CONTROL.sub("", segment.text), segment.style)
+            segment if segment.control else Segment(_UNSAFE.sub(_room, segment.text), segment.style)
             for segment in segments
         ]

@@ -47,11 +47,15 @@ def order(workspace: Workspace, kind: str, arguments: Mapping[str, object], *, s
     deadline = time.monotonic() + _ANSWER_SECONDS
     with closing(open_reader(workspace.database)) as connection:
         while time.monotonic() < deadline:
+            # Looked at in this order: an engine that answers and ends at once has answered.
+            gone = lock_owner(workspace.lock_file) is None
             directive = find(connection, uuid)
             if directive is not None and directive.done is not None:
                 if not directive.accepted:
                     raise OrderRefused(f"{kind}: {directive.outcome}")
                 return str(directive.outcome)
+            if gone:
+                raise OrderRefused(f"{kind} is noted, but the engine ended before it answered; the next one obeys it")
             time.sleep(0.05)
     raise OrderRefused(
         f"{kind} is noted, but the engine hasn't answered in {_ANSWER_SECONDS:.0f} s; see reflectevo status"

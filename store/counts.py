@@ -32,3 +32,18 @@ def iteration_counts(connection: sqlite3.Connection, iteration_id: int) -> dict[
 def integrity(connection: sqlite3.Connection) -> str:
     """`ok`, or the first thing SQLite finds wrong with the file."""
     return str(connection.execute("PRAGMA quick_check(1)").fetchone()[0])
+
+
+def progress_mark(connection: sqlite3.Connection, iteration_id: int) -> tuple[object, ...]:
+    """A value that differs as soon as a process of an iteration got further: a row more, a step more, or a longer text.
+
+    Heartbeats and gauges are no part of it: a process that hangs still sends them.
+    """
+    row = connection.execute(
+        "SELECT (SELECT max(id) FROM attempts), (SELECT max(id) FROM reflections), (SELECT max(id) FROM curated),"
+        " (SELECT max(id) FROM preferences), (SELECT count(*) FROM run_questions),"
+        " (SELECT group_concat(done || '/' || total || state) FROM stages WHERE iteration_id = ?),"
+        " (SELECT group_concat(text) FROM live_text)",
+        (iteration_id,),
+    ).fetchone()
+    return tuple(row)

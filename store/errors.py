@@ -25,3 +25,7 @@ class SettingsError(StoreError):
 
 class DirectiveRefused(StoreError):
     """A directive can't be issued as asked, e.g. an unknown kind or a missing argument."""
+
+
+class TakeoverRefused(StoreError):
+    """A process that holds a workspace can't be ended, or must not be."""

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from store.holder import read_holder
 from store.telemetry import heartbeats
 
 STALE_SECONDS = 5.0
@@ -24,11 +25,13 @@ _FLOCK = "hhqqi4x"  # struct flock on 64-bit Linux: type, whence, start, len, pi
 
 @dataclass(frozen=True, slots=True)
 class EngineState:
-    """Whether an engine works here. `silent_for` is the age of the newest heartbeat in seconds."""
+    """Whether an engine works here. `silent_for` is the age of the newest heartbeat in seconds; `trouble` says why the
+    engine can't write to the database, empty when it can."""
 
     state: Literal["running", "stale", "stopped"]
     pid: int | None
     silent_for: float | None
+    trouble: str = ""
 
 
 def lock_owner(lock_file: Path) -> int | None:
@@ -38,10 +41,15 @@ def lock_owner(lock_file: Path) -> int | None:
     except OSError:
         return None
     try:
-        asked = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
-        kind, _, _, _, pid = struct.unpack(_FLOCK, fcntl.fcntl(descriptor, fcntl.F_GETLK, asked))
+        return owner_of(descriptor)
     finally:
         os.close(descriptor)
+
+
+def owner_of(descriptor: int) -> int | None:
+    """The same through an open descriptor of the lock file, which stays open."""
+    asked = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+    kind, _, _, _, pid = struct.unpack(_FLOCK, fcntl.fcntl(descriptor, fcntl.F_GETLK, asked))
     return None if kind == fcntl.F_UNLCK else int(pid)
 
 
@@ -58,4 +66,6 @@ def engine_state(connection: sqlite3.Connection, lock_file: Path) -> EngineState
     if owner is None:
         return EngineState("stopped", None, silent_for)
     stale = silent_for is None or silent_for > STALE_SECONDS
-    return EngineState("stale" if stale else "running", owner, silent_for)
+    written = read_holder(lock_file)
+    trouble = written.trouble if written is not None and written.pid == owner else ""
+    return EngineState("stale" if stale else "running", owner, silent_for, trouble)

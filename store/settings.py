@@ -275,6 +275,10 @@ class RunSettings(Section):
     """Stages that wait for an operator's approval before they start; `promote` waits after evaluation."""
     iterations: int = Field(default=1, ge=1)
     """How many iterations follow one another without being asked."""
+    stall_minutes: float = Field(default=30.0, ge=0.0)
+    """Minutes without any progress after which a process counts as hung, is ended and started again; 0 never."""
+    trust_remote_code: list[str] = Field(default=[])
+    """Models, as named in `model` or `reflector`, whose own code may run here; the start of the run asks again."""
     tasks: list[Task] = Field(min_length=1)
     """The task mix."""
     generation: GenerationSection = GenerationSection()

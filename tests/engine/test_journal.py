@@ -104,7 +104,9 @@ def test_a_held_piece_is_whole_or_absent(rows: Rows) -> None:
         try:
             real(*given)  # type: ignore[arg-type]
         except sqlite3.IntegrityError as error:
-            raise sqlite3.OperationalError(str(error)) from error
+            full = sqlite3.OperationalError(str(error))
+            full.sqlite_errorcode = sqlite3.SQLITE_FULL
+            raise full from error
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(journal_module, "finish_trajectory", finish)

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from engine.errors import WorkspaceHeld
-from engine.lock import WorkspaceLock, boot_id
+from engine.lock import WorkspaceLock
+from store.holder import boot_id
 from store.liveness import lock_owner
 
 HOLDER = """
@@ -87,11 +88,12 @@ def test_the_file_says_who_and_since_when_and_is_private(tmp_path: Path) -> None
 
 
 def test_a_holder_that_has_not_signed_yet_is_refused_all_the_same(tmp_path: Path) -> None:
-    """Between taking the lock and writing its pid, or with a damaged file, the words still make sense."""
+    """Between taking the lock and signing, or with a damaged file, the kernel's word counts: the file may still name
+    an earlier engine."""
     lock_file = tmp_path / "engine.lock"
-    with holder(lock_file):
-        for content in ("", "not json", "[]", '{"pid": 1}'):
+    with holder(lock_file) as process:
+        for content in ("", "not json", "[]", '{"pid": 1}', '{"pid": 1, "started": 1.0}'):
             # Written through a path of its own: closing another descriptor here holds no lock of this process.
             lock_file.write_text(content)
-            with pytest.raises(WorkspaceHeld, match="it has not said its pid yet"):
+            with pytest.raises(WorkspaceHeld, match=f"held by another engine \\(pid {process.pid}\\)"):
                 WorkspaceLock(lock_file).acquire()

@@ -273,7 +273,7 @@ def test_a_missing_model_is_one_clear_failure(harness: Make, tmp_path: Path) -> 
 
 def test_a_process_that_can_not_be_started_fails_its_stage_not_the_engine(harness: Make, tmp_path: Path) -> None:
     """A log that can't be opened (or no process left in the system) is a failure in words; resume tries again."""
-    one = harness(quiz_settings(tmp_path, train=4, test=2))
+    one = harness(quiz_settings(tmp_path, train=12, test=2))
     log = one.workspace.child_log("prepare")
     log.mkdir(parents=True)
     one.start()

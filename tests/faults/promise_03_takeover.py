@@ -1,0 +1,62 @@
+"""Promise 3: a new engine is READY within two seconds after a kill, and nothing that carried the old one's tag is left.
+
+vLLM's own processes are played by a tagged process in a session of its own that heeds no signal but SIGKILL; the real
+ones stand in `test_promises.py`, marked slow.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+
+from engine.children import tag_of, tagged_processes
+from engine.errand import TAG
+from tests.faults.results import Result, percentile
+from tests.faults.scenes import scene
+
+READY_SECONDS = 2.0
+_STUBBORN = """
+import signal, time
+for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    signal.signal(number, signal.SIG_IGN)
+print("up", flush=True)
+time.sleep(600)
+"""
+
+
+def run(n: int, seed: int) -> Result:
+    """Takeovers, each with a rollout child in work and an orphan of another session."""
+    took: list[float] = []
+    clean = 0
+    troubles: list[str] = []
+    with scene(train=400, test=2) as one:
+        one.start(0.2)
+        one.run()
+        for number in range(n):
+            one.until(lambda: tagged_processes(one.workspace), 20)
+            orphan = subprocess.Popen(
+                [sys.executable, "-c", _STUBBORN],
+                env={**os.environ, TAG: tag_of(one.workspace)},
+                start_new_session=True,
+                stdout=subprocess.PIPE,
+            )
+            assert orphan.stdout is not None
+            orphan.stdout.readline()
+            before = set(tagged_processes(one.workspace))
+            one.crash()
+            started = time.monotonic()
+            one.start(0.2)
+            took.append(time.monotonic() - started)
+            left = before & set(tagged_processes(one.workspace))
+            if left or orphan.poll() is None:
+                troubles.append(f"takeover {number + 1} left {sorted(left)}")
+                orphan.kill()
+            elif took[-1] <= READY_SECONDS:
+                clean += 1
+            orphan.wait()
+            orphan.stdout.close()
+    figures = f"READY after {percentile(took, 0.5):.2f} s (median), {max(took):.2f} s (longest), at most {READY_SECONDS:.0f} s allowed"
+    trouble = f"; {troubles[0]}" if troubles else "; no orphan left"
+    return Result(3, "takeover until READY, orphans ended", n, clean, clean == n, figures + trouble + ".")

@@ -1,0 +1,174 @@
+"""Runs to do harm to: engines over a small quiz, with the faults of `injected/` or without, and what must survive.
+
+Everything is real: processes, signals, files and SQLite. Only the texts are scripted.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import sqlite3
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from engine.children import tagged_processes
+from store.errors import StoreError
+from tests.support.engines import REFLECTED, WORK, EngineHarness
+from tests.support.quiz import quiz_settings
+
+INJECTED = Path(__file__).parent / "injected"
+CURATED = "SELECT set_name, included, reason, count(*) FROM curated GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
+SEEN = """
+SELECT 'attempt', id, reasoning FROM attempts UNION ALL SELECT 'reflection', id, text FROM reflections
+UNION ALL SELECT 'policy', id, name || path FROM policies UNION ALL SELECT 'evaluation', id, protocol FROM evaluations
+UNION ALL SELECT 'directive', id, uuid FROM directives UNION ALL SELECT 'trajectory', id, transition FROM trajectories
+"""
+"""Every kind of row that is never taken back once a reader saw it."""
+
+
+@contextmanager
+def environment(**values: str) -> Iterator[None]:
+    """Variables for the processes started meanwhile."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+class Scene(EngineHarness):
+    """One engine over a quiz, watched by a reader that notes every committed row it sees."""
+
+    def __init__(self, root: Path, **quiz: Any) -> None:
+        root.mkdir(parents=True, exist_ok=True)
+        super().__init__(root, quiz_settings(root, **quiz))
+        self.root = root
+        self.seen: set[tuple[object, ...]] = set()
+        self._over = threading.Event()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+
+    def start_with(self, faults: dict[str, object] | None, delay: float = 0.0) -> None:
+        """Start the engine, with faults inside it or its children."""
+        if faults is None:
+            self.start(delay)
+            return
+        path = os.pathsep.join([str(INJECTED), os.environ.get("PYTHONPATH", str(Path(__file__).parents[2]))])
+        with environment(REFLECTEVO_FAULTS=json.dumps(faults), PYTHONPATH=path):
+            self.start(delay)
+
+    def watch(self) -> None:
+        """Begin to note what is committed."""
+        self._reader.start()
+
+    def unwatch(self) -> None:
+        """Note no more."""
+        self._over.set()
+        self._reader.join()
+
+    def _read(self) -> None:
+        while not self._over.wait(0.03):
+            # While the very first migration runs there may be no table yet.
+            with suppress(sqlite3.Error, StoreError):
+                self.seen |= set(self.rows(SEEN))
+
+    def lost(self) -> set[tuple[object, ...]]:
+        """Rows that were seen committed and aren't there."""
+        return set(self.seen) - set(self.rows(SEEN))
+
+    def intact(self) -> bool:
+        """Whether SQLite finds the file whole."""
+        return self.rows("PRAGMA integrity_check") == [("ok",)]
+
+    def outcome(self) -> dict[str, object]:
+        """What an interrupted and an uninterrupted run must have in common."""
+        return {
+            "attempts": self.rows(WORK),
+            "reflections": self.rows(REFLECTED),
+            "curated": self.rows(CURATED),
+            "policies": self.rows("SELECT name, state, setting, path FROM policies ORDER BY id"),
+            "trajectories": self.rows("SELECT count(*) FROM trajectories"),
+            "found": self.rows("SELECT count(*) FROM trajectory_search WHERE trajectory_search MATCH 'step'"),
+            "on disk": sorted(
+                str(path.relative_to(self.workspace.root)) for path in self.workspace.policies.glob("[!.]*/*")
+            ),
+            "left over": sorted(path.name for path in self.workspace.policies.glob(".*")),
+        }
+
+    def crash(self, kill: signal.Signals = signal.SIGKILL) -> None:
+        """Kill the engine, if it still lives, and wait until the kernel let its lock go and its children are gone."""
+        pid = self.engine_pid()
+        if pid is not None:
+            with suppress(ProcessLookupError):
+                os.kill(pid, kill)
+        self.wait(lambda: self.engine_pid() is None, 30)
+        if pid is not None:
+            with suppress(ChildProcessError):
+                os.waitpid(pid, 0)
+
+    def kill_child(self) -> bool:
+        """Kill one process of the engine's children; False when there is none."""
+        for pid in tagged_processes(self.workspace):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+                return True
+        return False
+
+    def go_on(self) -> None:
+        """Have the run started, or resumed where a stage failed; one that is done is left alone."""
+        if self.iteration_state() != "done":
+            self.run()
+
+    def iteration_state(self) -> str:
+        """State of the current iteration, empty before the first."""
+        iteration = self.status()["iteration"]
+        return str(iteration["state"]) if iteration else ""
+
+    def until(self, condition: Callable[[], object], seconds: float) -> bool:
+        """Whether a condition comes to hold in time."""
+        deadline = time.monotonic() + seconds
+        while not condition():
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.01)
+        return True
+
+
+@contextmanager
+def scene(**quiz: Any) -> Iterator[Scene]:
+    """A scene in a directory of its own; nothing of it is left afterwards."""
+    with tempfile.TemporaryDirectory(prefix="reflectevo-faults-") as directory:
+        one = Scene(Path(directory), **quiz)
+        try:
+            yield one
+        finally:
+            one._over.set()
+            one.shut_down()
+
+
+def straight(root: Path, **quiz: Any) -> dict[str, object]:
+    """The outcome of the same run without any fault."""
+    one = Scene(root, **quiz)
+    try:
+        one.start()
+        one.run()
+        one.wait_state("done", 120)
+        return one.outcome()
+    finally:
+        one.shut_down()
+
+
+def draw(seed: int) -> random.Random:
+    """Draws that a seed decides."""
+    return random.Random(seed)

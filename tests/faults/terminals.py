@@ -1,0 +1,115 @@
+"""The real program on a real pty: started, typed at, read from, left unread, hung up and killed."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import select
+import signal
+import struct
+import sys
+import termios
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+PROGRAM = "from reflectevo_tui.cli import main; main()"
+
+
+class Terminal:
+    """`reflectevo` on a pty of so many columns and rows."""
+
+    def __init__(self, workspace: Path, columns: int = 160, rows: int = 50) -> None:
+        self.received = bytearray()
+        self.pid, self.descriptor = pty.fork()
+        if self.pid == 0:
+            os.environ.update(TERM="xterm-256color", SSH_CONNECTION="test", COLORTERM="truecolor")
+            for name in ("NO_COLOR", "COLUMNS", "LINES"):
+                os.environ.pop(name, None)
+            fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+            os.execv(sys.executable, [sys.executable, "-c", PROGRAM, "-w", str(workspace)])
+        fcntl.ioctl(self.descriptor, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+    def type(self, keys: str) -> None:
+        """Send keys."""
+        os.write(self.descriptor, keys.encode())
+
+    def read(self, seconds: float) -> bytes:
+        """What arrives within a time; also kept in `received`."""
+        piece = bytearray()
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0:
+            if not select.select([self.descriptor], [], [], left)[0]:
+                break
+            try:
+                new = os.read(self.descriptor, 1 << 16)
+            except OSError:
+                break
+            if not new:
+                break
+            piece += new
+        self.received += piece
+        return bytes(piece)
+
+    def read_quiet(self, quiet: float = 0.15, seconds: float = 10.0) -> bytes:
+        """What arrives until nothing came for a while."""
+        piece = bytearray()
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            new = self._one(quiet)
+            if not new:
+                break
+            piece += new
+        return bytes(piece)
+
+    def _one(self, seconds: float) -> bytes:
+        if not select.select([self.descriptor], [], [], seconds)[0]:
+            return b""
+        try:
+            new = os.read(self.descriptor, 1 << 16)
+        except OSError:
+            return b""
+        self.received += new
+        return new
+
+    def read_until(self, *wanted: bytes, seconds: float = 30.0) -> bytes:
+        """What arrives until one of some texts did. Raises TimeoutError with the end of it."""
+        piece = bytearray()
+        deadline = time.monotonic() + seconds
+        while not any(text in piece for text in wanted):
+            if time.monotonic() > deadline or not self.alive():
+                raise TimeoutError(f"{wanted!r} did not come; the terminal got {bytes(piece[-600:])!r}")
+            piece += self._one(0.1)
+        return bytes(piece)
+
+    def alive(self) -> bool:
+        """Whether the program still runs."""
+        try:
+            return os.waitpid(self.pid, os.WNOHANG) == (0, 0)
+        except ChildProcessError:
+            return False
+
+    def end(self, number: signal.Signals = signal.SIGKILL) -> None:
+        """Send a signal and take in the end."""
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, number)
+        deadline = time.monotonic() + 10
+        while self.alive():
+            self._one(0.05)
+            if time.monotonic() > deadline:
+                os.kill(self.pid, signal.SIGKILL)
+        with suppress(OSError):
+            os.close(self.descriptor)
+
+
+@contextmanager
+def terminal(workspace: Path, columns: int = 160, rows: int = 50) -> Iterator[Terminal]:
+    """A terminal that is ended afterwards, whatever happened."""
+    one = Terminal(workspace, columns, rows)
+    try:
+        yield one
+    finally:
+        if one.alive():
+            one.end()
