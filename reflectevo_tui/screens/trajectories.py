@@ -23,7 +23,14 @@ from reflectevo_tui.screens.line_dialog import LineDialog
 from reflectevo_tui.screens.prompt_dialog import PromptDialog
 from reflectevo_tui.snapshot import Snapshot
 from reflectevo_tui.trajectory_filters import chip_label, emptiness_words, kept_parts, saved_filter, with_choice
-from reflectevo_tui.trajectory_reader import PAGE_ROWS, Choices, Interrupted, TrajectoryReader
+from reflectevo_tui.trajectory_reader import (
+    DETAIL_SECONDS,
+    GROWTH_SECONDS,
+    PAGE_ROWS,
+    Choices,
+    Interrupted,
+    TrajectoryReader,
+)
 from reflectevo_tui.widgets.filter_chips import FilterChips
 from reflectevo_tui.widgets.line_panel import LinePanel
 from reflectevo_tui.widgets.trajectory_detail import TrajectoryDetailPane
@@ -32,12 +39,6 @@ from reflectevo_tui.word_changes import word_changes
 from store.errors import StoreError
 from store.trajectories import Anchors, TrajectoryFilter
 from store.workspace import Workspace
-
-GROWTH_SECONDS = 3.0
-"""How often the growth of the list is followed at most."""
-
-DETAIL_SECONDS = 0.06
-"""The detail follows once the cursor rests this long, so that holding a key scrolls the list alone."""
 
 
 class TrajectoriesScreen(FramedScreen):
@@ -66,11 +67,10 @@ class TrajectoriesScreen(FramedScreen):
         self._order: list[str] = []
         self._labels: dict[str, str] = {}
         self._choices: Choices = {}
-        self._list_number = self._detail_number = 0
+        self._list_number = self._detail_number = self._newest = 0
         self._anchors: Anchors | None = None
         self._all: int | None = None
         self._walking = False
-        self._newest = 0
         self._growth = Pace(GROWTH_SECONDS)
         self._target: int | None = None
         self._rest: Timer | None = None
@@ -106,15 +106,10 @@ class TrajectoriesScreen(FramedScreen):
         """Follow the growth of the list."""
         super().show_snapshot(snapshot)
         self._newest = snapshot.newest[0].id if snapshot.newest else 0
-        self._follow()
 
     def tick(self) -> None:
-        """Take in what was held back."""
+        """Count what was appended, at most every few seconds: the whole window is painted anew for it."""
         super().tick()
-        self._follow()
-
-    def _follow(self) -> None:
-        """Count what was appended. At most every few seconds: the whole window is painted anew for it."""
         behind = self._anchors is not None and self._newest > self._anchors.last
         if behind and not self._walking and self._growth.due():
             self._walk(self._list_number, self._filter, self._anchors)
@@ -180,15 +175,12 @@ class TrajectoriesScreen(FramedScreen):
         if self._anchors is None:
             rows.set_total(len(message.rows))
             if not message.rows:
-                self._show_emptiness()
+                self.query_one(TrajectoryDetailPane).show_nothing(emptiness_words(self._filter))
         elif len(message.rows) < min(PAGE_ROWS, rows.total - message.page * PAGE_ROWS) and not self._walking:
             # Rows were deleted (failed ones are, before a retry): count anew.
             self._walk(self._list_number, self._filter, None)
         rows.put_page(message.page, message.rows)
         self._seek()
-
-    def _show_emptiness(self) -> None:
-        self.query_one(TrajectoryDetailPane).show_nothing(emptiness_words(self._filter))
 
     def go_to(self, trajectory_id: int) -> None:
         """Bring a trajectory under the cursor, lifting all filters for it."""
