@@ -62,7 +62,7 @@ class TrajectoriesScreen(FramedScreen):
 
     def __init__(self, workspace: Workspace) -> None:
         super().__init__(workspace)
-        self._reader = TrajectoryReader(workspace)
+        self.reader = TrajectoryReader(workspace)
         self._filter = TrajectoryFilter()
         self._order: list[str] = []
         self._labels: dict[str, str] = {}
@@ -74,11 +74,6 @@ class TrajectoriesScreen(FramedScreen):
         self._growth = Pace(GROWTH_SECONDS)
         self._target: int | None = None
         self._rest: Timer | None = None
-
-    @property
-    def reader(self) -> TrajectoryReader:
-        """What reads the pages; counts the rows."""
-        return self._reader
 
     def compose_body(self) -> ComposeResult:
         """Chips, search line, list, detail."""
@@ -96,7 +91,7 @@ class TrajectoriesScreen(FramedScreen):
 
     def on_unmount(self) -> None:
         """Close the connections."""
-        self._reader.close()
+        self.reader.close()
 
     def on_resize(self, event: events.Resize) -> None:
         """Columns fit the width."""
@@ -116,7 +111,7 @@ class TrajectoriesScreen(FramedScreen):
 
     def _restart(self) -> None:
         """Show the list of the current filter from its start."""
-        self._reader.interrupt()
+        self.reader.interrupt()
         self._list_number += 1
         self._anchors, self._walking = None, False
         self.query_one(TrajectoryList).reset()
@@ -126,7 +121,7 @@ class TrajectoriesScreen(FramedScreen):
     @work(thread=True, group="first", exclusive=True)
     def _first_page(self, number: int, wanted: TrajectoryFilter) -> None:
         try:
-            self.post_message(PageRead(number, 0, tuple(self._reader.page(wanted, 0, None))))
+            self.post_message(PageRead(number, 0, tuple(self.reader.page(wanted, 0, None))))
         except (StoreError, sqlite3.Error) as error:
             self.post_message(WorkFailed(f"the list can't be read: {error}"))
             return
@@ -140,7 +135,7 @@ class TrajectoriesScreen(FramedScreen):
     @work(thread=True, group="walk")
     def _walk_in_thread(self, number: int, wanted: TrajectoryFilter, known: Anchors | None) -> None:
         try:
-            self.post_message(AnchorsRead(number, self._reader.walk(wanted, known), self._reader.total()))
+            self.post_message(AnchorsRead(number, self.reader.walk(wanted, known), self.reader.total()))
         except Interrupted:
             return
         except (StoreError, sqlite3.Error) as error:
@@ -163,7 +158,7 @@ class TrajectoriesScreen(FramedScreen):
     @work(thread=True, group="pages")
     def _page(self, number: int, page: int, wanted: TrajectoryFilter, anchors: Anchors) -> None:
         try:
-            self.post_message(PageRead(number, page, tuple(self._reader.page(wanted, page, anchors))))
+            self.post_message(PageRead(number, page, tuple(self.reader.page(wanted, page, anchors))))
         except (StoreError, sqlite3.Error) as error:
             self.post_message(WorkFailed(f"a page of the list can't be read: {error}"))
 
@@ -236,7 +231,7 @@ class TrajectoriesScreen(FramedScreen):
     def action_filter(self) -> None:
         """Offer the filters."""
         try:
-            self.post_message(ChoicesRead(self._reader.choices()))
+            self.post_message(ChoicesRead(self.reader.choices()))
         except (StoreError, sqlite3.Error) as error:
             self.post_message(WorkFailed(f"the filters can't be read: {error}"))
 
@@ -277,14 +272,11 @@ class TrajectoriesScreen(FramedScreen):
     def action_remove_filter(self) -> None:
         """Drop the filter that came last."""
         if self._order:
-            self._remove(self._order[-1])
+            self._apply(with_choice(self._filter, self._order[-1], None))
 
     @on(FilterChips.Removed)
     def _chip_clicked(self, message: FilterChips.Removed) -> None:
-        self._remove(message.name)
-
-    def _remove(self, name: str) -> None:
-        self._apply(with_choice(self._filter, name, None))
+        self._apply(with_choice(self._filter, message.name, None))
 
     def action_remove_all(self) -> None:
         """Drop every filter."""
@@ -306,7 +298,7 @@ class TrajectoriesScreen(FramedScreen):
     @work(thread=True, group="detail")
     def _read_detail(self, number: int, trajectory_id: int) -> None:
         try:
-            detail = self._reader.detail(trajectory_id)
+            detail = self.reader.detail(trajectory_id)
         except (StoreError, sqlite3.Error) as error:
             self.post_message(WorkFailed(f"trajectory {trajectory_id} can't be read: {error}"))
             return
