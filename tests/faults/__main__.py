@@ -71,7 +71,8 @@ def main() -> int:
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
     last = (
         f"{len(results) - len(short)} of {len(results)} promises kept in {(time.monotonic() - begun) / 60:.0f} min on "
-        f"{os.cpu_count()} cores (load {load}), Python {platform.python_version()}, share {chosen.share:g}, seed {chosen.seed}"
+        f"{os.cpu_count()} cores (load {load}), Python {platform.python_version()}, "
+        f"share {chosen.share:g}, seed {chosen.seed}"
     )
     print(last)
     if chosen.write_docs:

@@ -57,6 +57,9 @@ def run(n: int, seed: int) -> Result:
                 clean += 1
             orphan.wait()
             orphan.stdout.close()
-    figures = f"READY after {percentile(took, 0.5):.2f} s (median), {max(took):.2f} s (longest), at most {READY_SECONDS:.0f} s allowed"
+    figures = (
+        f"READY after {percentile(took, 0.5):.2f} s (median), {max(took):.2f} s (longest), "
+        f"at most {READY_SECONDS:.0f} s allowed"
+    )
     trouble = f"; {troubles[0]}" if troubles else "; no orphan left"
     return Result(3, "takeover until READY, orphans ended", n, clean, clean == n, figures + trouble + ".")

@@ -43,7 +43,10 @@ def run(n: int, seed: int) -> Result:
     costs = {tier.name: _cost(tier.name) for tier in probe() if tier.works}
     cheap = all(cost <= COST_SECONDS for cost in costs.values())
     cost = ", ".join(f"{name} {1000 * cost:.0f} ms" for name, cost in costs.items())
-    detail = f"{len(PROGRAMS)} programs × {len(combinations)}; a program costs (median) {cost}, {1000 * COST_SECONDS:.0f} ms allowed."
+    detail = (
+        f"{len(PROGRAMS)} programs × {len(combinations)}; a program costs (median) {cost}, "
+        f"{1000 * COST_SECONDS:.0f} ms allowed."
+    )
     return Result(
         7,
         "hostile programs held",

@@ -46,7 +46,7 @@ def run(n: int, seed: int, real: tuple[str, ...] = ("full disk", "file limit", "
 
 
 def injected(root: Path, wanted: dict[str, object]) -> tuple[int, int, bool, str]:
-    """A run in which every write site meets every error: sites, errors met, whether its outcome is right, what isn't."""
+    """A run in which every write site meets every error: sites, errors met, whether all came out right, what didn't."""
     account = root / "account"
     account.mkdir()
     plan: dict[str, object] = {"refuse": str(account), "only": ["serve", "child"], "hurry": True}
