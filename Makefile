@@ -38,8 +38,9 @@ demo: $(VENV)/cpu  ## run one whole iteration on the packaged model and watch it
 	@if [ -n "$(HEADLESS)" ] || ! [ -t 0 ] || ! [ -t 1 ]; then $(BIN)/reflectevo run -w $(DEMO); \
 	    else $(BIN)/reflectevo run -w $(DEMO) --tui; fi
 
+# Two at a time: many tests wait for processes of their own, and a file's tests stay together.
 test: $(VENV)/dev  ## run the tests
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: $(VENV)/dev  ## ruff, mypy strict, import contracts
 	@$(BIN)/ruff check .

@@ -18,6 +18,12 @@ from store.runs import list_runs
 from store.trajectories import Anchors, TrajectoryFilter
 from store.workspace import Workspace
 
+GROWTH_SECONDS = 3.0
+"""How often the growth of the list is followed at most."""
+
+DETAIL_SECONDS = 0.06
+"""The detail follows once the cursor rests this long, so that holding a key scrolls the list alone."""
+
 PAGE_ROWS = 100
 """Rows of one page, and the distance between two anchors."""
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 
@@ -89,13 +89,16 @@ def _evaluation(
     if iteration.child_id is None and iteration.kind == "training":
         # The child policy will answer the same questions once it is trained.
         awaited = [count(held_out.sweep, {}) for held_out in mine]
-    name = get_policy(connection, policy_id).name
-    parts = []
-    for feedback, held_out in zip(feedbacks_of(settings), mine, strict=True):
-        others = [counts for key, counts in counted.items() if key != (policy_id, held_out.sweep.protocol)]
-        load = partial(held_out_sweep, connection, iteration.id, policy_id, feedback)
-        parts.append(_Part(load, _EvaluationProgress(name, [*others, *awaited])))
-    return parts
+    own = {held_out.sweep.protocol: counted[policy_id, held_out.sweep.protocol] for held_out in mine}
+    others = [counts for (policy, _), counts in counted.items() if policy != policy_id]
+    progress = _EvaluationProgress(get_policy(connection, policy_id).name, own, [*others, *awaited])
+    return [
+        _Part(
+            partial(held_out_sweep, connection, iteration.id, policy_id, feedback),
+            partial(progress, held_out.sweep.protocol),
+        )
+        for feedback, held_out in zip(feedbacks_of(settings), mine, strict=True)
+    ]
 
 
 def _owes(progressed: Progressed) -> bool:
@@ -123,22 +126,27 @@ def _reused(counts: Counts, kind: str) -> str:
 
 
 class _EvaluationProgress:
-    """Progress of the evaluate stage, which is that of parent and child together."""
+    """Progress of the evaluate stage: of all protocols, and of parent and child together.
 
-    def __init__(self, policy: str, others: list[Counts]) -> None:
+    Args:
+        policy: name of the policy that answers now.
+        own: its counts by protocol; those of a sweep take their place when it begins, since a second protocol finds
+            the first answers there.
+        others: counts of what other policies answered, or will.
+    """
+
+    def __init__(self, policy: str, own: dict[str, Counts], others: Sequence[Counts]) -> None:
         self._policy = policy
-        self._done = sum(sum(counts.done.values()) for counts in others)
-        self._total = sum(sum(counts.total.values()) for counts in others)
+        self._own = dict(own)
+        self._others = tuple(others)
 
-    def __call__(self, counts: Counts) -> dict[str, tuple[int, int, str]]:
+    def __call__(self, protocol: str, counts: Counts) -> dict[str, tuple[int, int, str]]:
+        self._own[protocol] = counts
+        every = (*self._own.values(), *self._others)
         right = _percent(counts.correct["attempt"], counts.done["attempt"])
-        return {
-            "evaluate": (
-                self._done + sum(counts.done.values()),
-                self._total + sum(counts.total.values()),
-                f"{self._policy} Acc@t1 {right}",
-            )
-        }
+        done = sum(sum(one.done.values()) for one in every)
+        total = sum(sum(one.total.values()) for one in every)
+        return {"evaluate": (done, total, f"{self._policy} Acc@t1 {right}")}
 
 
 class _Generation:

@@ -23,7 +23,14 @@ from reflectevo_tui.screens.line_dialog import LineDialog
 from reflectevo_tui.screens.prompt_dialog import PromptDialog
 from reflectevo_tui.snapshot import Snapshot
 from reflectevo_tui.trajectory_filters import chip_label, emptiness_words, kept_parts, saved_filter, with_choice
-from reflectevo_tui.trajectory_reader import PAGE_ROWS, Choices, Interrupted, TrajectoryReader
+from reflectevo_tui.trajectory_reader import (
+    DETAIL_SECONDS,
+    GROWTH_SECONDS,
+    PAGE_ROWS,
+    Choices,
+    Interrupted,
+    TrajectoryReader,
+)
 from reflectevo_tui.widgets.filter_chips import FilterChips
 from reflectevo_tui.widgets.line_panel import LinePanel
 from reflectevo_tui.widgets.trajectory_detail import TrajectoryDetailPane
@@ -32,12 +39,6 @@ from reflectevo_tui.word_changes import word_changes
 from store.errors import StoreError
 from store.trajectories import Anchors, TrajectoryFilter
 from store.workspace import Workspace
-
-GROWTH_SECONDS = 3.0
-"""How often the growth of the list is followed at most."""
-
-DETAIL_SECONDS = 0.06
-"""The detail follows once the cursor rests this long, so that holding a key scrolls the list alone."""
 
 
 class TrajectoriesScreen(FramedScreen):
@@ -61,24 +62,18 @@ class TrajectoriesScreen(FramedScreen):
 
     def __init__(self, workspace: Workspace) -> None:
         super().__init__(workspace)
-        self._reader = TrajectoryReader(workspace)
+        self.reader = TrajectoryReader(workspace)
         self._filter = TrajectoryFilter()
         self._order: list[str] = []
         self._labels: dict[str, str] = {}
         self._choices: Choices = {}
-        self._list_number = self._detail_number = 0
+        self._list_number = self._detail_number = self._newest = 0
         self._anchors: Anchors | None = None
         self._all: int | None = None
         self._walking = False
-        self._newest = 0
         self._growth = Pace(GROWTH_SECONDS)
         self._target: int | None = None
         self._rest: Timer | None = None
-
-    @property
-    def reader(self) -> TrajectoryReader:
-        """What reads the pages; counts the rows."""
-        return self._reader
 
     def compose_body(self) -> ComposeResult:
         """Chips, search line, list, detail."""
@@ -96,7 +91,7 @@ class TrajectoriesScreen(FramedScreen):
 
     def on_unmount(self) -> None:
         """Close the connections."""
-        self._reader.close()
+        self.reader.close()
 
     def on_resize(self, event: events.Resize) -> None:
         """Columns fit the width."""
@@ -106,22 +101,17 @@ class TrajectoriesScreen(FramedScreen):
         """Follow the growth of the list."""
         super().show_snapshot(snapshot)
         self._newest = snapshot.newest[0].id if snapshot.newest else 0
-        self._follow()
 
     def tick(self) -> None:
-        """Take in what was held back."""
+        """Count what was appended, at most every few seconds: the whole window is painted anew for it."""
         super().tick()
-        self._follow()
-
-    def _follow(self) -> None:
-        """Count what was appended. At most every few seconds: the whole window is painted anew for it."""
         behind = self._anchors is not None and self._newest > self._anchors.last
         if behind and not self._walking and self._growth.due():
             self._walk(self._list_number, self._filter, self._anchors)
 
     def _restart(self) -> None:
         """Show the list of the current filter from its start."""
-        self._reader.interrupt()
+        self.reader.interrupt()
         self._list_number += 1
         self._anchors, self._walking = None, False
         self.query_one(TrajectoryList).reset()
@@ -131,7 +121,7 @@ class TrajectoriesScreen(FramedScreen):
     @work(thread=True, group="first", exclusive=True)
     def _first_page(self, number: int, wanted: TrajectoryFilter) -> None:
         try:
-            self.post_message(PageRead(number, 0, tuple(self._reader.page(wanted, 0, None))))
+            self.post_message(PageRead(number, 0, tuple(self.reader.page(wanted, 0, None))))
         except (StoreError, sqlite3.Error) as error:
             self.post_message(WorkFailed(f"the list can't be read: {error}"))
             return
@@ -145,7 +135,7 @@ class TrajectoriesScreen(FramedScreen):
     @work(thread=True, group="walk")
     def _walk_in_thread(self, number: int, wanted: TrajectoryFilter, known: Anchors | None) -> None:
         try:
-            self.post_message(AnchorsRead(number, self._reader.walk(wanted, known), self._reader.total()))
+            self.post_message(AnchorsRead(number, self.reader.walk(wanted, known), self.reader.total()))
         except Interrupted:
             return
         except (StoreError, sqlite3.Error) as error:
@@ -168,7 +158,7 @@ class TrajectoriesScreen(FramedScreen):
     @work(thread=True, group="pages")
     def _page(self, number: int, page: int, wanted: TrajectoryFilter, anchors: Anchors) -> None:
         try:
-            self.post_message(PageRead(number, page, tuple(self._reader.page(wanted, page, anchors))))
+            self.post_message(PageRead(number, page, tuple(self.reader.page(wanted, page, anchors))))
         except (StoreError, sqlite3.Error) as error:
             self.post_message(WorkFailed(f"a page of the list can't be read: {error}"))
 
@@ -180,15 +170,12 @@ class TrajectoriesScreen(FramedScreen):
         if self._anchors is None:
             rows.set_total(len(message.rows))
             if not message.rows:
-                self._show_emptiness()
+                self.query_one(TrajectoryDetailPane).show_nothing(emptiness_words(self._filter))
         elif len(message.rows) < min(PAGE_ROWS, rows.total - message.page * PAGE_ROWS) and not self._walking:
             # Rows were deleted (failed ones are, before a retry): count anew.
             self._walk(self._list_number, self._filter, None)
         rows.put_page(message.page, message.rows)
         self._seek()
-
-    def _show_emptiness(self) -> None:
-        self.query_one(TrajectoryDetailPane).show_nothing(emptiness_words(self._filter))
 
     def go_to(self, trajectory_id: int) -> None:
         """Bring a trajectory under the cursor, lifting all filters for it."""
@@ -244,7 +231,7 @@ class TrajectoriesScreen(FramedScreen):
     def action_filter(self) -> None:
         """Offer the filters."""
         try:
-            self.post_message(ChoicesRead(self._reader.choices()))
+            self.post_message(ChoicesRead(self.reader.choices()))
         except (StoreError, sqlite3.Error) as error:
             self.post_message(WorkFailed(f"the filters can't be read: {error}"))
 
@@ -285,14 +272,11 @@ class TrajectoriesScreen(FramedScreen):
     def action_remove_filter(self) -> None:
         """Drop the filter that came last."""
         if self._order:
-            self._remove(self._order[-1])
+            self._apply(with_choice(self._filter, self._order[-1], None))
 
     @on(FilterChips.Removed)
     def _chip_clicked(self, message: FilterChips.Removed) -> None:
-        self._remove(message.name)
-
-    def _remove(self, name: str) -> None:
-        self._apply(with_choice(self._filter, name, None))
+        self._apply(with_choice(self._filter, message.name, None))
 
     def action_remove_all(self) -> None:
         """Drop every filter."""
@@ -314,7 +298,7 @@ class TrajectoriesScreen(FramedScreen):
     @work(thread=True, group="detail")
     def _read_detail(self, number: int, trajectory_id: int) -> None:
         try:
-            detail = self._reader.detail(trajectory_id)
+            detail = self.reader.detail(trajectory_id)
         except (StoreError, sqlite3.Error) as error:
             self.post_message(WorkFailed(f"trajectory {trajectory_id} can't be read: {error}"))
             return

@@ -49,6 +49,8 @@ def test_a_fresh_run_is_prepared_and_its_base_measured_with_everything(harness: 
     status = one.status()
     assert status["iteration"]["complete"] and status["iteration"]["child"] is None
     assert status["iteration"]["reason"].startswith("p00: oracle Acc@t1 ")
+    stage = next(stage for stage in status["iteration"]["stages"] if stage["name"] == "evaluate")
+    assert stage["done"] == stage["total"] > 0, "the answers that both protocols share count for both"
     assert one.rows("SELECT kind, number FROM iterations") == [("evaluation", 1)]
     assert one.rows("SELECT count(*) FROM attempts WHERE protocol = ''") == [(0,)]
     found = measured(one)

@@ -66,6 +66,6 @@ def test_the_kinds_are_those_of_the_design() -> None:
     """Terminals and the engine agree on this list; a kind lost here could no longer be issued."""
     words = (
         "start_run start_iteration run_stage pause resume save_now stop approve reject promote rollback branch"
-        " evaluate retry_failed set_settings shut_down"
+        " evaluate retry_failed set_settings shut_down skip"
     )
     assert set(words.split()) == KINDS

@@ -90,7 +90,7 @@ def test_a_migration_that_fails_leaves_nothing_and_can_be_done_again(
 ) -> None:
     """A disk that fills up half-way must not leave a database that is neither old nor new."""
     with monkeypatch.context() as broken:
-        broken.setattr(migrations, "_TELEMETRY", "CREATE TABLE heartbeats (slot TEXT); CREATE TABLE runs (id);")
+        broken.setattr(migrations, "TELEMETRY", "CREATE TABLE heartbeats (slot TEXT); CREATE TABLE runs (id);")
         with pytest.raises(sqlite3.OperationalError, match="already exists"):
             migrate(connection)
     assert not set(DATA_MODEL) & _tables(connection)
@@ -107,7 +107,7 @@ def test_a_workspace_whose_first_migration_failed_can_be_opened_and_migrated(
     """What a failed first migration leaves behind must not look like another program's database."""
     path = tmp_path / "reflectevo.db"
     with monkeypatch.context() as broken, closing(open_writer(path)) as connection:
-        broken.setattr(migrations, "_ROLLOUTS", "CREATE TABLE questions (id); nonsense;")
+        broken.setattr(migrations, "ROLLOUTS", "CREATE TABLE questions (id); nonsense;")
         with pytest.raises(sqlite3.OperationalError):
             migrate(connection)
     with closing(open_writer(path)) as connection:

@@ -1,0 +1,338 @@
+"""The data model in SQL, as the first migration makes it. A later change is a migration, not an edit here."""
+
+from __future__ import annotations
+
+LINEAGE = """
+CREATE TABLE runs (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    base_model TEXT NOT NULL,
+    settings TEXT NOT NULL,
+    base_directory TEXT NOT NULL DEFAULT '',
+    origin TEXT NOT NULL DEFAULT 'engine' CHECK (origin IN ('engine', 'import', 'synthetic')),
+    state TEXT NOT NULL DEFAULT 'new' CHECK (state IN ('new', 'ready', 'failed')),
+    error TEXT,
+    created REAL NOT NULL
+);
+CREATE TABLE policies (
+    id INTEGER PRIMARY KEY,
+    run_id INTEGER NOT NULL REFERENCES runs(id),
+    parent_id INTEGER REFERENCES policies(id),
+    iteration_id INTEGER,
+    name TEXT NOT NULL,
+    setting TEXT NOT NULL,
+    roles TEXT NOT NULL DEFAULT 'reasoner reflector',
+    path TEXT NOT NULL,
+    base_model TEXT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('candidate', 'promoted', 'rejected')),
+    reason TEXT NOT NULL DEFAULT '',
+    details TEXT NOT NULL DEFAULT '{}',
+    created REAL NOT NULL,
+    UNIQUE (run_id, name)
+);
+CREATE TABLE iterations (
+    id INTEGER PRIMARY KEY,
+    run_id INTEGER NOT NULL REFERENCES runs(id),
+    number INTEGER NOT NULL,
+    kind TEXT NOT NULL DEFAULT 'training' CHECK (kind IN ('training', 'evaluation')),
+    parent_id INTEGER REFERENCES policies(id),
+    child_id INTEGER REFERENCES policies(id),
+    settings TEXT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('running', 'waiting', 'paused', 'stopped', 'failed', 'done')),
+    control TEXT NOT NULL DEFAULT 'run' CHECK (control IN ('run', 'pause', 'stop')),
+    reason TEXT NOT NULL DEFAULT '',
+    remaining INTEGER NOT NULL DEFAULT 0,
+    created REAL NOT NULL,
+    ended REAL,
+    UNIQUE (run_id, kind, number)
+);
+CREATE TABLE stages (
+    id INTEGER PRIMARY KEY,
+    iteration_id INTEGER NOT NULL REFERENCES iterations(id),
+    position INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('pending', 'waiting', 'running', 'done', 'failed', 'skipped')),
+    approved INTEGER NOT NULL DEFAULT 0,
+    total INTEGER NOT NULL DEFAULT 0,
+    done INTEGER NOT NULL DEFAULT 0,
+    owed INTEGER GENERATED ALWAYS AS (max(total - done, 0)) VIRTUAL,
+    note TEXT NOT NULL DEFAULT '',
+    started REAL,
+    ended REAL,
+    error TEXT,
+    UNIQUE (iteration_id, name)
+);
+CREATE TABLE imports (
+    id INTEGER PRIMARY KEY,
+    run_id INTEGER NOT NULL REFERENCES runs(id),
+    path TEXT NOT NULL,
+    format TEXT NOT NULL,
+    identity TEXT NOT NULL UNIQUE,
+    position INTEGER NOT NULL DEFAULT 0,
+    size INTEGER NOT NULL,
+    records INTEGER NOT NULL DEFAULT 0,
+    skipped INTEGER NOT NULL DEFAULT 0,
+    leaks INTEGER NOT NULL DEFAULT 0,
+    details TEXT NOT NULL DEFAULT '{}',
+    created REAL NOT NULL,
+    ended REAL
+);
+CREATE TABLE evaluations (
+    id INTEGER PRIMARY KEY,
+    policy_id INTEGER NOT NULL REFERENCES policies(id),
+    iteration_id INTEGER REFERENCES iterations(id),
+    protocol TEXT NOT NULL,
+    task TEXT NOT NULL,
+    n INTEGER NOT NULL,
+    metrics TEXT NOT NULL,
+    created REAL NOT NULL,
+    UNIQUE (policy_id, protocol, task)
+);
+CREATE TABLE metrics (
+    id INTEGER PRIMARY KEY,
+    iteration_id INTEGER NOT NULL REFERENCES iterations(id),
+    stage TEXT NOT NULL,
+    step INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    value REAL,
+    created REAL NOT NULL,
+    UNIQUE (iteration_id, stage, name, step)
+);
+"""
+
+ROLLOUTS = """
+CREATE TABLE questions (
+    id INTEGER PRIMARY KEY,
+    task TEXT NOT NULL,
+    domain TEXT NOT NULL,
+    split TEXT NOT NULL CHECK (split IN ('train', 'dev', 'test')),
+    text TEXT NOT NULL,
+    options TEXT NOT NULL DEFAULT '[]',
+    reference TEXT NOT NULL,
+    payload TEXT NOT NULL DEFAULT '{}',
+    content_hash TEXT NOT NULL UNIQUE
+);
+CREATE TABLE run_questions (
+    run_id INTEGER NOT NULL REFERENCES runs(id),
+    question_id INTEGER NOT NULL REFERENCES questions(id),
+    split TEXT NOT NULL DEFAULT 'train' CHECK (split IN ('train', 'dev', 'test')),
+    PRIMARY KEY (run_id, question_id)
+) WITHOUT ROWID;
+CREATE TABLE few_shots (
+    run_id INTEGER NOT NULL REFERENCES runs(id),
+    task TEXT NOT NULL,
+    position INTEGER NOT NULL,
+    question TEXT NOT NULL,
+    answer TEXT NOT NULL,
+    PRIMARY KEY (run_id, task, position)
+) WITHOUT ROWID;
+CREATE TABLE instruction_parts (
+    run_id INTEGER NOT NULL REFERENCES runs(id),
+    part TEXT NOT NULL CHECK (part IN ('verify', 'locate', 'plan')),
+    position INTEGER NOT NULL,
+    text TEXT NOT NULL,
+    PRIMARY KEY (run_id, part, position)
+) WITHOUT ROWID;
+CREATE TABLE attempts (
+    id INTEGER PRIMARY KEY,
+    iteration_id INTEGER REFERENCES iterations(id),
+    question_id INTEGER NOT NULL REFERENCES questions(id),
+    policy_id INTEGER NOT NULL REFERENCES policies(id),
+    protocol TEXT NOT NULL DEFAULT '',
+    turn INTEGER NOT NULL,
+    reflection_id INTEGER REFERENCES reflections(id),
+    sample INTEGER NOT NULL DEFAULT 0,
+    reasoning TEXT NOT NULL,
+    answer TEXT,
+    verdict TEXT NOT NULL CHECK (verdict IN ('correct', 'incorrect', 'unverified')),
+    detail TEXT NOT NULL DEFAULT '',
+    score REAL,
+    prompt_tokens INTEGER NOT NULL DEFAULT 0,
+    completion_tokens INTEGER NOT NULL DEFAULT 0,
+    finish_reason TEXT NOT NULL DEFAULT '',
+    seed INTEGER,
+    prompt_version TEXT NOT NULL,
+    prompt_hash TEXT NOT NULL,
+    latency REAL NOT NULL DEFAULT 0,
+    reused_from INTEGER,
+    error TEXT,
+    created REAL NOT NULL
+);
+CREATE UNIQUE INDEX attempts_work ON attempts
+    (iteration_id, question_id, turn, ifnull(reflection_id, 0), sample) WHERE protocol = '';
+CREATE UNIQUE INDEX attempts_evaluation ON attempts
+    (policy_id, protocol, question_id, turn, ifnull(reflection_id, 0), sample) WHERE protocol <> '';
+CREATE INDEX attempts_reflection ON attempts (reflection_id) WHERE reflection_id IS NOT NULL;
+CREATE TABLE reflections (
+    id INTEGER PRIMARY KEY,
+    iteration_id INTEGER REFERENCES iterations(id),
+    attempt_id INTEGER NOT NULL REFERENCES attempts(id),
+    instruction TEXT NOT NULL,
+    sample INTEGER NOT NULL DEFAULT 0,
+    policy_id INTEGER NOT NULL REFERENCES policies(id),
+    protocol TEXT NOT NULL DEFAULT '',
+    text TEXT NOT NULL,
+    prompt_tokens INTEGER NOT NULL DEFAULT 0,
+    completion_tokens INTEGER NOT NULL DEFAULT 0,
+    finish_reason TEXT NOT NULL DEFAULT '',
+    seed INTEGER,
+    prompt_version TEXT NOT NULL,
+    prompt_hash TEXT NOT NULL,
+    latency REAL NOT NULL DEFAULT 0,
+    flags TEXT NOT NULL DEFAULT '',
+    reused_from INTEGER,
+    error TEXT,
+    created REAL NOT NULL
+);
+CREATE UNIQUE INDEX reflections_work ON reflections
+    (attempt_id, ifnull(iteration_id, 0), protocol, instruction, sample);
+CREATE INDEX reflections_iteration ON reflections (iteration_id, protocol);
+CREATE TABLE trajectories (
+    id INTEGER PRIMARY KEY,
+    iteration_id INTEGER REFERENCES iterations(id),
+    policy_id INTEGER NOT NULL,
+    question_id INTEGER NOT NULL,
+    attempt_id INTEGER NOT NULL,
+    reflection_id INTEGER,
+    correction_id INTEGER,
+    split TEXT NOT NULL,
+    task TEXT NOT NULL,
+    domain TEXT NOT NULL,
+    transition TEXT NOT NULL,
+    instruction TEXT NOT NULL DEFAULT '',
+    review TEXT NOT NULL DEFAULT '',
+    flags TEXT NOT NULL DEFAULT ''
+);
+CREATE UNIQUE INDEX trajectories_parts ON trajectories (attempt_id, ifnull(reflection_id, 0));
+CREATE INDEX trajectories_iteration ON trajectories (iteration_id);
+CREATE INDEX trajectories_task ON trajectories (task);
+CREATE INDEX trajectories_transition ON trajectories (transition);
+CREATE INDEX trajectories_instruction ON trajectories (instruction);
+CREATE INDEX trajectories_policy ON trajectories (policy_id);
+CREATE INDEX trajectories_review ON trajectories (review) WHERE review <> '';
+CREATE INDEX trajectories_strata ON trajectories (iteration_id, task, transition, instruction)
+    WHERE split = 'train' AND correction_id IS NOT NULL;
+CREATE INDEX trajectories_domain ON trajectories (domain);
+CREATE INDEX trajectories_flags ON trajectories (flags) WHERE flags <> '';
+CREATE VIEW trajectory_text AS
+    SELECT t.id AS id, q.text AS question,
+           a.reasoning || coalesce(char(10) || c.reasoning, '') AS reasoning,
+           coalesce(r.text, '') AS reflection
+    FROM trajectories t
+    JOIN questions q ON q.id = t.question_id
+    JOIN attempts a ON a.id = t.attempt_id
+    LEFT JOIN reflections r ON r.id = t.reflection_id
+    LEFT JOIN attempts c ON c.id = t.correction_id;
+CREATE VIRTUAL TABLE trajectory_search USING fts5(
+    question, reasoning, reflection,
+    content = 'trajectory_text', content_rowid = 'id', tokenize = "unicode61 remove_diacritics 2"
+);
+CREATE TABLE import_records (
+    import_id INTEGER NOT NULL REFERENCES imports(id),
+    number INTEGER NOT NULL,
+    attempt_id INTEGER NOT NULL,
+    reflection_id INTEGER,
+    rejected_reflection_id INTEGER,
+    remainder TEXT NOT NULL DEFAULT '{}',
+    PRIMARY KEY (import_id, number)
+) WITHOUT ROWID;
+CREATE INDEX import_records_attempt ON import_records (attempt_id);
+CREATE TABLE import_texts (
+    digest TEXT PRIMARY KEY,
+    text TEXT NOT NULL
+) WITHOUT ROWID;
+"""
+
+DECISIONS = """
+CREATE TABLE reviews (
+    id INTEGER PRIMARY KEY,
+    reflection_id INTEGER NOT NULL REFERENCES reflections(id),
+    decision TEXT NOT NULL CHECK (decision IN ('accept', 'reject', 'flag', 'clear')),
+    error_kind INTEGER CHECK (error_kind BETWEEN 1 AND 8),
+    note TEXT NOT NULL DEFAULT '',
+    reviewer TEXT NOT NULL,
+    created REAL NOT NULL
+);
+CREATE INDEX reviews_reflection ON reviews (reflection_id, id);
+CREATE TABLE preferences (
+    id INTEGER PRIMARY KEY,
+    chosen_id INTEGER NOT NULL REFERENCES reflections(id),
+    rejected_id INTEGER NOT NULL REFERENCES reflections(id),
+    source TEXT NOT NULL CHECK (source IN ('verdict', 'judge', 'human')),
+    confidence REAL,
+    reviewer TEXT NOT NULL DEFAULT '',
+    note TEXT NOT NULL DEFAULT '',
+    created REAL NOT NULL
+);
+CREATE INDEX preferences_pair ON preferences (chosen_id, rejected_id);
+CREATE TABLE judge_requests (
+    id INTEGER PRIMARY KEY,
+    iteration_id INTEGER NOT NULL REFERENCES iterations(id),
+    first_id INTEGER NOT NULL REFERENCES reflections(id),
+    second_id INTEGER NOT NULL REFERENCES reflections(id),
+    judge TEXT NOT NULL,
+    prompt_version TEXT NOT NULL,
+    answer TEXT CHECK (answer IN ('first', 'second', 'unclear', 'failed')),
+    created REAL NOT NULL
+);
+CREATE INDEX judge_requests_iteration ON judge_requests (iteration_id);
+CREATE TABLE curated (
+    id INTEGER PRIMARY KEY,
+    iteration_id INTEGER NOT NULL REFERENCES iterations(id),
+    set_name TEXT NOT NULL CHECK (set_name IN ('d_plus', 'd_pm', 'd_pref')),
+    reflection_id INTEGER NOT NULL REFERENCES reflections(id),
+    rejected_reflection_id INTEGER REFERENCES reflections(id),
+    correction_id INTEGER REFERENCES attempts(id),
+    included INTEGER NOT NULL,
+    reason TEXT NOT NULL DEFAULT ''
+);
+CREATE UNIQUE INDEX curated_rows ON curated
+    (iteration_id, set_name, reflection_id, ifnull(rejected_reflection_id, 0));
+CREATE INDEX curated_pages ON curated (iteration_id, set_name, included);
+CREATE TABLE directives (
+    id INTEGER PRIMARY KEY,
+    uuid TEXT NOT NULL UNIQUE,
+    kind TEXT NOT NULL,
+    arguments TEXT NOT NULL DEFAULT '{}',
+    issued_by TEXT NOT NULL,
+    created REAL NOT NULL,
+    claimed REAL,
+    done REAL,
+    accepted INTEGER,
+    outcome TEXT
+);
+CREATE INDEX directives_open ON directives (id) WHERE done IS NULL;
+"""
+
+TELEMETRY = """
+CREATE TABLE heartbeats (
+    slot TEXT PRIMARY KEY,
+    pid INTEGER NOT NULL,
+    started REAL NOT NULL,
+    beat REAL NOT NULL,
+    state TEXT NOT NULL,
+    detail TEXT NOT NULL DEFAULT '{}'
+) WITHOUT ROWID;
+CREATE TABLE events (
+    id INTEGER PRIMARY KEY,
+    created REAL NOT NULL,
+    level TEXT NOT NULL CHECK (level IN ('debug', 'info', 'warning', 'error')),
+    source TEXT NOT NULL,
+    iteration_id INTEGER,
+    text TEXT NOT NULL
+);
+CREATE TABLE live_text (
+    slot INTEGER PRIMARY KEY,
+    role TEXT NOT NULL,
+    question_id INTEGER,
+    task TEXT NOT NULL DEFAULT '',
+    instruction TEXT NOT NULL DEFAULT '',
+    text TEXT NOT NULL,
+    updated REAL NOT NULL
+);
+CREATE TABLE capabilities (
+    name TEXT PRIMARY KEY,
+    value TEXT NOT NULL,
+    updated REAL NOT NULL
+) WITHOUT ROWID;
+"""

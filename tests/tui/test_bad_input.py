@@ -1,0 +1,44 @@
+"""Protects an operator from what a workspace may hold or be: texts of any size and script, and a network disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from reflectevo_tui.app import ReflectEvoApp
+from reflectevo_tui.widgets.trajectory_detail import TrajectoryDetailPane
+from store import connection
+from tests.tui.conftest import Builder
+from tests.tui.test_cli_control import invoke
+
+SCRIPTS = "שלום עולם مرحبا 👩‍👩‍👧 🏳️‍🌈 漢字 नमस्ते "
+
+
+async def test_ten_megabytes_of_mixed_scripts_in_one_reflection_are_shown_in_portions(
+    build: Builder, until, screen_text
+) -> None:
+    built = build(4)
+    body = SCRIPTS * (10_000_000 // len(SCRIPTS.encode()) + 1)
+    assert len(body.encode()) >= 10_000_000
+    built.writer.execute("UPDATE reflections SET text = ?", (body,))
+    app = ReflectEvoApp(built.workspace)
+    async with app.run_test(size=(160, 50)) as pilot:
+        await until(pilot, lambda: app.snapshot)
+        await pilot.press("2")
+        await until(pilot, lambda: app.screen.query(TrajectoryDetailPane))
+        pane = app.screen.query_one(TrajectoryDetailPane)
+        await pilot.press("j")
+        await until(pilot, lambda: pane.detail and pane.detail.reflection, 60)
+        assert pane.virtual_size.height <= 4_000
+        await until(pilot, lambda: "שלום" in screen_text(app), 60)
+        assert "‹200D›" in screen_text(app), "what joins or turns characters is named"
+        await pilot.press("f3")
+        await until(pilot, lambda: app.current_mode == "review" and "not reviewed" in screen_text(app), 60)
+
+
+def test_a_workspace_on_a_network_disk_is_refused_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "_network_file_system", lambda directory: "nfs4")
+    code, _, error = invoke("demo-data", "-w", tmp_path / "w", "--rows", "100")
+    assert code == 1
+    assert "nfs4" in error and "Traceback" not in error
