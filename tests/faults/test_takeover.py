@@ -131,7 +131,7 @@ async def test_the_application_offers_the_takeover_with_the_account(silent: Engi
 def test_a_hung_child_is_named_ended_and_tried_again_within_bounds(harness: Make, tmp_path: Path) -> None:
     """A process that stands still is named in an event; after three times its stage fails and says so."""
     one = harness(quiz_settings(tmp_path, top="stall_minutes = 0.01", train=200))
-    one.start(5.0)
+    one.start(1.5)
     one.run()
     told = lambda words: [text for (text,) in one.rows("SELECT text FROM events") if words in text]  # noqa: E731
     one.wait(lambda: told("made no progress for"), 60)
