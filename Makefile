@@ -10,7 +10,7 @@ UNFIT := torchvision torchaudio torchcodec
 DEMO := demo-workspace
 HEADLESS ?=
 
-.PHONY: demo test check bench clean
+.PHONY: demo test check bench faults clean
 .DEFAULT_GOAL := demo
 
 $(VENV)/python:
@@ -50,6 +50,9 @@ check: $(VENV)/dev  ## ruff, mypy strict, import contracts
 
 bench: $(VENV)/dev  ## ratios, each measured in one run
 	@$(BIN)/python -m tests.bench
+
+faults: $(VENV)/dev  ## the ten promises under real faults, about 40 minutes
+	@$(BIN)/python -m tests.faults
 
 clean:  ## remove the environment; workspaces stay
 	@rm -rf $(VENV)

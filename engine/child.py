@@ -15,8 +15,11 @@ from pathlib import Path
 from engine.errand import DONE, FAILED, HELD, STOPPED, Errand
 from engine.errors import EngineError
 from engine.stages.context import Commands, Pulse, StageContext
+from engine.trust import trust, trusted_directories
 from store.connection import open_writer
 from store.errors import StoreError
+from store.runs import get_run
+from store.settings import RunSettings
 from store.trouble import disk_trouble
 from store.workspace import Workspace
 
@@ -46,6 +49,8 @@ def run_child(workspace_root: Path, errand_text: str, parent: int, report_descri
     try:
         connection = open_writer(workspace.database)
         pulse = Pulse(workspace.database, errand.slot)
+        settings = RunSettings.model_validate(get_run(connection, errand.run_id).settings)
+        trust(trusted_directories(connection, workspace, errand.run_id, settings))
         complete = _stage(errand.kind)(StageContext(workspace, errand, connection, commands, pulse))
         pulse.end()
     except Exception as error:

@@ -1,8 +1,9 @@
 """From a model's name to a directory with safetensors: local path → installed package → hub, in this order.
 
-Only safetensors are taken: pickled weights can run code when they are loaded. Nothing here trusts code that
-comes with a model. Knows nothing of training, generation or databases. Importing this module is cheap; turning
-a packaged GGUF into safetensors imports torch and transformers, so resolve names in a child process.
+Only safetensors are taken: pickled weights can run code when they are loaded. Code that comes with a model
+is downloaded only where the run trusts it, and never run here. Knows nothing of training, generation or databases.
+Importing this module is cheap; turning a packaged GGUF into safetensors imports torch and transformers, so resolve
+names in a child process.
 """
 
 from __future__ import annotations
@@ -76,12 +77,12 @@ PACKAGED_MODELS = {
 """Lower-case model name → the package that carries it."""
 
 
-def resolve_model(name: str, cache_dir: Path) -> ResolvedModel:
+def resolve_model(name: str, cache_dir: Path, *, with_code: bool = False) -> ResolvedModel:
     """Find the model `name`: a local directory, an installed model package, or a hub name, in this order.
 
     A packaged GGUF is converted once into `cache_dir` (about 540 MB in float32 for 135M parameters); a hub model
-    is downloaded into the hub's own cache. Raises ModelNotFound with what was tried and what to do, also when
-    only pickled weights exist.
+    is downloaded into the hub's own cache, its Python files only `with_code`. Raises ModelNotFound with what was
+    tried and what to do, also when only pickled weights exist.
     """
     local = _local(name)
     if local is not None:
@@ -90,7 +91,7 @@ def resolve_model(name: str, cache_dir: Path) -> ResolvedModel:
     package, gguf = _package(name, tried)
     if package is not None and gguf is not None:
         return ResolvedModel(_converted(package, gguf, cache_dir), "package", name)
-    downloaded = _from_hub(name, tried)
+    downloaded = _from_hub(name, tried, with_code)
     if downloaded is not None:
         return ResolvedModel(downloaded, "hub", name)
     raise _not_found(name, tried)
@@ -172,6 +173,15 @@ def has_chat_template(path: Path) -> bool:
     return bool(settings.get("chat_template"))
 
 
+def check_adapter(path: Path) -> None:
+    """Raise ModelNotFound unless the adapter in `path` is safetensors: a pickled one could run code."""
+    if (path / "adapter_model.safetensors").is_file():
+        return
+    if any(next(path.glob(pattern), None) for pattern in _PICKLED):
+        raise ModelNotFound(f"the adapter {path} is refused: {_NO_PICKLES}.")
+    raise ModelNotFound(f"{path} has no adapter (adapter_model.safetensors); restore it, or roll back to another one.")
+
+
 def _looks_like_path(name: str) -> bool:
     return name.startswith(("/", "./", "../", "~")) or name in (".", "..") or name.count("/") > 1
 
@@ -185,6 +195,9 @@ def _check_weights(path: Path) -> None:
     index = path / "model.safetensors.index.json"
     if index.is_file():
         shards = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        outside = [shard for shard in shards if Path(shard).name != shard]
+        if outside:
+            raise ModelNotFound(f"{path} is refused: its index names {outside[0]!r}, which is no file in it.")
         missing = [shard for shard in shards if not (path / shard).is_file()]
         if missing:
             raise ModelNotFound(
@@ -261,17 +274,21 @@ def _convert(gguf: Path, destination: Path) -> None:
     tokenizer.save_pretrained(destination)
 
 
-def _from_hub(name: str, tried: list[str]) -> Path | None:
+def _from_hub(name: str, tried: list[str], with_code: bool) -> Path | None:
     """The hub's snapshot of `name`, from its cache if whole, else downloaded. Appends to `tried` on failure."""
     quiet_libraries()
     from huggingface_hub import snapshot_download
 
     before = len(tried)
     cached = _cached(name, tried)
+    if with_code and cached is not None and not any(cached.glob("*.py")):
+        # It was downloaded for a run that did not trust it.
+        cached = None
     if cached is not None or len(tried) > before or _on_hub(name, tried) is None:
         return cached
     try:
-        downloaded = Path(snapshot_download(name, allow_patterns=list(_HUB_FILES), etag_timeout=_HUB_TIMEOUT_SECONDS))
+        patterns = [*_HUB_FILES, *(("*.py",) if with_code else ())]
+        downloaded = Path(snapshot_download(name, allow_patterns=patterns, etag_timeout=_HUB_TIMEOUT_SECONDS))
     except _unreached() as error:
         tried.append(_why_not(error))
         return None

@@ -24,6 +24,7 @@ from engine.evaluation import (
 from engine.generation.base import PolicyWeights
 from engine.instructions import BUILT_IN, Pool
 from engine.lineage import REFLECTOR_POLICY
+from engine.models import check_adapter
 from engine.prompts import Problem
 from engine.reuse import Reusable, offer
 from engine.sweep import Done, Sweep, draw_plan, gather_done
@@ -245,13 +246,15 @@ def weights_of(
     policy_id: int,
     role: Role = "reasoner",
 ) -> PolicyWeights:
-    """Where the weights lie with which a policy plays a role.
+    """Where the weights lie with which a policy plays a role. Raises EngineError for one that points elsewhere.
 
     A policy that was trained with separate adapters has two sets; any other gives the same for both roles, and the
     two answers are equal.
     """
     policy = get_policy(connection, policy_id)
     path, base = workspace.root / policy.path, workspace.root / policy.base_model
+    if policy.parent_id is not None and not path.resolve().is_relative_to(workspace.policies.resolve()):
+        raise EngineError(f"policy {policy.name} points out of the workspace ({path}); it is not loaded")
     if policy.parent_id is None:
         return PolicyWeights(policy.id, policy.name, base, path)
     if policy.details.get("method") == "full":
@@ -266,13 +269,15 @@ def require_weights(weights: PolicyWeights) -> None:
     """Check that the weights are still there.
 
     Raises:
-        EngineError: naming what is gone.
+        EngineError: naming what is gone, or an adapter that could run code when it is loaded.
     """
     for needed in (weights.base, weights.adapter or weights.merged):
         if not needed.exists():
             raise EngineError(
                 f"policy {weights.name} needs {needed}, which is gone; restore it, or roll back to another"
             )
+    if weights.adapter is not None:
+        check_adapter(weights.adapter)
 
 
 def root_model(connection: sqlite3.Connection, workspace: Workspace, policy_id: int) -> Path:

@@ -23,7 +23,7 @@ from store.settings_file import validate_settings
 ACTIVE = ("running", "waiting", "paused")
 """States of an iteration that holds the device, or will."""
 
-FIXED_SETTINGS = ("name", "model", "reflector", "seed", "tasks")
+FIXED_SETTINGS = ("name", "model", "reflector", "trust_remote_code", "seed", "tasks")
 """Settings that can't change within a run."""
 
 _EVALUATED_BY = ("attempt", "reflection", "correction", "evaluation", "generation")
@@ -76,6 +76,7 @@ def start_run(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> s
         )
     if settings.reuse is not None:
         raise Refused("a new run has no earlier iteration to take texts over from; leave [reuse] out")
+    _require_confirmed(settings, arguments)
     require_free(connection)
     run_id = add_run(connection, settings.name, settings.model, stored, str(arguments.get("base_directory") or ""))
     iterations.add_iteration(connection, run_id, None, stored, settings.iterations - 1)
@@ -121,6 +122,7 @@ def evaluate(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> st
     if run is None:
         if name not in (None, BASE_POLICY):
             raise Refused(f"there is no run {wanted.name!r} yet, so it has no policy {name!r} to evaluate")
+        _require_confirmed(wanted, arguments)
         stored = wanted.model_dump(mode="json")
         run_id = add_run(connection, wanted.name, wanted.model, stored, str(arguments.get("base_directory") or ""))
         iterations.add_iteration(connection, run_id, None, stored, 0, "evaluation")
@@ -151,6 +153,18 @@ def _run_settings(connection: sqlite3.Connection, run_id: int) -> Mapping[str, o
     if run.origin == "import":
         raise Refused(f"run {run.name!r} was imported and has no policy to go on from; give this run another name")
     return run.settings
+
+
+def _require_confirmed(settings: RunSettings, arguments: Mapping[str, Any]) -> None:
+    """Refuse to run a model's own code on the word of a settings file alone, which may have come from anywhere."""
+    confirmed = arguments.get("confirmed_code")
+    missing = sorted(set(settings.trust_remote_code) - set(confirmed if isinstance(confirmed, list) else []))
+    if missing:
+        flags = " ".join(f"--trust-code {name}" for name in missing)
+        raise Refused(
+            f"the settings let {', '.join(missing)} run code of its own on this machine, as you. If you have read that "
+            f"code and mean it: reflectevo run {flags}"
+        )
 
 
 def require_same(old: RunSettings, new: RunSettings) -> None:

@@ -29,6 +29,8 @@ from reflectevo_tui.messages import (
     SnapshotRead,
     SnapshotWanted,
     StoreLost,
+    TakeoverOffered,
+    TakeoverWanted,
     TrajectoriesWanted,
     TrajectoryWanted,
 )
@@ -212,6 +214,20 @@ class ReflectEvoApp(EngineTraffic):
     def directive(self, kind: str, iteration_id: int) -> None:
         """Issue a directive for an iteration."""
         self.post_message(DirectiveWanted(kind, {"iteration": iteration_id}))
+
+    @on(TakeoverOffered)
+    def _offer_takeover(self, message: TakeoverOffered) -> None:
+        known = "\n".join(message.lines)
+        if not message.may_end:
+            self.say(known, "warning")
+            return
+
+        def decided(yes: bool | None) -> None:
+            if yes:
+                self.post_message(TakeoverWanted())
+
+        words = f"{known}\n\nEnd this process and start another engine? What it stored stays."
+        self.push_screen(ConfirmDialog(words, "take over"), decided)
 
     def ask_shut_down(self) -> None:
         """Shut the engine down, after a question."""

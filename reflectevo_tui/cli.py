@@ -17,8 +17,10 @@ from reflectevo_tui.commands import control
 from reflectevo_tui.commands.demo_data import demo_data
 from reflectevo_tui.commands.evaluate import evaluate
 from reflectevo_tui.commands.exchange import export, import_file
+from reflectevo_tui.commands.repair import repair
 from reflectevo_tui.commands.report import report
 from reflectevo_tui.commands.shared import JsonOption, WorkspaceOption, chosen_workspace, guarded, refuse
+from reflectevo_tui.commands.takeover import takeover
 
 if TYPE_CHECKING:
     from store.workspace import Workspace
@@ -108,6 +110,9 @@ def run(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would stop it; start nothing.")] = False,
     detach: Annotated[bool, typer.Option("--detach", help="Return at once; the engine goes on.")] = False,
     tui: Annotated[bool, typer.Option("--tui", help="Open the terminal application on it.")] = False,
+    trust_code: Annotated[
+        list[str] | None, typer.Option(help="A model of trust_remote_code whose own code may run here.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Start the run, go on with it, or start its next iteration.
@@ -122,7 +127,7 @@ def run(
 
         if dry_run:
             return running.check(chosen, settings, as_json=as_json)
-        running.start(chosen, settings, as_json=as_json)
+        running.start(chosen, settings, trust_code or [], as_json=as_json)
         if tui:
             return _open_app(chosen)
         return (running.leave if detach else running.follow_to_the_end)(chosen, as_json=as_json)
@@ -176,7 +181,7 @@ def doctor(context: typer.Context, workspace: WorkspaceOption = None, as_json: J
 
 app.command("eval", epilog=EPILOG)(evaluate)
 for _command in (
-    report,
+    *(report, repair, takeover),
     *(control.approve, control.skip, control.reject, control.pause, control.resume, control.stop, control.shutdown),
     *(control.promote, control.rollback, control.branch, control.retry, control.save_now),
 ):

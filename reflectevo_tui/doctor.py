@@ -111,9 +111,17 @@ def _workspace(workspace: Workspace) -> list[Finding]:
     if health == "ok":
         found.append(Finding("ok", "the database is sound"))
     else:
-        found.append(Finding("error", f"the database is damaged: {health}", "stop the engine and restore a copy"))
-    fix = "" if engine.state != "stale" else f"see {workspace.engine_log}"
+        found.append(
+            Finding(
+                "error",
+                f"the database is damaged: {health}",
+                f"stop the engine, then: reflectevo repair -w {workspace.root}",
+            )
+        )
+    fix = f"reflectevo takeover -w {workspace.root}" if engine.state == "stale" else ""
     found.append(Finding("warning" if engine.state == "stale" else "ok", f"the engine is {engine.state}", fix))
+    if engine.trouble:
+        found.append(Finding("error", f"the engine is held: {engine.trouble}", f"df -h {workspace.root}"))
     try:
         load_settings(workspace.settings_file)
         found.append(Finding("ok", f"{workspace.settings_file.name} is valid"))

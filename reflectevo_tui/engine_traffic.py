@@ -20,10 +20,13 @@ from reflectevo_tui.messages import (
     EngineWanted,
     SnapshotRead,
     StoreLost,
+    TakeoverOffered,
+    TakeoverWanted,
     WorkFailed,
 )
 from reflectevo_tui.poller import Poller
 from reflectevo_tui.snapshot import Snapshot
+from reflectevo_tui.takeover import give_account, take_over
 from store.connection import open_writer
 from store.directives import issue
 from store.errors import StoreError
@@ -91,9 +94,35 @@ class EngineTraffic(FrugalApp):
 
     @on(EngineWanted)
     def start_engine(self) -> None:
-        """Start the engine, if it doesn't run."""
+        """Start the engine, if it doesn't run; one that holds the workspace in silence is looked at first."""
+        if self.snapshot is not None and self.snapshot.engine.state == "stale":
+            self._look_at_engine()
+            return
         self.say("Starting the engine …")
         self._start_in_thread()
+
+    @work(thread=True, exclusive=True, group="engine")
+    def _look_at_engine(self) -> None:
+        try:
+            account = give_account(self.workspace)
+        except StoreError as error:
+            self.post_message(WorkFailed(str(error)))
+            return
+        self.post_message(TakeoverOffered(account.lines, account.may_end))
+
+    @on(TakeoverWanted)
+    def _take_over(self) -> None:
+        self.say("Ending the silent engine …")
+        self._take_over_in_thread()
+
+    @work(thread=True, exclusive=True, group="engine")
+    def _take_over_in_thread(self) -> None:
+        try:
+            _, started = take_over(self.workspace)
+        except (StoreError, EngineUnavailable, OSError) as error:
+            self.post_message(WorkFailed(str(error)))
+            return
+        self.post_message(EngineStarted(started.pid, started.already))
 
     @work(thread=True, exclusive=True, group="engine")
     def _start_in_thread(self) -> None:

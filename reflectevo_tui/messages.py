@@ -80,6 +80,19 @@ class EngineWanted(Message):
     """The operator wants the engine started."""
 
 
+class TakeoverOffered(Message):
+    """The engine is silent; `lines` say what is known of it. It can be ended when `may_end`."""
+
+    def __init__(self, lines: tuple[str, ...], may_end: bool) -> None:
+        super().__init__()
+        self.lines = lines
+        self.may_end = may_end
+
+
+class TakeoverWanted(Message):
+    """The operator wants the silent engine ended and another one started."""
+
+
 class SearchWanted(Message):
     """The operator wants to search trajectories."""
 

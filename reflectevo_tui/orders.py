@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -62,8 +62,10 @@ def order(workspace: Workspace, kind: str, arguments: Mapping[str, object], *, s
     )
 
 
-def start_or_continue(workspace: Workspace, settings_file: Path | None) -> str:
+def start_or_continue(workspace: Workspace, settings_file: Path | None, trusted: Sequence[str] = ()) -> str:
     """Start the run of the workspace's settings file, continue its unfinished iteration, or start the next one.
+
+    `trusted` are the models whose own code the operator confirmed.
 
     Raises:
         SettingsError: when the settings are wrong.
@@ -81,9 +83,8 @@ def start_or_continue(workspace: Workspace, settings_file: Path | None) -> str:
             # An evaluation that ended or stopped is no part of the run's way on.
             current = iterations.current_iteration(connection, run.id, "training")
     if run is None:
-        return order(
-            workspace, "start_run", {"settings": values, "base_directory": str(path.resolve().parent)}, start=False
-        )
+        arguments = {"settings": values, "base_directory": str(path.resolve().parent), "confirmed_code": list(trusted)}
+        return order(workspace, "start_run", arguments, start=False)
     if current is None or current.state == "done":
         return order(workspace, "start_iteration", {"run": run.id, "settings": values}, start=False)
     if current.state in ("stopped", "failed", "paused"):

@@ -34,7 +34,12 @@ def _collect(connection: sqlite3.Connection, workspace: Workspace) -> dict[str, 
     engine = engine_state(connection, workspace.lock_file)
     status: dict[str, Any] = {
         "workspace": str(workspace.root),
-        "engine": {"state": engine.state, "pid": engine.pid, "silent_for": engine.silent_for},
+        "engine": {
+            "state": engine.state,
+            "pid": engine.pid,
+            "silent_for": engine.silent_for,
+            "trouble": engine.trouble,
+        },
         "run": None,
         "iteration": None,
         "events": [
@@ -168,5 +173,7 @@ def _engine_words(engine: dict[str, Any]) -> str:
         return "stopped (reflectevo run starts it)"
     if engine["state"] == "stale":
         silent = engine["silent_for"]
-        return f"alive but silent{'' if silent is None else f' for {silent:.0f} s'} (pid {engine['pid']})"
-    return f"running (pid {engine['pid']})"
+        told = engine["trouble"] or "see: reflectevo takeover"
+        return f"alive but silent{'' if silent is None else f' for {silent:.0f} s'} (pid {engine['pid']}); {told}"
+    held = f"; held: {engine['trouble']}" if engine["trouble"] else ""
+    return f"running (pid {engine['pid']}){held}"

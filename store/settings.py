@@ -308,6 +308,13 @@ class RunSettings(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _trusts_its_own_models(self) -> RunSettings:
+        strange = [name for name in self.trust_remote_code if name not in (self.model, self.reflector)]
+        if strange:
+            raise ValueError(f"trust_remote_code names {strange[0]!r}, which is neither model nor reflector")
+        return self
+
     @field_validator("tasks")
     @classmethod
     def _names_differ(cls, value: list[Task]) -> list[Task]:

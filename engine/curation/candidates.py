@@ -54,6 +54,14 @@ class Candidate:
     """The corrected attempt as trained on."""
     prompt_text: str = ""
     """The prompt that asks for the reflection in training, all its messages."""
+    place: int = 0
+    """Place of the reflection in the work, from 1. Ids follow the order in which texts were finished, and that differs
+    when a run was interrupted; where no place is given the id stands for it."""
+
+    @property
+    def rank(self) -> int:
+        """What decides between equals."""
+        return self.place or self.reflection_id
 
 
 @dataclass(frozen=True)
@@ -72,9 +80,7 @@ class Curated:
 
 def in_order(candidates: Iterable[Candidate]) -> list[Candidate]:
     """The candidates in an order that depends on themselves alone."""
-    return sorted(
-        candidates, key=lambda one: (one.reflection_id, -1 if one.correction_id is None else one.correction_id)
-    )
+    return sorted(candidates, key=lambda one: (one.rank, -1 if one.correction_id is None else one.correction_id))
 
 
 def verdict_reason(candidate: Candidate) -> str | None:
@@ -108,7 +114,7 @@ def text_reason(candidate: Candidate, settings: CurationSection, passes: Passes 
 def ranked(candidates: Sequence[Candidate], seed: int) -> list[Candidate]:
     """Reflections of one attempt in the order in which pairs take them: accepted by a human first, then one of each
     instruction before a second of any, then by seed."""
-    drawn = sorted(candidates, key=lambda one: (one.review != "accept", tie(seed, "reflection", one.reflection_id)))
+    drawn = sorted(candidates, key=lambda one: (one.review != "accept", tie(seed, "reflection", one.rank)))
     seen: dict[str, int] = {}
     turn: dict[int, int] = {}
     for one in drawn:
@@ -123,5 +129,5 @@ def row(set_name: SetName, one: Candidate, other: Candidate | None, included: bo
 
 
 def tie(seed: int, kind: str, number: int) -> str:
-    """Decides between equals: depends on the seed and the id, on nothing else."""
+    """Decides between equals: depends on the seed and the place (or id), on nothing else."""
     return hashlib.sha256(f"curation|{seed}|{kind}|{number}".encode()).hexdigest()

@@ -128,7 +128,7 @@ def _in_turns(
     """The pairs that the set takes, and what keeps further reflections out. Questions take turns in a seeded order, and
     the attempts of a question within it."""
     by_question: defaultdict[int, list[Iterator[Pair]]] = defaultdict(list)
-    for attempt in sorted(winners):
+    for attempt in sorted(winners, key=lambda attempt: min((one.rank for one in winners[attempt]), default=0)):
         if losers.get(attempt):
             question = winners[attempt][0].question_id
             by_question[question].append(diagonal(winners[attempt], losers[attempt]))

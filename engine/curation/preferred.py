@@ -79,7 +79,7 @@ def d_pref(
     considered: dict[int, list[_Pair]] = {}
     for question, members in _by_question(attempts).items():
         pairs = []
-        for attempt in sorted(members):
+        for attempt in sorted(members, key=lambda attempt: min(one.rank for one in attempts[attempt])):
             usable, repeated = _different(ranked(attempts[attempt], seed), settings)
             reasons.update(repeated)
             pairs += _pairs(usable, said, judge.pairs_per_question)
@@ -146,7 +146,7 @@ def _pairs(members: Sequence[Candidate], said: Mapping[PairKey, Preference], mos
 
 
 def _pair(one: Candidate, other: Candidate, said: Mapping[PairKey, Preference]) -> _Pair:
-    first, second = sorted((one, other), key=lambda member: member.reflection_id)
+    first, second = sorted((one, other), key=lambda member: member.rank)
     return _Pair(first, second, said.get(frozenset((first.reflection_id, second.reflection_id))))
 
 

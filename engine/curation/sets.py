@@ -69,7 +69,7 @@ def _in_turns(
     for index in indices:
         waiting[ordered[index].question_id].append(index)
     questions = sorted(waiting, key=lambda question: tie(seed, "question", question))
-    ties = {index: tie(seed, "reflection", ordered[index].reflection_id) for index in indices}
+    ties = {index: tie(seed, "reflection", ordered[index].rank) for index in indices}
     seen: set[tuple[int, str]] = set()
     taken: Counter[tuple[str, str]] = Counter()
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from engine.errors import EngineError, GenerationFailed
 from engine.generation.base import Generated, GenerationRequest, PolicyWeights
+from engine.trust import trusts
 from store.settings import GenerationSection
 
 _GATHER_SECONDS = 0.02
@@ -68,8 +69,10 @@ class TransformersGenerator:
         if dtype == "auto" and device == "cpu":
             dtype = "float32"
         try:
-            self._tokenizer = AutoTokenizer.from_pretrained(path, padding_side="left")
-            model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype, use_safetensors=True)
+            self._tokenizer = AutoTokenizer.from_pretrained(path, padding_side="left", trust_remote_code=trusts(path))
+            model = AutoModelForCausalLM.from_pretrained(
+                path, dtype=dtype, use_safetensors=True, trust_remote_code=trusts(path)
+            )
             if not whole:
                 from peft import PeftModel
 
@@ -213,7 +216,9 @@ class TransformersGenerator:
         self._model = None
 
 
-def _out_of_memory(error: BaseException) -> bool:
+def _out_of_memory(error: Exception) -> bool:
     import torch
+    from accelerate.utils.memory import should_reduce_batch_size  # type: ignore[import-untyped]
 
-    return isinstance(error, torch.OutOfMemoryError)
+    # The latter knows how allocators of the CPU and of other devices put it.
+    return isinstance(error, torch.OutOfMemoryError) or bool(should_reduce_batch_size(error))

@@ -16,6 +16,7 @@ from typing import Any
 
 from engine.errors import EngineError, GenerationFailed
 from engine.generation.base import Generated, GenerationRequest, PolicyWeights
+from engine.trust import trusts
 from store.settings import GenerationSection
 
 CPU_BLOCK_TOKENS = 32
@@ -99,6 +100,8 @@ class VllmGenerator:
             "enable_prefix_caching": True,
             "disable_log_stats": True,
             "dtype": settings.dtype,
+            "load_format": "safetensors",
+            "trust_remote_code": trusts(weights.merged if weights.adapter is None else weights.base),
         }
         if on_cpu:
             arguments |= {"enforce_eager": True, "block_size": CPU_BLOCK_TOKENS}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from collections.abc import Mapping, Sequence
 
 from engine.curation.candidates import Candidate, Curated
 from engine.curation.collapse import SAMPLE, collapse_warning, diversity
@@ -27,7 +28,7 @@ from store.connection import write
 from store.curation import NOT_JUDGED, NewCurated, replace_curated
 from store.iterations import get_iteration, list_iterations, set_note, set_progress
 from store.preferences import preferences_of
-from store.records import Iteration
+from store.records import Iteration, StoredAttempt, StoredReflection
 from store.runs import run_questions
 from store.settings import RunSettings
 from store.telemetry import add_event, add_metrics, metrics
@@ -89,8 +90,10 @@ def candidates_of(connection: sqlite3.Connection, iteration: Iteration, settings
     corrections = {one.reflection_id: one for one in attempts.values() if one.reflection_id is not None}
     reviews = rollouts.reviewed(connection, iteration.id)
     prompts: dict[tuple[int, str], str] = {}
+    reflections = rollouts.rollout_reflections(connection, iteration.id)
+    places = _places(attempts, reflections)
     candidates = []
-    for reflection in rollouts.rollout_reflections(connection, iteration.id):
+    for reflection in reflections:
         attempt, correction = attempts.get(reflection.attempt_id), corrections.get(reflection.id)
         question = questions.get(attempt.question_id) if attempt else None
         if attempt is None or question is None or correction is None or reflection.error is not None:
@@ -119,9 +122,26 @@ def candidates_of(connection: sqlite3.Connection, iteration: Iteration, settings
                 kind=kinds[question.task],
                 correction_text=correction.reasoning,
                 prompt_text=prompts[asked],
+                place=places[reflection.id],
             )
         )
     return candidates
+
+
+def _places(attempts: Mapping[int, StoredAttempt], reflections: Sequence[StoredReflection]) -> dict[int, int]:
+    """The place of each reflection in the work: by question, and by the instructions and samples that led to it."""
+    by_id = {reflection.id: reflection for reflection in reflections}
+
+    def path(reflection: StoredReflection) -> tuple[tuple[str, int], ...]:
+        attempt = attempts.get(reflection.attempt_id)
+        before = by_id.get(attempt.reflection_id or 0) if attempt else None
+        return (*(path(before) if before else ()), (reflection.instruction, reflection.sample))
+
+    def key(reflection: StoredReflection) -> tuple[int, tuple[tuple[str, int], ...]]:
+        attempt = attempts.get(reflection.attempt_id)
+        return attempt.question_id if attempt else 0, path(reflection)
+
+    return {reflection.id: place for place, reflection in enumerate(sorted(reflections, key=key), start=1)}
 
 
 def watch_diversity(connection: sqlite3.Connection, iteration: Iteration, settings: RunSettings) -> None:

@@ -112,6 +112,6 @@ def _model(name: str, settings: RunSettings) -> Path:
     """Where a model lies. The scripted generator answers without weights; anything else needs one that can chat."""
     if settings.generation.generator == "scripted":
         return Path(name)
-    path = resolve_model(name, model_cache()).path
+    path = resolve_model(name, model_cache(), with_code=name in settings.trust_remote_code).path
     check_chat_template(path)
     return path

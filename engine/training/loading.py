@@ -10,26 +10,34 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import TrainingRefused
+from engine.models import check_adapter
 from engine.quiet import quiet_libraries
 from engine.training.precision import Precision, choose_precision
+from engine.trust import trusts
 from store.settings import TrainingSection
 
 
 def load_tokenizer(path: Path) -> Any:
-    """The tokenizer in `path`, from local files only and without code of its own."""
+    """The tokenizer in `path`, from local files only, and without code of its own unless the run trusts it."""
     from transformers import AutoTokenizer
 
     quiet_libraries()
-    return AutoTokenizer.from_pretrained(path, local_files_only=True)
+    return AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=trusts(path))
 
 
 def load_model(path: Path, dtype: Any, **options: Any) -> Any:
-    """The model in `path`, from local safetensors only and without code of its own. `dtype` "auto": as stored."""
+    """The model in `path`, from local safetensors only, and without code of its own unless the run trusts it. `dtype`
+    "auto": as stored."""
     from transformers import AutoModelForCausalLM
 
     quiet_libraries()
     return AutoModelForCausalLM.from_pretrained(
-        path, dtype=dtype, use_safetensors=True, local_files_only=True, **options
+        path,
+        dtype=dtype,
+        use_safetensors=True,
+        local_files_only=True,
+        trust_remote_code=trusts(path),
+        **options,
     )
 
 
@@ -53,6 +61,7 @@ def load_for_training(
     if adapter is not None:
         from peft import PeftModel
 
+        check_adapter(adapter)
         return PeftModel.from_pretrained(model, adapter, is_trainable=True)
     return _with_new_adapter(model, settings)
 
@@ -64,6 +73,7 @@ def whole_model(base: Path, adapter: Path | None, dtype: str) -> Any:
         return model
     from peft import PeftModel
 
+    check_adapter(adapter)
     return PeftModel.from_pretrained(model, adapter).merge_and_unload(safe_merge=True)
 
 

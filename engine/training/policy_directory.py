@@ -24,6 +24,7 @@ from engine.durability import mark, publish
 from engine.errors import EngineError
 from engine.training.loading import load_model, load_tokenizer, whole_model
 from engine.training.precision import Precision, choose_precision
+from engine.trust import trusts
 
 STABLE = "STABLE"
 """Marker of a policy directory that is whole and on disk."""
@@ -139,7 +140,10 @@ def _write_whole(weights: Weights, directory: Path) -> None:
     import torch
     from transformers import AutoConfig, GenerationConfig
 
-    stored = AutoConfig.from_pretrained(weights.base, local_files_only=True).dtype or "auto"
+    stored = (
+        AutoConfig.from_pretrained(weights.base, local_files_only=True, trust_remote_code=trusts(weights.base)).dtype
+        or "auto"
+    )
     model = load_model(weights.reasoner, stored)
     if not all(bool(torch.isfinite(part).all()) for part in model.parameters()):
         raise EngineError("the trained weights hold numbers that aren't finite; nothing was saved.")

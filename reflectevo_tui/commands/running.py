@@ -25,7 +25,7 @@ def check(workspace: Workspace, settings: Path | None, *, as_json: bool) -> int:
     return int(wrong)
 
 
-def start(workspace: Workspace, settings: Path | None, *, as_json: bool) -> None:
+def start(workspace: Workspace, settings: Path | None, trusted: list[str], *, as_json: bool) -> None:
     """Start or continue the run, after a quick look whether it can succeed."""
     from reflectevo_tui.checking import require_possible
     from reflectevo_tui.orders import start_or_continue
@@ -35,7 +35,7 @@ def start(workspace: Workspace, settings: Path | None, *, as_json: bool) -> None
     file = settings or workspace.settings_file
     load_settings(file)
     require_possible(file, workspace)
-    typer.echo(start_or_continue(workspace, settings), err=as_json)
+    typer.echo(start_or_continue(workspace, settings, trusted), err=as_json)
 
 
 def leave(workspace: Workspace, *, as_json: bool) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from dataclasses import replace
 from itertools import combinations
 from typing import Any
 
@@ -314,3 +315,37 @@ def test_trap_2_an_example_whose_prompt_holds_its_completion_is_never_trained_on
     wrong = candidate(2, question_id=1, correction_verdict="incorrect", review="reject", prompt_text=candidate(2).text)
     reasons = {row.reflection_id: row.reason for row in d_pm([candidate(1), wrong], SETTINGS, seed=0)}
     assert reasons == {1: "no rejected partner", 2: "prompt states the answer"}
+
+
+def test_the_order_in_which_texts_were_finished_decides_nothing() -> None:
+    """An interrupted run numbers its reflections otherwise: with the same places the sets hold the same texts."""
+    draw = random.Random(3)
+    made = [
+        candidate(
+            number,
+            question_id=number // 6,
+            attempt_id=number // 3,
+            instruction=f"1-{number % 3 + 1}-1",
+            text=f"The sum of column {number % 40} was carried wrongly, so it has to be added again from the right.",
+            correction_verdict=draw.choice(("correct", "incorrect")),
+            place=number + 1,
+        )
+        for number in range(120)
+    ]
+    ids = list(range(1000, 1120))
+    draw.shuffle(ids)
+    other = [replace(one, reflection_id=ids[n], attempt_id=500 - one.attempt_id) for n, one in enumerate(made)]
+    settings = CurationSection(max_task_share=0.7, max_per_instruction=9)
+    for make in (d_plus, d_pm):
+        texts = []
+        for candidates in (made, other):
+            by_id = {one.reflection_id: one.place for one in candidates}
+            rows = make(candidates, settings, 5)
+            texts.append(
+                [
+                    (by_id[one.reflection_id], by_id.get(one.rejected_reflection_id or -1), one.included, one.reason)
+                    for one in rows
+                ]
+            )
+        assert texts[0] == texts[1]
+        assert any(included for _, _, included, _ in texts[0])

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import types
+from pathlib import Path
+
 import pytest
 
 import engine.generation as generation
@@ -60,3 +64,46 @@ def test_the_processor_decides_cores_and_number_format() -> None:
     cores = cpu_cores()
     assert cores and len(set(cores)) == len(cores)
     assert cpu_dtype() in ("float32", "bfloat16")
+
+
+@pytest.mark.parametrize("kind", ["device", "processor"])
+def test_a_batch_that_does_not_fit_into_memory_is_halved_until_it_does(kind: str) -> None:
+    """Every request gets its text, in batches that fit; a request that fits in none says why instead of hanging."""
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("accelerate")
+    from engine.generation.base import Generated, GenerationRequest, PolicyWeights
+    from engine.generation.transformers import TransformersGenerator, _Waiting
+    from store.settings import GenerationSection
+
+    sizes: list[int] = []
+
+    class Tight(TransformersGenerator):
+        room = 3
+
+        def _load(self) -> None:
+            self._tokenizer = types.SimpleNamespace(apply_chat_template=lambda *_, **__: {"input_ids": [1, 2, 3]})
+
+        def _generate(self, batch: list[_Waiting]) -> list[Generated]:
+            sizes.append(len(batch))
+            if len(batch) > self.room:
+                if kind == "device":
+                    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+                raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory")
+            return [Generated("text", 3, 0, 1, "stop", 0.0, None) for _ in batch]
+
+    async def ask(room: int) -> list[object]:
+        generator = Tight(PolicyWeights(1, "p00", Path("x"), Path("x")), GenerationSection(concurrency=16), 1)
+        generator.room = room
+        await generator.start()
+        request = GenerationRequest(({"role": "user", "content": "?"},), 8, 0.0, 1.0, 1)
+        try:
+            waiting = (asyncio.wait_for(generator.generate(request), 20) for _ in range(16))
+            return list(await asyncio.gather(*waiting, return_exceptions=True))
+        finally:
+            await generator.close()
+
+    texts = asyncio.run(ask(3))
+    assert [getattr(one, "text", one) for one in texts] == ["text"] * 16
+    assert sizes[:4] == [16, 8, 4, 2] and set(sizes[3:]) == {2}
+    hopeless = asyncio.run(ask(0))
+    assert all(isinstance(one, RuntimeError) and "memory" in str(one) for one in hopeless)

@@ -12,6 +12,8 @@ import pytest
 from engine.errors import GenerationFailed
 from engine.generation.base import Generated, GenerationRequest, PolicyWeights
 from store.settings import GenerationSection
+from tests.support.engines import EngineHarness
+from tests.support.quiz import quiz_settings
 
 pytestmark = pytest.mark.slow
 
@@ -72,3 +74,27 @@ def test_vllm_serves_a_policy_on_cpu(model_cache: Path) -> None:
 
     model = resolve_model("smollm2-135m-instruct", model_cache).path
     asyncio.run(_exercise(PolicyWeights(1, "p00", model, model)))
+
+
+def test_no_process_of_vllm_outlives_its_engine(
+    harness: Callable[[str], EngineHarness], model_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Promise 3 on the real thing: vLLM's engine process, in whatever session, is gone when the next one is READY."""
+    if importlib.util.find_spec("vllm") is None:
+        pytest.skip("vLLM has no build for this machine")
+    from engine.children import tagged_processes
+
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    (cache / "models").symlink_to(model_cache)
+    monkeypatch.setenv("REFLECTEVO_CACHE", str(cache))
+    settings = quiz_settings(tmp_path, train=40, test=2).replace('"scripted"\nconcurrency', '"vllm"\nconcurrency')
+    one = harness(settings.replace('model = "none"', 'model = "smollm2-135m-instruct"'))
+    one.start()
+    one.run()
+    one.wait(lambda: one.stage("attempt").get("done", 0) > 0, 300)
+    before = set(tagged_processes(one.workspace))
+    assert len(before) > 1, "vLLM runs in processes of its own, and they carry the tag"
+    one.kill()
+    one.start()
+    assert not before & set(tagged_processes(one.workspace))

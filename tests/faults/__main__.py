@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -61,6 +62,8 @@ def main() -> int:
     unknown = [number for number in chosen.promises if number not in PROMISES]
     if unknown:
         parser.error(f"there is no promise {unknown[0]}; there are 1 to {len(PROMISES)}")
+    # Ended from outside it still ends its engines and unmounts what it mounted.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(130))
     begun = time.monotonic()
     results = []
     for number in chosen.promises or PROMISES:
@@ -71,8 +74,8 @@ def main() -> int:
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
     last = (
         f"{len(results) - len(short)} of {len(results)} promises kept in {(time.monotonic() - begun) / 60:.0f} min on "
-        f"{os.cpu_count()} cores (load {load}), Python {platform.python_version()}, "
-        f"share {chosen.share:g}, seed {chosen.seed}"
+        f"{os.cpu_count()} cores (load {load}), Python {platform.python_version()}, share {chosen.share:g}, "
+        f"seed {chosen.seed}"
     )
     print(last)
     if chosen.write_docs:

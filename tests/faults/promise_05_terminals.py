@@ -40,7 +40,9 @@ def run(n: int, seed: int) -> Result:
     return Result(5, "an SSH drop changes nothing for the engine", n, kept, kept == n, detail)
 
 
-def observe(n: int, *, window: float, stall: float, slots: int, text_seconds: float) -> Iterator[Observed]:
+def observe(
+    n: int, *, window: float, stall: float, slots: int, text_seconds: float, settle: float = 3.0
+) -> Iterator[Observed]:
     """Let `n` things happen to terminals of one run.
 
     Args:
@@ -49,6 +51,7 @@ def observe(n: int, *, window: float, stall: float, slots: int, text_seconds: fl
         stall: seconds for which nobody reads from the terminal.
         slots: texts at once.
         text_seconds: how long a text takes.
+        settle: seconds that the program gets to start.
     """
     with scene(train=4000, test=2) as one:
         text = one.workspace.settings_file.read_text().replace("concurrency = 8", f"concurrency = {slots}")
@@ -58,13 +61,16 @@ def observe(n: int, *, window: float, stall: float, slots: int, text_seconds: fl
         one.wait(lambda: one.stage("attempt").get("done", 0) > slots, 60)
         for number in range(n):
             name, sent = _HAPPENINGS[number % len(_HAPPENINGS)]
-            yield _happen(one, name, sent, window, stall if sent is None else window, slots)
+            yield _happen(one, name, sent, (settle, window, stall if sent is None else window), slots)
 
 
-def _happen(one: Scene, name: str, sent: signal.Signals | None, before: float, after: float, slots: int) -> Observed:
+def _happen(
+    one: Scene, name: str, sent: signal.Signals | None, times: tuple[float, float, float], slots: int
+) -> Observed:
+    settle, before, after = times
     engine = one.engine_pid()
     with terminal(one.workspace.root) as watched:
-        watched.read(3.0)
+        _read_for(watched, settle)
         begun = time.time()
         _read_for(watched, before)
         between = time.time()

@@ -44,7 +44,7 @@ def run(n: int, seed: int) -> Result:
     cheap = all(cost <= COST_SECONDS for cost in costs.values())
     cost = ", ".join(f"{name} {1000 * cost:.0f} ms" for name, cost in costs.items())
     detail = (
-        f"{len(PROGRAMS)} programs × {len(combinations)}; a program costs (median) {cost}, "
+        f"{len(PROGRAMS)} programs × {len(combinations)} (tier and user); a program costs (median) {cost}, "
         f"{1000 * COST_SECONDS:.0f} ms allowed."
     )
     return Result(
@@ -59,16 +59,12 @@ def run(n: int, seed: int) -> Result:
 
 def _held(hostile: Hostile, outcome: dict[str, Any], batch: Batch) -> bool:
     """Whether it ended as it should and in time, tried what it was to try, and got nowhere."""
-    printed, complained = (
-        base64.b64decode(outcome[stream]).decode("utf-8", "replace") for stream in ("stdout", "stderr")
-    )
-    said = printed + complained
+    streams = [base64.b64decode(outcome[name]).decode("utf-8", "replace") for name in ("stdout", "stderr")]
     ended = outcome["state"] in hostile.ends and hostile.says in outcome["reason"]
     in_time = outcome["seconds"] <= hostile.limits["wall_seconds"] + 1.0
-    tried = outcome["state"] != "finished" or (
-        hostile.prints in printed and (outcome["exit_code"], complained) == (0, "")
-    )
-    return ended and in_time and tried and "ESCAPED" not in said and batch.secret not in said
+    to_its_end = hostile.prints in streams[0] and (outcome["exit_code"], streams[1]) == (0, "")
+    tried = outcome["state"] != "finished" or to_its_end
+    return ended and in_time and tried and not any("ESCAPED" in one or batch.secret in one for one in streams)
 
 
 def _cost(tier: str) -> float:

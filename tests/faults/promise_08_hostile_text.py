@@ -166,13 +166,9 @@ def _instructions(built: Built, marked: list[str], seed: int) -> None:
 
 def _settings(built: Built, marked: list[str], seed: int) -> None:
     """The settings file: hostile values, written with escapes as TOML allows, and comments."""
-    value = storable(marked[0]).replace("\x7f", "")
-    comments = [
-        "".join(c for c in storable(one) if c == "\t" or (ord(c) >= 0x20 and ord(c) != 0x7F)) for one in marked[:30]
-    ]
-    text = SETTINGS.replace(
-        '"HuggingFaceTB/SmolLM2-135M-Instruct"', json.dumps(value, ensure_ascii=False).replace("\x7f", "")
-    )
+    value = json.dumps(storable(marked[0]), ensure_ascii=False).replace("\x7f", "")
+    text = SETTINGS.replace('"HuggingFaceTB/SmolLM2-135M-Instruct"', value)
+    comments = ["".join(c for c in storable(one) if ord(c) >= 0x20 and ord(c) != 0x7F) for one in marked[:30]]
     built.workspace.settings_file.write_text(text + "".join(f"# {one}\n" for one in comments), encoding="utf-8")
 
 

@@ -13,7 +13,7 @@ import resource
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -45,11 +45,15 @@ def run(n: int, seed: int, real: tuple[str, ...] = ("full disk", "file limit", "
     return Result(10, "disk and database faults waited out", required, reached, reached >= required, detail)
 
 
-def injected(root: Path, wanted: dict[str, object]) -> tuple[int, int, bool, str]:
-    """A run in which every write site meets every error: sites, errors met, whether all came out right, what didn't."""
+def injected(root: Path, wanted: dict[str, object], kinds: Sequence[str] = KINDS) -> tuple[int, int, bool, str]:
+    """A run in which every write site meets every error of some kinds.
+
+    Returns:
+        How many sites and errors there were, whether the outcome is right, and what isn't.
+    """
     account = root / "account"
     account.mkdir()
-    plan: dict[str, object] = {"refuse": str(account), "only": ["serve", "child"], "hurry": True}
+    plan: dict[str, object] = {"refuse": str(account), "kinds": list(kinds), "only": ["serve", "child"], "hurry": True}
     one = Scene(root / "injected", **QUIZ)
     try:
         _start_under(one, plan)

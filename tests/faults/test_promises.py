@@ -25,6 +25,12 @@ from tests.faults.scenes import straight
 from tests.support.large_store import make_large_store
 
 
+@pytest.fixture(scope="module")
+def wanted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
+    """What the run of promise 10 comes to without any trouble."""
+    return straight(tmp_path_factory.mktemp("straight"), **promise_10_disk.QUIZ)
+
+
 def test_kills_lose_nothing_and_the_run_ends_as_an_uninterrupted_one() -> None:
     """Promises 1 and 2, twenty kills."""
     assert (result := promise_01_kills.run(20, 7)).passed, result.line()
@@ -44,7 +50,7 @@ def test_of_two_engines_one_wins_and_the_other_names_it() -> None:
 
 def test_the_engine_lives_on_whatever_happens_to_its_terminals() -> None:
     """Promise 5: the same engine goes on storing texts; by how much its pace changes is for `make faults`."""
-    for what in promise_05_terminals.observe(3, window=2.5, stall=2.5, slots=8, text_seconds=0.1):
+    for what in promise_05_terminals.observe(3, window=1.5, stall=1.5, slots=8, text_seconds=0.1, settle=1.5):
         assert what.same_engine, what.name
         assert what.stored_after > 0, what.name
 
@@ -58,47 +64,44 @@ def test_directives_are_applied_once_across_kills() -> None:
 def test_browsing_while_rows_arrive_keeps_the_wal_small(tmp_path: Path) -> None:
     """Promise 9: every figure is taken; those that a clock decides are judged by `make faults`."""
     workspace = make_large_store(tmp_path / "workspace", 20_000)
-    figures, written = promise_09_browsing.measure(workspace, 2.0, answers=6)
+    figures, written = promise_09_browsing.measure(workspace, 1.0, answers=5, settle=1.5)
     assert figures.keys() == promise_09_browsing.BUDGETS.keys()
     assert figures["WAL"] <= promise_09_browsing.BUDGETS["WAL"][0]
     assert figures["memory"] <= promise_09_browsing.BUDGETS["memory"][0]
     assert written > 0
 
 
-def test_every_write_site_waits_out_every_error(tmp_path: Path) -> None:
-    """Promise 10, injected: each site meets BUSY, IOERR, FULL and READONLY at its begin and at its commit."""
-    wanted = straight(tmp_path / "straight", **promise_10_disk.QUIZ)
-    sites, met, same, words = promise_10_disk.injected(tmp_path, wanted)
+def test_every_write_site_waits_out_every_error(tmp_path: Path, wanted: dict[str, object]) -> None:
+    """Promise 10, injected: each site meets a full disk at its begin and at its commit; `make faults` adds BUSY,
+    IOERR and READONLY."""
+    sites, met, same, words = promise_10_disk.injected(tmp_path, wanted, ("FULL",))
     assert same, words
     assert sites >= 15
-    assert met >= 7 * sites
+    assert met >= 2 * sites - 2
 
 
 @pytest.mark.parametrize("trouble", ["full disk", "file limit"])
-def test_a_real_trouble_of_the_disk_is_named_and_waited_out(trouble: str, tmp_path: Path) -> None:
+def test_a_real_trouble_of_the_disk_is_named_and_waited_out(
+    trouble: str, tmp_path: Path, wanted: dict[str, object]
+) -> None:
     """Promise 10, for real: a small tmpfs that fills up, and a limit on the size of files."""
     if trouble == "full disk" and not promise_10_disk.can_mount(tmp_path / "probe"):
         pytest.skip("a tmpfs can't be mounted here (needs root)")
-    wanted = straight(tmp_path / "straight", **promise_10_disk.QUIZ)
     assert promise_10_disk.REAL[trouble](tmp_path / "place", wanted) == ""
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        *(
-            one
-            for one in strings(300, 7)
-            if any((ord(c) < 0x20 and c not in "\r\n\t") or c in "\x7f\x9b\u202e" for c in one)
-        )
-    ],
-    ids=lambda text: ascii(text)[:30],
-)
-def test_the_allow_list_sees_hostile_bytes(text: str) -> None:
-    """What checks the fuzzer's bytes finds each string that was let through as it is."""
+def test_the_allow_list_sees_hostile_bytes() -> None:
+    """What checks the fuzzer's bytes finds each string that got through as it is, unless it is a sequence that the
+    program uses itself."""
     harmless = b"\x1b[2;3Hhello \x1b[1;38;2;1;2;3mworld\x1b[0m\r\n"
     assert findings(harmless) == []
-    allowed = text.replace("\x1b[31m", "").replace("\x1b[2J", "").replace("\x1b[H", "").replace("\x1b[?1049l", "")
-    allowed = allowed.replace("\x1b[?1000h", "")
-    if any((ord(c) < 0x20 and c not in "\r\n") or c in "\x7f\x9b\u202e" for c in allowed):
-        assert findings(harmless + text.encode("utf-8", "surrogatepass"))
+    own = ("\x1b[31m", "\x1b[2J", "\x1b[H", "\x1b[?1049l", "\x1b[?1000h")
+    checked = 0
+    for text in strings(400, 7):
+        rest = text
+        for sequence in own:
+            rest = rest.replace(sequence, "")
+        if any((ord(c) < 0x20 and c not in "\r\n") or c in "\x7f\x9b\u202e\u200b" for c in rest):
+            checked += 1
+            assert findings(harmless + text.encode("utf-8", "surrogatepass")), ascii(text)
+    assert checked > 100

@@ -5,7 +5,7 @@
 - `kill`: end this process by SIGKILL at the n-th event of a kind: `{"at": "file", "match": part of a path}` counts
   what is done with files (open, mkdir, rename), `{"at": "sql", "match": regular expression}` counts statements.
   `only` names the command (`child`, `serve`, `init`) it is meant for. It happens once: `marker` is made first.
-- `refuse`: a directory. Each place that writes to the database meets each of four errors of SQLite once when its
+- `refuse`: a directory. Each place that writes to the database meets each error of SQLite in `kinds` once when its
   transaction begins and once when it commits; the directory keeps account. `only` as above.
 - `hurry`: the engine waits a twentieth of a second where it would wait seconds for the trouble to clear.
 
@@ -78,7 +78,7 @@ def _site() -> str:
     return "elsewhere"
 
 
-def _connection(killer: _Killer | None, refuse: Path | None) -> type[sqlite3.Connection]:
+def _connection(killer: _Killer | None, refuse: Path | None, kinds: list[str]) -> type[sqlite3.Connection]:
     class Faulty(sqlite3.Connection):
         """A connection that meets trouble at its writes."""
 
@@ -99,7 +99,8 @@ def _connection(killer: _Killer | None, refuse: Path | None) -> type[sqlite3.Con
             if not begins and not sql.startswith("COMMIT"):
                 return
             site = _site()
-            for kind, (code, words) in _KINDS.items():
+            for kind in kinds:
+                code, words = _KINDS[kind]
                 account = refuse / f"{site.replace('/', '|')} {'begin' if begins else 'commit'} {kind}"
                 try:
                     os.close(os.open(account, os.O_CREAT | os.O_EXCL))
@@ -123,7 +124,7 @@ def _install() -> None:
     refuse = Path(plan["refuse"]) if plan.get("refuse") else None
     if killer is None and refuse is None:
         return
-    connect, kind = sqlite3.connect, _connection(killer, refuse)
+    connect, kind = sqlite3.connect, _connection(killer, refuse, plan.get("kinds") or list(_KINDS))
 
     def faulty(*given: object, **named: object) -> sqlite3.Connection:
         return connect(*given, **{**named, "factory": kind})

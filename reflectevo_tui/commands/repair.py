@@ -1,0 +1,63 @@
+"""`reflectevo repair`: looks into the database of a workspace and saves what can be read of a damaged one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from reflectevo_tui.commands.shared import WorkspaceOption, chosen_workspace, guarded, refuse
+
+
+def repair(
+    context: typer.Context,
+    workspace: WorkspaceOption = None,
+    to: Annotated[
+        Path | None, typer.Option(help="Directory to make for the saved rows; else beside the database.")
+    ] = None,
+    salvage: Annotated[bool, typer.Option("--salvage", help="Save the rows of a sound database too.")] = False,
+) -> None:
+    """Check the database thoroughly; save every readable row of a damaged one beside it, and leave it as it is."""
+    chosen = chosen_workspace(context, workspace)
+
+    def work() -> int:
+        import time
+
+        from reflectevo_tui.display import visible
+        from store.liveness import lock_owner
+        from store.repair import SALVAGED, look
+
+        chosen.require()
+        owner = lock_owner(chosen.lock_file)
+        if owner is not None:
+            refuse(f"an engine works here (pid {owner}); end it first with: reflectevo -w {chosen.root} shutdown")
+        place = to or chosen.root / f"salvaged-{time.strftime('%Y%m%d-%H%M%S')}"
+        if place.exists():
+            refuse(f"{place} is there already; name a directory that isn't, with --to")
+        found = look(
+            chosen.database,
+            place.expanduser().resolve(),
+            always=salvage,
+            on_table=lambda name: typer.echo(f"reading {name} …", err=True),
+        )
+        if found.sound:
+            typer.echo("the database is sound")
+        else:
+            typer.echo("the database is damaged:")
+            for finding in found.findings[:10]:
+                typer.echo(f"  {visible(finding)}")
+        if found.directory is None:
+            return 0
+        for name, saved in found.tables.items():
+            lost = f", {saved.unreadable} ids unreadable" if saved.unreadable else ""
+            left = f", {saved.incomplete} left out of the new database (parts lost)" if saved.incomplete else ""
+            if saved.read or lost:
+                typer.echo(f"  {name:<16} {saved.read:>10,} rows{lost}{left}")
+        typer.echo(f"saved in   {found.directory}: {SALVAGED}, and every row as JSON lines")
+        typer.echo(f"untouched  {chosen.database}")
+        if not found.sound:
+            typer.echo("to go on   move the old database with its -wal and -shm away, put the new one in its place")
+        return 0
+
+    guarded(work)

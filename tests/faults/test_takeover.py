@@ -1,0 +1,255 @@
+"""A silent engine is described and ended only when it is proved to be ours; a hung or stubborn child is ended too."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from engine import children
+from engine.children import Child, tagged_processes
+from engine.errand import Errand
+from engine.supervisor import Supervisor
+from reflectevo_tui.app import ReflectEvoApp
+from reflectevo_tui.screens.confirm_dialog import ConfirmDialog
+from reflectevo_tui.takeover import give_account, take_over
+from store.connection import open_writer
+from store.errors import TakeoverRefused
+from store.liveness import STALE_SECONDS
+from store.takeover import end_holder
+from tests.support.engines import EngineHarness
+from tests.support.quiz import quiz_settings
+from tests.tui.test_cli import cli
+
+Make = Callable[[str], EngineHarness]
+
+_OTHER = '{"pid": %d, "started": 1.0, "boot": "another", "ticks": 1, "trouble": ""}'
+
+
+@pytest.fixture
+def silent(harness: Make, tmp_path: Path) -> Iterator[EngineHarness]:
+    """An engine in the middle of a run that was stopped by a signal, so that it is alive and silent."""
+    one = harness(quiz_settings(tmp_path, train=200))
+    pid = one.start(0.3)
+    one.run()
+    one.wait(lambda: one.stage("attempt").get("done", 0) > 0)
+    os.kill(pid, signal.SIGSTOP)
+    # A minute later, without the wait: the heartbeat is the one that counts.
+    connection = open_writer(one.workspace.database)
+    connection.execute("UPDATE heartbeats SET beat = beat - ? WHERE slot = 'engine'", (STALE_SECONDS + 60,))
+    connection.close()
+    yield one
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGCONT)
+
+
+def test_a_silent_engine_is_described_and_taken_over_from_the_shell(silent: EngineHarness) -> None:
+    """The account names process, silence, state and what was going on; after a yes another engine goes on."""
+    old, acknowledged = silent.engine_pid(), set(silent.rows("SELECT id, reasoning FROM attempts"))
+    done = cli("-w", silent.workspace.root, "takeover", "--yes")
+    assert done.returncode == 0, done.stderr
+    for words in (f"process {old} holds the workspace, started", "silent for", "SIGSTOP", "rollout", "last event"):
+        assert words in done.stdout
+    assert f"process {old} was ended by SIGKILL" in done.stdout
+    new = silent.engine_pid()
+    assert new is not None and new != old
+    assert acknowledged <= set(silent.rows("SELECT id, reasoning FROM attempts"))
+    assert silent.status()["engine"]["state"] == "running"
+
+
+def test_without_a_yes_nothing_is_ended(silent: EngineHarness) -> None:
+    """The question has no default, and a script that can't answer leaves everything alone."""
+    old = silent.engine_pid()
+    assert cli("-w", silent.workspace.root, "takeover").returncode != 0
+    assert silent.engine_pid() == old
+
+
+def test_an_engine_that_works_is_left_alone(harness: Make, tmp_path: Path) -> None:
+    """Only silence is a reason."""
+    one = harness(quiz_settings(tmp_path))
+    pid = one.start()
+    done = cli("-w", one.workspace.root, "takeover", "--yes")
+    assert done.returncode == 1
+    assert "it is alive and works" in done.stdout and "nothing is taken over" in done.stdout
+    with pytest.raises(TakeoverRefused, match="alive and works"):
+        take_over(one.workspace)
+    assert one.engine_pid() == pid
+    one.shut_down()
+    assert give_account(one.workspace).lines == ("no engine holds this workspace; `reflectevo run` starts one",)
+    with pytest.raises(TakeoverRefused, match="nothing to take over"):
+        end_holder(one.workspace.lock_file)
+
+
+@pytest.mark.parametrize("forged", [_OTHER, "", "[]"])
+def test_a_process_that_is_not_proved_to_be_the_engine_is_never_ended(
+    harness: Make, tmp_path: Path, forged: str
+) -> None:
+    """Whoever holds the lock without having signed with its start and boot is left alone."""
+    one = harness(quiz_settings(tmp_path))
+    code = "import fcntl, sys, time; f = open(sys.argv[1], 'r+'); fcntl.lockf(f, fcntl.LOCK_EX); print(1, flush=True)"
+    holder = subprocess.Popen(
+        [sys.executable, "-c", f"{code}; time.sleep(60)", str(one.workspace.lock_file)], stdout=subprocess.PIPE
+    )
+    try:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        one.workspace.lock_file.write_text(forged % holder.pid if "%d" in forged else forged)
+        assert "can't be proved" in "; ".join(give_account(one.workspace).lines)
+        with pytest.raises(TakeoverRefused, match="can't be proved"):
+            end_holder(one.workspace.lock_file)
+        assert holder.poll() is None
+    finally:
+        holder.kill()
+        holder.wait()
+
+
+async def test_the_application_offers_the_takeover_with_the_account(silent: EngineHarness, until) -> None:  # type: ignore[no-untyped-def]
+    """`e` on a silent engine asks first, with what is known; `y` ends it and starts another."""
+    old = silent.engine_pid()
+    app = ReflectEvoApp(silent.workspace)
+    async with app.run_test(size=(160, 50)) as pilot:
+        await until(pilot, lambda: app.snapshot and app.snapshot.engine.state == "stale")
+        await pilot.press("e")
+        await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))
+        await pilot.press("n")
+        await pilot.pause(0.2)
+        assert silent.engine_pid() == old
+        await pilot.press("e")
+        await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))
+        await pilot.press("y")
+        await until(pilot, lambda: silent.engine_pid() not in (old, None), 40)
+
+
+def test_a_hung_child_is_named_ended_and_tried_again_within_bounds(harness: Make, tmp_path: Path) -> None:
+    """A process that stands still is named in an event; after three times its stage fails and says so."""
+    one = harness(quiz_settings(tmp_path, top="stall_minutes = 0.01", train=200))
+    one.start(1.5)
+    one.run()
+    told = lambda words: [text for (text,) in one.rows("SELECT text FROM events") if words in text]  # noqa: E731
+    one.wait(lambda: told("made no progress for"), 60)
+    one.wait(lambda: told("process hung; it is started again"), 60)
+    status = one.wait_state("failed", 120)
+    assert len(told("made no progress for")) == 3
+    assert len(told("process hung; it is started again")) == 2
+    assert "process hung; see" in status["iteration"]["reason"]
+    assert not tagged_processes(one.workspace)
+    assert status["engine"]["state"] == "running"
+
+
+def test_a_paused_child_is_not_taken_for_a_hung_one(harness: Make, tmp_path: Path) -> None:
+    """Standing still on an operator's word, or while the disk is full, is no fault."""
+    one = harness(quiz_settings(tmp_path))
+    one.start()
+    one.run()
+    one.wait_state("done")
+    one.shut_down()
+    supervisor = Supervisor(one.workspace, open_writer(one.workspace.database), lambda _: None)
+    supervisor._stall_seconds = 0.01
+    child = _deaf_child()
+    try:
+        supervisor._look_for_progress(child)
+        child.paused = True
+        time.sleep(0.05)
+        supervisor._look_for_progress(child)
+        assert not child.hung
+        child.paused = False
+        supervisor._look_for_progress(child)
+        assert not child.hung, "it gets the whole time again after a pause"
+        full = sqlite3.OperationalError("database or disk is full")
+        full.sqlite_errorcode = sqlite3.SQLITE_FULL
+        time.sleep(0.05)
+        supervisor._hold(full)
+        supervisor._look_for_progress(child)
+        assert not child.hung, "and after a full disk"
+        time.sleep(0.05)
+        supervisor._look_for_progress(child)
+        assert child.hung
+    finally:
+        child.process.kill()
+        child.process.wait()
+        child.close()
+
+
+_DEAF = """
+import signal, sys, time
+for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
+    signal.signal(number, signal.SIG_IGN)
+print("up", flush=True)
+while True:
+    time.sleep(1)
+"""
+
+
+def _deaf_child() -> Child:
+    process = subprocess.Popen([sys.executable, "-c", _DEAF], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.readline()
+    readable, writable = os.pipe()
+    os.close(writable)
+    os.set_blocking(readable, False)
+    return Child(Errand("train", 1, 1), process, readable, time.monotonic())
+
+
+@pytest.mark.parametrize("hung", [False, True])
+def test_a_child_that_ignores_everything_is_killed_in_the_end(monkeypatch: pytest.MonkeyPatch, hung: bool) -> None:
+    """Stop, SIGTERM, SIGKILL, in this order and not before their times."""
+    monkeypatch.setattr(children, "HUNG_TERM_AFTER" if hung else "TERM_AFTER", 0.2)
+    monkeypatch.setattr(children, "HUNG_KILL_AFTER" if hung else "KILL_AFTER", 0.6)
+    child = _deaf_child()
+    child.escalate()
+    assert child.exit_code() is None and child.stop_asked is None
+    child.end_hung() if hung else child.ask_stop()
+    child.escalate()
+    assert not child._terminated, "it has just been asked"
+    deadline = time.monotonic() + 20
+    while child.exit_code() is None and time.monotonic() < deadline:
+        child.escalate()
+        time.sleep(0.02)
+    assert child._terminated, "SIGTERM comes before SIGKILL"
+    assert child.exit_code() == -signal.SIGKILL
+    child.close()
+
+
+def test_two_applications_and_a_command_line_at_once(harness: Make, tmp_path: Path) -> None:
+    """Three that look and order: each order is applied once, and the run ends as it would alone."""
+    from tests.faults.terminals import terminal
+    from tests.support.engines import REFLECTED, WORK
+
+    alone, shared = harness(quiz_settings(tmp_path)), harness(quiz_settings(tmp_path))
+    alone.start()
+    alone.run()
+    alone.wait_state("done")
+    shared.start(0.05)
+    with terminal(shared.workspace.root) as one, terminal(shared.workspace.root, 80, 24) as other:
+        shared.run()
+        for each in (one, other):
+            each.read_until(b"Monitor", seconds=60)
+        for _ in range(3):
+            one.type("p")
+            other.type("?")
+            shared.order("resume")
+            other.type("\x1b")
+            one.read(0.2)
+            other.read(0.2)
+        for _ in range(200):
+            one.read(0.05)
+            other.read(0.05)
+            if (shared.status()["iteration"] or {}).get("state") == "paused":
+                shared.order("resume")
+            if (shared.status()["iteration"] or {}).get("state") == "done":
+                break
+        assert one.alive() and other.alive()
+    shared.wait_state("done")
+    assert shared.rows(WORK) == alone.rows(WORK)
+    assert shared.rows(REFLECTED) == alone.rows(REFLECTED)
+    directives = shared.rows("SELECT count(*), count(done) FROM directives")
+    logged = shared.rows("SELECT count(*) FROM events WHERE source = 'directive'")
+    assert directives == [(logged[0][0], logged[0][0])]
