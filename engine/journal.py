@@ -22,22 +22,49 @@ _RETRY_SECONDS = 2.0
 
 
 class _Group:
-    """Pieces of one transaction. `results` is None until they are committed, and stays so when they could not be."""
+    """Pieces of one transaction, each None once nobody waits for it any more. `results` is None until they are
+    committed, and stays so when they could not be."""
 
-    def __init__(self, first: Callable[[sqlite3.Connection], Any]) -> None:
-        self.pieces = [first]
+    def __init__(self) -> None:
+        self.pieces: list[Callable[[sqlite3.Connection], Any] | None] = []
         self.results: list[Any] | None = None
-        self.tried = asyncio.Event()
+        self._tried = asyncio.Event()
 
-    def write(self, connection: sqlite3.Connection) -> None:
-        """Write all of them or, when the store refuses any, none."""
+    def join(self, piece: Callable[[sqlite3.Connection], Any]) -> int:
+        """Add a piece; returns its place."""
+        self.pieces.append(piece)
+        return len(self.pieces) - 1
+
+    async def wait(self, place: int) -> None:
+        """Until somebody tried to write the group.
+
+        Who is cancelled meanwhile is not written. Who is cancelled when it was written already hears of it first, and
+        of the cancellation at the next wait: what is stored is always counted.
+        """
         try:
+            await self._tried.wait()
+        except asyncio.CancelledError:
+            if self.results is None:
+                self.pieces[place] = None
+                raise
+            task = asyncio.current_task()
+            assert task is not None
+            task.cancel()
+
+    async def gather_and_write(self, connection: sqlite3.Connection, close: Callable[[], None]) -> None:
+        """Let whoever is ready in this turn of the loop join, then write all of them or, when the store refuses any,
+        none. `close` is called when nobody may join any more."""
+        try:
+            await asyncio.sleep(0)
             with write(connection):
-                results = [piece(connection) for piece in self.pieces]
+                results = [None if piece is None else piece(connection) for piece in self.pieces]
+            self.results = results
         except sqlite3.Error:
             # Each alone then: it meets its own trouble, and the others are kept.
             return
-        self.results = results
+        finally:
+            close()
+            self._tried.set()
 
 
 class StoreJournal:
@@ -85,24 +112,21 @@ class StoreJournal:
         A full, locked or read-only disk is waited out, loudly. The search index writes a segment for each
         transaction, and merging many small ones is most of its cost: a batch of replies is stored at once.
         """
-        if self._group is not None:
-            group, place = self._group, len(self._group.pieces)
-            group.pieces.append(work)
-            await group.tried.wait()
+        group = self._group
+        if group is not None:
+            place = group.join(work)
+            await group.wait(place)
         else:
-            group, place = _Group(work), 0
-            self._group = group
-            try:
-                # Whoever is ready in this turn of the loop joins meanwhile.
-                await asyncio.sleep(0)
-                group.write(self._connection)
-            finally:
-                self._group = None
-                group.tried.set()
+            group = self._group = _Group()
+            place = group.join(work)
+            await group.gather_and_write(self._connection, self._close_group)
         if group.results is not None:
             result: Result = group.results[place]
             return result
         return await self._store_alone(work)
+
+    def _close_group(self) -> None:
+        self._group = None
 
     async def _store_alone(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
         """Run `work` in a transaction of its own, as often as it takes."""
