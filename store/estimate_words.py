@@ -24,7 +24,7 @@ def count_words(value: float) -> str:
 
 
 def stage_words(estimate: Estimate, name: str) -> str:
-    """What a stage of the iteration at hand takes, e.g. `about 2,000 generated tokens, 20 min at 1.7 tokens/s (measured)`.
+    """What a stage of the iteration at hand takes: `about 2,000 generated tokens, 20 min at 1.7 tokens/s (measured)`.
 
     A rate that nobody knows leaves the formula in its place.
     """

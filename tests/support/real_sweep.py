@@ -6,7 +6,6 @@ For benches and tests that look at what a generator was asked; needs no engine p
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,16 +121,3 @@ def _first_iteration(workspace: Workspace, settings: RunSettings) -> int:
         iteration_id = add_iteration(connection, run_id, policy.id, values, 0)
     connection.close()
     return iteration_id
-
-
-def one_at_a_time(generator: Generator, requests: list[GenerationRequest]) -> list[Generated]:
-    """The replies to requests that are sent one after another; the generator is started and closed here."""
-
-    async def ask() -> list[Generated]:
-        await generator.start()
-        try:
-            return [await generator.generate(request) for request in requests]
-        finally:
-            await generator.close()
-
-    return asyncio.run(ask())
