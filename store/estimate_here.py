@@ -15,7 +15,7 @@ from store.curation import SET_OF, curation_counts
 from store.estimate_inputs import FILE_NAME, Figure, Figures, assumed, from_file
 from store.estimates import Estimate, Owed, estimate
 from store.iterations import stages
-from store.measured_rates import architecture_of, measured
+from store.measured_rates import architecture_of, devices, measured
 from store.records import Iteration
 from store.settings import RunSettings
 from store.workspace import Workspace
@@ -85,7 +85,7 @@ def _figures(
     own: dict[str, Figure] = {}
     architecture, where = read_architecture(Path(settings.model).expanduser()), "config.json of the model"
     if connection is not None:
-        own = measured(connection, settings.model, settings.training.setting, run_id)
+        own = devices(connection) | measured(connection, settings.model, settings.training.setting, run_id)
         architecture = architecture or architecture_of(connection, settings.model)
     kept = {} if workspace is None else from_file(workspace.root / FILE_NAME)
     source = where if architecture is not None else ""

@@ -51,7 +51,7 @@ MEANINGS: dict[str, str] = {
     "training_start_s": "seconds of a training before its first step and after its last",
     "curated_per_s": "trajectories curated a second",
     "gpus": "GPUs that generate; 0: a CPU",
-    "training_gpus": "GPUs that train",
+    "training_gpus": "GPUs that train; 0: a CPU",
     "price_per_gpu_hour": "price of one GPU for an hour",
     "trajectory_bytes": "bytes of the database for a trajectory, search index included",
     "row_bytes": "bytes of the database for a trajectory without its texts",
@@ -66,7 +66,9 @@ MEANINGS: dict[str, str] = {
 }
 """What each figure is. A share lies between 0 and 1."""
 
-_ZERO_IS_FINE = frozenset({"gpus", "load_s", "training_start_s", "price_per_gpu_hour", "held_out_questions"})
+_ZERO_IS_FINE = frozenset(
+    {"gpus", "training_gpus", "load_s", "training_start_s", "price_per_gpu_hour", "held_out_questions"}
+)
 
 _PAPER = "ReflectEvo, Findings of ACL 2025"
 PAPER_TOKENS = {"question_tokens": 130, "attempt_tokens": 189, "reflection_tokens": 250, "correction_tokens": 237}

@@ -18,7 +18,7 @@ from store.policies import list_policies
 from store.records import Iteration, Run
 from store.runs import get_run, list_runs
 from store.settings import TrainingSetting
-from store.telemetry import metrics
+from store.telemetry import capabilities, metrics
 
 _FEWEST = 20
 """Fewer texts than this are no measurement of a mean or a share."""
@@ -28,19 +28,22 @@ _MANY_ROWS = 5000
 
 _ROLLOUTS = """
 SELECT 'attempt' AS stage, avg(prompt_tokens), avg(completion_tokens), count(*), avg(verdict = 'incorrect') FROM (
-    SELECT * FROM attempts WHERE iteration_id IN ({marks}) AND protocol = '' AND turn = 1 AND error IS NULL
+    SELECT prompt_tokens, completion_tokens, verdict FROM attempts
+    WHERE iteration_id IN ({marks}) AND protocol = '' AND turn = 1 AND error IS NULL
     AND reused_from IS NULL ORDER BY id DESC LIMIT {limit})
 UNION ALL
 SELECT 'reflection', avg(prompt_tokens), avg(completion_tokens), count(*), NULL FROM (
-    SELECT * FROM reflections WHERE iteration_id IN ({marks}) AND protocol = '' AND error IS NULL
+    SELECT prompt_tokens, completion_tokens FROM reflections
+    WHERE iteration_id IN ({marks}) AND protocol = '' AND error IS NULL
     AND reused_from IS NULL ORDER BY id DESC LIMIT {limit})
 UNION ALL
 SELECT 'correction', avg(prompt_tokens), avg(completion_tokens), count(*), avg(verdict = 'correct') FROM (
-    SELECT * FROM attempts WHERE iteration_id IN ({marks}) AND protocol = '' AND reflection_id IS NOT NULL
-    AND error IS NULL ORDER BY id DESC LIMIT {limit})
+    SELECT prompt_tokens, completion_tokens, verdict FROM attempts
+    WHERE iteration_id IN ({marks}) AND protocol = '' AND reflection_id IS NOT NULL AND error IS NULL
+    ORDER BY id DESC LIMIT {limit})
 UNION ALL
 SELECT 'held out', NULL, NULL, count(*), avg(verdict = 'incorrect') FROM (
-    SELECT * FROM attempts WHERE iteration_id IN ({marks}) AND protocol <> '' AND turn = 1 AND sample = 0
+    SELECT verdict FROM attempts WHERE iteration_id IN ({marks}) AND protocol <> '' AND turn = 1 AND sample = 0
     AND error IS NULL ORDER BY id DESC LIMIT {limit})
 """
 
@@ -74,6 +77,14 @@ def measured(
     }
     size = _trajectory_bytes(connection)
     return figures | ({} if size is None else {"trajectory_bytes": size})
+
+
+def devices(connection: sqlite3.Connection) -> dict[str, Figure]:
+    """That this machine has no GPU, where its engine found none; with some, an engine drives one all the same."""
+    if capabilities(connection).get("gpus") != []:
+        return {}
+    none = Figure(0, "measured", "the engine found no GPU on this machine")
+    return {"gpus": none, "training_gpus": none}
 
 
 def architecture_of(connection: sqlite3.Connection, model: str) -> Architecture | None:

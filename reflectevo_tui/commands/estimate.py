@@ -22,7 +22,7 @@ def estimate(
     ] = None,
     workspace: WorkspaceOption = None,
     gpus: Annotated[int | None, typer.Option(min=0, help="GPUs that generate; 0: a CPU.")] = None,
-    training_gpus: Annotated[int | None, typer.Option(min=1, help="GPUs that train.")] = None,
+    training_gpus: Annotated[int | None, typer.Option(min=0, help="GPUs that train; 0: a CPU.")] = None,
     generation_rate: Annotated[float | None, typer.Option(help="Generated tokens/s of one GPU.")] = None,
     training_rate: Annotated[float | None, typer.Option(help="Training tokens/s of one GPU.")] = None,
     price: Annotated[float | None, typer.Option(help="Price of a GPU for an hour.")] = None,

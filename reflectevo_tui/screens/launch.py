@@ -11,6 +11,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
+from textual.timer import Timer
 from textual.widgets import Static
 
 from reflectevo_tui import display, estimate_text, estimating, launching, settings_form
@@ -23,6 +24,9 @@ from store.errors import SettingsError, StoreError
 from store.settings import RunSettings
 from store.settings_file import dump_settings
 from store.workspace import Workspace
+
+_REST_SECONDS = 0.3
+"""How long nothing is typed before the estimate is made anew."""
 
 
 def task_lines(settings: RunSettings | None, values: dict[str, Any]) -> list[Content]:
@@ -77,6 +81,7 @@ class LaunchScreen(FramedScreen):
         self._values: dict[str, Any] = {}
         self._checked = Checked(None, {}, ())
         self._entered_field: FormField | None = None
+        self._estimating: Timer | None = None
 
     def compose_body(self) -> ComposeResult:
         """Form and preview."""
@@ -171,6 +176,16 @@ class LaunchScreen(FramedScreen):
         self.query_one("#verdict", Static).update(verdict_line(self._checked))
         if self._checked.settings is not None:
             self.query_one("#toml-text", Static).update(display.text(dump_settings(self._checked.settings).rstrip()))
+            self._estimate_soon()
+
+    def _estimate_soon(self) -> None:
+        """Once the typing rests: the figures are read from the store each time."""
+        if self._estimating is not None:
+            self._estimating.stop()
+        self._estimating = self.set_timer(_REST_SECONDS, self._estimate_now)
+
+    def _estimate_now(self) -> None:
+        if self._checked.settings is not None:
             self._estimate(self._checked.settings)
 
     @work(thread=True, exclusive=True, group="estimate")

@@ -1,4 +1,4 @@
-"""Protects what an estimate takes for measured: rates, lengths, shares and starts of the workspace's own run, by hand."""
+"""Protects what an estimate takes for measured: rates, lengths, shares and starts of a workspace's run, by hand."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from store.estimate_here import estimate_ahead, estimate_here, owed_now
 from store.estimate_inputs import FILE_NAME, Figure
 from store.measured_rates import measured
 from store.runs import add_run
-from store.telemetry import add_metrics
+from store.telemetry import add_metrics, put_capability
 from store.workspace import Workspace
 from tests.support.rows import Rows, run_settings
 
@@ -112,6 +112,18 @@ def test_sources_go_before_one_another(rows: Rows, tmp_path: Path) -> None:
     (tmp_path / FILE_NAME).write_text("wrong_share = 0.2\nload_s = 5\n")
     assert here()["wrong_share"].value == 0.2 and here()["wrong_share"].origin == "given"
     assert here({"load_s": Figure(7, "given", "now")})["load_s"].value == 7
+
+
+def test_a_machine_without_a_gpu_is_no_gpu_to_pay(rows: Rows, tmp_path: Path) -> None:
+    """What the engine published counts; a machine whose engine never ran is taken for one with a GPU."""
+    here = lambda: estimate_here(rows.settings, Workspace(tmp_path), rows.connection).figures["gpus"]  # noqa: E731
+    assert here().value == 1 and here().origin == "reference"
+    with write(rows.connection):
+        put_capability(rows.connection, "gpus", [])
+    assert here().value == 0 and here().origin == "measured"
+    with write(rows.connection):
+        put_capability(rows.connection, "gpus", [{"name": "one"}, {"name": "two"}])
+    assert here().value == 1
 
 
 def test_an_iteration_at_a_gate_owes_what_its_stages_say(rows: Rows, tmp_path: Path) -> None:
