@@ -9,10 +9,10 @@ from engine.settled import compare_child, evaluated_policies
 from engine.situation import settings_of, training_sweep
 from engine.sweep import count
 from store.curation import SET_OF, curation_counts
+from store.estimate_formulas import Owed, optimizer_steps
 from store.estimate_here import estimate_ahead
 from store.estimate_inputs import EstimateRefused
 from store.estimate_words import stage_words
-from store.estimates import Owed, optimizer_steps
 from store.iterations import stages
 from store.preferences import count_pairs_to_judge
 from store.records import Iteration

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 from reflectevo_tui import figures
+from store.estimate_formulas import StageEstimate
 from store.estimate_inputs import MEANINGS
 from store.estimate_words import count_words, time_words
-from store.estimates import Column, Estimate, StageEstimate
+from store.estimates import Column, Estimate
 from store.terms import Term
 
 LABELS = {"loads": "load models"}

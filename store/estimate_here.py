@@ -12,8 +12,9 @@ from pathlib import Path
 
 from store.architectures import read_architecture
 from store.curation import SET_OF, curation_counts
+from store.estimate_formulas import Owed
 from store.estimate_inputs import FILE_NAME, Figure, Figures, assumed, from_file
-from store.estimates import Estimate, Owed, estimate
+from store.estimates import Estimate, estimate
 from store.iterations import stages
 from store.measured_rates import architecture_of, devices, measured
 from store.records import Iteration

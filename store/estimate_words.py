@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from store.estimates import Estimate, StageEstimate, stage_cost
+from store.estimate_formulas import StageEstimate
+from store.estimates import Estimate, stage_cost
 from store.terms import Term
 
 

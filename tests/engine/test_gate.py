@@ -12,9 +12,9 @@ from engine.gate import describe_gate
 from store import iterations
 from store.connection import write
 from store.curation import NOT_JUDGED, NewCurated, replace_curated
+from store.estimate_formulas import Owed
 from store.estimate_here import estimate_ahead
 from store.estimate_words import stage_words
-from store.estimates import Owed
 from store.preferences import add_preference
 from store.reviews import add_review
 from store.runs import run_questions

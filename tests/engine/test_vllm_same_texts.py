@@ -53,8 +53,8 @@ max_tokens = 32
 max_tokens = 24
 """
 
-EQUAL_SHARE = 0.9
-"""Fewer texts than this equal, token for token, would be no tie but a mistake."""
+EQUAL_SHARE = 0.95
+"""Were fewer texts than this equal, it would be no tie but a mistake."""
 
 
 async def _in_flow(model: Path, directory: Path) -> list[Exchange]:

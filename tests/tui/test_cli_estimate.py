@@ -1,5 +1,5 @@
-"""Protects `reflectevo estimate`: recipes by name, files, an operator's figures, the workspace's own; and that the Launch
-screen and the gate dialog print the same numbers."""
+"""Protects `reflectevo estimate`: recipes by name, files, an operator's figures, the workspace's own; and that Launch
+and the gate dialog print the same numbers."""
 
 from __future__ import annotations
 
