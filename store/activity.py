@@ -44,13 +44,13 @@ class Idleness:
     idle: float
 
     @property
-    def share(self) -> float:
-        """Idle time as a share of the iteration."""
-        return self.idle / self.whole if self.whole else 0.0
+    def without_generator(self) -> float:
+        """Seconds in which the generator had nothing to do and training nothing of it: idle, or waiting for curation."""
+        return self.idle + self.curating
 
     def share_of(self, seconds: float) -> float:
-        """The share in an iteration of another length that works longer and is idle for the same time."""
-        return self.idle / seconds
+        """The share of that in an iteration of another length, which works longer and waits for the same time."""
+        return self.without_generator / seconds
 
 
 def merged(intervals: Iterable[Interval]) -> tuple[Interval, ...]:

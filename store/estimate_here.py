@@ -16,7 +16,8 @@ from store.estimate_formulas import Owed
 from store.estimate_inputs import FILE_NAME, Figure, Figures, assumed, from_file
 from store.estimates import Estimate, estimate
 from store.iterations import stages
-from store.measured_rates import architecture_of, devices, measured
+from store.measured_rates import architecture_of, devices, measured, questions
+from store.policies import evaluations
 from store.records import Iteration
 from store.settings import RunSettings
 from store.workspace import Workspace
@@ -73,7 +74,9 @@ def owed_now(connection: sqlite3.Connection, iteration: Iteration, settings: Run
     if known["curate"].state == "done" and set_name is not None:
         counts = curation_counts(connection, iteration.id).get(set_name, {})
         examples = counts.get("included", 0)
-    return Owed(texts, examples)
+    compared = {iteration.parent_id, iteration.child_id} - {None}
+    measured_before = {row.policy_id for row in evaluations(connection, iteration.run_id)} & compared
+    return Owed(texts, examples, 2 - len(measured_before))
 
 
 def _figures(
@@ -87,6 +90,7 @@ def _figures(
     architecture, where = read_architecture(Path(settings.model).expanduser()), "config.json of the model"
     if connection is not None:
         own = devices(connection) | measured(connection, settings.model, settings.training.setting, run_id)
+        own |= questions(connection, run_id, settings.evaluation.split) if run_id is not None else {}
         architecture = architecture or architecture_of(connection, settings.model)
     kept = {} if workspace is None else from_file(workspace.root / FILE_NAME)
     source = where if architecture is not None else ""

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
+from statistics import median
 
 from store.activity import NEWEST_TEXTS, generated_texts, length
 from store.architectures import Architecture, read_architecture
@@ -18,10 +21,14 @@ from store.policies import list_policies
 from store.records import Iteration, Run
 from store.runs import get_run, list_runs
 from store.settings import TrainingSetting
+from store.summaries import question_counts
 from store.telemetry import capabilities, metrics
 
 _FEWEST = 20
 """Fewer texts than this are no measurement of a mean or a share."""
+
+_PAUSE = 10
+"""A step that takes so many times the usual one held a pause or a restart."""
 
 _MANY_ROWS = 5000
 """A smaller database is mostly empty pages and says nothing of the next one."""
@@ -77,6 +84,18 @@ def measured(
     }
     size = _trajectory_bytes(connection)
     return figures | ({} if size is None else {"trajectory_bytes": size})
+
+
+def questions(connection: sqlite3.Connection, run_id: int, split: str) -> dict[str, Figure]:
+    """How many questions a prepared run has; fewer than its settings ask for where a dataset has no more."""
+    stored = question_counts(connection, run_id).values()
+    if not stored:
+        return {}
+    counts = {
+        "train_questions": sum(by_split.get("train", 0) for by_split in stored),
+        "held_out_questions": sum(by_split.get(split, 0) for by_split in stored),
+    }
+    return {name: Figure(n, "measured", "questions of the run") for name, n in counts.items()}
 
 
 def devices(connection: sqlite3.Connection) -> dict[str, Figure]:
@@ -162,16 +181,34 @@ def _training(
             continue
         figures |= _examples(connection, iteration, setting, where)
         points = metrics(connection, iteration.id, "train", ("num_tokens",), limit=1_000_000)
-        seen = [(point.created, point.value) for point in points if point.value is not None]
-        if len(seen) < 2 or seen[-1][0] <= seen[0][0] or seen[-1][1] <= seen[0][1]:
+        steps = _steps([(point.created, point.value) for point in points if point.value is not None])
+        tokens, seconds = sum(step.tokens for step in steps), sum(step.seconds for step in steps)
+        if not seconds:
             continue
-        seconds, tokens = seen[-1][0] - seen[0][0], seen[-1][1] - seen[0][1]
         source = f"{where}, {iteration.title}: {tokens:,.0f} tokens in {seconds:,.0f} s"
         figures["training_tokens_per_s"] = Figure(tokens / seconds, "measured", source)
         if train and train.started and train.ended:
-            beside = train.ended - train.started - seconds * len(seen) / (len(seen) - 1)
+            beside = train.ended - train.started - seconds * (len(steps) + 1) / len(steps)
             figures["training_start_s"] = Figure(max(beside, 0.0), "measured", f"{where}, {iteration.title}")
     return figures
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """What lay between the ends of two optimizer steps."""
+
+    seconds: float
+    tokens: float
+
+
+def _steps(points: Sequence[tuple[float, float]]) -> list[_Step]:
+    """The steps of a curve of tokens so far, but for pauses and restarts, and where a second stage counts from 0 again."""
+    steps = [_Step(two[0] - one[0], two[1] - one[1]) for one, two in pairwise(points)]
+    steps = [step for step in steps if step.tokens > 0 and step.seconds > 0]
+    if not steps:
+        return []
+    usual = median(step.seconds for step in steps)
+    return [step for step in steps if step.seconds <= _PAUSE * usual]
 
 
 def _examples(

@@ -79,10 +79,9 @@ def measure() -> list[Row]:
             iteration = current_iteration(connection)
             assert iteration is not None
             found = idleness(iteration_activity(connection, iteration.id))
-    idle = found.idle + found.curating
-    words = f"{idle:.0f} s of a real iteration of {found.whole:.0f} s"
+    words = f"{found.without_generator:.0f} s of a real iteration of {found.whole:.0f} s"
     what = "idle between phases, of an iteration of half an hour (model)"
-    return [Row(what, words, f"{HALF_AN_HOUR:.0f} s", idle / HALF_AN_HOUR, 0.10, False)]
+    return [Row(what, words, f"{HALF_AN_HOUR:.0f} s", found.share_of(HALF_AN_HOUR), 0.10, False)]
 
 
 def _log(workspace: Workspace) -> str:

@@ -83,6 +83,15 @@ def test_training_and_curation_by_hand(rows: Rows) -> None:
     assert "training_tokens_per_s" not in other and "examples_per_attempt" not in other
 
 
+def test_a_pause_and_a_second_stage_are_no_slow_steps(rows: Rows) -> None:
+    """100 tokens in 10 s each; between them a pause of an hour, and a second trainer that counts from 0."""
+    curve = [(0, 100), (10, 200), (20, 300), (3620, 400), (3630, 500), (3640, 50), (3650, 150), (3660, 250)]
+    for step, (created, tokens) in enumerate(curve, start=1):
+        add_metrics(rows.connection, rows.iteration, "train", step, {"num_tokens": float(tokens)})
+        rows.connection.execute("UPDATE metrics SET created = ? WHERE step = ?", (created, step))
+    assert values(measured(rows.connection, "none", "sft-one-stage"))["training_tokens_per_s"] == 10
+
+
 def test_another_model_and_made_up_runs_are_no_measurement(rows: Rows) -> None:
     assert measured(rows.connection, "somebody/else", "sft-one-stage") == {}
     rows.connection.execute("UPDATE runs SET origin = 'synthetic'")
@@ -126,11 +135,17 @@ def test_a_machine_without_a_gpu_is_no_gpu_to_pay(rows: Rows, tmp_path: Path) ->
     assert here().value == 1
 
 
+def test_an_iteration_counts_the_questions_it_has(rows: Rows, tmp_path: Path) -> None:
+    """Its settings ask for 100, the run has 40."""
+    found = estimate_ahead(rows.connection, Workspace(tmp_path), rows.current())
+    assert found.first[0].texts.value == 40 and found.figures["train_questions"].source == "questions of the run"
+
+
 def test_an_iteration_at_a_gate_owes_what_its_stages_say(rows: Rows, tmp_path: Path) -> None:
     """Before the attempts are done nothing is known of the reflections; afterwards what is left is exact."""
     iterations.set_progress(rows.connection, rows.iteration, "attempt", 40, 40)
     iterations.set_progress(rows.connection, rows.iteration, "reflect", 10, 30)
     owed = owed_now(rows.connection, rows.current(), rows.settings)
-    assert owed.texts == {"attempt": 0, "reflect": 20} and owed.examples is None
+    assert (owed.texts, owed.examples, owed.policies) == ({"attempt": 0, "reflect": 20}, None, 2)
     found = estimate_ahead(rows.connection, Workspace(tmp_path), rows.current())
     assert next(one for one in found.first if one.stage == "reflect").generated_tokens.value == 600
