@@ -45,7 +45,7 @@ class Idleness:
 
     @property
     def without_generator(self) -> float:
-        """Seconds in which the generator had nothing to do and training nothing of it: idle, or waiting for curation."""
+        """Seconds in which neither generator nor training worked: idle, or waiting for curation."""
         return self.idle + self.curating
 
     def share_of(self, seconds: float) -> float:

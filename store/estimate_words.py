@@ -35,7 +35,7 @@ def stage_words(estimate: Estimate, name: str) -> str:
         parts.append(f"{time_words(stage.seconds.value or 0.0)}{_rate(estimate, stage)}")
     else:
         missing = ", ".join(stage.seconds.unknown)
-        parts.append(f"{stage.seconds.words(time_words)} s (unknown: {missing})")
+        parts.append(f"{stage.seconds.words(time_words)} seconds (unknown: {missing})")
     cost = stage_cost(estimate, stage)
     if cost.known and estimate.figures.has("price_per_gpu_hour"):
         parts.append(f"price {cost.value or 0.0:,.2f}")

@@ -60,7 +60,7 @@ def test_gates_before_the_rollouts(rows: Rows) -> None:
 
 def test_without_a_measured_rate_the_gate_says_what_is_missing(rows: Rows) -> None:
     """Nothing was generated here yet: no time is made up."""
-    assert gate(rows, "attempt").endswith("756 ÷ generation_tokens_per_s s (unknown: generation_tokens_per_s)")
+    assert gate(rows, "attempt").endswith("756 ÷ generation_tokens_per_s seconds (unknown: generation_tokens_per_s)")
 
 
 def test_the_time_is_that_of_the_one_estimate(rows: Rows, tmp_path: Path) -> None:
