@@ -8,10 +8,10 @@ from store.terms import Term
 
 
 def time_words(seconds: float) -> str:
-    """`40 s`, `18 min`, `2 h 05`, `3 d 4 h`, rounded."""
+    """`40 s`, `18 min`, `2 h 05`, `3 d 4 h`, rounded; what takes any time takes a second."""
     whole = round(seconds)
     if whole < 60:
-        return f"{max(whole, 1)} s"
+        return f"{max(whole, int(seconds > 0))} s"
     minutes = round(seconds / 60)
     if minutes < 60:
         return f"{minutes} min"

@@ -202,7 +202,7 @@ class _Step:
 
 
 def _steps(points: Sequence[tuple[float, float]]) -> list[_Step]:
-    """The steps of a curve of tokens so far, without pauses, restarts, and the place where a second stage starts at 0."""
+    """The steps of a curve of tokens so far, without pauses, restarts and the start of a second stage."""
     steps = [_Step(two[0] - one[0], two[1] - one[1]) for one, two in pairwise(points)]
     steps = [step for step in steps if step.tokens > 0 and step.seconds > 0]
     if not steps:
