@@ -18,6 +18,7 @@ from reflectevo_tui.snapshot import read_gate, read_snapshot
 from store import iterations
 from store.connection import open_reader
 from store.estimate_inputs import FILE_NAME, EstimateRefused
+from store.estimate_words import time_words
 from store.settings_file import load_settings
 from store.workspace import Workspace
 from tests.tui.conftest import SETTINGS
@@ -125,10 +126,20 @@ def test_the_gate_shows_the_estimate_of_what_is_ahead(build: Any) -> None:
 
 
 def test_the_screens_lines_are_the_commands_numbers(tmp_path: Path) -> None:
-    file = tmp_path / "settings.toml"
+    """With every figure kept in the workspace, and with none: texts, tokens and time are those of the JSON."""
+    file, workspace = tmp_path / "settings.toml", Workspace(tmp_path / "workspace")
     file.write_text(SETTINGS)
-    settings, nowhere = load_settings(file), Workspace(tmp_path / "none")
-    lines = "\n".join(brief(estimate_in(nowhere, settings)))
-    found = as_json(file, "-w", nowhere.root)
-    assert found["all"]["texts"]["formula"].split(" + ")[-1].split(" × ")[-1] in lines
-    assert "generation_tokens_per_s unknown" in lines
+    workspace.root.mkdir()
+    settings = load_settings(file)
+    unknown = brief(estimate_in(workspace, settings))
+    assert "wrong_share" in unknown[0] and "generation_tokens_per_s unknown" in unknown[-1]
+    kept = ("wrong_share = 0.5", "generation_tokens_per_s = 100", "training_tokens_per_s = 100", "curated_per_s = 100")
+    (workspace.root / FILE_NAME).write_text("\n".join([*kept, "load_s = 60", "training_start_s = 60"]))
+    lines = brief(estimate_in(workspace, settings))
+    found = as_json(file, "-w", workspace.root)["all"]
+    assert lines[0].startswith(
+        f"{found['texts']['value']:,.0f} texts · {found['prompt_tokens']['value']:,.0f} prompt + "
+    )
+    assert f"{found['generated_tokens']['value']:,.0f} generated" in lines[0]
+    assert lines[1] == f"time {time_words(found['seconds']['value'])}"
+    assert "generation_tokens_per_s 100 (given)" in lines[-1]
