@@ -12,7 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
-from store.activity import NEWEST_TEXTS, generated_texts, length
+from store.activity import NEWEST_TEXTS, TABLES, first_id, generated_texts, id_list, length
 from store.architectures import Architecture, read_architecture
 from store.curation import SET_OF
 from store.estimate_inputs import Figure
@@ -36,25 +36,30 @@ _MANY_ROWS = 5000
 _ROLLOUTS = """
 SELECT 'attempt' AS stage, avg(prompt_tokens), avg(completion_tokens), count(*), avg(verdict = 'incorrect') FROM (
     SELECT prompt_tokens, completion_tokens, verdict FROM attempts
-    WHERE iteration_id IN ({marks}) AND protocol = '' AND turn = 1 AND error IS NULL
+    WHERE id >= {attempts} AND +iteration_id IN ({marks}) AND protocol = '' AND turn = 1 AND error IS NULL
     AND reused_from IS NULL ORDER BY id DESC LIMIT {limit})
 UNION ALL
 SELECT 'reflection', avg(prompt_tokens), avg(completion_tokens), count(*), NULL FROM (
     SELECT prompt_tokens, completion_tokens FROM reflections
-    WHERE iteration_id IN ({marks}) AND protocol = '' AND error IS NULL
+    WHERE id >= {reflections} AND +iteration_id IN ({marks}) AND protocol = '' AND error IS NULL
     AND reused_from IS NULL ORDER BY id DESC LIMIT {limit})
 UNION ALL
 SELECT 'correction', avg(prompt_tokens), avg(completion_tokens), count(*), avg(verdict = 'correct') FROM (
     SELECT prompt_tokens, completion_tokens, verdict FROM attempts
-    WHERE iteration_id IN ({marks}) AND protocol = '' AND reflection_id IS NOT NULL AND error IS NULL
-    ORDER BY id DESC LIMIT {limit})
-UNION ALL
-SELECT 'held out', NULL, NULL, count(*), avg(verdict = 'incorrect') FROM (
-    SELECT verdict FROM attempts WHERE iteration_id IN ({marks}) AND protocol <> '' AND turn = 1 AND sample = 0
+    WHERE id >= {attempts} AND +iteration_id IN ({marks}) AND protocol = '' AND +reflection_id IS NOT NULL
     AND error IS NULL ORDER BY id DESC LIMIT {limit})
+UNION ALL
+SELECT 'held out', NULL, NULL, count(*), avg(verdict = 'incorrect') FROM attempts
+    WHERE iteration_id IN ({marks}) AND protocol <> '' AND turn = 1 AND sample = 0 AND error IS NULL
 """
+"""The newest rows by a walk back along the ids, as `store.activity.generated_texts` does it."""
 
-_FIRST_TEXT = "SELECT min(created - latency) FROM attempts WHERE iteration_id = ? AND protocol = '' AND latency > 0"
+_FIRST_TEXT = """
+SELECT min(created - latency) FROM (
+    SELECT created, latency FROM attempts WHERE id >= ? AND +iteration_id = ? AND protocol = '' AND latency > 0
+    ORDER BY id LIMIT 500)
+"""
+"""Of the texts that were stored first: one of them was the first to be asked for."""
 
 _EXAMPLES = "SELECT count(*) FROM curated WHERE iteration_id = ? AND set_name = ? AND included"
 
@@ -120,14 +125,11 @@ def _newest_run(connection: sqlite3.Connection, model: str) -> Run | None:
     return runs[-1] if runs else None
 
 
-def _marks(numbers: Sequence[int]) -> str:
-    # Ids are numbers of ours: written out, they can stand in every part of a compound query.
-    return ", ".join(str(int(number)) for number in numbers)
-
-
 def _texts(connection: sqlite3.Connection, numbers: Sequence[int], where: str) -> dict[str, Figure]:
     figures = {}
-    query = _ROLLOUTS.format(marks=_marks(numbers), limit=NEWEST_TEXTS)
+    marks = id_list(numbers)
+    lowest = {table: first_id(connection, table, marks) for table in TABLES}
+    query = _ROLLOUTS.format(marks=marks, limit=NEWEST_TEXTS, **lowest)
     shares = {"attempt": "wrong_share", "correction": "yield_share", "held out": "held_out_wrong_share"}
     for stage, prompt, completion, n, share in connection.execute(query):
         if n < _FEWEST:
@@ -157,7 +159,9 @@ def _starts(connection: sqlite3.Connection, iterations: Sequence[Iteration], whe
     """Seconds from the start of the first stage to its first request, in the iteration that was quickest at it."""
     waits = []
     for iteration in iterations:
-        first = connection.execute(_FIRST_TEXT, (iteration.id,)).fetchone()[0]
+        first = connection.execute(
+            _FIRST_TEXT, (first_id(connection, "attempts", id_list([iteration.id])), iteration.id)
+        ).fetchone()[0]
         known = {stage.name: stage for stage in stages(connection, iteration.id)}
         started = known["attempt"].started if "attempt" in known else None
         if first is not None and started is not None and first > started:
