@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from reflectevo_tui.cli import app
-from reflectevo_tui.estimate_text import brief
+from reflectevo_tui.estimate_text import brief, size
 from reflectevo_tui.estimating import estimate_in
 from reflectevo_tui.screens.gate_dialog import gate_lines
 from reflectevo_tui.snapshot import read_gate, read_snapshot
@@ -39,7 +39,7 @@ def as_json(*arguments: str | Path) -> dict[str, Any]:
 
 
 def test_a_recipe_by_name_with_an_operators_figures(tmp_path: Path) -> None:
-    """The example of docs/scaling.md: 43,415 trajectories, 22,356,464 generated tokens on four GPUs."""
+    """As the recipe stands: 43,415 trajectories, 22,356,464 generated tokens, here on four GPUs."""
     found = as_json(
         *("paper-llama3-8b-one-stage", "-w", tmp_path / "none", "--gpus", "4", "--generation-rate", "1000"),
         *("--training-rate", "2000", "--price", "2", "--set", "load_s=60", "--set", "training_start_s=60"),
@@ -58,6 +58,30 @@ def test_a_recipe_by_name_with_an_operators_figures(tmp_path: Path) -> None:
         "meaning": "",
     }
     assert found["training_bytes"]["unknown"] == ["activation_bytes_per_token"]
+
+
+def test_the_example_of_the_scaling_page_is_what_the_command_prints(tmp_path: Path) -> None:
+    """Every number of its tables, for 1, 4 and 8 GPUs."""
+    page = (Path(__file__).parents[2] / "docs" / "scaling.md").read_text()
+    rows = {line.split("|")[1].split("(")[0].strip(): line for line in page.splitlines() if line.startswith("| ")}
+    for gpus in (1, 4, 8):
+        found = as_json(
+            *("paper-llama3-8b-one-stage", "-w", tmp_path / "none"),
+            *("--set", "train_questions=82378", "--gpus", str(gpus)),
+        )
+        for stage in [*found["first"][:3], found["first"][5]]:
+            for column in ("texts", "prompt_tokens", "generated_tokens"):
+                assert f"{stage[column]['value']:,.0f}" in rows[stage["stage"]], (stage["stage"], column)
+        train, together = found["first"][4], found["all"]
+        assert f"at most {train['texts']['value']:,.0f} examples" in rows["train"]
+        assert f"{train['training_tokens']['value']:,.0f} |" in rows["train"]
+        for column in ("texts", "prompt_tokens", "generated_tokens", "training_tokens"):
+            assert f"{together[column]['value']:,.0f}" in rows["together"]
+        assert f"{together['generated_tokens']['value'] / gpus:,.0f} ÷" in rows["generating, s"]
+        assert f"{found['trajectories']['value']:,.0f} ÷" in rows["curating, s"]
+        assert f"{size(found['database_bytes']['value'])} database" in rows["disk"]
+        assert size(found["generation_bytes"]["value"]) in rows["memory of a GPU, generating"]
+        assert found["training_bytes"]["formula"].split(" + ")[1] in rows["memory of a GPU, training"].replace("`", "")
 
 
 def test_in_words_each_figure_says_where_it_comes_from(tmp_path: Path) -> None:
