@@ -107,7 +107,7 @@ class StoreJournal:
         return await self.store(store)
 
     async def store(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
-        """Run `work` in a write transaction, together with what else is ready to be stored; returns once it is committed.
+        """Run `work` in a write transaction, with what else is ready to be stored; returns once it is committed.
 
         A full, locked or read-only disk is waited out, loudly. The search index writes a segment for each
         transaction, and merging many small ones is most of its cost: a batch of replies is stored at once.

@@ -6,7 +6,6 @@ import sqlite3
 
 from store.curation import tallies
 
-
 _KINDS = ("attempts", "reflections", "corrections", "evaluation_attempts", "metrics", "failed_samples")
 
 

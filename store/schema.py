@@ -313,7 +313,7 @@ CREATE TABLE tallies (
     PRIMARY KEY (iteration_id, kind)
 ) WITHOUT ROWID;
 """
-"""How many rows an iteration (0 for none) has of each kind, kept by triggers: counting millions of rows takes seconds."""
+"""How many rows an iteration (0 for none) has of each kind, kept by triggers: to count millions takes seconds."""
 
 _TALLIED = (
     (
@@ -336,12 +336,12 @@ def _triggers() -> str:
     statements = []
     for number, (table, kind, which) in enumerate(_TALLIED):
         for event, row, step in (("INSERT", "NEW", 1), ("DELETE", "OLD", -1)):
-            statements.append(
-                f"CREATE TRIGGER tally_{number}_{event.lower()} AFTER {event} ON {table}"
-                f" WHEN {which.replace('row.', f'{row}.')} BEGIN"
-                f" INSERT INTO tallies VALUES (ifnull({row}.iteration_id, 0), {kind.replace('row.', f'{row}.')}, {step})"
+            statement = (
+                f"CREATE TRIGGER tally_{number}_{event.lower()} AFTER {event} ON {table} WHEN {which} BEGIN"
+                f" INSERT INTO tallies VALUES (ifnull(row.iteration_id, 0), {kind}, {step})"
                 f" ON CONFLICT (iteration_id, kind) DO UPDATE SET n = n + {step}; END;"
             )
+            statements.append(statement.replace("row.", f"{row}."))
     return "\n".join(statements)
 
 

@@ -15,6 +15,7 @@ import statistics
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, closing
+from itertools import pairwise
 from random import Random
 
 from reflectevo_tui.snapshot import read_snapshot
@@ -125,7 +126,7 @@ def measure() -> list[Row]:
             False,
         )
         for name, median in zip(names, medians, strict=True)
-        for step, (smaller, larger) in enumerate(zip(sizes, sizes[1:], strict=False))
+        for step, (smaller, larger) in enumerate(pairwise(sizes))
     ]
 
 

@@ -20,8 +20,8 @@ from engine.init import init_workspace
 from reflectevo_tui.engine_process import start_engine
 from reflectevo_tui.orders import order
 from store.connection import open_reader
-from store.liveness import lock_owner
 from store.iterations import list_iterations, stages
+from store.liveness import lock_owner
 from store.rollouts import rollout_attempts
 from store.runs import list_runs
 from store.trajectories import TrajectoryFilter, detail, page
@@ -45,7 +45,9 @@ def measure() -> list[Row]:
     ]
     with kept_stores() as directory:
         workspace = demo_store(directory, ROWS)
-        rows.append(_row(f"terminal, first full frame, {ROWS:,} trajectories", [_frame(workspace) for _ in range(TIMES)]))
+        rows.append(
+            _row(f"terminal, first full frame, {ROWS:,} trajectories", [_frame(workspace) for _ in range(TIMES)])
+        )
     rows.append(_row("engine until it is READY", [_ready() for _ in range(TIMES)]))
     demo = Workspace(Path(os.environ.get("REFLECTEVO_BENCH_DEMO", _DEMO)))
     if demo.database.exists():
