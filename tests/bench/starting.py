@@ -45,9 +45,8 @@ def measure() -> list[Row]:
     ]
     with kept_stores() as directory:
         workspace = demo_store(directory, ROWS)
-        rows.append(
-            _row(f"terminal, first full frame, {ROWS:,} trajectories", [_frame(workspace) for _ in range(TIMES)])
-        )
+        frames = [_frame(workspace) for _ in range(TIMES)]
+    rows.append(_row(f"terminal, first full frame, {ROWS:,} trajectories", frames))
     rows.append(_row("engine until it is READY", [_ready() for _ in range(TIMES)]))
     demo = Workspace(Path(os.environ.get("REFLECTEVO_BENCH_DEMO", _DEMO)))
     if demo.database.exists():

@@ -176,9 +176,8 @@ def _plain(path: Path, transactions: list[list[tuple[str, tuple[object, ...]]]])
         migrate(connection)
         connection.execute("PRAGMA foreign_keys = OFF")
         widths = {table: len(row) for piece in transactions for table, row in piece}
-        statements = {
-            table: f"INSERT INTO {table} VALUES ({', '.join('?' * width)})" for table, width in widths.items()
-        }
+        marks = {table: ", ".join("?" * width) for table, width in widths.items()}
+        statements = {table: f"INSERT INTO {table} VALUES ({marks[table]})" for table in marks}
         started = time.perf_counter()
         for rows in transactions:
             with write(connection):
