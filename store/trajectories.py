@@ -58,7 +58,38 @@ def match_expression(text: str) -> str:
     return " ".join(quoted)
 
 
-def _conditions(wanted: TrajectoryFilter) -> tuple[str, str, list[object]]:
+_MOST_COMPLETIONS = 64
+"""Words that the start of a word may stand for in a search, spelled out one by one."""
+
+
+def completed(connection: sqlite3.Connection, expression: str) -> str:
+    """An FTS5 query that finds the same, its last word spelled out in all the ways it goes on.
+
+    SQLite gathers every row of every such word before it gives the first; for whole words it reads on only as far as
+    a page needs. A beginning of too many words, or one that isn't plain ASCII, is left as it is.
+    """
+    before, quote, last = expression.removesuffix('"*').rpartition('"')
+    if not expression.endswith('"*') or not quote or not (last.isascii() and last.isalnum()):
+        return expression
+    start = last.lower()
+    words: list[str] = []
+    at = start
+    while len(words) <= _MOST_COMPLETIONS:
+        # Each look-up skips to the next word; no rows of the word itself are walked.
+        row = connection.execute(
+            "SELECT term FROM trajectory_words WHERE term >= ? AND term <= ? LIMIT 1", (at, f"{start}\U0010ffff")
+        ).fetchone()
+        if row is None:
+            break
+        words.append(row[0])
+        at = f"{row[0]}\x01"
+    if not 0 < len(words) <= _MOST_COMPLETIONS:
+        return expression
+    alternatives = " OR ".join(f'"{word}"' for word in words)
+    return f"{before.strip()} AND ({alternatives})" if before.strip() else f"({alternatives})"
+
+
+def _conditions(connection: sqlite3.Connection, wanted: TrajectoryFilter) -> tuple[str, str, list[object]]:
     """FROM part, WHERE part and values of a filter."""
     source, clauses, values = "trajectories t", ["1"], []  # type: str, list[str], list[object]
     for column, value in (
@@ -90,7 +121,7 @@ def _conditions(wanted: TrajectoryFilter) -> tuple[str, str, list[object]]:
     if expression:
         source = "trajectory_search s CROSS JOIN trajectories t ON t.id = s.rowid"
         clauses.append("trajectory_search MATCH ?")
-        values.append(expression)
+        values.append(completed(connection, expression))
     return source, " AND ".join(clauses), values
 
 
@@ -111,7 +142,7 @@ def page(
         limit: most rows to return; at most that many are read.
         backwards: walk towards the start; rows come back in ascending order all the same.
     """
-    source, where, values = _conditions(wanted)
+    source, where, values = _conditions(connection, wanted)
     key = "s.rowid" if source.startswith("trajectory_search") else "t.id"
     if backwards:
         comparison, order = f"{key} < ?", "DESC"
@@ -135,7 +166,7 @@ def count(connection: sqlite3.Connection, wanted: TrajectoryFilter) -> int:
     """How many trajectories a filter lets through."""
     if not wanted.active():
         return _everything(connection)[0]
-    source, where, values = _conditions(wanted)
+    source, where, values = _conditions(connection, wanted)
     total: int = connection.execute(f"SELECT count(*) FROM {source} WHERE {where}", values).fetchone()[0]
     return total
 
@@ -174,7 +205,7 @@ def anchors(
         if total == last:
             # No gap among the ids: they can be told without a walk.
             return Anchors(step, tuple(range(0, total + 1, step)), total, last)
-    source, where, values = _conditions(wanted)
+    source, where, values = _conditions(connection, wanted)
     key = "s.rowid" if source.startswith("trajectory_search") else "t.id"
     kept, total, last = ([0], 0, 0) if known is None else (list(known.ids), known.total, known.last)
     step = step if known is None else known.step
