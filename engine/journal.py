@@ -22,11 +22,10 @@ _RETRY_SECONDS = 2.0
 
 
 class _Group:
-    """Pieces of one transaction, each None once nobody waits for it any more. `results` is None until they are
-    committed, and stays so when they could not be."""
+    """Pieces of one transaction. `results` is None until they are committed, and stays so when they could not be."""
 
     def __init__(self) -> None:
-        self.pieces: list[Callable[[sqlite3.Connection], Any] | None] = []
+        self.pieces: list[Callable[[sqlite3.Connection], Any]] = []
         self.results: list[Any] | None = None
         self._tried = asyncio.Event()
 
@@ -35,17 +34,16 @@ class _Group:
         self.pieces.append(piece)
         return len(self.pieces) - 1
 
-    async def wait(self, place: int) -> None:
+    async def wait(self) -> None:
         """Until somebody tried to write the group.
 
-        Who is cancelled meanwhile is not written. Who is cancelled when it was written already hears of it first, and
-        of the cancellation at the next wait: what is stored is always counted.
+        Who is cancelled when the group was written already hears of that first, and of the cancellation at the next
+        wait: what is stored is always counted.
         """
         try:
             await self._tried.wait()
         except asyncio.CancelledError:
             if self.results is None:
-                self.pieces[place] = None
                 raise
             task = asyncio.current_task()
             assert task is not None
@@ -57,7 +55,7 @@ class _Group:
         try:
             await asyncio.sleep(0)
             with write(connection):
-                results = [None if piece is None else piece(connection) for piece in self.pieces]
+                results = [piece(connection) for piece in self.pieces]
             self.results = results
         except sqlite3.Error:
             # Each alone then: it meets its own trouble, and the others are kept.
@@ -115,7 +113,7 @@ class StoreJournal:
         group = self._group
         if group is not None:
             place = group.join(work)
-            await group.wait(place)
+            await group.wait()
         else:
             group = self._group = _Group()
             place = group.join(work)

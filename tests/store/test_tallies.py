@@ -1,4 +1,4 @@
-"""Protects the counts that triggers keep: they are what counting the rows would give, whatever came, came twice or went."""
+"""Protects the counts that triggers keep: they are what counting rows would give, whatever came, came twice or went."""
 
 from __future__ import annotations
 
