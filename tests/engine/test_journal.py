@@ -174,7 +174,7 @@ def test_who_is_cancelled_meanwhile_hears_first_of_what_was_stored(rows: Rows) -
         await asyncio.sleep(0)
         raise AssertionError("the cancellation was lost")
 
-    async def cancel_the_second() -> list[None | BaseException]:
+    async def cancel_the_second() -> list[BaseException | None]:
         journal = StoreJournal(rows.connection, _nobody_holds)
         tasks = [asyncio.create_task(store(journal, one)) for one in _attempts(rows)[:2]]
         await asyncio.sleep(0)
