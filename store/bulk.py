@@ -40,6 +40,9 @@ BATCH_ROWS = 20_000
 
 _COPIED_ROWS = 50_000
 
+_MERGED_PAGES = 20_000
+"""Pages of the search index that one transaction merges, so that the WAL stays bounded."""
+
 
 def insert_tables(connection: sqlite3.Connection, tables: Mapping[str, Sequence[Sequence[object]]]) -> None:
     """Insert complete rows of several tables in one transaction.
@@ -144,4 +147,11 @@ def finish(connection: sqlite3.Connection) -> None:
     if broken:
         raise StorageRefused(f"{len(broken)} rows name others that are not there, the first in {broken[0][0]!r}")
     connection.execute("INSERT INTO trajectory_search (trajectory_search) VALUES ('rebuild')")
+    # What a rebuild leaves unmerged, later inserts would have to merge.
+    before = -2
+    while connection.total_changes - before > 1:
+        before = connection.total_changes
+        connection.execute(
+            "INSERT INTO trajectory_search (trajectory_search, rank) VALUES ('merge', ?)", (-_MERGED_PAGES,)
+        )
     checkpoint(connection)

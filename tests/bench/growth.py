@@ -39,7 +39,7 @@ FILTERS = {
     "two filters": TrajectoryFilter(transition="i→c", task="siqa"),
     "an iteration and a task": TrajectoryFilter(iteration=2, task="math"),
     "a flag that none has": TrajectoryFilter(flag="leak"),
-    "reviewed ones": TrajectoryFilter(review="accept"),
+    "what nobody has reviewed": TrajectoryFilter(review="none"),
 }
 SEARCHES = {
     "a frequent word": "passage ",
