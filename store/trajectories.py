@@ -7,9 +7,10 @@ asked for once, every n-th id under the same filter.
 from __future__ import annotations
 
 import sqlite3
+from contextlib import nullcontext
 from dataclasses import dataclass
 
-from store.connection import storable
+from store.connection import read, storable
 from store.records import StoredAttempt, StoredQuestion, StoredReflection, TrajectoryDetail, TrajectoryRow
 from store.rows import to_record
 
@@ -206,16 +207,39 @@ def anchors(
             # No gap among the ids: they can be told without a walk.
             return Anchors(step, tuple(range(0, total + 1, step)), total, last)
     source, where, values = _conditions(connection, wanted)
-    key = "s.rowid" if source.startswith("trajectory_search") else "t.id"
+    if not source.startswith("trajectory_search"):
+        with nullcontext() if connection.in_transaction else read(connection):
+            return _hopped(connection, (source, where, values), step, known)
     kept, total, last = ([0], 0, 0) if known is None else (list(known.ids), known.total, known.last)
     step = step if known is None else known.step
     for (found,) in connection.execute(
-        f"SELECT {key} FROM {source} WHERE {where} AND {key} > ? ORDER BY {key}", (*values, last)
+        f"SELECT s.rowid FROM {source} WHERE {where} AND s.rowid > ? ORDER BY s.rowid", (*values, last)
     ):
         total, last = total + 1, found
         if total % step == 0:
             kept.append(found)
     return Anchors(step=step, ids=tuple(kept), total=total, last=last)
+
+
+def _hopped(
+    connection: sqlite3.Connection, conditions: tuple[str, str, list[object]], step: int, known: Anchors | None
+) -> Anchors:
+    """The anchors of a list without search: one statement hops from one to the next, and no row between them reaches
+    Python. What follows the last one is counted."""
+    source, where, values = conditions
+    kept = [0] if known is None else list(known.ids)
+    step = step if known is None else known.step
+    found = connection.execute(
+        "WITH RECURSIVE hop(id) AS (SELECT ? UNION ALL"
+        f" SELECT (SELECT t.id FROM {source} WHERE {where} AND t.id > hop.id ORDER BY t.id LIMIT 1 OFFSET ?)"
+        " FROM hop WHERE hop.id IS NOT NULL) SELECT id FROM hop WHERE id IS NOT NULL",
+        (kept[-1], *values, step - 1),
+    ).fetchall()
+    kept += [row[0] for row in found[1:]]
+    tail, last = connection.execute(
+        f"SELECT count(*), max(t.id) FROM {source} WHERE {where} AND t.id > ?", (*values, kept[-1])
+    ).fetchone()
+    return Anchors(step, tuple(kept), step * (len(kept) - 1) + tail, kept[-1] if last is None else last)
 
 
 def _attempt(connection: sqlite3.Connection, attempt_id: int) -> StoredAttempt:
