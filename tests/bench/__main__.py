@@ -17,7 +17,7 @@ from collections.abc import Callable
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import importing, listing, rollout, sandbox, terminal
+from tests.bench import importing, listing, rollout, sandbox, terminal, training
 from tests.bench.measure import Row
 
 BENCHES: dict[str, Callable[[], list[Row]]] = {
@@ -25,6 +25,7 @@ BENCHES: dict[str, Callable[[], list[Row]]] = {
     "sandbox": sandbox.measure,
     "import": importing.measure,
     "rollout": rollout.measure,
+    "training": training.measure,
     "terminal": terminal.measure,
     "terminal-growth": terminal.growth,
 }
