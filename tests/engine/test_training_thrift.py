@@ -88,13 +88,14 @@ def test_a_model_that_cannot_share_is_left_alone() -> None:
 
     sizes = {"vocab_size": 40, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 1}
     sliding = MistralForCausalLM(MistralConfig(**sizes, num_attention_heads=4, num_key_value_heads=2, sliding_window=8))
-    by_place = _llama()
+    by_place = _llama(initializer_range=0.5)
     rotary = by_place.model.rotary_emb.forward
     by_place.model.rotary_emb.forward = lambda x, position_ids: rotary(x, torch.arange(x.shape[1])[None])
     for model in (sliding, _llama(attn_implementation="eager"), by_place):
         before = model.model.forward
         assert not share_prompts(model)
         assert model.model.forward == before
+    assert share_prompts(_llama(initializer_range=0.5))
 
 
 def _dpo_step(trainer: Any) -> tuple[Any, dict[str, Any], dict[str, float]]:
@@ -135,6 +136,7 @@ def test_our_dpo_has_the_loss_gradients_and_metrics_of_plain_trl(
         plain.setattr(dpo._ThriftyDPOTrainer, "_compute_loss", DPOTrainer._compute_loss)
         theirs = trainer()
         expected = _dpo_step(theirs)
+    assert "forward" in vars(ours.model.get_base_model().model), "prompts aren't shared: nothing is compared"
     found = _dpo_step(ours)
     assert found[0].item() == pytest.approx(expected[0].item(), abs=1e-6)
     assert found[1].keys() == expected[1].keys()
