@@ -199,6 +199,8 @@ def test_frozen_layers_in_bfloat16_change_nothing_under_autocast(tiny_model: Pat
         held = {part.dtype for name, part in model.named_parameters() if "mlp" in name}
         assert held == {torch.bfloat16 if hold else torch.float32}
         assert model.get_input_embeddings().weight.dtype == torch.float32
+        model.add_adapter("ref", model.peft_config["default"])  # as TRL keeps a parent as the reference
+        assert {part.dtype for name, part in model.named_parameters() if "lora_" in name} == {torch.float32}
         return loss.detach(), [part.grad for part in model.parameters() if part.grad is not None]
 
     plain, held = step(False), step(True)
