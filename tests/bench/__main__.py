@@ -17,7 +17,7 @@ from collections.abc import Callable
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import idle, importing, listing, prefix, rollout, sandbox, terminal
+from tests.bench import idle, importing, listing, prefix, rollout, sandbox, terminal, training
 from tests.bench.measure import Row
 
 BENCHES: dict[str, Callable[[], list[Row]]] = {
@@ -27,6 +27,7 @@ BENCHES: dict[str, Callable[[], list[Row]]] = {
     "rollout": rollout.measure,
     "prefix": prefix.measure,
     "idle": idle.measure,
+    "training": training.measure,
     "terminal": terminal.measure,
     "terminal-growth": terminal.growth,
 }
