@@ -156,6 +156,15 @@ def anchors(
     key = "s.rowid" if source.startswith("trajectory_search") else "t.id"
     kept, total, last = ([0], 0, 0) if known is None else (list(known.ids), known.total, known.last)
     step = step if known is None else known.step
+    before = total
+    # Counted by SQLite: a row for each trajectory would hold up every other thread of the terminal for as long.
+    for n, found in connection.execute(
+        f"SELECT n, id FROM (SELECT {key} AS id, row_number() OVER (ORDER BY {key}) AS n FROM {source}"
+        f" WHERE {where} AND {key} > ?) WHERE (n + ?) % ? = 0 ORDER BY n",
+        (*values, last, before, step),
+    ):
+        total, last = before + n, found
+        kept.append(found)
     for (found,) in connection.execute(
         f"SELECT {key} FROM {source} WHERE {where} AND {key} > ? ORDER BY {key}", (*values, last)
     ):

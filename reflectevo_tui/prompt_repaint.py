@@ -1,0 +1,63 @@
+"""The repaint that answers a key does not wait for the next frame.
+
+Textual paints on a grid of frames; over SSH there are 15 a second, so a key that follows a repaint would wait up to
+66 ms for its own, and a page that arrives after it as long again. Screens with this class paint at once what follows
+from a key. A key that is held down stays on the grid: nobody reads 30 lists a second. Knows nothing of what is shown.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from textual import constants, events
+from textual.screen import ModalScreen, Screen
+
+PROMPT_FRAMES = 4
+"""Repaints that may follow a key at once: the key's own, a screen that comes, a page, a detail."""
+
+PROMPT_SECONDS = 0.3
+"""For how long after a key."""
+
+Result = TypeVar("Result")
+
+
+class Promptness:
+    """Counts the repaints that a key has a right to."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._left = 0
+        self._key = -1.0
+
+    def key(self) -> None:
+        """A key was pressed; one that follows another within a frame is held down or pasted."""
+        now = self._clock()
+        self._left = PROMPT_FRAMES if now - self._key > 1 / constants.MAX_FPS else 0
+        self._key = now
+
+    def take(self) -> bool:
+        """True when what is to be painted now may be painted at once."""
+        if not self._left or self._clock() - self._key > PROMPT_SECONDS:
+            return False
+        self._left -= 1
+        return True
+
+
+class PromptScreen(Screen[Result]):
+    """Base of every screen."""
+
+    async def _on_idle(self, event: events.Idle) -> None:
+        """Paint at once what a key has a right to. Textual then leaves out its own handler, which waits for a frame."""
+        promptness = getattr(self.app, "promptness", None)
+        if self.app._batch_count or not self.is_current or not isinstance(promptness, Promptness):
+            return
+        owed = self._layout_required or self._scroll_required or self._repaint_required or self._dirty_widgets
+        if owed and promptness.take():
+            event.prevent_default()
+            self._on_timer_update()
+
+
+class Dialog(PromptScreen[Result], ModalScreen[Result]):
+    """A window over a screen that closes with a result."""
