@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass
+from decimal import Decimal
 
 _FORM = re.compile(r"(?P<mark>#?)\s*(?P<number>\d[\d,_ ]*(?:\.\d+)?)\s*(?P<percent>%?)")
 
@@ -39,14 +39,14 @@ def read_place(typed: str, total: int, newest: int) -> Place:
     form = _FORM.fullmatch(typed.strip())
     if form is None or (form["mark"] and form["percent"]):
         raise NoSuchPlace("type a row (250,000), a share (50%) or a trajectory (#88213)")
-    number = float(re.sub("[,_ ]", "", form["number"]))
+    number = Decimal(re.sub("[,_ ]", "", form["number"]))
     if form["percent"]:
         if number > 100:
             raise NoSuchPlace("a share is at most 100%")
-        return Place(min(math.floor(total * number / 100), total - 1))
-    if not number.is_integer():
+        return Place(min(int(total * number / 100), total - 1))
+    if number % 1:
         raise NoSuchPlace("rows and trajectories are whole numbers; for a share add %")
     last, what = (newest, "trajectory is #") if form["mark"] else (total, "row is ")
     if not 1 <= number <= last:
-        raise NoSuchPlace(f"the last {what}{last:,}, the first {1}")
+        raise NoSuchPlace(f"the last {what}{last:,}")
     return Place(trajectory=int(number)) if form["mark"] else Place(int(number) - 1)

@@ -15,7 +15,6 @@ from textual.message import Message
 from textual.widgets import Static
 
 from reflectevo_tui import display, figures
-from reflectevo_tui.display import Part
 from reflectevo_tui.messages import DirectiveWanted, WorkFailed
 from reflectevo_tui.prompt_repaint import Dialog
 from reflectevo_tui.screens.confirm_dialog import ConfirmDialog
@@ -137,8 +136,8 @@ class GateDialog(Dialog[GateDecision | None]):
         iteration = self._snapshot.iteration
         settings = settings_ahead(iteration.settings, self._gate) if iteration else ""
         number = iteration.number if iteration else 0
-        other = ("   r", " reject the child") if self._gate == "promote" else ("   s", " skip")
-        refusal: list[Part] = [(other[0], "bold $accent"), other[1]]
+        other = ("r", "reject") if self._gate == "promote" else ("s", "skip")
+        keys = (("a", "approve"), other, ("e", "settings"), ("Z", "roll back"), ("B", "branch"), ("esc", "leave it"))
         with Vertical(classes="dialog dialog-large"):
             yield Static(
                 display.line(("◆ GATE ", "bold reverse $warning"), (f"  {self._gate} · iteration {number}", "bold")),
@@ -149,19 +148,7 @@ class GateDialog(Dialog[GateDecision | None]):
                 yield Static(display.line(("Settings ahead", "bold")), classes="gap-above", markup=False)
                 yield Static(display.text(settings.rstrip(), "$quiet"), id="gate-settings", markup=False)
             yield Static(
-                display.line(
-                    ("a", "bold $accent"),
-                    " approve",
-                    *refusal,
-                    ("   e", "bold $accent"),
-                    " settings",
-                    ("   Z", "bold $accent"),
-                    " roll back",
-                    ("   B", "bold $accent"),
-                    " branch",
-                    ("   esc", "bold $accent"),
-                    " leave it",
-                ),
+                display.joined(display.line((key, "bold $accent"), f" {words}  ") for key, words in keys),
                 classes="dialog-keys",
                 markup=False,
             )
