@@ -14,8 +14,8 @@ from typing import TypeVar
 from textual import constants, events
 from textual.screen import ModalScreen, Screen
 
-PROMPT_FRAMES = 4
-"""Repaints that may follow a key at once: the key's own, a screen that comes, a page, a detail."""
+PROMPT_FRAMES = 8
+"""Repaints that may follow a key at once: a dialog that goes, the screen under it, its list, a page, a detail."""
 
 PROMPT_SECONDS = 0.3
 """For how long after a key."""

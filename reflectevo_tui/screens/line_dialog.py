@@ -52,6 +52,7 @@ class LineDialog(Dialog[str | None]):
         wrong = self._check(event.value.strip()) if self._check else ""
         if not wrong:
             self.dismiss(event.value.strip())
+            return
         self.query_one("#line-wrong", Static).update(display.line((wrong, "$error")))
 
     def action_leave(self) -> None:

@@ -94,7 +94,9 @@ class PagedTrajectories(FramedScreen):
     @work(thread=True, group="walk")
     def _walk_in_thread(self, number: int, wanted: TrajectoryFilter, known: Anchors | None) -> None:
         try:
-            self.post_message(AnchorsRead(number, self.reader.walk(wanted, known), self.reader.total()))
+            anchors = self.reader.walk(wanted, known)
+            total = self.reader.total() if wanted.active() else anchors.total
+            self.post_message(AnchorsRead(number, anchors, total))
         except Interrupted:
             return
         except (StoreError, sqlite3.Error) as error:

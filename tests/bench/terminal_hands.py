@@ -130,7 +130,7 @@ class Hands:
             self._unfilter()
         return taken
 
-    def switches(self, times: int = 20) -> list[float]:
+    def switches(self, times: int = 40) -> list[float]:
         """Between Monitor and Trajectories, both seen before."""
         taken = []
         for _ in range(times // 2):

@@ -50,7 +50,7 @@ async def test_the_application_refuses_a_network_disk_in_words(build, until, mon
     app = ReflectEvoApp(built.workspace)
     async with app.run_test(size=(80, 24)) as pilot:
         await until(pilot, lambda: app.return_code == EXIT_STORE_LOST)
-    said = str(app._exit_renderables[0])
+        said = str(app._exit_renderables[0])
     assert "nfs4" in said and "local" in said, said
 
 
