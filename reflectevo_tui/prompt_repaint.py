@@ -45,19 +45,26 @@ class Promptness:
         return True
 
 
+def paint_promptly(screen: Screen[Result], event: events.Idle) -> None:
+    """Paint what a key has a right to at once; Textual's own handler, which waits for a frame, is left out then."""
+    promptness = getattr(screen.app, "promptness", None)
+    if screen.app._batch_count or not screen.is_current or not isinstance(promptness, Promptness):
+        return
+    owed = screen._layout_required or screen._scroll_required or screen._repaint_required or screen._dirty_widgets
+    if owed and promptness.take():
+        event.prevent_default()
+        screen._on_timer_update()
+
+
 class PromptScreen(Screen[Result]):
-    """Base of every screen."""
+    """Base of the numbered screens."""
 
     async def _on_idle(self, event: events.Idle) -> None:
-        """Paint at once what a key has a right to. Textual then leaves out its own handler, which waits for a frame."""
-        promptness = getattr(self.app, "promptness", None)
-        if self.app._batch_count or not self.is_current or not isinstance(promptness, Promptness):
-            return
-        owed = self._layout_required or self._scroll_required or self._repaint_required or self._dirty_widgets
-        if owed and promptness.take():
-            event.prevent_default()
-            self._on_timer_update()
+        paint_promptly(self, event)
 
 
-class Dialog(PromptScreen[Result], ModalScreen[Result]):
-    """A window over a screen that closes with a result."""
+class Dialog(ModalScreen[Result]):
+    """A window over a screen that closes with a result. (Not a PromptScreen: styles come from the first base alone.)"""
+
+    async def _on_idle(self, event: events.Idle) -> None:
+        paint_promptly(self, event)
