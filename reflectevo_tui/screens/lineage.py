@@ -229,7 +229,7 @@ class LineageScreen(FramedScreen):
         turn = "turn 1" if self._turn == "t1" else "turn 2"
         title = f"Flips at {turn} · {figures.count(len(rows))}"
         flips.set_title(display.line((title, "bold"), ("  ⏎ b B's answer · a A's · t turn", "$quiet")))
-        flips.say_empty("Both answer the same questions right.")
+        flips.say_empty("Both answer the same questions right." if compared.pairs else "No question was put to both.")
         flips.show_rows(rows)
 
     def action_turn(self) -> None:
