@@ -103,6 +103,19 @@ async def test_a_key_goes_to_any_row(build, until, screen_text, size) -> None:
         assert view.chosen == ROWS and view.rows.has_focus
 
 
+async def test_the_palette_asks_for_a_row_from_any_screen(build, until) -> None:
+    app = ReflectEvoApp(build(60).workspace)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: app.snapshot)
+        await pilot.press("ctrl+p")
+        await until(pilot, lambda: app.screen.query(Input))
+        await pilot.press(*"go to a row")
+        await pilot.pause(0.5)
+        await pilot.press("enter", "enter")
+        await until(pilot, lambda: app.current_mode == "trajectories" and isinstance(app.screen, LineDialog))
+        await pilot.press("escape")
+
+
 async def test_a_trajectory_behind_a_filter_is_gone_to_without_it(build, until) -> None:
     """Its number means the trajectory, whatever the list is filtered by; a row counts in the filtered list."""
     app = ReflectEvoApp(with_rows(build(20)).workspace)
