@@ -9,12 +9,12 @@ from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
-from textual.content import Content
 from textual.message import Message
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from reflectevo_tui import display, figures
+from reflectevo_tui.display import Part
 from reflectevo_tui.messages import WorkFailed
 from reflectevo_tui.prompt_repaint import Dialog
 from reflectevo_tui.reading import ask_store
@@ -25,14 +25,14 @@ from store.records import Policy
 from store.workspace import Workspace
 
 
-def policy_line(node: LineageNode) -> Content:
+def policy_parts(node: LineageNode) -> tuple[Part, ...]:
     """Name, setting, state and Acc@t2."""
     policy = node.policy
     measured = newest_evaluation(sorted(node.measured.values(), key=lambda one: one.id), policy.id)
     second = measured.metrics.get("acc_t2") if measured else None
     value = second.get("value") if second else None
     words = "not measured" if value is None else f"Acc@t2 {figures.percent(value)}"
-    return display.line(
+    return (
         (f"{display.fitted(policy.name, 10)}  ", "bold"),
         f"{display.fitted(policy.setting, 16)}  {policy.state:<10} ",
         (words, "$quiet"),
@@ -93,7 +93,7 @@ class PolicyDialog(Dialog[Policy | None]):
         ]
         self._policies = [node.policy for node in offered]
         choices = self.query_one(OptionList)
-        choices.add_options([Option(policy_line(node)) for node in offered])
+        choices.add_options([Option(display.line(*policy_parts(node))) for node in offered])
         choices.highlighted = 0 if offered else None
 
     @on(OptionList.OptionSelected)
