@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from store import trajectories
@@ -73,13 +73,19 @@ class TrajectoryReader:
         with self._page_lock:
             return trajectories.detail(self._reader(), trajectory_id)
 
-    def walk(self, wanted: TrajectoryFilter, known: Anchors | None) -> Anchors:
+    def walk(
+        self, wanted: TrajectoryFilter, known: Anchors | None, still_wanted: Callable[[], bool] = lambda: True
+    ) -> Anchors:
         """Walk over a filtered list, or over what was appended to it.
+
+        Walks wait for one another; one that is not `still_wanted` when its turn comes is given up.
 
         Raises:
             Interrupted: when `interrupt` was called meanwhile.
         """
         with self._walk_lock, _given_up():
+            if not still_wanted():
+                raise Interrupted
             return trajectories.anchors(self._walker(), wanted, PAGE_ROWS, known)
 
     def interrupt(self) -> None:

@@ -94,7 +94,7 @@ class PagedTrajectories(FramedScreen):
     @work(thread=True, group="walk")
     def _walk_in_thread(self, number: int, wanted: TrajectoryFilter, known: Anchors | None) -> None:
         try:
-            anchors = self.reader.walk(wanted, known)
+            anchors = self.reader.walk(wanted, known, lambda: number == self._list_number)
             total = self.reader.total() if wanted.active() else anchors.total
             self.post_message(AnchorsRead(number, anchors, total))
         except Interrupted:
