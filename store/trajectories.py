@@ -215,8 +215,8 @@ def anchors(
     before = total
     # Counted by SQLite: a row for each trajectory would hold up every other thread of the terminal for as long.
     for n, found in connection.execute(
-        f"SELECT n, id FROM (SELECT {key} AS id, row_number() OVER (ORDER BY {key}) AS n FROM {source}"
-        f" WHERE {where} AND {key} > ?) WHERE (n + ?) % ? = 0 ORDER BY n",
+        f"SELECT n, id FROM (SELECT s.rowid AS id, row_number() OVER (ORDER BY s.rowid) AS n FROM {source}"
+        f" WHERE {where} AND s.rowid > ?) WHERE (n + ?) % ? = 0 ORDER BY n",
         (*values, last, before, step),
     ):
         total, last = before + n, found
