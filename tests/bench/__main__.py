@@ -38,6 +38,7 @@ from tests.bench import (
     stores,
     storing,
     terminal,
+    training,
     verifying,
 )
 from tests.bench.measure import Row
@@ -53,6 +54,7 @@ BENCHES: dict[str, Callable[[], list[Row]]] = {
     "rollout": rollout.measure,
     "prefix": prefix.measure,
     "idle": idle.measure,
+    "training": training.measure,
     "terminal": terminal.measure,
     "terminal-growth": terminal.growth,
 }
