@@ -21,7 +21,7 @@ from engine.tasks.base import Judgement
 from store.records import StoredQuestion
 from tests.bench.measure import Row
 
-MATH, CHOICE, CODE = 300, 300, 100
+MATH, CHOICE, CODE = 120, 300, 40
 AT_LEAST_A_CORE = 0.9
 """Of the cores that there are, how many the verifiers keep busy: 1.8 on two."""
 
