@@ -17,6 +17,7 @@ from reflectevo_tui.commands import control
 from reflectevo_tui.commands.demo_data import demo_data
 from reflectevo_tui.commands.evaluate import evaluate
 from reflectevo_tui.commands.exchange import export, import_file
+from reflectevo_tui.commands.experiment import experiment
 from reflectevo_tui.commands.repair import repair
 from reflectevo_tui.commands.report import report
 from reflectevo_tui.commands.shared import JsonOption, WorkspaceOption, chosen_workspace, guarded, refuse
@@ -180,6 +181,7 @@ def doctor(context: typer.Context, workspace: WorkspaceOption = None, as_json: J
 
 
 app.command("eval", epilog=EPILOG)(evaluate)
+app.command(epilog=EPILOG)(experiment)
 for _command in (
     *(report, repair, takeover),
     *(control.approve, control.skip, control.reject, control.pause, control.resume, control.stop, control.shutdown),

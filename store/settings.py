@@ -8,10 +8,11 @@ This module knows nothing of models, devices or databases.
 from __future__ import annotations
 
 import re
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from store.experiment_settings import ExperimentSection, merged
 from store.task_settings import Section, Task
 
 StageName = Literal["attempt", "reflect", "correct", "curate", "train", "evaluate"]
@@ -96,6 +97,9 @@ class CurationSection(Section):
     """Leave out reflections that state the reference answer."""
     max_repetition: float = Field(default=0.5, ge=0.0, le=1.0)
     """Leave out reflections in which a larger share of the word 3-grams are repeats."""
+    max_echo: float = Field(default=0.5, ge=0.0, le=1.0)
+    """Leave out reflections of which a larger share of the word 3-grams stands in the request for them: they repeat
+    what they were told; 1 keeps all."""
     max_similarity: float = Field(default=0.9, gt=0.0, le=1.0)
     """Leave out reflections whose word 3-grams overlap more than this (Jaccard, by MinHash) with one that is in the
     set already; 1 leaves out only equal ones."""
@@ -269,6 +273,8 @@ class RunSettings(Section):
     """Another model that writes the reflections; unset: the policy reflects itself."""
     seed: int = Field(default=0, ge=0)
     """Seed of every draw in the run."""
+    question_seed: int | None = Field(default=None, ge=0)
+    """Seed that questions are chosen by; unset: `seed`. With it, iterations of one run may differ in their seed."""
     pace: Literal["flow", "step"] = "flow"
     """`flow`: stages stream into each other. `step`: each stage waits for an operator's word."""
     gates: list[GateName] = Field(default=[])
@@ -299,6 +305,57 @@ class RunSettings(Section):
     """Training of the child policy."""
     evaluation: EvaluationSection = EvaluationSection()
     """Comparison on held-out questions."""
+    series: str = ""
+    """Series of an experiment that an iteration belongs to; set by `reflectevo experiment`."""
+    experiment: ExperimentSection | None = None
+    """Several series from one base policy, for `reflectevo experiment`."""
+
+    @property
+    def chooses_by(self) -> int:
+        """The seed that questions are chosen by."""
+        return self.seed if self.question_seed is None else self.question_seed
+
+    @model_validator(mode="after")
+    def _experiment_is_sound(self) -> RunSettings:
+        if self.experiment is None:
+            return self
+        if self.evaluation.split != "dev":
+            raise ValueError(
+                "an experiment needs evaluation.split = 'dev': what decides over a policy must not look at the test "
+                "questions, which measure it"
+            )
+        if self.experiment.repeat_seeds and self.question_seed is None:
+            raise ValueError("repeat_seeds needs question_seed, so that all seeds are measured on the same questions")
+        if self.seed in self.experiment.repeat_seeds:
+            raise ValueError(f"seed {self.seed} is the run's own; name others in repeat_seeds")
+        if not all(task.test for task in self.tasks):
+            raise ValueError("an experiment needs test questions of every task")
+        for one in self.experiment.series:
+            self.of_series(one.name, self.seed)
+        for changes in (self.experiment.measure, self.experiment.measure_ends):
+            self.measuring(changes)
+        return self
+
+    def of_series(self, name: str, seed: int) -> RunSettings:
+        """The settings of an iteration of a series.
+
+        Raises:
+            ValueError: when the series' changes don't fit.
+        """
+        assert self.experiment is not None
+        series = next(one for one in self.experiment.series if one.name == name)
+        values = self.model_dump(mode="json", exclude={"experiment"})
+        own = {"seed": seed, "series": name, "iterations": 1}
+        return RunSettings.model_validate(merged(merged(values, series.changes), own))
+
+    def measuring(self, changes: dict[str, Any]) -> RunSettings:
+        """The settings under which a policy is measured on the test questions.
+
+        Raises:
+            ValueError: when the changes don't fit.
+        """
+        values = self.model_dump(mode="json", exclude={"experiment"})
+        return RunSettings.model_validate(merged(values, {"evaluation": {**changes, "split": "test"}}))
 
     @model_validator(mode="after")
     def _has_dev_questions(self) -> RunSettings:
