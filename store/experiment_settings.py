@@ -61,9 +61,11 @@ class ExperimentSection(Section):
     """Seeds with which the best series is run again: the one whose policy has the highest Acc@t2 on the dev questions
     after its last iteration."""
     measure: dict[str, Any] = Field(default={})
-    """How each policy is measured on the test questions: what differs from `[evaluation]`."""
+    """How each promoted policy is measured on the test questions: what differs from `[evaluation]`."""
     measure_ends: dict[str, Any] = Field(default={})
-    """The same for the base policy and for what each series ends with, e.g. with the baselines at equal tokens."""
+    """What differs further for the policy that each series ends with, e.g. both protocols."""
+    measure_base: dict[str, Any] = Field(default={})
+    """What differs further for the base policy, e.g. the baselines at equal tokens."""
     recipes_tried: int | None = Field(default=None, ge=1)
     """How many recipes were tried on the dev questions before this one; the report says it."""
     remarks: list[str] = Field(default=[])

@@ -8,7 +8,7 @@ This module knows nothing of models, devices or databases.
 from __future__ import annotations
 
 import re
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -332,8 +332,8 @@ class RunSettings(Section):
             raise ValueError("an experiment needs test questions of every task")
         for one in self.experiment.series:
             self.of_series(one.name, self.seed)
-        for changes in (self.experiment.measure, self.experiment.measure_ends):
-            self.measuring(changes)
+        for place in ("each", "end", "base"):
+            self.measuring(place)
         return self
 
     def of_series(self, name: str, seed: int) -> RunSettings:
@@ -348,14 +348,17 @@ class RunSettings(Section):
         own = {"seed": seed, "series": name, "iterations": 1}
         return RunSettings.model_validate(merged(merged(values, series.changes), own))
 
-    def measuring(self, changes: dict[str, Any]) -> RunSettings:
-        """The settings under which a policy is measured on the test questions.
+    def measuring(self, place: Literal["each", "end", "base"]) -> RunSettings:
+        """The settings under which a policy is measured on the test questions: one of a series, its end, or the base.
 
         Raises:
-            ValueError: when the changes don't fit.
+            ValueError: when the experiment's changes don't fit.
         """
+        assert self.experiment is not None
+        own = {"each": {}, "end": self.experiment.measure_ends, "base": self.experiment.measure_base}[place]
         values = self.model_dump(mode="json", exclude={"experiment"})
-        return RunSettings.model_validate(merged(values, {"evaluation": {**changes, "split": "test"}}))
+        changes = {**self.experiment.measure, **own, "split": "test"}
+        return RunSettings.model_validate(merged(values, {"evaluation": changes}))
 
     @model_validator(mode="after")
     def _has_dev_questions(self) -> RunSettings:

@@ -1,8 +1,8 @@
 """What an experiment does next: a pure function from its settings and what is stored to one step.
 
-Every policy is measured on the test questions as soon as it is there; nothing is chosen by them. Where something is
-chosen (the gate of an iteration, the series that is run again), the dev questions decide. Knows no database and no
-process.
+Every promoted policy is measured on the test questions as soon as it is there, and nothing is chosen by them. Where
+something is chosen (the gate of an iteration, the series that is run again), the dev questions decide. Knows no database
+and no process.
 """
 
 from __future__ import annotations
@@ -156,18 +156,16 @@ def next_step(settings: RunSettings, known: Known) -> Step:
     if unfinished:
         return GoOn(unfinished[-1])
     assert settings.experiment is not None
-    each = settings.measuring(settings.experiment.measure)
-    ends = settings.measuring({**settings.experiment.measure, **settings.experiment.measure_ends})
+    each, ends, at_base = (settings.measuring(place) for place in ("each", "end", "base"))
     base = base_policy(known)
-    if base is None or not _measured(base, ends, known):
-        return Measure(BASE_POLICY, ends, "the base policy")
+    if base is None or not _measured(base, at_base, known):
+        return Measure(BASE_POLICY, at_base, "the base policy")
     for series in planned_series(settings, known):
         done = done_of(series, known)
         for number, iteration in enumerate(done, start=1):
             child = next((one for one in known.policies if one.id == iteration.child_id), None)
-            last = number == series.iterations and child is not None and child.state == "promoted"
-            how = ends if last else each
-            if child is not None and not _measured(child, how, known):
+            how = ends if number == series.iterations else each
+            if child is not None and child.state == "promoted" and not _measured(child, how, known):
                 return Measure(child.name, how, f"{series.title}, after iteration {number}")
         if len(done) < series.iterations:
             held = held_after(series, len(done), known)
@@ -175,7 +173,7 @@ def next_step(settings: RunSettings, known: Known) -> Step:
             wanted = _with_reuse(settings.of_series(series.name, series.seed), held, known)
             return Iterate(series, len(done) + 1, held.id, wanted)
         held = held_after(series, series.iterations, known)
-        if held is not None and not _measured(held, ends, known):
+        if held is not None and held != base and not _measured(held, ends, known):
             return Measure(held.name, ends, f"{series.title}, what it ends with")
     return Complete()
 
@@ -236,7 +234,7 @@ def missing(settings: RunSettings, known: Known) -> list[str]:
             child = next((one for one in known.policies if one.id == iteration.child_id), None)
             if child is None:
                 found.append(f"{series.title}: iteration {number} left no policy ({iteration.reason})")
-            elif child.id not in measured:
+            elif child.state == "promoted" and child.id not in measured:
                 found.append(
                     f"{series.title}: {child.name}, of iteration {number}, was not measured on the test questions"
                 )

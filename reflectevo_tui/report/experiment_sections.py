@@ -92,7 +92,7 @@ def _compared(experiment: ExperimentReport) -> Section:
     blocks.append(
         Paragraph(
             "With an oracle a policy hears that its first answer is wrong. Where a task has two answers that alone "
-            "gives the other one away, so that Acc@t2 there says little of reasoning; the numbers without an oracle do.",
+            "gives the other one away: Acc@t2 there says little of reasoning, the numbers without an oracle say more.",
             "note",
         )
     )
@@ -135,8 +135,8 @@ def _results(experiment: ExperimentReport) -> Section:
         blocks.append(Paragraph(f"Test questions: {NOT_MEASURED}."))
     note = (
         "After an iteration a series holds its newest promoted policy; where the gate refused the new one, the row "
-        "repeats the policy before. Acc@t1 of the base policy is the base without reflection. In a row of a baseline Acc@t2 is "
-        "what it reaches."
+        "repeats the policy before. Acc@t1 of the base policy is the base without reflection. In a row of a baseline "
+        "Acc@t2 is what it reaches."
     )
     return Section("Results on the test questions", (*blocks, Paragraph(note, "note")))
 
