@@ -12,7 +12,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from store.experiment_settings import ExperimentSection, merged
+from store.experiment_settings import ExperimentSection, check_experiment
 from store.task_settings import Section, Task
 
 StageName = Literal["attempt", "reflect", "correct", "curate", "train", "evaluate"]
@@ -317,48 +317,9 @@ class RunSettings(Section):
 
     @model_validator(mode="after")
     def _experiment_is_sound(self) -> RunSettings:
-        if self.experiment is None:
-            return self
-        if self.evaluation.split != "dev":
-            raise ValueError(
-                "an experiment needs evaluation.split = 'dev': what decides over a policy must not look at the test "
-                "questions, which measure it"
-            )
-        if self.experiment.repeat_seeds and self.question_seed is None:
-            raise ValueError("repeat_seeds needs question_seed, so that all seeds are measured on the same questions")
-        if self.seed in self.experiment.repeat_seeds:
-            raise ValueError(f"seed {self.seed} is the run's own; name others in repeat_seeds")
-        if not all(task.test for task in self.tasks):
-            raise ValueError("an experiment needs test questions of every task")
-        for one in self.experiment.series:
-            self.of_series(one.name, self.seed)
-        for place in ("each", "end", "base"):
-            self.measuring(place)
+        if self.experiment is not None:
+            check_experiment(self)
         return self
-
-    def of_series(self, name: str, seed: int) -> RunSettings:
-        """The settings of an iteration of a series.
-
-        Raises:
-            ValueError: when the series' changes don't fit.
-        """
-        assert self.experiment is not None
-        series = next(one for one in self.experiment.series if one.name == name)
-        values = self.model_dump(mode="json", exclude={"experiment"})
-        own = {"seed": seed, "series": name, "iterations": 1}
-        return RunSettings.model_validate(merged(merged(values, series.changes), own))
-
-    def measuring(self, place: Literal["each", "end", "base"]) -> RunSettings:
-        """The settings under which a policy is measured on the test questions: one of a series, its end, or the base.
-
-        Raises:
-            ValueError: when the experiment's changes don't fit.
-        """
-        assert self.experiment is not None
-        own = {"each": {}, "end": self.experiment.measure_ends, "base": self.experiment.measure_base}[place]
-        values = self.model_dump(mode="json", exclude={"experiment"})
-        changes = {**self.experiment.measure, **own, "split": "test"}
-        return RunSettings.model_validate(merged(values, {"evaluation": changes}))
 
     @model_validator(mode="after")
     def _has_dev_questions(self) -> RunSettings:

@@ -1,8 +1,8 @@
 """What an experiment does next: a pure function from its settings and what is stored to one step.
 
 Every promoted policy is measured on the test questions as soon as it is there, and nothing is chosen by them. Where
-something is chosen (the gate of an iteration, the series that is run again), the dev questions decide. Knows no database
-and no process.
+something is chosen (the gate of an iteration, the series that is run again), the dev questions decide. Knows no
+database and no process.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from store.experiment_settings import measuring, of_series
 from store.records import Evaluation, Iteration, Policy
 from store.settings import RunSettings
 
@@ -156,7 +157,7 @@ def next_step(settings: RunSettings, known: Known) -> Step:
     if unfinished:
         return GoOn(unfinished[-1])
     assert settings.experiment is not None
-    each, ends, at_base = (settings.measuring(place) for place in ("each", "end", "base"))
+    each, ends, at_base = measuring(settings, "each"), measuring(settings, "end"), measuring(settings, "base")
     base = base_policy(known)
     if base is None or not _measured(base, at_base, known):
         return Measure(BASE_POLICY, at_base, "the base policy")
@@ -170,7 +171,7 @@ def next_step(settings: RunSettings, known: Known) -> Step:
         if len(done) < series.iterations:
             held = held_after(series, len(done), known)
             assert held is not None
-            wanted = _with_reuse(settings.of_series(series.name, series.seed), held, known)
+            wanted = _with_reuse(of_series(settings, series.name, series.seed), held, known)
             return Iterate(series, len(done) + 1, held.id, wanted)
         held = held_after(series, series.iterations, known)
         if held is not None and held != base and not _measured(held, ends, known):

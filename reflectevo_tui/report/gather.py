@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from reflectevo_tui.report.experiment import ExperimentReport, experiment_as_json, gather_experiment
+from reflectevo_tui.report.experiment import ExperimentReport, gather_experiment
+from reflectevo_tui.report.experiment_json import experiment_as_json
 from store import iterations as iteration_rows
 from store.comparisons import Difference, compare_policies
 from store.curation import curation_counts

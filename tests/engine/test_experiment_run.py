@@ -20,6 +20,7 @@ from reflectevo_tui.cli import app
 from reflectevo_tui.experiment.drive import ExperimentRefused, drive, known_of
 from reflectevo_tui.experiment.plan import Complete, missing, next_step
 from store.connection import open_reader, read
+from store.experiment_settings import measuring
 from store.settings import RunSettings
 from store.settings_file import load_settings
 from tests.support.engines import REFLECTED, WORK, EngineHarness
@@ -135,35 +136,36 @@ def test_an_experiment_runs_every_series_and_measures_every_policy(harness: Make
         assert one_format["judged"] == 16
 
 
-@pytest.mark.parametrize("what", ["command", "engine"])
-def test_killed_between_it_goes_on_where_it_was(harness: Make, tmp_path: Path, what: str) -> None:
-    """The command or the engine killed in the middle: the same texts as without, none twice."""
+def test_killed_between_it_goes_on_where_it_was(harness: Make, tmp_path: Path) -> None:
+    """First the engine is killed, then the command: the same texts as without, none twice."""
     text = experiment_settings(tmp_path, iterations=1, seeds="[]", promote="always")
     straight, broken = harness(text), harness(text)
     straight.start()
     assert driven(straight) == 0
-    running = command(broken, "experiment")
-    broken.wait(lambda: broken.rows("SELECT count(*) FROM iterations WHERE kind = 'training'")[0][0] >= 2)
-    broken.wait(
-        lambda: (
-            broken.rows("SELECT count(*) FROM reflections WHERE iteration_id IN (SELECT max(id) FROM iterations)")[0][0]
-            > 2
+
+    def reflecting(number: int) -> Callable[[], bool]:
+        query = (
+            "SELECT count(*) FROM reflections r JOIN iterations i ON i.id = r.iteration_id"
+            f" WHERE i.kind = 'training' AND i.number = {number}"
         )
-    )
-    if what == "command":
-        running.send_signal(signal.SIGKILL)
-        running.wait()
-    else:
-        broken.kill()
-        assert running.wait(60) == 6, "the command says that the engine is gone"
-    again = command(broken, "experiment", "--json")
-    printed, said = again.communicate(timeout=120)
-    assert again.returncode == 0, said
+        return lambda: broken.rows(query)[0][0] > 2
+
+    first = command(broken, "experiment")
+    broken.wait(reflecting(1))
+    broken.kill()
+    assert first.wait(60) == 6, "the command says that the engine is gone"
+    second = command(broken, "experiment")
+    broken.wait(reflecting(2))
+    second.send_signal(signal.SIGKILL)
+    second.wait()
+    third = command(broken, "experiment", "--json")
+    printed, said = third.communicate(timeout=120)
+    assert third.returncode == 0, said
     assert json.loads(printed) == {"complete": True, "next": "complete", "missing": []}
     assert broken.rows(WORK) == straight.rows(WORK)
     assert broken.rows(REFLECTED) == straight.rows(REFLECTED)
     assert broken.rows(DONE) == straight.rows(DONE)
-    # A third time there is nothing to do.
+    # A fourth time there is nothing to do.
     before = broken.rows("SELECT count(*), max(id) FROM directives")
     assert driven(broken) == 0
     assert broken.rows("SELECT count(*), max(id) FROM directives") == before
@@ -193,7 +195,7 @@ def test_a_report_of_half_an_experiment_names_what_is_missing(harness: Make, tmp
     one.order(
         "evaluate",
         settings=settings.model_dump(mode="json"),
-        evaluation=settings.measuring("each").evaluation.model_dump(mode="json"),
+        evaluation=measuring(settings, "each").evaluation.model_dump(mode="json"),
         base_directory=str(tmp_path),
         policy=None,
     )
