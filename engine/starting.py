@@ -178,10 +178,17 @@ def _require_confirmed(settings: RunSettings, arguments: Mapping[str, Any]) -> N
         )
 
 
+def changed_fixed(old: RunSettings, new: RunSettings) -> list[str]:
+    """The settings that differ and can't change within a run."""
+    found = [name for name in FIXED_SETTINGS if getattr(old, name) != getattr(new, name)]
+    moved = old.chooses_by != new.chooses_by and "question_seed" not in found
+    return [*found, "seed"] if moved else found
+
+
 def require_same(old: RunSettings, new: RunSettings) -> None:
     """Refuse settings that would make a run another experiment."""
-    for name in FIXED_SETTINGS:
-        if getattr(old, name) != getattr(new, name):
+    for name in changed_fixed(old, new):
+        if name != "seed":
             raise Refused(f"{name!r} can't change within a run; start a new run under another name")
     if old.chooses_by != new.chooses_by:
         raise Refused(

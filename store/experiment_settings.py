@@ -24,6 +24,7 @@ _MAY_DIFFER = {
     "attempt": {"temperature", "top_p"},
     "reflection": {"temperature", "top_p", "instructions", "samples", "rounds"},
     "correction": {"temperature", "top_p"},
+    "evaluation": {"promote"},
 }
 """What a series may set otherwise, by section; None is all of it. Everything else is how policies are measured."""
 
@@ -38,8 +39,8 @@ class SeriesSection(Section):
     baseline: bool = False
     """A series to compare with: never the best one, so never run again with other seeds."""
     changes: dict[str, Any] = Field(default={})
-    """What differs from the settings of the run, as sections: `training`, `curation`, `judge`, or how training texts
-    are sampled."""
+    """What differs from the settings of the run, as sections: `training`, `curation`, `judge`, how training texts are
+    sampled, or `evaluation.promote`."""
 
     @field_validator("changes")
     @classmethod
@@ -69,7 +70,7 @@ class ExperimentSection(Section):
     measure_ends: dict[str, Any] = Field(default={})
     """What differs further for the policy that each series ends with, e.g. both protocols."""
     measure_base: dict[str, Any] = Field(default={})
-    """What differs further for the base policy, e.g. the baselines at equal tokens."""
+    """How the base policy is measured a second time, beside as an end: e.g. with the baselines at equal tokens."""
     recipes_tried: int | None = Field(default=None, ge=1)
     """How many recipes were tried on the dev questions before this one; the report says it."""
     remarks: list[str] = Field(default=[])

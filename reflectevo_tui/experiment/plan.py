@@ -159,8 +159,9 @@ def next_step(settings: RunSettings, known: Known) -> Step:
     assert settings.experiment is not None
     each, ends, at_base = measuring(settings, "each"), measuring(settings, "end"), measuring(settings, "base")
     base = base_policy(known)
-    if base is None or not _measured(base, at_base, known):
-        return Measure(BASE_POLICY, at_base, "the base policy")
+    for how, why in ((at_base, "the base policy, with its baselines"), (ends, "the base policy")):
+        if base is None or not _measured(base, how, known):
+            return Measure(BASE_POLICY, how, why)
     for series in planned_series(settings, known):
         done = done_of(series, known)
         for number, iteration in enumerate(done, start=1):
@@ -174,7 +175,7 @@ def next_step(settings: RunSettings, known: Known) -> Step:
             wanted = _with_reuse(of_series(settings, series.name, series.seed), held, known)
             return Iterate(series, len(done) + 1, held.id, wanted)
         held = held_after(series, series.iterations, known)
-        if held is not None and held != base and not _measured(held, ends, known):
+        if held is not None and not _measured(held, ends, known):
             return Measure(held.name, ends, f"{series.title}, what it ends with")
     return Complete()
 

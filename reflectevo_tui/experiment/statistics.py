@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from store.held_out_answers import HeldOutAnswer
-from store.intervals import bootstrap_mean_over_groups, mcnemar_exact
+from store.intervals import bootstrap_mean_over_groups, mcnemar_exact, wilson
 
 Outcomes = Mapping[int, float]
 """Question id → how right it is answered, 0 to 1."""
@@ -67,6 +67,15 @@ def mean_over_tasks(outcomes: Outcomes, tasks: Tasks, seed: int = 0) -> Estimate
     interval = bootstrap_mean_over_groups(values, seed)
     value = sum(sum(group) / len(group) for group in values) / len(values)
     return Estimate(value, interval.low, interval.high, len(outcomes))
+
+
+def share(outcomes: Outcomes) -> Estimate:
+    """The share of right answers of one task, with Wilson's interval as everywhere."""
+    if not outcomes:
+        return Estimate(None, None, None, 0)
+    right = round(sum(float(value) for value in outcomes.values()))
+    interval = wilson(right, len(outcomes))
+    return Estimate(right / len(outcomes), interval.low, interval.high, len(outcomes))
 
 
 def paired(before: Outcomes, after: Outcomes, tasks: Tasks, seed: int = 0) -> Paired:

@@ -29,6 +29,7 @@ from reflectevo_tui.experiment.statistics import (
     mean_over_tasks,
     paired,
     read_share,
+    share,
 )
 from store.comparisons import baseline_outcomes, is_oracle
 from store.held_out_answers import HeldOutAnswer, ReferenceAnswers, held_out_answers, outcomes_at, reference_answers
@@ -48,6 +49,8 @@ class Measured:
     series: Series | None
     number: int
     policy: Policy
+    kept: bool
+    """Whether the iteration's own policy was refused, or there was none, so that this is the one before."""
     feedback: str
     acc_t1: Estimate
     acc_t2: Estimate
@@ -179,14 +182,15 @@ def gather_experiment(
     ends: list[_End] = []
     for feedback in (ORACLE, FREE):
         if base is not None and (found := reader.answers(base.id, feedback)) is not None:
-            measured.append(_measure("base", None, 0, base, feedback, found, settings.seed))
+            measured.append(_measure("base", None, 0, base, False, feedback, found, settings.seed))
         for one in series:
             for number in range(1, len(done_of(one, known)) + 1):
                 held = held_after(one, number, known)
                 answers = None if held is None else reader.answers(held.id, feedback)
                 if held is not None and answers is not None:
                     label = f"{one.title}, iteration {number}"
-                    measured.append(_measure(label, one, number, held, feedback, answers, settings.seed))
+                    kept = done_of(one, known)[number - 1].child_id != held.id
+                    measured.append(_measure(label, one, number, held, kept, feedback, answers, settings.seed))
                     if number == one.iterations:
                         ends.append(_End(one, feedback, answers))
     started = reader.answers(base.id, ORACLE) if base else None
@@ -225,7 +229,14 @@ def _tasks(answers: Sequence[HeldOutAnswer]) -> dict[int, str]:
 
 
 def _measure(
-    label: str, series: Series | None, number: int, policy: Policy, feedback: str, found: _Answers, seed: int
+    label: str,
+    series: Series | None,
+    number: int,
+    policy: Policy,
+    kept: bool,
+    feedback: str,
+    found: _Answers,
+    seed: int,
 ) -> Measured:
     tasks, oracle = _tasks(found.answers), is_oracle(found.protocol)
     first, second = found.outcomes(1), found.outcomes(2)
@@ -240,6 +251,7 @@ def _measure(
         series,
         number,
         policy,
+        kept,
         feedback,
         mean_over_tasks(first, tasks, seed),
         mean_over_tasks(second, tasks, seed),
@@ -248,8 +260,8 @@ def _measure(
         Estimate(None, None, None, 0) if oracle else mean_over_tasks(right, tasks, seed),
         {
             task: (
-                mean_over_tasks({one: value for one, value in first.items() if tasks[one] == task}, tasks, seed),
-                mean_over_tasks({one: value for one, value in second.items() if tasks[one] == task}, tasks, seed),
+                share({one: value for one, value in first.items() if tasks[one] == task}),
+                share({one: value for one, value in second.items() if tasks[one] == task}),
             )
             for task in sorted(set(tasks.values()))
         },

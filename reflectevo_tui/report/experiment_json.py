@@ -22,6 +22,7 @@ def experiment_as_json(report: ExperimentReport) -> dict[str, Any]:
                 "label": one.label,
                 "policy": one.policy.name,
                 "number": one.number,
+                "kept": one.kept,
                 "feedback": one.feedback,
                 **{name: asdict(getattr(one, name)) for name in ("acc_t1", "acc_t2", "delta", "i_to_c", "c_to_i")},
                 "by_task": {task: [asdict(turn) for turn in turns] for task, turns in one.by_task.items()},

@@ -108,7 +108,7 @@ def _results(experiment: ExperimentReport) -> Section:
         rows: list[tuple[Cell, ...]] = [
             (
                 one.label,
-                one.policy.name,
+                f"{one.policy.name} (kept)" if one.kept else one.policy.name,
                 *(_percent(value) for value in (one.acc_t1, one.acc_t2)),
                 _points(one.delta),
                 *(_percent(value) for value in (one.i_to_c, one.c_to_i)),
@@ -134,9 +134,9 @@ def _results(experiment: ExperimentReport) -> Section:
     if not blocks:
         blocks.append(Paragraph(f"Test questions: {NOT_MEASURED}."))
     note = (
-        "After an iteration a series holds its newest promoted policy; where the gate refused the new one, the row "
-        "repeats the policy before. Acc@t1 of the base policy is the base without reflection. In a row of a baseline "
-        "Acc@t2 is what it reaches."
+        "After an iteration a series holds its newest promoted policy; where the gate refused the new one, "
+        "the row repeats the policy before (kept). Acc@t1 of the base policy is the base without reflection. In a row "
+        "of a baseline Acc@t2 is what it reaches."
     )
     return Section("Results on the test questions", (*blocks, Paragraph(note, "note")))
 

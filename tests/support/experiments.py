@@ -60,7 +60,7 @@ retry_baseline = false
 protocol = "both"
 
 [experiment.measure_base]
-protocol = "both"
+protocol = "oracle"
 retry_baseline = true
 retry_samples = 2
 vote_samples = 3

@@ -124,7 +124,7 @@ def test_whatever_comes_of_the_iterations_the_plan_ends_whole(
             assert step.settings.evaluation.split == "dev" and step.settings.experiment is None
         end = held_after(series, series.iterations, known)
         assert end is not None
-        at_its_end = measuring(settings, "end" if end.name != "p00" else "base").evaluation
+        at_its_end = measuring(settings, "end").evaluation
         assert any(
             step.policy == end.name and step.settings.evaluation == at_its_end
             for step in engine.steps
@@ -180,7 +180,8 @@ def test_texts_are_taken_over_within_a_seed_and_attempts_across_seeds(settings: 
         ("test = 8", "test = 0", "needs test questions of every task"),
         ('name = "dpo"', 'name = "qa"', "two series are named 'qa'"),
         ('setting = "dpo-verdict"', 'setting = "dpo-vredict"', "series dpo: training.setting: "),
-        ("changes = { training", "changes = { evaluation", "'evaluation' can't differ between series"),
+        ("changes = { training", "changes = { generation", "'generation' can't differ between series"),
+        ('{ training = { setting = "sft-qa" }', '{ evaluation = { split = "test" }', "'evaluation.split' can't differ"),
         (
             '{ training = { setting = "sft-qa" }',
             "{ reflection = { max_tokens = 9 }",
