@@ -42,6 +42,8 @@ def main(arguments: list[str] | None = None) -> int:
     example = commands.add_parser("example", help="show the tokens a curated row is trained on, as JSON")
     example.add_argument("--curated", type=int, required=True)
     example.add_argument("--setting")
+    recipe = commands.add_parser("recipe", help="print a shipped recipe, as JSON")
+    recipe.add_argument("--name", required=True)
     commands.add_parser("capabilities", help="print what this engine can do, as JSON")
     importing = commands.add_parser("import", help="import a published file; prints one JSON object a line")
     importing.add_argument("--file", type=Path, required=True)
@@ -64,6 +66,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     if parsed.command == "check":
         return _check(parsed)
+    if parsed.command == "recipe":
+        return _recipe(parsed.name)
     workspace = Workspace(parsed.workspace.expanduser().resolve())
     if parsed.command == "child":
         from engine.child import run_child
@@ -111,6 +115,17 @@ def main(arguments: list[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 1
     json.dump(answer, sys.stdout)
+    return 0
+
+
+def _recipe(name: str) -> int:
+    from engine.recipes import recipe_text
+
+    try:
+        json.dump({"name": name, "text": recipe_text(name)}, sys.stdout)
+    except EngineError as error:
+        print(error, file=sys.stderr)
+        return 1
     return 0
 
 

@@ -5,48 +5,64 @@ from __future__ import annotations
 import sqlite3
 
 from engine.promotion import summarise
-from engine.settled import compare_child
+from engine.settled import compare_child, evaluated_policies
 from engine.situation import settings_of, training_sweep
 from engine.sweep import count
-from engine.training.from_curated import SET_OF
-from store.curation import curation_counts
+from store.curation import SET_OF, curation_counts
+from store.estimate_formulas import Owed, optimizer_steps
+from store.estimate_here import estimate_ahead
+from store.estimate_inputs import EstimateRefused
+from store.estimate_words import stage_words
 from store.iterations import stages
 from store.preferences import count_pairs_to_judge
-from store.records import Iteration, Stage
+from store.records import Iteration
 from store.rollouts import reviewed
 from store.runs import run_questions
 from store.settings import RunSettings
+from store.workspace import Workspace
 
 
-def describe_gate(connection: sqlite3.Connection, iteration: Iteration, gate: str) -> str:
-    """One or two sentences for the gate of a stage, or for `promote`."""
+def describe_gate(
+    connection: sqlite3.Connection, iteration: Iteration, gate: str, workspace: Workspace | None = None
+) -> str:
+    """One or two sentences for the gate of a stage, or for `promote`.
+
+    With a workspace the figures that its operator keeps there count in the estimate too.
+    """
+
+    def estimated(owed: Owed) -> str:
+        return _estimated(connection, workspace, iteration, gate, owed)
+
     settings = settings_of(iteration)
     known = {stage.name: stage for stage in stages(connection, iteration.id)}
     if gate == "attempt":
-        return f"would answer {len(run_questions(connection, iteration.run_id, 'train'))} training questions"
+        n = len(run_questions(connection, iteration.run_id, "train"))
+        return f"would answer {n} training questions, {estimated(Owed({'attempt': n}))}"
     if gate in ("reflect", "correct"):
         sweep = training_sweep(connection, iteration.id)
         counts = count(sweep.sweep, sweep.done)
         wrong = counts.done["attempt"] - counts.correct["attempt"]
         owed = counts.total[gate] - counts.done[gate]
         what = "reflections" if gate == "reflect" else "corrections"
-        return f"would generate {owed} {what} on {wrong} wrong answers{_time(known, gate, owed)}"
+        return f"would generate {owed} {what} on {wrong} wrong answers, {estimated(Owed({gate: owed}))}"
     if gate == "curate":
         by_hand = len(reviewed(connection, iteration.id))
-        return f"would filter {known['correct'].done} trajectories; {by_hand} reviewed by hand"
+        made = known["correct"].done
+        return f"would filter {made} trajectories, {estimated(Owed({'curate': made}))}; {by_hand} reviewed by hand"
     if gate == "train":
         kept, left_out = _trained_on(connection, iteration, settings)
-        steps = -(
-            -round(kept * settings.training.epochs) // (settings.training.batch_size * settings.training.accumulation)
-        )
+        steps = optimizer_steps(settings.training, kept)
         return (
             f"would train {settings.training.setting} on {kept} examples ({left_out} left out), "
-            f"about {steps} steps at a learning rate of {settings.training.learning_rate:g}"
+            f"about {steps} steps at a learning rate of {settings.training.learning_rate:g}, "
+            f"{estimated(Owed(examples=kept))}"
             f"{_open_pairs(connection, iteration, settings)}"
         )
     if gate == "evaluate":
         n = len(run_questions(connection, iteration.run_id, settings.evaluation.split))
-        return f"would answer {n} held-out questions with parent and child"
+        # A child that isn't there yet is measured all the same.
+        left = 2 - len(evaluated_policies(connection, iteration))
+        return f"would answer {n} held-out questions with parent and child, {estimated(Owed(policies=left))}"
     if known["evaluate"].state == "skipped":
         return "the evaluation was skipped: nothing compares the child with its parent"
     return summarise(compare_child(connection, iteration))
@@ -71,10 +87,11 @@ def _open_pairs(connection: sqlite3.Connection, iteration: Iteration, settings: 
     return f"; waiting {where}: {waiting} pairs" if waiting else ""
 
 
-def _time(known: dict[str, Stage], gate: str, owed: int) -> str:
-    """An estimate from the measured rate of the stage before; empty when nothing was measured."""
-    before = known["attempt"] if gate == "reflect" else known["reflect"]
-    if before.started is None or before.ended is None or not before.done or before.ended <= before.started:
-        return ""
-    seconds = owed * (before.ended - before.started) / before.done
-    return f", about {max(1, round(seconds / 60))} min at the rate of {before.name}"
+def _estimated(
+    connection: sqlite3.Connection, workspace: Workspace | None, iteration: Iteration, stage: str, owed: Owed
+) -> str:
+    """What the stage takes: the same estimate that the command and the screens show."""
+    try:
+        return stage_words(estimate_ahead(connection, workspace, iteration, owed), stage)
+    except EstimateRefused as refusal:
+        return f"no estimate: {refusal}"

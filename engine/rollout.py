@@ -1,29 +1,23 @@
 """Owed work in, finished rows out: streams attempts, reflections and corrections through one generator.
 
 There is no barrier between the stages: a wrong verdict puts its reflections into the queue at once, and each
-reflection its correction. Later stages and rounds go first, so that trajectories finish early and their prompts
-find their prefix still cached; the votes of a baseline go last. This is the seam where a cluster would plug in:
-it sees generators, a judge and a journal, never a database or a device.
+reflection its correction; the queue (`engine.work_queue`) knows which goes first. This is the seam where a cluster
+would plug in: it sees generators, a judge and a journal, never a database or a device.
 """
 
 from __future__ import annotations
 
 import asyncio
-import itertools
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Protocol
 
 from engine.generation.base import Generator
 from engine.pieces import Judge, Pieces, Reflected, Watcher
 from engine.sweep import STAGE_OF, Chain, Done, Sweep
+from engine.work_queue import Job, WorkQueue
 from store.records import StoredQuestion
 from store.rollouts import NewAttempt, NewReflection
-
-_Job = Callable[[], Awaitable[None]]
-
-_PRIORITY = {"correct": 0, "again": 1, "reflect": 1, "retry": 2, "attempt": 3, "vote": 4}
-"""Lower goes first."""
 
 
 class Journal(Protocol):
@@ -62,8 +56,7 @@ class Rollout:
         self._journal = journal
         self._watcher = watcher
         self._concurrency = concurrency
-        self._order = itertools.count()
-        self._queue: asyncio.PriorityQueue[tuple[tuple[int, int], int, _Job]] = asyncio.PriorityQueue()
+        self._queue = WorkQueue(concurrency)
         self._stopping = False
 
     def stop(self) -> None:
@@ -97,13 +90,13 @@ class Rollout:
 
     async def _work(self) -> None:
         while True:
-            _, _, job = await self._queue.get()
+            owed = await self._queue.get()
             if not self._stopping:
-                await job()
+                await owed.job()
             self._queue.task_done()
 
-    def _add(self, kind: str, job: _Job, round: int = 1) -> None:
-        self._queue.put_nowait(((_PRIORITY[kind], -round), next(self._order), job))
+    def _add(self, kind: str, job: Job, round: int = 1) -> None:
+        self._queue.add(kind, round, job)
 
     def _may(self, kind: str) -> bool:
         return STAGE_OF[kind] in self._sweep.stages

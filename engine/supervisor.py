@@ -298,7 +298,7 @@ class Supervisor:
             self._start(iteration, step, settings)
 
     def _open_gate(self, iteration: Iteration, gate: str) -> None:
-        note = describe_gate(self._connection, iteration, gate)
+        note = describe_gate(self._connection, iteration, gate, self._workspace)
         with write(self._connection):
             if gate == "promote":
                 iterations.update_iteration(self._connection, iteration.id, state="waiting", reason=note)

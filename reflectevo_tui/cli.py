@@ -15,6 +15,7 @@ import typer
 
 from reflectevo_tui.commands import control
 from reflectevo_tui.commands.demo_data import demo_data
+from reflectevo_tui.commands.estimate import estimate
 from reflectevo_tui.commands.evaluate import evaluate
 from reflectevo_tui.commands.exchange import export, import_file
 from reflectevo_tui.commands.experiment import experiment
@@ -183,7 +184,7 @@ def doctor(context: typer.Context, workspace: WorkspaceOption = None, as_json: J
 app.command("eval", epilog=EPILOG)(evaluate)
 app.command(epilog=EPILOG)(experiment)
 for _command in (
-    *(report, repair, takeover),
+    *(estimate, report, repair, takeover),
     *(control.approve, control.skip, control.reject, control.pause, control.resume, control.stop, control.shutdown),
     *(control.promote, control.rollback, control.branch, control.retry, control.save_now),
 ):

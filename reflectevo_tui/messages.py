@@ -10,6 +10,7 @@ from reflectevo_tui.trajectory_reader import Choices
 from reflectevo_tui.word_changes import WordChanges
 from store.records import Directive, JsonObject, OpenPair, TrajectoryDetail, TrajectoryRow
 from store.review_queue import ReviewQueue
+from store.settings import RunSettings
 from store.trajectories import Anchors, TrajectoryFilter
 
 
@@ -166,6 +167,15 @@ class SettingsSaved(Message):
         super().__init__()
         self.text = text
         self.quiet = quiet
+
+
+class Estimated(Message):
+    """What a run with these settings would take, in lines."""
+
+    def __init__(self, settings: RunSettings, lines: tuple[str, ...]) -> None:
+        super().__init__()
+        self.settings = settings
+        self.lines = lines
 
 
 class SnapshotWanted(Message):

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field, replace
 
 from store import curation, directives, iterations, policies, runs, telemetry, trajectories
 from store.connection import read
+from store.estimate_here import estimate_ahead
+from store.estimate_words import stage_words
 from store.liveness import EngineState, engine_state
 from store.records import (
     Directive,
@@ -178,10 +180,16 @@ class GateFacts:
     curation: Mapping[str, Mapping[str, int]]
     parent: AccuracyPoint | None
     child: AccuracyPoint | None
+    ahead: tuple[tuple[str, str], ...] = ()
+    """The stages ahead, each with what it takes by the estimate that the command prints too."""
 
 
-def read_gate(connection: sqlite3.Connection, snapshot: Snapshot) -> GateFacts:
-    """The facts behind the gate an iteration waits at."""
+def read_gate(connection: sqlite3.Connection, snapshot: Snapshot, workspace: Workspace) -> GateFacts:
+    """The facts behind the gate an iteration waits at.
+
+    Raises:
+        EstimateRefused: when the operator's file of figures holds something wrong.
+    """
     iteration, run = snapshot.iteration, snapshot.run
     if iteration is None or run is None:
         return GateFacts({}, None, None)
@@ -190,4 +198,15 @@ def read_gate(connection: sqlite3.Connection, snapshot: Snapshot) -> GateFacts:
         curation.curation_counts(connection, iteration.id),
         points.get(snapshot.parent.name) if snapshot.parent else None,
         points.get(snapshot.child.name) if snapshot.child else None,
+        _ahead(connection, snapshot, iteration, workspace),
     )
+
+
+def _ahead(
+    connection: sqlite3.Connection, snapshot: Snapshot, iteration: Iteration, workspace: Workspace
+) -> tuple[tuple[str, str], ...]:
+    open_stages = [stage.name for stage in snapshot.stages if stage.state in ("pending", "waiting")]
+    if not open_stages:
+        return ()
+    found = estimate_ahead(connection, workspace, iteration)
+    return tuple((name, stage_words(found, name)) for name in open_stages)

@@ -59,6 +59,8 @@ class Candidate:
     place: int = 0
     """Place of the reflection in the work, from 1. Ids follow the order in which texts were finished, and that differs
     when a run was interrupted; where no place is given the id stands for it."""
+    passes: Passes | None = None
+    """Of a `code` task, what runs a program against the tests of the question, where somebody can."""
 
     @property
     def rank(self) -> int:
@@ -96,7 +98,7 @@ def verdict_reason(candidate: Candidate) -> str | None:
     return reasons[candidate.correction_verdict]
 
 
-def text_reason(candidate: Candidate, settings: CurationSection, passes: Passes | None = None) -> str | None:
+def text_reason(candidate: Candidate, settings: CurationSection) -> str | None:
     """Why a text is no training example; a human `accept` overrules all but a prompt that contains the text."""
     stated = prompt_leak(candidate.prompt_text, (candidate.text,))
     if stated or candidate.review == "accept":
@@ -110,7 +112,7 @@ def text_reason(candidate: Candidate, settings: CurationSection, passes: Passes 
         settings=settings,
         request_text=candidate.request_text,
         kind=candidate.kind,
-        passes=passes,
+        passes=candidate.passes,
     )
 
 

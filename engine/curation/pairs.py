@@ -14,7 +14,6 @@ from itertools import zip_longest
 from engine.curation.candidates import Candidate, Curated, in_order, ranked, row, text_reason, tie, verdict_reason
 from engine.curation.filters import HUMAN_REJECT
 from engine.curation.leaks import prompt_leak
-from engine.curation.programs import Passes
 from engine.curation.selection import DUPLICATE, OVER_QUESTION_CAP, OVER_TASK_SHARE, Selection, within_share
 from engine.curation.similarity import grams, jaccard
 from engine.tasks.base import normalised
@@ -31,22 +30,19 @@ Pair = tuple[Candidate, Candidate]
 _CHOSEN, _REJECTED = "chosen", "rejected"
 
 
-def d_pm(
-    candidates: Iterable[Candidate], settings: CurationSection, seed: int, passes: Passes | None = None
-) -> tuple[Curated, ...]:
+def d_pm(candidates: Iterable[Candidate], settings: CurationSection, seed: int) -> tuple[Curated, ...]:
     """D±: the pairs, then one row per reflection that is in no pair, with its reason.
 
     Both sides of a pair reflect on the same attempt, so that they share their prompt. Both pass the filters on the
     text, so that a pair differs by its outcome and not by a flaw; a human `reject` of a reflection that led to an
     incorrect answer makes it a rejected partner whatever its text. A question gives at most `max_per_question` pairs,
     which repeat a reflection as late as possible; pairs over the largest task share stay listed as left out.
-    `passes` as in `leak`.
     """
     ordered = in_order(candidates)
     reasons: dict[int, str] = {}
     sides: dict[str, dict[int, list[Candidate]]] = {_CHOSEN: {}, _REJECTED: {}}
     for candidate in ordered:
-        reason = _reason(candidate, settings, passes)
+        reason = _reason(candidate, settings)
         if reason:
             reasons[candidate.reflection_id] = reason
         else:
@@ -91,17 +87,17 @@ def diagonal(winners: Sequence[Candidate], losers: Sequence[Candidate]) -> Itera
             yield winner, losers[(position + shift) % len(losers)]
 
 
-def _reason(candidate: Candidate, settings: CurationSection, passes: Passes | None) -> str | None:
+def _reason(candidate: Candidate, settings: CurationSection) -> str | None:
     """Why a reflection can stand on neither side of a pair, or None."""
     if candidate.correction_verdict == "incorrect":
         if candidate.review == "accept":
             return ACCEPTED_BUT_INCORRECT
         if candidate.review == "reject":
             return prompt_leak(candidate.prompt_text, (candidate.text,))
-        return text_reason(candidate, settings, passes)
+        return text_reason(candidate, settings)
     if candidate.review == "reject":
         return HUMAN_REJECT
-    return verdict_reason(candidate) or text_reason(candidate, settings, passes)
+    return verdict_reason(candidate) or text_reason(candidate, settings)
 
 
 def _also_right(loser: Candidate, winners: Sequence[Candidate], settings: CurationSection) -> bool:

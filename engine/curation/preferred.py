@@ -16,7 +16,6 @@ from itertools import combinations
 from engine.curation.candidates import Candidate, Curated, in_order, ranked, row, text_reason, tie, verdict_reason
 from engine.curation.filters import human_reject
 from engine.curation.pairs import unequal
-from engine.curation.programs import Passes
 from engine.curation.selection import (
     DUPLICATE,
     NEAR_DUPLICATE,
@@ -58,19 +57,17 @@ def d_pref(
     settings: CurationSection,
     judge: JudgeSection,
     seed: int,
-    passes: Passes | None = None,
 ) -> tuple[Curated, ...]:
     """Dpref: the pairs, then one row per reflection that is in no pair, with its reason.
 
     An open pair has the reason `not judged yet`. Of a question at most `pairs_per_question` pairs are judged, those
     that were judged already first, and every pair that a human judged; at most `max_per_question` are included.
-    `passes` as in `leak`.
     """
     ordered = in_order(candidates)
     reasons: dict[int, str] = {}
     attempts: dict[int, list[Candidate]] = {}
     for candidate in ordered:
-        reason = human_reject(candidate.review) or verdict_reason(candidate) or text_reason(candidate, settings, passes)
+        reason = human_reject(candidate.review) or verdict_reason(candidate) or text_reason(candidate, settings)
         if reason:
             reasons[candidate.reflection_id] = reason
         else:

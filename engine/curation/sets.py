@@ -13,24 +13,21 @@ from collections.abc import Iterable, Sequence
 from engine.curation.candidates import Candidate, Curated, in_order, row, text_reason, tie, verdict_reason
 from engine.curation.filters import human_reject
 from engine.curation.leaks import LEAK, prompt_leak
-from engine.curation.programs import Passes
 from engine.curation.selection import OVER_QUESTION_CAP, OVER_TASK_SHARE, Selection, within_share
 from store.settings import CurationSection
 
 
-def d_plus(
-    candidates: Iterable[Candidate], settings: CurationSection, seed: int, passes: Passes | None = None
-) -> tuple[Curated, ...]:
+def d_plus(candidates: Iterable[Candidate], settings: CurationSection, seed: int) -> tuple[Curated, ...]:
     """D+: exactly one row per candidate, by reflection, included or with the reason for leaving it out.
 
     Included rows obey every cap and the largest share of one task; within both, questions take turns, and
-    instructions that were taken least come first. `passes` as in `leak`.
+    instructions that were taken least come first.
     """
     ordered = in_order(candidates)
     reasons: dict[int, str] = {}
     usable: list[int] = []
     for index, candidate in enumerate(ordered):
-        reason = _reason(candidate, settings, passes)
+        reason = _reason(candidate, settings)
         if reason:
             reasons[index] = reason
         else:
@@ -46,8 +43,8 @@ def d_plus(
     )
 
 
-def _reason(candidate: Candidate, settings: CurationSection, passes: Passes | None) -> str | None:
-    found = human_reject(candidate.review) or verdict_reason(candidate) or text_reason(candidate, settings, passes)
+def _reason(candidate: Candidate, settings: CurationSection) -> str | None:
+    found = human_reject(candidate.review) or verdict_reason(candidate) or text_reason(candidate, settings)
     if found:
         return found
     # The correction is learnt too: neither its prompt nor the reflection before it may hold it.

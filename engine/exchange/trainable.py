@@ -14,8 +14,9 @@ from engine.exchange.leaks import prompt_leak
 from engine.exchange.remainder import Json
 from engine.exchange.scope import ExportRefused, Scope
 from engine.training.examples import AnyExample, Pair
-from engine.training.from_curated import SET_OF, Rollouts, question_example, row_examples
+from engine.training.from_curated import Rollouts, question_example, row_examples
 from store import exchange
+from store.curation import SET_OF
 from store.settings import TrainingSetting
 
 TrainerFormat = Literal["trl-sft", "trl-dpo"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Mapping, Sequence
+from functools import cache, partial
 
 from engine.curation.candidates import Candidate, Curated
 from engine.curation.collapse import SAMPLE, collapse_warning, diversity
@@ -23,6 +24,7 @@ from engine.situation import pool_of, problems_of, settings_of
 from engine.stages.context import StageContext
 from engine.stages.prefer import prefer
 from engine.tasks.base import render_question
+from engine.tasks.code import may_pass
 from store import rollouts
 from store.connection import write
 from store.curation import NOT_JUDGED, NewCurated, replace_curated
@@ -92,6 +94,12 @@ def candidates_of(connection: sqlite3.Connection, iteration: Iteration, settings
     prompts: dict[tuple[int, str], tuple[str, str]] = {}
     reflections = rollouts.rollout_reflections(connection, iteration.id)
     places = _places(attempts, reflections)
+    # A program is met once for each set, and runs once.
+    passes = {
+        question.id: cache(partial(may_pass, payload=question.payload))
+        for question in questions.values()
+        if kinds[question.task] == "code"
+    }
     candidates = []
     for reflection in reflections:
         attempt, correction = attempts.get(reflection.attempt_id), corrections.get(reflection.id)
@@ -124,6 +132,7 @@ def candidates_of(connection: sqlite3.Connection, iteration: Iteration, settings
                 prompt_text=prompts[asked][0],
                 request_text=prompts[asked][1],
                 place=places[reflection.id],
+                passes=passes.get(question.id),
             )
         )
     return candidates

@@ -103,6 +103,12 @@ def judge_program(source: str, rule: str, payload: Mapping[str, object]) -> Judg
     return _judgement(source, rule, tests, planned, report, limits)
 
 
+def may_pass(program: str, payload: Mapping[str, object]) -> bool:
+    """Whether a program passes the tests of a payload; also True when no sandbox could tell, so that what might give
+    the solution away counts as if it did. Blocks while the program runs."""
+    return judge_program(program, "", payload).verdict != "incorrect"
+
+
 def _judgement(
     source: str, rule: str, tests: Sequence[str], planned: Sequence[Sequence[Check]], report: Report, limits: Limits
 ) -> Judgement:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 from engine.errors import EngineError
 from engine.prompts import (
@@ -30,16 +30,6 @@ from engine.prompts import (
 from engine.training.examples import AnyExample, Example, Pair
 from store.records import CuratedRow, StoredAttempt, StoredQuestion, StoredReflection
 from store.settings import TrainingSetting
-
-SetName = Literal["d_plus", "d_pm", "d_pref"]
-SET_OF: Mapping[TrainingSetting, SetName | None] = {
-    "sft-one-stage": "d_plus",
-    "sft-two-stage": "d_plus",
-    "dpo-verdict": "d_pm",
-    "dpo-judge": "d_pref",
-    "sft-qa": None,
-}
-"""The curated set that each setting trains on; `sft-qa` takes the questions themselves."""
 
 Record = TypeVar("Record")
 

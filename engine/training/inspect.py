@@ -13,12 +13,12 @@ from engine.errors import EngineError
 from engine.models import check_chat_template
 from engine.situation import settings_of, weights_of
 from engine.training.examples import Example, Pair, TokenView, examine
-from engine.training.from_curated import SET_OF, question_example, row_examples
+from engine.training.from_curated import question_example, row_examples
 from engine.training.loading import load_tokenizer
 from engine.training.material import rollouts_of
 from engine.training.request import second_stage
 from store.connection import open_reader
-from store.curation import get_curated
+from store.curation import SET_OF, get_curated
 from store.iterations import get_iteration
 from store.records import CuratedRow
 from store.runs import run_questions

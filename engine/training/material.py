@@ -7,9 +7,9 @@ import sqlite3
 from engine.instructions import compose
 from engine.situation import pool_of, problems_of
 from engine.training.examples import AnyExample
-from engine.training.from_curated import SET_OF, Rollouts, question_example, stage_examples
+from engine.training.from_curated import Rollouts, question_example, stage_examples
 from store import rollouts
-from store.curation import curated
+from store.curation import SET_OF, curated
 from store.records import Iteration
 from store.runs import run_questions
 from store.settings import RunSettings

@@ -142,6 +142,9 @@ def gate_lines(snapshot: Snapshot, gate: str, facts: GateFacts | None) -> list[C
     elif gate == "train":
         counted = curation_lines(facts.curation)
         lines += [display.line(), *(counted or [display.line(("nothing was curated", "$quiet"))])]
+    if facts.ahead:
+        lines += [display.line(), display.line(("Ahead", "bold"))]
+        lines += [display.line(f"  {name:<10}", (words, "$quiet")) for name, words in facts.ahead]
     return lines
 
 
@@ -209,7 +212,7 @@ class GateDialog(ModalScreen[GateDecision | None]):
         try:
             connection = open_reader(self._workspace.database)
             try:
-                self.post_message(self.FactsRead(read_gate(connection, self._snapshot)))
+                self.post_message(self.FactsRead(read_gate(connection, self._snapshot, self._workspace)))
             finally:
                 connection.close()
         except (StoreError, sqlite3.Error) as error:

@@ -1,4 +1,5 @@
-"""Launch: the settings of the next run or iteration, checked while they are typed, and the TOML that will run."""
+"""Launch: the settings of the next run or iteration, checked while they are typed, what it takes, and the TOML that
+will run."""
 
 from __future__ import annotations
 
@@ -10,11 +11,12 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
+from textual.timer import Timer
 from textual.widgets import Static
 
-from reflectevo_tui import display, launching, settings_form
+from reflectevo_tui import display, estimate_text, estimating, launching, settings_form
 from reflectevo_tui.engine_process import EngineUnavailable
-from reflectevo_tui.messages import DirectiveIssued, SettingsSaved, WorkFailed
+from reflectevo_tui.messages import DirectiveIssued, Estimated, SettingsSaved, WorkFailed
 from reflectevo_tui.screens.framed_screen import FramedScreen
 from reflectevo_tui.settings_form import Checked, FormField
 from reflectevo_tui.widgets.setting_field import SettingField
@@ -22,6 +24,9 @@ from store.errors import SettingsError, StoreError
 from store.settings import RunSettings
 from store.settings_file import dump_settings
 from store.workspace import Workspace
+
+_REST_SECONDS = 0.3
+"""How long nothing is typed before the estimate is made anew."""
 
 
 def task_lines(settings: RunSettings | None, values: dict[str, Any]) -> list[Content]:
@@ -57,7 +62,7 @@ def verdict_line(checked: Checked) -> Content:
 
 
 class LaunchScreen(FramedScreen):
-    """The form left, the TOML right (`t` shows it on a small terminal)."""
+    """The form left, the estimate and the TOML right (`t` shows them on a small terminal)."""
 
     mode: ClassVar[str] = "launch"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -76,6 +81,7 @@ class LaunchScreen(FramedScreen):
         self._values: dict[str, Any] = {}
         self._checked = Checked(None, {}, ())
         self._entered_field: FormField | None = None
+        self._estimating: Timer | None = None
 
     def compose_body(self) -> ComposeResult:
         """Form and preview."""
@@ -83,8 +89,11 @@ class LaunchScreen(FramedScreen):
             with VerticalScroll(id="form", classes="panel", can_focus=False):
                 yield Vertical(id="fields")
                 yield Static(id="tasks", markup=False)
-            with VerticalScroll(id="toml", classes="panel"):
-                yield Static(id="toml-text", markup=False)
+            with Vertical(id="preview"):
+                with VerticalScroll(id="estimate", classes="panel", can_focus=False):
+                    yield Static(id="estimate-text", markup=False)
+                with VerticalScroll(id="toml", classes="panel"):
+                    yield Static(id="toml-text", markup=False)
         yield Static(id="field-help", markup=False)
         yield Static(id="verdict", markup=False)
 
@@ -92,6 +101,7 @@ class LaunchScreen(FramedScreen):
         """Load the file."""
         super().on_mount()
         self.query_one("#form").border_title = display.line(f"Settings · {self.workspace.settings_file}")
+        self.query_one("#estimate").border_title = display.line("What it takes")
         self.query_one("#toml").border_title = display.line("What will run, defaults included")
         self.call_later(self.action_reload)
 
@@ -166,6 +176,32 @@ class LaunchScreen(FramedScreen):
         self.query_one("#verdict", Static).update(verdict_line(self._checked))
         if self._checked.settings is not None:
             self.query_one("#toml-text", Static).update(display.text(dump_settings(self._checked.settings).rstrip()))
+            self._estimate_soon()
+
+    def _estimate_soon(self) -> None:
+        """Once the typing rests: the figures are read from the store each time."""
+        if self._estimating is not None:
+            self._estimating.stop()
+        self._estimating = self.set_timer(_REST_SECONDS, self._estimate_now)
+
+    def _estimate_now(self) -> None:
+        if self._checked.settings is not None:
+            self._estimate(self._checked.settings)
+
+    @work(thread=True, exclusive=True, group="estimate")
+    def _estimate(self, settings: RunSettings) -> None:
+        try:
+            lines = estimate_text.brief(estimating.estimate_in(self.workspace, settings))
+        except (StoreError, sqlite3.Error) as error:
+            lines = [f"no estimate: {error}"]
+        self.post_message(Estimated(settings, tuple(lines)))
+
+    @on(Estimated)
+    def _estimated(self, message: Estimated) -> None:
+        # The form may have changed while an older estimate was being made.
+        if message.settings is self._checked.settings:
+            lines = [display.line(line) for line in message.lines]
+            self.query_one("#estimate-text", Static).update(display.stacked(lines))
 
     def _settings(self) -> RunSettings | None:
         # A key may overtake the message of what was typed just before it.

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import importing, listing, rollout, sandbox, terminal
+from tests.bench import idle, importing, listing, prefix, rollout, sandbox, terminal
 from tests.bench.measure import Row
 
 BENCHES: dict[str, Callable[[], list[Row]]] = {
@@ -25,6 +25,8 @@ BENCHES: dict[str, Callable[[], list[Row]]] = {
     "sandbox": sandbox.measure,
     "import": importing.measure,
     "rollout": rollout.measure,
+    "prefix": prefix.measure,
+    "idle": idle.measure,
     "terminal": terminal.measure,
     "terminal-growth": terminal.growth,
 }

@@ -1,9 +1,10 @@
-"""Throughput of rollouts in flow pace on vLLM, against plain `LLM.chat` and against one request at a time.
+"""Throughput of rollouts in flow pace on vLLM, against plain `LLM.chat`, one request at a time, and barriers.
 
 The flow runs as in production: attempts, verdicts, reflections and corrections through one AsyncLLM, every row
 committed to a real store. The prompts it sent are then given to `LLM.chat` all at once, known in advance, with
-the same sampling; and those of some questions one by one, in the order of the method. The three take turns, so
-that a machine whose speed drifts slows all of them alike.
+the same sampling; and those of some questions one by one, in the order of the method. Barrier pace is the same
+engine, store and questions with each phase waiting for the last text of the one before. They take turns, so that a
+machine whose speed drifts slows all of them alike.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ import asyncio
 import os
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,7 +35,7 @@ from store.connection import open_writer, write
 from store.iterations import add_iteration
 from store.policies import add_policy
 from store.runs import add_few_shots, add_questions, add_run
-from store.settings import RunSettings
+from store.settings import ROLLOUT_STAGES, RunSettings
 from store.settings_file import parse_settings
 from store.workspace import Workspace
 from tests.bench.measure import Row
@@ -48,7 +50,7 @@ kind = "procedural"
 name = "letter_counting"
 dataset = "letter_counting"
 options = { min_words = 3, max_words = 5 }
-train = 48
+train = 64
 test = 0
 
 [generation]
@@ -113,17 +115,19 @@ class _Round:
     flow: float
     chat: float
     one_by_one: float
+    barrier: float
 
 
 def measure() -> list[Row]:
-    """The two ratios: each the median of the rounds, because a shared machine drifts while it is measured."""
+    """The three ratios: each the median of the rounds, because a shared machine drifts while it is measured."""
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
     settings = parse_settings(SETTINGS)
     model = resolve_model(settings.model, model_cache()).path
     rounds = asyncio.run(_rounds(settings, model))
     return [
-        _row("rollouts in flow pace / LLM.chat, all prompts known", rounds, lambda one: one.chat, 0.85),
-        _row("rollouts in flow pace / one request at a time", rounds, lambda one: one.one_by_one, 6),
+        _row("rollouts in flow pace / LLM.chat, all prompts known", rounds, lambda one: one.chat, 0.92),
+        _row("rollouts in flow pace / one request at a time", rounds, lambda one: one.one_by_one, 10),
+        _row("rollouts in flow pace / barrier pace", rounds, lambda one: one.barrier, 1.15),
     ]
 
 
@@ -142,45 +146,47 @@ async def _rounds(settings: RunSettings, model: Path) -> list[_Round]:
     baseline = _Baseline(settings, model)
     rounds = []
     for _ in range(ROUNDS):
-        await generator.forget_prefixes()
-        with tempfile.TemporaryDirectory() as directory:
-            flow, asked = await _flow(settings, model, Path(directory), generator)
-        rounds.append(_Round(flow, baseline.all_at_once(asked), baseline.one_by_one(asked)))
+        flow, asked = await _rollouts(settings, model, generator, [ROLLOUT_STAGES])
+        barrier, _ = await _rollouts(settings, model, generator, [(stage,) for stage in ROLLOUT_STAGES])
+        rounds.append(_Round(flow, baseline.all_at_once(asked), baseline.one_by_one(asked), barrier))
     await generator.close()
     return rounds
 
 
-async def _flow(
-    settings: RunSettings, model: Path, directory: Path, generator: Generator
+async def _rollouts(
+    settings: RunSettings, model: Path, generator: VllmGenerator, passes: Sequence[Sequence[str]]
 ) -> tuple[float, list[GenerationRequest]]:
-    """Tokens a second of the flow, and what it asked."""
-    workspace = Workspace(directory / "workspace")
-    init_workspace(workspace, "demo-cpu", None, replace=False)
-    connection = open_writer(workspace.database)
-    iteration_id = _prepare(connection, settings, model)
+    """Tokens a second of rollouts in a new store, and what they asked. Each pass over the questions does some stages
+    and waits for its last text; with one pass for all stages nothing waits."""
+    await generator.forget_prefixes()
     recording = _Recording(generator)
-    progressed = training_sweep(connection, iteration_id)
-
-    async def hold(reason: str | None) -> None:
-        raise RuntimeError(reason)
-
     judges = Judges({task.name: task.kind for task in settings.tasks})
-    rollout = Rollout(
-        progressed.sweep,
-        progressed.done,
-        recording,
-        judges.judge,
-        StoreJournal(connection, hold),
-        Gauges(count(progressed.sweep, progressed.done)),
-        concurrency=settings.generation.concurrency,
-        retries=0,
-    )
-    started = time.perf_counter()
-    assert await rollout.run()
-    seconds = time.perf_counter() - started
+    with tempfile.TemporaryDirectory() as directory:
+        workspace = Workspace(Path(directory) / "workspace")
+        init_workspace(workspace, "demo-cpu", None, replace=False)
+        with closing(open_writer(workspace.database)) as connection:
+            iteration_id = _prepare(connection, settings, model)
+            started = time.perf_counter()
+            for stages in passes:
+                progressed = training_sweep(connection, iteration_id, stages)
+                rollout = Rollout(
+                    progressed.sweep,
+                    progressed.done,
+                    recording,
+                    judges.judge,
+                    StoreJournal(connection, _hold),
+                    Gauges(count(progressed.sweep, progressed.done)),
+                    concurrency=settings.generation.concurrency,
+                    retries=0,
+                )
+                assert await rollout.run()
+            seconds = time.perf_counter() - started
     judges.close()
-    connection.close()
     return recording.tokens / seconds, recording.asked
+
+
+async def _hold(reason: str | None) -> None:
+    raise RuntimeError(reason)
 
 
 async def _warm_up(generator: Generator) -> None:

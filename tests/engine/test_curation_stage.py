@@ -13,6 +13,7 @@ from engine.curation.preferred import JUDGE_INCONSISTENT
 from engine.errand import Errand
 from engine.errors import EngineError, JudgeUnavailable
 from engine.prompts import attempt_messages
+from engine.sandbox import probe
 from engine.situation import problems_of
 from engine.stages.context import Commands, Pulse, StageContext
 from engine.stages.curate import candidates_of, curate
@@ -22,7 +23,7 @@ from store.curation import curated, curation_counts
 from store.judge_requests import judge_requests
 from store.preferences import add_preference, count_pairs_to_judge, pairs_to_judge, preferences_of
 from store.reviews import add_review
-from store.runs import run_questions
+from store.runs import add_questions, run_questions
 from store.telemetry import events, metrics
 from store.workspace import Workspace
 from tests.support.endpoint import chat_endpoint, error, longer_first, said
@@ -152,6 +153,30 @@ def test_trap_4_no_prompt_of_curation_shows_a_held_out_question(place: Callable[
         assert candidate.question_id != held_out
         assert "held-out" not in candidate.prompt_text
         assert candidate.prompt_text.startswith("\n\n".join(message["content"] for message in shown))
+
+
+@pytest.mark.skipif(not any(one.works for one in probe()), reason="no tier of the sandbox works here")
+def test_a_program_in_a_reflection_is_run_to_tell_a_leak(place: Callable[..., Place]) -> None:
+    """A program that passes the tests of its question gives the solution away, a wrong one is a thought."""
+    tasks = [{"kind": "code", "name": "mbpp", "path": "mbpp.jsonl"}]
+    one = place(tasks=tasks, curation={"language": None})
+    payload = {"tests": ["assert double(2) == 4"], "setup": "", "seconds": 1.0, "memory_mib": 256}
+    row = ("mbpp", "code", "train", "Double a number.", (), "def double(x):\n    return 2 * x", payload, "double")
+    add_questions(one.rows.connection, one.rows.run, [row])
+    question = run_questions(one.rows.connection, one.rows.run, "train")[0].id
+    attempt = one.rows.attempt(question, text="```python\ndef double(x):\n    return x\n```")
+    thought = "I returned the number as it came. What was asked for may be:\n```python\ndef double(x):\n    {}\n```"
+    told, wrong = (
+        one.rows.corrected(attempt, question, instruction=f"1-{n}-1", text=thought.format(body))[0]
+        for n, body in enumerate(("return x + x", "return x + 1"), start=1)
+    )
+    assert one.curate()
+    reasons = {
+        kept.reflection_id: kept.reason
+        for included in (True, False)
+        for kept in curated(one.rows.connection, one.rows.iteration, "d_plus", included)
+    }
+    assert reasons == {told: "leak", wrong: "included"}
 
 
 def test_with_an_operator_as_judge_pairs_wait_and_count_once_judged(place: Callable[..., Place]) -> None:

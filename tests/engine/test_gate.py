@@ -12,9 +12,13 @@ from engine.gate import describe_gate
 from store import iterations
 from store.connection import write
 from store.curation import NOT_JUDGED, NewCurated, replace_curated
+from store.estimate_formulas import Owed
+from store.estimate_here import estimate_ahead
+from store.estimate_words import stage_words
 from store.preferences import add_preference
 from store.reviews import add_review
 from store.runs import run_questions
+from store.workspace import Workspace
 from tests.support.rows import Rows, run_settings
 from tests.support.sweeps import add_questions
 
@@ -47,21 +51,35 @@ def _attempted(rows: Rows) -> list[int]:
 
 def test_gates_before_the_rollouts(rows: Rows) -> None:
     """Counts come from the stored verdicts: two wrong answers, two instructions, two samples each."""
-    assert gate(rows, "attempt") == "would answer 4 training questions"
+    assert gate(rows, "attempt").startswith("would answer 4 training questions, about 756 generated tokens, ")
     _attempted(rows)
-    assert gate(rows, "reflect") == "would generate 8 reflections on 2 wrong answers"
-    assert gate(rows, "correct") == "would generate 8 corrections on 2 wrong answers"
-    assert gate(rows, "evaluate") == "would answer 2 held-out questions with parent and child"
+    assert gate(rows, "reflect").startswith("would generate 8 reflections on 2 wrong answers, about 2,000 generated ")
+    assert gate(rows, "correct").startswith("would generate 8 corrections on 2 wrong answers, about 1,896 generated ")
+    assert gate(rows, "evaluate").startswith("would answer 2 held-out questions with parent and child, about ")
 
 
-def test_the_time_is_estimated_from_the_stage_before(rows: Rows) -> None:
-    """Four attempts in ten minutes: eight reflections take about twenty."""
+def test_without_a_measured_rate_the_gate_says_what_is_missing(rows: Rows) -> None:
+    """Nothing was generated here yet: no time is made up."""
+    assert gate(rows, "attempt").endswith("756 ÷ generation_tokens_per_s seconds (unknown: generation_tokens_per_s)")
+
+
+def test_the_time_is_that_of_the_one_estimate(rows: Rows, tmp_path: Path) -> None:
+    """Eight reflections of 100 tokens at 50 tokens/s are 16 s; the words are those of the screens."""
     _attempted(rows)
-    iterations.set_stage(rows.connection, rows.iteration, "attempt", "running")
-    iterations.set_stage(rows.connection, rows.iteration, "attempt", "done")
-    iterations.set_progress(rows.connection, rows.iteration, "attempt", 4, 4)
-    rows.connection.execute("UPDATE stages SET ended = started + 600 WHERE name = 'attempt'")
-    assert gate(rows, "reflect").endswith(", about 20 min at the rate of attempt")
+    workspace, file = Workspace(tmp_path), tmp_path / "estimate.toml"
+    file.write_text("generation_tokens_per_s = 50\nreflection_tokens = 100\nprice_per_gpu_hour = 9\n")
+    said = describe_gate(rows.connection, rows.current(), "reflect", workspace)
+    assert said.endswith(", about 800 generated tokens, 16 s at 50 tokens/s (given), price 0.04")
+    found = estimate_ahead(rows.connection, workspace, rows.current(), Owed({"reflect": 8}))
+    assert said.endswith(stage_words(found, "reflect"))
+
+
+def test_a_wrong_file_of_figures_stops_no_gate(rows: Rows, tmp_path: Path) -> None:
+    """The operator reads what is wrong with it; the counts stand all the same."""
+    _attempted(rows)
+    (tmp_path / "estimate.toml").write_text("speed = 50")
+    said = describe_gate(rows.connection, rows.current(), "reflect", Workspace(tmp_path))
+    assert said.startswith("would generate 8 reflections") and "no estimate: there is no figure 'speed'" in said
 
 
 def test_the_gate_of_curation_counts_reviews(rows: Rows) -> None:
@@ -71,7 +89,8 @@ def test_the_gate_of_curation_counts_reviews(rows: Rows) -> None:
     reflection, _ = rows.corrected(attempt, question.id)
     add_review(rows.connection, reflection, "accept", reviewer="me")
     iterations.set_progress(rows.connection, rows.iteration, "correct", 8, 8)
-    assert gate(rows, "curate") == "would filter 8 trajectories; 1 reviewed by hand"
+    said = gate(rows, "curate")
+    assert said.startswith("would filter 8 trajectories, about ") and said.endswith("; 1 reviewed by hand")
 
 
 @pytest.mark.parametrize(
@@ -97,7 +116,8 @@ def test_the_gate_of_training_names_set_size_and_steps(rows: Rows, setting: str,
             update={"training": rows.settings.training.model_copy(update={"setting": setting})}
         )
         iterations.update_iteration(rows.connection, rows.iteration, settings=changed.model_dump(mode="json"))
-    assert gate(rows, "train") == f"{words} at a learning rate of 0.001"
+    assert gate(rows, "train").startswith(f"{words} at a learning rate of 0.001, about ")
+    assert "training tokens, training_start_s + " in gate(rows, "train")
 
 
 def test_the_gate_of_training_says_how_many_pairs_wait_for_a_judge(rows: Rows) -> None:

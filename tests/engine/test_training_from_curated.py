@@ -19,8 +19,9 @@ from engine.prompts import (
 )
 from engine.training.check import check_training, qlora_problems
 from engine.training.examples import Example, Pair
-from engine.training.from_curated import SET_OF, Rollouts, question_example, stage_examples
+from engine.training.from_curated import Rollouts, question_example, stage_examples
 from engine.training.request import TrainingRequest, second_stage, stages_of
+from store.curation import SET_OF
 from store.records import CuratedRow, StoredAttempt, StoredQuestion, StoredReflection
 from store.settings import GenerationSection, TrainingSection, TrainingSetting
 

@@ -23,7 +23,7 @@ Make = Callable[[str], EngineHarness]
 
 COMMANDS = (
     *("init", "run", "eval", "report", "status", "approve", "skip", "reject", "pause", "resume", "stop", "shutdown"),
-    *("promote", "rollback", "branch", "retry", "save-now", "doctor"),
+    *("promote", "rollback", "branch", "retry", "save-now", "doctor", "estimate"),
 )
 
 

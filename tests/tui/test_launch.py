@@ -11,6 +11,8 @@ from textual.widgets import Input
 from reflectevo_tui import settings_form
 from reflectevo_tui.app import ReflectEvoApp
 from reflectevo_tui.engine_process import EngineUnavailable, StartedEngine
+from reflectevo_tui.estimate_text import brief
+from reflectevo_tui.estimating import estimate_in
 from reflectevo_tui.launching import edited
 from reflectevo_tui.screens.launch import LaunchScreen
 from reflectevo_tui.widgets.setting_field import SettingField
@@ -76,6 +78,29 @@ async def test_the_form_shows_the_file(build, until, screen_text, size) -> None:
             await pilot.press("t")
             await pilot.pause(0.1)
         assert "[[tasks]]" in screen_text(app)
+
+
+async def test_the_estimate_follows_what_is_typed(build, until, screen_text) -> None:
+    """The numbers are those of the one function, and change with the form."""
+    built = build(60)
+    app = ReflectEvoApp(built.workspace)
+    async with app.run_test(size=(160, 50)) as pilot:
+        await opened(app, pilot, until)
+
+        def expected() -> list[str]:
+            return brief(estimate_in(built.workspace, app.screen._checked.settings))
+
+        def shown() -> str:
+            return "".join(screen_text(app).split())
+
+        await until(pilot, lambda: "".join(expected()[0].split("·")[0].split()) in shown())
+        before = expected()[0]
+        field(app, "reflection.samples").value = "5"
+        await until(pilot, lambda: expected()[0] != before)
+        await until(pilot, lambda: "".join(expected()[0].split("·")[0].split()) in shown())
+        (built.workspace.root / "estimate.toml").write_text("speed = 3")
+        field(app, "reflection.samples").value = "6"
+        await until(pilot, lambda: "thereisnofigure'speed'" in shown())
 
 
 async def test_mistakes_are_told_beside_their_field(build, until, screen_text) -> None:

@@ -1,0 +1,96 @@
+"""`reflectevo estimate`: what a recipe would take, with a workspace's measured rates and an operator's own figures."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from reflectevo_tui.commands.shared import JsonOption, WorkspaceOption, chosen_workspace, guarded
+
+if TYPE_CHECKING:
+    from store.estimates import Estimate
+    from store.settings import RunSettings
+    from store.workspace import Workspace
+
+
+def estimate(
+    context: typer.Context,
+    recipe: Annotated[
+        str | None, typer.Argument(help="A shipped recipe or a settings file; else the workspace's reflectevo.toml.")
+    ] = None,
+    workspace: WorkspaceOption = None,
+    gpus: Annotated[int | None, typer.Option(min=0, help="GPUs that generate; 0: a CPU.")] = None,
+    training_gpus: Annotated[int | None, typer.Option(min=0, help="GPUs that train; 0: a CPU.")] = None,
+    generation_rate: Annotated[float | None, typer.Option(help="Generated tokens/s of one GPU.")] = None,
+    training_rate: Annotated[float | None, typer.Option(help="Training tokens/s of one GPU.")] = None,
+    price: Annotated[float | None, typer.Option(help="Price of a GPU for an hour.")] = None,
+    figures: Annotated[
+        list[str] | None, typer.Option("--set", help="Any figure of the list below the table: name=value.")
+    ] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep what was given in the workspace's estimate.toml.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Say what a run would take: texts, tokens, time, disk, memory, price.
+
+    Each figure says where it comes from: measured in this workspace, given, the settings, or a named reference. What
+    nobody knows stays a name in a formula.
+    """
+    chosen = chosen_workspace(context, workspace)
+    options = {
+        "gpus": gpus,
+        "training_gpus": training_gpus,
+        "generation_tokens_per_s": generation_rate,
+        "training_tokens_per_s": training_rate,
+        "price_per_gpu_hour": price,
+    }
+
+    def work() -> None:
+        from reflectevo_tui import estimating
+        from store.estimate_inputs import given
+
+        words = [f"{name}={value}" for name, value in options.items() if value is not None]
+        own = given([*words, *(figures or [])])
+        settings = estimating.settings_of(recipe, chosen)
+        if keep:
+            estimating.keep(chosen, own)
+        found = estimating.estimate_in(chosen, settings, own)
+        if as_json:
+            from reflectevo_tui.estimate_text import as_json as to_json
+
+            typer.echo(json.dumps({"name": settings.name, "model": settings.model, **to_json(found)}, indent=2))
+        else:
+            _print(settings, found, chosen)
+
+    guarded(work)
+
+
+def _print(settings: RunSettings, found: Estimate, workspace: Workspace) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from reflectevo_tui import estimate_text
+    from reflectevo_tui.display import visible
+
+    console = Console(width=None if Console().is_terminal else 140, highlight=False)
+    where = str(workspace.root) if workspace.database.exists() else "no workspace"
+    console.print(Text(visible(f"{settings.name} · {settings.model} · measured figures of: {where}")))
+    for title, stages in (("first iteration", found.first), ("each later iteration", found.later)):
+        if title != "first iteration" and found.iterations == 1:
+            continue
+        table = Table(title, "texts", "prompt tokens", "generated tokens", "training tokens", "time", box=None)
+        for stage in stages:
+            table.add_row(*(Text(part) for part in estimate_text.stage_cells(stage)))
+        console.print(table)
+        console.print()
+    sums = Table("the whole run", "", box=None)
+    for name, value in estimate_text.sums(found):
+        sums.add_row(Text(name), Text(value))
+    console.print(sums)
+    console.print()
+    figures = Table("figure", "value", "from", "is", box=None)
+    for row in estimate_text.figure_rows(found):
+        figures.add_row(*(Text(visible(part)) for part in row))
+    console.print(figures)

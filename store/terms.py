@@ -1,0 +1,119 @@
+"""Arithmetic on figures of which some are not known: what is known is computed, what is not keeps its name.
+
+A term is a sum of products, e.g. `5310720 ÷ generation_tokens_per_s + 90`. Once every name has a value it is a number.
+Knows nothing of what the names mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+Product = tuple[tuple[str, int], ...]
+"""Unknown names with their powers (below 0: divided by), in order of the names; empty for a plain number."""
+
+_NUMBER: Product = ()
+
+
+@dataclass(frozen=True)
+class Term:
+    """A sum: the factor of each product of unknown names. `uses` are the names of all figures that went in."""
+
+    factors: Mapping[Product, float]
+    uses: frozenset[str] = frozenset()
+
+    @property
+    def value(self) -> float | None:
+        """The number, or None while a name in it is unknown."""
+        return self.factors.get(_NUMBER, 0.0) if self.known else None
+
+    @property
+    def known(self) -> bool:
+        """True when no name is left."""
+        return not any(self.factors)
+
+    @property
+    def unknown(self) -> tuple[str, ...]:
+        """The names that stand in the way of a number, in order."""
+        return tuple(sorted({name for product in self.factors for name, _ in product}))
+
+    def __add__(self, other: Term) -> Term:
+        """The sum of two terms."""
+        factors = dict(self.factors)
+        for product, factor in other.factors.items():
+            factors[product] = factors.get(product, 0.0) + factor
+        return Term(_without_nothing(factors), self.uses | other.uses)
+
+    def __mul__(self, other: Term) -> Term:
+        """The product of two terms."""
+        factors: dict[Product, float] = {}
+        for one, first in self.factors.items():
+            for two, second in other.factors.items():
+                product = _joined(one, two)
+                factors[product] = factors.get(product, 0.0) + first * second
+        return Term(_without_nothing(factors), self.uses | other.uses)
+
+    def __truediv__(self, other: Term) -> Term:
+        """A term divided by a single product.
+
+        Raises:
+            ZeroDivisionError: by nothing.
+            ValueError: by a sum, which has no such form.
+        """
+        if not other.factors:
+            raise ZeroDivisionError("a term was divided by nothing")
+        if len(other.factors) > 1:
+            raise ValueError("a term can be divided by a product of figures, not by a sum")
+        [(product, factor)] = other.factors.items()
+        turned = Term({tuple((name, -power) for name, power in product): 1 / factor}, other.uses)
+        return self * turned
+
+    def words(self, number: Callable[[float], str]) -> str:
+        """The number, or the formula in the names that are unknown. `number` writes a value in the term's unit."""
+        if self.known:
+            return number(self.factors.get(_NUMBER, 0.0))
+        parts = []
+        for product, factor in sorted(self.factors.items()):
+            parts.append(_product_words(product, factor) if product else number(factor))
+        return " + ".join(parts)
+
+
+def number(value: float, *uses: str) -> Term:
+    """A known value; `uses` names the figures it stands for."""
+    return Term(_without_nothing({_NUMBER: float(value)}), frozenset(uses))
+
+
+def name(unknown: str) -> Term:
+    """A figure that nobody knows yet."""
+    return Term({((unknown, 1),): 1.0}, frozenset({unknown}))
+
+
+def total(terms: list[Term]) -> Term:
+    """The sum of many terms."""
+    result = number(0)
+    for term in terms:
+        result = result + term
+    return result
+
+
+def _without_nothing(factors: dict[Product, float]) -> dict[Product, float]:
+    return {product: factor for product, factor in factors.items() if factor}
+
+
+def _joined(one: Product, two: Product) -> Product:
+    powers = dict(one)
+    for unknown, power in two:
+        powers[unknown] = powers.get(unknown, 0) + power
+    return tuple(sorted((unknown, power) for unknown, power in powers.items() if power))
+
+
+def _product_words(product: Product, factor: float) -> str:
+    above = [_power(unknown, power) for unknown, power in product if power > 0]
+    below = [_power(unknown, -power) for unknown, power in product if power < 0]
+    shown = f"{factor:,.0f}" if abs(factor) >= 100 else f"{factor:,.3g}"
+    front = ([shown] if factor != 1 or not above else []) + above
+    return " ÷ ".join([" × ".join(front), *below])
+
+
+def _power(unknown: str, power: int) -> str:
+    return unknown if power == 1 else f"{unknown}^{power}"

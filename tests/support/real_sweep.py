@@ -1,0 +1,123 @@
+"""Runs the rollouts of an iteration as the product does, on a real generator and into a real store, and keeps every
+request with its reply.
+
+For benches and tests that look at what a generator was asked; needs no engine process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from engine.errand import Errand
+from engine.gauges import Gauges
+from engine.generation.base import Generated, GenerationRequest, Generator
+from engine.init import init_workspace
+from engine.journal import StoreJournal
+from engine.judging import Judges
+from engine.lineage import current_policy
+from engine.rollout import Rollout
+from engine.situation import kinds_of, training_sweep
+from engine.stages.context import Commands, Pulse, StageContext
+from engine.stages.prepare import prepare
+from engine.sweep import count
+from store.connection import open_writer, write
+from store.iterations import add_iteration
+from store.runs import add_run
+from store.settings import RunSettings
+from store.workspace import Workspace
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """One request and its reply."""
+
+    request: GenerationRequest
+    generated: Generated
+
+
+class Recording:
+    """A generator that passes everything on and keeps it."""
+
+    def __init__(self, inner: Generator) -> None:
+        self.name = inner.name
+        self._inner = inner
+        self.exchanges: list[Exchange] = []
+
+    async def start(self) -> None:
+        """Load the policy."""
+        await self._inner.start()
+
+    async def generate(self, request: GenerationRequest, on_text: Callable[[str], None] | None = None) -> Generated:
+        """Generate, and keep it."""
+        generated = await self._inner.generate(request, on_text)
+        self.exchanges.append(Exchange(request, generated))
+        return generated
+
+    async def pause(self) -> None:
+        """Stop computing."""
+        await self._inner.pause()
+
+    async def resume(self) -> None:
+        """Go on."""
+        await self._inner.resume()
+
+    async def close(self) -> None:
+        """Give the device back."""
+        await self._inner.close()
+
+
+async def run_sweep(settings: RunSettings, directory: Path, generator: Generator) -> list[Exchange]:
+    """Attempts, reflections and corrections of a first iteration with these settings; the generator was started.
+
+    Raises:
+        EngineError: when a task or the model isn't there.
+    """
+    workspace = Workspace(directory / "workspace")
+    init_workspace(workspace, "demo-cpu", None, replace=False)
+    connection = open_writer(workspace.database)
+    try:
+        iteration_id = _first_iteration(workspace, settings)
+        progressed = training_sweep(connection, iteration_id)
+        recording = Recording(generator)
+
+        async def hold(reason: str | None) -> None:
+            raise RuntimeError(reason)
+
+        judges = Judges(kinds_of(settings))
+        try:
+            finished = await Rollout(
+                progressed.sweep,
+                progressed.done,
+                recording,
+                judges.judge,
+                StoreJournal(connection, hold),
+                Gauges(count(progressed.sweep, progressed.done)),
+                concurrency=settings.generation.concurrency,
+                retries=0,
+            ).run()
+        finally:
+            judges.close()
+        assert finished
+        return recording.exchanges
+    finally:
+        connection.close()
+
+
+def _first_iteration(workspace: Workspace, settings: RunSettings) -> int:
+    values = settings.model_dump(mode="json")
+    connection = open_writer(workspace.database)
+    with write(connection):
+        run_id = add_run(connection, settings.name, settings.model, values, "")
+    pulse = Pulse(workspace.database, "prepare")
+    try:
+        prepare(StageContext(workspace, Errand("prepare", run_id, 0), connection, Commands(), pulse))
+    finally:
+        pulse.end()
+    policy = current_policy(connection, run_id)
+    assert policy is not None
+    with write(connection):
+        iteration_id = add_iteration(connection, run_id, policy.id, values, 0)
+    connection.close()
+    return iteration_id
