@@ -235,6 +235,19 @@ def test_an_experiment_begun_with_other_settings_is_refused(harness: Make, tmp_p
         known_of(one.workspace, settings.model_copy(update={"experiment": fewer}))
 
 
+def test_a_dry_run_says_what_would_come_and_starts_nothing(harness: Make, tmp_path: Path) -> None:
+    """Before the first hour, in words and as JSON."""
+    one = harness(experiment_settings(tmp_path))
+    said = CliRunner().invoke(app, ["experiment", "-w", str(one.workspace.root), "--dry-run"]).output
+    assert said.startswith("next: measuring p00 on the test questions (the base policy, with its baselines)")
+    assert "missing: two-stage, seed 3: 0 of 2 iterations ended" in said
+    told = json.loads(
+        CliRunner().invoke(app, ["experiment", "-w", str(one.workspace.root), "--dry-run", "--json"]).output
+    )
+    assert told["complete"] is False and len(told["missing"]) == 5
+    assert one.engine_pid() is None and one.rows("SELECT count(*) FROM directives") == [(0,)]
+
+
 def test_without_an_experiment_the_command_says_so(harness: Make, tmp_path: Path) -> None:
     """Settings of an ordinary run are no experiment."""
     text = experiment_settings(tmp_path)

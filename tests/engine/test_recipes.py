@@ -149,6 +149,13 @@ def test_the_experiment_of_the_proof_is_what_it_must_be() -> None:
     assert all(task.few_shot == settings.tasks[0].few_shot and task.dev for task in settings.tasks)
 
 
+def test_the_seed_of_a_series_changes_no_question_of_the_proof() -> None:
+    """All seeds are measured on the same questions, with the same few-shots."""
+    pytest.importorskip("reasoning_gym")
+    settings = recipe("proof-cpu")
+    assert load_tasks(settings, Path()) == load_tasks(settings.model_copy(update={"seed": 3}), Path())
+
+
 def test_no_question_of_the_proof_is_in_two_splits() -> None:
     """Train, dev, test and few-shot questions, over all its tasks."""
     pytest.importorskip("reasoning_gym")
