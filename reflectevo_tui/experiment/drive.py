@@ -31,7 +31,7 @@ _SET_OF = {"sft-one-stage": "d_plus", "sft-two-stage": "d_plus", "dpo-verdict": 
 _FREE_TO_CHANGE = ("generation", "stall_minutes", "pace", "gates")
 """Settings that say how the work is done, not what it is."""
 
-_TRIES = 2
+_TRIES = 1
 """How often a failed step is gone on with in one call before it stops."""
 
 
@@ -94,6 +94,10 @@ def drive(workspace: Workspace, settings: RunSettings, base_directory: Path, con
         if isinstance(step, Complete):
             _say(console, f"experiment {settings.name!r} is complete; write it down with: reflectevo report")
             return COMPLETED
+        if isinstance(step, GoOn) and nothing_to_train_on(workspace, step.iteration):
+            _say(console, f"{step.iteration.title} has too little to train on; it is given up")
+            order(workspace, "reject", {"iteration": step.iteration.id}, start=True)
+            continue
         _say(console, described(step))
         if isinstance(step, GoOn):
             code = _go_on(workspace, step.iteration, tried)
@@ -130,9 +134,7 @@ def described(step: Step) -> str:
 
 def _go_on(workspace: Workspace, iteration: Iteration, tried: dict[int, int]) -> int | None:
     """Have an iteration that has not ended gone on with; the exit code where that isn't for this command to do."""
-    if iteration.state == "failed" and nothing_to_train_on(workspace, iteration):
-        order(workspace, "reject", {"iteration": iteration.id}, start=True)
-    elif iteration.state in ("paused", "stopped", "failed"):
+    if iteration.state in ("paused", "stopped", "failed"):
         tried[iteration.id] = tried.get(iteration.id, 0) + 1
         order(workspace, "resume", {"iteration": iteration.id}, start=True)
     elif iteration.state == "running":
@@ -179,6 +181,8 @@ def nothing_to_train_on(workspace: Workspace, iteration: Iteration) -> bool:
 
     Such an iteration is given up, and its series goes on from the same policy.
     """
+    if iteration.state != "failed":
+        return False
     settings = RunSettings.model_validate(iteration.settings)
     set_name = _SET_OF.get(settings.training.setting)
     with closing(open_reader(workspace.database)) as connection:
