@@ -235,6 +235,17 @@ def test_an_experiment_begun_with_other_settings_is_refused(harness: Make, tmp_p
         known_of(one.workspace, settings.model_copy(update={"experiment": fewer}))
 
 
+def test_a_failure_is_tried_again_once_and_then_stops_with_everything_kept(harness: Make, tmp_path: Path) -> None:
+    """A model that isn't there is no result: nothing is given up, and the next call tries the same step again."""
+    one = harness(experiment_settings(tmp_path).replace('"none"', '"/nowhere"').replace('"scripted"', '"transformers"'))
+    one.start()
+    for calls, resumed in ((1, 1), (2, 2)):
+        assert driven(one) == 3, calls
+        kinds = one.rows("SELECT kind, count(*) FROM directives GROUP BY 1 ORDER BY 1")
+        assert kinds == [("evaluate", 1), ("resume", resumed)]
+    assert one.rows("SELECT kind, state FROM iterations") == [("evaluation", "failed")]
+
+
 def test_a_dry_run_says_what_would_come_and_starts_nothing(harness: Make, tmp_path: Path) -> None:
     """Before the first hour, in words and as JSON."""
     one = harness(experiment_settings(tmp_path))
