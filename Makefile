@@ -58,8 +58,11 @@ check: $(VENV)/dev  ## ruff, mypy strict, import contracts
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-bench: $(VENV)/dev  ## ratios, each measured in one run
+bench: $(VENV)/dev  ## ratios, each measured in one run; bench-NAME measures one of them
 	@$(BIN)/python -m tests.bench
+
+bench-%: $(VENV)/dev
+	@$(BIN)/python -m tests.bench $*
 
 faults: $(VENV)/dev  ## the ten promises under real faults, about 40 minutes
 	@$(BIN)/python -m tests.faults

@@ -1,7 +1,7 @@
-"""Writes finished work into the store, each piece in a transaction of its own, and waits out a failing disk.
+"""Writes finished work into the store, and waits out a failing disk.
 
 A piece is on disk before anything that follows from it is asked for, so a kill at any moment loses at most
-the texts that were still being generated.
+the texts that were still being generated. Pieces that finish in the same turn of the event loop share a transaction.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from engine.complaints import complain
 from store.connection import write
@@ -19,6 +19,50 @@ from store.trouble import disk_trouble
 Result = TypeVar("Result")
 
 _RETRY_SECONDS = 2.0
+
+
+class _Group:
+    """Pieces of one transaction. `results` is None until they are committed, and stays so when they could not be."""
+
+    def __init__(self) -> None:
+        self.pieces: list[Callable[[sqlite3.Connection], Any]] = []
+        self.results: list[Any] | None = None
+        self._tried = asyncio.Event()
+
+    def join(self, piece: Callable[[sqlite3.Connection], Any]) -> int:
+        """Add a piece; returns its place."""
+        self.pieces.append(piece)
+        return len(self.pieces) - 1
+
+    async def wait(self) -> None:
+        """Until somebody tried to write the group.
+
+        Who is cancelled when the group was written already hears of that first, and of the cancellation at the next
+        wait: what is stored is always counted.
+        """
+        try:
+            await self._tried.wait()
+        except asyncio.CancelledError:
+            if self.results is None:
+                raise
+            task = asyncio.current_task()
+            assert task is not None
+            task.cancel()
+
+    async def gather_and_write(self, connection: sqlite3.Connection, close: Callable[[], None]) -> None:
+        """Let whoever is ready in this turn of the loop join, then write all of them or, when the store refuses any,
+        none. `close` is called when nobody may join any more."""
+        try:
+            await asyncio.sleep(0)
+            with write(connection):
+                results = [piece(connection) for piece in self.pieces]
+            self.results = results
+        except sqlite3.Error:
+            # Each alone then: it meets its own trouble, and the others are kept.
+            return
+        finally:
+            close()
+            self._tried.set()
 
 
 class StoreJournal:
@@ -34,6 +78,7 @@ class StoreJournal:
         self._connection = connection
         self._hold = hold
         self._held = False
+        self._group: _Group | None = None
 
     async def attempt(self, attempt: NewAttempt, *, ends_trajectory: tuple[int | None, int | None] | None) -> int:
         """Store an attempt, and the trajectory it completes."""
@@ -60,7 +105,29 @@ class StoreJournal:
         return await self.store(store)
 
     async def store(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
-        """Run `work` in one write transaction; a full, locked or read-only disk is waited out, loudly."""
+        """Run `work` in a write transaction, with what else is ready to be stored; returns once it is committed.
+
+        A full, locked or read-only disk is waited out, loudly. The search index writes a segment for each
+        transaction, and merging many small ones is most of its cost: a batch of replies is stored at once.
+        """
+        group = self._group
+        if group is not None:
+            place = group.join(work)
+            await group.wait()
+        else:
+            group = self._group = _Group()
+            place = group.join(work)
+            await group.gather_and_write(self._connection, self._close_group)
+        if group.results is not None:
+            result: Result = group.results[place]
+            return result
+        return await self._store_alone(work)
+
+    def _close_group(self) -> None:
+        self._group = None
+
+    async def _store_alone(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
+        """Run `work` in a transaction of its own, as often as it takes."""
         while True:
             try:
                 with write(self._connection):

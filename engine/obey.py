@@ -10,18 +10,17 @@ import sqlite3
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from engine.lineage import REFLECTOR_POLICY, close_iteration, give_up_iteration
+from engine.going_back import branch, rollback
+from engine.lineage import close_iteration, give_up_iteration
 from engine.skipping import skip_stage
 from engine.starting import (
     ACTIVE,
     Refused,
-    branch,
     evaluate,
     named_policy,
     number,
     require_drawable,
     require_free,
-    require_reasoner,
     require_same,
     start_iteration,
     start_run,
@@ -30,7 +29,7 @@ from store import iterations
 from store.curation import decisions_since
 from store.directives import finish
 from store.errors import SettingsError
-from store.policies import decide_policy, get_policy, list_policies
+from store.policies import decide_policy, get_policy
 from store.records import Directive, Iteration, Policy, Stage
 from store.rollouts import forget_failures
 from store.rows import dump_json
@@ -198,20 +197,6 @@ def _promote(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> st
     return f"policy {policy.name} promoted"
 
 
-def _rollback(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> str:
-    policy = named_policy(connection, arguments)
-    require_reasoner(policy)
-    undone = [
-        one
-        for one in list_policies(connection, policy.run_id)
-        if one.id > policy.id and one.state == "promoted" and one.name != REFLECTOR_POLICY
-    ]
-    for later in undone:
-        decide_policy(connection, later.id, "rejected", f"rolled back to {policy.name}")
-    decide_policy(connection, policy.id, "promoted", "rolled back to")
-    return f"the next iteration starts from {policy.name}; rejected: {', '.join(one.name for one in undone) or 'none'}"
-
-
 def _reset_failed_stages(connection: sqlite3.Connection, iteration: Iteration) -> None:
     for stage in iterations.stages(connection, iteration.id):
         if stage.state == "failed":
@@ -305,7 +290,7 @@ _HANDLERS: dict[str, Callable[[sqlite3.Connection, Mapping[str, Any]], str]] = {
     "skip": _skip,
     "reject": _reject,
     "promote": _promote,
-    "rollback": _rollback,
+    "rollback": rollback,
     "branch": branch,
     "evaluate": evaluate,
     "retry_failed": _retry_failed,

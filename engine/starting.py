@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from engine.errors import EngineError
@@ -15,7 +16,7 @@ from engine.lineage import BASE_POLICY, current_policy
 from engine.situation import pool_of
 from store import iterations
 from store.policies import find_policy, get_policy, list_policies
-from store.records import Policy
+from store.records import Iteration, Policy
 from store.runs import add_run, get_run, run_named
 from store.settings import RunSettings
 from store.settings_file import validate_settings
@@ -51,10 +52,10 @@ def named_policy(connection: sqlite3.Connection, arguments: Mapping[str, Any], n
         raise Refused(f"there is no policy {wanted}") from error
 
 
-def require_free(connection: sqlite3.Connection) -> None:
-    """Refuse while an iteration holds the device, or will."""
+def require_free(connection: sqlite3.Connection, leaving: Iteration | None = None) -> None:
+    """Refuse while an iteration holds the device, or will; one that is being left counts no more."""
     current = iterations.current_iteration(connection)
-    if current is not None and current.state in ACTIVE:
+    if current is not None and current.state in ACTIVE and (leaving is None or current.id != leaving.id):
         run = get_run(connection, current.run_id)
         raise Refused(f"{current.title} of run {run.name!r} is {current.state}; let it finish, or stop it first")
 
@@ -83,18 +84,49 @@ def start_run(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> s
     return f"run {settings.name!r} started"
 
 
-def start_iteration(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> str:
-    """Start the next iteration of a run, from the newest promoted policy or from the one named."""
+@dataclass(frozen=True, slots=True)
+class NextIteration:
+    """An iteration that may begin: nothing was changed for it yet. `remaining` is how many follow it unasked."""
+
+    run_id: int
+    parent: Policy
+    settings: RunSettings
+    remaining: int
+
+    def begin(self, connection: sqlite3.Connection) -> int:
+        """Add it; returns its id."""
+        stored = self.settings.model_dump(mode="json")
+        return iterations.add_iteration(connection, self.run_id, self.parent.id, stored, self.remaining)
+
+
+def next_iteration(
+    connection: sqlite3.Connection, arguments: Mapping[str, Any], leaving: Iteration | None = None
+) -> NextIteration:
+    """The iteration that a directive asks for, from the newest promoted policy or from the one named.
+
+    Args:
+        connection: of the engine.
+        arguments: `run`; `parent` and `settings` where they are not the run's own.
+        leaving: an iteration that ends with this directive. The next one takes its place: its settings, and what was
+            to follow it, unless other settings are given.
+
+    Raises:
+        Refused, SettingsError: when it can't begin.
+    """
     run_id = number(arguments, "run")
     stored = _run_settings(connection, run_id)
     unfinished = [
-        one for one in iterations.list_iterations(connection, run_id) if one.state != "done" and one.kind == "training"
+        one
+        for one in iterations.list_iterations(connection, run_id)
+        if one.state != "done" and one.kind == "training" and (leaving is None or one.id != leaving.id)
     ]
     if unfinished:
         raise Refused(f"{unfinished[-1].title} is {unfinished[-1].state}; resume it, or reject it first")
-    require_free(connection)
+    require_free(connection, leaving)
     wanted = arguments.get("settings")
-    settings = validate_settings(wanted) if wanted else RunSettings.model_validate(stored)
+    settings = (
+        validate_settings(wanted) if wanted else RunSettings.model_validate(leaving.settings if leaving else stored)
+    )
     require_same(RunSettings.model_validate(stored), settings)
     parent = named_policy(connection, arguments, "parent") if "parent" in arguments else None
     parent = parent or current_policy(connection, run_id)
@@ -103,14 +135,15 @@ def start_iteration(connection: sqlite3.Connection, arguments: Mapping[str, Any]
     require_reasoner(parent)
     require_drawable(connection, run_id, settings)
     _check_reuse(connection, run_id, settings)
-    iterations.add_iteration(connection, run_id, parent.id, settings.model_dump(mode="json"), settings.iterations - 1)
-    return f"next iteration started from policy {parent.name}"
+    follow = leaving.remaining if leaving is not None and not wanted else settings.iterations - 1
+    return NextIteration(run_id, parent, settings, follow)
 
 
-def branch(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> str:
-    """Start the next iteration from a policy of the operator's choice."""
-    policy = named_policy(connection, arguments)
-    return start_iteration(connection, {**arguments, "run": policy.run_id, "parent": policy.id})
+def start_iteration(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> str:
+    """Start the next iteration of a run, from the newest promoted policy or from the one named."""
+    wanted = next_iteration(connection, arguments)
+    wanted.begin(connection)
+    return f"next iteration started from policy {wanted.parent.name}"
 
 
 def evaluate(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> str:

@@ -148,6 +148,12 @@ class ReflectEvoApp(EngineTraffic):
         if isinstance(self.screen, TrajectoriesScreen):
             self.screen.action_search()
 
+    async def go_to_row(self) -> None:
+        """Ask for a place in the list of Trajectories."""
+        await self.switch_mode("trajectories")
+        if isinstance(self.screen, TrajectoriesScreen):
+            self.screen.action_jump()
+
     @on(TrajectoryWanted)
     async def _open_trajectory(self, message: TrajectoryWanted) -> None:
         await self.switch_mode("trajectories")

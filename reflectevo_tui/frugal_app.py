@@ -1,4 +1,5 @@
-"""What stands between the screens and the terminal: writes only the cells that changed, and no control characters.
+"""What stands between the screens and the terminal: writes only the cells that changed, and no control characters;
+answers a key without waiting for the next frame.
 
 Textual (8.2) repaints from the left edge of a widget up to the last changed cell. Over SSH a clock at the right
 edge of a line would cost the whole line each second; here a change costs itself. Knows nothing of our screens.
@@ -9,17 +10,23 @@ from __future__ import annotations
 from rich.cells import cell_len
 from rich.console import Console, RenderableType
 from rich.control import Control
+from textual import events
 from textual._compositor import ChopsUpdate
 from textual.app import App
 from textual.screen import Screen
 from textual.strip import Strip
 
 from reflectevo_tui.display import LastNet
+from reflectevo_tui.prompt_repaint import Promptness
 
 
 def _may_be_cut(strip: Strip) -> bool:
     """Whether every character is one cell wide, so that a cut falls between two of them."""
     return all(len(segment.text) == cell_len(segment.text) for segment in strip)
+
+
+MASKED_SECONDS = 0.005
+"""How long a change of screens is masked at most."""
 
 
 class ExactUpdate(ChopsUpdate):
@@ -44,6 +51,22 @@ class FrugalApp(App[None]):
     def __init__(self) -> None:
         super().__init__()
         self._filters.append(LastNet())
+        self.promptness = Promptness()
+
+    async def on_event(self, event: events.Event) -> None:
+        """Note that the operator acts, before the event does anything."""
+        if isinstance(event, (events.Key, events.MouseDown)) and not event.is_forwarded:
+            self.promptness.key()
+        await super().on_event(event)
+
+    def delay_update(self, delay: float = MASKED_SECONDS) -> None:
+        """Hold repaints back while one screen gives way to another; Textual does so for as long as a key may take."""
+        super().delay_update(min(delay, MASKED_SECONDS))
+
+    def _load_screen_css(self, screen: Screen[object]) -> None:
+        super()._load_screen_css(screen)
+        # A new screen is styled as it is mounted. Textual would read the whole style sheet again for it, 80 ms.
+        screen._css_update_count = self._css_update_count
 
     def _display(self, screen: Screen[object], renderable: RenderableType | None) -> None:
         if type(renderable) is ChopsUpdate:

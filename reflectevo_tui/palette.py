@@ -33,6 +33,7 @@ def palette_commands(app: ReflectEvoApp) -> Iterator[SystemCommand]:
     yield SystemCommand("Shut the engine down", "After a question; work in hand is kept", app.ask_shut_down)
     for tab in SCREENS:
         yield SystemCommand(tab.title, f"Open this screen (key {tab.key})", partial(app.action_open_screen, tab.mode))
+    yield SystemCommand("Go to a row", "Any place of the list of Trajectories (there: key :)", app.go_to_row)
     for theme in THEMES:
         words = {"reflectevo": "dark", "reflectevo-light": "light", "reflectevo-contrast": "high contrast"}[theme.name]
         yield SystemCommand(f"Theme: {words}", "Kept for this user", partial(app.choose, theme=theme.name))

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from reflectevo_tui.snapshot import Snapshot, read_snapshot
-from store.connection import data_version, open_reader
+from store.connection import data_version, open_reader, require_local
 from store.errors import StoreError
 from store.liveness import engine_state
 from store.records import Stage
@@ -86,6 +86,7 @@ class Poller:
     def run(self) -> None:
         """Poll until stopped, or until the store is lost (then say why, once)."""
         try:
+            require_local(self.workspace.database)
             connection = open_reader(self.workspace.database)
             try:
                 self._watch(connection, self.workspace.database.stat().st_ino)

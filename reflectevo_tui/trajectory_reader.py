@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from store import trajectories
 from store.connection import open_reader
@@ -33,6 +35,16 @@ Choices = dict[str, list[tuple[str, str]]]
 
 class Interrupted(Exception):
     """The walk was given up because another filter is wanted."""
+
+
+@contextmanager
+def _given_up() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT:
+            raise Interrupted from error
+        raise
 
 
 class TrajectoryReader:
@@ -61,19 +73,20 @@ class TrajectoryReader:
         with self._page_lock:
             return trajectories.detail(self._reader(), trajectory_id)
 
-    def walk(self, wanted: TrajectoryFilter, known: Anchors | None) -> Anchors:
+    def walk(
+        self, wanted: TrajectoryFilter, known: Anchors | None, still_wanted: Callable[[], bool] = lambda: True
+    ) -> Anchors:
         """Walk over a filtered list, or over what was appended to it.
+
+        Walks wait for one another; one that is not `still_wanted` when its turn comes is given up.
 
         Raises:
             Interrupted: when `interrupt` was called meanwhile.
         """
-        with self._walk_lock:
-            try:
-                return trajectories.anchors(self._walker(), wanted, PAGE_ROWS, known)
-            except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT:
-                    raise Interrupted from error
-                raise
+        with self._walk_lock, _given_up():
+            if not still_wanted():
+                raise Interrupted
+            return trajectories.anchors(self._walker(), wanted, PAGE_ROWS, known)
 
     def interrupt(self) -> None:
         """Give up the walk under way."""
@@ -81,9 +94,13 @@ class TrajectoryReader:
             self._walks.interrupt()
 
     def total(self) -> int:
-        """How many trajectories there are without any filter."""
-        with self._page_lock:
-            return trajectories.count(self._reader(), TrajectoryFilter())
+        """How many trajectories there are without any filter. Counting takes a while; no page waits for it.
+
+        Raises:
+            Interrupted: when `interrupt` was called meanwhile.
+        """
+        with self._walk_lock, _given_up():
+            return trajectories.count(self._walker(), TrajectoryFilter())
 
     def choices(self) -> Choices:
         """What the filters offer."""

@@ -105,6 +105,19 @@ def open_reader(path: Path) -> sqlite3.Connection:
     return connection
 
 
+def require_local(path: Path) -> None:
+    """Refuse a database on a network file system, where processes of two machines can't share SQLite's WAL.
+
+    Raises:
+        StorageRefused: naming the file system.
+    """
+    network = _network_file_system(path.parent)
+    if network:
+        raise StorageRefused(
+            f"{path.parent} lies on {network}; SQLite's WAL needs a local disk. Choose a local workspace"
+        )
+
+
 def open_writer(path: Path, *, durable: bool = False) -> sqlite3.Connection:
     """Open a connection that may write; makes the file (0600) when it isn't there.
 
@@ -117,11 +130,7 @@ def open_writer(path: Path, *, durable: bool = False) -> sqlite3.Connection:
         StorageRefused: on a network file system, a read-only place, or when WAL isn't granted.
         NotOurDatabase: when the file is damaged, foreign or newer.
     """
-    network = _network_file_system(path.parent)
-    if network:
-        raise StorageRefused(
-            f"{path.parent} lies on {network}; SQLite's WAL needs a local disk. Choose a local workspace"
-        )
+    require_local(path)
     try:
         if path.exists() and path.stat().st_size:
             # Read first: a writer that opens and closes a file folds its WAL into it, even one of another program.

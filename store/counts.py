@@ -4,29 +4,21 @@ from __future__ import annotations
 
 import sqlite3
 
-from store.curation import curation_counts
+from store.curation import tallies
+
+_KINDS = ("attempts", "reflections", "corrections", "evaluation_attempts", "metrics", "failed_samples")
 
 
 def iteration_counts(connection: sqlite3.Connection, iteration_id: int) -> dict[str, int]:
     """Rows of an iteration: attempts, reflections and corrections of its rollouts, evaluation answers, included
-    curated rows by set, metric points, and samples that failed."""
-
-    def one(query: str) -> int:
-        return int(connection.execute(query, (iteration_id,)).fetchone()[0])
-
-    counts = {
-        "attempts": one("SELECT count(*) FROM attempts WHERE iteration_id = ? AND protocol = '' AND turn = 1"),
-        "reflections": one("SELECT count(*) FROM reflections WHERE iteration_id = ? AND protocol = ''"),
-        "corrections": one("SELECT count(*) FROM attempts WHERE iteration_id = ? AND protocol = '' AND turn > 1"),
-        "evaluation_attempts": one("SELECT count(*) FROM attempts WHERE iteration_id = ? AND protocol <> ''"),
-        "metrics": one("SELECT count(*) FROM metrics WHERE iteration_id = ?"),
-        "failed_samples": one("SELECT count(*) FROM attempts WHERE iteration_id = ? AND error IS NOT NULL")
-        + one("SELECT count(*) FROM reflections WHERE iteration_id = ? AND error IS NOT NULL"),
-    }
-    sets = curation_counts(connection, iteration_id)
-    for set_name in ("d_plus", "d_pm", "d_pref"):
-        counts[set_name] = sets.get(set_name, {}).get("included", 0)
-    return counts
+    curated rows by set, metric points, and samples that failed. Costs the same for any number of rows, but for the
+    metric points."""
+    found = tallies(connection, iteration_id)
+    found["metrics"] = connection.execute(
+        "SELECT count(*) FROM metrics WHERE iteration_id = ?", (iteration_id,)
+    ).fetchone()[0]
+    counts = {kind: found.get(kind, 0) for kind in _KINDS}
+    return counts | {name: found.get(f"{name}/included", 0) for name in ("d_plus", "d_pm", "d_pref")}
 
 
 def integrity(connection: sqlite3.Connection) -> str:
@@ -41,7 +33,8 @@ def progress_mark(connection: sqlite3.Connection, iteration_id: int) -> tuple[ob
     """
     row = connection.execute(
         "SELECT (SELECT max(id) FROM attempts), (SELECT max(id) FROM reflections), (SELECT max(id) FROM curated),"
-        " (SELECT max(id) FROM preferences), (SELECT count(*) FROM run_questions),"
+        " (SELECT max(id) FROM preferences),"
+        " (SELECT max(question_id) FROM run_questions WHERE run_id = (SELECT max(id) FROM runs)),"
         " (SELECT group_concat(done || '/' || total || state) FROM stages WHERE iteration_id = ?),"
         " (SELECT group_concat(text) FROM live_text)",
         (iteration_id,),

@@ -80,13 +80,17 @@ def get_curated(connection: sqlite3.Connection, curated_id: int) -> CuratedRow |
 def curation_counts(connection: sqlite3.Connection, iteration_id: int) -> dict[str, dict[str, int]]:
     """For each set: how many rows by reason; the included ones stand under `included`."""
     counts: dict[str, dict[str, int]] = {}
-    for set_name, reason, n in connection.execute(
-        "SELECT set_name, CASE WHEN included THEN 'included' ELSE reason END AS why, count(*)"
-        " FROM curated WHERE iteration_id = ? GROUP BY set_name, why ORDER BY set_name, count(*) DESC",
-        (iteration_id,),
-    ):
-        counts.setdefault(set_name, {})[reason] = n
-    return counts
+    for kind, n in sorted(tallies(connection, iteration_id).items(), key=lambda one: -one[1]):
+        set_name, named, reason = kind.partition("/")
+        if named:
+            counts.setdefault(set_name, {})[reason] = n
+    return dict(sorted(counts.items()))
+
+
+def tallies(connection: sqlite3.Connection, iteration_id: int) -> dict[str, int]:
+    """How many rows an iteration has, by kind (see the schema); a kind with none may be missing."""
+    rows = connection.execute("SELECT kind, n FROM tallies WHERE iteration_id = ? AND n > 0", (iteration_id,))
+    return {row[0]: row[1] for row in rows}
 
 
 def funnel(connection: sqlite3.Connection, iteration_id: int) -> list[FunnelCount]:

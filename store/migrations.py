@@ -10,7 +10,7 @@ import sqlite3
 from typing import TYPE_CHECKING
 
 from store.connection import APPLICATION_ID, SCHEMA_VERSION
-from store.schema import DECISIONS, LINEAGE, ROLLOUTS, TELEMETRY
+from store.schema import DECISIONS, LINEAGE, ROLLOUTS, TALLIES, TELEMETRY
 
 if TYPE_CHECKING:
     from sqlite_utils import Database, Migrations
@@ -36,7 +36,7 @@ def _migrations() -> Migrations:
 
     @migrations(name="0001_initial")
     def initial(database: Database) -> None:
-        for script in (LINEAGE, ROLLOUTS, DECISIONS, TELEMETRY):
+        for script in (LINEAGE, ROLLOUTS, DECISIONS, TALLIES, TELEMETRY):
             for statement in _statements(script):
                 database.execute(statement)
         database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")

@@ -149,7 +149,8 @@ def _save(connection: sqlite3.Connection, place: Path, salvage: Salvage, on_tabl
             for name, sql in new.execute(
                 "SELECT name, sql FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
                 " AND name NOT LIKE 'trajectory_search%' AND name NOT LIKE '_sqlite_utils%'"
-                " AND sql NOT LIKE 'CREATE VIRTUAL%'"
+                # Tallies count the rows as they come in.
+                " AND sql NOT LIKE 'CREATE VIRTUAL%' AND name <> 'tallies'"
             )
         ]
         for name, has_rowid in tables:

@@ -221,7 +221,7 @@ CREATE INDEX trajectories_review ON trajectories (review) WHERE review <> '';
 CREATE INDEX trajectories_strata ON trajectories (iteration_id, task, transition, instruction)
     WHERE split = 'train' AND correction_id IS NOT NULL;
 CREATE INDEX trajectories_domain ON trajectories (domain);
-CREATE INDEX trajectories_flags ON trajectories (flags) WHERE flags <> '';
+CREATE INDEX trajectories_flags ON trajectories (id, flags) WHERE flags <> '';
 CREATE VIEW trajectory_text AS
     SELECT t.id AS id, q.text AS question,
            a.reasoning || coalesce(char(10) || c.reasoning, '') AS reasoning,
@@ -235,6 +235,7 @@ CREATE VIRTUAL TABLE trajectory_search USING fts5(
     question, reasoning, reflection,
     content = 'trajectory_text', content_rowid = 'id', tokenize = "unicode61 remove_diacritics 2"
 );
+CREATE VIRTUAL TABLE trajectory_words USING fts5vocab(trajectory_search, instance);
 CREATE TABLE import_records (
     import_id INTEGER NOT NULL REFERENCES imports(id),
     number INTEGER NOT NULL,
@@ -311,6 +312,48 @@ CREATE TABLE directives (
 );
 CREATE INDEX directives_open ON directives (id) WHERE done IS NULL;
 """
+
+TALLIES = """
+CREATE TABLE tallies (
+    iteration_id INTEGER NOT NULL,
+    kind TEXT NOT NULL,
+    n INTEGER NOT NULL,
+    PRIMARY KEY (iteration_id, kind)
+) WITHOUT ROWID;
+"""
+"""How many rows an iteration (0 for none) has of each kind, kept by triggers: to count millions takes seconds."""
+
+_TALLIED = (
+    (
+        "attempts",
+        "CASE WHEN row.protocol <> '' THEN 'evaluation_attempts' WHEN row.turn = 1 THEN 'attempts'"
+        " ELSE 'corrections' END",
+        "1",
+    ),
+    ("attempts", "'failed_samples'", "row.error IS NOT NULL"),
+    ("reflections", "'reflections'", "row.protocol = ''"),
+    ("reflections", "'failed_samples'", "row.error IS NOT NULL"),
+    ("trajectories", "'trajectories'", "1"),
+    ("curated", "row.set_name || '/' || CASE WHEN row.included THEN 'included' ELSE row.reason END", "1"),
+)
+"""What is tallied: the table, the kind of a row and which rows, as SQL."""
+
+
+def _triggers() -> str:
+    """Nothing that is tallied ever changes: rows come and go."""
+    statements = []
+    for number, (table, kind, which) in enumerate(_TALLIED):
+        for event, row, step in (("INSERT", "NEW", 1), ("DELETE", "OLD", -1)):
+            statement = (
+                f"CREATE TRIGGER tally_{number}_{event.lower()} AFTER {event} ON {table} WHEN {which} BEGIN"
+                f" INSERT INTO tallies VALUES (ifnull(row.iteration_id, 0), {kind}, {step})"
+                f" ON CONFLICT (iteration_id, kind) DO UPDATE SET n = n + {step}; END;"
+            )
+            statements.append(statement.replace("row.", f"{row}."))
+    return "\n".join(statements)
+
+
+TALLIES += _triggers()
 
 TELEMETRY = """
 CREATE TABLE heartbeats (

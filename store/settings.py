@@ -305,7 +305,7 @@ class RunSettings(Section):
     """Training of the child policy."""
     evaluation: EvaluationSection = EvaluationSection()
     """Comparison on held-out questions."""
-    series: str = ""
+    series: str | None = None
     """Series of an experiment that an iteration belongs to; set by `reflectevo experiment`."""
     experiment: ExperimentSection | None = None
     """Several series from one base policy, for `reflectevo experiment`."""

@@ -7,9 +7,10 @@ asked for once, every n-th id under the same filter.
 from __future__ import annotations
 
 import sqlite3
+from contextlib import nullcontext
 from dataclasses import dataclass
 
-from store.connection import storable
+from store.connection import read, storable
 from store.records import StoredAttempt, StoredQuestion, StoredReflection, TrajectoryDetail, TrajectoryRow
 from store.rows import to_record
 
@@ -58,7 +59,38 @@ def match_expression(text: str) -> str:
     return " ".join(quoted)
 
 
-def _conditions(wanted: TrajectoryFilter) -> tuple[str, str, list[object]]:
+_MOST_COMPLETIONS = 64
+"""Words that the start of a word may stand for in a search, spelled out one by one."""
+
+
+def completed(connection: sqlite3.Connection, expression: str) -> str:
+    """An FTS5 query that finds the same, its last word spelled out in all the ways it goes on.
+
+    SQLite gathers every row of every such word before it gives the first; for whole words it reads on only as far as
+    a page needs. A beginning of too many words, or one that isn't plain ASCII, is left as it is.
+    """
+    before, quote, last = expression.removesuffix('"*').rpartition('"')
+    if not expression.endswith('"*') or not quote or not (last.isascii() and last.isalnum()):
+        return expression
+    start = last.lower()
+    words: list[str] = []
+    at = start
+    while len(words) <= _MOST_COMPLETIONS:
+        # Each look-up skips to the next word; no rows of the word itself are walked.
+        row = connection.execute(
+            "SELECT term FROM trajectory_words WHERE term >= ? AND term <= ? LIMIT 1", (at, f"{start}\U0010ffff")
+        ).fetchone()
+        if row is None:
+            break
+        words.append(row[0])
+        at = f"{row[0]}\x01"
+    if not 0 < len(words) <= _MOST_COMPLETIONS:
+        return expression
+    alternatives = " OR ".join(f'"{word}"' for word in words)
+    return f"{before.strip()} AND ({alternatives})" if before.strip() else f"({alternatives})"
+
+
+def _conditions(connection: sqlite3.Connection, wanted: TrajectoryFilter) -> tuple[str, str, list[object]]:
     """FROM part, WHERE part and values of a filter."""
     source, clauses, values = "trajectories t", ["1"], []  # type: str, list[str], list[object]
     for column, value in (
@@ -80,11 +112,17 @@ def _conditions(wanted: TrajectoryFilter) -> tuple[str, str, list[object]]:
     if wanted.flag is not None:
         clauses.append("t.flags <> '' AND instr(' ' || t.flags || ' ', ' ' || ? || ' ') > 0")
         values.append(wanted.flag)
+    # Without statistics SQLite can't know which of several filters leaves the fewest rows. These two always do: the
+    # others would be walked from the start of the store.
+    if wanted.flag is not None:
+        source += " INDEXED BY trajectories_flags"
+    elif wanted.iteration is not None and wanted.review in (None, "none"):
+        source += " INDEXED BY trajectories_iteration"
     expression = match_expression(wanted.search)
     if expression:
         source = "trajectory_search s CROSS JOIN trajectories t ON t.id = s.rowid"
         clauses.append("trajectory_search MATCH ?")
-        values.append(expression)
+        values.append(completed(connection, expression))
     return source, " AND ".join(clauses), values
 
 
@@ -105,7 +143,7 @@ def page(
         limit: most rows to return; at most that many are read.
         backwards: walk towards the start; rows come back in ascending order all the same.
     """
-    source, where, values = _conditions(wanted)
+    source, where, values = _conditions(connection, wanted)
     key = "s.rowid" if source.startswith("trajectory_search") else "t.id"
     if backwards:
         comparison, order = f"{key} < ?", "DESC"
@@ -127,9 +165,20 @@ def page(
 
 def count(connection: sqlite3.Connection, wanted: TrajectoryFilter) -> int:
     """How many trajectories a filter lets through."""
-    source, where, values = _conditions(wanted)
+    if not wanted.active():
+        return _everything(connection)[0]
+    source, where, values = _conditions(connection, wanted)
     total: int = connection.execute(f"SELECT count(*) FROM {source} WHERE {where}", values).fetchone()[0]
     return total
+
+
+def _everything(connection: sqlite3.Connection) -> tuple[int, int]:
+    """How many trajectories there are, and the last id."""
+    row = connection.execute(
+        "SELECT (SELECT coalesce(sum(n), 0) FROM tallies WHERE kind = 'trajectories'),"
+        " (SELECT coalesce(max(id), 0) FROM trajectories)"
+    ).fetchone()
+    return row[0], row[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,17 +201,54 @@ def anchors(
 
     With `known` anchors of the same filter only what was appended since is walked.
     """
-    source, where, values = _conditions(wanted)
-    key = "s.rowid" if source.startswith("trajectory_search") else "t.id"
+    if known is None and not wanted.active():
+        total, last = _everything(connection)
+        if total == last:
+            # No gap among the ids: they can be told without a walk.
+            return Anchors(step, tuple(range(0, total + 1, step)), total, last)
+    source, where, values = _conditions(connection, wanted)
+    if not source.startswith("trajectory_search"):
+        with nullcontext() if connection.in_transaction else read(connection):
+            return _hopped(connection, (source, where, values), step, known)
     kept, total, last = ([0], 0, 0) if known is None else (list(known.ids), known.total, known.last)
     step = step if known is None else known.step
+    before = total
+    # Counted by SQLite: a row for each trajectory would hold up every other thread of the terminal for as long.
+    for n, found in connection.execute(
+        f"SELECT n, id FROM (SELECT s.rowid AS id, row_number() OVER (ORDER BY s.rowid) AS n FROM {source}"
+        f" WHERE {where} AND s.rowid > ?) WHERE (n + ?) % ? = 0 ORDER BY n",
+        (*values, last, before, step),
+    ):
+        total, last = before + n, found
+        kept.append(found)
     for (found,) in connection.execute(
-        f"SELECT {key} FROM {source} WHERE {where} AND {key} > ? ORDER BY {key}", (*values, last)
+        f"SELECT s.rowid FROM {source} WHERE {where} AND s.rowid > ? ORDER BY s.rowid", (*values, last)
     ):
         total, last = total + 1, found
         if total % step == 0:
             kept.append(found)
     return Anchors(step=step, ids=tuple(kept), total=total, last=last)
+
+
+def _hopped(
+    connection: sqlite3.Connection, conditions: tuple[str, str, list[object]], step: int, known: Anchors | None
+) -> Anchors:
+    """The anchors of a list without search: one statement hops from one to the next, and no row between them reaches
+    Python. What follows the last one is counted."""
+    source, where, values = conditions
+    kept = [0] if known is None else list(known.ids)
+    step = step if known is None else known.step
+    found = connection.execute(
+        "WITH RECURSIVE hop(id) AS (SELECT ? UNION ALL"
+        f" SELECT (SELECT t.id FROM {source} WHERE {where} AND t.id > hop.id ORDER BY t.id LIMIT 1 OFFSET ?)"
+        " FROM hop WHERE hop.id IS NOT NULL) SELECT id FROM hop WHERE id IS NOT NULL",
+        (kept[-1], *values, step - 1),
+    ).fetchall()
+    kept += [row[0] for row in found[1:]]
+    tail, last = connection.execute(
+        f"SELECT count(*), max(t.id) FROM {source} WHERE {where} AND t.id > ?", (*values, kept[-1])
+    ).fetchone()
+    return Anchors(step, tuple(kept), step * (len(kept) - 1) + tail, kept[-1] if last is None else last)
 
 
 def _attempt(connection: sqlite3.Connection, attempt_id: int) -> StoredAttempt:

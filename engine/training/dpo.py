@@ -6,20 +6,52 @@ The reference policy is always explicit. Knows nothing of the database, checkpoi
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
 from transformers import TrainerCallback
 from trl import DPOConfig, DPOTrainer
 
+from engine.training.checkpoints import path_of
 from engine.training.examples import Pair
 from engine.training.order import GroupedByLength, sampler_for
+from engine.training.reference import ReferenceMemory
+from engine.training.shared_prompt import share_prompts
 from store.settings import TrainingSection
 
 _REFERENCE = "ref"
 
 
-class _GroupedDPOTrainer(DPOTrainer):  # type: ignore[misc]
+class _ThriftyDPOTrainer(DPOTrainer):  # type: ignore[misc]
+    """TRL's trainer and loss; pairs of similar length together, prompts and reference log-probabilities once."""
+
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self._references = ReferenceMemory()
+        # Set now, TRL takes reference log-probabilities from the batch; set before, it would compute all of them first,
+        # and a stop or a heartbeat would have to wait.
+        self.precompute_ref_logps = True
+        if not (self.is_deepspeed_enabled or self.is_fsdp_enabled):
+            with self.accelerator.autocast():
+                for model in filter(None, (self.model, self.ref_model)):
+                    share_prompts(self.accelerator.unwrap_model(model))
+
+    def train(self, resume_from_checkpoint: Any = None, **arguments: Any) -> Any:
+        if resume_from_checkpoint:
+            self._references.load(Path(resume_from_checkpoint))
+        return super().train(resume_from_checkpoint=resume_from_checkpoint, **arguments)
+
+    def _compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool) -> Any:
+        reference = self.ref_model if self.ref_model is not None else model
+        inputs = self._references.completed(inputs, lambda: self.compute_ref_log_probs(reference, inputs))
+        return super()._compute_loss(model, inputs, return_outputs)
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        super()._save_checkpoint(model, trial)
+        if self.args.should_save:
+            self._references.save(path_of(Path(self.args.output_dir), self.state.global_step))
+
     def _get_train_sampler(self, train_dataset: Any = None) -> GroupedByLength:
         return sampler_for(train_dataset if train_dataset is not None else self.train_dataset, self.args)
 
@@ -41,10 +73,9 @@ def train_dpo(
     now, so pass the parent's adapter, not a checkpoint's. `base`: that copy is removed again, and TRL then takes
     the reference from the base with all adapters off. For a new adapter, which changes nothing yet, both are the
     base. Where that won't do (a whole model is trained, or the run's base isn't this adapter's), pass the frozen
-    `reference` model itself. Reference log-probabilities are computed along the way, not before: over the paper's one
-    epoch that costs the same, and a stop or a heartbeat never has to wait for them.
+    `reference` model itself.
     """
-    trainer = _GroupedDPOTrainer(
+    trainer = _ThriftyDPOTrainer(
         model=model,
         ref_model=reference,
         args=DPOConfig(beta=settings.beta, loss_type=["sigmoid"], precompute_ref_log_probs=False, **shared),

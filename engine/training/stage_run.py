@@ -22,7 +22,12 @@ from engine.training import checkpoints
 from engine.training.arguments import Batch, shared_arguments
 from engine.training.checkpoints import Checkpoint
 from engine.training.examples import AnyExample
-from engine.training.loading import hold_adapter_in_float32, load_for_training, load_model
+from engine.training.loading import (
+    hold_adapter_in_float32,
+    hold_frozen_layers_in_bfloat16,
+    load_for_training,
+    load_model,
+)
 from engine.training.precision import Precision, choose_precision
 from engine.training.request import PREFERENCE_SETTINGS
 from store.settings import TrainingSection, TrainingSetting
@@ -117,6 +122,8 @@ class StageRun:
             return checkpoint
         set_seed(self.seed)
         model = load_for_training(self.base, self.start, self.settings, precision)
+        if precision.autocast and precision.weights == "float32" and self.settings.method == "lora":
+            hold_frozen_layers_in_bfloat16(model)
         shared = shared_arguments(
             self.settings,
             batch,

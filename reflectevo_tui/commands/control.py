@@ -21,6 +21,13 @@ if TYPE_CHECKING:
     from store.workspace import Workspace
 
 RunOption = Annotated[str | None, typer.Option("--run", help="Name of the run; else the current one.")]
+PutAsideOption = Annotated[
+    bool,
+    typer.Option(
+        "--put-aside",
+        help="End the iteration that waits at a gate: what it made stays, what it had not done is skipped.",
+    ),
+]
 PolicyArgument = Annotated[str, typer.Argument(help="Name of the policy (e.g. p01), or its id.")]
 
 
@@ -163,14 +170,16 @@ def rollback(
     context: typer.Context,
     policy: PolicyArgument,
     run: RunOption = None,
+    put_aside: PutAsideOption = False,
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Go back to an earlier policy.
 
-    The next iteration starts from it; later promotions are taken back.
+    The next iteration starts from it; later promotions are taken back. While an iteration waits at a gate it takes
+    --put-aside.
     """
-    _order_about(context, workspace, "rollback", policy, run, as_json)
+    _order_about(context, workspace, "rollback", policy, run, as_json, put_aside=put_aside)
 
 
 def branch(
@@ -178,13 +187,17 @@ def branch(
     policy: PolicyArgument,
     settings: Annotated[Path | None, typer.Option(help="Settings file of the new iteration; else the run's.")] = None,
     run: RunOption = None,
+    put_aside: PutAsideOption = False,
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Start an iteration from any policy of the run."""
+    """Start an iteration from any policy of the run.
+
+    While one waits at a gate it takes --put-aside; the new one then has its settings, unless others are given.
+    """
 
     def arguments(chosen: Workspace) -> dict[str, object]:
-        given = _policy_argument(chosen, policy, run)
+        given = _policy_argument(chosen, policy, run, put_aside=put_aside)
         if settings is not None:
             from store.settings_file import load_settings
 
@@ -195,7 +208,14 @@ def branch(
 
 
 def _order_about(
-    context: typer.Context, workspace: Path | None, kind: str, policy: str, run: str | None, as_json: bool
+    context: typer.Context,
+    workspace: Path | None,
+    kind: str,
+    policy: str,
+    run: str | None,
+    as_json: bool,
+    *,
+    put_aside: bool = False,
 ) -> NoReturn:
     """Give an order about one policy."""
     give_order(
@@ -204,15 +224,25 @@ def _order_about(
         kind,
         as_json=as_json,
         start=True,
-        arguments=lambda chosen: _policy_argument(chosen, policy, run),
+        arguments=lambda chosen: _policy_argument(chosen, policy, run, put_aside=put_aside),
     )
 
 
-def _policy_argument(workspace: Workspace, name: str, run: str | None) -> dict[str, object]:
+def _policy_argument(workspace: Workspace, name: str, run: str | None, *, put_aside: bool) -> dict[str, object]:
+    from reflectevo_tui.orders import OrderRefused
+    from store import iterations
     from store.connection import open_reader
 
     with closing(open_reader(workspace.database)) as connection:
-        return {"policy": named_policy(connection, chosen_run(connection, run), name).id}
+        found = chosen_run(connection, run)
+        given: dict[str, object] = {"policy": named_policy(connection, found, name).id}
+        if put_aside:
+            current = iterations.current_iteration(connection, found.id, "training")
+            gate = iterations.waiting_gate(current, iterations.stages(connection, current.id)) if current else None
+            if current is None or gate is None:
+                raise OrderRefused(f"no iteration of run {found.name!r} waits at a gate; leave --put-aside out")
+            given |= {"put_aside": current.id, "stage": gate}
+    return given
 
 
 def chosen_run(connection: sqlite3.Connection, name: str | None) -> Run:

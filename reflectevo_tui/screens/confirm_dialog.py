@@ -7,13 +7,13 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
-from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from reflectevo_tui import display
+from reflectevo_tui.prompt_repaint import Dialog
 
 
-class ConfirmDialog(ModalScreen[bool]):
+class ConfirmDialog(Dialog[bool]):
     """Asks; `y` is yes, `n` and escape are no."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

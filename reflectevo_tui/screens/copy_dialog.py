@@ -10,10 +10,10 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
-from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from reflectevo_tui import display, figures
+from reflectevo_tui.prompt_repaint import Dialog
 from store.records import TrajectoryDetail
 
 MOST_CHARACTERS = 100_000
@@ -30,7 +30,7 @@ def texts_of(detail: TrajectoryDetail) -> dict[str, tuple[str, str]]:
     return found
 
 
-class CopyDialog(ModalScreen[None]):
+class CopyDialog(Dialog[None]):
     """Asks which text."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -15,11 +15,11 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.message import Message
-from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from reflectevo_tui import display, figures
 from reflectevo_tui.engine_process import EngineUnavailable, ask_engine
+from reflectevo_tui.prompt_repaint import Dialog
 from store.workspace import Workspace
 
 PART_TOKENS = 2_000
@@ -63,7 +63,7 @@ def size_line(answer: Mapping[str, Any], side: Mapping[str, Any]) -> Content:
     )
 
 
-class ExampleDialog(ModalScreen[None]):
+class ExampleDialog(Dialog[None]):
     """`tab` shows the other side of a pair, `b` the borders of the tokens."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -8,11 +8,11 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
-from textual.screen import ModalScreen
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from reflectevo_tui import display
+from reflectevo_tui.prompt_repaint import Dialog
 from reflectevo_tui.trajectory_filters import REVIEW_WORDS
 from reflectevo_tui.trajectory_reader import Choices
 
@@ -23,7 +23,7 @@ FilterChoice = tuple[str, str | None]
 """Name of a filter and its value; None lifts it."""
 
 
-class FilterDialog(ModalScreen[FilterChoice | None]):
+class FilterDialog(Dialog[FilterChoice | None]):
     """Closes with a choice, or None for no change."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

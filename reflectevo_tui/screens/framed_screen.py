@@ -7,10 +7,10 @@ from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding
-from textual.screen import Screen
 from textual.widget import Widget
 
 from reflectevo_tui.messages import SnapshotWanted
+from reflectevo_tui.prompt_repaint import PromptScreen
 from reflectevo_tui.snapshot import Snapshot
 from reflectevo_tui.widgets.header_line import HeaderLine
 from reflectevo_tui.widgets.key_hints import KeyHints
@@ -31,7 +31,7 @@ SCREENS = (
 """The screens, by their lasting numbers: the number key opens one, and so does the function key of that number."""
 
 
-class FramedScreen(Screen[None]):
+class FramedScreen(PromptScreen[None]):
     """Base of the numbered screens. A screen names its `mode` and composes its body."""
 
     mode: ClassVar[str] = ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal
 
 from textual import on, work
@@ -12,80 +12,23 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.message import Message
-from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from reflectevo_tui import display, figures
-from reflectevo_tui.display import Part
 from reflectevo_tui.messages import DirectiveWanted, WorkFailed
+from reflectevo_tui.prompt_repaint import Dialog
 from reflectevo_tui.screens.confirm_dialog import ConfirmDialog
+from reflectevo_tui.screens.policy_dialog import PolicyDialog
+from reflectevo_tui.settings_ahead import dump_changes, sections_ahead, settings_ahead
 from reflectevo_tui.snapshot import AccuracyPoint, GateFacts, Snapshot, read_gate
 from store.connection import open_reader
 from store.errors import StoreError
-from store.records import JsonObject, Stage
+from store.records import JsonObject, Policy
 from store.workspace import Workspace
 
 GateDecision = Literal["approve", "reject", "skip"]
 
-_SECTIONS = {
-    "attempt": ("attempt", "generation"),
-    "reflect": ("reflection",),
-    "correct": ("correction",),
-    "curate": ("curation",),
-    "train": ("training",),
-    "evaluate": ("evaluation",),
-    "promote": ("evaluation",),
-}
-"""The sections of the settings that matter at each gate."""
-
-_SECTION_OF = {
-    "attempt": "attempt",
-    "reflect": "reflection",
-    "correct": "correction",
-    "curate": "curation",
-    "train": "training",
-    "evaluate": "evaluation",
-}
-"""The section that each stage works with."""
-
 _SETS = {"d_plus": "D+", "d_pm": "D±", "d_pref": "Dpref"}
-
-
-def sections_ahead(stages: Iterable[Stage]) -> tuple[str, ...]:
-    """The sections of the settings that no stage has begun to work with, so that they may still change."""
-    begun = {stage.name for stage in stages if stage.started is not None and stage.state != "failed"}
-    return tuple(section for stage, section in _SECTION_OF.items() if stage not in begun)
-
-
-def settings_ahead(settings: JsonObject, gate: str) -> str:
-    """TOML of the settings that the waiting stage would run with."""
-    import tomlkit
-
-    sections = {name: settings[name] for name in _SECTIONS[gate] if isinstance(settings.get(name), Mapping)}
-    return tomlkit.dumps(_without_unset(sections))
-
-
-def dump_changes(changes: JsonObject) -> str:
-    """TOML of changed settings; what was unset is named."""
-    import tomlkit
-
-    unset = [
-        f"# {section}.{name} is unset"
-        for section, values in changes.items()
-        if isinstance(values, Mapping)
-        for name, value in values.items()
-        if value is None
-    ]
-    return "\n".join([tomlkit.dumps(_without_unset(changes)).rstrip(), *unset])
-
-
-def _without_unset(values: Mapping[str, object]) -> dict[str, object]:
-    """TOML has no null: a setting that is unset is left out."""
-    return {
-        name: _without_unset(value) if isinstance(value, Mapping) else value
-        for name, value in values.items()
-        if value is not None
-    }
 
 
 def curation_lines(counts: Mapping[str, Mapping[str, int]]) -> list[Content]:
@@ -113,7 +56,24 @@ def skip_words(gate: str, stages: Sequence[str]) -> str:
     behind = stages[stages.index(gate) + 1 :]
     return (
         f"Skip {gate}?\n\nThis leaves out {', '.join(behind)} too, and the iteration ends without a child.\n"
-        "What it made is kept; its parent stays. To start from another policy: 5, then Z or B."
+        "What it made is kept; its parent stays. To go on from another policy: Z or B."
+    )
+
+
+VERBS = {"rollback": "roll back", "branch": "branch"}
+"""What a key of these words does, by the directive that it issues."""
+
+
+def put_aside_words(kind: str, policy: str, iteration: str, gate: str) -> str:
+    """The question before an iteration is put aside at its gate: what becomes of it, and what comes next."""
+    if kind == "rollback":
+        head, after = f"Go back to {policy}?", f"Promotions after {policy} are taken back, its own child is rejected."
+        after += f" The next iteration starts from {policy}."
+    else:
+        head, after = f"Branch from {policy}?", f"A new iteration with the same settings starts from {policy} now."
+    return (
+        f"{head}\n\n{iteration.capitalize()} is put aside at its gate {gate}: it ends there\n"
+        f"and can't be taken up again. What it made stays, to be read and taken over.\n\n{after}"
     )
 
 
@@ -148,7 +108,7 @@ def gate_lines(snapshot: Snapshot, gate: str, facts: GateFacts | None) -> list[C
     return lines
 
 
-class GateDialog(ModalScreen[GateDecision | None]):
+class GateDialog(Dialog[GateDecision | None]):
     """Closes with `approve`, `reject` (promote only), `skip` (a stage only) or None: left waiting."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -156,6 +116,8 @@ class GateDialog(ModalScreen[GateDecision | None]):
         Binding("r", "reject", "reject (promote only)"),
         Binding("s", "skip", "skip this stage (asks first)"),
         Binding("e", "edit", "edit the settings ahead"),
+        Binding("Z", "leave_for('rollback')", "go back to an earlier policy (asks first)"),
+        Binding("B", "leave_for('branch')", "branch from a policy (asks first)"),
         Binding("escape,q", "leave", "leave it waiting"),
     ]
 
@@ -177,8 +139,8 @@ class GateDialog(ModalScreen[GateDecision | None]):
         iteration = self._snapshot.iteration
         settings = settings_ahead(iteration.settings, self._gate) if iteration else ""
         number = iteration.number if iteration else 0
-        other = ("   r", " reject the child") if self._gate == "promote" else ("   s", " skip")
-        refusal: list[Part] = [(other[0], "bold $accent"), other[1]]
+        other = ("r", "reject") if self._gate == "promote" else ("s", "skip")
+        keys = (("a", "approve"), other, ("e", "settings"), ("Z", "roll back"), ("B", "branch"), ("esc", "leave it"))
         with Vertical(classes="dialog dialog-large"):
             yield Static(
                 display.line(("◆ GATE ", "bold reverse $warning"), (f"  {self._gate} · iteration {number}", "bold")),
@@ -189,15 +151,7 @@ class GateDialog(ModalScreen[GateDecision | None]):
                 yield Static(display.line(("Settings ahead", "bold")), classes="gap-above", markup=False)
                 yield Static(display.text(settings.rstrip(), "$quiet"), id="gate-settings", markup=False)
             yield Static(
-                display.line(
-                    ("a", "bold $accent"),
-                    " approve",
-                    *refusal,
-                    ("   e", "bold $accent"),
-                    " edit settings",
-                    ("   esc", "bold $accent"),
-                    " leave it waiting",
-                ),
+                display.joined(display.line((key, "bold $accent"), f" {words}  ") for key, words in keys),
                 classes="dialog-keys",
                 markup=False,
             )
@@ -243,6 +197,26 @@ class GateDialog(ModalScreen[GateDecision | None]):
 
         words = skip_words(self._gate, [stage.name for stage in self._snapshot.stages])
         self.app.push_screen(ConfirmDialog(words, "skip"), decided)
+
+    def action_leave_for(self, kind: str) -> None:
+        """Put the iteration aside and go on from another policy: choose it, then a question."""
+        iteration = self._snapshot.iteration
+        if iteration is None:
+            return
+        arguments = {"put_aside": iteration.id, "stage": self._gate}
+        child = iteration.child_id if kind == "rollback" else None
+
+        def chosen(policy: Policy | None) -> None:
+            if policy is not None:
+                words = put_aside_words(kind, policy.name, iteration.title, self._gate)
+                self.app.push_screen(ConfirmDialog(words, VERBS[kind]), lambda yes: decided(policy.id) if yes else None)
+
+        def decided(policy_id: int) -> None:
+            self.app.post_message(DirectiveWanted(kind, {"policy": policy_id, **arguments}))
+            self.dismiss(None)
+
+        title = "Go back to" if kind == "rollback" else "Branch from"
+        self.app.push_screen(PolicyDialog(self._workspace, iteration.run_id, title, leave_out=child), chosen)
 
     def action_edit(self) -> None:
         """Change the settings of the stages ahead."""

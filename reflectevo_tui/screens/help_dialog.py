@@ -9,10 +9,10 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from reflectevo_tui import display
+from reflectevo_tui.prompt_repaint import Dialog
 from reflectevo_tui.widgets.key_hints import key_name
 
 GROUP_WIDTH = 14
@@ -27,7 +27,7 @@ def key_lines(title: str, bindings: Iterable[Binding]) -> list[Content]:
     return [*lines, display.line()]
 
 
-class HelpDialog(ModalScreen[None]):
+class HelpDialog(Dialog[None]):
     """Lists keys by group; any of its own keys closes it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q,question_mark,enter", "close", "close")]

@@ -18,6 +18,7 @@ from reflectevo_tui.messages import DirectiveWanted, TrajectoriesWanted, Traject
 from reflectevo_tui.reading import ask_store
 from reflectevo_tui.screens.confirm_dialog import ConfirmDialog
 from reflectevo_tui.screens.framed_screen import FramedScreen
+from reflectevo_tui.screens.gate_dialog import VERBS, put_aside_words
 from reflectevo_tui.snapshot import Snapshot
 from reflectevo_tui.widgets.comparison_lines import Differences, comparison_lines, flip_line
 from reflectevo_tui.widgets.line_panel import LinePanel
@@ -26,7 +27,7 @@ from reflectevo_tui.widgets.paged_list import ListedRow, PagedList
 from store.comparisons import PairedVerdict, Turn, compare_policies, paired_verdicts
 from store.errors import StoreError
 from store.lineage import LineageNode, answer_trajectory, common_protocols, lineage
-from store.records import Policy
+from store.records import Iteration, Policy
 from store.trajectories import TrajectoryFilter
 from store.workspace import Workspace
 
@@ -228,7 +229,7 @@ class LineageScreen(FramedScreen):
         turn = "turn 1" if self._turn == "t1" else "turn 2"
         title = f"Flips at {turn} · {figures.count(len(rows))}"
         flips.set_title(display.line((title, "bold"), ("  ⏎ b B's answer · a A's · t turn", "$quiet")))
-        flips.say_empty("Both answer the same questions right.")
+        flips.say_empty("Both answer the same questions right." if compared.pairs else "No question was put to both.")
         flips.show_rows(rows)
 
     def action_turn(self) -> None:
@@ -288,15 +289,26 @@ class LineageScreen(FramedScreen):
             and snapshot.child.id == policy.id
         )
 
+    def _waiting(self) -> tuple[Iteration, str] | None:
+        """The iteration of this run that waits at a gate, and the gate."""
+        snapshot = self._snapshot
+        if snapshot is None or snapshot.iteration is None or snapshot.gate is None:
+            return None
+        return snapshot.iteration, snapshot.gate
+
     def action_decide(self, kind: str) -> None:
         """Promote, reject, roll back to or branch from the policy under the cursor; asks where it can't be undone."""
         policy = self._policy()
         if policy is None:
             return
         wanted = DirectiveWanted(kind, {"policy": policy.id})
-        question = ""
+        question, waiting = "", self._waiting()
         if kind in ("promote", "reject") and self._closes_iteration(policy):
             question = f"{kind.capitalize()} {policy.name}?\n\nIts iteration waits for this word and ends with it."
+        elif waiting is not None and kind in VERBS:
+            iteration, gate = waiting
+            wanted = DirectiveWanted(kind, {"policy": policy.id, "put_aside": iteration.id, "stage": gate})
+            question = put_aside_words(kind, policy.name, iteration.title, gate)
         elif kind == "rollback":
             later = [node.policy.name for node in self._policies if node.policy.id > policy.id]
             undone = f" Promoted ones after it are rejected: {', '.join(later)}." if later else ""
@@ -311,4 +323,4 @@ class LineageScreen(FramedScreen):
             if yes:
                 self.post_message(wanted)
 
-        self.app.push_screen(ConfirmDialog(question, {"rollback": "roll back"}.get(kind, kind)), decided)
+        self.app.push_screen(ConfirmDialog(question, VERBS.get(kind, kind)), decided)

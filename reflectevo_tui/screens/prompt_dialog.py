@@ -11,11 +11,11 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.message import Message
-from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from reflectevo_tui import display
 from reflectevo_tui.engine_process import EngineUnavailable, prompt_of
+from reflectevo_tui.prompt_repaint import Dialog
 from store.records import TrajectoryDetail
 from store.workspace import Workspace
 
@@ -60,7 +60,7 @@ def prompt_lines(prompt: dict[str, Any], part: int) -> list[Content]:
     return lines
 
 
-class PromptDialog(ModalScreen[None]):
+class PromptDialog(Dialog[None]):
     """`a`, `r`, `c` switch between the prompts of attempt, reflection and correction."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -9,17 +9,17 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
-from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from reflectevo_tui import display, settings_form
+from reflectevo_tui.prompt_repaint import Dialog
 from reflectevo_tui.settings_form import Checked
 from reflectevo_tui.widgets.setting_field import SettingField
 from store.records import JsonObject
 from store.settings import RunSettings
 
 
-class SettingsDialog(ModalScreen[JsonObject | None]):
+class SettingsDialog(Dialog[JsonObject | None]):
     """One row a setting. `ctrl+s` takes the changes; the engine checks them again and says what came of it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-from bisect import bisect_left
 from collections.abc import Mapping
 from typing import ClassVar
 
@@ -13,23 +12,17 @@ from textual.binding import Binding, BindingType
 from textual.timer import Timer
 from textual.widgets import Input
 
-from reflectevo_tui.messages import AnchorsRead, ChoicesMade, ChoicesRead, DetailRead, PageRead, WorkFailed
+from reflectevo_tui.messages import ChoicesMade, ChoicesRead, DetailRead, WorkFailed
 from reflectevo_tui.operator_choices import OperatorChoices
-from reflectevo_tui.pace import Pace
 from reflectevo_tui.screens.copy_dialog import CopyDialog, texts_of
 from reflectevo_tui.screens.filter_dialog import FilterChoice, FilterDialog
-from reflectevo_tui.screens.framed_screen import FramedScreen
 from reflectevo_tui.screens.line_dialog import LineDialog
+from reflectevo_tui.screens.paged_trajectories import PagedTrajectories
 from reflectevo_tui.screens.prompt_dialog import PromptDialog
-from reflectevo_tui.snapshot import Snapshot
 from reflectevo_tui.trajectory_filters import chip_label, emptiness_words, kept_parts, saved_filter, with_choice
 from reflectevo_tui.trajectory_reader import (
     DETAIL_SECONDS,
-    GROWTH_SECONDS,
-    PAGE_ROWS,
     Choices,
-    Interrupted,
-    TrajectoryReader,
 )
 from reflectevo_tui.widgets.filter_chips import FilterChips
 from reflectevo_tui.widgets.line_panel import LinePanel
@@ -37,12 +30,12 @@ from reflectevo_tui.widgets.trajectory_detail import TrajectoryDetailPane
 from reflectevo_tui.widgets.trajectory_list import TrajectoryList, column_titles
 from reflectevo_tui.word_changes import word_changes
 from store.errors import StoreError
-from store.trajectories import Anchors, TrajectoryFilter
+from store.trajectories import TrajectoryFilter
 from store.workspace import Workspace
 
 
-class TrajectoriesScreen(FramedScreen):
-    """The list drives the detail. Answers of earlier filters and cursors are dropped by their numbers."""
+class TrajectoriesScreen(PagedTrajectories):
+    """The list drives the detail. Answers for an earlier cursor are dropped by their number."""
 
     mode: ClassVar[str] = "trajectories"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -57,22 +50,14 @@ class TrajectoriesScreen(FramedScreen):
         Binding("S", "save_filter", "keep this filter under a name", show=False),
         Binding("tab,enter", "switch_pane", "detail"),
         Binding("G", "newest", "newest"),
+        Binding("colon", "jump", "go to", key_display=":"),
         Binding("escape", "list", "back to the list", show=False),
     ]
 
     def __init__(self, workspace: Workspace) -> None:
         super().__init__(workspace)
-        self.reader = TrajectoryReader(workspace)
-        self._filter = TrajectoryFilter()
-        self._order: list[str] = []
-        self._labels: dict[str, str] = {}
         self._choices: Choices = {}
-        self._list_number = self._detail_number = self._newest = 0
-        self._anchors: Anchors | None = None
-        self._all: int | None = None
-        self._walking = False
-        self._growth = Pace(GROWTH_SECONDS)
-        self._target: int | None = None
+        self._detail_number = 0
         self._rest: Timer | None = None
 
     def compose_body(self) -> ComposeResult:
@@ -83,134 +68,16 @@ class TrajectoriesScreen(FramedScreen):
         yield TrajectoryList()
         yield TrajectoryDetailPane()
 
-    def on_mount(self) -> None:
-        """Read the first page."""
-        super().on_mount()
-        self.query_one(TrajectoryList).focus()
-        self._restart()
-
-    def on_unmount(self) -> None:
-        """Close the connections."""
-        self.reader.close()
-
     def on_resize(self, event: events.Resize) -> None:
         """Columns fit the width."""
         self.query_one("#columns", LinePanel).show_lines([column_titles(event.size.width)])
 
-    def show_snapshot(self, snapshot: Snapshot) -> None:
-        """Follow the growth of the list."""
-        super().show_snapshot(snapshot)
-        self._newest = snapshot.newest[0].id if snapshot.newest else 0
+    def show_empty(self) -> None:
+        """Why nothing is listed."""
+        self.query_one(TrajectoryDetailPane).show_nothing(emptiness_words(self._filter))
 
-    def tick(self) -> None:
-        """Count what was appended, at most every few seconds: the whole window is painted anew for it."""
-        super().tick()
-        behind = self._anchors is not None and self._newest > self._anchors.last
-        if behind and not self._walking and self._growth.due():
-            self._walk(self._list_number, self._filter, self._anchors)
-
-    def _restart(self) -> None:
-        """Show the list of the current filter from its start."""
-        self.reader.interrupt()
-        self._list_number += 1
-        self._anchors, self._walking = None, False
-        self.query_one(TrajectoryList).reset()
-        self._show_chips()
-        self._first_page(self._list_number, self._filter)
-
-    @work(thread=True, group="first", exclusive=True)
-    def _first_page(self, number: int, wanted: TrajectoryFilter) -> None:
-        try:
-            self.post_message(PageRead(number, 0, tuple(self.reader.page(wanted, 0, None))))
-        except (StoreError, sqlite3.Error) as error:
-            self.post_message(WorkFailed(f"the list can't be read: {error}"))
-            return
-        self.app.call_from_thread(self._walk, number, wanted, None)
-
-    def _walk(self, number: int, wanted: TrajectoryFilter, known: Anchors | None) -> None:
-        if number == self._list_number:
-            self._walking = True
-            self._walk_in_thread(number, wanted, known)
-
-    @work(thread=True, group="walk")
-    def _walk_in_thread(self, number: int, wanted: TrajectoryFilter, known: Anchors | None) -> None:
-        try:
-            self.post_message(AnchorsRead(number, self.reader.walk(wanted, known), self.reader.total()))
-        except Interrupted:
-            return
-        except (StoreError, sqlite3.Error) as error:
-            self.post_message(WorkFailed(f"the list can't be counted: {error}"))
-
-    @on(AnchorsRead)
-    def _anchors_read(self, message: AnchorsRead) -> None:
-        if message.number != self._list_number:
-            return
-        self._anchors, self._all, self._walking = message.anchors, message.total, False
-        self.query_one(TrajectoryList).set_total(message.anchors.total)
-        self._show_chips()
-        self._seek()
-
-    @on(TrajectoryList.PageWanted)
-    def _page_wanted(self, message: TrajectoryList.PageWanted) -> None:
-        if self._anchors is not None and message.number < len(self._anchors.ids):
-            self._page(self._list_number, message.number, self._filter, self._anchors)
-
-    @work(thread=True, group="pages")
-    def _page(self, number: int, page: int, wanted: TrajectoryFilter, anchors: Anchors) -> None:
-        try:
-            self.post_message(PageRead(number, page, tuple(self.reader.page(wanted, page, anchors))))
-        except (StoreError, sqlite3.Error) as error:
-            self.post_message(WorkFailed(f"a page of the list can't be read: {error}"))
-
-    @on(PageRead)
-    def _page_arrived(self, message: PageRead) -> None:
-        if message.number != self._list_number:
-            return
-        rows = self.query_one(TrajectoryList)
-        if self._anchors is None:
-            rows.set_total(len(message.rows))
-            if not message.rows:
-                self.query_one(TrajectoryDetailPane).show_nothing(emptiness_words(self._filter))
-        elif len(message.rows) < min(PAGE_ROWS, rows.total - message.page * PAGE_ROWS) and not self._walking:
-            # Rows were deleted (failed ones are, before a retry): count anew.
-            self._walk(self._list_number, self._filter, None)
-        rows.put_page(message.page, message.rows)
-        self._seek()
-
-    def go_to(self, trajectory_id: int) -> None:
-        """Bring a trajectory under the cursor, lifting all filters for it."""
-        self._target = trajectory_id
-        if self._filter.active():
-            self._apply(TrajectoryFilter())
-        else:
-            self._seek()
-
-    def show_filter(self, wanted: TrajectoryFilter) -> None:
-        """Show the trajectories behind a number of another screen."""
-        self._target = None
-        self._apply(wanted)
-
-    def _seek(self) -> None:
-        """Go on towards the wanted trajectory as far as what is loaded allows."""
-        if self._target is None or self._anchors is None:
-            return
-        rows = self.query_one(TrajectoryList)
-        page = max(bisect_left(self._anchors.ids, self._target) - 1, 0)
-        offset = next((n for n, row in enumerate(rows.page_rows(page)) if row.id == self._target), None)
-        if offset is not None:
-            self._target = None
-            rows.move_to(page * PAGE_ROWS + offset)
-            rows.focus()
-        elif self._target <= self._anchors.last:
-            rows.move_to(page * PAGE_ROWS)
-
-    def _apply(self, wanted: TrajectoryFilter) -> None:
-        before, after = self._filter.active(), wanted.active()
-        self._order = [name for name in self._order if name in after] + [name for name in after if name not in before]
-        self._filter = wanted
-        self._restart()
-
-    def _show_chips(self) -> None:
+    def show_chips(self) -> None:
+        """What the list is filtered by."""
         active = self._filter.active()
         chips = {name: chip_label(name, active[name], self._choices) for name in self._order}
         self.query_one(FilterChips).show_filter(self._all, self._anchors.total if self._anchors else None, chips)
@@ -225,7 +92,7 @@ class TrajectoriesScreen(FramedScreen):
     @on(Input.Submitted, "#search")
     def _search(self, message: Input.Submitted) -> None:
         self.action_list()
-        self._apply(with_choice(self._filter, "search", message.value.strip()))
+        self.apply(with_choice(self._filter, "search", message.value.strip()))
 
     @work(thread=True, group="choices", exclusive=True)
     def action_filter(self) -> None:
@@ -243,7 +110,7 @@ class TrajectoriesScreen(FramedScreen):
             if choice is not None:
                 name, value = choice
                 saved = self._saved().get(value or "", {})
-                self._apply(saved_filter(saved) if name == "saved" else with_choice(self._filter, name, value))
+                self.apply(saved_filter(saved) if name == "saved" else with_choice(self._filter, name, value))
 
         self.app.push_screen(FilterDialog(message.choices, self._filter.active()), chosen)
 
@@ -272,16 +139,16 @@ class TrajectoriesScreen(FramedScreen):
     def action_remove_filter(self) -> None:
         """Drop the filter that came last."""
         if self._order:
-            self._apply(with_choice(self._filter, self._order[-1], None))
+            self.apply(with_choice(self._filter, self._order[-1], None))
 
     @on(FilterChips.Removed)
     def _chip_clicked(self, message: FilterChips.Removed) -> None:
-        self._apply(with_choice(self._filter, message.name, None))
+        self.apply(with_choice(self._filter, message.name, None))
 
     def action_remove_all(self) -> None:
         """Drop every filter."""
         if self._order:
-            self._apply(TrajectoryFilter())
+            self.apply(TrajectoryFilter())
 
     @on(TrajectoryList.CursorMoved)
     def _cursor_moved(self, message: TrajectoryList.CursorMoved) -> None:

@@ -21,6 +21,9 @@ SET_WORDS = {
 BAR = 12
 
 
+NAME = 30
+
+
 def reasons_of(counts: Iterable[FunnelCount], set_name: str) -> dict[str, int]:
     """Rows of a set that were left out, by reason, the most frequent first."""
     found: Counter[str] = Counter()
@@ -35,11 +38,15 @@ def included_in(counts: Iterable[FunnelCount], set_name: str) -> int:
     return sum(one.n for one in counts if one.set_name == set_name and one.included)
 
 
-def _step(name: str, number: int, of: int, style: str = "$primary") -> Content:
+def _step(name: str, number: int, of: int, style: str = "$primary", width: int = NAME) -> Content:
     filled, empty = figures.bar(number / of if of else 0.0, BAR)
     share = f"{figures.percent(number / of if of else None):>8}"
     return display.line(
-        display.fitted(name, 30), f"{figures.count(number):>9} ", (filled, style), (empty, "$rule"), (share, "$quiet")
+        display.fitted(name, width),
+        f"{figures.count(number):>9} ",
+        (filled, style),
+        (empty, "$rule"),
+        (share, "$quiet"),
     )
 
 
@@ -60,13 +67,13 @@ def funnel_lines(facts: DatasetFacts, set_name: str, shown: str | None) -> list[
     if not total:
         return [*lines, display.line(("nothing was curated for this set", "$quiet"))]
     mark: list[Part] = [("▸ " if shown is None else "  ", "bold $accent")]
-    lines.append(display.joined([display.line(*mark), _step("included", included, total, "$success")]))
+    lines.append(display.joined([display.line(*mark), _step("included", included, total, "$success", NAME - 2)]))
     for reason, number in reasons.items():
         chosen = reason == shown
         human = reason.startswith("human")
         style = "$accent" if human else "$warning"
         head = display.line(("▸ " if chosen else "  ", "bold $accent"))
-        lines.append(display.joined([head, _step(f"{'✎' if human else '−'} {reason}", number, total, style)]))
+        lines.append(display.joined([head, _step(f"{'✎' if human else '−'} {reason}", number, total, style, NAME - 2)]))
     return [*lines, display.line(), decisions_line(facts, reasons)]
 
 

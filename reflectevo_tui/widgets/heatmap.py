@@ -28,8 +28,13 @@ PLAN_WORDS = ("why", "what to change")
 
 
 def shade(share: float, low: float, high: float) -> int:
-    """Which of the four shades a yield has between the lowest and the highest of the map."""
-    return 0 if high <= low else min(int(4 * (share - low) / (high - low)), 3)
+    """Which of the four shades a yield has between the lowest and the highest of the map.
+
+    Where all are alike none is the worst, unless it is nothing.
+    """
+    if high <= low:
+        return 2 if share > 0 else 0
+    return min(int(4 * (share - low) / (high - low)), 3)
 
 
 def key_parts(key: str) -> tuple[int, int, int] | None:

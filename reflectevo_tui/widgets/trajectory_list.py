@@ -99,10 +99,14 @@ class TrajectoryList(ScrollView, can_focus=True):
             grown = min(self.total, total) // PAGE_ROWS
             for number in [number for number in self._pages if number > grown or len(self._pages[number]) < PAGE_ROWS]:
                 del self._pages[number]
-        self.total = total
+        before, self.total = self.total, total
         self.cursor = min(self.cursor, max(total - 1, 0))
         self.virtual_size = Size(self.scrollable_content_region.width, total)
-        self.refresh()
+        if total < before:
+            self.refresh()
+        elif before < self.scroll_offset.y + self.size.height:
+            # Growth beyond the window shows in the scroll bar alone.
+            self.refresh_lines(before, total - before)
 
     def put_page(self, number: int, rows: Sequence[TrajectoryRow]) -> None:
         """Keep a page that was asked for."""
@@ -139,6 +143,16 @@ class TrajectoryList(ScrollView, can_focus=True):
         self.refresh_lines(self.cursor, 1)
         self._ask(self.cursor // PAGE_ROWS)
         self._tell()
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        """The cursor comes along when the scroll bar or the wheel moves the window."""
+        super().watch_scroll_y(old_value, new_value)
+        top, height = round(new_value), max(self.scrollable_content_region.height, 1)
+        inside = min(max(self.cursor, top), top + height - 1, max(self.total - 1, 0))
+        if inside != self.cursor:
+            self.cursor = inside
+            self._ask(inside // PAGE_ROWS)
+            self._tell()
 
     def _tell(self) -> None:
         row = self.row_at(self.cursor)

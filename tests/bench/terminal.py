@@ -23,14 +23,13 @@ from pathlib import Path
 
 import psutil
 
-from reflectevo_tui.demo_store import DemoStore
 from store.workspace import Workspace
 from tests.bench.measure import Row
 from tests.bench.pseudo_terminal import PseudoTerminal
+from tests.bench.stores import TIMES, demo_store, kept_stores
 from tests.bench.terminal_hands import Hands
 
 ROWS = 460_000
-TIMES_LARGER = 10
 GROWTH = 1.5
 SECONDS_IDLE, SECONDS_BUSY = 15.0, 20.0
 STARTS = 5
@@ -47,8 +46,8 @@ _OVER_SSH = {"SSH_CONNECTION": "bench", "COLORTERM": ""}
 def measure() -> list[Row]:
     """Every budget, on the bare terminal and in tmux."""
     rows = [_times("reflectevo --help", [_help() for _ in range(2 * STARTS)], HELP)]
-    with _kept_stores() as directory:
-        workspace = _store(directory, _wanted_rows())
+    with kept_stores() as directory:
+        workspace = demo_store(directory, _wanted_rows())
         for inside_tmux in (False, True):
             if inside_tmux and shutil.which("tmux") is None:
                 print("the half inside tmux is left out: tmux is not installed", file=sys.stderr)
@@ -60,9 +59,9 @@ def measure() -> list[Row]:
 def growth() -> list[Row]:
     """Jump, page and filtered page on a store of ten times the size, against the first."""
     medians = []
-    with _kept_stores() as directory:
-        for rows in (_wanted_rows(), TIMES_LARGER * _wanted_rows()):
-            workspace = _store(directory, rows)
+    with kept_stores() as directory:
+        for rows in (_wanted_rows(), TIMES * _wanted_rows()):
+            workspace = demo_store(directory, rows)
             with _engine(workspace), _terminal(workspace, inside_tmux=False) as terminal:
                 hands = Hands(terminal)
                 hands.open_list()
@@ -72,7 +71,7 @@ def growth() -> list[Row]:
     small, large = medians
     return [
         Row(
-            f"{what}, {TIMES_LARGER * _wanted_rows():,} / {_wanted_rows():,} trajectories",
+            f"{what}, {TIMES * _wanted_rows():,} / {_wanted_rows():,} trajectories",
             _milliseconds(large[what]),
             _milliseconds(small[what]),
             large[what] / small[what],
@@ -85,27 +84,6 @@ def growth() -> list[Row]:
 
 def _wanted_rows() -> int:
     return int(os.environ.get("REFLECTEVO_BENCH_ROWS", ROWS))
-
-
-@contextmanager
-def _kept_stores() -> Iterator[Path]:
-    """Where the stores are made: a directory that is kept, if one is named, else one that is not."""
-    kept = os.environ.get("REFLECTEVO_BENCH_STORE")
-    if kept:
-        Path(kept).mkdir(parents=True, exist_ok=True)
-        yield Path(kept)
-        return
-    with tempfile.TemporaryDirectory() as directory:
-        yield Path(directory)
-
-
-def _store(directory: Path, rows: int) -> Workspace:
-    workspace = Workspace(directory / f"demo{rows}")
-    if not workspace.database.exists():
-        print(f"making {rows:,} synthetic trajectories …", file=sys.stderr, flush=True)
-        for _ in DemoStore(workspace, rows, 0).make():
-            pass
-    return workspace
 
 
 @contextmanager
@@ -154,6 +132,7 @@ def _budgets(workspace: Workspace, inside_tmux: bool) -> list[Row]:
             busy = terminal.bytes_per_second(SECONDS_BUSY)
             hands.open_list()
             keys, jumps, pages = hands.keys(), hands.jumps(), hands.pages()
+            anywhere = hands.jumps_anywhere(_wanted_rows())
             filtered, searched = hands.filters(), hands.searches()
             switched = hands.switches()
             memory = max(_memory(terminal.pid if not inside_tmux else _pid_on(workspace)), 1)
@@ -165,7 +144,8 @@ def _budgets(workspace: Workspace, inside_tmux: bool) -> list[Row]:
         _times(f"first full frame{where}", starts, FRAME),
         _times(f"key press to repaint in the list{where}", keys, KEY, p95=True),
         _times(f"key press to repaint, another screen{where}", switched, KEY, p95=True),
-        _times(f"jump anywhere in the list{where}", jumps, JUMP, p95=True),
+        _times(f"jump to the end of the list{where}", jumps, JUMP, p95=True),
+        _times(f"jump anywhere in the list{where}", anywhere, JUMP, p95=True),
         _times(f"next page of a filtered list{where}", pages, JUMP, p95=True),
         _times(f"first page of a filter{where}", filtered, JUMP, p95=True),
         _times(f"first page of a search{where}", searched, SEARCH, p95=True),

@@ -81,6 +81,19 @@ class Hands:
             self._home()
         return taken
 
+    def jumps_anywhere(self, rows: int, times: int = 24) -> list[float]:
+        """To rows all over the list, none of which was read before, from the key that takes the typed place."""
+        taken = []
+        for n in range(times):
+            # Far from one another and from both ends: the golden ratio visits a list evenly.
+            row = int(rows * ((n + 1) * 0.618034 % 1.0))
+            self._terminal.repaint(b":", lambda seen: "Go to a row" in seen)
+            self._terminal.repaint(str(row).encode(), lambda seen, row=row: str(row)[-2:] in seen)
+            self._terminal.settle(0.3)
+            taken.append(self._terminal.repaint(b"\r", lambda seen, row=row: row in cursor_ids(seen)))
+        self._home()
+        return taken
+
     def pages(self, times: int = 60) -> list[float]:
         """Page after page of a filtered list."""
         self._filter(1)
@@ -117,7 +130,7 @@ class Hands:
             self._unfilter()
         return taken
 
-    def switches(self, times: int = 20) -> list[float]:
+    def switches(self, times: int = 40) -> list[float]:
         """Between Monitor and Trajectories, both seen before."""
         taken = []
         for _ in range(times // 2):

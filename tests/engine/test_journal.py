@@ -124,3 +124,64 @@ def test_what_is_no_trouble_of_the_disk_propagates(rows: Rows) -> None:
     with pytest.raises(sqlite3.IntegrityError):
         asyncio.run(StoreJournal(rows.connection, hold).attempt(new, ends_trajectory=None))
     assert not rows.connection.in_transaction
+
+
+async def _nobody_holds(reason: str | None) -> None:
+    raise AssertionError(f"nothing to wait for: {reason}")
+
+
+def _attempts(rows: Rows) -> list[NewAttempt]:
+    questions = [row[0] for row in rows.connection.execute("SELECT id FROM questions ORDER BY id")]
+    return [NewAttempt(rows.generation("text"), one, 1, None, "A", "correct", "", None) for one in questions]
+
+
+def test_what_is_ready_together_is_one_transaction(rows: Rows) -> None:
+    """Each caller gets the id of its own row, and a reader never sees a part of them."""
+    commits: list[str] = []
+    rows.connection.set_trace_callback(lambda sql: commits.append(sql) if sql == "COMMIT" else None)
+
+    async def store_all() -> list[int]:
+        journal = StoreJournal(rows.connection, _nobody_holds)
+        return await asyncio.gather(*(journal.attempt(one, ends_trajectory=(None, None)) for one in _attempts(rows)))
+
+    ids = asyncio.run(store_all())
+    assert len(commits) == 1
+    stored = rows.connection.execute("SELECT id, question_id FROM attempts ORDER BY id").fetchall()
+    assert [row["id"] for row in stored] == ids
+    assert [row["question_id"] for row in stored] == [one.question_id for one in _attempts(rows)]
+
+
+def test_one_that_is_refused_takes_no_other_with_it(rows: Rows) -> None:
+    """A broken invariant reaches its own caller; what was ready beside it is stored."""
+    good, bad = _attempts(rows)[:2], NewAttempt(rows.generation("text"), 10**6, 1, None, "A", "correct", "", None)
+
+    async def store_all() -> list[int | BaseException]:
+        journal = StoreJournal(rows.connection, _nobody_holds)
+        pieces = (journal.attempt(one, ends_trajectory=None) for one in (good[0], bad, good[1]))
+        return await asyncio.gather(*pieces, return_exceptions=True)
+
+    first, refused, last = asyncio.run(store_all())
+    assert isinstance(refused, sqlite3.IntegrityError)
+    assert [row[0] for row in rows.connection.execute("SELECT id FROM attempts ORDER BY id")] == [first, last]
+
+
+def test_who_is_cancelled_meanwhile_hears_first_of_what_was_stored(rows: Rows) -> None:
+    """Gauges count what callers hear of: at the end of a rollout they must agree with the rows."""
+    told: list[int] = []
+
+    async def store(journal: StoreJournal, attempt: NewAttempt) -> None:
+        told.append(await journal.attempt(attempt, ends_trajectory=None))
+        await asyncio.sleep(0)
+        raise AssertionError("the cancellation was lost")
+
+    async def cancel_the_second() -> list[BaseException | None]:
+        journal = StoreJournal(rows.connection, _nobody_holds)
+        tasks = [asyncio.create_task(store(journal, one)) for one in _attempts(rows)[:2]]
+        await asyncio.sleep(0)
+        tasks[1].cancel()
+        return await asyncio.gather(*tasks, return_exceptions=True)
+
+    first, second = asyncio.run(cancel_the_second())
+    assert isinstance(first, AssertionError) and isinstance(second, asyncio.CancelledError)
+    assert told == [row[0] for row in rows.connection.execute("SELECT id FROM attempts ORDER BY id")]
+    assert len(told) == 2

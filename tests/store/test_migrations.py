@@ -42,6 +42,7 @@ DATA_MODEL = {
     "events": "created level source iteration_id text",
     "live_text": "slot role question_id task instruction text updated",
     "capabilities": "name value updated",
+    "tallies": "iteration_id kind n",
 }
 
 

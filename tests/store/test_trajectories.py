@@ -16,6 +16,7 @@ from store.reviews import add_review
 from store.trajectories import (
     TrajectoryFilter,
     anchors,
+    completed,
     count,
     detail,
     filter_choices,
@@ -311,3 +312,19 @@ def test_selective_filters_use_their_index(many: Rows, wanted: TrajectoryFilter,
 def test_match_expression_of_nothing_searchable_is_empty() -> None:
     """A search for punctuation alone filters nothing instead of finding nothing."""
     assert match_expression(' ... "-" ') == ""
+
+
+@pytest.mark.parametrize("text", ["th", "the thir", "t", "x", "Thi", "third th"])
+def test_the_start_of_a_word_finds_what_all_its_words_find(rows: Rows, text: str) -> None:
+    """Spelled out, a search reads on only as far as a page needs; it must find the same rows."""
+    for n, words in enumerate(("the third thought", "these thorns", "a tree", "thé thin", "nothing")):
+        question = rows.question(f"question {n}")
+        attempt = rows.attempt(question, text=words)
+        rows.corrected(attempt, question)
+    expression = match_expression(text)
+    plain = rows.connection.execute(
+        "SELECT rowid FROM trajectory_search WHERE trajectory_search MATCH ? ORDER BY rowid", (expression,)
+    ).fetchall()
+    found = page(rows.connection, TrajectoryFilter(search=text))
+    assert [row.id for row in found] == [row[0] for row in plain]
+    assert ("*" in completed(rows.connection, expression)) is (text == "x")

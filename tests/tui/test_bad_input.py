@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from reflectevo_tui.app import ReflectEvoApp
+from reflectevo_tui.app import EXIT_STORE_LOST, ReflectEvoApp
 from reflectevo_tui.widgets.trajectory_detail import TrajectoryDetailPane
 from store import connection
 from tests.tui.conftest import Builder
@@ -42,3 +42,36 @@ def test_a_workspace_on_a_network_disk_is_refused_in_words(tmp_path: Path, monke
     code, _, error = invoke("demo-data", "-w", tmp_path / "w", "--rows", "100")
     assert code == 1
     assert "nfs4" in error and "Traceback" not in error
+
+
+async def test_the_application_refuses_a_network_disk_in_words(build, until, monkeypatch: pytest.MonkeyPatch) -> None:
+    built = build(4)
+    monkeypatch.setattr(connection, "_network_file_system", lambda directory: "nfs4")
+    app = ReflectEvoApp(built.workspace)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: app.return_code == EXIT_STORE_LOST)
+        said = str(app._exit_renderables[0])
+    assert "nfs4" in said and "local" in said, said
+
+
+EMPTY = {
+    "monitor": "Press 7 to look at the settings and launch a run",
+    "trajectories": "7 launches a run; finished trajectories appear here at once",
+    "review": "There is no reflection to review yet",
+    "datasets": "7 launches a run",
+    "lineage": "A run prepares its base model first: 7 launches one",
+    "instructions": "nothing was reflected on yet",
+    "launch": "There is no settings file in this workspace yet",
+    "logs": "No log is written yet. The engine writes one when it starts",
+}
+"""What each screen says where nothing has run: what would fill it, or what to press."""
+
+
+@pytest.mark.parametrize("size", [(160, 50), (80, 24)])
+async def test_every_screen_of_an_empty_workspace_says_what_would_fill_it(empty, until, screen_text, size) -> None:
+    app = ReflectEvoApp(empty)
+    async with app.run_test(size=size) as pilot:
+        await until(pilot, lambda: app.snapshot)
+        for number, (mode, words) in enumerate(EMPTY.items(), start=1):
+            await pilot.press(f"f{number}")
+            await until(pilot, lambda mode=mode, words=words: app.current_mode == mode and words in screen_text(app))

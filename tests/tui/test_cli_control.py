@@ -184,3 +184,27 @@ def test_help_loads_nothing_heavy() -> None:
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("kind", ["rollback", "branch"])
+def test_a_waiting_iteration_is_put_aside_from_the_shell(harness: Make, tmp_path: Path, kind: str) -> None:
+    """End to end: the engine waits before training, is told to go on from the base policy, and what was made stays."""
+    one = harness(quiz_settings(tmp_path, 'gates = ["train"]', train=12, test=6))
+    workspace = one.workspace.root
+    assert not ordered(workspace, "approve")["accepted"]
+    assert invoke("run", "-w", workspace)[0] == 4
+    made = one.rows("SELECT id, reasoning FROM attempts WHERE iteration_id = 1 ORDER BY id")
+    refused = ordered(workspace, kind, "p00")
+    assert not refused["accepted"] and f"reflectevo {kind} p00 --put-aside" in refused["outcome"]
+    assert one.status()["iteration"]["state"] == "waiting"
+    done = ordered(workspace, kind, "p00", "--put-aside")
+    assert done["accepted"] and "iteration 1 is put aside at train" in done["outcome"]
+    assert one.rows("SELECT state FROM iterations WHERE number = 1") == [("done",)]
+    assert "put it aside at the gate train" in one.rows("SELECT reason FROM iterations WHERE number = 1")[0][0]
+    if kind == "branch":
+        assert one.wait_state("waiting")["iteration"]["number"] == 2
+    else:
+        assert len(one.rows("SELECT id FROM iterations")) == 1
+        again = ordered(workspace, kind, "p00", "--put-aside")
+        assert not again["accepted"] and "no iteration of run 'scripted' waits" in again["outcome"]
+    assert made and one.rows("SELECT id, reasoning FROM attempts WHERE iteration_id = 1 ORDER BY id") == made

@@ -79,4 +79,4 @@ def test_wording_is_composed_and_honest_about_what_it_lacks() -> None:
 
 def test_shades_go_from_the_lowest_to_the_highest() -> None:
     assert [shade(value, 0.1, 0.5) for value in (0.1, 0.25, 0.35, 0.45, 0.5)] == [0, 1, 2, 3, 3]
-    assert shade(0.3, 0.3, 0.3) == 0
+    assert (shade(0.3, 0.3, 0.3), shade(0.0, 0.0, 0.0)) == (2, 0), "where all are alike none is the worst"

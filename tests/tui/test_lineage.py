@@ -169,6 +169,21 @@ async def test_settling_a_waiting_child_ends_its_iteration_and_is_asked(build, u
     assert issued(built) == [("promote", {"policy": child})]
 
 
+@pytest.mark.parametrize(("key", "kind"), [("Z", "rollback"), ("B", "branch")])
+async def test_while_a_gate_waits_the_question_says_what_is_put_aside(build, until, screen_text, key, kind) -> None:
+    built = build(10)
+    built.wait_at("train")
+    app = ReflectEvoApp(built.workspace)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await opened(app, pilot, until)
+        await until(pilot, lambda: app.snapshot and app.snapshot.gate == "train")
+        await pilot.press(key)
+        await until(pilot, lambda: "Iteration 1 is put aside at its gate train" in screen_text(app))
+        await pilot.press("y")
+        await until(pilot, lambda: issued(built))
+    assert issued(built) == [(kind, {"policy": built.policy, "put_aside": built.iteration, "stage": "train"})]
+
+
 async def test_enter_opens_what_the_policy_answered(build, until) -> None:
     built = build(10)
     built.add_child()

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from reflectevo_tui.app import ReflectEvoApp
+from reflectevo_tui.screens.confirm_dialog import ConfirmDialog
 from reflectevo_tui.screens.gate_dialog import GateDialog
 from reflectevo_tui.screens.trajectories import TrajectoriesScreen
 from reflectevo_tui.widgets.event_log import EventLog
@@ -130,6 +131,39 @@ async def test_a_stage_is_skipped_at_its_gate_after_a_question(build, until, scr
     assert issued(built.workspace) == [("skip", {"iteration": built.iteration, "stage": "train"})]
 
 
+@pytest.mark.parametrize(("key", "kind"), [("Z", "rollback"), ("B", "branch")])
+@pytest.mark.parametrize("size", [(160, 50), (80, 24)])
+async def test_at_a_gate_one_goes_on_from_another_policy_after_a_question(
+    build, until, screen_text, key, kind, size
+) -> None:
+    built = build(10)
+    child = built.add_child()
+    built.wait_at("none")
+    app = ReflectEvoApp(built.workspace)
+    async with app.run_test(size=size) as pilot:
+        await until(pilot, lambda: "GATE" in rail(app))
+        await pilot.press("g")
+        await until(pilot, lambda: "Z roll back" in screen_text(app) and "B branch" in screen_text(app))
+        await pilot.press(key)
+        await until(pilot, lambda: "p00" in screen_text(app) and "Acc@t2 45.8 %" in screen_text(app))
+        assert app.screen.query_one("OptionList").option_count == (1 if kind == "rollback" else 2)
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))
+        assert "Iteration 1 is put aside at its gate promote" in screen_text(app)
+        await pilot.press("n")
+        await pilot.pause(0.1)
+        assert isinstance(app.screen, GateDialog) and issued(built.workspace) == []
+        await pilot.press(key)
+        await until(pilot, lambda: "Acc@t2" in screen_text(app) and app.screen.query("#policies"))
+        if kind == "branch":
+            await pilot.press("down")
+        await pilot.press("enter", "y")
+        await until(pilot, lambda: issued(built.workspace))
+        assert not isinstance(app.screen, GateDialog)
+    wanted = child if kind == "branch" else built.policy
+    assert issued(built.workspace) == [(kind, {"policy": wanted, "put_aside": built.iteration, "stage": "promote"})]
+
+
 @pytest.mark.parametrize(("key", "kind"), [("a", "approve"), ("r", "reject")])
 async def test_the_promote_gate_compares_the_policies(build, until, screen_text, key, kind) -> None:
     built = build(10)
@@ -200,14 +234,21 @@ async def test_e_starts_the_engine(build, until, monkeypatch) -> None:
     assert asked == [built.workspace] * 2
 
 
-async def test_a_silent_engine_is_stale_not_stopped(build, until, screen_text, engine_lock) -> None:
+@pytest.mark.parametrize("size", [(160, 50), (80, 24)])
+async def test_a_silent_engine_is_stale_not_stopped(build, until, screen_text, engine_lock, size) -> None:
+    """The header says so; what holds the lock is described, and left alone while it isn't proved to be an engine."""
     built = build(4)
     built.beat()
     built.writer.execute("UPDATE heartbeats SET beat = beat - 42")
     engine_lock(built.workspace)
     app = ReflectEvoApp(built.workspace)
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=size, notifications=True) as pilot:
         await until(pilot, lambda: "engine silent 4" in screen_text(app))
+        await pilot.press("e")
+        await until(pilot, lambda: "holds the workspace" in screen_text(app))
+        shown = screen_text(app)
+        assert "silent for 4" in shown and "left alone" in shown and "Traceback" not in shown
+    assert issued(built.workspace) == []
 
 
 async def test_a_failed_stage_offers_a_retry(build, until) -> None:

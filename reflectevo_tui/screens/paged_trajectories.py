@@ -1,0 +1,202 @@
+"""The list of Trajectories: reads the pages it is about to show, counts it, follows its growth, finds places in it.
+
+Answers for an earlier filter are dropped by their number. What a filter says and what a row holds is not known here.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from bisect import bisect_left
+
+from textual import on, work
+
+from reflectevo_tui.list_place import HINT, NoSuchPlace, Place, read_place
+from reflectevo_tui.messages import AnchorsRead, PageRead, WorkFailed
+from reflectevo_tui.pace import Pace
+from reflectevo_tui.screens.framed_screen import FramedScreen
+from reflectevo_tui.screens.line_dialog import LineDialog
+from reflectevo_tui.snapshot import Snapshot
+from reflectevo_tui.trajectory_reader import GROWTH_SECONDS, PAGE_ROWS, Interrupted, TrajectoryReader
+from reflectevo_tui.widgets.trajectory_list import TrajectoryList
+from store.errors import StoreError
+from store.trajectories import Anchors, TrajectoryFilter
+from store.workspace import Workspace
+
+
+class PagedTrajectories(FramedScreen):
+    """Base of the screen. It shows chips (`show_chips`) and says why a list is empty (`show_empty`)."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        super().__init__(workspace)
+        self.reader = TrajectoryReader(workspace)
+        self._filter = TrajectoryFilter()
+        self._order: list[str] = []
+        self._list_number = self._newest = 0
+        self._anchors: Anchors | None = None
+        self._all: int | None = None
+        self._walking = False
+        self._growth = Pace(GROWTH_SECONDS)
+        self._target: int | None = None
+
+    def show_chips(self) -> None:
+        """Show what the list is filtered by, and its counts."""
+        raise NotImplementedError
+
+    def show_empty(self) -> None:
+        """Say why the list is empty."""
+        raise NotImplementedError
+
+    def on_mount(self) -> None:
+        """Read the first page."""
+        super().on_mount()
+        self.query_one(TrajectoryList).focus()
+        self._restart()
+
+    def on_unmount(self) -> None:
+        """Close the connections."""
+        self.reader.close()
+
+    def show_snapshot(self, snapshot: Snapshot) -> None:
+        """Follow the growth of the list."""
+        super().show_snapshot(snapshot)
+        self._newest = snapshot.newest[0].id if snapshot.newest else 0
+
+    def tick(self) -> None:
+        """Count what was appended, at most every few seconds."""
+        super().tick()
+        behind = self._anchors is not None and self._newest > self._anchors.last
+        if behind and not self._walking and self._growth.due():
+            self._walk(self._list_number, self._filter, self._anchors)
+
+    def _restart(self) -> None:
+        """Show the list of the current filter from its start."""
+        self.reader.interrupt()
+        self._list_number += 1
+        self._anchors, self._walking = None, False
+        self.query_one(TrajectoryList).reset()
+        self.show_chips()
+        self._first_page(self._list_number, self._filter)
+
+    @work(thread=True, group="first", exclusive=True)
+    def _first_page(self, number: int, wanted: TrajectoryFilter) -> None:
+        try:
+            self.post_message(PageRead(number, 0, tuple(self.reader.page(wanted, 0, None))))
+        except (StoreError, sqlite3.Error) as error:
+            self.post_message(WorkFailed(f"the list can't be read: {error}"))
+            return
+        self.app.call_from_thread(self._walk, number, wanted, None)
+
+    def _walk(self, number: int, wanted: TrajectoryFilter, known: Anchors | None) -> None:
+        if number == self._list_number:
+            self._walking = True
+            self._walk_in_thread(number, wanted, known)
+
+    @work(thread=True, group="walk")
+    def _walk_in_thread(self, number: int, wanted: TrajectoryFilter, known: Anchors | None) -> None:
+        try:
+            anchors = self.reader.walk(wanted, known, lambda: number == self._list_number)
+            total = self.reader.total() if wanted.active() else anchors.total
+            self.post_message(AnchorsRead(number, anchors, total))
+        except Interrupted:
+            return
+        except (StoreError, sqlite3.Error) as error:
+            self.post_message(WorkFailed(f"the list can't be counted: {error}"))
+
+    @on(AnchorsRead)
+    def _anchors_read(self, message: AnchorsRead) -> None:
+        if message.number != self._list_number:
+            return
+        self._anchors, self._all, self._walking = message.anchors, message.total, False
+        self.query_one(TrajectoryList).set_total(message.anchors.total)
+        self.show_chips()
+        self._seek()
+
+    @on(TrajectoryList.PageWanted)
+    def _page_wanted(self, message: TrajectoryList.PageWanted) -> None:
+        if self._anchors is not None and message.number < len(self._anchors.ids):
+            self._page(self._list_number, message.number, self._filter, self._anchors)
+
+    @work(thread=True, group="pages")
+    def _page(self, number: int, page: int, wanted: TrajectoryFilter, anchors: Anchors) -> None:
+        try:
+            self.post_message(PageRead(number, page, tuple(self.reader.page(wanted, page, anchors))))
+        except (StoreError, sqlite3.Error) as error:
+            self.post_message(WorkFailed(f"a page of the list can't be read: {error}"))
+
+    @on(PageRead)
+    def _page_arrived(self, message: PageRead) -> None:
+        if message.number != self._list_number:
+            return
+        rows = self.query_one(TrajectoryList)
+        if self._anchors is None:
+            rows.set_total(len(message.rows))
+            if not message.rows:
+                self.show_empty()
+        elif len(message.rows) < min(PAGE_ROWS, rows.total - message.page * PAGE_ROWS) and not self._walking:
+            # Rows were deleted (failed ones are, before a retry): count anew.
+            self._walk(self._list_number, self._filter, None)
+        rows.put_page(message.page, message.rows)
+        self._seek()
+
+    def go_to(self, trajectory_id: int) -> None:
+        """Bring a trajectory under the cursor, lifting all filters for it."""
+        self._target = trajectory_id
+        if self._filter.active():
+            self.apply(TrajectoryFilter())
+        else:
+            self._seek()
+
+    def show_filter(self, wanted: TrajectoryFilter) -> None:
+        """Show the trajectories behind a number of another screen."""
+        self._target = None
+        self.apply(wanted)
+
+    def _seek(self) -> None:
+        """Go on towards the wanted trajectory as far as what is loaded allows."""
+        if self._target is None or self._anchors is None:
+            return
+        rows = self.query_one(TrajectoryList)
+        page = max(bisect_left(self._anchors.ids, self._target) - 1, 0)
+        offset = next((n for n, row in enumerate(rows.page_rows(page)) if row.id == self._target), None)
+        if offset is not None:
+            self._target = None
+            rows.move_to(page * PAGE_ROWS + offset)
+            rows.focus()
+        elif self._target <= self._anchors.last:
+            rows.move_to(page * PAGE_ROWS)
+
+    def apply(self, wanted: TrajectoryFilter) -> None:
+        """Show the list of another filter."""
+        before, after = self._filter.active(), wanted.active()
+        self._order = [name for name in self._order if name in after] + [name for name in after if name not in before]
+        self._filter = wanted
+        self._restart()
+
+    def action_jump(self) -> None:
+        """Go to any place of the list: a row, a share of it, a trajectory."""
+        rows = self.query_one(TrajectoryList)
+
+        def newest() -> int:
+            return max(self._newest, self._anchors.last if self._anchors else 0)
+
+        def wrong(typed: str) -> str:
+            try:
+                read_place(typed, rows.total, newest())
+            except NoSuchPlace as reason:
+                return str(reason)
+            return ""
+
+        def chosen(typed: str | None) -> None:
+            if typed is not None:
+                self._go(read_place(typed, rows.total, newest()))
+
+        self.app.push_screen(LineDialog("Go to a row of the list", hint=HINT, check=wrong), chosen)
+
+    def _go(self, place: Place) -> None:
+        if place.trajectory is not None:
+            self.go_to(place.trajectory)
+            return
+        self._target = None
+        rows = self.query_one(TrajectoryList)
+        rows.move_to(place.position)
+        rows.focus()

@@ -1,0 +1,62 @@
+"""The large synthetic stores that several benches share, made once.
+
+    REFLECTEVO_BENCH_STORE=DIR      keep the stores there, and use those that are there already
+
+460,000 trajectories take half a minute and 0.9 GB, 4,600,000 some four minutes and 9 GB: the largest store repeats the
+one before it ten times, with ids and questions of its own, because putting ten times as many texts together would take
+longer than anything that is measured.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from reflectevo_tui.demo_store import DemoStore
+from store import bulk
+from store.connection import open_writer
+from store.workspace import Workspace
+
+KEEP = "REFLECTEVO_BENCH_STORE"
+TIMES = 10
+_MOST_COMPOSED = 1_000_000
+"""Larger stores repeat a smaller one."""
+
+
+@contextmanager
+def kept_stores() -> Iterator[Path]:
+    """Where the stores are made: a directory that is kept, if one is named, else one that is not."""
+    kept = os.environ.get(KEEP)
+    if kept:
+        Path(kept).mkdir(parents=True, exist_ok=True)
+        yield Path(kept)
+        return
+    with tempfile.TemporaryDirectory() as directory:
+        yield Path(directory)
+
+
+def demo_store(directory: Path, rows: int) -> Workspace:
+    """A synthetic workspace of so many trajectories (a few more), made where it isn't there yet."""
+    workspace = Workspace(directory / f"demo{rows}")
+    if workspace.database.exists():
+        return workspace
+    print(f"making {rows:,} synthetic trajectories …", file=sys.stderr, flush=True)
+    # Under another name until it is whole: a bench that is ended leaves no half store to the next one.
+    unfinished = Workspace(directory / f"demo{rows}.unfinished")
+    shutil.rmtree(unfinished.root, ignore_errors=True)
+    if rows <= _MOST_COMPOSED:
+        for _ in DemoStore(unfinished, rows, 0).make():
+            pass
+    else:
+        shutil.copytree(demo_store(directory, rows // TIMES).root, unfinished.root)
+        with closing(open_writer(unfinished.database)) as connection:
+            for _ in bulk.multiply(connection, TIMES):
+                pass
+            bulk.finish(connection)
+    unfinished.root.rename(workspace.root)
+    return workspace

@@ -1,0 +1,45 @@
+"""Our training on a job of `tests.bench.training`, as a run would train.
+
+python -m tests.bench.training_child sft|dpo JOB
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+
+from engine.training.launch import train
+from engine.training.request import TrainingRequest
+from store.settings import TrainingSection
+from tests.bench.training import peak_bytes
+from tests.bench.training_rows import pairs, sft_examples
+from tests.engine.training_process import Unhindered
+
+
+def main() -> None:
+    """Train, and print how long the steps took and the most memory of this process."""
+    kind, job = sys.argv[1], json.loads(Path(sys.argv[2]).read_text())
+    settings = TrainingSection.model_validate(
+        {name: value for name, value in job.items() if name in TrainingSection.model_fields}
+    )
+    request = TrainingRequest(
+        setting="sft-one-stage" if kind == "sft" else "dpo-verdict",
+        base=Path(job["model"]),
+        parent_adapter=None,
+        examples=sft_examples(job["rows"]) if kind == "sft" else pairs(job["rows"]),
+        settings=settings,
+        seed=7,
+        work_dir=Path(job["work_dir"]),
+        destination=Path(job["work_dir"]).with_name("policy"),
+        merge=False,
+    )
+    times: list[float] = []
+    result = train(request, Unhindered(), lambda *_: None, lambda *_: times.append(time.perf_counter()))
+    assert result.completed and result.kept == job["rows"]
+    print(json.dumps({"seconds": times[-1] - times[0], "peak_bytes": peak_bytes(), "final": result.final}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+"""Examples to train on whose lengths are spread as those of the published rows.
+
+Mean lengths in tokens are those of ReflectEvo's dataset (arXiv 2505.16475): question 130, attempt 189, reflection 250,
+corrected attempt 237. How far they spread (the deviation of their logarithm) was measured on published rows: questions
+of LogiQA, MATH, MBPP and BIG-bench together 1.18, attempts 0.49, reflections 0.21. Everything is scaled to a quarter,
+so that a bench takes minutes on a CPU; what is a matter of shape (padding, the share of the prompt) stays.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from typing import Literal
+
+from engine.prompts import Message
+from engine.training.examples import Example, Pair
+
+SCALE = 0.25
+QUESTION, ATTEMPT, REFLECTION, CORRECTION = (130, 1.18), (189, 0.49), (250, 0.21), (237, 0.49)
+"""Mean and deviation of the logarithm, in tokens."""
+REQUEST = 100
+"""Tokens of a prompt's fixed wording: the verdict, the request and the instruction."""
+LONGEST = 4
+"""A part is at most so many times its mean: the longest question of the samples is 4.3 times theirs."""
+
+_WORDS = (
+    "time year people way day man thing woman life child world school state family student group country problem hand "
+    "part place case week company system program question work number night point home water room mother area money "
+    "story fact month lot right study book eye job word business issue side kind head house service friend father"
+).split()
+"""Each is one token for any usual tokenizer."""
+
+
+def sft_examples(count: int, seed: int = 7) -> tuple[Example, ...]:
+    """One-stage rows: question, attempt and request → reflection and corrected attempt."""
+    draw = random.Random(seed)
+    return tuple(
+        Example(number, _prompt(draw), _turn("assistant", _text(draw, REFLECTION, CORRECTION)), number)
+        for number in range(count)
+    )
+
+
+def pairs(count: int, seed: int = 7) -> tuple[Pair, ...]:
+    """Preference rows: question, attempt and request → one reflection over another."""
+    draw = random.Random(seed)
+    return tuple(
+        Pair(
+            number,
+            _prompt(draw),
+            _turn("assistant", _text(draw, REFLECTION)),
+            _turn("assistant", _text(draw, REFLECTION)),
+            number,
+        )
+        for number in range(count)
+    )
+
+
+def _prompt(draw: random.Random) -> tuple[Message, ...]:
+    return (
+        *_turn("user", _text(draw, QUESTION)),
+        *_turn("assistant", _text(draw, ATTEMPT)),
+        *_turn("user", _text(draw, (REQUEST, 0.0))),
+    )
+
+
+def _text(draw: random.Random, *parts: tuple[int, float]) -> str:
+    return " ".join(draw.choice(_WORDS) for _ in range(sum(_length(draw, *part) for part in parts)))
+
+
+def _length(draw: random.Random, mean: int, spread: float) -> int:
+    """From the log-normal distribution with this mean, scaled, never empty."""
+    wanted = draw.lognormvariate(math.log(mean) - spread**2 / 2, spread)
+    return max(1, round(min(wanted, LONGEST * mean) * SCALE))
+
+
+def _turn(role: Literal["user", "assistant"], content: str) -> tuple[Message, ...]:
+    return ({"role": role, "content": content},)

@@ -1,0 +1,111 @@
+"""Throughput of the verifiers: mathematics, choices and programs through the pool of a rollout, against judging the
+same replies one after another.
+
+Worker processes are warm: they live as long as a rollout. One after another means the verifier called in a loop, with
+no process or pool in between; a choice is read in microseconds, where a pool has nothing to win, so it is only
+reported.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import statistics
+import time
+from collections.abc import Sequence
+from random import Random
+
+from engine.judging import Judges
+from engine.tasks import task_type
+from engine.tasks.base import Judgement
+from store.records import StoredQuestion
+from tests.bench.measure import Row
+
+MATH, CHOICE, CODE = 300, 300, 100
+AT_LEAST_A_CORE = 0.9
+"""Of the cores that there are, how many the verifiers keep busy: 1.8 on two."""
+
+ROUNDS = 3
+
+Item = tuple[StoredQuestion, str]
+"""A question and a reply to it."""
+
+
+def measure() -> list[Row]:
+    """A row for each kind and one for all of them together."""
+    cores = len(os.sched_getaffinity(0))
+    target = AT_LEAST_A_CORE * cores
+    draw = Random(0)
+    kinds = {
+        "math": [_math(draw, n) for n in range(MATH)],
+        "code": [_code(draw, n) for n in range(CODE)],
+        "choice": [_choice(draw, n) for n in range(CHOICE)],
+    }
+    mixed = [item for items in kinds.values() for item in items]
+    draw.shuffle(mixed)
+    rows = []
+    for name, items in {**kinds, "all three mixed": mixed}.items():
+        rounds = sorted((_round(items, cores) for _ in range(ROUNDS)), key=lambda one: one[1] / one[0])
+        pool, loop = rounds[ROUNDS // 2]
+        words = [f"{len(items) / seconds:,.0f}/s" for seconds in (pool, loop)]
+        bound = None if name == "choice" else target
+        rows.append(Row(f"verdicts, {name} / one after another, {cores} cores", *words, loop / pool, bound))
+    return rows
+
+
+def _round(items: Sequence[Item], cores: int) -> tuple[float, float]:
+    """Seconds through the pool and one after another; the verdicts are the same, or the bench is worth nothing."""
+    pool, found = asyncio.run(_through_pool(items, cores))
+    started = time.perf_counter()
+    expected = [task_type(q.task).judge(reply, q.reference, dict(q.payload)) for q, reply in items]
+    loop = time.perf_counter() - started
+    if [one.verdict for one in found] != [one.verdict for one in expected]:
+        raise RuntimeError("the pool and the loop came to different verdicts")
+    if statistics.multimode(one.verdict for one in expected) == ["unverified"]:
+        raise RuntimeError(f"nothing could be verified: {expected[0].detail}")
+    return pool, loop
+
+
+async def _through_pool(items: Sequence[Item], cores: int) -> tuple[float, list[Judgement]]:
+    judges = Judges({name: name for name in ("math", "choice", "code")})
+    try:
+        warm = [_math(Random(n), n) for n in range(4 * cores)]
+        await asyncio.gather(*(judges.judge(*item) for item in warm))
+        started = time.perf_counter()
+        found = await asyncio.gather(*(judges.judge(*item) for item in items))
+        return time.perf_counter() - started, found
+    finally:
+        judges.close()
+
+
+def _question(number: int, kind: str, reference: str, payload: dict[str, object]) -> StoredQuestion:
+    return StoredQuestion(number, kind, "bench", "train", f"Question {number}", (), reference, payload, str(number))
+
+
+def _math(draw: Random, number: int) -> Item:
+    """A result in another form than the reference, right or wrong."""
+    a, b, c = draw.randint(2, 40), draw.randint(2, 40), draw.randint(2, 9)
+    slip = draw.choice((0, 1))
+    reference, answer = draw.choice(
+        (
+            (rf"\frac{{{a}}}{{{b}}}", rf"\frac{{{a * c + slip}}}{{{b * c}}}"),
+            (rf"{a}\sqrt{{{b}}}", rf"\sqrt{{{a * a * b + slip}}}"),
+            (f"x^2+{a + b}x+{a * b}", f"(x+{a})(x+{b + slip})"),
+        )
+    )
+    reply = f"First both sides are multiplied by {c}.\nThen what is left is read off.\nAnswer: \\boxed{{{answer}}}"
+    return _question(number, "math", reference, {}), reply
+
+
+def _choice(draw: Random, number: int) -> Item:
+    reply = f"The second premise rules out two options.\nAnswer: ({draw.choice('ABCD')})"
+    return _question(number, "choice", draw.choice("ABCD"), {"letters": "ABCD"}), reply
+
+
+def _code(draw: Random, number: int) -> Item:
+    """A small program, right or wrong, with three tests."""
+    step = draw.randint(1, 9)
+    tests = [f"assert total({n}) == {sum(range(0, n, step))}" for n in (10, 50, 200)]
+    reply = f"```python\ndef total(n):\n    return sum(range(0, n, {step + draw.choice((0, 1))}))\n```"
+    payload: dict[str, object] = {"tests": tests, "setup": "", "seconds": 5.0, "memory_mib": 512}
+    return _question(number, "code", "", payload), reply

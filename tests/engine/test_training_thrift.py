@@ -1,0 +1,214 @@
+"""What training leaves out or does once changes no loss, no gradient and no step: prompts of a pair computed once,
+reference log-probabilities kept, frozen layers held in bfloat16. Compared with TRL's own way on real tiny models."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("trl")
+pytest.importorskip("peft")
+
+from engine.training import dpo, reference  # noqa: E402
+from engine.training.arguments import Batch, shared_arguments  # noqa: E402
+from engine.training.loading import hold_frozen_layers_in_bfloat16, load_for_training, load_tokenizer  # noqa: E402
+from engine.training.precision import Precision  # noqa: E402
+from engine.training.shared_prompt import pack, share_prompts  # noqa: E402
+from store.settings import TrainingSection  # noqa: E402
+from tests.engine.training_process import PAIRS, request_in, turn  # noqa: E402
+from tests.engine.training_runs import Scripted, alike, run, weights_in  # noqa: E402
+
+CPU = Precision("cpu", "float32", False)
+SIDES = [
+    ([5, 6, 7, 8, 9], [5, 6, 7, 11]),  # a common beginning
+    ([5, 6], [5, 6, 12, 13, 14]),  # one is the beginning of the other
+    ([9, 8, 7], [9, 8, 7]),  # the same twice
+    ([5, 6, 7], [8, 6]),  # nothing in common
+    ([4, 4, 4, 4, 4, 4], [4, 4, 4, 4, 4, 10]),
+]
+
+
+def _batch(sides: list[tuple[list[int], list[int]]]) -> tuple[Any, Any]:
+    """As TRL's collator lays pairs out: chosen sides, then rejected ones, padded on the right."""
+    rows = [chosen for chosen, _ in sides] + [rejected for _, rejected in sides]
+    width = max(map(len, rows))
+    ids = torch.tensor([row + [2] * (width - len(row)) for row in rows])
+    return ids, torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows])
+
+
+def _llama(**changes: Any) -> Any:
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(3)
+    sizes = {"vocab_size": 40, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2}
+    return LlamaForCausalLM(LlamaConfig(**sizes, num_attention_heads=4, num_key_value_heads=2, **changes))
+
+
+@pytest.mark.parametrize("some", [SIDES, SIDES[:1], SIDES[:3], SIDES[1:2] + SIDES[4:]])
+def test_packed_pairs_have_the_hidden_states_and_gradients_of_plain_ones(some: Any) -> None:
+    ids, mask = _batch(some)
+    model = _llama()
+
+    def states() -> tuple[Any, list[Any]]:
+        model.zero_grad()
+        found = model.model(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state[mask.bool()]
+        weight = torch.linspace(-1, 1, found.numel()).reshape(found.shape)
+        (found * weight).sum().backward()
+        return found.detach(), [part.grad.clone() for part in model.parameters() if part.grad is not None]
+
+    plain, gradients = states()
+    assert share_prompts(model)
+    packed, packed_gradients = states()
+    assert torch.allclose(plain, packed, atol=1e-5)
+    assert all(torch.allclose(a, b, atol=1e-4) for a, b in zip(gradients, packed_gradients, strict=True))
+
+
+def test_packing_keeps_every_token_once_and_says_where_it_went() -> None:
+    ids, mask = _batch(SIDES)
+    packed = pack(ids, mask)
+    assert packed is not None
+    assert packed.input_ids.shape == (5, 7)
+    back = packed.input_ids.gather(1, packed.places[:5]), packed.input_ids.gather(1, packed.places[5:])
+    assert torch.equal(torch.cat(back)[mask.bool()], ids[mask.bool()])
+    positions = torch.cat([packed.position_ids.gather(1, part) for part in packed.places.chunk(2)])
+    assert torch.equal(positions[mask.bool()], torch.arange(ids.shape[1]).expand_as(ids)[mask.bool()])
+
+
+def test_pairs_that_share_nothing_stay_as_they_are() -> None:
+    assert pack(*_batch([([5, 6, 7], [8, 6, 7])])) is None
+
+
+def test_a_model_that_cannot_share_is_left_alone() -> None:
+    """A sliding window, another attention, positions that go by the place in the row: each would compute wrongly."""
+    from transformers import MistralConfig, MistralForCausalLM
+
+    sizes = {"vocab_size": 40, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 1}
+    sliding = MistralForCausalLM(MistralConfig(**sizes, num_attention_heads=4, num_key_value_heads=2, sliding_window=8))
+    by_place = _llama(initializer_range=0.5)
+    rotary = by_place.model.rotary_emb.forward
+    by_place.model.rotary_emb.forward = lambda x, position_ids: rotary(x, torch.arange(x.shape[1])[None])
+    for model in (sliding, _llama(attn_implementation="eager"), by_place):
+        before = model.model.forward
+        assert not share_prompts(model)
+        assert model.model.forward == before
+    assert share_prompts(_llama(initializer_range=0.5))
+
+
+def _dpo_step(trainer: Any) -> tuple[Any, dict[str, Any], dict[str, float]]:
+    """Loss, gradients and metrics of the first batch, with an adapter that differs from its reference."""
+    torch.manual_seed(1)
+    for name, part in trainer.model.named_parameters():
+        if ".default." in name:
+            part.data.add_(torch.randn_like(part) * 0.05)
+    batch = next(iter(trainer.get_train_dataloader()))
+    loss = trainer.compute_loss(trainer.model, batch)
+    loss.backward()
+    found = {name: part.grad for name, part in trainer.model.named_parameters() if part.grad is not None}
+    return loss.detach(), found, {name: values[0] for name, values in trainer._metrics["train"].items()}
+
+
+@pytest.mark.parametrize("reference_policy", ["base", "parent"])
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_our_dpo_has_the_loss_gradients_and_metrics_of_plain_trl(
+    reference_policy: str, checkpointing: bool, tiny_model: Path, tmp_path: Path
+) -> None:
+    from trl import DPOTrainer
+
+    settings = TrainingSection.model_validate(
+        {"setting": "dpo-verdict", "reference": reference_policy, "gradient_checkpointing": checkpointing}
+    )
+    pairs = tuple(replace(pair, prompt=turn("user", "a long question " * (pair.id + 1))) for pair in PAIRS)
+    tokenizer = load_tokenizer(tiny_model)
+    shared = shared_arguments(settings, Batch(4, 1), CPU, 0, tmp_path, examples=8)
+
+    def trainer() -> Any:
+        torch.manual_seed(0)
+        model = load_for_training(tiny_model, None, settings, CPU)
+        return dpo.train_dpo(model, tokenizer, pairs, settings, shared, [])
+
+    ours = trainer()
+    with pytest.MonkeyPatch.context() as plain:
+        plain.setattr(dpo._ThriftyDPOTrainer, "__init__", DPOTrainer.__init__)
+        plain.setattr(dpo._ThriftyDPOTrainer, "_compute_loss", DPOTrainer._compute_loss)
+        theirs = trainer()
+        expected = _dpo_step(theirs)
+    assert "forward" in vars(ours.model.get_base_model().model), "prompts aren't shared: nothing is compared"
+    found = _dpo_step(ours)
+    assert found[0].item() == pytest.approx(expected[0].item(), abs=1e-6)
+    assert found[1].keys() == expected[1].keys()
+    assert all(torch.allclose(found[1][name], expected[1][name], atol=1e-6) for name in expected[1])
+    assert found[2] == pytest.approx(expected[2], abs=1e-4)
+
+
+def test_reference_log_probabilities_are_computed_once_and_survive_a_stop(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two epochs of four batches ask the reference four times, whether or not the training was stopped between."""
+    request = request_in(tmp_path, tiny_model, "dpo")
+    asked: list[int] = []
+    real = dpo._ThriftyDPOTrainer.compute_ref_log_probs
+
+    def counted(self: Any, model: Any, inputs: Any) -> Any:
+        asked.append(inputs["input_ids"].shape[0] // 2)
+        return real(self, model, inputs)
+
+    monkeypatch.setattr(dpo._ThriftyDPOTrainer, "compute_ref_log_probs", counted)
+    run(request)
+    assert asked == [2, 2, 2, 2]
+    stopped = replace(request, work_dir=tmp_path / "w2", destination=tmp_path / "p2")
+    run(stopped, Scripted(stop_at=5))
+    assert asked == [2] * 8
+    run(stopped)
+    assert asked == [2] * 8
+    assert alike(weights_in(request.destination), weights_in(stopped.destination), tolerance=0.0)
+
+
+def test_a_kept_reference_is_never_replaced(tmp_path: Path) -> None:
+    """Beside other pairs the same pair's value differs in its last digits; a resume must see the first one."""
+    ids, mask = _batch(SIDES[:2])
+    batch = {"input_ids": ids, "attention_mask": mask}
+    memory = reference.ReferenceMemory()
+    first = torch.tensor([-1.1, -2.2]), torch.tensor([-3.3, -4.4])
+    assert torch.equal(memory.completed(batch, lambda: first)["ref_chosen_logps"], first[0])
+    memory.save(tmp_path)
+    resumed = reference.ReferenceMemory()
+    resumed.load(tmp_path)
+    wider, wider_mask = _batch([SIDES[1], SIDES[4]])
+    other = torch.tensor([-9.0, -8.0]), torch.tensor([-7.0, -6.0])
+    found = resumed.completed({"input_ids": wider, "attention_mask": wider_mask}, lambda: other)
+    assert torch.equal(found["ref_chosen_logps"], torch.stack([first[0][1], other[0][1]]))
+    assert torch.equal(found["ref_rejected_logps"], torch.stack([first[1][1], other[1][1]]))
+
+
+def test_frozen_layers_in_bfloat16_change_nothing_under_autocast(tiny_model: Path) -> None:
+    settings = TrainingSection(lora_dropout=0.0)
+
+    def step(hold: bool) -> tuple[Any, list[Any]]:
+        torch.manual_seed(0)
+        model = load_for_training(tiny_model, None, settings, CPU)
+        if hold:
+            hold_frozen_layers_in_bfloat16(model)
+        ids = torch.arange(3, 43).reshape(2, 20)
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = model(input_ids=ids, labels=ids).loss
+        loss.backward()
+        held = {part.dtype for name, part in model.named_parameters() if "mlp" in name}
+        assert held == {torch.bfloat16 if hold else torch.float32}
+        assert model.get_input_embeddings().weight.dtype == torch.float32
+        model.add_adapter("ref", model.peft_config["default"])  # as TRL keeps a parent as the reference
+        assert {part.dtype for name, part in model.named_parameters() if "lora_" in name} == {torch.float32}
+        return loss.detach(), [part.grad for part in model.parameters() if part.grad is not None]
+
+    plain, held = step(False), step(True)
+    assert torch.equal(plain[0], held[0])
+    assert plain[1] and all(torch.equal(a, b) for a, b in zip(plain[1], held[1], strict=True))
+
+
+def test_pairs_are_what_the_memory_tells_apart() -> None:
+    """Equal prompts with swapped sides are another pair."""
+    ids, mask = _batch([SIDES[0], (SIDES[0][1], SIDES[0][0])])
+    assert len(set(reference._digests(ids, mask))) == 2

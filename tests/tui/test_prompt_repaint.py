@@ -1,0 +1,81 @@
+"""The answer to a key does not wait for the next frame, and a held key does not paint more often than frames."""
+
+from __future__ import annotations
+
+import pytest
+from textual import constants
+
+from reflectevo_tui.app import ReflectEvoApp
+from reflectevo_tui.prompt_repaint import PROMPT_FRAMES, PROMPT_SECONDS, Dialog, Promptness
+from reflectevo_tui.screens.help_dialog import HelpDialog
+
+
+class Clock:
+    """A clock that is set by hand."""
+
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_key_has_a_right_to_some_repaints_for_a_moment() -> None:
+    clock = Clock()
+    promptness = Promptness(clock)
+    assert not promptness.take(), "nothing was pressed"
+    promptness.key()
+    assert [promptness.take() for _ in range(PROMPT_FRAMES + 1)] == [True] * PROMPT_FRAMES + [False]
+    clock.now += 1
+    promptness.key()
+    clock.now += PROMPT_SECONDS + 0.01
+    assert not promptness.take(), "what comes later is not the answer to the key"
+
+
+def test_a_held_key_keeps_to_the_frames() -> None:
+    clock = Clock()
+    promptness = Promptness(clock)
+    promptness.key()
+    for _ in range(30):
+        clock.now += 0.5 / constants.MAX_FPS
+        promptness.key()
+        assert not promptness.take()
+    clock.now += 2 / constants.MAX_FPS
+    promptness.key()
+    assert promptness.take()
+
+
+async def test_the_next_screen_is_there_before_its_frame(build, until, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With one frame in ten seconds, keys are answered all the same: a screen, a dialog over it, the way back."""
+    monkeypatch.setattr(constants, "MAX_FPS", 0.1)
+    monkeypatch.setattr("textual.screen.UPDATE_PERIOD", 10.0)
+    app = ReflectEvoApp(build(40).workspace)
+    painted: list[str] = []
+    async with app.run_test(size=(160, 50)) as pilot:
+        await until(pilot, lambda: app.snapshot)
+        shown = app._display
+
+        def display(screen: object, renderable: object) -> None:
+            if renderable is not None:
+                painted.append(type(screen).__name__)
+            shown(screen, renderable)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(app, "_display", display)
+        for key, name in (
+            ("2", "TrajectoriesScreen"),
+            ("question_mark", "HelpDialog"),
+            ("escape", "TrajectoriesScreen"),
+        ):
+            painted.clear()
+            app.promptness = Promptness()
+            await pilot.press(key)
+            await until(pilot, lambda name=name: name in painted, 5)
+
+
+async def test_dialogs_keep_the_look_of_dialogs(empty, until) -> None:
+    """Textual takes styles from the first base class alone; without those of a modal screen a dialog is off centre."""
+    app = ReflectEvoApp(empty)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: app.snapshot)
+        await pilot.press("question_mark")
+        await until(pilot, lambda: isinstance(app.screen, HelpDialog) and app.screen.query(".dialog"))
+        assert isinstance(app.screen, Dialog) and app.screen.styles.align == ("center", "middle")
