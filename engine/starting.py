@@ -24,8 +24,8 @@ from store.settings_file import validate_settings
 ACTIVE = ("running", "waiting", "paused")
 """States of an iteration that holds the device, or will."""
 
-FIXED_SETTINGS = ("name", "model", "reflector", "trust_remote_code", "seed", "tasks")
-"""Settings that can't change within a run."""
+FIXED_SETTINGS = ("name", "model", "reflector", "trust_remote_code", "question_seed", "tasks")
+"""Settings that can't change within a run; nor can `seed`, where it chooses the questions."""
 
 _EVALUATED_BY = ("attempt", "reflection", "correction", "evaluation", "generation")
 """The sections that an evaluation takes from the settings it is given; all else is the run's."""
@@ -147,8 +147,12 @@ def start_iteration(connection: sqlite3.Connection, arguments: Mapping[str, Any]
 
 
 def evaluate(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> str:
-    """Measure a policy outside an iteration; a run that isn't there yet is made, and its base policy measured."""
+    """Measure a policy outside an iteration; a run that isn't there yet is made, and its base policy measured.
+
+    An argument `evaluation` takes the place of that section for this evaluation alone.
+    """
     wanted = validate_settings(arguments.get("settings") or {})
+    measuring = _measuring(wanted, arguments.get("evaluation"))
     name = arguments.get("policy")
     run = run_named(connection, wanted.name)
     require_free(connection)
@@ -158,13 +162,14 @@ def evaluate(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> st
         _require_confirmed(wanted, arguments)
         stored = wanted.model_dump(mode="json")
         run_id = add_run(connection, wanted.name, wanted.model, stored, str(arguments.get("base_directory") or ""))
-        iterations.add_iteration(connection, run_id, None, stored, 0, "evaluation")
+        iterations.add_iteration(connection, run_id, None, measuring.model_dump(mode="json"), 0, "evaluation")
         return f"run {wanted.name!r} is made ready, then its policy {BASE_POLICY} is evaluated"
     if run.origin != "engine":
         raise Refused(f"run {run.name!r} was not made here ({run.origin}); its policies have no weights to evaluate")
     old = RunSettings.model_validate(run.settings)
     require_same(old, wanted)
-    measured = old.model_copy(update={section: getattr(wanted, section) for section in _EVALUATED_BY})
+    sections = {section: getattr(measuring, section) for section in _EVALUATED_BY}
+    measured = old.model_copy(update={**sections, "experiment": None})
     policy = current_policy(connection, run.id) if name is None else find_policy(connection, run.id, str(name))
     if policy is not None:
         require_reasoner(policy)
@@ -175,6 +180,12 @@ def evaluate(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> st
         connection, run.id, policy.id if policy else None, measured.model_dump(mode="json"), 0, "evaluation"
     )
     return f"evaluation of policy {policy.name if policy else BASE_POLICY} of run {run.name!r} started"
+
+
+def _measuring(wanted: RunSettings, section: object) -> RunSettings:
+    """The settings of an evaluation: an experiment is no part of it."""
+    values = wanted.model_dump(mode="json", exclude={"experiment"})
+    return validate_settings(values if section is None else {**values, "evaluation": section})
 
 
 def _run_settings(connection: sqlite3.Connection, run_id: int) -> Mapping[str, object]:
@@ -200,11 +211,23 @@ def _require_confirmed(settings: RunSettings, arguments: Mapping[str, Any]) -> N
         )
 
 
+def changed_fixed(old: RunSettings, new: RunSettings) -> list[str]:
+    """The settings that differ and can't change within a run."""
+    found = [name for name in FIXED_SETTINGS if getattr(old, name) != getattr(new, name)]
+    moved = old.chooses_by != new.chooses_by and "question_seed" not in found
+    return [*found, "seed"] if moved else found
+
+
 def require_same(old: RunSettings, new: RunSettings) -> None:
     """Refuse settings that would make a run another experiment."""
-    for name in FIXED_SETTINGS:
-        if getattr(old, name) != getattr(new, name):
+    for name in changed_fixed(old, new):
+        if name != "seed":
             raise Refused(f"{name!r} can't change within a run; start a new run under another name")
+    if old.chooses_by != new.chooses_by:
+        raise Refused(
+            "'seed' can't change within a run, whose questions it chose; start a new run under another name, and give "
+            "it a question_seed if its iterations are to differ in their seed"
+        )
     if old.reflection.parts != new.reflection.parts:
         raise Refused("'reflection.parts' can't change within a run, whose keys mean its parts; start a new run")
 

@@ -18,6 +18,7 @@ from reflectevo_tui.commands.demo_data import demo_data
 from reflectevo_tui.commands.estimate import estimate
 from reflectevo_tui.commands.evaluate import evaluate
 from reflectevo_tui.commands.exchange import export, import_file
+from reflectevo_tui.commands.experiment import experiment
 from reflectevo_tui.commands.repair import repair
 from reflectevo_tui.commands.report import report
 from reflectevo_tui.commands.shared import JsonOption, WorkspaceOption, chosen_workspace, guarded, refuse
@@ -181,6 +182,7 @@ def doctor(context: typer.Context, workspace: WorkspaceOption = None, as_json: J
 
 
 app.command("eval", epilog=EPILOG)(evaluate)
+app.command(epilog=EPILOG)(experiment)
 for _command in (
     *(estimate, report, repair, takeover),
     *(control.approve, control.skip, control.reject, control.pause, control.resume, control.stop, control.shutdown),

@@ -21,8 +21,13 @@ _LINE_SECONDS = 15.0
 
 def follow(workspace: Workspace, console: Console) -> int:
     """Show progress until the iteration ends or waits; returns the exit code."""
+    return _outcome(watch(workspace, console), console)
+
+
+def watch(workspace: Workspace, console: Console) -> dict[str, Any]:
+    """Show progress until the iteration ends or waits; returns the status then, and says nothing of it."""
     show = _with_bars if console.is_terminal else _with_lines
-    return _outcome(show(workspace, console, collect_status(workspace)), console)
+    return show(workspace, console, collect_status(workspace))
 
 
 def _over(status: dict[str, Any]) -> bool:

@@ -6,7 +6,7 @@ The pairs come from stored attempts; the statistics are pure. Nothing to compare
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -77,6 +77,30 @@ def paired_verdicts(connection: sqlite3.Connection, policy_a: int, policy_b: int
         )
         for question in sorted(before.keys() & after.keys())
     ]
+
+
+def put_baseline_outcomes(
+    connection: sqlite3.Connection, policy_id: int, protocol: str, correct: Mapping[tuple[int, str], bool]
+) -> None:
+    """Store which held-out questions each baseline of a policy answers right, by question and baseline."""
+    connection.execute("DELETE FROM baseline_outcomes WHERE policy_id = ? AND protocol = ?", (policy_id, protocol))
+    connection.executemany(
+        "INSERT INTO baseline_outcomes (policy_id, protocol, question_id, baseline, correct) VALUES (?, ?, ?, ?, ?)",
+        [(policy_id, protocol, question, baseline, right) for (question, baseline), right in correct.items()],
+    )
+
+
+def baseline_outcomes(connection: sqlite3.Connection, policy_id: int, protocol: str) -> dict[str, dict[int, bool]]:
+    """For each baseline of a policy that was measured: which questions it answers right. Questions without a verdict
+    are in none."""
+    found: dict[str, dict[int, bool]] = {}
+    for row in connection.execute(
+        "SELECT baseline, question_id, correct FROM baseline_outcomes WHERE policy_id = ? AND protocol = ?"
+        " ORDER BY baseline, question_id",
+        (policy_id, protocol),
+    ):
+        found.setdefault(row["baseline"], {})[row["question_id"]] = bool(row["correct"])
+    return found
 
 
 def is_oracle(protocol: str) -> bool:

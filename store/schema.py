@@ -88,6 +88,14 @@ CREATE TABLE evaluations (
     created REAL NOT NULL,
     UNIQUE (policy_id, protocol, task)
 );
+CREATE TABLE baseline_outcomes (
+    policy_id INTEGER NOT NULL REFERENCES policies(id),
+    protocol TEXT NOT NULL,
+    question_id INTEGER NOT NULL,
+    baseline TEXT NOT NULL CHECK (baseline IN ('retry', 'retry_budget', 'vote', 'vote_budget')),
+    correct INTEGER NOT NULL,
+    PRIMARY KEY (policy_id, protocol, question_id, baseline)
+) WITHOUT ROWID;
 CREATE TABLE metrics (
     id INTEGER PRIMARY KEY,
     iteration_id INTEGER NOT NULL REFERENCES iterations(id),

@@ -12,6 +12,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from store.experiment_settings import ExperimentSection, check_experiment
 from store.task_settings import Section, Task
 
 StageName = Literal["attempt", "reflect", "correct", "curate", "train", "evaluate"]
@@ -96,6 +97,9 @@ class CurationSection(Section):
     """Leave out reflections that state the reference answer."""
     max_repetition: float = Field(default=0.5, ge=0.0, le=1.0)
     """Leave out reflections in which a larger share of the word 3-grams are repeats."""
+    max_echo: float = Field(default=0.5, ge=0.0, le=1.0)
+    """Leave out reflections of which a larger share of the word 3-grams stands in the request for them: they repeat
+    what they were told; 1 keeps all."""
     max_similarity: float = Field(default=0.9, gt=0.0, le=1.0)
     """Leave out reflections whose word 3-grams overlap more than this (Jaccard, by MinHash) with one that is in the
     set already; 1 leaves out only equal ones."""
@@ -269,6 +273,8 @@ class RunSettings(Section):
     """Another model that writes the reflections; unset: the policy reflects itself."""
     seed: int = Field(default=0, ge=0)
     """Seed of every draw in the run."""
+    question_seed: int | None = Field(default=None, ge=0)
+    """Seed that questions are chosen by; unset: `seed`. With it, iterations of one run may differ in their seed."""
     pace: Literal["flow", "step"] = "flow"
     """`flow`: stages stream into each other. `step`: each stage waits for an operator's word."""
     gates: list[GateName] = Field(default=[])
@@ -299,6 +305,21 @@ class RunSettings(Section):
     """Training of the child policy."""
     evaluation: EvaluationSection = EvaluationSection()
     """Comparison on held-out questions."""
+    series: str | None = None
+    """Series of an experiment that an iteration belongs to; set by `reflectevo experiment`."""
+    experiment: ExperimentSection | None = None
+    """Several series from one base policy, for `reflectevo experiment`."""
+
+    @property
+    def chooses_by(self) -> int:
+        """The seed that questions are chosen by."""
+        return self.seed if self.question_seed is None else self.question_seed
+
+    @model_validator(mode="after")
+    def _experiment_is_sound(self) -> RunSettings:
+        if self.experiment is not None:
+            check_experiment(self)
+        return self
 
     @model_validator(mode="after")
     def _has_dev_questions(self) -> RunSettings:

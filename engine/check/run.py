@@ -6,7 +6,7 @@ from contextlib import closing
 from pathlib import Path
 
 from engine.check.findings import Finding
-from engine.starting import FIXED_SETTINGS
+from engine.starting import changed_fixed
 from store.connection import open_reader
 from store.errors import StoreError
 from store.iterations import current_iteration
@@ -45,8 +45,7 @@ def check_name(settings: RunSettings, settings_file: Path, workspace: Workspace 
             f"run {run.name!r} exists already with another {name!r}, which can't change within a run",
             f"give the run another name in {settings_file}, or set {name!r} back",
         )
-        for name in FIXED_SETTINGS
-        if getattr(stored, name) != getattr(settings, name)
+        for name in changed_fixed(stored, settings)
     ]
     state = f"{iteration.title} is {iteration.state}" if iteration else "it has no iteration"
     return found or [Finding("ok", "name", f"run {run.name!r} would go on: {state}")]

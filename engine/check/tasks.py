@@ -28,7 +28,7 @@ def check_tasks(settings: RunSettings, base_directory: Path) -> list[Finding]:
     for task in settings.tasks:
         where = f"tasks.{task.name}"
         try:
-            loaded[task.name] = task_type(task.kind).load(task, base_directory, settings.seed)
+            loaded[task.name] = task_type(task.kind).load(task, base_directory, settings.chooses_by)
         except EngineError as error:
             found.append(Finding("error", where, str(error), f"correct the task {task.name!r} in the settings"))
     try:

@@ -54,6 +54,8 @@ class Candidate:
     """The corrected attempt as trained on."""
     prompt_text: str = ""
     """The prompt that asks for the reflection in training, all its messages."""
+    request_text: str = ""
+    """The last message of that prompt: the instruction as it was given."""
     place: int = 0
     """Place of the reflection in the work, from 1. Ids follow the order in which texts were finished, and that differs
     when a run was interrupted; where no place is given the id stands for it."""
@@ -108,6 +110,7 @@ def text_reason(candidate: Candidate, settings: CurationSection) -> str | None:
         attempt_text=candidate.attempt_text,
         finish_reason=candidate.finish_reason,
         settings=settings,
+        request_text=candidate.request_text,
         kind=candidate.kind,
         passes=candidate.passes,
     )

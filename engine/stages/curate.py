@@ -91,7 +91,7 @@ def candidates_of(connection: sqlite3.Connection, iteration: Iteration, settings
     attempts = {attempt.id: attempt for attempt in rollouts.rollout_attempts(connection, iteration.id)}
     corrections = {one.reflection_id: one for one in attempts.values() if one.reflection_id is not None}
     reviews = rollouts.reviewed(connection, iteration.id)
-    prompts: dict[tuple[int, str], str] = {}
+    prompts: dict[tuple[int, str], tuple[str, str]] = {}
     reflections = rollouts.rollout_reflections(connection, iteration.id)
     places = _places(attempts, reflections)
     # A program is met once for each set, and runs once.
@@ -110,7 +110,7 @@ def candidates_of(connection: sqlite3.Connection, iteration: Iteration, settings
         if asked not in prompts:
             ask = one_stage_messages if settings.training.setting == "sft-one-stage" else reflection_messages
             messages = ask(problems[question.id], attempt.reasoning, compose(reflection.instruction, pool))
-            prompts[asked] = _text(messages)
+            prompts[asked] = _text(messages), messages[-1]["content"]
         candidates.append(
             Candidate(
                 reflection_id=reflection.id,
@@ -129,7 +129,8 @@ def candidates_of(connection: sqlite3.Connection, iteration: Iteration, settings
                 review=reviews.get(reflection.id),
                 kind=kinds[question.task],
                 correction_text=correction.reasoning,
-                prompt_text=prompts[asked],
+                prompt_text=prompts[asked][0],
+                request_text=prompts[asked][1],
                 place=places[reflection.id],
                 passes=passes.get(question.id),
             )

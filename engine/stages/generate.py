@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 
+from engine.baselines import baseline_outcomes, budgets
 from engine.broadcast import Broadcast
 from engine.evaluation import answered, feedback_of, feedbacks_of, measure
 from engine.gauges import Gauges
@@ -35,6 +36,7 @@ from engine.situation import (
 )
 from engine.stages.context import StageContext
 from engine.sweep import Counts, Sweep, count
+from store.comparisons import put_baseline_outcomes
 from store.connection import write
 from store.iterations import get_iteration
 from store.policies import get_policy, put_evaluation
@@ -262,7 +264,9 @@ def _record_evaluation(
     sweep = held_out.sweep
     rows = answered(sweep.questions, held_out.done, kinds_of(settings))
     measured = measure(rows, feedback_of(sweep.protocol), settings)
+    outcomes = baseline_outcomes(rows, budgets(rows), feedback_of(sweep.protocol))
     with write(connection):
+        put_baseline_outcomes(connection, sweep.policy_id, sweep.protocol, outcomes)
         for task, metrics in measured.items():
             put_evaluation(
                 connection,

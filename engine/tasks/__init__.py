@@ -43,7 +43,7 @@ def load_tasks(settings: RunSettings, base_dir: Path) -> dict[str, Loaded]:
     failed: list[str] = []
     for task in settings.tasks:
         try:
-            loaded[task.name] = task_type(task.kind).load(task, base_dir, settings.seed)
+            loaded[task.name] = task_type(task.kind).load(task, base_dir, settings.chooses_by)
         except EngineError as error:
             prefix = "" if f"task {task.name!r}" in str(error) else f"task {task.name!r}: "
             failed.append(f"{prefix}{error}")

@@ -60,11 +60,17 @@ def evaluate(
 
         file = settings or chosen.require().settings_file
         values = load_settings(file).model_dump(mode="json")
-        changes = {"split": split, "protocol": protocol}
-        values["evaluation"] |= {name: str(value) for name, value in changes.items() if value is not None}
-        validate_settings(values)
+        options = {"split": split, "protocol": protocol}
+        changed = {name: str(value) for name, value in options.items() if value is not None}
+        measuring = values["evaluation"] | changed
+        validate_settings({**values, "evaluation": measuring, "experiment": None})
         require_possible(file, chosen)
-        arguments = {"settings": values, "base_directory": str(file.resolve().parent), "policy": policy}
+        arguments = {
+            "settings": values,
+            "evaluation": measuring,
+            "base_directory": str(file.resolve().parent),
+            "policy": policy,
+        }
         typer.echo(order(chosen, "evaluate", arguments, start=True), err=as_json)
         if detach:
             typer.echo(f"the engine works in the background; look in with: reflectevo -w {chosen.root}", err=as_json)

@@ -6,12 +6,16 @@ import json
 from contextlib import closing
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from reflectevo_tui.commands.control import RunOption, chosen_run
 from reflectevo_tui.commands.shared import JsonOption, WorkspaceOption, chosen_workspace, guarded
+
+if TYPE_CHECKING:
+    from store.settings import RunSettings
+    from store.workspace import Workspace
 
 
 class Format(StrEnum):
@@ -28,6 +32,7 @@ def report(
     run: RunOption = None,
     kind: Annotated[Format, typer.Option("--format", help="Which files to write.")] = Format.both,
     to: Annotated[Path | None, typer.Option("--to", help="Directory; else `reports` in the workspace.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the files; else the run's.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Write what came of a run as Markdown and HTML.
@@ -45,7 +50,8 @@ def report(
         from store.connection import open_reader, read
 
         with closing(open_reader(chosen.require().database)) as connection, read(connection):
-            found = gather(connection, chosen_run(connection, run))
+            asked = chosen_run(connection, run)
+            found = gather(connection, asked, _told(chosen, asked.name))
         written: list[Path] = []
         if to is not None or not as_json:
             document = lay_out(found)
@@ -57,7 +63,7 @@ def report(
 
                 texts["html"] = to_html(document)
             directory = chosen.root / "reports" if to is None else to.expanduser()
-            written = write_report(directory, found.run.name, texts)
+            written = write_report(directory, name or found.run.name, texts)
         if as_json:
             typer.echo(json.dumps(to_json(found), indent=2, sort_keys=True))
         else:
@@ -65,3 +71,15 @@ def report(
                 typer.echo(path)
 
     guarded(work)
+
+
+def _told(workspace: Workspace, run: str) -> RunSettings | None:
+    """The settings file as it is now, where it is that of the run: its remarks may be newer than the run."""
+    from store.errors import SettingsError
+    from store.settings_file import load_settings
+
+    try:
+        settings = load_settings(workspace.settings_file)
+    except SettingsError:  # a copy of a workspace may come without one, and the run has its own
+        return None
+    return settings if settings.name == run else None

@@ -6,8 +6,10 @@ import sqlite3
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from reflectevo_tui.report.experiment import ExperimentReport, gather_experiment
+from reflectevo_tui.report.experiment_json import experiment_as_json
 from store import iterations as iteration_rows
 from store.comparisons import Difference, compare_policies
 from store.curation import curation_counts
@@ -25,6 +27,9 @@ from store.summaries import (
     stage_costs,
 )
 from store.telemetry import metrics
+
+if TYPE_CHECKING:
+    from store.settings import RunSettings
 
 EXAMPLES = 3
 """Most trajectories shown in full, of each kind."""
@@ -96,14 +101,19 @@ class RunReport:
     reviews: ReviewSummary | None
     preferences: Mapping[str, int]
     costs: tuple[StageCost, ...]
+    experiment: ExperimentReport | None = None
+    """What its series came to, where the run is an experiment."""
 
     def name_of(self, policy_id: int | None) -> str:
         """Name of a policy of the run; empty for none."""
         return next((policy.name for policy in self.policies if policy.id == policy_id), "")
 
 
-def gather(connection: sqlite3.Connection, run: Run) -> RunReport:
-    """Everything the store says about a run; call it inside one read transaction for one consistent picture."""
+def gather(connection: sqlite3.Connection, run: Run, told: RunSettings | None = None) -> RunReport:
+    """Everything the store says about a run; call it inside one read transaction for one consistent picture.
+
+    `told` is the settings file as it is now, for what the author of an experiment adds afterwards.
+    """
     policies = list_policies(connection, run.id)
     every = iteration_rows.list_iterations(connection, run.id)
     training = [one for one in every if one.kind == "training"]
@@ -138,6 +148,7 @@ def gather(connection: sqlite3.Connection, run: Run) -> RunReport:
         reviews=review_summary(connection, run.id),
         preferences=preference_counts(connection, run.id),
         costs=tuple(stage_costs(connection, run.id)),
+        experiment=gather_experiment(connection, run, told),
     )
 
 
@@ -249,6 +260,7 @@ def as_json(report: RunReport) -> dict[str, Any]:
         "reviews": None if report.reviews is None else asdict(report.reviews),
         "preferences": dict(report.preferences),
         "costs": [asdict(one) for one in report.costs],
+        "experiment": None if report.experiment is None else experiment_as_json(report.experiment),
         "examples": {
             "worked": [asdict(one) for one in report.worked],
             "failed": [asdict(one) for one in report.failed],

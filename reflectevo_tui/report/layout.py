@@ -7,6 +7,7 @@ from typing import Any
 
 from reflectevo_tui.report.blocks import Document, Facts, Folded, Paragraph, Section, Table, Verbatim
 from reflectevo_tui.report.evidence import curation, examples, instructions, reviews
+from reflectevo_tui.report.experiment_sections import experiment_headline, experiment_sections
 from reflectevo_tui.report.gather import RunReport, moment
 from reflectevo_tui.report.numbers import count, duration
 from reflectevo_tui.report.results import besides_the_paper, comparisons, headline, held_out, learning, training
@@ -15,9 +16,8 @@ from reflectevo_tui.report.results import besides_the_paper, comparisons, headli
 def lay_out(report: RunReport) -> Document:
     """The document of a report. A section about which the store knows nothing is left out."""
     made = (
-        learning(report),
+        *_learned(report),
         held_out(report),
-        comparisons(report),
         besides_the_paper(report),
         training(report),
         instructions(report),
@@ -34,6 +34,13 @@ def lay_out(report: RunReport) -> Document:
         lead=tuple(_lead(report)),
         sections=tuple(section for section in made if section is not None),
     )
+
+
+def _learned(report: RunReport) -> list[Section | None]:
+    """What the policies came to: an experiment compares all with one another, any other run with parents."""
+    if report.experiment is not None:
+        return [*experiment_sections(report.experiment, report)]
+    return [learning(report), comparisons(report)]
 
 
 def _lead(report: RunReport) -> Iterable[Paragraph | Facts]:
@@ -61,7 +68,7 @@ def _lead(report: RunReport) -> Iterable[Paragraph | Facts]:
     if run.error:
         rows.append(("Error", run.error))
     yield Facts(tuple((name, str(value)) for name, value in rows))
-    yield from headline(report)
+    yield from headline(report) if report.experiment is None else experiment_headline(report.experiment)
 
 
 def _states(report: RunReport, kind: str) -> str:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.answers import Answer, Answered, answer_group, majority
-from engine.baselines import Budget, baselines, budgets, until_right, within
+from engine.baselines import Budget, baseline_outcomes, baselines, budgets, until_right, within
 from engine.tasks.base import Verdict
 
 
@@ -113,6 +113,30 @@ def test_baselines_by_hand() -> None:
             "vote_budget": (30 + 30 + 40) / 3,
         }
     )
+
+
+def test_outcomes_by_question_are_what_the_shares_are_made_of() -> None:
+    """A paired test needs to know which questions; the engine's shares and these must tell the same."""
+    rows = _rows()
+    budget = budgets(rows)
+    for protocol in ("oracle", "oracle-free"):
+        outcomes = baseline_outcomes(rows, budget, protocol)  # type: ignore[arg-type]
+        measured = baselines(rows, budget, protocol=protocol, seed=0)  # type: ignore[arg-type]
+        for name in ("vote", "vote_budget", "retry_budget"):
+            known = [right for (_, one), right in outcomes.items() if one == name]
+            if f"acc_{name}" in measured:
+                assert sum(known) / len(known) == pytest.approx(measured[f"acc_{name}"].value)
+            else:
+                assert known == []
+    # Question 2 was tried again and failed; right answers stay.
+    oracle = baseline_outcomes(rows, budget, "oracle")
+    assert [oracle[question, "retry"] for question in (1, 2, 3)] == [True, False, True]
+
+
+def test_a_baseline_that_was_not_measured_has_no_outcome() -> None:
+    """Right first answers alone would look like a baseline that never fails."""
+    plain = [Answered(1, "a", (Answer("correct", "A", 20),)), Answered(2, "a", (Answer("incorrect", "B", 20),), 9)]
+    assert baseline_outcomes(plain, budgets(plain), "oracle") == {}
 
 
 def test_a_baseline_never_costs_more_than_reflection_does() -> None:

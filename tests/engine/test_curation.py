@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.curation.candidates import Candidate
+from engine.curation.filters import echoed_share
 from engine.curation.pairs import d_pm
 from engine.curation.selection import share_level
 from engine.curation.sets import d_plus
@@ -22,6 +23,10 @@ from store.settings import CurationSection
 from tests.support.candidates import candidate
 
 SETTINGS = CurationSection()
+
+REQUEST = "Your answer is wrong. Reflect on it step by step. Look for a mistake in a calculation, then list the steps."
+ECHOED = "Reflect on it step by step, and look for a mistake in a calculation. Then list the steps."
+OWN_WORDS = "I took the second number twice because I read the line from its end, so from now on I mark what I used."
 
 
 @pytest.mark.parametrize(
@@ -35,6 +40,10 @@ SETTINGS = CurationSection()
         ({"text": "Add again."}, "too short"),
         ({"text": " ".join(f"word{n}" for n in range(301))}, "too long"),
         ({"text": "I will check it again now. " * 10}, "repetition"),
+        ({"text": ECHOED, "request_text": REQUEST}, "echo"),
+        ({"text": ECHOED, "request_text": "Say why."}, "included"),
+        ({"text": ECHOED, "request_text": REQUEST, "review": "accept"}, "included"),
+        ({"text": f"{ECHOED} {OWN_WORDS}", "request_text": REQUEST}, "included"),
         ({"finish_reason": "length"}, "truncated"),
         ({"review": "reject"}, "human reject"),
         ({"review": "flag"}, "included"),
@@ -46,6 +55,16 @@ def test_every_reason(changes: dict[str, Any], reason: str) -> None:
     """What is left out says why; a human accept overrules the filters on the text, never the verdict."""
     (row,) = d_plus([candidate(1, **changes)], SETTINGS, seed=0)
     assert (row.reason, row.included) == (reason, reason == "included")
+
+
+def test_echoes_stay_when_the_setting_says_so() -> None:
+    """The share is a setting; 1 lets even a reflection through that is nothing but its request."""
+    assert echoed_share("", REQUEST) == 0 and echoed_share(REQUEST, REQUEST) == 1
+    assert 0.5 < echoed_share(ECHOED, REQUEST) < 0.9 and echoed_share(OWN_WORDS, REQUEST) == 0
+    for limit, reason in ((0.9, "included"), (0.4, "echo"), (1.0, "included")):
+        settings = CurationSection(max_echo=limit)
+        (row,) = d_plus([candidate(1, text=ECHOED, request_text=REQUEST)], settings, seed=0)
+        assert row.reason == reason, limit
 
 
 def test_leaks_stay_when_the_setting_says_so() -> None:

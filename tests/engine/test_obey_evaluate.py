@@ -87,6 +87,40 @@ def test_it_does_not_count_as_the_next_iteration(rows: Rows) -> None:
     assert iterations.find_iteration(rows.connection, rows.run, 3) is None
 
 
+def test_a_section_given_apart_counts_for_the_evaluation_alone(rows: Rows) -> None:
+    """A new run keeps its own way to measure, and an experiment stays with the run."""
+    series = {"iterations": 1, "series": [{"name": "one"}]}
+    own = {"split": "dev"}
+    task = {**values()["tasks"][0], "dev": 4}
+    settings = values(name="fresh", evaluation=own, experiment=series, tasks=[task])
+    apart = {**settings["evaluation"], "split": "test", "vote_samples": 3}
+    assert tell(rows, "evaluate", settings=settings, evaluation=apart, base_directory="/data")[0]
+    made, run = newest(rows), run_named(rows.connection, "fresh")
+    assert run is not None
+    assert made.settings["evaluation"] == apart and made.settings["experiment"] is None
+    assert run.settings["evaluation"] == settings["evaluation"] and run.settings["experiment"] is not None
+    refused, words = tell(rows, "evaluate", settings=settings, evaluation={"split": "nowhere"})
+    assert not refused and "evaluation.split" in words
+
+
+def test_iterations_of_a_run_may_differ_in_their_seed_where_another_chose_the_questions(rows: Rows) -> None:
+    """Several seeds on the same questions; without `question_seed` another seed would mean other questions."""
+    assert not tell(rows, "start_iteration", run=rows.run, settings=values(seed=5))[0]
+    stored = values(question_seed=9)
+    other = add_run(rows.connection, "seeded", "none", {**stored, "name": "seeded"}, "")
+    set_run_state(rows.connection, other, "ready")
+    rows.run = other
+    rows.add_policy("p00", None, "promoted")
+    accepted, words = tell(rows, "start_iteration", run=other, settings=values(name="seeded", question_seed=9, seed=5))
+    assert accepted, words
+    assert newest(rows).settings["seed"] == 5
+    accepted, words = tell(rows, "set_settings", settings={"seed": 6})
+    assert not accepted and "'seed' can't change within an iteration" in words
+    iterations.update_iteration(rows.connection, newest(rows).id, state="done")
+    accepted, words = tell(rows, "start_iteration", run=other, settings=values(name="seeded", question_seed=8))
+    assert not accepted and "'question_seed' can't change within a run" in words
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

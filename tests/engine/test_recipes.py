@@ -13,6 +13,8 @@ import pytest
 from engine.errors import EngineError
 from engine.init import init_workspace
 from engine.recipes import recipe_names, recipe_text
+from engine.tasks import load_tasks
+from store.experiment_settings import measuring, of_series
 from store.settings import RunSettings
 from store.settings_file import dump_settings, load_settings, parse_settings
 from store.task_settings import ChoiceTask
@@ -32,7 +34,7 @@ def recipe(name: str) -> RunSettings:
 
 def test_the_recipes_that_are_promised_are_there() -> None:
     """The tests below would pass on an empty folder."""
-    assert recipe_names() == sorted([*PAPER, "demo-cpu", "single-gpu-qlora"])
+    assert recipe_names() == sorted([*PAPER, "demo-cpu", "proof-cpu", "single-gpu-qlora"])
 
 
 @pytest.mark.parametrize("name", recipe_names())
@@ -128,3 +130,37 @@ def test_an_unknown_recipe_is_refused_with_the_known_ones() -> None:
     for name in ("paper-llama3-8b", "llama3-8b", "one-stage", "../recipes/demo-cpu", ""):
         with pytest.raises(EngineError, match=r"there are: .*paper-llama3-8b-one-stage"):
             recipe_text(name)
+
+
+def test_the_experiment_of_the_proof_is_what_it_must_be() -> None:
+    """Four tasks, 400 test questions, three iterations, an SFT and a DPO setting, `sft-qa` beside them, three seeds,
+    and the baselines at equal tokens."""
+    settings = recipe("proof-cpu")
+    experiment = settings.experiment
+    assert experiment is not None
+    assert len(settings.tasks) >= 4 and sum(task.test for task in settings.tasks) >= 400
+    assert experiment.iterations == 3 and len({settings.seed, *experiment.repeat_seeds}) == 3
+    trained = {one.name: of_series(settings, one.name, settings.seed).training.setting for one in experiment.series}
+    assert set(trained.values()) == {"sft-two-stage", "dpo-verdict", "sft-qa"}
+    assert [one.name for one in experiment.series if one.baseline] == ["sft-qa"]
+    base = measuring(settings, "base").evaluation
+    assert base.split == "test" and base.retry_samples > 1 and base.vote_samples > 1
+    assert measuring(settings, "end").evaluation.protocol == "both"
+    assert all(task.few_shot == settings.tasks[0].few_shot and task.dev for task in settings.tasks)
+
+
+def test_the_seed_of_a_series_changes_no_question_of_the_proof() -> None:
+    """All seeds are measured on the same questions, with the same few-shots."""
+    pytest.importorskip("reasoning_gym")
+    settings = recipe("proof-cpu")
+    assert load_tasks(settings, Path()) == load_tasks(settings.model_copy(update={"seed": 3}), Path())
+
+
+def test_no_question_of_the_proof_is_in_two_splits() -> None:
+    """Train, dev, test and few-shot questions, over all its tasks."""
+    pytest.importorskip("reasoning_gym")
+    seen: dict[str, str] = {}
+    for name, task in load_tasks(recipe("proof-cpu"), Path()).items():
+        for question in (*task.train, *task.dev, *task.test):
+            assert seen.setdefault(question.wording, question.split) == question.split, (name, question.text)
+        assert not {shown.wording for shown in task.few_shot} & seen.keys()

@@ -35,6 +35,7 @@ DATA_MODEL = {
     "import_records": "import_id number attempt_id reflection_id rejected_reflection_id remainder",
     "import_texts": "digest text",
     "evaluations": "policy_id iteration_id protocol task n metrics created",
+    "baseline_outcomes": "policy_id protocol question_id baseline correct",
     "metrics": "iteration_id stage step name value created",
     "directives": "uuid kind arguments issued_by created claimed done accepted outcome",
     "heartbeats": "slot pid started beat state detail",

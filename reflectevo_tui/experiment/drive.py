@@ -1,0 +1,197 @@
+"""Has an experiment done, step by step, through the directives that an operator gives; follows each to its end.
+
+What it leaves behind is the workspace alone: ended at any moment and started again, it goes on there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from reflectevo_tui.display import visible
+from reflectevo_tui.experiment.plan import Complete, GoOn, Iterate, Known, Measure, Step, next_step
+from reflectevo_tui.headless import COMPLETED, ENGINE_GONE, FAILED, INTERRUPTED, WAITING, watch
+from reflectevo_tui.orders import order
+from store.connection import open_reader, read
+from store.curation import curation_counts
+from store.errors import StoreError
+from store.iterations import get_iteration, list_iterations, stages
+from store.policies import evaluations, list_policies
+from store.records import Iteration
+from store.runs import run_named
+from store.settings import RunSettings
+from store.workspace import Workspace
+
+_SET_OF = {"sft-one-stage": "d_plus", "sft-two-stage": "d_plus", "dpo-verdict": "d_pm", "dpo-judge": "d_pref"}
+
+_FREE_TO_CHANGE = ("generation", "stall_minutes", "pace", "gates")
+"""Settings that say how the work is done, not what it is."""
+
+_TRIES = 1
+"""How often a failed step is gone on with in one call before it stops."""
+
+
+class ExperimentRefused(StoreError):
+    """The experiment can't be run with these settings; the text says why and what to do."""
+
+
+def require_experiment(settings: RunSettings, source: Path) -> None:
+    """Raise ExperimentRefused for settings without an experiment."""
+    if settings.experiment is None:
+        raise ExperimentRefused(
+            f"{source} describes no experiment; add [experiment] with its series, or start from the recipe proof-cpu "
+            "(reflectevo init --recipe proof-cpu)"
+        )
+
+
+def known_of(workspace: Workspace, settings: RunSettings) -> Known:
+    """What the workspace holds of the experiment's run.
+
+    Raises:
+        ExperimentRefused: when the run was begun with other settings.
+    """
+    with closing(open_reader(workspace.require().database)) as connection, read(connection):
+        run = run_named(connection, settings.name)
+        if run is None:
+            return Known()
+        _require_as_begun(run.settings, settings)
+        return Known(
+            list_iterations(connection, run.id), list_policies(connection, run.id), evaluations(connection, run.id)
+        )
+
+
+def _require_as_begun(stored: Mapping[str, Any], settings: RunSettings) -> None:
+    old, new = (_essential(RunSettings.model_validate(stored))), _essential(settings)
+    different = sorted(name for name in {*old, *new} if old.get(name) != new.get(name))
+    if different:
+        raise ExperimentRefused(
+            f"run {settings.name!r} was begun with other settings in {', '.join(different)}; what was measured would "
+            "not belong together. Put them back, or give the new experiment another name"
+        )
+
+
+def _essential(settings: RunSettings) -> dict[str, Any]:
+    values = settings.model_dump(mode="json", exclude=set(_FREE_TO_CHANGE))
+    experiment = values.pop("experiment") or {}
+    told = ("remarks", "recipes_tried")
+    return values | {f"experiment.{name}": value for name, value in experiment.items() if name not in told}
+
+
+def drive(workspace: Workspace, settings: RunSettings, base_directory: Path, console: Console) -> int:
+    """Do all that is left of an experiment; returns the exit code, as `reflectevo run` gives it.
+
+    Raises:
+        OrderRefused: when the engine refuses a step.
+        ExperimentRefused: when the run was begun with other settings.
+    """
+    tried: dict[int, int] = {}
+    while True:
+        step = next_step(settings, known_of(workspace, settings))
+        if isinstance(step, Complete):
+            _say(console, f"experiment {settings.name!r} is complete; write it down with: reflectevo report")
+            return COMPLETED
+        if isinstance(step, GoOn) and nothing_to_train_on(workspace, step.iteration):
+            _say(console, f"{step.iteration.title} has too little to train on; it is given up")
+            order(workspace, "reject", {"iteration": step.iteration.id}, start=True)
+            continue
+        _say(console, described(step))
+        if isinstance(step, GoOn):
+            code = _go_on(workspace, step.iteration, tried)
+            if code is not None:
+                return code
+        elif isinstance(step, Measure):
+            order(
+                workspace,
+                "evaluate",
+                {
+                    "settings": settings.model_dump(mode="json"),
+                    "evaluation": step.settings.evaluation.model_dump(mode="json"),
+                    "base_directory": str(base_directory),
+                    "policy": step.policy,
+                },
+                start=True,
+            )
+        else:
+            wanted = {"policy": step.policy_id, "settings": step.settings.model_dump(mode="json")}
+            order(workspace, "branch", wanted, start=True)
+        code = _outcome(workspace, watch(workspace, console), tried, console)
+        if code is not None:
+            return code
+
+
+def described(step: Step) -> str:
+    """A step in words."""
+    if isinstance(step, Measure):
+        return f"measuring {step.policy} on the test questions ({step.why})"
+    if isinstance(step, Iterate):
+        return f"{step.series.title}: iteration {step.number} of {step.series.iterations}"
+    return f"going on with {step.iteration.title}" if isinstance(step, GoOn) else "complete"
+
+
+def _go_on(workspace: Workspace, iteration: Iteration, tried: dict[int, int]) -> int | None:
+    """Have an iteration that has not ended gone on with; the exit code where that isn't for this command to do."""
+    if iteration.state in ("paused", "stopped", "failed"):
+        tried[iteration.id] = tried.get(iteration.id, 0) + 1
+        order(workspace, "resume", {"iteration": iteration.id}, start=True)
+    elif iteration.state == "running":
+        # An engine that was ended with it goes on by itself once it is there again.
+        from reflectevo_tui.engine_process import start_engine
+
+        start_engine(workspace)
+    return WAITING if iteration.state == "waiting" else None
+
+
+def _outcome(workspace: Workspace, status: dict[str, Any], tried: dict[int, int], console: Console) -> int | None:
+    """The exit code where the experiment can't go on; None where it can."""
+    iteration = status["iteration"]
+    if iteration is None:
+        return FAILED
+    title, state, where = iteration["title"], iteration["state"], status["workspace"]
+    if state == "done":
+        _say(console, f"{title}: {iteration['reason']}")
+        return None
+    if state == "failed":
+        _say(console, f"{title} failed: {iteration['reason']}")
+        with closing(open_reader(workspace.database)) as connection:
+            failed = get_iteration(connection, iteration["id"])
+        if nothing_to_train_on(workspace, failed) or tried.get(failed.id, 0) < _TRIES:
+            return None
+        _say(console, f"what was done is kept; to try again: reflectevo -w {where} experiment")
+        return FAILED
+    if state == "waiting":
+        _say(console, f"{title} waits at gate {iteration['gate']}: {iteration['reason']}")
+        _say(console, f"to go on: reflectevo -w {where} approve {iteration['gate']}, then experiment")
+        return WAITING
+    if state in ("paused", "stopped"):
+        _say(console, f"{title} is {state}; to go on: reflectevo -w {where} experiment")
+        return INTERRUPTED
+    _say(
+        console,
+        f"the engine ended while {title} was {state}; nothing is lost. To go on: reflectevo -w {where} experiment",
+    )
+    return ENGINE_GONE
+
+
+def nothing_to_train_on(workspace: Workspace, iteration: Iteration) -> bool:
+    """Whether an iteration failed because its set is smaller than its settings ask for: a result, not a fault.
+
+    Such an iteration is given up, and its series goes on from the same policy.
+    """
+    if iteration.state != "failed":
+        return False
+    settings = RunSettings.model_validate(iteration.settings)
+    set_name = _SET_OF.get(settings.training.setting)
+    with closing(open_reader(workspace.database)) as connection:
+        failed = [one.name for one in stages(connection, iteration.id) if one.state == "failed"]
+        counts = curation_counts(connection, iteration.id)
+    if failed != ["train"] or set_name is None:
+        return False
+    return counts.get(set_name, {}).get("included", 0) < settings.training.min_examples
+
+
+def _say(console: Console, words: str) -> None:
+    console.print(visible(words), markup=False, highlight=False, soft_wrap=True)

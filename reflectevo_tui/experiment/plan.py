@@ -1,0 +1,253 @@
+"""What an experiment does next: a pure function from its settings and what is stored to one step.
+
+Every promoted policy is measured on the test questions as soon as it is there, and nothing is chosen by them. Where
+something is chosen (the gate of an iteration, the series that is run again), the dev questions decide. Knows no
+database and no process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from store.experiment_settings import measuring, of_series
+from store.records import Evaluation, Iteration, Policy
+from store.settings import RunSettings
+
+BASE_POLICY = "p00"
+"""Name that the engine gives the base policy of a run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """A series under one seed."""
+
+    name: str
+    seed: int
+    iterations: int
+    baseline: bool = False
+
+    @property
+    def title(self) -> str:
+        """What reports call it, e.g. `two-stage, seed 7`."""
+        return f"{self.name}, seed {self.seed}"
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is stored of the run, oldest first."""
+
+    iterations: Sequence[Iteration] = ()
+    policies: Sequence[Policy] = ()
+    evaluations: Sequence[Evaluation] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """Measure a policy on the test questions."""
+
+    policy: str
+    settings: RunSettings
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Iterate:
+    """Run an iteration of a series from a policy."""
+
+    series: Series
+    number: int
+    """Within the series, from 1."""
+    policy_id: int
+    settings: RunSettings
+
+
+@dataclass(frozen=True, slots=True)
+class GoOn:
+    """Go on with what was begun and has not ended."""
+
+    iteration: Iteration
+
+
+@dataclass(frozen=True, slots=True)
+class Complete:
+    """Nothing is left to do."""
+
+
+Step = Measure | Iterate | GoOn | Complete
+
+
+def first_series(settings: RunSettings) -> list[Series]:
+    """The series of an experiment under the run's own seed, in order."""
+    assert settings.experiment is not None
+    return [
+        Series(one.name, settings.seed, one.iterations or settings.experiment.iterations, one.baseline)
+        for one in settings.experiment.series
+    ]
+
+
+def planned_series(settings: RunSettings, known: Known) -> list[Series]:
+    """All series as far as they can be known: the best one's repetitions once every first one has ended."""
+    assert settings.experiment is not None
+    first = first_series(settings)
+    if not settings.experiment.repeat_seeds or any(len(done_of(one, known)) < one.iterations for one in first):
+        return first
+    best = best_series(first, known)
+    if best is None:
+        return first
+    return [*first, *(Series(best.name, seed, best.iterations) for seed in settings.experiment.repeat_seeds)]
+
+
+def done_of(series: Series, known: Known) -> list[Iteration]:
+    """The ended iterations of a series, those too that left no policy."""
+    return [one for one in known.iterations if one.state == "done" and belongs(one, series)]
+
+
+def belongs(iteration: Iteration, series: Series) -> bool:
+    """Whether an iteration is one of a series'."""
+    settings = iteration.settings
+    return (
+        iteration.kind == "training" and settings.get("series") == series.name and settings.get("seed") == series.seed
+    )
+
+
+def base_policy(known: Known) -> Policy | None:
+    """The policy every series starts from."""
+    return next((one for one in known.policies if one.name == BASE_POLICY), None)
+
+
+def held_after(series: Series, number: int, known: Known) -> Policy | None:
+    """The policy that a series goes on with after so many iterations: its newest promoted one, else the base policy."""
+    children = {one.child_id for one in done_of(series, known)[:number]}
+    promoted = [one for one in known.policies if one.id in children and one.state == "promoted"]
+    return promoted[-1] if promoted else base_policy(known)
+
+
+def best_series(series: Sequence[Series], known: Known) -> Series | None:
+    """The series whose last policy has the highest Acc@t2 on dev questions; of equals the first, never a baseline."""
+    splits = {one.id: split_of(one.settings) for one in known.iterations}
+    scores: dict[int, float] = {}
+    for one in known.evaluations:
+        value = _value(one.metrics, "acc_t2")
+        on_dev = splits.get(one.iteration_id or 0) == "dev"
+        if on_dev and one.task == "" and one.protocol.startswith("oracle/") and value is not None:
+            scores[one.policy_id] = value
+    found = [
+        (scores[held.id], -place, one)
+        for place, one in enumerate(series)
+        if not one.baseline and (held := held_after(one, one.iterations, known)) is not None and held.id in scores
+    ]
+    return max(found, key=lambda row: row[:2])[2] if found else None
+
+
+def _value(metrics: Mapping[str, Mapping[str, float | None]], name: str) -> float | None:
+    return metrics.get(name, {}).get("value")
+
+
+def split_of(settings: Mapping[str, Any]) -> str:
+    """The split on which an iteration with these settings measures."""
+    section = settings.get("evaluation")
+    return str(section.get("split", "test")) if isinstance(section, Mapping) else "test"
+
+
+def next_step(settings: RunSettings, known: Known) -> Step:
+    """The next thing to do."""
+    unfinished = [one for one in known.iterations if one.state != "done"]
+    if unfinished:
+        return GoOn(unfinished[-1])
+    assert settings.experiment is not None
+    each, ends, at_base = measuring(settings, "each"), measuring(settings, "end"), measuring(settings, "base")
+    base = base_policy(known)
+    for how, why in ((at_base, "the base policy, with its baselines"), (ends, "the base policy")):
+        if base is None or not _measured(base, how, known):
+            return Measure(BASE_POLICY, how, why)
+    for series in planned_series(settings, known):
+        done = done_of(series, known)
+        for number, iteration in enumerate(done, start=1):
+            child = next((one for one in known.policies if one.id == iteration.child_id), None)
+            how = ends if number == series.iterations else each
+            if child is not None and child.state == "promoted" and not _measured(child, how, known):
+                return Measure(child.name, how, f"{series.title}, after iteration {number}")
+        if len(done) < series.iterations:
+            held = held_after(series, len(done), known)
+            assert held is not None
+            wanted = _with_reuse(of_series(settings, series.name, series.seed), held, known)
+            return Iterate(series, len(done) + 1, held.id, wanted)
+        held = held_after(series, series.iterations, known)
+        if held is not None and not _measured(held, ends, known):
+            return Measure(held.name, ends, f"{series.title}, what it ends with")
+    return Complete()
+
+
+def _measured(policy: Policy, settings: RunSettings, known: Known) -> bool:
+    """Whether a policy was measured like this, or it was tried and given up."""
+    wanted = settings.evaluation.model_dump(mode="json")
+    return any(
+        one.kind == "evaluation" and one.parent_id == policy.id and one.settings.get("evaluation") == wanted
+        for one in known.iterations
+    )
+
+
+def _with_reuse(settings: RunSettings, parent: Policy, known: Known) -> RunSettings:
+    """The settings with what can be taken over from an earlier iteration from the same policy.
+
+    First attempts always, since they are greedy. Reflections only for another series under the same seed: so training
+    settings differ in the training, while another seed, or a further try of a series, draws anew.
+    """
+    section = settings.reflection.model_dump(mode="json")
+    attempt = settings.attempt.model_dump(mode="json")
+    same = [
+        one
+        for one in known.iterations
+        if one.kind == "training" and one.parent_id == parent.id and one.settings.get("attempt") == attempt
+    ]
+    if not same or settings.attempt.temperature > 0:
+        return settings
+    tried = any(
+        one.settings.get("series") == settings.series and one.settings.get("seed") == settings.seed for one in same
+    )
+    alike = [
+        one
+        for one in same
+        if one.settings.get("seed") == settings.seed
+        and one.settings.get("reflection") == section
+        and not one.settings.get("reuse")
+    ]
+    source, what = (alike[0], "reflections") if alike and not tried else (same[0], "attempts")
+    values = settings.model_dump(mode="json")
+    return RunSettings.model_validate({**values, "reuse": {"iteration": source.number, "what": what}})
+
+
+def missing(settings: RunSettings, known: Known) -> list[str]:
+    """What the experiment still lacks, in words; empty when it is whole."""
+    found = []
+    base = base_policy(known)
+    measured = {one.policy_id for one in known.evaluations if _is_test(one, known)}
+    if base is None or base.id not in measured:
+        found.append("the base policy was not measured on the test questions")
+    assert settings.experiment is not None
+    planned = planned_series(settings, known)
+    for series in planned:
+        done = done_of(series, known)
+        if len(done) < series.iterations:
+            found.append(f"{series.title}: {len(done)} of {series.iterations} iterations ended")
+        for number, iteration in enumerate(done, start=1):
+            child = next((one for one in known.policies if one.id == iteration.child_id), None)
+            if child is None:
+                found.append(f"{series.title}: iteration {number} left no policy ({iteration.reason})")
+            elif child.state == "promoted" and child.id not in measured:
+                found.append(
+                    f"{series.title}: {child.name}, of iteration {number}, was not measured on the test questions"
+                )
+    seeds = {one.seed for one in planned} - {settings.seed}
+    lacking = [seed for seed in settings.experiment.repeat_seeds if seed not in seeds]
+    if lacking:
+        words = ", ".join(map(str, lacking))
+        found.append(f"the best series was not run again with seeds {words}: the first series have not all ended")
+    return found
+
+
+def _is_test(evaluation: Evaluation, known: Known) -> bool:
+    iteration = next((one for one in known.iterations if one.id == evaluation.iteration_id), None)
+    return iteration is not None and split_of(iteration.settings) == "test"

@@ -1,0 +1,358 @@
+"""Reads what came of an experiment: its policies' answers to the same test questions, compared. Values only."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from reflectevo_tui.experiment.plan import (
+    Known,
+    Series,
+    base_policy,
+    best_series,
+    done_of,
+    first_series,
+    held_after,
+    missing,
+    planned_series,
+    split_of,
+)
+from reflectevo_tui.experiment.statistics import (
+    Estimate,
+    FormatSplit,
+    Outcomes,
+    Paired,
+    Tasks,
+    format_split,
+    mean_of_seeds,
+    mean_over_tasks,
+    paired,
+    read_share,
+    share,
+)
+from store.comparisons import baseline_outcomes, is_oracle
+from store.held_out_answers import HeldOutAnswer, ReferenceAnswers, held_out_answers, outcomes_at, reference_answers
+from store.iterations import list_iterations
+from store.policies import evaluations, list_policies
+from store.records import Evaluation, Iteration, Policy, Run
+from store.settings import RunSettings
+
+ORACLE, FREE = "oracle", "oracle-free"
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A policy on the test questions under one feedback. `number` counts iterations of its series, 0 is the base."""
+
+    label: str
+    series: Series | None
+    number: int
+    policy: Policy
+    kept: bool
+    """Whether the iteration's own policy was refused, or there was none, so that this is the one before."""
+    feedback: str
+    acc_t1: Estimate
+    acc_t2: Estimate
+    delta: Estimate
+    i_to_c: Estimate
+    c_to_i: Estimate
+    by_task: Mapping[str, tuple[Estimate, Estimate]]
+    """Acc@t1 and Acc@t2 of each task."""
+
+
+@dataclass(frozen=True, slots=True)
+class Against:
+    """What a series ends with, compared with something else on the same questions."""
+
+    label: str
+    other: str
+    paired: Paired
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """How many answers of a policy can be read, and what its difference to the base policy is made of."""
+
+    label: str
+    turn: int
+    judged: int
+    read: int
+    right: int
+    split: FormatSplit | None
+    """None for the base policy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Undertaken:
+    """An iteration of the experiment, whatever came of it."""
+
+    series: Series
+    number: int
+    iteration: Iteration
+    parent: str
+    child: Policy | None
+    seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class ExperimentReport:
+    """All that is said of an experiment."""
+
+    settings: RunSettings
+    series: tuple[Series, ...]
+    best: Series | None
+    missing: tuple[str, ...]
+    references: tuple[ReferenceAnswers, ...]
+    measured: tuple[Measured, ...]
+    """The base policy, then what each series holds after each iteration."""
+    baselines: tuple[tuple[str, Estimate], ...]
+    """The base policy without reflection: its retries and votes."""
+    against: tuple[Against, ...]
+    formats: tuple[Format, ...]
+    undertaken: tuple[Undertaken, ...]
+    remarks: tuple[str, ...] = ()
+    recipes_tried: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Answers:
+    """What one policy answered under one protocol."""
+
+    protocol: str
+    answers: list[HeldOutAnswer]
+    baselines: Mapping[str, Outcomes] = field(default_factory=dict)
+
+    def outcomes(self, turn: int) -> Outcomes:
+        return outcomes_at(self.answers, turn, self.protocol)
+
+
+class _Reader:
+    """The answers of each policy to the test questions, read once."""
+
+    def __init__(self, connection: sqlite3.Connection, known: Known) -> None:
+        self._connection = connection
+        self._known = known
+        self._splits = {one.id: split_of(one.settings) for one in known.iterations}
+        self._read: dict[tuple[int, str], _Answers | None] = {}
+
+    def answers(self, policy_id: int, feedback: str) -> _Answers | None:
+        """Under a feedback; of several protocols that with most baselines. The greedy answers are the same in all."""
+        key = (policy_id, feedback)
+        if key not in self._read:
+            found = [one for one in self._known.evaluations if self._fits(one, policy_id, feedback)]
+            chosen = max(found, key=lambda one: (len(one.metrics), one.id), default=None)
+            self._read[key] = None if chosen is None else self._load(policy_id, chosen.protocol)
+        return self._read[key]
+
+    def _fits(self, one: Evaluation, policy_id: int, feedback: str) -> bool:
+        on_test = self._splits.get(one.iteration_id or 0) == "test"
+        return on_test and one.policy_id == policy_id and one.task == "" and one.protocol.startswith(f"{feedback}/")
+
+    def _load(self, policy_id: int, protocol: str) -> _Answers:
+        return _Answers(
+            protocol,
+            held_out_answers(self._connection, policy_id, protocol),
+            baseline_outcomes(self._connection, policy_id, protocol),
+        )
+
+
+def gather_experiment(
+    connection: sqlite3.Connection, run: Run, told: RunSettings | None = None
+) -> ExperimentReport | None:
+    """What came of a run's experiment; None for a run without one.
+
+    Args:
+        connection: inside a read transaction.
+        run: the run.
+        told: the settings file as it is now, for what an author adds afterwards: remarks, and the recipes tried.
+    """
+    if not run.settings.get("experiment"):
+        return None
+    settings = RunSettings.model_validate(run.settings)
+    assert settings.experiment is not None
+    author = told.experiment if told is not None and told.experiment is not None else settings.experiment
+    known = Known(
+        list_iterations(connection, run.id), list_policies(connection, run.id), evaluations(connection, run.id)
+    )
+    series = planned_series(settings, known)
+    reader = _Reader(connection, known)
+    base = base_policy(known)
+    measured: list[Measured] = []
+    ends: list[_End] = []
+    for feedback in (ORACLE, FREE):
+        if base is not None and (found := reader.answers(base.id, feedback)) is not None:
+            measured.append(_measure("base", None, 0, base, False, feedback, found, settings.seed))
+        for one in series:
+            for number in range(1, len(done_of(one, known)) + 1):
+                held = held_after(one, number, known)
+                answers = None if held is None else reader.answers(held.id, feedback)
+                if held is not None and answers is not None:
+                    label = f"{one.title}, iteration {number}"
+                    kept = done_of(one, known)[number - 1].child_id != held.id
+                    measured.append(_measure(label, one, number, held, kept, feedback, answers, settings.seed))
+                    if number == one.iterations:
+                        ends.append(_End(one, feedback, answers))
+    started = reader.answers(base.id, ORACLE) if base else None
+    started_free = reader.answers(base.id, FREE) if base else None
+    return ExperimentReport(
+        settings=settings,
+        series=tuple(series),
+        best=best_series(first_series(settings), known) if _all_ended(settings, known) else None,
+        missing=tuple(missing(settings, known)),
+        references=tuple(reference_answers(connection, run.id, "test")),
+        measured=tuple(measured),
+        baselines=tuple(_baseline_estimates(started, settings.seed)),
+        against=tuple(_comparisons(ends, started, started_free, settings.seed)),
+        formats=tuple(_formats(ends, started)),
+        undertaken=tuple(_undertaken(series, known)),
+        remarks=tuple(author.remarks),
+        recipes_tried=author.recipes_tried,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    """What a series ends with."""
+
+    series: Series
+    feedback: str
+    answers: _Answers
+
+
+def _all_ended(settings: RunSettings, known: Known) -> bool:
+    return all(len(done_of(one, known)) >= one.iterations for one in first_series(settings))
+
+
+def _tasks(answers: Sequence[HeldOutAnswer]) -> dict[int, str]:
+    return {one.question_id: one.task for one in answers}
+
+
+def _measure(
+    label: str,
+    series: Series | None,
+    number: int,
+    policy: Policy,
+    kept: bool,
+    feedback: str,
+    found: _Answers,
+    seed: int,
+) -> Measured:
+    tasks, oracle = _tasks(found.answers), is_oracle(found.protocol)
+    first, second = found.outcomes(1), found.outcomes(2)
+    both = first.keys() & second.keys()
+    reflected = {
+        one.question_id: one.t2 == "correct" for one in found.answers if one.t2 is not None and one.t2 != "unverified"
+    }
+    wrong = {question: float(right) for question, right in reflected.items() if first.get(question) is False}
+    right = {question: float(not stays) for question, stays in reflected.items() if first.get(question) is True}
+    return Measured(
+        label,
+        series,
+        number,
+        policy,
+        kept,
+        feedback,
+        mean_over_tasks(first, tasks, seed),
+        mean_over_tasks(second, tasks, seed),
+        mean_over_tasks({one: float(second[one]) - float(first[one]) for one in both}, tasks, seed),
+        mean_over_tasks(wrong, tasks, seed),
+        Estimate(None, None, None, 0) if oracle else mean_over_tasks(right, tasks, seed),
+        {
+            task: (
+                share({one: value for one, value in first.items() if tasks[one] == task}),
+                share({one: value for one, value in second.items() if tasks[one] == task}),
+            )
+            for task in sorted(set(tasks.values()))
+        },
+    )
+
+
+_BASELINES = {
+    "retry": "one retry without reflection",
+    "retry_budget": "retries at equal tokens",
+    "vote": "majority vote",
+    "vote_budget": "majority vote at equal tokens",
+}
+
+
+def _baseline_estimates(base: _Answers | None, seed: int) -> list[tuple[str, Estimate]]:
+    if base is None:
+        return []
+    tasks = _tasks(base.answers)
+    return [
+        (words, mean_over_tasks(base.baselines[name], tasks, seed))
+        for name, words in _BASELINES.items()
+        if name in base.baselines
+    ]
+
+
+def _comparisons(ends: Sequence[_End], base: _Answers | None, base_free: _Answers | None, seed: int) -> list[Against]:
+    """Each series' end against the base policy, its baselines, and baseline series; several seeds as their mean too."""
+    if base is None:
+        return []
+    tasks: Tasks = _tasks(base.answers)
+    gated = [end for end in ends if end.feedback == ORACLE]
+    free = {end.series: end.answers for end in ends if end.feedback == FREE}
+    plain = [end for end in gated if end.series.baseline]
+    groups = {one.series.name: [end for end in gated if end.series.name == one.series.name] for one in gated}
+    candidates = [(end.series.title, [end]) for end in gated]
+    candidates += [(f"{name}, mean of {len(own)} seeds", own) for name, own in groups.items() if len(own) > 1]
+    found = []
+    for label, own in candidates:
+        first = mean_of_seeds([end.answers.outcomes(1) for end in own])
+        second = mean_of_seeds([end.answers.outcomes(2) for end in own])
+        pairs: list[tuple[str, Outcomes, Outcomes]] = [
+            ("Acc@t2: base with reflection", base.outcomes(2), second),
+            ("Acc@t1: base without reflection", base.outcomes(1), first),
+        ]
+        pairs += [
+            (f"Acc@t2: base, {_BASELINES[name]}", base.baselines[name], second)
+            for name in ("retry_budget", "vote_budget")
+            if name in base.baselines
+        ]
+        pairs += [
+            (f"Acc@t2: {other.series.title}", other.answers.outcomes(2), second) for other in plain if other not in own
+        ]
+        pairs += [
+            (f"Acc@t2: its own {_BASELINES[name]}", mean_of_seeds([end.answers.baselines[name] for end in own]), second)
+            for name in ("retry_budget", "vote_budget")
+            if all(name in end.answers.baselines for end in own)
+        ]
+        without = [free[end.series] for end in own if end.series in free]
+        if base_free is not None and len(without) == len(own):
+            after = mean_of_seeds([one.outcomes(2) for one in without])
+            pairs.append(("Acc@t2 without an oracle: base with reflection", base_free.outcomes(2), after))
+        found += [Against(label, other, paired(before, after, tasks, seed)) for other, before, after in pairs]
+    return found
+
+
+def _formats(ends: Sequence[_End], base: _Answers | None) -> list[Format]:
+    if base is None:
+        return []
+    found = []
+    for turn in (1, 2):
+        found.append(Format("base", turn, *read_share(base.answers, turn=turn, oracle=True), None))
+        for end in ends:
+            if end.feedback == ORACLE:
+                counts = read_share(end.answers.answers, turn=turn, oracle=True)
+                split = format_split(base.answers, end.answers.answers, turn=turn, oracle=True)
+                found.append(Format(end.series.title, turn, *counts, split))
+    return found
+
+
+def _undertaken(series: Sequence[Series], known: Known) -> list[Undertaken]:
+    names = {one.id: one.name for one in known.policies}
+    policies = {one.id: one for one in known.policies}
+    return [
+        Undertaken(
+            one,
+            number,
+            iteration,
+            names.get(iteration.parent_id or 0, ""),
+            policies.get(iteration.child_id or 0),
+            None if iteration.ended is None else iteration.ended - iteration.created,
+        )
+        for one in series
+        for number, iteration in enumerate(done_of(one, known), start=1)
+    ]

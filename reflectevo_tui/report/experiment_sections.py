@@ -1,0 +1,297 @@
+"""The sections of an experiment's report: what was compared, results, paired tests, format apart, every iteration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from reflectevo_tui.experiment.plan import split_of
+from reflectevo_tui.experiment.statistics import Estimate
+from reflectevo_tui.report.blocks import Block, Cell, Chart, Facts, Line, Paragraph, Point, Section, Table
+from reflectevo_tui.report.experiment import FREE, ORACLE, ExperimentReport, Measured
+from reflectevo_tui.report.gather import RunReport
+from reflectevo_tui.report.numbers import NOT_MEASURED, Number, duration, p_value, percent, points, ratio, signed
+
+_FEEDBACKS = {ORACLE: "with an oracle", FREE: "without an oracle"}
+
+
+def experiment_sections(experiment: ExperimentReport, report: RunReport) -> list[Section]:
+    """All of them, in reading order."""
+    made = (
+        _compared(experiment),
+        _results(experiment),
+        _tests(experiment),
+        _format(experiment),
+        _curves(experiment),
+        _iterations(experiment, report),
+    )
+    return [section for section in made if section is not None]
+
+
+def experiment_headline(experiment: ExperimentReport) -> Iterable[Paragraph]:
+    """What is missing first, then the best series against the base policy in a sentence."""
+    for words in experiment.missing:
+        yield Paragraph(f"Missing: {words}.", "warning")
+    if experiment.best is None:
+        return
+    name = experiment.best.name
+    labels = [f"{name}, mean of {_seeds(experiment, name)} seeds", experiment.best.title]
+    for label in labels:
+        found = [one for one in experiment.against if one.label == label and one.other.endswith("with reflection")]
+        for one in found[:1]:
+            overall = one.paired.overall
+            if overall.value is not None:
+                above = ", ".join(one.paired.tasks_above) or "none"
+                yield Paragraph(
+                    f"{label}, against the base policy with reflection, Acc@t2, mean over tasks: "
+                    f"{points(overall.as_metric())} points. Tasks whose interval lies above 0: {above}."
+                )
+                return
+
+
+def _seeds(experiment: ExperimentReport, name: str) -> int:
+    return sum(one.name == name for one in experiment.series)
+
+
+def _compared(experiment: ExperimentReport) -> Section:
+    asked = experiment.settings.experiment
+    assert asked is not None
+    settings = experiment.settings
+    tried = "not said" if experiment.recipes_tried is None else str(experiment.recipes_tried)
+    rows = [
+        ("Series", "; ".join(f"{one.title} ({one.iterations} iterations)" for one in experiment.series)),
+        (
+            "Best on the dev questions",
+            "not known yet"
+            if experiment.best is None
+            else f"{experiment.best.name}, run again with further seeds"
+            if asked.repeat_seeds
+            else experiment.best.name,
+        ),
+        ("Recipes tried before this one, on dev questions", tried),
+        ("Questions chosen by seed", str(settings.chooses_by)),
+        (
+            "Test questions",
+            ", ".join(f"{one.task} {one.questions}" for one in experiment.references)
+            + f"; {sum(one.questions for one in experiment.references)} in all, used for nothing but these numbers",
+        ),
+    ]
+    blocks: list[Block] = [Facts(tuple(rows))]
+    blocks += [Paragraph(words) for words in experiment.remarks]
+    table = tuple(
+        (
+            one.task,
+            str(one.questions),
+            str(one.different),
+            one.commonest,
+            ratio(one.commonest_count, one.questions),
+        )
+        for one in experiment.references
+    )
+    head = ("Task", "Test questions", "Different answers", "Commonest answer", "Right if always given")
+    blocks.append(Table(head, table, labels=1, title="What a constant answer would reach"))
+    blocks.append(
+        Paragraph(
+            "With an oracle a policy hears that its first answer is wrong. Where a task has two answers that alone "
+            "gives the other one away: Acc@t2 there says little of reasoning, the numbers without an oracle say more.",
+            "note",
+        )
+    )
+    return Section("What was compared", tuple(blocks))
+
+
+def _results(experiment: ExperimentReport) -> Section:
+    blocks: list[Block] = []
+    for feedback, words in _FEEDBACKS.items():
+        chosen = [one for one in experiment.measured if one.feedback == feedback]
+        if not chosen:
+            continue
+        rows: list[tuple[Cell, ...]] = [
+            (
+                one.label,
+                f"{one.policy.name} (kept)" if one.kept else one.policy.name,
+                *(_percent(value) for value in (one.acc_t1, one.acc_t2)),
+                _points(one.delta),
+                *(_percent(value) for value in (one.i_to_c, one.c_to_i)),
+            )
+            for one in chosen
+        ]
+        if feedback == ORACLE:
+            rows[1:1] = [
+                ("base", name, "–", _percent(estimate), "–", "–", "–") for name, estimate in experiment.baselines
+            ]
+        head = ("Series", "Policy", "Acc@t1", "Acc@t2", "Δ(t1,t2)", "i→c", "c→i")
+        blocks.append(Table(head, tuple(rows), labels=2, title=f"Mean over tasks, {words}"))
+        tasks = sorted({task for one in chosen for task in one.by_task})
+        by_task = tuple(
+            (
+                one.label,
+                *(cell for task in tasks for cell in _turns(one, task)),
+            )
+            for one in chosen
+        )
+        columns = tuple(f"{task} {turn}" for task in tasks for turn in ("t1", "t2"))
+        blocks.append(Table(("Series", *columns), by_task, labels=1, title=f"By task, {words}"))
+    if not blocks:
+        blocks.append(Paragraph(f"Test questions: {NOT_MEASURED}."))
+    note = (
+        "After an iteration a series holds its newest promoted policy; where the gate refused the new one, "
+        "the row repeats the policy before (kept). Acc@t1 of the base policy is the base without reflection. In a row "
+        "of a baseline Acc@t2 is what it reaches."
+    )
+    return Section("Results on the test questions", (*blocks, Paragraph(note, "note")))
+
+
+def _turns(one: Measured, task: str) -> tuple[Cell, Cell]:
+    if task not in one.by_task:
+        return NOT_MEASURED, NOT_MEASURED
+    first, second = one.by_task[task]
+    return _percent(first), _percent(second)
+
+
+def _tests(experiment: ExperimentReport) -> Section | None:
+    if not experiment.against:
+        return None
+    tasks = sorted({task for one in experiment.against for task in one.paired.by_task})
+    overall = tuple(
+        (
+            one.label,
+            one.other,
+            _points(one.paired.overall),
+            p_value(one.paired.overall.p) if one.paired.overall.p is not None else "–",
+            f"{len(one.paired.tasks_above)} of {len(one.paired.by_task)}",
+        )
+        for one in experiment.against
+    )
+    head = ("What the series ends with", "against", "Difference (points)", "McNemar p", "Tasks above 0")
+    by_task = tuple(
+        (
+            one.label,
+            one.other,
+            *(_points(one.paired.by_task[task]) if task in one.paired.by_task else NOT_MEASURED for task in tasks),
+        )
+        for one in experiment.against
+    )
+    note = (
+        "Differences are paired over the same questions; intervals are bootstrapped within tasks. McNemar's p is of "
+        "all questions together; a mean of several seeds has none. Nothing is corrected for the number of comparisons."
+    )
+    return Section(
+        "Paired tests",
+        (
+            Table(head, overall, labels=2, title="Mean over tasks"),
+            Table(("What the series ends with", "against", *tasks), by_task, labels=2, title="By task (points)"),
+            Paragraph(note, "note"),
+        ),
+    )
+
+
+def _format(experiment: ExperimentReport) -> Section | None:
+    if not experiment.formats:
+        return None
+    rows = tuple(
+        (
+            one.label,
+            f"t{one.turn}",
+            ratio(one.read, one.judged),
+            ratio(one.right, one.read),
+            "–" if one.split is None else signed(100 * (one.split.by_format + one.split.by_the_rest)),
+            "–" if one.split is None else signed(100 * one.split.by_format),
+            "–" if one.split is None else f"{one.split.became_readable} / {one.split.became_unreadable}",
+            "–" if one.split is None else signed(100 * one.split.by_the_rest),
+            "–" if one.split is None else f"{one.split.became_right} / {one.split.became_wrong}",
+        )
+        for one in experiment.formats
+    )
+    head = (
+        "Policy",
+        "Turn",
+        "Answer could be read",
+        "Right, of those read",
+        "Gain over base (points)",
+        "by format",
+        "unreadable→right / right→unreadable",
+        "by the rest",
+        "read wrong→right / right→read wrong",
+    )
+    note = (
+        "Learning to put an answer where it can be read is a gain, but none in reasoning: it is counted apart. With an "
+        "oracle, over all test questions together."
+    )
+    return Section("Format and reasoning apart", (Table(head, rows, labels=2), Paragraph(note, "note")))
+
+
+def _curves(experiment: ExperimentReport) -> Section | None:
+    base = [one for one in experiment.measured if one.feedback == ORACLE and one.series is None]
+    if not base or len(experiment.measured) < 2:
+        return None
+    longest = max(one.iterations for one in experiment.series)
+    ticks = ("base", *(str(number) for number in range(1, longest + 1)))
+    charts: list[Block] = []
+    for key, name in (("acc_t2", "Acc@t2"), ("acc_t1", "Acc@t1")):
+        lines = []
+        for series in experiment.series:
+            own = [one for one in experiment.measured if one.feedback == ORACLE and one.series == series]
+            made = [_point(one, getattr(one, key)) for one in (*base, *own)]
+            lines.append(Line(series.title, tuple(point for point in made if point is not None)))
+        words = "; ".join(f"{line.name}: {' → '.join(f'{point.y:.1f} %' for point in line.points)}" for line in lines)
+        title = f"{name} after each iteration, mean over tasks, with an oracle"
+        charts.append(Chart(f"experiment-{key}", title, "iteration", "percent", tuple(lines), words, ticks))
+    return Section("Learning over the iterations", tuple(charts))
+
+
+def _point(one: Measured, estimate: Estimate) -> Point | None:
+    if estimate.value is None or estimate.low is None or estimate.high is None:
+        return None
+    return Point(one.number + 1, 100 * estimate.value, 100 * estimate.low, 100 * estimate.high)
+
+
+def _iterations(experiment: ExperimentReport, report: RunReport) -> Section:
+    tokens = _tokens(report)
+    rows: list[tuple[Cell, ...]] = []
+    for one in experiment.undertaken:
+        child = one.child
+        rows.append(
+            (
+                f"{one.series.title}, iteration {one.number}",
+                one.parent,
+                "none" if child is None else f"{child.name} ({child.state})",
+                one.iteration.reason or "–",
+                _examples(child.details if child else {}),
+                duration(one.seconds),
+                f"{tokens.get(one.iteration.title, 0):,}",
+            )
+        )
+    head = ("Iteration", "From", "Left", "Why", "Examples", "Time", "Tokens out")
+    training = sum(one.seconds or 0 for one in experiment.undertaken)
+    measuring = [one for one in report.iterations if one.kind == "evaluation" and split_of(one.settings) == "test"]
+    spent = sum(one.ended - one.created for one in measuring if one.ended is not None)
+    facts = (
+        ("Iterations", f"{len(experiment.undertaken)}, {duration(training)}"),
+        ("Measuring on the test questions", f"{len(measuring)} times, {duration(spent)}"),
+        ("Time in all", duration(training + spent)),
+        ("Tokens generated in all", f"{sum(tokens.values()):,}"),
+    )
+    note = "Every iteration that was run with these settings, those too whose policy was refused or that left none."
+    return Section(
+        "Every iteration, and what it cost", (Paragraph(note, "note"), Table(head, tuple(rows), labels=4), Facts(facts))
+    )
+
+
+def _tokens(report: RunReport) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for cost in report.costs:
+        found[cost.iteration] = found.get(cost.iteration, 0) + (cost.completion_tokens or 0)
+    return found
+
+
+def _examples(details: Mapping[str, object]) -> str:
+    value = details.get("examples")
+    return str(value) if isinstance(value, int) else "–"
+
+
+def _percent(estimate: Estimate) -> Number | str:
+    return "–" if estimate.value is None else percent(estimate.as_metric())
+
+
+def _points(estimate: Estimate) -> Number | str:
+    return NOT_MEASURED if estimate.value is None else points(estimate.as_metric())
