@@ -32,7 +32,7 @@ def estimate(
     keep: Annotated[bool, typer.Option("--keep", help="Keep what was given in the workspace's estimate.toml.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Say what a run would take: texts, tokens, time, disk, memory, price.
+    """Say what a run would take: tokens, time, disk, memory, price.
 
     Each figure says where it comes from: measured in this workspace, given, the settings, or a named reference. What
     nobody knows stays a name in a formula.

@@ -16,7 +16,10 @@ from store.settings_file import load_settings
 from tests.engine.tiny_model import build_tiny_model
 from tests.support.engines import EngineHarness
 
-PHRASES = tuple(f"Answer: {letter}" for letter in "ABCD")
+PHRASES = tuple(
+    form.format(letter) for letter in "ABCD" for form in ("Answer: {}", "answer: {}", "Answer: ({})", "Answer: {}.")
+)
+"""Endings of the model's replies, so many that right ones are among them whatever the batches draw."""
 
 SETTINGS = """
 name = "tiny"
