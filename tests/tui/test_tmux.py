@@ -109,7 +109,7 @@ def test_an_operators_round(build, tmux: Tmux, monkeypatch) -> None:
     tmux.press("F1")
     tmux.until(lambda shown: "g look and approve" in shown)
     tmux.press("g")
-    tmux.until(lambda shown: "leave it waiting" in shown)
+    tmux.until(lambda shown: "esc leave it" in shown)
     tmux.press("a")
     tmux.until(lambda _: directives.pending(built.writer))
     assert [one.kind for one in directives.pending(built.writer)] == ["approve"]
