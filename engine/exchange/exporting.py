@@ -31,7 +31,7 @@ from engine.exchange.trainable import (
     trainer_row,
 )
 from engine.exchange.writers import Encoding, open_writer
-from store.connection import open_reader
+from store.connection import open_reader, storable
 from store.exchange import questions_by_id
 from store.settings import TrainingSetting
 from store.settings_file import dump_settings
@@ -101,7 +101,8 @@ def export_run(
             if not counted.rows:
                 raise ExportRefused(_nothing(scope, export_format, used))
             facts = _facts(scope, export_format, chosen, counted, used)
-            (temporary / "README.md").write_text(card(facts), encoding="utf-8")
+            # A record's own words, e.g. its task, may hold what no file can.
+            (temporary / "README.md").write_text(storable(card(facts)), encoding="utf-8")
             publish(temporary, destination)
         except OSError as error:
             raise ExportRefused(f"{destination} can't be written ({error.strerror or error})") from error

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from engine.exchange import exporting
@@ -92,6 +92,29 @@ def test_the_shared_samples_come_out_as_they_went_in(workspace: Workspace, tmp_p
     raws=st.lists(raw, min_size=1, max_size=6),
     plus=st.lists(d_plus, min_size=1, max_size=6),
     pairs=st.lists(pair, min_size=1, max_size=6),
+)
+@example(
+    raws=[{"question": "0", "answer": "0", "output": [{}], "task": "\ud800"}],
+    plus=[
+        {
+            "question": "0",
+            "answer": "0",
+            "first_trial_reasoning": None,
+            "second_trial_reasoning": "",
+            "reflections": "0",
+        }
+    ],
+    pairs=[
+        {
+            "question": "0",
+            "answer": "0",
+            "first_trial_reasoning": "",
+            "reflection_chosen": "0",
+            "reflection_rejected": "0",
+            "second_trial_reasoning_chosen": "",
+            "second_trial_reasoning_rejected": None,
+        }
+    ],
 )
 def test_any_records_survive_import_and_export(
     raws: list[Any], plus: list[Any], pairs: list[Any], tmp_path_factory: pytest.TempPathFactory
