@@ -64,7 +64,7 @@ bench: $(VENV)/dev  ## ratios, each measured in one run; bench-NAME measures one
 bench-%: $(VENV)/dev
 	@$(BIN)/python -m tests.bench $*
 
-faults: $(VENV)/dev  ## the ten promises under real faults, about 40 minutes
+faults: $(VENV)/dev  ## the ten promises under real faults, about 50 minutes
 	@$(BIN)/python -m tests.faults
 
 clean:  ## remove the environment; workspaces stay
