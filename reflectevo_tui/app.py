@@ -36,6 +36,7 @@ from reflectevo_tui.messages import (
 )
 from reflectevo_tui.operator_choices import load_choices, save_choices
 from reflectevo_tui.palette import palette_commands
+from reflectevo_tui.resting_collector import RestingCollector
 from reflectevo_tui.screens.confirm_dialog import ConfirmDialog
 from reflectevo_tui.screens.framed_screen import SCREENS, FramedScreen
 from reflectevo_tui.screens.help_dialog import HelpDialog
@@ -72,8 +73,8 @@ class ReflectEvoApp(EngineTraffic):
         Binding("q,ctrl+q", "detach", "detach: leave, the engine goes on", show=False),
     ]
 
-    def __init__(self, workspace: Workspace) -> None:
-        super().__init__(workspace)
+    def __init__(self, workspace: Workspace, collector: RestingCollector | None = None) -> None:
+        super().__init__(workspace, collector)
         self.choices = load_choices()
         self.add_mode("monitor", partial(MonitorScreen, workspace))
         self.add_mode("trajectories", partial(TrajectoriesScreen, workspace))
@@ -97,6 +98,7 @@ class ReflectEvoApp(EngineTraffic):
     def _import_screens(self) -> None:
         for module, _ in LAZY.values():
             import_module(module)
+        self.call_from_thread(self.stand)
 
     def on_unmount(self) -> None:
         """End the poller with the application."""

@@ -66,9 +66,12 @@ def _open_app(workspace: Workspace) -> int:
         prepare_environment()
     except TerminalRefused as refusal:
         refuse(refusal)
+    from reflectevo_tui.resting_collector import RestingCollector
+
+    collector = RestingCollector()
     from reflectevo_tui.app import ReflectEvoApp
 
-    application = ReflectEvoApp(workspace)
+    application = ReflectEvoApp(workspace, collector)
     application.run()
     return application.return_code or 0
 

@@ -25,6 +25,7 @@ from reflectevo_tui.messages import (
     WorkFailed,
 )
 from reflectevo_tui.poller import Poller
+from reflectevo_tui.resting_collector import RestingCollector
 from reflectevo_tui.snapshot import Snapshot
 from reflectevo_tui.takeover import give_account, take_over
 from store.connection import open_writer
@@ -36,8 +37,8 @@ from store.workspace import Workspace
 class EngineTraffic(FrugalApp):
     """Base of the application: watches one workspace and talks to its engine."""
 
-    def __init__(self, workspace: Workspace) -> None:
-        super().__init__()
+    def __init__(self, workspace: Workspace, collector: RestingCollector | None = None) -> None:
+        super().__init__(collector)
         self.workspace = workspace
         self.snapshot: Snapshot | None = None
         self._awaited: dict[str, str] = {}

@@ -18,6 +18,7 @@ from textual.strip import Strip
 
 from reflectevo_tui.display import LastNet
 from reflectevo_tui.prompt_repaint import Promptness
+from reflectevo_tui.resting_collector import RestingCollector
 
 
 def _may_be_cut(strip: Strip) -> bool:
@@ -46,10 +47,15 @@ class ExactUpdate(ChopsUpdate):
 
 
 class FrugalApp(App[None]):
-    """Base of the application."""
+    """Base of the application.
 
-    def __init__(self) -> None:
+    Args:
+        collector: the garbage collector of this process, if it is this application's alone.
+    """
+
+    def __init__(self, collector: RestingCollector | None = None) -> None:
         super().__init__()
+        self._collector = collector
         self._filters.append(LastNet())
         self.promptness = Promptness()
 
@@ -58,6 +64,16 @@ class FrugalApp(App[None]):
         if isinstance(event, (events.Key, events.MouseDown)) and not event.is_forwarded:
             self.promptness.key()
         await super().on_event(event)
+
+    def stand(self) -> None:
+        """Everything that stays is loaded: from now on garbage is collected, between keys."""
+        if self._collector is not None:
+            self._collector.stand()
+            self.set_interval(1.0, self._rest)
+
+    def _rest(self) -> None:
+        if self._collector is not None:
+            self._collector.rest(self.promptness.rested())
 
     def delay_update(self, delay: float = MASKED_SECONDS) -> None:
         """Hold repaints back while one screen gives way to another; Textual does so for as long as a key may take."""

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from textual import constants, events
+from textual import events
 from textual.screen import ModalScreen, Screen
 
 PROMPT_FRAMES = 8
@@ -19,6 +19,10 @@ PROMPT_FRAMES = 8
 
 PROMPT_SECONDS = 0.3
 """For how long after a key."""
+
+HELD_SECONDS = 0.045
+"""Keys that follow one another as fast come from a key that is held down or from a paste: keyboards repeat 25 to 40
+times a second, and nobody types 20."""
 
 Result = TypeVar("Result")
 
@@ -32,14 +36,18 @@ class Promptness:
         self._key = -1.0
 
     def key(self) -> None:
-        """A key was pressed; one that follows another within a frame is held down or pasted."""
+        """A key was pressed, or repeats itself."""
         now = self._clock()
-        self._left = PROMPT_FRAMES if now - self._key > 1 / constants.MAX_FPS else 0
+        self._left = PROMPT_FRAMES if now - self._key > HELD_SECONDS else 0
         self._key = now
+
+    def rested(self) -> float:
+        """Seconds since the last key."""
+        return self._clock() - self._key
 
     def take(self) -> bool:
         """True when what is to be painted now may be painted at once."""
-        if not self._left or self._clock() - self._key > PROMPT_SECONDS:
+        if not self._left or self.rested() > PROMPT_SECONDS:
             return False
         self._left -= 1
         return True

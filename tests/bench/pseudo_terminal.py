@@ -75,8 +75,9 @@ class PseudoTerminal:
             seen += self.read(0.05)
         return time.perf_counter()
 
-    def repaint(self, keys: bytes, there: Callable[[str], object], *, after: float = 0.03) -> float:
-        """Seconds from typing some keys until their repaint has arrived; `after` so many seconds of quiet."""
+    def repaint(self, keys: bytes, there: Callable[[str], object], *, after: float = 0.1) -> float:
+        """Seconds from typing some keys until their repaint has arrived; `after` so many seconds of quiet, by default
+        those between the keys of a fast typist."""
         self.settle(after)
         started = time.perf_counter()
         self.write(keys)

@@ -104,8 +104,8 @@ def _browse(workspace: Workspace, seconds: float, answers: int, settle: float) -
 
 
 def _answer(one: Terminal, key: str) -> float:
-    """Seconds from a key to the repaint."""
-    one.read_quiet(0.03, 1.0)
+    """Seconds from a key to the repaint; a fast typist leaves a tenth of a second between two."""
+    one.read_quiet(0.1, 1.0)
     started = time.perf_counter()
     one.type(key)
     if not one._one(5.0):

@@ -6,7 +6,7 @@ import pytest
 from textual import constants
 
 from reflectevo_tui.app import ReflectEvoApp
-from reflectevo_tui.prompt_repaint import PROMPT_FRAMES, PROMPT_SECONDS, Dialog, Promptness
+from reflectevo_tui.prompt_repaint import HELD_SECONDS, PROMPT_FRAMES, PROMPT_SECONDS, Dialog, Promptness
 from reflectevo_tui.screens.help_dialog import HelpDialog
 
 
@@ -36,10 +36,10 @@ def test_a_held_key_keeps_to_the_frames() -> None:
     promptness = Promptness(clock)
     promptness.key()
     for _ in range(30):
-        clock.now += 0.5 / constants.MAX_FPS
+        clock.now += HELD_SECONDS - 0.01
         promptness.key()
         assert not promptness.take()
-    clock.now += 2 / constants.MAX_FPS
+    clock.now += HELD_SECONDS + 0.01
     promptness.key()
     assert promptness.take()
 

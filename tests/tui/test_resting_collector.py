@@ -1,0 +1,54 @@
+"""Full garbage collections happen between keys, and memory stays bounded all the same.
+
+In a process of its own, because a collector belongs to one.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+CYCLES = """
+import gc, sys
+from reflectevo_tui.resting_collector import DUE, REST_SECONDS, RestingCollector
+
+full = []
+gc.callbacks.append(lambda phase, info: phase == "start" and info["generation"] == 2 and full.append(1))
+
+
+def waste(times):
+    for _ in range(times):
+        cell = []
+        cell.append(cell)
+
+
+def waste_until_due():
+    while gc.get_count()[2] < DUE:
+        waste(1000)
+
+
+collector = RestingCollector()
+waste(300_000)
+assert not full, "collected while modules load"
+assert not collector.rest(9.0), "nothing is collected before the application stands"
+kept = [[n] for n in range(1000)]
+collector.stand()
+collector.stand()
+assert gc.isenabled() and gc.get_freeze_count() > 1000
+full.clear()
+waste_until_due()
+assert not full, "a full collection came between two keys that follow one another"
+assert not collector.rest(REST_SECONDS / 2), "the hands did not rest"
+assert collector.rest(REST_SECONDS) and full
+full.clear()
+assert not collector.rest(REST_SECONDS), "nothing to do any more"
+waste(3_000_000)
+assert full, "someone who types without a pause must not run out of memory"
+assert sys.getswitchinterval() < 0.005
+print("done")
+"""
+
+
+def test_full_collections_wait_for_resting_hands() -> None:
+    done = subprocess.run([sys.executable, "-c", CYCLES], capture_output=True, text=True, timeout=120)
+    assert done.stdout == "done\n", done.stderr
