@@ -319,7 +319,7 @@ def engine_lock() -> Iterator[Callable[[Workspace], None]]:
         holder.wait()
 
 
-async def until(pilot: Pilot[None], condition: Callable[[], object], seconds: float = 20.0) -> None:
+async def until(pilot: Pilot[None], condition: Callable[[], object], seconds: float = 60.0) -> None:
     """Let the application work until a condition holds."""
     deadline = time.monotonic() + seconds
     while not condition():
