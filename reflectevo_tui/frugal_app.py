@@ -13,12 +13,13 @@ from rich.control import Control
 from textual import events
 from textual._compositor import ChopsUpdate
 from textual.app import App
+from textual.await_complete import AwaitComplete
 from textual.screen import Screen
 from textual.strip import Strip
 
 from reflectevo_tui.display import LastNet
-from reflectevo_tui.prompt_repaint import Promptness
-from reflectevo_tui.resting_collector import RestingCollector
+from reflectevo_tui.prompt_repaint import HeldRepaints, Promptness
+from reflectevo_tui.resting_collector import REST_SECONDS, RestingCollector
 
 
 def _may_be_cut(strip: Strip) -> bool:
@@ -58,6 +59,7 @@ class FrugalApp(App[None]):
         self._collector = collector
         self._filters.append(LastNet())
         self.promptness = Promptness()
+        self.repaints = HeldRepaints(self, self.promptness)
 
     async def on_event(self, event: events.Event) -> None:
         """Note that the operator acts, before the event does anything."""
@@ -69,7 +71,7 @@ class FrugalApp(App[None]):
         """Everything that stays is loaded: from now on garbage is collected, between keys."""
         if self._collector is not None:
             self._collector.stand()
-            self.set_interval(1.0, self._rest)
+            self.set_interval(REST_SECONDS, self._rest)
 
     def _rest(self) -> None:
         if self._collector is not None:
@@ -78,6 +80,18 @@ class FrugalApp(App[None]):
     def delay_update(self, delay: float = MASKED_SECONDS) -> None:
         """Hold repaints back while one screen gives way to another; Textual does so for as long as a key may take."""
         super().delay_update(min(delay, MASKED_SECONDS))
+
+    def pop_screen(self) -> AwaitComplete:
+        """Close a dialog; what lies under it is painted once, when the dialog is gone."""
+        self.repaints.hold("dialog")
+        return super().pop_screen()
+
+    async def _replace_screen(self, screen: Screen[object]) -> Screen[object]:
+        try:
+            return await super()._replace_screen(screen)
+        finally:
+            # Later: Textual asks for one more layout by a callback of its own.
+            self.call_later(self.repaints.release, "dialog")
 
     def _load_screen_css(self, screen: Screen[object]) -> None:
         super()._load_screen_css(screen)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from textual.message import Message
 
 from reflectevo_tui.review_reader import Card
@@ -10,8 +12,11 @@ from reflectevo_tui.trajectory_reader import Choices
 from reflectevo_tui.word_changes import WordChanges
 from store.records import Directive, JsonObject, OpenPair, TrajectoryDetail, TrajectoryRow
 from store.review_queue import ReviewQueue
-from store.settings import RunSettings
 from store.trajectories import Anchors, TrajectoryFilter
+
+if TYPE_CHECKING:
+    # Only its name: it would load pydantic before the first frame.
+    from store.settings import RunSettings
 
 
 class SnapshotRead(Message):

@@ -1,8 +1,11 @@
-"""The repaint that answers a key does not wait for the next frame.
+"""The repaint that answers a key does not wait for the next frame, and comes once.
 
 Textual paints on a grid of frames; over SSH there are 15 a second, so a key that follows a repaint would wait up to
 66 ms for its own, and a page that arrives after it as long again. Screens with this class paint at once what follows
-from a key. A key that is held down stays on the grid: nobody reads 30 lists a second. Knows nothing of what is shown.
+from a key. A key that is held down stays on the grid: nobody reads 30 lists a second.
+
+And Textual paints the whole screen four times when a dialog closes, then an empty list, then the page it asked for.
+Whoever knows that more is on its way holds the repaint until it is there. Knows nothing of what is shown.
 """
 
 from __future__ import annotations
@@ -12,7 +15,10 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from textual import events
+from textual.app import App
+from textual.dom import DOMNode
 from textual.screen import ModalScreen, Screen
+from textual.timer import Timer
 
 PROMPT_FRAMES = 8
 """Repaints that may follow a key at once: a dialog that goes, the screen under it, its list, a page, a detail."""
@@ -20,7 +26,10 @@ PROMPT_FRAMES = 8
 PROMPT_SECONDS = 0.3
 """For how long after a key."""
 
-HELD_SECONDS = 0.045
+HOLD_SECONDS = 0.1
+"""How long after a key its repaint may be held for what is on its way; longer would feel as if nothing happened."""
+
+REPEAT_SECONDS = 0.045
 """Keys that follow one another as fast come from a key that is held down or from a paste: keyboards repeat 25 to 40
 times a second, and nobody types 20."""
 
@@ -38,12 +47,16 @@ class Promptness:
     def key(self) -> None:
         """A key was pressed, or repeats itself."""
         now = self._clock()
-        self._left = PROMPT_FRAMES if now - self._key > HELD_SECONDS else 0
+        self._left = PROMPT_FRAMES if now - self._key > REPEAT_SECONDS else 0
         self._key = now
 
     def rested(self) -> float:
         """Seconds since the last key."""
         return self._clock() - self._key
+
+    def patience(self) -> float:
+        """Seconds that the repaint of the last key may still be held; 0 or less: paint."""
+        return HOLD_SECONDS - self.rested() if self._left else 0.0
 
     def take(self) -> bool:
         """True when what is to be painted now may be painted at once."""
@@ -51,6 +64,69 @@ class Promptness:
             return False
         self._left -= 1
         return True
+
+
+class HeldRepaints:
+    """Holds repaints until what a key asked for is there, each by a name; never for longer than a key may take.
+
+    What somebody waits to read is painted whatever else is still held, and that is held again after it.
+    """
+
+    def __init__(self, app: App[None], promptness: Promptness) -> None:
+        self._app, self._promptness = app, promptness
+        self._held: dict[str, Timer] = {}
+        self._awaited: set[str] = set()
+
+    def hold(self, what: str) -> None:
+        """Paint nothing until `release` or until the key has waited long enough. Without a key nothing is held."""
+        if self._hold(what):
+            self._awaited.add(what)
+
+    def _hold(self, what: str) -> bool:
+        patience = self._promptness.patience()
+        if patience <= 0 or what in self._held:
+            return False
+        self._app._begin_batch()
+        self._held[what] = self._app.set_timer(patience, lambda: self.release(what))
+        return True
+
+    def release(self, what: str) -> None:
+        """It is there, or has waited long enough: paint, unless something else is held."""
+        self._awaited.discard(what)
+        if what in self._held:
+            self._lift(what)
+
+    def paint(self, what: str) -> None:
+        """It is there: paint it now."""
+        self._awaited.discard(what)
+        if what not in self._held:
+            return
+        for held in list(self._held):
+            self._lift(held)
+        if self._awaited:
+            self._app.screen.call_after_refresh(self._hold_again)
+
+    def _lift(self, what: str) -> None:
+        self._held.pop(what).stop()
+        self._app._end_batch()
+        # Nobody else tells the screen that it may paint now.
+        self._app.screen.check_idle()
+
+    def _hold_again(self) -> None:
+        for what in self._awaited:
+            self._hold(what)
+
+
+def hold_repaint(node: DOMNode, what: str) -> None:
+    """What follows from the key just pressed is painted when `paint_held` is called, or soon."""
+    if isinstance(repaints := getattr(node.app, "repaints", None), HeldRepaints):
+        repaints.hold(what)
+
+
+def paint_held(node: DOMNode, what: str) -> None:
+    """What was waited for is there."""
+    if isinstance(repaints := getattr(node.app, "repaints", None), HeldRepaints):
+        repaints.paint(what)
 
 
 def paint_promptly(screen: Screen[Result], event: events.Idle) -> None:

@@ -10,8 +10,6 @@ from dataclasses import dataclass, field, replace
 
 from store import curation, directives, iterations, policies, runs, telemetry, trajectories
 from store.connection import read
-from store.estimate_here import estimate_ahead
-from store.estimate_words import stage_words
 from store.liveness import EngineState, engine_state
 from store.records import (
     Directive,
@@ -208,5 +206,9 @@ def _ahead(
     open_stages = [stage.name for stage in snapshot.stages if stage.state in ("pending", "waiting")]
     if not open_stages:
         return ()
+    # Imported here: only a gate needs the settings, and pydantic would come before the first frame.
+    from store.estimate_here import estimate_ahead
+    from store.estimate_words import stage_words
+
     found = estimate_ahead(connection, workspace, iteration)
     return tuple((name, stage_words(found, name)) for name in open_stages)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from store.records import CuratedRow, FunnelCount
 from store.rows import to_record, to_records
-from store.settings import TrainingSetting
+
+if TYPE_CHECKING:
+    # Only its name: whoever reads rows needs no settings, and pydantic would cost the terminal a fifth of its start.
+    from store.settings import TrainingSetting
 
 SetName = Literal["d_plus", "d_pm", "d_pref"]
 SET_OF: Mapping[TrainingSetting, SetName | None] = {

@@ -17,11 +17,13 @@ from textual.style import Style
 from textual.visual import Visual
 
 from reflectevo_tui import display, figures
+from reflectevo_tui.prompt_repaint import hold_repaint, paint_held
 from reflectevo_tui.trajectory_reader import PAGE_ROWS
 from reflectevo_tui.widgets.newest_list import TRANSITION_STYLES
 from store.records import TrajectoryRow
 
 KEPT_PAGES = 6
+_PAGE = "a page of the list"
 REVIEW_GLYPHS = {"accept": "✓", "reject": "✗", "flag": "⚑"}
 
 
@@ -86,7 +88,8 @@ class TrajectoryList(ScrollView, can_focus=True):
         self.cursor = 0
 
     def reset(self) -> None:
-        """Forget everything: another filter."""
+        """Forget everything: another filter, whose first page is on its way."""
+        hold_repaint(self, _PAGE)
         self._pages.clear()
         self._asked.clear()
         self._told, self.cursor = None, 0
@@ -118,6 +121,8 @@ class TrajectoryList(ScrollView, can_focus=True):
         self.refresh_lines(first, PAGE_ROWS)
         if first <= self.cursor < first + PAGE_ROWS:
             self._tell()
+        if not self._asked:
+            paint_held(self, _PAGE)
 
     def row_at(self, position: int) -> TrajectoryRow | None:
         """The row at a position, when its page is here."""
@@ -141,7 +146,12 @@ class TrajectoryList(ScrollView, can_focus=True):
             self.scroll_to(y=self.cursor - height + 1, animate=False, immediate=True)
         self.refresh_lines(before, 1)
         self.refresh_lines(self.cursor, 1)
-        self._ask(self.cursor // PAGE_ROWS)
+        # Not only the cursor's: what the window shows is painted once.
+        top = round(self.scroll_offset.y)
+        for number in range(top // PAGE_ROWS, min(top + height, self.total) // PAGE_ROWS + 1):
+            self._ask(number)
+        if self._asked:
+            hold_repaint(self, _PAGE)
         self._tell()
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:

@@ -79,13 +79,16 @@ def main() -> int:
     if unknown:
         parser.error(f"there is no bench {unknown[0]!r}; there are: {', '.join(BENCHES)}")
     names = chosen.names or [one for one in BENCHES if one not in LONG]
-    begun = time.monotonic()
+    seconds: dict[str, float] = {}
     rows: list[Row] = []
     with _shared_stores(), _quiet_output():
         for name in names:
             print(f"{name} …", file=sys.stderr, flush=True)
+            begun = time.monotonic()
             rows += BENCHES[name]()
-    run = history.record(names, rows, time.monotonic() - begun)
+            seconds[name] = time.monotonic() - begun
+            print(f"{name} took {seconds[name]:.0f} s", file=sys.stderr, flush=True)
+    run = history.record(seconds, rows)
     history.append(run)
     if chosen.write_docs:
         history.write_docs(run, rows)

@@ -7,7 +7,7 @@ import os
 import platform
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,16 +46,16 @@ def machine() -> dict[str, Any]:
     }
 
 
-def record(benches: Sequence[str], rows: Sequence[Row], seconds: float) -> dict[str, object]:
-    """Everything about one run."""
+def record(seconds: Mapping[str, float], rows: Sequence[Row]) -> dict[str, object]:
+    """Everything about one run; `seconds` tells how long each bench took, by name."""
     return {
         "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "machine": machine(),
         "load": round(os.getloadavg()[2], 2),
         "commit": _git("rev-parse", "HEAD"),
         "changed": bool(_git("status", "--porcelain", "--untracked-files=no")),
-        "benches": list(benches),
-        "seconds": round(seconds),
+        "benches": {name: round(taken) for name, taken in seconds.items()},
+        "seconds": round(sum(seconds.values())),
         "rows": [row.as_dict() for row in rows],
     }
 

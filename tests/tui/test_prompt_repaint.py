@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import pytest
 from textual import constants
+from textual._compositor import LayoutUpdate
+from textual.screen import Screen
+from textual.widgets import Input
 
 from reflectevo_tui.app import ReflectEvoApp
-from reflectevo_tui.prompt_repaint import HELD_SECONDS, PROMPT_FRAMES, PROMPT_SECONDS, Dialog, Promptness
+from reflectevo_tui.prompt_repaint import PROMPT_FRAMES, PROMPT_SECONDS, REPEAT_SECONDS, Dialog, Promptness
 from reflectevo_tui.screens.help_dialog import HelpDialog
+from reflectevo_tui.widgets.trajectory_list import TrajectoryList
 
 
 class Clock:
@@ -36,10 +40,10 @@ def test_a_held_key_keeps_to_the_frames() -> None:
     promptness = Promptness(clock)
     promptness.key()
     for _ in range(30):
-        clock.now += HELD_SECONDS - 0.01
+        clock.now += REPEAT_SECONDS - 0.01
         promptness.key()
         assert not promptness.take()
-    clock.now += HELD_SECONDS + 0.01
+    clock.now += REPEAT_SECONDS + 0.01
     promptness.key()
     assert promptness.take()
 
@@ -79,3 +83,50 @@ async def test_dialogs_keep_the_look_of_dialogs(empty, until) -> None:
         await pilot.press("question_mark")
         await until(pilot, lambda: isinstance(app.screen, HelpDialog) and app.screen.query(".dialog"))
         assert isinstance(app.screen, Dialog) and app.screen.styles.align == ("center", "middle")
+
+
+async def test_a_jump_paints_nothing_before_its_row_is_there(build, until, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Left alone, Textual paints the whole screen four times while a dialog closes, the first without the page."""
+    app = ReflectEvoApp(build(900).workspace)
+    async with app.run_test(size=(160, 50)) as pilot:
+        await pilot.press("2")
+        rows = app.screen.query_one(TrajectoryList)
+        await until(pilot, lambda: rows.total == 900 and rows.row_at(0))
+        await pilot.press("colon", *"750")
+        await until(pilot, lambda: app.screen.query_one(Input).value == "750")
+        await pilot.pause(0.3)
+        whole: list[bool] = []
+        shown = app._display
+
+        def display(screen: Screen[object], renderable: object) -> None:
+            if isinstance(renderable, LayoutUpdate) and not app._batch_count:
+                whole.append(rows.row_at(rows.cursor) is not None and rows.cursor == 749)
+            shown(screen, renderable)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(app, "_display", display)
+        await pilot.press("enter")
+        await until(pilot, lambda: rows.row_at(749) and not app._batch_count)
+        await pilot.pause(0.3)
+    assert whole and all(whole), whole
+
+
+async def test_what_does_not_come_is_not_waited_for(build, until) -> None:
+    app = ReflectEvoApp(build(40).workspace)
+    async with app.run_test(size=(160, 50)) as pilot:
+        await until(pilot, lambda: app.snapshot)
+        app.repaints.hold("nothing was pressed")
+        assert not app._batch_count
+        app.promptness.key()
+        app.repaints.hold("something")
+        app.repaints.hold("something")
+        app.repaints.hold("something else")
+        assert app._batch_count == 2
+        app.repaints.release("something")
+        assert app._batch_count == 1, "the other is still on its way"
+        await until(pilot, lambda: not app._batch_count, 5)
+        app.promptness.key()
+        app.repaints.hold("a dialog that closes")
+        app.repaints.hold("a page")
+        app.repaints.paint("a page")
+        assert not app._batch_count, "what somebody waits to read is painted whatever else is held"
+        await until(pilot, lambda: not app._batch_count and not app.repaints._held, 5)

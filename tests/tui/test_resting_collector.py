@@ -10,7 +10,9 @@ import sys
 
 CYCLES = """
 import gc, sys
-from reflectevo_tui.resting_collector import DUE, REST_SECONDS, RestingCollector
+import weakref
+
+from reflectevo_tui.resting_collector import DUE, LET_OFF, LONG_REST_SECONDS, REST_SECONDS, RestingCollector
 
 full = []
 gc.callbacks.append(lambda phase, info: phase == "start" and info["generation"] == 2 and full.append(1))
@@ -42,6 +44,26 @@ assert not collector.rest(REST_SECONDS / 2), "the hands did not rest"
 assert collector.rest(REST_SECONDS) and full
 full.clear()
 assert not collector.rest(REST_SECONDS), "nothing to do any more"
+
+
+class Tree:
+    pass
+
+
+tree = Tree()
+tree.itself = tree
+gone = weakref.ref(tree)
+waste_until_due()
+assert collector.rest(REST_SECONDS)
+del tree
+waste_until_due()
+assert collector.rest(REST_SECONDS) and gone() is not None, "what outlived a collection is let off, so that it is short"
+for _ in range(LET_OFF):
+    waste_until_due()
+    assert collector.rest(LONG_REST_SECONDS)
+assert gone() is None, "hands that rest for long let nothing leak"
+
+full.clear()
 waste(3_000_000)
 assert full, "someone who types without a pause must not run out of memory"
 assert sys.getswitchinterval() < 0.005
