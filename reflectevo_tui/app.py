@@ -118,6 +118,7 @@ class ReflectEvoApp(EngineTraffic):
         for screen in self._framed():
             screen.show_snapshot(message.snapshot)
         self.take_answers(message.snapshot)
+        self.show_first_frame()
         for alarm in alarms:
             self.say(alarm.words, alarm.severity)
             if self.choices.bell:

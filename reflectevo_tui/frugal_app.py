@@ -27,6 +27,11 @@ def _may_be_cut(strip: Strip) -> bool:
     return all(len(segment.text) == cell_len(segment.text) for segment in strip)
 
 
+_FIRST_FRAME = "the first frame"
+
+FIRST_FRAME_SECONDS = 0.5
+"""Empty panels are not painted when what they show is about to be read; but something is seen soon."""
+
 MASKED_SECONDS = 0.005
 """How long a change of screens is masked at most."""
 
@@ -60,6 +65,14 @@ class FrugalApp(App[None]):
         self._filters.append(LastNet())
         self.promptness = Promptness()
         self.repaints = HeldRepaints(self, self.promptness)
+
+    def on_load(self) -> None:
+        """Paint the first frame when there is something to see on it."""
+        self.repaints.hold(_FIRST_FRAME, FIRST_FRAME_SECONDS)
+
+    def show_first_frame(self) -> None:
+        """What it shows is there."""
+        self.repaints.release(_FIRST_FRAME)
 
     async def on_event(self, event: events.Event) -> None:
         """Note that the operator acts, before the event does anything."""

@@ -77,17 +77,17 @@ class HeldRepaints:
         self._held: dict[str, Timer] = {}
         self._awaited: set[str] = set()
 
-    def hold(self, what: str) -> None:
-        """Paint nothing until `release` or until the key has waited long enough. Without a key nothing is held."""
-        if self._hold(what):
+    def hold(self, what: str, seconds: float | None = None) -> None:
+        """Paint nothing until `release`, at most so long: as long as the last key may wait, unless `seconds` are given.
+        Without either nothing is held."""
+        if self._hold(what, self._promptness.patience() if seconds is None else seconds):
             self._awaited.add(what)
 
-    def _hold(self, what: str) -> bool:
-        patience = self._promptness.patience()
-        if patience <= 0 or what in self._held:
+    def _hold(self, what: str, seconds: float) -> bool:
+        if seconds <= 0 or what in self._held:
             return False
         self._app._begin_batch()
-        self._held[what] = self._app.set_timer(patience, lambda: self.release(what))
+        self._held[what] = self._app.set_timer(seconds, lambda: self.release(what))
         return True
 
     def release(self, what: str) -> None:
@@ -114,7 +114,7 @@ class HeldRepaints:
 
     def _hold_again(self) -> None:
         for what in self._awaited:
-            self._hold(what)
+            self._hold(what, self._promptness.patience())
 
 
 def hold_repaint(node: DOMNode, what: str) -> None:

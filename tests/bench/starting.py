@@ -1,6 +1,9 @@
 """How long everything takes to start, with the parts that make it up: the command line, the first frame of the
 terminal, the engine until it is READY, and a demo from its run to the first finished trajectory.
 
+What the libraries take by themselves stands beside it, measured in turns: a command line of one option, and a terminal
+application with nothing on it.
+
 The demo isn't run again for this: its own records tell when what happened. `make demo` leaves them in demo-workspace;
 REFLECTEVO_BENCH_DEMO=DIR names another workspace. Nothing here has a target, machines and caches differ too much.
 """
@@ -35,18 +38,37 @@ ROWS = 46_000
 TIMES = 7
 _PROGRAM = Path(sys.executable).with_name("reflectevo")
 _DEMO = Path(__file__).parents[2] / "demo-workspace"
+_EMPTY_COMMAND = """
+import typer
+app = typer.Typer(rich_markup_mode=None)
+@app.command()
+def empty(option: int = 0): ...
+app()
+"""
+_EMPTY_APPLICATION = """
+from textual.app import App
+from textual.widgets import Static
+class Empty(App):
+    def compose(self):
+        yield Static("nothing on it")
+Empty().run()
+"""
 
 
 def measure() -> list[Row]:
     """One row for each, and the parts of the demo."""
-    rows = [
-        _row("python -c pass", [_command(sys.executable, "-c", "pass") for _ in range(TIMES)]),
-        _row("reflectevo --help", [_command(str(_PROGRAM), "--help") for _ in range(TIMES)]),
+    helped = [
+        (_command(str(_PROGRAM), "--help"), _command(sys.executable, "-c", _EMPTY_COMMAND, "--help"))
+        for _ in range(TIMES)
     ]
     with kept_stores() as directory:
         workspace = demo_store(directory, ROWS)
-        frames = [_frame(workspace) for _ in range(TIMES)]
-    rows.append(_row(f"terminal, first full frame, {ROWS:,} trajectories", frames))
+        frames = [(_frame(workspace), _empty_frame()) for _ in range(TIMES)]
+    rows = [
+        _row("python -c pass", [_command(sys.executable, "-c", "pass") for _ in range(TIMES)]),
+        _beside("reflectevo --help / a command of one option", helped),
+        _beside(f"terminal, first full frame, {ROWS:,} trajectories / an empty Textual application", frames),
+    ]
     rows.append(_row("engine until it is READY", [_ready() for _ in range(TIMES)]))
     demo = Workspace(Path(os.environ.get("REFLECTEVO_BENCH_DEMO", _DEMO)))
     if demo.database.exists():
@@ -60,6 +82,13 @@ def _row(what: str, seconds: list[float]) -> Row:
     return Row(what, f"{1000 * statistics.median(seconds):,.0f} ms (n = {len(seconds)})")
 
 
+def _beside(what: str, seconds: list[tuple[float, float]]) -> Row:
+    """A row of pairs: ours, and what the library takes by itself."""
+    ours, alone = (statistics.median(times) for times in zip(*seconds, strict=True))
+    told = f"{1000 * ours:,.0f} ms (n = {len(seconds)})"
+    return Row(what, told, f"{1000 * alone:,.0f} ms", ours / alone)
+
+
 def _command(*command: str) -> float:
     started = time.perf_counter()
     subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
@@ -71,6 +100,12 @@ def _frame(workspace: Workspace) -> float:
     command = [str(_PROGRAM), "-w", str(workspace.root)]
     with PseudoTerminal(command, {"SSH_CONNECTION": "bench", "COLORTERM": ""}) as terminal:
         return Hands(terminal).see_monitor(ROWS) - terminal.started
+
+
+def _empty_frame() -> float:
+    """Until an application that shows a word and nothing else has shown it."""
+    with PseudoTerminal([sys.executable, "-c", _EMPTY_APPLICATION]) as terminal:
+        return terminal.until(lambda seen: "nothing on it" in seen) - terminal.started
 
 
 def _ready() -> float:
