@@ -88,7 +88,7 @@ class FrugalApp(App[None]):
 
     def _rest(self) -> None:
         if self._collector is not None:
-            self._collector.rest(self.promptness.rested())
+            self._collector.rest(self.promptness.rested(), settled=len(self.screen_stack) == 1)
 
     def delay_update(self, delay: float = MASKED_SECONDS) -> None:
         """Hold repaints back while one screen gives way to another; Textual does so for as long as a key may take."""

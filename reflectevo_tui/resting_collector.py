@@ -50,8 +50,12 @@ class RestingCollector:
         gc.enable()
         sys.setswitchinterval(SWITCH_SECONDS)
 
-    def rest(self, seconds: float) -> bool:
-        """Collect if it is due and nothing was pressed for so many seconds; true when it was done."""
+    def rest(self, seconds: float, settled: bool = True) -> bool:
+        """Collect if it is due and nothing was pressed for so many seconds; true when it was done.
+
+        What is there is let off by later collections only while the screens are `settled`: a dialog that is open will be
+        garbage soon.
+        """
         if not self._standing or seconds < REST_SECONDS or gc.get_count()[2] < DUE:
             return False
         self._short += 1
@@ -59,5 +63,6 @@ class RestingCollector:
             gc.unfreeze()
             self._short = 0
         gc.collect()
-        gc.freeze()
+        if settled:
+            gc.freeze()
         return True

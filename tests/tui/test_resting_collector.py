@@ -50,8 +50,21 @@ class Tree:
     pass
 
 
-tree = Tree()
-tree.itself = tree
+def plant():
+    tree = Tree()
+    tree.itself = tree
+    return tree
+
+
+dialog = plant()
+gone = weakref.ref(dialog)
+waste_until_due()
+assert collector.rest(REST_SECONDS, settled=False)
+del dialog
+waste_until_due()
+assert collector.rest(REST_SECONDS) and gone() is None, "a dialog is not let off"
+
+tree = plant()
 gone = weakref.ref(tree)
 waste_until_due()
 assert collector.rest(REST_SECONDS)
