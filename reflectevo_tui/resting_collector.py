@@ -53,8 +53,8 @@ class RestingCollector:
     def rest(self, seconds: float, settled: bool = True) -> bool:
         """Collect if it is due and nothing was pressed for so many seconds; true when it was done.
 
-        What is there is let off by later collections only while the screens are `settled`: a dialog that is open will be
-        garbage soon.
+        What is there is let off by later collections only while the screens are `settled`: a dialog that is open will
+        be garbage soon.
         """
         if not self._standing or seconds < REST_SECONDS or gc.get_count()[2] < DUE:
             return False
