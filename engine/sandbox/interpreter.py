@@ -39,7 +39,7 @@ class Interpreter:
 
     executable: Path
     """A real path, no link."""
-    library: tuple[Path, ...]
+    libraries: tuple[Path, ...]
     """Where the standard library is: folders, and an archive where there is one."""
     foreign: tuple[Path, ...]
     """Folders inside those that are to stay out of sight."""
@@ -60,10 +60,10 @@ def interpreter() -> Interpreter:
         raise SandboxUnavailable(f"the Python at {executable} can't be run for the sandbox: {error}") from error
     paths, _, maps = answer.stdout.partition("\n\n")
     found = {Path(path) for path in paths.split("\n") if path and Path(path).exists()}
-    library = {path for path in found if not any(parent in found for parent in path.parents)}
-    foreign = {path / name for path in library for name in _FOREIGN if (path / name).is_dir()}
+    libraries = {path for path in found if not any(parent in found for parent in path.parents)}
+    foreign = {path / name for path in libraries for name in _FOREIGN if (path / name).is_dir()}
     mapped = {Path(line.split(maxsplit=5)[5]) for line in maps.splitlines() if line.count(" ") > 4 and "/" in line}
-    objects = {path for path in mapped if ".so" in path.name and not any(path.is_relative_to(one) for one in library)}
+    objects = {path for path in mapped if ".so" in path.name and not any(path.is_relative_to(one) for one in libraries)}
     loader = _loader(executable)
     names = {name for path in objects for name in _names_of(path)}
     if loader is not None:
@@ -73,7 +73,7 @@ def interpreter() -> Interpreter:
     links = {link for name in names for link in _links_on(name)}
     return Interpreter(
         executable,
-        tuple(sorted(library)),
+        tuple(sorted(libraries)),
         tuple(sorted(foreign)),
         tuple(sorted(objects)),
         tuple(sorted(links)),

@@ -106,7 +106,7 @@ def _view(python: Interpreter) -> tuple[str, ...]:
     """Options of bubblewrap: all namespaces of its own, and no file but Python's."""
     options = ["--unshare-user", "--unshare-all", "--as-pid-1", "--die-with-parent", "--new-session"]
     options += ["--cap-drop", "ALL", "--uid", NOBODY, "--gid", NOBODY, "--hostname", "sandbox"]
-    for path in (python.executable, *python.library, *python.objects, *_existing(_READ_TOO)):
+    for path in (python.executable, *python.libraries, *python.objects, *_existing(_READ_TOO)):
         options += ["--ro-bind", str(path), str(path)]
     for link, target in python.links:
         options += ["--symlink", target, link]
@@ -125,7 +125,7 @@ def _rules(python: Interpreter, abi: int) -> list[tuple[str, int]]:
     """Landlock's rules for the same files. A rule covers all below a folder, so foreign packages are stepped around."""
     library = [
         entry
-        for path in python.library
+        for path in python.libraries
         for entry in (path.iterdir() if path.is_dir() else (path,))
         if entry not in python.foreign and entry.exists()
     ]

@@ -121,7 +121,7 @@ class TrajectoryList(ScrollView, can_focus=True):
         self.refresh_lines(first, PAGE_ROWS)
         if first <= self.cursor < first + PAGE_ROWS:
             self._tell()
-        if not self._asked:
+        if not self._missing_pages():
             paint_held(self, _PAGE)
 
     def row_at(self, position: int) -> TrajectoryRow | None:
@@ -146,13 +146,18 @@ class TrajectoryList(ScrollView, can_focus=True):
             self.scroll_to(y=self.cursor - height + 1, animate=False, immediate=True)
         self.refresh_lines(before, 1)
         self.refresh_lines(self.cursor, 1)
-        # Not only the cursor's: what the window shows is painted once.
-        top = round(self.scroll_offset.y)
-        for number in range(top // PAGE_ROWS, min(top + height, self.total) // PAGE_ROWS + 1):
-            self._ask(number)
-        if self._asked:
+        # Not only the cursor's page: what the window shows is painted once.
+        for number in self._missing_pages():
             hold_repaint(self, _PAGE)
+            self._ask(number)
+        self._ask(self.cursor // PAGE_ROWS)
         self._tell()
+
+    def _missing_pages(self) -> list[int]:
+        """The pages of the rows in the window that aren't here."""
+        top, height = round(self.scroll_offset.y), max(self.scrollable_content_region.height, 1)
+        end = min(top + height, self.total)
+        return [number for number in range(top // PAGE_ROWS, -(-end // PAGE_ROWS)) if number not in self._pages]
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         """The cursor comes along when the scroll bar or the wheel moves the window."""

@@ -124,7 +124,7 @@ def visible() -> list[Path]:
     links = [Path(link) for link, _ in python.links]
     beside = [Path(f"/{name}") for name in ("etc/ld.so.cache", "usr/share/zoneinfo", "tmp")]
     devices = [Path(f"/dev/{name}") for name in ("null", "zero", "random", "urandom")]
-    return [python.executable, *python.library, *python.objects, *links, *beside, *devices]
+    return [python.executable, *python.libraries, *python.objects, *links, *beside, *devices]
 
 
 def _address(kept: bytearray) -> int:

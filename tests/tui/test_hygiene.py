@@ -28,6 +28,16 @@ def test_the_terminal_loads_nothing_heavy() -> None:
     assert ran.stdout.strip() == "[]"
 
 
+def test_the_first_frame_needs_no_settings() -> None:
+    """Their models take a fifth of the start to build; a gate, a form or an estimate loads them."""
+    code = (
+        "import sys, reflectevo_tui.app\n"
+        "print([m for m in ('pydantic', 'tomlkit', 'store.settings', 'store.estimates') if m in sys.modules])"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=PACKAGE.parent, check=True)
+    assert ran.stdout.strip() == "[]"
+
+
 def calls(path: Path) -> Iterator[ast.Call]:
     """Every call in a file."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

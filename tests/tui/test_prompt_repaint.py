@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from textual import constants
 from textual._compositor import LayoutUpdate
+from textual.message import Message
 from textual.screen import Screen
 from textual.widgets import Input
 
@@ -108,6 +109,27 @@ async def test_a_jump_paints_nothing_before_its_row_is_there(build, until, monke
         await until(pilot, lambda: rows.row_at(749) and not app._batch_count)
         await pilot.pause(0.3)
     assert whole and all(whole), whole
+
+
+async def test_a_repaint_waits_for_the_pages_of_the_window_and_no_other(build, until) -> None:
+    """Nine whole pages: a tenth would never come, and every repaint after it would wait in vain."""
+    asked: set[int] = set()
+
+    def note(message: Message) -> None:
+        if isinstance(message, TrajectoryList.PageWanted):
+            asked.add(message.number)
+
+    app = ReflectEvoApp(build(900).workspace)
+    async with app.run_test(size=(160, 50), message_hook=note) as pilot:
+        await pilot.press("2")
+        rows = app.screen.query_one(TrajectoryList)
+        await until(pilot, lambda: rows.total == 900 and rows.row_at(0))
+        await pilot.press("G")
+        await until(pilot, lambda: rows.row_at(899))
+        assert asked == {8}
+        rows.move_to(99 + rows.size.height // 2)
+        await until(pilot, lambda: rows.row_at(101))
+        assert asked <= {0, 1, 8}
 
 
 async def test_what_does_not_come_is_not_waited_for(build, until) -> None:
