@@ -17,7 +17,8 @@ from engine.generation.base import PolicyWeights
 from store.settings_file import parse_settings
 from tests.support.real_sweep import Exchange, run_sweep
 
-pytestmark = pytest.mark.slow
+# Without AVX512 it takes 280 s alone, and beside another worker on two cores more than the usual guard against a hang.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 SETTINGS = """
 name = "same"
