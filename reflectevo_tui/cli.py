@@ -19,6 +19,7 @@ from reflectevo_tui.commands.estimate import estimate
 from reflectevo_tui.commands.evaluate import evaluate
 from reflectevo_tui.commands.exchange import export, import_file
 from reflectevo_tui.commands.experiment import experiment
+from reflectevo_tui.commands.on_demand import group_on_demand
 from reflectevo_tui.commands.repair import repair
 from reflectevo_tui.commands.report import report
 from reflectevo_tui.commands.shared import JsonOption, WorkspaceOption, chosen_workspace, guarded, refuse
@@ -32,7 +33,9 @@ EPILOG = (
     "5 paused, stopped or skipped · 6 the engine ended · 130 interrupted (the engine goes on)."
 )
 
+commands = typer.Typer()
 app = typer.Typer(
+    cls=group_on_demand(commands),
     rich_markup_mode=None,
     no_args_is_help=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -76,7 +79,7 @@ def _open_app(workspace: Workspace) -> int:
     return application.return_code or 0
 
 
-@app.command()
+@commands.command()
 def init(
     context: typer.Context,
     workspace: WorkspaceOption = None,
@@ -107,7 +110,7 @@ def init(
     guarded(work)
 
 
-@app.command(epilog=EPILOG)
+@commands.command(epilog=EPILOG)
 def run(
     context: typer.Context,
     workspace: WorkspaceOption = None,
@@ -116,7 +119,8 @@ def run(
     detach: Annotated[bool, typer.Option("--detach", help="Return at once; the engine goes on.")] = False,
     tui: Annotated[bool, typer.Option("--tui", help="Open the terminal application on it.")] = False,
     trust_code: Annotated[
-        list[str] | None, typer.Option(help="A model of trust_remote_code whose own code may run here.")
+        list[str] | None,
+        typer.Option(metavar="MODEL", help="A model of trust_remote_code whose own code may run here."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -140,7 +144,7 @@ def run(
     guarded(work)
 
 
-@app.command()
+@commands.command()
 def status(context: typer.Context, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
     """Say where the run stands."""
     chosen = chosen_workspace(context, workspace)
@@ -158,7 +162,7 @@ def status(context: typer.Context, workspace: WorkspaceOption = None, as_json: J
     guarded(work)
 
 
-@app.command()
+@commands.command()
 def doctor(context: typer.Context, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
     """Check the installation and the workspace.
 
@@ -184,17 +188,17 @@ def doctor(context: typer.Context, workspace: WorkspaceOption = None, as_json: J
     guarded(work)
 
 
-app.command("eval", epilog=EPILOG)(evaluate)
-app.command(epilog=EPILOG)(experiment)
+commands.command("eval", epilog=EPILOG)(evaluate)
+commands.command(epilog=EPILOG)(experiment)
 for _command in (
     *(estimate, report, repair, takeover),
     *(control.approve, control.skip, control.reject, control.pause, control.resume, control.stop, control.shutdown),
     *(control.promote, control.rollback, control.branch, control.retry, control.save_now),
 ):
-    app.command()(_command)
-app.command("demo-data")(demo_data)
-app.command("import")(import_file)
-app.command("export")(export)
+    commands.command()(_command)
+commands.command("demo-data")(demo_data)
+commands.command("import")(import_file)
+commands.command("export")(export)
 
 
 def main() -> None:

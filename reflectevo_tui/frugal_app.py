@@ -65,14 +65,25 @@ class FrugalApp(App[None]):
         self._filters.append(LastNet())
         self.promptness = Promptness()
         self.repaints = HeldRepaints(self, self.promptness)
+        self._first_variables: dict[str, str] | None = None
 
     def on_load(self) -> None:
-        """Paint the first frame when there is something to see on it."""
+        """Paint the first frame when there is something to see on it, and read the style sheet once."""
+        variables = self.get_css_variables()
+        self.stylesheet.set_variables(variables)
+        self._first_variables = variables
         self.repaints.hold(_FIRST_FRAME, FIRST_FRAME_SECONDS)
 
     def show_first_frame(self) -> None:
-        """What it shows is there."""
+        """What it shows is there. It answers a key, the one that started the application."""
+        self.promptness.key()
         self.repaints.release(_FIRST_FRAME)
+
+    def refresh_css(self, animate: bool = True) -> None:
+        """Style everything anew; Textual asks for it once for the theme it starts with, whose styles were just read."""
+        first, self._first_variables = self._first_variables, None
+        if first is None or first != self.get_css_variables():
+            super().refresh_css(animate)
 
     async def on_event(self, event: events.Event) -> None:
         """Note that the operator acts, before the event does anything."""

@@ -6,17 +6,16 @@ from typing import TYPE_CHECKING
 
 from textual.message import Message
 
-from reflectevo_tui.review_reader import Card
-from reflectevo_tui.snapshot import Snapshot
-from reflectevo_tui.trajectory_reader import Choices
-from reflectevo_tui.word_changes import WordChanges
-from store.records import Directive, JsonObject, OpenPair, TrajectoryDetail, TrajectoryRow
-from store.review_queue import ReviewQueue
-from store.trajectories import Anchors, TrajectoryFilter
-
 if TYPE_CHECKING:
-    # Only its name: it would load pydantic before the first frame.
+    # Only their names: what Review and Launch need is loaded after the first frame.
+    from reflectevo_tui.review_reader import Card
+    from reflectevo_tui.snapshot import Snapshot
+    from reflectevo_tui.trajectory_reader import Choices
+    from reflectevo_tui.word_changes import WordChanges
+    from store.records import Directive, JsonObject, OpenPair, TrajectoryDetail, TrajectoryRow
+    from store.review_queue import ReviewQueue
     from store.settings import RunSettings
+    from store.trajectories import Anchors, TrajectoryFilter
 
 
 class SnapshotRead(Message):

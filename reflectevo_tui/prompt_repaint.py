@@ -140,11 +140,30 @@ def paint_promptly(screen: Screen[Result], event: events.Idle) -> None:
         screen._on_timer_update()
 
 
+def may_render(screen: Screen[Result]) -> bool:
+    """Whether a screen is to be rendered now, and then once.
+
+    Textual renders a screen also while repaints are held, and throws it away; and when a screen has both a new layout
+    and a repaint to come, it renders and writes all of it for either.
+    """
+    if screen.app._batch_count:
+        screen._repaint_required = True
+        return False
+    if screen._repaint_required:
+        screen._repaint_required = False
+        screen._compositor.update_widgets({screen})
+    return True
+
+
 class PromptScreen(Screen[Result]):
     """Base of the numbered screens."""
 
     async def _on_idle(self, event: events.Idle) -> None:
         paint_promptly(self, event)
+
+    def _compositor_refresh(self) -> None:
+        if may_render(self):
+            super()._compositor_refresh()
 
 
 class Dialog(ModalScreen[Result]):
@@ -152,3 +171,7 @@ class Dialog(ModalScreen[Result]):
 
     async def _on_idle(self, event: events.Idle) -> None:
         paint_promptly(self, event)
+
+    def _compositor_refresh(self) -> None:
+        if may_render(self):
+            super()._compositor_refresh()

@@ -27,7 +27,8 @@ def estimate(
     training_rate: Annotated[float | None, typer.Option(help="Training tokens/s of one GPU.")] = None,
     price: Annotated[float | None, typer.Option(help="Price of a GPU for an hour.")] = None,
     figures: Annotated[
-        list[str] | None, typer.Option("--set", help="Any figure of the list below the table: name=value.")
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="Any figure of the list below the table: name=value."),
     ] = None,
     keep: Annotated[bool, typer.Option("--keep", help="Keep what was given in the workspace's estimate.toml.")] = False,
     as_json: JsonOption = False,

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer.main
+from typer.models import CommandInfo
 from typer.testing import CliRunner
 
 from reflectevo_tui.cli import app
@@ -151,6 +153,26 @@ def test_the_list_of_commands_fits_and_names_the_exit_codes() -> None:
     assert not [line for command, line in listed.items() if command in COMMANDS and line.endswith("...")]
     for word in ("0 done", "1 refused", "2 usage", "3 a stage failed", "4", "5 paused", "6 the", "130"):
         assert word in output
+
+
+def test_a_start_builds_the_command_that_runs_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Typer reads the signature of every function of an application at each start, of 25 to list their names."""
+    built: list[str] = []
+    build = typer.main.get_command_from_info
+
+    def note(command_info: CommandInfo, **rest: Any) -> Any:
+        built.append(command_info.callback.__name__)
+        return build(command_info, **rest)
+
+    monkeypatch.setattr(typer.main, "get_command_from_info", note)
+    runner = CliRunner()
+    listed = runner.invoke(app, ["--help"])
+    assert listed.exit_code == 0 and "demo-data" in listed.output and not built
+    assert runner.invoke(app, ["demo-data", "--help"]).exit_code == 0
+    assert built == ["demo_data"]
+    misspelt = runner.invoke(app, ["statsu"])
+    assert misspelt.exit_code == 2 and "Did you mean 'status'" in misspelt.output
+    assert built == ["demo_data"]
 
 
 def test_shells_complete_commands_and_options(tmp_path: Path) -> None:

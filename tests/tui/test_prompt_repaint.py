@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 from textual import constants
-from textual._compositor import LayoutUpdate
+from textual._compositor import Compositor, LayoutUpdate
+from textual.css.stylesheet import Stylesheet
 from textual.message import Message
 from textual.screen import Screen
 from textual.widgets import Input
@@ -12,6 +13,8 @@ from textual.widgets import Input
 from reflectevo_tui.app import ReflectEvoApp
 from reflectevo_tui.prompt_repaint import PROMPT_FRAMES, PROMPT_SECONDS, REPEAT_SECONDS, Dialog, Promptness
 from reflectevo_tui.screens.help_dialog import HelpDialog
+from reflectevo_tui.screens.trajectories import TrajectoriesScreen
+from reflectevo_tui.widgets.hardware_table import HardwareTable
 from reflectevo_tui.widgets.trajectory_list import TrajectoryList
 
 
@@ -111,6 +114,64 @@ async def test_a_jump_paints_nothing_before_its_row_is_there(build, until, monke
     assert whole and all(whole), whole
 
 
+async def test_the_start_reads_the_styles_once_and_renders_its_first_frame_once(
+    build, until, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Left alone, Textual reads the whole style sheet again for the theme it starts with, and renders panels that are
+    empty yet, to throw the picture away."""
+    whole: list[bool] = []
+    read: list[int] = []
+    rendered, reparsed = Compositor.render_full_update, Stylesheet.reparse
+    app = ReflectEvoApp(build(40).workspace)
+
+    def render(compositor: Compositor, simplify: bool = False) -> LayoutUpdate:
+        whole.append(app.snapshot is not None)
+        return rendered(compositor, simplify)
+
+    def reparse(styles: Stylesheet) -> None:
+        read.append(1)
+        reparsed(styles)
+
+    monkeypatch.setattr(Compositor, "render_full_update", render)
+    monkeypatch.setattr(Stylesheet, "reparse", reparse)
+    async with app.run_test(size=(160, 50)) as pilot:
+        await until(pilot, lambda: whole)
+        assert not read and all(whole)
+        app.theme = "reflectevo-light"
+        await until(pilot, lambda: read)
+        light = app.screen.styles.background
+        await pilot.press("2")
+        await until(pilot, lambda: isinstance(app.screen, TrajectoriesScreen))
+        assert app.screen.styles.background == light
+        app.theme = "reflectevo"
+        await until(pilot, lambda: app.screen.styles.background != light)
+        await pilot.press("1")
+        await until(pilot, lambda: app.screen.styles.background != light)
+
+
+async def test_a_layout_and_a_repaint_together_paint_the_screen_once(
+    build, until, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = ReflectEvoApp(build(40).workspace)
+    async with app.run_test(size=(160, 50)) as pilot:
+        await until(pilot, lambda: app.snapshot and app.promptness.patience() <= 0)
+        await pilot.pause(0.3)
+        painted: list[str] = []
+        shown = app._display
+
+        def display(screen: Screen[object], renderable: object) -> None:
+            if renderable is not None:
+                painted.append(type(renderable).__name__)
+            shown(screen, renderable)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(app, "_display", display)
+        app.screen.query_one(HardwareTable).styles.height = 9
+        app.screen.refresh()
+        await until(pilot, lambda: painted)
+        await pilot.pause(0.2)
+    assert painted[0] == "LayoutUpdate" and painted.count("LayoutUpdate") == 1, painted
+
+
 async def test_a_repaint_waits_for_the_pages_of_the_window_and_no_other(build, until) -> None:
     """Nine whole pages: a tenth would never come, and every repaint after it would wait in vain."""
     asked: set[int] = set()
@@ -135,7 +196,7 @@ async def test_a_repaint_waits_for_the_pages_of_the_window_and_no_other(build, u
 async def test_what_does_not_come_is_not_waited_for(build, until) -> None:
     app = ReflectEvoApp(build(40).workspace)
     async with app.run_test(size=(160, 50)) as pilot:
-        await until(pilot, lambda: app.snapshot)
+        await until(pilot, lambda: app.snapshot and app.promptness.patience() <= 0)
         app.repaints.hold("nothing was pressed")
         assert not app._batch_count
         app.promptness.key()
