@@ -158,8 +158,15 @@ def may_render(screen: Screen[Result]) -> bool:
 class PromptScreen(Screen[Result]):
     """Base of the numbered screens."""
 
+    _seen = False
+
     async def _on_idle(self, event: events.Idle) -> None:
         paint_promptly(self, event)
+
+    def _on_screen_resume(self, event: events.ScreenResume) -> None:
+        """Don't style everything anew on the way back. A theme that changed meanwhile is taken up without this."""
+        event.refresh_styles = event.refresh_styles and not self._seen
+        self._seen = True
 
     def _compositor_refresh(self) -> None:
         if may_render(self):

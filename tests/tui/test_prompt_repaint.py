@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pytest
 from textual import constants
 from textual._compositor import Compositor, LayoutUpdate
 from textual.css.stylesheet import Stylesheet
+from textual.dom import DOMNode
 from textual.message import Message
 from textual.screen import Screen
 from textual.widgets import Input
@@ -170,6 +173,29 @@ async def test_a_layout_and_a_repaint_together_paint_the_screen_once(
         await until(pilot, lambda: painted)
         await pilot.pause(0.2)
     assert painted[0] == "LayoutUpdate" and painted.count("LayoutUpdate") == 1, painted
+
+
+async def test_the_way_back_to_a_screen_styles_nothing_anew(build, until, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = ReflectEvoApp(build(40).workspace)
+    async with app.run_test(size=(160, 50)) as pilot:
+        await until(pilot, lambda: app.snapshot)
+        for key in "21":
+            await pilot.press(key)
+            await pilot.pause(0.3)
+        styled: list[str] = []
+        update = Stylesheet.update_nodes
+
+        def note(styles: Stylesheet, nodes: Iterable[DOMNode], animate: bool = False) -> None:
+            found = list(nodes)
+            styled.extend(type(node).__name__ for node in found)
+            update(styles, found, animate)
+
+        monkeypatch.setattr(Stylesheet, "update_nodes", note)
+        for key, name in (("2", "TrajectoriesScreen"), ("1", "MonitorScreen")):
+            await pilot.press(key)
+            await until(pilot, lambda name=name: type(app.screen).__name__ == name)
+            await pilot.pause(0.2)
+        assert not {"TrajectoriesScreen", "MonitorScreen"} & set(styled)
 
 
 async def test_a_repaint_waits_for_the_pages_of_the_window_and_no_other(build, until) -> None:
