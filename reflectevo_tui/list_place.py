@@ -23,13 +23,14 @@ class Place:
     trajectory: int | None = None
 
 
-def read_place(typed: str, total: int, newest: int) -> Place:
+def read_place(typed: str, total: int, newest: int, *, counted: bool = True) -> Place:
     """The place that was typed.
 
     Args:
         typed: a row counted from 1 (`250,000`), a share of the list (`50%`), or an id (`#88213`).
         total: rows of the list.
         newest: the highest id in it.
+        counted: whether `total` is all of it, and not only what is known while it is counted.
 
     Raises:
         NoSuchPlace: when it is none of these, or lies outside the list.
@@ -39,6 +40,8 @@ def read_place(typed: str, total: int, newest: int) -> Place:
     form = _FORM.fullmatch(typed.strip())
     if form is None or (form["mark"] and form["percent"]):
         raise NoSuchPlace("type a row (250,000), a share (50%) or a trajectory (#88213)")
+    if not counted and not form["mark"]:
+        raise NoSuchPlace("the list is still being counted; a trajectory (#88213) can be reached at once")
     number = Decimal(re.sub("[,_ ]", "", form["number"]))
     if form["percent"]:
         if number > 100:

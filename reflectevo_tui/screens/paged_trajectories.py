@@ -129,7 +129,7 @@ class PagedTrajectories(FramedScreen):
             return
         rows = self.query_one(TrajectoryList)
         if self._anchors is None:
-            rows.set_total(len(message.rows))
+            rows.set_total(len(message.rows), counted=len(message.rows) < PAGE_ROWS)
             if not message.rows:
                 self.show_empty()
         elif len(message.rows) < min(PAGE_ROWS, rows.total - message.page * PAGE_ROWS) and not self._walking:
@@ -181,7 +181,7 @@ class PagedTrajectories(FramedScreen):
 
         def wrong(typed: str) -> str:
             try:
-                read_place(typed, rows.total, newest())
+                read_place(typed, rows.total, newest(), counted=rows.counted)
             except NoSuchPlace as reason:
                 return str(reason)
             return ""

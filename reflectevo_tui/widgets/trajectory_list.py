@@ -85,19 +85,25 @@ class TrajectoryList(ScrollView, can_focus=True):
         self._asked: set[int] = set()
         self._told: int | None = None
         self.total = 0
+        self.counted = False
         self.cursor = 0
+        self._to_the_end = False
 
     def reset(self) -> None:
         """Forget everything: another filter, whose first page is on its way."""
         hold_repaint(self, _PAGE)
         self._pages.clear()
         self._asked.clear()
-        self._told, self.cursor = None, 0
-        self.set_total(0)
+        self._told, self.cursor, self._to_the_end = None, 0, False
+        self.set_total(0, counted=False)
         self.scroll_to(y=0, animate=False, immediate=True)
 
-    def set_total(self, total: int) -> None:
-        """The list has so many rows now; a last page that has grown is asked for again."""
+    def set_total(self, total: int, *, counted: bool = True) -> None:
+        """The list has so many rows now; a last page that has grown is asked for again.
+
+        Until it is `counted`, these are the rows that are known, and who goes to its end has the end still to come.
+        """
+        self.counted = counted
         if total != self.total:
             grown = min(self.total, total) // PAGE_ROWS
             for number in [number for number in self._pages if number > grown or len(self._pages[number]) < PAGE_ROWS]:
@@ -110,6 +116,8 @@ class TrajectoryList(ScrollView, can_focus=True):
         elif before < self.scroll_offset.y + self.size.height:
             # Growth beyond the window shows in the scroll bar alone.
             self.refresh_lines(before, total - before)
+        if counted and self._to_the_end:
+            self.move_to(total - 1)
 
     def put_page(self, number: int, rows: Sequence[TrajectoryRow]) -> None:
         """Keep a page that was asked for."""
@@ -136,7 +144,7 @@ class TrajectoryList(ScrollView, can_focus=True):
 
     def move_to(self, position: int) -> None:
         """Put the cursor on a position and bring it into view."""
-        before = self.cursor
+        before, self._to_the_end = self.cursor, False
         self.cursor = min(max(position, 0), max(self.total - 1, 0))
         height = max(self.scrollable_content_region.height, 1)
         top = round(self.scroll_offset.y)
@@ -165,7 +173,7 @@ class TrajectoryList(ScrollView, can_focus=True):
         top, height = round(new_value), max(self.scrollable_content_region.height, 1)
         inside = min(max(self.cursor, top), top + height - 1, max(self.total - 1, 0))
         if inside != self.cursor:
-            self.cursor = inside
+            self.cursor, self._to_the_end = inside, False
             self._ask(inside // PAGE_ROWS)
             self._tell()
 
@@ -214,8 +222,9 @@ class TrajectoryList(ScrollView, can_focus=True):
         self.move_to(0)
 
     def action_newest(self) -> None:
-        """To the last row."""
+        """To the last row, now or when the list is counted."""
         self.move_to(self.total - 1)
+        self._to_the_end = not self.counted
 
     def on_click(self, event: events.Click) -> None:
         """The mouse may choose a row."""

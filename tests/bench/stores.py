@@ -19,7 +19,8 @@ from pathlib import Path
 
 from reflectevo_tui.demo_store import DemoStore
 from store import bulk
-from store.connection import open_writer
+from store.connection import open_reader, open_writer
+from store.trajectories import TrajectoryFilter, count
 from store.workspace import Workspace
 
 KEEP = "REFLECTEVO_BENCH_STORE"
@@ -38,6 +39,12 @@ def kept_stores() -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory() as directory:
         yield Path(directory)
+
+
+def held(workspace: Workspace) -> int:
+    """How many trajectories a store has: one that is kept grows by what was written beside earlier measurements."""
+    with closing(open_reader(workspace.database)) as connection:
+        return count(connection, TrajectoryFilter())
 
 
 def demo_store(directory: Path, rows: int) -> Workspace:

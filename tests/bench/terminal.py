@@ -26,7 +26,7 @@ import psutil
 from store.workspace import Workspace
 from tests.bench.measure import Row
 from tests.bench.pseudo_terminal import PseudoTerminal
-from tests.bench.stores import TIMES, demo_store, kept_stores
+from tests.bench.stores import TIMES, demo_store, held, kept_stores
 from tests.bench.terminal_hands import Hands
 
 ROWS = 460_000
@@ -58,10 +58,11 @@ def measure() -> list[Row]:
 
 def growth() -> list[Row]:
     """Jump, page and filtered page on a store of ten times the size, against the first."""
-    medians = []
+    medians, sizes = [], []
     with kept_stores() as directory:
         for rows in (_wanted_rows(), TIMES * _wanted_rows()):
             workspace = demo_store(directory, rows)
+            sizes.append(held(workspace))
             with _engine(workspace), _terminal(workspace, inside_tmux=False) as terminal:
                 hands = Hands(terminal)
                 hands.open_list()
@@ -71,7 +72,7 @@ def growth() -> list[Row]:
     small, large = medians
     return [
         Row(
-            f"{what}, {TIMES * _wanted_rows():,} / {_wanted_rows():,} trajectories",
+            f"{what}, {sizes[1]:,} / {sizes[0]:,} trajectories",
             _milliseconds(large[what]),
             _milliseconds(small[what]),
             large[what] / small[what],
@@ -122,7 +123,7 @@ def _terminal(workspace: Workspace, inside_tmux: bool) -> Iterator[PseudoTermina
 
 
 def _budgets(workspace: Workspace, inside_tmux: bool) -> list[Row]:
-    where = " in tmux" if inside_tmux else ""
+    where, size = " in tmux" if inside_tmux else "", held(workspace)
     with _engine(workspace):
         starts = [_first_frame(workspace, inside_tmux) for _ in range(STARTS)]
         with _terminal(workspace, inside_tmux) as terminal:
@@ -141,7 +142,7 @@ def _budgets(workspace: Workspace, inside_tmux: bool) -> list[Row]:
         terminal.bytes_per_second(3.0)
         idle = terminal.bytes_per_second(SECONDS_IDLE)
     return [
-        _times(f"first full frame{where}", starts, FRAME),
+        _times(f"first full frame, {size:,} trajectories{where}", starts, FRAME),
         _times(f"key press to repaint in the list{where}", keys, KEY, p95=True),
         _times(f"key press to repaint, another screen{where}", switched, KEY, p95=True),
         _times(f"jump to the end of the list{where}", jumps, JUMP, p95=True),

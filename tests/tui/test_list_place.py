@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from reflectevo_tui.app import ReflectEvoApp
 from reflectevo_tui.list_place import NoSuchPlace, Place, read_place
 from reflectevo_tui.screens.line_dialog import LineDialog
 from reflectevo_tui.trajectory_reader import PAGE_ROWS
-from store.trajectories import TrajectoryFilter
+from store.trajectories import Anchors, TrajectoryFilter
 from tests.tui.conftest import Built
 from tests.tui.test_trajectories import opened
 
@@ -56,6 +57,13 @@ def test_what_is_no_place_is_said(typed: str, words: str) -> None:
         read_place(typed, 460_000, 500_000)
     with pytest.raises(NoSuchPlace, match="empty"):
         read_place("1", 0, 0)
+
+
+def test_a_row_of_a_list_that_is_still_counted_is_not_refused_as_too_far() -> None:
+    assert read_place("#88213", 100, 500_000, counted=False) == Place(trajectory=88_213)
+    for typed in ("250,000", "50%"):
+        with pytest.raises(NoSuchPlace, match="still being counted"):
+            read_place(typed, 100, 500_000, counted=False)
 
 
 @given(st.text(max_size=12), st.integers(1, 10**7))
@@ -127,6 +135,34 @@ async def test_a_trajectory_behind_a_filter_is_gone_to_without_it(build, until) 
         await until(pilot, lambda: view.chosen == 30)
         await go(pilot, until, app, "#3")
         await until(pilot, lambda: view.chosen == 3 and view.rows.total == ROWS)
+
+
+@pytest.mark.parametrize(("then", "ends_at"), [((), ROWS), (("k",), 119)])
+async def test_the_end_is_gone_to_while_the_list_is_counted(
+    build, until, screen_text, monkeypatch: pytest.MonkeyPatch, then: tuple[str, ...], ends_at: int
+) -> None:
+    """A filter on millions of rows takes seconds to count. Who presses G meanwhile means the end of the list, not that
+    of its first page; who goes on from there has had what was wanted."""
+    app = ReflectEvoApp(with_rows(build(20)).workspace)
+    async with app.run_test(size=(160, 50)) as pilot:
+        view = await opened(app, pilot, until, ROWS)
+        counted, walk = threading.Event(), view.screen.reader.walk
+
+        def slow(*arguments: Any) -> Anchors:
+            counted.wait(60)
+            return walk(*arguments)
+
+        monkeypatch.setattr(view.screen.reader, "walk", slow)
+        view.screen.apply(TrajectoryFilter(task="bulk"))
+        await until(pilot, lambda: view.rows.total == PAGE_ROWS and view.chosen == 21)
+        await pilot.press("G")
+        await until(pilot, lambda: view.chosen == 20 + PAGE_ROWS)
+        await pilot.press(*then)
+        await pilot.press("colon", *"500", "enter")
+        await until(pilot, lambda: "still being counted" in screen_text(app))
+        await pilot.press("escape")
+        counted.set()
+        await until(pilot, lambda: view.rows.counted and view.rows.total == ROWS - 20 and view.chosen == ends_at)
 
 
 async def test_the_scroll_bar_is_dragged_through_the_list(build, until) -> None:
