@@ -66,7 +66,7 @@ bench: $(VENV)/dev  ## ratios, each measured in one run; bench-NAME measures one
 bench-%: $(VENV)/dev
 	@$(BIN)/python -m tests.bench $*
 
-faults: $(VENV)/dev  ## the ten promises under real faults, about 50 minutes
+faults: $(VENV)/dev  ## the ten promises under real faults, about an hour
 	@$(BIN)/python -m tests.faults
 
 clean:  ## remove the environment; workspaces stay
