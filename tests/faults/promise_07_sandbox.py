@@ -5,15 +5,12 @@ from __future__ import annotations
 
 import base64
 import statistics
-import subprocess
 import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from engine.sandbox import Step, probe, run_steps
-from engine.sandbox.interpreter import interpreter
+from engine.sandbox import probe, run_python
 from engine.sandbox.tiers import TIERS
 from tests.faults.hostile_programs import Hostile
 from tests.faults.results import Result
@@ -21,7 +18,6 @@ from tests.faults.test_sandbox_hostile import PROGRAMS, USERS, Batch, run_batch
 
 COST_SECONDS = 0.03
 _RUNS = 31
-_TEST = (Step("value", "x"),)
 
 
 def run(n: int, seed: int) -> Result:
@@ -44,12 +40,12 @@ def run(n: int, seed: int) -> Result:
         clean = not batch.left and not batch.report["contacts"] and batch.report["victim_lives"]
         held += (len(PROGRAMS) - len(bad)) if clean and batch.report["untouched"] else 0
         notes += [f"{tier} as {user}: {', '.join(bad)}"] if bad else []
-    alone, costs = _costs()
+    costs = {tier.name: _cost(tier.name) for tier in probe() if tier.works}
     cheap = all(cost <= COST_SECONDS for cost in costs.values())
     cost = ", ".join(f"{name} {1000 * cost:.0f} ms" for name, cost in costs.items())
     detail = (
-        f"{len(PROGRAMS)} programs × {len(combinations)} (tier and user); to the {1000 * alone:.0f} ms of Python alone "
-        f"a tier adds (median) {cost}, {1000 * COST_SECONDS:.0f} ms allowed."
+        f"{len(PROGRAMS)} programs × {len(combinations)} (tier and user); a program costs (median) {cost}, "
+        f"{1000 * COST_SECONDS:.0f} ms allowed."
     )
     return Result(
         7,
@@ -71,24 +67,10 @@ def _held(hostile: Hostile, outcome: dict[str, Any], batch: Batch) -> bool:
     return ended and in_time and tried and not any("ESCAPED" in one or batch.secret in one for one in streams)
 
 
-def _costs() -> tuple[float, dict[str, float]]:
-    """Seconds of an empty program in Python alone, and what each tier that works adds to try a program with a test.
-
-    Medians of turns: a slow machine and a busy moment meet both sides.
-    """
-    python = [str(interpreter().executable), "-I", "-S", "-c", "pass"]
-    ways: dict[str, Callable[[], object]] = {
-        "alone": lambda: subprocess.run(python, env={}, stdin=subprocess.DEVNULL, capture_output=True, check=True)
-    }
-    for tier in probe():
-        if tier.works:
-            ways[tier.name] = lambda name=tier.name: run_steps("x = 1", "", _TEST, tier=name)  # type: ignore[misc]
-    times: dict[str, list[float]] = {name: [] for name in ways}
+def _cost(tier: str) -> float:
+    times = []
     for _ in range(_RUNS):
-        for name, way in ways.items():
-            started = time.perf_counter()
-            way()
-            times[name].append(time.perf_counter() - started)
-    medians = {name: statistics.median(found) for name, found in times.items()}
-    alone = medians.pop("alone")
-    return alone, {name: median - alone for name, median in medians.items()}
+        started = time.perf_counter()
+        run_python("pass", tier=tier)
+        times.append(time.perf_counter() - started)
+    return statistics.median(times)

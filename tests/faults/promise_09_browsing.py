@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -31,9 +30,7 @@ BUDGETS = {
     "memory": (100.0, "MB"),
     "WAL": (64.0, "MB"),
 }
-"""Upper bounds of the interface's design, over SSH at 160×50; p95 where there are many, of the starts the median."""
-
-STARTS = 5
+"""Upper bounds of the interface's design, over SSH at 160×50; p95 where there are many."""
 
 
 def run(n: int, seed: int, seconds: float = 20.0) -> Result:
@@ -88,12 +85,11 @@ def measure(
 
 
 def _browse(workspace: Workspace, seconds: float, answers: int, settle: float) -> dict[str, float]:
-    starts = []
-    for _ in range(STARTS - 1):
-        with terminal(workspace.root) as one:
-            starts.append(_first_frame(one))
+    started = time.monotonic()
     with terminal(workspace.root) as one:
-        figures = {"first frame": statistics.median([*starts, _first_frame(one)])}
+        one.read_until(b"Monitor", seconds=60)
+        one.read_until(b"i\xe2\x86\x92", seconds=60)
+        figures = {"first frame": time.monotonic() - started}
         one.read(settle)
         before = len(one.received)
         one.read(seconds)
@@ -105,13 +101,6 @@ def _browse(workspace: Workspace, seconds: float, answers: int, settle: float) -
         figures["jump"] = percentile([_answer(one, key) for key in jumps], 0.95)
         figures["memory"] = psutil.Process(one.pid).memory_info().rss / 2**20
     return figures
-
-
-def _first_frame(one: Terminal) -> float:
-    """Seconds from the start until the newest trajectories stand on the Monitor."""
-    one.read_until(b"Monitor", seconds=60)
-    one.read_until(b"i\xe2\x86\x92", seconds=60)
-    return time.monotonic() - one.started
 
 
 def _answer(one: Terminal, key: str) -> float:

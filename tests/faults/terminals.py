@@ -23,7 +23,6 @@ class Terminal:
 
     def __init__(self, workspace: Path, columns: int = 160, rows: int = 50) -> None:
         self.received = bytearray()
-        self.started = time.monotonic()
         self.pid, self.descriptor = pty.fork()
         if self.pid == 0:
             os.environ.update(TERM="xterm-256color", SSH_CONNECTION="test", COLORTERM="truecolor")
