@@ -41,7 +41,7 @@ def read_place(typed: str, total: int, newest: int, *, counted: bool = True) -> 
     if form is None or (form["mark"] and form["percent"]):
         raise NoSuchPlace("type a row (250,000), a share (50%) or a trajectory (#88213)")
     if not counted and not form["mark"]:
-        raise NoSuchPlace("the list is still being counted; a trajectory (#88213) can be reached at once")
+        raise NoSuchPlace("the list is still being counted; wait a moment, or type a trajectory (#88213)")
     number = Decimal(re.sub("[,_ ]", "", form["number"]))
     if form["percent"]:
         if number > 100:

@@ -29,10 +29,11 @@ def test_the_terminal_loads_nothing_heavy() -> None:
 
 
 def test_the_first_frame_needs_no_settings() -> None:
-    """Their models take a fifth of the start to build; a gate, a form or an estimate loads them."""
+    """Their models take a fifth of the start to build; a gate, a form or an estimate loads them. Nor what Review reads."""
     code = (
         "import sys, reflectevo_tui.app\n"
-        "print([m for m in ('pydantic', 'tomlkit', 'store.settings', 'store.estimates') if m in sys.modules])"
+        "late = ('pydantic', 'tomlkit', 'store.settings', 'store.estimates', 'store.review_queue')\n"
+        "print([m for m in late if m in sys.modules])"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=PACKAGE.parent, check=True)
     assert ran.stdout.strip() == "[]"
