@@ -28,8 +28,8 @@ def test_the_terminal_loads_nothing_heavy() -> None:
     assert ran.stdout.strip() == "[]"
 
 
-def test_the_first_frame_needs_no_settings() -> None:
-    """Their models take a fifth of the start to build; a gate, a form or an estimate loads them. Nor what Review reads."""
+def test_the_first_frame_needs_no_settings_and_no_review() -> None:
+    """Their models take a fifth of the start to build; a gate, a form or an estimate loads them."""
     code = (
         "import sys, reflectevo_tui.app\n"
         "late = ('pydantic', 'tomlkit', 'store.settings', 'store.estimates', 'store.review_queue')\n"
