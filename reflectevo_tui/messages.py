@@ -197,12 +197,13 @@ class QueueRead(Message):
 
 
 class CardRead(Message):
-    """A trajectory to be reviewed was read."""
+    """A trajectory to be reviewed was read, or `failure` says why there is none to show."""
 
-    def __init__(self, number: int, card: Card) -> None:
+    def __init__(self, number: int, card: Card | None, failure: str = "") -> None:
         super().__init__()
         self.number = number
         self.card = card
+        self.failure = failure
 
 
 class DecisionsWritten(Message):

@@ -87,6 +87,7 @@ class ReviewScreen(IterationScreen, DecidingScreen):
         self._drawn_for: tuple[int | None, int, int] = (None, 0, 0)
         self._target, self._seed = TARGET, 0
         self._queue_number = self._card_number = 0
+        self._awaited = self._early = False
         self._going = False
 
     def compose_body(self) -> ComposeResult:
@@ -146,23 +147,27 @@ class ReviewScreen(IterationScreen, DecidingScreen):
 
     def _want_card(self, trajectory_id: int) -> None:
         self._card_number += 1
+        self._awaited, self._early = True, False
         self._read_card(self._card_number, trajectory_id)
 
     @work(thread=True, group="card")
     def _read_card(self, number: int, trajectory_id: int) -> None:
+        card, failure = None, f"trajectory {trajectory_id} is not in the store any more"
         try:
             card = read_card(self.workspace, trajectory_id)
         except (StoreError, sqlite3.Error) as error:
-            self.post_message(WorkFailed(f"trajectory {trajectory_id} can't be read: {error}"))
-            return
-        if card is not None and number == self._card_number:
-            self.post_message(CardRead(number, card))
+            failure = f"trajectory {trajectory_id} can't be read: {error}"
+        self.post_message(CardRead(number, card, failure))
 
     @on(CardRead)
     def _card_arrived(self, message: CardRead) -> None:
         if message.number != self._card_number:
             return
-        card = message.card
+        self._awaited, card = False, message.card
+        if card is None:
+            self.query_one(ReviewCard).say(f"{message.failure}\n\nspace goes to the next reflection.")
+            self.query_one("#review-decision", LinePanel).show_lines([])
+            return
         if card.detail.reflection is not None:
             self._session.take_review(card.detail.reflection.id, card.review)
         self.query_one(ReviewCard).show_detail(card.detail, card.changes)
@@ -173,9 +178,14 @@ class ReviewScreen(IterationScreen, DecidingScreen):
         detail = self.query_one(ReviewCard).detail
         return (detail.row.id, detail.reflection.id) if detail and detail.reflection else None
 
+    def _to_decide(self) -> tuple[int, int] | None:
+        """The subject of a key that decides. None while another card is on its way: which one was meant is unknown."""
+        self._early = self._awaited
+        return None if self._awaited else self._subject()
+
     def action_decide(self, decision: Decision) -> None:
         """Accept, reject or flag what is shown, and go on."""
-        subject = self._subject()
+        subject = self._to_decide()
         if subject is None:
             return
         self.commit(self._session.decide(*subject, decision))
@@ -192,7 +202,7 @@ class ReviewScreen(IterationScreen, DecidingScreen):
             self._going = False
             self.app.action_open_screen(next(tab.mode for tab in SCREENS if tab.key == str(kind)))  # type: ignore[attr-defined]
             return
-        subject = self._subject()
+        subject = self._to_decide()
         if subject is not None:
             draft = self._session.draft(subject[1])
             self._amend(subject, Draft(None if draft.kind == kind else kind, draft.note))
@@ -205,7 +215,7 @@ class ReviewScreen(IterationScreen, DecidingScreen):
 
     def action_note(self) -> None:
         """Write a note."""
-        subject = self._subject()
+        subject = self._to_decide()
         if subject is None:
             return
         draft = self._session.draft(subject[1])
@@ -283,7 +293,7 @@ class ReviewScreen(IterationScreen, DecidingScreen):
         ids = [item.trajectory_id for item in self._session.queue.items]
         place = f"{ids.index(subject[0]) + 1} of {len(ids)}" if subject[0] in ids else "sibling, not in the sample"
         self.query_one("#review-kinds", LinePanel).show_lines([kinds_line(draft.kind)])
-        self.query_one("#review-decision", LinePanel).show_lines([decision_line(review, draft, place)])
+        self.query_one("#review-decision", LinePanel).show_lines([decision_line(review, draft, place, self._early)])
 
     def on_screen_suspend(self) -> None:
         """A `g` that was not finished means nothing later."""

@@ -31,8 +31,11 @@ def kinds_line(chosen: int | None) -> Content:
     return display.line(*parts)
 
 
-def decision_line(review: Review | None, draft: Draft, place: str) -> Content:
-    """Which decision counts, by whom, and what is noted for the next one."""
+EARLY = " · a key came too early and was not taken"
+
+
+def decision_line(review: Review | None, draft: Draft, place: str, early: bool) -> Content:
+    """Which decision counts, by whom, and what is noted for the next one; whether an early key was left out."""
     parts: list[Part] = [(f" {place}  ", "$quiet")]
     if review is None:
         parts.append(("○ not reviewed", "bold"))
@@ -46,4 +49,6 @@ def decision_line(review: Review | None, draft: Draft, place: str) -> Content:
         parts += [(" · note ", "$quiet"), display.one_line(draft.note)]
     if review is None and (draft.kind is not None or draft.note):
         parts.append((" · a, r or f decides", "$quiet"))
+    if early:
+        parts.append((EARLY, "$warning"))
     return display.line(*parts)

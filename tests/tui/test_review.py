@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from contextlib import closing
 from typing import Any
 
@@ -10,7 +11,8 @@ import pytest
 
 from reflectevo_tui.app import ReflectEvoApp
 from reflectevo_tui.messages import TrajectoryWanted
-from reflectevo_tui.review_reader import sample_numbers
+from reflectevo_tui.review_reader import read_card, sample_numbers
+from reflectevo_tui.screens import review
 from reflectevo_tui.screens.review import ReviewScreen
 from reflectevo_tui.widgets.line_panel import LinePanel
 from reflectevo_tui.widgets.review_card import ReviewCard
@@ -108,6 +110,52 @@ async def test_the_order_is_that_of_the_sample_and_what_is_reviewed_is_done(buil
         assert "✓ accepted" in view.decision
         await pilot.press("space")
         await until(pilot, lambda: view.reflection == queue.items[3].reflection_id)
+
+
+async def test_a_key_before_the_next_card_is_not_taken_for_the_one_before(build, until, monkeypatch) -> None:
+    built = build(60)
+    app = ReflectEvoApp(built.workspace)
+    may_read = threading.Event()
+
+    def slowly(*arguments: Any) -> Any:
+        assert may_read.wait(20)
+        return read_card(*arguments)
+
+    async with app.run_test(size=(160, 50)) as pilot:
+        view = await opened(app, pilot, until)
+        first = view.reflection
+        monkeypatch.setattr(review, "read_card", slowly)
+        # The second row of keys comes while the first card is still on the screen, already decided.
+        await pilot.press("a", "4", "r", "n")
+        assert view.reflection == first and "1/" in view.status and len(app.screen_stack) == 1
+        may_read.set()
+        await until(pilot, lambda: view.reflection != first)
+        assert "not reviewed" in view.decision and "was not taken" in view.decision
+        assert "error kind" not in view.decision
+        second = await decide(pilot, until, view, "4", "r")
+        assert "was not taken" not in view.decision
+        await until(pilot, lambda: len(stored(built.workspace)) == 2)
+    assert stored(built.workspace) == [(first, "accept", None, ""), (second, "reject", 4, "")]
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_a_card_that_cannot_be_read_says_so_and_space_goes_on(
+    build, until, screen_text, monkeypatch, size
+) -> None:
+    built = build(60)
+    app = ReflectEvoApp(built.workspace)
+    async with app.run_test(size=size) as pilot:
+        view = await opened(app, pilot, until)
+        monkeypatch.setattr(review, "read_card", lambda *_: None)
+        await pilot.press("a")
+        await until(pilot, lambda: view.reflection is None)
+        assert "not in the store any more" in screen_text(app) and "space goes to the next" in screen_text(app)
+        await pilot.press("r")
+        monkeypatch.setattr(review, "read_card", read_card)
+        await pilot.press("space")
+        await until(pilot, lambda: view.reflection)
+        assert "not reviewed" in view.decision and "was not taken" not in view.decision
+        await until(pilot, lambda: len(stored(built.workspace)) == 1)
 
 
 async def test_undo_appends_and_returns(build, until) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import re
 import select
 import shutil
 import subprocess
@@ -66,6 +67,11 @@ def reviews(built: Built) -> int:
     return int(built.writer.execute("SELECT count(*) FROM reviews").fetchone()[0])
 
 
+def at_place(place: int, shown: str) -> bool:
+    """Whether the reflection at that place of the sample is shown, without a decision."""
+    return re.search(rf"^ *{place} of \d+ +○ not reviewed", shown, re.MULTILINE) is not None
+
+
 def attach_and_detach(tmux: Tmux) -> None:
     """A terminal attaches, sees the screen, and detaches; the application doesn't notice."""
     pid, terminal = pty.fork()
@@ -103,7 +109,8 @@ def test_an_operators_round(build, tmux: Tmux, monkeypatch) -> None:
     tmux.until(lambda shown: "not reviewed" in shown)
     for done in range(10):
         tmux.press("4" if done % 3 == 0 else "j", "r" if done % 2 else "a")
-        tmux.until(lambda shown, done=done: f"{done + 1}/" in shown and "not reviewed" in shown)
+        # The count goes up at once, the next reflection is shown when it was read: only then is a key meant for it.
+        tmux.until(lambda shown, done=done: f"{done + 1}/" in shown and at_place(done + 2, shown))
     tmux.until(lambda _: reviews(built) == 10)
 
     tmux.press("F1")
