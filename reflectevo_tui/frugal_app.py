@@ -66,6 +66,7 @@ class FrugalApp(App[None]):
         self.promptness = Promptness()
         self.repaints = HeldRepaints(self, self.promptness)
         self._first_variables: dict[str, str] | None = None
+        self._first_frame_shown = False
 
     def on_load(self) -> None:
         """Paint the first frame when there is something to see on it, and read the style sheet once."""
@@ -75,7 +76,10 @@ class FrugalApp(App[None]):
         self.repaints.hold(_FIRST_FRAME, FIRST_FRAME_SECONDS)
 
     def show_first_frame(self) -> None:
-        """What it shows is there. It answers a key, the one that started the application."""
+        """What it shows is there: the answer to the key that started the application. Once; later calls do nothing."""
+        if self._first_frame_shown:
+            return
+        self._first_frame_shown = True
         self.promptness.key()
         self.repaints.release(_FIRST_FRAME)
 

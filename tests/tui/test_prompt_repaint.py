@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import pytest
 from textual import constants
@@ -14,6 +15,7 @@ from textual.screen import Screen
 from textual.widgets import Input
 
 from reflectevo_tui.app import ReflectEvoApp
+from reflectevo_tui.messages import SnapshotRead
 from reflectevo_tui.prompt_repaint import PROMPT_FRAMES, PROMPT_SECONDS, REPEAT_SECONDS, Dialog, Promptness
 from reflectevo_tui.screens.help_dialog import HelpDialog
 from reflectevo_tui.screens.trajectories import TrajectoriesScreen
@@ -150,6 +152,20 @@ async def test_the_start_reads_the_styles_once_and_renders_its_first_frame_once(
         await until(pilot, lambda: app.screen.styles.background != light)
         await pilot.press("1")
         await until(pilot, lambda: app.screen.styles.background != light)
+
+
+async def test_only_the_first_snapshot_counts_as_answering_a_key(build, until) -> None:
+    """Others come at any time: right before a key they would make it one that is held down, and hands never rested."""
+    app = ReflectEvoApp(build(40).workspace)
+    async with app.run_test(size=(160, 50)) as pilot:
+        await until(pilot, lambda: app.snapshot and app.promptness.rested() > 2 * REPEAT_SECONDS)
+        shown = app.snapshot
+        assert shown is not None
+        app.post_message(SnapshotRead(replace(shown)))
+        await until(pilot, lambda: app.snapshot is not shown)
+        assert app.promptness.rested() > 2 * REPEAT_SECONDS
+        await pilot.press("j")
+        assert app.promptness.take()
 
 
 async def test_a_layout_and_a_repaint_together_paint_the_screen_once(
