@@ -2,8 +2,8 @@
 many requests at once, is what plain vLLM says to the same prompts one at a time. Slow: loads SmolLM2-135M twice.
 
 In float32 sums in another order differ by about 1e-7 and can only tip a choice between two tokens that the model finds
-equally good. In bfloat16 they differ by 0.4 %, and such choices are frequent, whoever makes them: there the texts are
-held against the model in float32. Each token is to be its best one, or close to it, as it is for plain vLLM.
+equally good. In bfloat16 they differ by 0.4 %, and such choices are frequent, whoever makes them: there the tokens
+at which two texts part are held against the model in float32, which has to find them nearly as good as each other.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import asyncio
 import importlib.util
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -61,8 +60,11 @@ max_tokens = 24
 EQUAL_SHARE = 0.95
 """Were fewer texts than this equal, it would be no tie but a mistake."""
 
+EQUAL_SHARE_BFLOAT16 = 0.8
+"""One or two of 36 differ by ties."""
+
 NEARLY = 0.25
-"""Nats between the best token and the one that bfloat16 may take for it. A mistake in a mask costs several."""
+"""Nats between two tokens that bfloat16 may take for each other. After a mistake in a mask they are several apart."""
 
 
 async def _in_flow(model: Path, directory: Path, dtype: str) -> list[Exchange]:
@@ -98,29 +100,31 @@ def _one_at_a_time(model: Path, exchanges: list[Exchange], dtype: str) -> list[t
     return replies
 
 
-def _regret_by(model: Path) -> Callable[[Exchange, str], float]:
-    """A function that tells how far, at most, a token of a reply is from the best one: the difference of their log
-    probabilities in nats, by the model in float32."""
+def _gap_by(model: Path) -> Callable[[Exchange, str, str], float]:
+    """A function that tells how much better than the other the better one of two tokens is, by the model in float32:
+    those at which two replies to one prompt part. In nats, the difference of their log probabilities."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(model)
     exact = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32).eval()
 
-    def regret(exchange: Exchange, text: str) -> float:
+    def gap(exchange: Exchange, one: str, other: str) -> float:
         prompt: Sequence[int] = tokenizer.apply_chat_template(
             list(exchange.request.messages), add_generation_prompt=True, return_dict=True
         )["input_ids"]
-        reply: Sequence[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
-        if not reply:
-            return 0.0
+        # A reply that is the beginning of the other one ended there.
+        replies = [
+            [*tokenizer(text, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id] for text in (one, other)
+        ]
+        at = next((place for place, pair in enumerate(zip(*replies, strict=False)) if len(set(pair)) > 1), None)
+        if at is None:
+            return 0.0  # the same text in other tokens
         with torch.no_grad():
-            logits: Any = exact(torch.tensor([[*prompt, *reply]])).logits[0, len(prompt) - 1 : -1]
-        scores = logits.log_softmax(-1)
-        chosen = scores.gather(1, torch.tensor(reply)[:, None])[:, 0]
-        return float((scores.max(-1).values - chosen).max())
+            scores = exact(torch.tensor([[*prompt, *replies[0][:at]]])).logits[0, -1].log_softmax(-1)
+        return float((scores[replies[0][at]] - scores[replies[1][at]]).abs())
 
-    return regret
+    return gap
 
 
 @pytest.fixture
@@ -163,12 +167,8 @@ def test_greedy_texts_are_those_of_the_plain_path(model: Path, tmp_path: Path) -
 @pytest.mark.skipif(not cpu_computes_bfloat16(), reason="this processor does not compute in bfloat16")
 def test_in_bfloat16_texts_part_only_where_two_tokens_are_nearly_as_good(model: Path, tmp_path: Path) -> None:
     exchanges, plain, different = _both_ways(model, tmp_path, "bfloat16")
-    regret = _regret_by(model)
-    ours = max(regret(one, one.generated.text) for one in exchanges)
-    theirs = max(regret(one, text) for one, (text, _) in zip(exchanges, plain, strict=True))
-    print(f"furthest from the best token: ours {ours:.3f} nats, plain {theirs:.3f}")
-    for place in different:
-        exchange, text = exchanges[place], plain[place][0]
-        gaps = regret(exchange, exchange.generated.text), regret(exchange, text)
-        print(f"parted: ours {gaps[0]:.3f}, plain {gaps[1]:.3f}")
-    assert ours <= NEARLY, f"a token was chosen that is {ours:.3f} nats from the best one"
+    gap = _gap_by(model)
+    gaps = [gap(exchanges[place], exchanges[place].generated.text, plain[place][0]) for place in different]
+    print(f"the tokens at which they part are {gaps} nats from each other")
+    assert max(gaps, default=0.0) <= NEARLY
+    assert 1 - len(different) / len(exchanges) >= EQUAL_SHARE_BFLOAT16

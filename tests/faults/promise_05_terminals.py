@@ -33,7 +33,7 @@ class Observed:
 
 def run(n: int, seed: int) -> Result:
     """`n` things that happen to a terminal: hang-up, SIGKILL and a stall of a minute in turn."""
-    seen = list(observe(n, window=20.0, stall=60.0, slots=32, text_seconds=1.0))
+    seen = list(observe(n, window=40.0, stall=60.0, slots=32, text_seconds=1.0))
     kept = sum(one.same_engine and abs(one.change) < ALLOWED for one in seen)
     figures = ", ".join(f"{one.name} {100 * one.change:+.2f} %" for one in seen)
     detail = f"Change of the engine's cycle: {figures} (less than {100 * ALLOWED:.0f} % allowed)."
