@@ -17,6 +17,8 @@ DECISIONS = {
     "flag": ("⚑ flagged", "bold $warning"),
 }
 
+EARLY = " · a key came too early and was not taken"
+
 
 def kinds_line(chosen: int | None) -> Content:
     """What the number keys mean; the chosen one stands out and carries a mark."""
@@ -29,9 +31,6 @@ def kinds_line(chosen: int | None) -> Content:
             "  ",
         ]
     return display.line(*parts)
-
-
-EARLY = " · a key came too early and was not taken"
 
 
 def decision_line(review: Review | None, draft: Draft, place: str, early: bool) -> Content:

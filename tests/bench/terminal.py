@@ -36,7 +36,7 @@ STARTS = 5
 
 HELP, FRAME, KEY, JUMP, SEARCH = 0.2, 1.0, 0.05, 0.1, 0.15
 """Budgets in seconds: help, first full frame, key press, jump or next filter page, first page of a search."""
-IDLE, BUSY, MEMORY = 200.0, 2048.0, 100 << 20
+IDLE, BUSY, MEMORY = 200.0, 2048.0, 100e6
 """Budgets in bytes: a second on an idle screen, a second of a busy run, resident memory."""
 
 _PROGRAM = Path(sys.executable).with_name("reflectevo")
@@ -154,8 +154,8 @@ def _budgets(workspace: Workspace, inside_tmux: bool) -> list[Row]:
         Row(f"monitoring a busy run{where}", f"{busy:.0f} B/s", f"{BUSY:.0f} B/s", busy / BUSY, 1, False),
         Row(
             f"resident memory{where}",
-            f"{memory / 2**20:.0f} MiB",
-            f"{MEMORY / 2**20:.0f} MiB",
+            f"{memory / 1e6:.0f} MB",
+            f"{MEMORY / 1e6:.0f} MB",
             memory / MEMORY,
             1,
             False,

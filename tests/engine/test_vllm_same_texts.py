@@ -64,7 +64,7 @@ EQUAL_SHARE_BFLOAT16 = 0.8
 """One or two of 36 differ by ties."""
 
 NEARLY = 0.25
-"""Nats between two tokens that bfloat16 may take for each other. After a mistake in a mask they are several apart."""
+"""Nats between two tokens that bfloat16 may take for each other. The ones measured were 0.018 apart."""
 
 
 async def _in_flow(model: Path, directory: Path, dtype: str) -> list[Exchange]:

@@ -80,7 +80,7 @@ def measure(
         writer.kill()
         writer.wait()
         over.set()
-    figures["WAL"] = largest[0] / 2**20
+    figures["WAL"] = largest[0] / 1e6
     return figures, float(answer or 0)
 
 
@@ -99,7 +99,7 @@ def _browse(workspace: Workspace, seconds: float, answers: int, settle: float) -
         figures["key"] = percentile([_answer(one, "j") for _ in range(answers)], 0.95)
         jumps = ("\x1b[H", "\x1b[6~", "\x1b[F") * (answers // 5 + 1)
         figures["jump"] = percentile([_answer(one, key) for key in jumps], 0.95)
-        figures["memory"] = psutil.Process(one.pid).memory_info().rss / 2**20
+        figures["memory"] = psutil.Process(one.pid).memory_info().rss / 1e6
     return figures
 
 

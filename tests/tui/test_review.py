@@ -125,7 +125,7 @@ async def test_a_key_before_the_next_card_is_not_taken_for_the_one_before(build,
         view = await opened(app, pilot, until)
         first = view.reflection
         monkeypatch.setattr(review, "read_card", slowly)
-        # The second row of keys comes while the first card is still on the screen, already decided.
+        # All keys but the first come while its card, decided by now, is still on the screen.
         await pilot.press("a", "4", "r", "n")
         assert view.reflection == first and "1/" in view.status and len(app.screen_stack) == 1
         may_read.set()
