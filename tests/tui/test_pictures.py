@@ -73,7 +73,9 @@ async def _picture(app: ReflectEvoApp, pilot: Pilot[None]) -> str:
     before, same = "", 0
     for _ in range(60):
         await pilot.pause(0.15)
-        now = _IDENTITY.sub("terminal", app.export_screenshot(title="reflectevo"))
+        # A line that changed in part is painted in pieces, and where it is cut depends on when its words came.
+        shot = app.export_screenshot(title="reflectevo", simplify=True)
+        now = _IDENTITY.sub("terminal", shot)
         before, same = now, same + 1 if now == before else 0
         if same == 5:
             return now
