@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import gc
+
 import pytest
 from rich.console import Console
 from rich.segment import Segment
 from textual._compositor import ChopsUpdate
 from textual.strip import Strip
 
+from reflectevo_tui.app import ReflectEvoApp
 from reflectevo_tui.frugal_app import ExactUpdate
+from tests.tui.conftest import Builder, screen_text, until
 
 
 def written(text: str, first: int, last: int, *, exact: bool = True) -> str:
@@ -27,3 +31,33 @@ def test_only_the_change_is_written() -> None:
 @pytest.mark.parametrize(("first", "last"), [(3, 4), (5, 6)])
 def test_lines_with_wide_characters_are_written_from_their_start(first: int, last: int) -> None:
     assert written("漢字 abc", first, last).startswith("\x1b[1;1H漢")
+
+
+async def test_lines_that_were_painted_are_freed_without_the_collector(build: Builder) -> None:
+    """Else they pile up between two rests: a third of the memory after a few minutes in the list."""
+    app = ReflectEvoApp(build(60).workspace)
+    async with app.run_test(size=(160, 50)) as pilot:
+        await until(pilot, lambda: app.snapshot)
+        await pilot.press("f2")
+        await until(pilot, lambda: "Question" in screen_text(app))
+        gc.collect()
+        gc.disable()
+        try:
+            for key in ("down", "up") * 10:
+                await pilot.press(key)
+                await pilot.pause(0.05)
+            gc.set_debug(gc.DEBUG_SAVEALL)
+            gc.collect()
+            left = [one for one in gc.garbage if type(one) is Strip]
+        finally:
+            gc.set_debug(0)
+            gc.garbage.clear()
+            gc.enable()
+    assert len(left) < 20, f"{len(left)} of twenty repaints"
+
+
+def test_lines_are_divided_as_before() -> None:
+    strip = Strip([Segment("漢字 abc")])
+    pieces = [[one.text for one in strip.divide(cuts)] for cuts in ([4, 8], [8], [2, 4, 8], [8, 20])]
+    assert pieces == [["漢字", " abc"], ["漢字 abc"], ["漢", "字", " abc"], ["漢字 abc"]]
+    assert strip.divide(iter([8]))[0] is strip
