@@ -51,7 +51,7 @@ def _divide_without_cycle(strip: Strip, cuts: Iterable[int]) -> Sequence[Strip]:
     return [strip] if cuts == [strip.cell_length] else _divide(strip, cuts)
 
 
-Strip.divide = _divide_without_cycle  # type: ignore[method-assign]
+Strip.divide = _divide_without_cycle  # type: ignore[assignment]
 
 
 class ExactUpdate(ChopsUpdate):
