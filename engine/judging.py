@@ -9,11 +9,14 @@ others take no time and run where they are.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import multiprocessing
 import os
 import resource
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+import signal
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
 
 from engine.tasks import task_type
 from engine.tasks.base import Judgement, Sandboxed
@@ -27,9 +30,8 @@ START_SECONDS = 120.0
 
 _MEMORY_BYTES = 2 * 2**30
 
-
-def _limit_memory() -> None:
-    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
+Arguments = tuple[str, str, str, dict[str, object]]
+"""Task type, reply, reference and what else belongs to the question."""
 
 
 def _judge(kind: str, reply: str, reference: str, payload: dict[str, object]) -> Judgement:
@@ -39,54 +41,101 @@ def _judge(kind: str, reply: str, reference: str, payload: dict[str, object]) ->
         return _unverified(f"the verifier gave up on this reply ({type(error).__name__})")
 
 
-def _started() -> None:
-    """Nothing: a worker that can do it has started, and has imported this module."""
+def _serve(pipe: Connection[Judgement | Exception | None, Arguments]) -> None:
+    """What a worker process does: judge what comes until the pipe is closed, also by an engine that was killed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
+    with contextlib.suppress(EOFError, OSError):
+        # It has started, and has imported this module.
+        pipe.send(None)
+        while True:
+            arguments = pipe.recv()
+            answer: Judgement | Exception
+            try:
+                answer = _judge(*arguments)
+            except Exception as error:  # noqa: BLE001 - a bug is raised where the verdict is waited for
+                answer = error
+            pipe.send(answer)
+
+
+def _tell(here: asyncio.Future[None]) -> None:
+    if not here.done():
+        here.set_result(None)
 
 
 class _Worker:
-    """One process that judges one reply at a time; a new one takes its place when it was ended."""
+    """One process that judges one reply at a time; a new one takes its place when it was ended.
+
+    Its pipe belongs to the event loop: between two replies nothing stands but two wake-ups. With the threads of an
+    executor in between, a worker did nothing for a fifth of its time.
+    """
 
     def __init__(self) -> None:
-        self._pool: ProcessPoolExecutor | None = None
+        self._process: SpawnProcess | None = None
+        self._pipe: Connection[Arguments, Judgement | Exception | None] | None = None
 
     @property
     def pids(self) -> list[int]:
         """The process, when there is one."""
-        return list((self._pool._processes or {}) if self._pool is not None else {})
+        return [self._process.pid] if self._process is not None and self._process.pid is not None else []
 
-    async def judge(self, arguments: tuple[str, str, str, dict[str, object]], seconds: float) -> Judgement:
+    async def judge(self, arguments: Arguments, seconds: float) -> Judgement:
         """The verdict, or `unverified` when the process takes too long or ends. Cancelling ends the process."""
         judged = False
-        if self._pool is not None and not all(process.is_alive() for process in self._pool._processes.values()):
+        if self._process is not None and not self._process.is_alive():
             # It was killed while it had nothing to do; no reply is to blame.
             self.close()
         try:
-            if self._pool is None:
-                self._pool = ProcessPoolExecutor(
-                    max_workers=1, mp_context=multiprocessing.get_context("spawn"), initializer=_limit_memory
-                )
+            if self._pipe is None:
+                self._pipe = self._start()
                 # How long a process takes to start is no fault of the reply.
-                await asyncio.wait_for(asyncio.wrap_future(self._pool.submit(_started)), START_SECONDS)
-            future = self._pool.submit(_judge, *arguments)
-            judgement = await asyncio.wait_for(asyncio.wrap_future(future), seconds)
+                async with asyncio.timeout(START_SECONDS):
+                    await self._answer(self._pipe)
+            self._pipe.send(arguments)
+            async with asyncio.timeout(seconds):
+                answer = await self._answer(self._pipe)
             judged = True
-            return judgement
+            if isinstance(answer, Exception):
+                raise answer
+            assert answer is not None
+            return answer
         except TimeoutError:
             return _unverified(f"the verifier took longer than {seconds:.0f} s")
-        except BrokenProcessPool:
+        except (EOFError, OSError):
             return _unverified("the verifier's process ended on this reply")
         finally:
             if not judged:
                 self.close()
 
+    def _start(self) -> Connection[Arguments, Judgement | Exception | None]:
+        context = multiprocessing.get_context("spawn")
+        ours, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(theirs,), name="verifier", daemon=True)
+        with theirs:
+            self._process.start()
+        return ours
+
+    @staticmethod
+    async def _answer(pipe: Connection[Arguments, Judgement | Exception | None]) -> Judgement | Exception | None:
+        """The next thing the process says. Raises EOFError or OSError when it has ended."""
+        loop = asyncio.get_running_loop()
+        here = loop.create_future()
+        loop.add_reader(pipe.fileno(), _tell, here)
+        try:
+            await here
+        finally:
+            loop.remove_reader(pipe.fileno())
+        return pipe.recv()
+
     def close(self) -> None:
         """End the process."""
-        pool, self._pool = self._pool, None
-        if pool is None:
-            return
-        for process in list((pool._processes or {}).values()):
+        process, pipe = self._process, self._pipe
+        self._process = self._pipe = None
+        if process is not None and process.pid is not None:
             process.kill()
-        pool.shutdown(wait=False, cancel_futures=True)
+            process.join()
+        if pipe is not None:
+            pipe.close()
 
 
 class Judges:
@@ -95,7 +144,8 @@ class Judges:
     Args:
         kinds: task name → task type.
         seconds: longest a verifier in a worker process may take for one reply.
-        workers: how many replies are judged at once; as many as there are cores by default.
+        workers: how many replies are judged at once; as many as there are cores by default, and one program more:
+            while one is set up or cleared away its core has nothing to do, an eighth of the time (measured on 2).
     """
 
     def __init__(self, kinds: dict[str, str], seconds: float = JUDGE_SECONDS, workers: int | None = None) -> None:
@@ -107,7 +157,7 @@ class Judges:
         self._idle: asyncio.LifoQueue[_Worker] = asyncio.LifoQueue()
         for worker in reversed(self._workers):
             self._idle.put_nowait(worker)
-        self._threads = ThreadPoolExecutor(max_workers=count, thread_name_prefix="sandbox")
+        self._threads = ThreadPoolExecutor(max_workers=count + 1, thread_name_prefix="sandbox")
 
     async def judge(self, question: StoredQuestion, reply: str) -> Judgement:
         """The verdict on a reply to a question."""
