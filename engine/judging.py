@@ -10,13 +10,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import multiprocessing
 import os
 import resource
 import signal
+import traceback
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
+from typing import TypeAlias
 
 from engine.tasks import task_type
 from engine.tasks.base import Judgement, Sandboxed
@@ -29,9 +32,15 @@ START_SECONDS = 120.0
 """Longest a worker process may take to start, which is not counted against a reply."""
 
 _MEMORY_BYTES = 2 * 2**30
+_ALONE_SECONDS = 5
+"""How much longer a worker goes on whose engine was killed."""
 
 Arguments = tuple[str, str, str, dict[str, object]]
 """Task type, reply, reference and what else belongs to the question."""
+
+_OursToTheirs: TypeAlias = "Connection[tuple[float, Arguments], Judgement | Exception | None]"
+_TheirsToOurs: TypeAlias = "Connection[Judgement | Exception | None, tuple[float, Arguments]]"
+"""Seconds and arguments one way; back nothing when the process has started, then verdicts or what went wrong."""
 
 
 def _judge(kind: str, reply: str, reference: str, payload: dict[str, object]) -> Judgement:
@@ -41,7 +50,7 @@ def _judge(kind: str, reply: str, reference: str, payload: dict[str, object]) ->
         return _unverified(f"the verifier gave up on this reply ({type(error).__name__})")
 
 
-def _serve(pipe: Connection[Judgement | Exception | None, Arguments]) -> None:
+def _serve(pipe: _TheirsToOurs) -> None:
     """What a worker process does: judge what comes until the pipe is closed, also by an engine that was killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
@@ -49,13 +58,28 @@ def _serve(pipe: Connection[Judgement | Exception | None, Arguments]) -> None:
         # It has started, and has imported this module.
         pipe.send(None)
         while True:
-            arguments = pipe.recv()
+            seconds, arguments = pipe.recv()
             answer: Judgement | Exception
+            # Ends this process, whatever it is in, when nobody is there any more to do so.
+            signal.alarm(math.ceil(seconds) + _ALONE_SECONDS)
             try:
                 answer = _judge(*arguments)
             except Exception as error:  # noqa: BLE001 - a bug is raised where the verdict is waited for
+                error.add_note(f"In the verifier's process:\n{traceback.format_exc()}")
                 answer = error
+            signal.alarm(0)
             pipe.send(answer)
+
+
+class _Ended(Exception):
+    """The worker's process is not there any more."""
+
+
+def _send(pipe: _OursToTheirs, message: tuple[float, Arguments]) -> None:
+    try:
+        pipe.send(message)
+    except OSError as error:
+        raise _Ended from error
 
 
 def _tell(here: asyncio.Future[None]) -> None:
@@ -66,13 +90,12 @@ def _tell(here: asyncio.Future[None]) -> None:
 class _Worker:
     """One process that judges one reply at a time; a new one takes its place when it was ended.
 
-    Its pipe belongs to the event loop: between two replies nothing stands but two wake-ups. With the threads of an
-    executor in between, a worker did nothing for a fifth of its time.
+    Its pipe belongs to the event loop: no thread stands between a reply and its verdict.
     """
 
     def __init__(self) -> None:
         self._process: SpawnProcess | None = None
-        self._pipe: Connection[Arguments, Judgement | Exception | None] | None = None
+        self._pipe: _OursToTheirs | None = None
 
     @property
     def pids(self) -> list[int]:
@@ -81,33 +104,32 @@ class _Worker:
 
     async def judge(self, arguments: Arguments, seconds: float) -> Judgement:
         """The verdict, or `unverified` when the process takes too long or ends. Cancelling ends the process."""
-        judged = False
         if self._process is not None and not self._process.is_alive():
             # It was killed while it had nothing to do; no reply is to blame.
             self.close()
+        answer: Judgement | Exception | None = None
         try:
             if self._pipe is None:
                 self._pipe = self._start()
                 # How long a process takes to start is no fault of the reply.
                 async with asyncio.timeout(START_SECONDS):
                     await self._answer(self._pipe)
-            self._pipe.send(arguments)
+            _send(self._pipe, (seconds, arguments))
             async with asyncio.timeout(seconds):
                 answer = await self._answer(self._pipe)
-            judged = True
-            if isinstance(answer, Exception):
-                raise answer
-            assert answer is not None
-            return answer
         except TimeoutError:
             return _unverified(f"the verifier took longer than {seconds:.0f} s")
-        except (EOFError, OSError):
+        except _Ended:
             return _unverified("the verifier's process ended on this reply")
         finally:
-            if not judged:
+            if answer is None:
                 self.close()
+        if isinstance(answer, Exception):
+            raise answer
+        assert answer is not None
+        return answer
 
-    def _start(self) -> Connection[Arguments, Judgement | Exception | None]:
+    def _start(self) -> _OursToTheirs:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(theirs,), name="verifier", daemon=True)
@@ -116,8 +138,8 @@ class _Worker:
         return ours
 
     @staticmethod
-    async def _answer(pipe: Connection[Arguments, Judgement | Exception | None]) -> Judgement | Exception | None:
-        """The next thing the process says. Raises EOFError or OSError when it has ended."""
+    async def _answer(pipe: _OursToTheirs) -> Judgement | Exception | None:
+        """The next thing the process says. Raises _Ended."""
         loop = asyncio.get_running_loop()
         here = loop.create_future()
         loop.add_reader(pipe.fileno(), _tell, here)
@@ -125,15 +147,18 @@ class _Worker:
             await here
         finally:
             loop.remove_reader(pipe.fileno())
-        return pipe.recv()
+        try:
+            return pipe.recv()
+        except (EOFError, OSError) as error:
+            raise _Ended from error
 
     def close(self) -> None:
         """End the process."""
         process, pipe = self._process, self._pipe
         self._process = self._pipe = None
         if process is not None and process.pid is not None:
+            # Not waited for: freeing two gibibytes takes a while, and the next start clears the corpse away.
             process.kill()
-            process.join()
         if pipe is not None:
             pipe.close()
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Mapping
+from pathlib import Path
 from typing import ClassVar
 
 import psutil
@@ -98,9 +101,61 @@ def test_replies_are_judged_at_once_and_a_process_that_breaks_costs_its_own_repl
     assert [judgement.verdict for judgement in others] == ["correct"] * 6
 
 
-async def gone(pid: int) -> None:
+def test_a_bug_in_a_verifier_is_raised_with_the_place_it_came_from() -> None:
+    """It must not pass for a verdict, and not cost the process that goes on to judge."""
+
+    async def run() -> Judgement:
+        judges = Judges({"sums": "math"}, workers=1)
+        try:
+            with pytest.raises((AttributeError, TypeError)) as caught:
+                await judges.judge(question(reference=7), r"\boxed{3+x}")  # type: ignore[arg-type]
+            assert "math_answers.py" in "".join(caught.value.__notes__)
+            before = judges.pids
+            judgement = await judges.judge(question(), r"\boxed{3+x}")
+            assert judges.pids == before
+            return judgement
+        finally:
+            judges.close()
+
+    assert asyncio.run(run()).verdict == "correct"
+
+
+_KILLED = """
+import asyncio, os, signal
+from engine.judging import Judges
+from tests.engine.test_judging import HOSTILE, question
+
+async def run():
+    judges = Judges({"sums": "math"}, seconds=20, workers=1)
+    await judges.judge(question(), HOSTILE.replace("9^{9^{9}}", "3"))
+    judges._seconds = 1
+    hanging = asyncio.create_task(judges.judge(question(), HOSTILE))
+    await asyncio.sleep(0.3)
+    print(*judges.pids, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+if __name__ == "__main__":
+    asyncio.run(run())
+"""
+
+
+def test_a_verifier_whose_engine_was_killed_does_not_go_on_for_ever(tmp_path: Path) -> None:
+    """Symbolic mathematics that never ends would keep a core busy until somebody looks."""
+    script = tmp_path / "killed.py"
+    script.write_text(_KILLED)
+    root = Path(__file__).parents[2]
+    environment = os.environ | {"PYTHONPATH": str(root)}
+    with subprocess.Popen([sys.executable, script], cwd=root, env=environment, stdout=subprocess.PIPE) as engine:
+        assert engine.stdout is not None
+        pid = int(engine.stdout.readline())
+        assert engine.wait() == -signal.SIGKILL
+        assert psutil.Process(pid).status() != psutil.STATUS_ZOMBIE, "it goes on at first"
+        asyncio.run(gone(pid, 15))
+
+
+async def gone(pid: int, seconds: int = 5) -> None:
     """Wait until a process that was ended is not there any more, or is a corpse."""
-    for _ in range(500):
+    for _ in range(100 * seconds):
         if not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
             return
         await asyncio.sleep(0.01)
