@@ -26,6 +26,7 @@ from engine.exchange.reading import Found, read_records
 from store.connection import checkpoint, open_writer, write
 from store.import_rows import insert_records
 from store.imports import (
+    SEARCH_BUFFER,
     Advance,
     ImportTarget,
     StoredImport,
@@ -35,11 +36,11 @@ from store.imports import (
     finish_import,
     free_run_name,
     target_of,
-    widen_search_buffer,
 )
 from store.liveness import lock_owner
 from store.migrations import is_current
 from store.runs import get_run, run_named
+from store.search_buffer import widen_search_buffer
 from store.telemetry import add_event
 from store.workspace import Workspace
 
@@ -138,7 +139,7 @@ def import_file(
         else:
             target = target_of(connection, stored)
         with write(connection):
-            widen_search_buffer(connection)
+            widen_search_buffer(connection, SEARCH_BUFFER)
         work = _Import(workspace, connection, path, chosen, parquet, target, size, report)
         work.run(stored)
         done = find_import(connection, identity)

@@ -72,7 +72,7 @@ temperature = 0.7
 show_previous_attempt = false
 """
 
-ONE_BY_ONE = 4
+ONE_BY_ONE = 2
 """Questions whose prompts are sent one at a time: enough for a rate, few enough to wait for."""
 
 

@@ -26,7 +26,7 @@ from engine.tasks.base import Judgement
 from store.records import StoredQuestion
 from tests.bench.measure import Row
 
-MATH, CHOICE, CODE = 240, 300, 80
+MATH, CHOICE, CODE = 160, 300, 60
 AT_LEAST_A_CORE = 0.9
 """Of the cores that there are, how many the verifiers keep busy: 1.8 on two."""
 

@@ -9,6 +9,7 @@ from store.connection import write
 from store.import_rows import insert_records
 from store.imported import ImportedAttempt, ImportedBranch, ImportedQuestion, ImportedRecord
 from store.imports import Advance, ImportTarget
+from store.search_buffer import widen_search_buffer
 from tests.support.rows import Rows
 
 
@@ -57,7 +58,7 @@ def test_an_import_is_nobody_s_work_and_ends_with_what_it_has(rows: Rows) -> Non
     assert iterations.get_iteration(rows.connection, target.iteration_id).state == "stopped"
     assert iterations.current_iteration(rows.connection).id == rows.iteration  # type: ignore[union-attr]
     with write(rows.connection):
-        imports.widen_search_buffer(rows.connection)
+        widen_search_buffer(rows.connection, imports.SEARCH_BUFFER)
         imports.advance_import(rows.connection, target, 0, advance(100, 2))
         imports.finish_import(rows.connection, target, {"attempt": "from x.json"})
     found = {stage.name: stage for stage in iterations.stages(rows.connection, target.iteration_id)}
