@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 from store.connection import checkpoint, write
 from store.errors import StorageRefused
-from store.search_buffer import narrow_search_buffer, widen_search_buffer
 
 TABLES: dict[str, tuple[str, ...]] = {
     "questions": tuple("id task domain split text options reference payload content_hash".split()),
@@ -40,9 +39,6 @@ BATCH_ROWS = 20_000
 """Rows of one transaction: large enough to be fast, small enough that a reader's WAL stays bounded."""
 
 _COPIED_ROWS = 50_000
-
-_SEARCH_BUFFER = 64 << 20
-"""Bytes that the search index gathers while it is built anew."""
 
 _MERGED_PAGES = 20_000
 """Pages of the search index that one transaction merges, so that the WAL stays bounded."""
@@ -150,9 +146,7 @@ def finish(connection: sqlite3.Connection) -> None:
     broken = connection.execute("PRAGMA foreign_key_check").fetchall()
     if broken:
         raise StorageRefused(f"{len(broken)} rows name others that are not there, the first in {broken[0][0]!r}")
-    widen_search_buffer(connection, _SEARCH_BUFFER)
     connection.execute("INSERT INTO trajectory_search (trajectory_search) VALUES ('rebuild')")
-    narrow_search_buffer(connection)
     # What a rebuild leaves unmerged, later inserts would have to merge.
     before = -2
     while connection.total_changes - before > 1:

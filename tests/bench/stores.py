@@ -20,6 +20,7 @@ from pathlib import Path
 from reflectevo_tui.demo_store import DemoStore
 from store import bulk
 from store.connection import open_reader, open_writer
+from store.search_buffer import narrow_search_buffer, widen_search_buffer
 from store.trajectories import TrajectoryFilter, count
 from store.workspace import Workspace
 
@@ -27,6 +28,7 @@ KEEP = "REFLECTEVO_BENCH_STORE"
 TIMES = 10
 _MOST_COMPOSED = 1_000_000
 """Larger stores repeat a smaller one."""
+_SEARCH_BUFFER = 64 << 20
 
 
 @contextmanager
@@ -64,6 +66,9 @@ def demo_store(directory: Path, rows: int) -> Workspace:
         with closing(open_writer(unfinished.database)) as connection:
             for _ in bulk.multiply(connection, TIMES):
                 pass
+            # Half a minute less. Not for the smaller ones: what is written to them afterwards takes twice as long then.
+            widen_search_buffer(connection, _SEARCH_BUFFER)
             bulk.finish(connection)
+            narrow_search_buffer(connection)
     unfinished.root.rename(workspace.root)
     return workspace

@@ -34,7 +34,7 @@ def test_lines_with_wide_characters_are_written_from_their_start(first: int, las
 
 
 async def test_lines_that_were_painted_are_freed_without_the_collector(build: Builder) -> None:
-    """Else they pile up between two rests: a third of the memory after a few minutes in the list."""
+    """Else they pile up between two rests: a seventh of the memory after a few minutes in the list."""
     app = ReflectEvoApp(build(60).workspace)
     async with app.run_test(size=(160, 50)) as pilot:
         await until(pilot, lambda: app.snapshot)
