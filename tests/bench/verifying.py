@@ -52,14 +52,14 @@ def measure() -> list[Row]:
     draw.shuffle(mixed)
     rows = []
     for name, items in {**kinds, "all three mixed": mixed}.items():
-        rounds = [_round(items, cores) for _ in range(ROUNDS)]
-        pool, loop = _median([(pool, loop) for pool, _, loop in rounds])
+        rounds = [_round(items) for _ in range(ROUNDS)]
+        pool, loop = _median(rounds)
         rate = f"{len(items) / loop:,.0f}/s"
         bound = None if name == "choice" else target
         what = f"verdicts, {name} / one after another, {cores} cores"
         rows.append(Row(what, f"{len(items) / pool:,.0f}/s", rate, loop / pool, bound))
         if name != "choice":
-            apart, loop = _median([(apart, loop) for _, apart, loop in rounds])
+            apart, loop = _median([(_loops_at_once(items, cores), loop) for _, loop in rounds])
             words = f"{len(items) / apart:,.0f}/s", f"{len(items) / loop:,.0f}/s"
             rows.append(Row(f"the machine: {cores} such loops at once, {name} / one", *words, loop / apart, None))
     return rows
@@ -70,11 +70,9 @@ def _median(pairs: list[tuple[float, float]]) -> tuple[float, float]:
     return sorted(pairs, key=lambda pair: pair[1] / pair[0])[len(pairs) // 2]
 
 
-def _round(items: Sequence[Item], cores: int) -> tuple[float, float, float]:
-    """Seconds through the pool, in a loop of each core's own, and one after another; the verdicts are the same, or the
-    bench is worth nothing."""
+def _round(items: Sequence[Item]) -> tuple[float, float]:
+    """Seconds through the pool and one after another; the verdicts are the same, or the bench is worth nothing."""
     pool, found = asyncio.run(_through_pool(items))
-    apart = _loops_at_once(items, cores)
     _judge_all(_others())
     started = time.perf_counter()
     expected = _judge_all(items)
@@ -83,7 +81,7 @@ def _round(items: Sequence[Item], cores: int) -> tuple[float, float, float]:
         raise RuntimeError("the pool and the loop came to different verdicts")
     if statistics.multimode(one.verdict for one in expected) == ["unverified"]:
         raise RuntimeError(f"nothing could be verified: {expected[0].detail}")
-    return pool, apart, loop
+    return pool, loop
 
 
 def _judge_all(items: Sequence[Item]) -> list[Judgement]:
