@@ -2,7 +2,11 @@
 
 Reflection costs tokens; answering again, or several times and voting, costs tokens too, and may gain as much. So
 each baseline is counted twice: with all its samples, and with only as many as fit the completion tokens that
-reflection took on average per question of the same task. Values in, values out.
+reflection took on average per question of the same task.
+
+Verdicts are a budget too. A correction hears one verdict before it, that the first answer was wrong. Retries that end
+with the first right one hear a verdict after every try (`retry_budget`); the majority of the same tries hears no more
+than a correction does (`retry_vote_budget`). Values in, values out.
 """
 
 from __future__ import annotations
@@ -71,10 +75,12 @@ def baselines(
     }
     found: dict[str, Metric] = {}
     if any(len(row.retries) > 1 for row in rows) and protocol == "oracle":
-        found["acc_retry_budget"] = accuracy(
-            [right for row in rows if (right := _right_with_retries(row, budget[row.task])) is not None]
+        found["acc_retry_budget"] = accuracy(_known(_right_with_retries(row, budget[row.task]) for row in rows))
+        spent["retry_budget"] = lambda row: _tokens(until_right(_counted_retries(row, budget[row.task])))
+        found["acc_retry_vote_budget"] = accuracy(
+            _known(_right_with_voted_retries(row, budget[row.task]) for row in rows)
         )
-        spent["retry_budget"] = lambda row: _tokens(_counted_retries(row, budget[row.task]))
+        spent["retry_vote_budget"] = lambda row: _tokens(_counted_retries(row, budget[row.task]))
     if any(row.retries for row in rows):
         spent["retry"] = lambda row: _tokens(row.retries)
     if any(row.votes for row in rows):
@@ -92,8 +98,9 @@ def baseline_outcomes(
 ) -> dict[tuple[int, str], bool]:
     """Whether a baseline answers a question right, by question and baseline; what can't be known is left out.
 
-    `vote` and `vote_budget`; with an oracle also `retry` (one try) and, of several tries, `retry_budget`, in both of
-    which a right first answer stays. Baselines that were not measured are left out altogether.
+    `vote` and `vote_budget`; with an oracle also `retry` (one try) and, of several tries, `retry_budget` and
+    `retry_vote_budget`, in all of which a right first answer stays. Baselines that were not measured are left out
+    altogether.
     """
     rows = list(answers)
     tells: dict[str, Callable[[Answered], bool | None]] = {}
@@ -104,6 +111,7 @@ def baseline_outcomes(
         tells["retry"] = _right_with_first_retry
         if any(len(row.retries) > 1 for row in rows):
             tells["retry_budget"] = lambda row: _right_with_retries(row, budget[row.task])
+            tells["retry_vote_budget"] = lambda row: _right_with_voted_retries(row, budget[row.task])
     return {
         (row.question_id, name): right
         for row in rows
@@ -126,18 +134,25 @@ def _counted_votes(row: Answered, budget: Budget) -> Sequence[Answer]:
 
 
 def _counted_retries(row: Answered, budget: Budget) -> Sequence[Answer]:
-    return until_right(within(row.retries, budget.retry))
+    return within(row.retries, budget.retry)
 
 
 def _right_with_retries(row: Answered, budget: Budget) -> bool | None:
     if row.turns[0].verdict == "correct":
         return True
-    tries = _counted_retries(row, budget)
+    tries = until_right(_counted_retries(row, budget))
     if row.turns[0].verdict != "incorrect" or not tries:
         return None
     if tries[-1].verdict == "correct":
         return True
     return False if all(judged(one.verdict) for one in tries) else None
+
+
+def _right_with_voted_retries(row: Answered, budget: Budget) -> bool | None:
+    first = row.turns[0].verdict
+    if first == "correct":
+        return True
+    return majority(_counted_retries(row, budget)) if first == "incorrect" else None
 
 
 def _known(outcomes: Iterable[bool | None]) -> list[bool]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from store.connection import APPLICATION_ID, SCHEMA_VERSION
 from store.schema import DECISIONS, LINEAGE, ROLLOUTS, TALLIES, TELEMETRY
+from store.schema_changes import VOTED_RETRIES
 
 if TYPE_CHECKING:
     from sqlite_utils import Database, Migrations
@@ -39,7 +40,14 @@ def _migrations() -> Migrations:
         for script in (LINEAGE, ROLLOUTS, DECISIONS, TALLIES, TELEMETRY):
             for statement in _statements(script):
                 database.execute(statement)
-        database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        database.execute("PRAGMA user_version = 1")
+
+    @migrations(name="0002_voted_retries")
+    def voted_retries(database: Database) -> None:
+        """A further baseline. SQLite can't change a CHECK in place: the table is made anew with its rows."""
+        for statement in _statements(VOTED_RETRIES):
+            database.execute(statement)
+        database.execute("PRAGMA user_version = 2")
 
     return migrations
 

@@ -270,10 +270,12 @@ def _measure(
 
 _BASELINES = {
     "retry": "one retry without reflection",
-    "retry_budget": "retries at equal tokens",
+    "retry_budget": "retries at equal tokens, a verdict after each",
+    "retry_vote_budget": "retries at equal tokens, voted",
     "vote": "majority vote",
     "vote_budget": "majority vote at equal tokens",
 }
+_EQUAL_BUDGET = ("retry_budget", "retry_vote_budget", "vote_budget")
 
 
 def _baseline_estimates(base: _Answers | None, seed: int) -> list[tuple[str, Estimate]]:
@@ -308,7 +310,7 @@ def _comparisons(ends: Sequence[_End], base: _Answers | None, base_free: _Answer
         ]
         pairs += [
             (f"Acc@t2: base, {_BASELINES[name]}", base.baselines[name], second)
-            for name in ("retry_budget", "vote_budget")
+            for name in _EQUAL_BUDGET
             if name in base.baselines
         ]
         pairs += [
@@ -316,7 +318,7 @@ def _comparisons(ends: Sequence[_End], base: _Answers | None, base_free: _Answer
         ]
         pairs += [
             (f"Acc@t2: its own {_BASELINES[name]}", mean_of_seeds([end.answers.baselines[name] for end in own]), second)
-            for name in ("retry_budget", "vote_budget")
+            for name in _EQUAL_BUDGET
             if all(name in end.answers.baselines for end in own)
         ]
         without = [free[end.series] for end in own if end.series in free]

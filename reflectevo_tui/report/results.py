@@ -13,11 +13,14 @@ from reflectevo_tui.report.numbers import NOT_MEASURED, Number, figure, metric, 
 ALL_TASKS = "all tasks"
 
 _CORE = ("acc_t1", "acc_t2", "delta", "i_to_c", "c_to_i")
-_BASELINES = ("acc_retry", "retry_i_to_c", "acc_retry_budget", "acc_vote", "acc_vote_budget", "acc_vote_rounds")
+_BASELINES = (
+    *("acc_retry", "retry_i_to_c", "acc_retry_budget", "acc_retry_vote_budget"),
+    *("acc_vote", "acc_vote_budget", "acc_vote_rounds"),
+)
 _FREE_TEXT = ("em_t1", "em_t2", "f1_t1", "f1_t2", "f1_improved")
 _TOKENS = (
     *("tokens_attempt", "tokens_reflection", "tokens_correction", "tokens_retry", "tokens_retry_budget"),
-    *("tokens_vote", "tokens_vote_budget"),
+    *("tokens_retry_vote_budget", "tokens_vote", "tokens_vote_budget"),
 )
 _MOST_POINTS = 300
 _LOSSES = ("loss", "eval_loss")

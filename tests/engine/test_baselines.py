@@ -109,6 +109,7 @@ def test_baselines_by_hand() -> None:
             "correction": 10 / 3,
             "retry": 50 / 3,
             "retry_budget": 40 / 3,
+            "retry_vote_budget": 40 / 3,
             "vote": (30 + 30 + 60) / 3,
             "vote_budget": (30 + 30 + 40) / 3,
         }
@@ -122,7 +123,7 @@ def test_outcomes_by_question_are_what_the_shares_are_made_of() -> None:
     for protocol in ("oracle", "oracle-free"):
         outcomes = baseline_outcomes(rows, budget, protocol)  # type: ignore[arg-type]
         measured = baselines(rows, budget, protocol=protocol, seed=0)  # type: ignore[arg-type]
-        for name in ("vote", "vote_budget", "retry_budget"):
+        for name in ("vote", "vote_budget", "retry_budget", "retry_vote_budget"):
             known = [right for (_, one), right in outcomes.items() if one == name]
             if f"acc_{name}" in measured:
                 assert sum(known) / len(known) == pytest.approx(measured[f"acc_{name}"].value)
@@ -131,6 +132,24 @@ def test_outcomes_by_question_are_what_the_shares_are_made_of() -> None:
     # Question 2 was tried again and failed; right answers stay.
     oracle = baseline_outcomes(rows, budget, "oracle")
     assert [oracle[question, "retry"] for question in (1, 2, 3)] == [True, False, True]
+
+
+def test_voted_retries_hear_no_verdict_but_the_first() -> None:
+    """A correction is told once that it was wrong. Tries that stop at a right one are told after each: where an answer
+    is guessed sooner or later, that alone makes them right, and the vote over the same tries shows it."""
+    second = tuple(Answer("correct" if said == "A" else "incorrect", said, 10) for said in "BABBA")
+    row = Answered(1, "a", (Answer("incorrect", "B", 20), Answer("incorrect", "B", 10)), 30, retries=second)
+    right = Answered(2, "a", (Answer("correct", "A", 20),))
+    unknown = Answered(3, "a", (Answer("unverified", "A", 20),), retries=second)
+    rows = [row, right, unknown]
+    found = baselines(rows, budgets(rows), protocol="oracle", seed=0)
+    assert (found["acc_retry_budget"].value, found["acc_retry_budget"].n) == (1.0, 2)
+    assert (found["acc_retry_vote_budget"].value, found["acc_retry_vote_budget"].n) == (0.5, 2)
+    # Of the first row four tries fit; the oracle stops at the second of them.
+    assert baselines([row], budgets([row]), protocol="oracle", seed=0)["tokens_retry_budget"].value == 20
+    assert baselines([row], budgets([row]), protocol="oracle", seed=0)["tokens_retry_vote_budget"].value == 40
+    assert baseline_outcomes(rows, budgets(rows), "oracle")[1, "retry_vote_budget"] is False
+    assert not {name for name in baselines(rows, budgets(rows), protocol="oracle-free", seed=0) if "retry_vote" in name}
 
 
 def test_a_baseline_that_was_not_measured_has_no_outcome() -> None:

@@ -8,6 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from sqlite_utils import Database
 
 from store import migrations
 from store.connection import APPLICATION_ID, SCHEMA_VERSION, open_reader, open_writer
@@ -116,6 +117,25 @@ def test_a_workspace_whose_first_migration_failed_can_be_opened_and_migrated(
         migrate(connection)
     with closing(open_reader(path)) as reader:
         assert is_current(reader)
+
+
+def test_a_workspace_of_the_first_schema_keeps_its_rows(connection: sqlite3.Connection) -> None:
+    """Hours of measurements lie in workspaces that were made before; an upgrade takes them over."""
+    migrations._migrations().apply(Database(connection), stop_before="0002_voted_retries")
+    assert connection.execute("PRAGMA user_version").fetchone()[0] == 1
+    assert not is_current(connection)
+    connection.execute("PRAGMA foreign_keys = OFF")
+    old = [(1, "oracle/1", 7, "retry_budget", 1), (1, "oracle/1", 8, "vote", 0)]
+    connection.executemany("INSERT INTO baseline_outcomes VALUES (?, ?, ?, ?, ?)", old)
+    new = (1, "oracle/1", 7, "retry_vote_budget", 0)
+    with pytest.raises(sqlite3.IntegrityError):
+        connection.execute("INSERT INTO baseline_outcomes VALUES (?, ?, ?, ?, ?)", new)
+    migrate(connection)
+    assert is_current(connection)
+    connection.execute("INSERT INTO baseline_outcomes VALUES (?, ?, ?, ?, ?)", new)
+    found = connection.execute("SELECT * FROM baseline_outcomes ORDER BY question_id, baseline").fetchall()
+    assert [tuple(row) for row in found] == sorted([*old, new], key=lambda row: (row[2], row[3]))
+    assert "new_baseline_outcomes" not in _tables(connection)
 
 
 def test_every_statement_of_a_script_is_found() -> None:
