@@ -51,11 +51,20 @@ class Owed:
 
 
 def optimizer_steps(training: TrainingSection, examples: int) -> int:
-    """Optimizer steps of a training on that many examples; both stages of `sft-two-stage`."""
+    """Optimizer steps of a training on that many examples, with what is rehearsed beside them; both stages of
+    `sft-two-stage`."""
     kept = examples * (1 - training.validation_share)
+    passes = _passes(training)
+    sizes = [kept] * (len(passes) - 1) + [kept * (1 + _rehearsed(training))]
     return sum(
-        math.ceil(round(kept * epochs) / (batch * accumulation)) for epochs, batch, accumulation in _passes(training)
+        math.ceil(round(size * epochs) / (batch * accumulation))
+        for size, (epochs, batch, accumulation) in zip(sizes, passes, strict=True)
     )
+
+
+def _rehearsed(training: TrainingSection) -> float:
+    """Right first attempts trained on for each example of D+, in the last stage."""
+    return training.rehearsal if training.setting in ("sft-one-stage", "sft-two-stage") else 0.0
 
 
 def _passes(training: TrainingSection) -> list[tuple[float, int, int]]:
@@ -214,9 +223,13 @@ class Formulas:
         examples = self._examples(first)
         kept = examples * number(1 - training.validation_share)
         lengths = self._example_lengths()
+        passes = _passes(training)
         tokens = terms.total(
-            [kept * length * number(epochs) for length, (epochs, _, _) in zip(lengths, _passes(training), strict=True)]
+            [kept * length * number(epochs) for length, (epochs, _, _) in zip(lengths, passes, strict=True)]
         )
+        if share := _rehearsed(training):
+            rehearsed = kept * number(share) * (self._attempt_prompt() + self._term("attempt_tokens"))
+            tokens = tokens + rehearsed * number(passes[-1][0])
         rate = self._term("training_tokens_per_s")
         seconds = tokens / (rate * self._devices("training_gpus")) + self._term("training_start_s")
         return StageEstimate("train", examples, training_tokens=tokens, seconds=seconds)

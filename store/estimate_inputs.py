@@ -165,7 +165,7 @@ def _overheads(settings: RunSettings) -> dict[str, Figure]:
         "attempt_overhead_tokens": 48,
         "shot_overhead_tokens": 29,
         "reflection_overhead_tokens": 81,
-        "correction_overhead_tokens": 46 if shown else 15,
+        "correction_overhead_tokens": 46 if shown is True else 21 if shown else 15,
     }
     figures = {name: Figure(value, "reference", _PROMPTS) for name, value in tokens.items()}
     sizes = {"row_bytes": ROW_BYTES, "text_bytes_per_token": round(TEXT_FACTOR * BYTES_PER_TOKEN, 1)}

@@ -18,6 +18,7 @@ from store.task_settings import Section, Task
 StageName = Literal["attempt", "reflect", "correct", "curate", "train", "evaluate"]
 GateName = Literal["attempt", "reflect", "correct", "curate", "train", "evaluate", "promote"]
 TrainingSetting = Literal["sft-one-stage", "sft-two-stage", "dpo-verdict", "dpo-judge", "sft-qa"]
+PreviousAttempt = bool | Literal["quoted"]
 GeneratorName = Literal["auto", "vllm", "transformers", "scripted"]
 
 STAGES: tuple[StageName, ...] = ("attempt", "reflect", "correct", "curate", "train", "evaluate")
@@ -78,8 +79,9 @@ class ReflectionSection(Decoding):
 class CorrectionSection(Decoding):
     """How the second attempt is asked for."""
 
-    show_previous_attempt: bool = True
-    """Show the wrong attempt beside the reflection."""
+    show_previous_attempt: PreviousAttempt = True
+    """Show the wrong attempt beside the reflection: `true` as a turn of its own, `"quoted"` inside one question that is
+    asked as first attempts are (small models keep the answer format there), `false` not at all."""
 
 
 class CurationSection(Section):
@@ -204,6 +206,9 @@ class TrainingSection(Section):
     """DPO temperature; the paper uses 0.01."""
     reference: Literal["base", "parent"] = "parent"
     """Reference policy of DPO."""
+    rehearsal: float = Field(default=0.0, ge=0.0, le=10.0)
+    """Right first attempts that SFT on D+ trains on as well, so many for each of its rows (two-stage: in stage 2): what
+    the policy can do already is not unlearnt. The paper has none."""
     min_examples: int = Field(default=1, ge=1)
     """Refuse to train on fewer examples than this."""
     checkpoint_steps: int = Field(default=20, ge=1)

@@ -16,7 +16,7 @@ from store.imports import StoredImport, list_imports
 from store.iterations import list_iterations
 from store.records import Iteration, Run, StoredQuestion
 from store.runs import list_runs, run_named
-from store.settings import RunSettings
+from store.settings import PreviousAttempt, RunSettings
 
 
 class ExportRefused(EngineError):
@@ -34,7 +34,7 @@ class Scope:
     pool: Pool
 
     @property
-    def show_previous_attempt(self) -> bool:
+    def show_previous_attempt(self) -> PreviousAttempt:
         """How corrections were asked for."""
         return self.settings is None or self.settings.correction.show_previous_attempt
 

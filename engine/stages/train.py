@@ -78,6 +78,7 @@ def training_request(
     root = root_model(connection, workspace, parent.id)
     stages = training_examples(connection, iteration, settings)
     second = stages[1] if len(stages) > 1 else ()
+    rehearsed = sum(example.id < 0 for example in stages[-1])
     folder = f"r{iteration.run_id}-p{iteration.number:02d}"
     return TrainingRequest(
         setting=settings.training.setting,
@@ -89,7 +90,7 @@ def training_request(
         seed=settings.seed,
         work_dir=workspace.training / folder,
         destination=workspace.policies / folder,
-        details={"run": iteration.run_id, "iteration": iteration.number, "parent": parent.name},
+        details={"run": iteration.run_id, "iteration": iteration.number, "parent": parent.name, "rehearsed": rehearsed},
         merge=not _serves_adapters(settings),
         parent_reflector=None if reflector == reasoner else reflector.adapter,
         reference_base=None if root == reasoner.base else root,
@@ -109,6 +110,7 @@ def _record(
     details: dict[str, object] = {
         "examples": result.kept,
         "dropped": result.dropped,
+        "rehearsed": request.details["rehearsed"],
         "steps": result.steps,
         "method": request.settings.method,
         **({"separate": True} if result.separate else {}),
@@ -123,6 +125,7 @@ def _record(
         for stage in result.stages
         if stage.stopped_early
     )
+    beside = f", {request.details['rehearsed']} of them rehearsed" if request.details["rehearsed"] else ""
     with write(connection):
         policy_id = add_policy(
             connection,
@@ -140,7 +143,10 @@ def _record(
         update_iteration(connection, iteration.id, child_id=policy_id)
         set_progress(connection, iteration.id, "train", result.steps, result.total_steps)
         set_note(
-            connection, iteration.id, "train", f"{name}: {request.setting} on {result.kept} examples{dropped}{early}"
+            connection,
+            iteration.id,
+            "train",
+            f"{name}: {request.setting} on {result.kept} examples{beside}{dropped}{early}",
         )
         add_event(
             connection,

@@ -29,7 +29,7 @@ from engine.prompts import (
 )
 from engine.training.examples import AnyExample, Example, Pair
 from store.records import CuratedRow, StoredAttempt, StoredQuestion, StoredReflection
-from store.settings import TrainingSetting
+from store.settings import PreviousAttempt, TrainingSetting
 
 Record = TypeVar("Record")
 
@@ -45,7 +45,7 @@ class Rollouts:
     reflections: Mapping[int, StoredReflection]
     compose: Callable[[str], str]
     """Text of an instruction from its key."""
-    show_previous_attempt: bool
+    show_previous_attempt: PreviousAttempt
     """How corrections are asked for in this iteration: stage 2 trains on what is asked."""
 
 

@@ -8,6 +8,7 @@ from engine.instructions import compose
 from engine.situation import pool_of, problems_of
 from engine.training.examples import AnyExample
 from engine.training.from_curated import Rollouts, question_example, stage_examples
+from engine.training.rehearsal import rehearsal
 from store import rollouts
 from store.curation import SET_OF, curated
 from store.records import Iteration
@@ -31,12 +32,20 @@ def rollouts_of(connection: sqlite3.Connection, iteration: Iteration, settings: 
 def training_examples(
     connection: sqlite3.Connection, iteration: Iteration, settings: RunSettings
 ) -> tuple[tuple[AnyExample, ...], ...]:
-    """The examples of each stage of the iteration's training setting; one stage for all but `sft-two-stage`."""
+    """The examples of each stage of the iteration's training setting; one stage for all but `sft-two-stage`.
+
+    What is rehearsed stands in the last stage, whose weights answer.
+    """
     setting = settings.training.setting
     set_name = SET_OF[setting]
+    questions = run_questions(connection, iteration.run_id, "train")
     if set_name is None:
-        questions = run_questions(connection, iteration.run_id, "train")
         problems = problems_of(connection, iteration.run_id, settings, questions)
         return (tuple(question_example(question, problems[question.id]) for question in questions),)
     rows = curated(connection, iteration.id, set_name)
-    return stage_examples(setting, rows, rollouts_of(connection, iteration, settings))
+    found = rollouts_of(connection, iteration, settings)
+    *before, last = stage_examples(setting, rows, found)
+    if setting in ("sft-one-stage", "sft-two-stage"):
+        wanted = round(settings.training.rehearsal * len(last))
+        last = (*last, *rehearsal(questions, found, wanted, settings.seed))
+    return (*before, last)

@@ -84,12 +84,30 @@ def test_every_later_prompt_continues_the_attempt_prompt(attempt: str, reflectio
     assert hidden[-1]["content"].startswith(PROBLEM.question)
 
 
+@given(TEXT, TEXT)
+def test_a_quoted_attempt_is_told_in_the_turn_that_asks_and_that_turn_ends_as_the_first_did(
+    attempt: str, reflection: str
+) -> None:
+    """A small model answers in the form of the worked examples only where the question looks like theirs."""
+    *examples, asked = attempt_messages(PROBLEM)
+    correction = correction_messages(PROBLEM, attempt, reflection, show_previous_attempt="quoted")
+    retry = retry_messages(PROBLEM, attempt, show_previous_attempt="quoted")
+    for messages in (correction, retry):
+        assert messages[:-1] == examples
+        assert messages[-1]["role"] == "user"
+        assert messages[-1]["content"].endswith(asked["content"])
+        assert (attempt.strip() or "(no answer)") in messages[-1]["content"].removesuffix(asked["content"])
+    assert (reflection.strip() or "(no answer)") in correction[-1]["content"].removesuffix(asked["content"])
+
+
 def test_roles_alternate_and_no_turn_is_empty() -> None:
     """Chat templates refuse two turns of one role, and some refuse a system turn or an empty one."""
     for messages in (
         reflection_messages(PROBLEM, " ", "Check."),
         correction_messages(PROBLEM, "", "", show_previous_attempt=True),
         correction_messages(PROBLEM, "", "", show_previous_attempt=False),
+        correction_messages(PROBLEM, "", "", show_previous_attempt="quoted"),
+        retry_messages(PROBLEM, "", show_previous_attempt="quoted"),
     ):
         assert [message["role"] for message in messages] == ["user", "assistant"] * (len(messages) // 2) + ["user"] * (
             len(messages) % 2
@@ -123,6 +141,12 @@ def test_without_an_oracle_no_verdict_is_given_away() -> None:
     ):
         assert "is wrong" in told[-1]["content"]
         assert "is wrong" not in untold[-1]["content"]
+    for build in (
+        lambda told: correction_messages(PROBLEM, "x", "y", show_previous_attempt="quoted", told_wrong=told),
+        lambda told: retry_messages(PROBLEM, "x", show_previous_attempt="quoted", told_wrong=told),
+    ):
+        assert "question failed" in build(True)[-1]["content"]
+        assert "question may have failed" in build(False)[-1]["content"]
 
 
 def test_a_retry_differs_from_a_correction_only_by_the_reflection() -> None:
@@ -130,6 +154,9 @@ def test_a_retry_differs_from_a_correction_only_by_the_reflection() -> None:
     retry = retry_messages(PROBLEM, "x", show_previous_attempt=True)[-1]["content"]
     correction = correction_messages(PROBLEM, "x", "R", show_previous_attempt=True)[-1]["content"]
     assert correction.replace(" Use this reflection on it:\nR\n\n", " ") == retry
+    quoted = retry_messages(PROBLEM, "x", show_previous_attempt="quoted")[-1]["content"]
+    correction = correction_messages(PROBLEM, "x", "R", show_previous_attempt="quoted")[-1]["content"]
+    assert correction.replace("Use this advice:\nR\n\n", "") == quoted
 
 
 @given(st.lists(TEXT, max_size=4))

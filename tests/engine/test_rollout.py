@@ -20,6 +20,7 @@ from engine.sweep import Sweep, count
 from engine.tasks.base import Judgement
 from store.records import StoredQuestion
 from store.rollouts import rollout_attempts, rollout_reflections
+from store.settings import PreviousAttempt
 from tests.support.rows import Rows
 from tests.support.sweeps import (
     KEYS,
@@ -58,8 +59,8 @@ def _said(request: GenerationRequest) -> str:
     return "\n".join(message["content"] for message in request.messages)
 
 
-@pytest.mark.parametrize("show", [True, False])
-def test_every_reflection_and_correction_comes_from_attempt_1_alone(rows: Rows, show: bool) -> None:
+@pytest.mark.parametrize("show", [True, False, "quoted"])
+def test_every_reflection_and_correction_comes_from_attempt_1_alone(rows: Rows, show: PreviousAttempt) -> None:
     """Trap 1: a reflection on the retry of another reflection, or a correction that saw two, falsifies the data."""
     generator = run_sweep(rows, make_sweep(rows, show_previous_attempt=show))
     attempts = {question_of(request): reply_to(request) for request in generator.of("attempt")}
@@ -73,7 +74,7 @@ def test_every_reflection_and_correction_comes_from_attempt_1_alone(rows: Rows, 
     used = []
     for request in generator.of("correct"):
         said = _said(request)
-        assert said.count(attempts[question_of(request)]) == int(show)
+        assert said.count(attempts[question_of(request)]) == (1 if show else 0)
         assert not any(text in said for text in corrections)
         (reflection,) = [text for text in reflections if text in said]
         assert f"of {question_of(request)} " in reflection
@@ -81,9 +82,11 @@ def test_every_reflection_and_correction_comes_from_attempt_1_alone(rows: Rows, 
     assert sorted(used) == sorted(reflections)
 
 
-@pytest.mark.parametrize(("show", "reflect_on_all"), [(True, False), (False, False), (True, True)])
+@pytest.mark.parametrize(
+    ("show", "reflect_on_all"), [(True, False), (False, False), (True, True), ("quoted", False), ("quoted", True)]
+)
 def test_each_round_comes_from_the_newest_attempt_of_its_chain_and_its_one_reflection(
-    rows: Rows, show: bool, reflect_on_all: bool
+    rows: Rows, show: PreviousAttempt, reflect_on_all: bool
 ) -> None:
     """Trap 1 with several rounds: only from round 2 on is a correction reflected on, each with nothing but its own
     past; nothing of another chain, and nothing older, reaches a prompt."""

@@ -161,6 +161,8 @@ def test_retry_stands_beside_reflection_on_equal_terms() -> None:
     free = [row(1, "t", "correct", "correct"), rows[1]]
     assert evaluate(free, protocol="oracle-free").acc_retry == NOTHING
     assert evaluate(free, protocol="oracle-free").retry_i_to_c.value == 1.0
+    untried = [row(1, "t", "correct"), row(2, "t", "incorrect", "incorrect")]
+    assert evaluate(untried).acc_retry == NOTHING, "right first answers alone would be a retry that never fails"
 
 
 @given(st.lists(st.tuples(st.sampled_from(VERDICTS), st.sampled_from(SECOND)), max_size=30))

@@ -20,10 +20,11 @@ from engine.prompts import (
 from engine.training.check import check_training, qlora_problems
 from engine.training.examples import Example, Pair
 from engine.training.from_curated import Rollouts, question_example, stage_examples
+from engine.training.rehearsal import rehearsal
 from engine.training.request import TrainingRequest, second_stage, stages_of
 from store.curation import SET_OF
 from store.records import CuratedRow, StoredAttempt, StoredQuestion, StoredReflection
-from store.settings import GenerationSection, TrainingSection, TrainingSetting
+from store.settings import GenerationSection, PreviousAttempt, TrainingSection, TrainingSetting
 
 PROBLEM = Problem("What is 2 + 2?", "Finish with 'Answer:' and the result.")
 
@@ -74,13 +75,13 @@ def test_one_stage_teaches_the_reflection_and_the_corrected_attempt() -> None:
     assert (example.id, example.question_id) == (31, 5)
 
 
-@pytest.mark.parametrize("shown", [True, False])
-def test_two_stages_train_what_will_be_asked(shown: bool) -> None:
+@pytest.mark.parametrize("shown", [True, False, "quoted"])
+def test_two_stages_train_what_will_be_asked(shown: PreviousAttempt) -> None:
     (first,), (second,) = stage_examples("sft-two-stage", [D_PLUS], replace(ROLLOUTS, show_previous_attempt=shown))
     assert first == Example(31, ASKED, said("count again"), 5)  # type: ignore[arg-type]
     again = tuple(correction_messages(PROBLEM, "Answer: 5", "count again", show_previous_attempt=shown))
     assert second == Example(31, again, said("Answer: 4"), 5)  # type: ignore[arg-type]
-    assert any(turn["role"] == "assistant" for turn in again) == shown
+    assert any(turn["role"] == "assistant" for turn in again) == (shown is True)
 
 
 @pytest.mark.parametrize(("setting", "row"), [("dpo-verdict", D_PM), ("dpo-judge", D_PREF)])
@@ -165,3 +166,38 @@ def test_settings_that_cant_work_are_all_named_at_once(monkeypatch: pytest.Monke
     monkeypatch.setattr("engine.training.check._has_cuda", lambda: True)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "bitsandbytes" else object())
     assert any("reflectevo[gpu]" in problem for problem in qlora_problems())
+
+
+def test_right_first_attempts_are_rehearsed_as_they_were_given_and_of_each_task_alike() -> None:
+    """Nothing but answers of the policy itself that were right, asked for as first attempts are; a task with many of
+    them doesn't crowd out one with few. The same seed takes the same ones, so that a training can be resumed."""
+    questions = [
+        StoredQuestion(
+            number, "many" if number < 20 else "few", "", "train", f"q{number}", (), "4", {}, f"hash{number}"
+        )
+        for number in range(10, 23)
+    ]
+    given = {
+        one.id: replace(
+            attempt(one.id, f"so {one.id}. Answer: 4"),
+            question_id=one.id,
+            verdict="incorrect" if one.id == 11 else "correct",
+        )
+        for one in questions
+    }
+    vote = replace(given[12], id=90, sample=1, reasoning="a vote")
+    later = replace(given[11], id=91, turn=2, verdict="correct", reflection_id=11)
+    problems = {one.id: Problem(one.text, "Answer.") for one in questions}
+    found = replace(ROLLOUTS, problems=problems, attempts=given | {90: vote, 91: later})
+    chosen = rehearsal(questions, found, 6, seed=1)
+    assert len({example.question_id for example in chosen}) == 6
+    assert sum((example.question_id or 0) >= 20 for example in chosen) == 3
+    for example in chosen:
+        number = example.question_id or 0
+        assert example == Example(
+            -number, tuple(attempt_messages(problems[number])), said(f"so {number}. Answer: 4"), number
+        )
+    assert rehearsal(questions, found, 6, seed=1) == chosen != rehearsal(questions, found, 6, seed=2)
+    everything = rehearsal(questions, found, 100, seed=1)
+    assert {example.question_id for example in everything} == {one.id for one in questions} - {11}
+    assert rehearsal(questions, found, 0, seed=1) == ()

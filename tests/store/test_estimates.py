@@ -94,6 +94,12 @@ def test_training_by_hand() -> None:
     [
         ({"setting": "sft-one-stage"}, 10 * (280 + 40)),
         ({"setting": "sft-two-stage", "epochs": 2, "second_stage": {"epochs": 3}}, 10 * (2 * 280 + 3 * 300)),
+        ({"setting": "sft-one-stage", "rehearsal": 2}, 10 * (280 + 40) + 20 * (120 + 50)),
+        (
+            {"setting": "sft-two-stage", "epochs": 2, "second_stage": {"epochs": 3}, "rehearsal": 0.5},
+            10 * (2 * 280 + 3 * 300) + 5 * 3 * (120 + 50),
+        ),
+        ({"setting": "dpo-verdict", "rehearsal": 2}, 10 * 2 * 280),
         ({"setting": "dpo-verdict"}, 10 * 2 * 280),
         ({"setting": "dpo-judge"}, 10 * 2 * 280),
         ({"setting": "sft-qa"}, 10 * (120 + 50)),
@@ -220,6 +226,12 @@ def test_expected_examples_are_what_drawing_them_gives(setting: str) -> None:
 def test_steps_are_those_of_the_batches() -> None:
     training = run_settings(training={"epochs": 3, "batch_size": 2, "accumulation": 4}).training
     assert optimizer_steps(training, 1) == 1 and optimizer_steps(training, 9) == 4
+
+
+def test_rehearsed_answers_take_steps_in_the_last_stage() -> None:
+    chosen = {"setting": "sft-two-stage", "epochs": 1, "batch_size": 2, "second_stage": {"epochs": 2}}
+    assert optimizer_steps(run_settings(training=chosen).training, 10) == 5 + 10
+    assert optimizer_steps(run_settings(training=chosen | {"rehearsal": 1.5}).training, 10) == 5 + 25
 
 
 @settings(max_examples=60)

@@ -18,7 +18,7 @@ from engine.tasks.base import Judgement
 from store import rollouts
 from store.records import StoredQuestion
 from store.runs import run_questions
-from store.settings import CorrectionSection, Decoding
+from store.settings import CorrectionSection, Decoding, PreviousAttempt
 from tests.support.rows import Rows
 
 StageName = Literal["attempt", "reflect", "correct", "retry"]
@@ -36,8 +36,12 @@ def stage_of(request: GenerationRequest) -> StageName:
 
 
 def question_of(request: GenerationRequest) -> str:
-    """The question a request is about: the first line of its first message."""
-    return request.messages[0]["content"].splitlines()[0]
+    """The question a request is about: the first line of its first message; the last but one part of a message that
+    quotes an attempt before it."""
+    asked = request.messages[0]["content"]
+    if asked.startswith("A first try"):
+        return asked.split("\n\n")[-2]
+    return asked.splitlines()[0]
 
 
 def reply_to(request: GenerationRequest) -> str:
@@ -117,7 +121,7 @@ def make_sweep(
     votes: int = 0,
     rounds: int = 1,
     stages: tuple[str, ...] = ("attempt", "reflect", "correct"),
-    show_previous_attempt: bool = True,
+    show_previous_attempt: PreviousAttempt = True,
     reflector: int | None = None,
     reusable: Reusable | None = None,
 ) -> Sweep:
