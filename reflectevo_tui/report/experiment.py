@@ -318,7 +318,7 @@ def _comparisons(ends: Sequence[_End], base: _Answers | None, base_free: _Answer
         ]
         pairs += [
             (f"Acc@t2: its own {_BASELINES[name]}", mean_of_seeds([end.answers.baselines[name] for end in own]), second)
-            for name in _EQUAL_BUDGET
+            for name in ("retry", *_EQUAL_BUDGET)
             if all(name in end.answers.baselines for end in own)
         ]
         without = [free[end.series] for end in own if end.series in free]

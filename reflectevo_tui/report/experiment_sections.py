@@ -173,7 +173,10 @@ def _tests(experiment: ExperimentReport) -> Section | None:
     )
     note = (
         "Differences are paired over the same questions; intervals are bootstrapped within tasks. McNemar's p is of "
-        "all questions together; a mean of several seeds has none. Nothing is corrected for the number of comparisons."
+        "all questions together; a mean of several seeds has none. Nothing is corrected for the number of comparisons. "
+        "Retries and votes take as many tokens as reflection and correction took. A correction hears one verdict, that "
+        "the first answer was wrong; so do retries that are voted on. Retries with a verdict after each hear one more "
+        "for every try, and where a task has few answers that alone makes them right sooner or later."
     )
     return Section(
         "Paired tests",

@@ -58,6 +58,7 @@ retry_baseline = false
 
 [experiment.measure_ends]
 protocol = "both"
+retry_baseline = true
 
 [experiment.measure_base]
 protocol = "oracle"
