@@ -61,6 +61,7 @@ def test_the_prompt_of_every_row_renders_again_over_all_settings(harness: Make, 
     one.order("branch", policy=1, settings=changed)
     one.wait(lambda: one.status()["iteration"]["number"] == 2 and one.status()["iteration"]["state"] == "done")
     changed["evaluation"] |= {"rounds": 1, "protocol": "oracle-free"}
+    changed["correction"] |= {"show_previous_attempt": "quoted"}
     one.order("evaluate", settings=changed, policy="p02")
     one.wait(lambda: one.status()["iteration"]["kind"] == "evaluation" and one.status()["iteration"]["state"] == "done")
 
