@@ -36,7 +36,7 @@ METRIC_NAMES: Mapping[str, str] = {
     "acc_retry": "Acc, retry",
     "retry_i_to_c": "retry i→c",
     "acc_retry_budget": "Acc, retry at equal tokens",
-    "acc_retry_vote_budget": "Acc, retry and vote at equal tokens",
+    "acc_retry_vote_budget": "Acc, retries voted",
     "acc_vote": "Acc, vote",
     "acc_vote_budget": "Acc, vote at equal tokens",
     "acc_vote_rounds": "Acc, vote over rounds",
@@ -50,7 +50,7 @@ METRIC_NAMES: Mapping[str, str] = {
     "tokens_correction": "correction",
     "tokens_retry": "retry",
     "tokens_retry_budget": "retry at equal tokens",
-    "tokens_retry_vote_budget": "retry and vote at equal tokens",
+    "tokens_retry_vote_budget": "retries voted",
     "tokens_vote": "vote",
     "tokens_vote_budget": "vote at equal tokens",
 }
