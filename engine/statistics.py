@@ -110,10 +110,9 @@ def evaluate(
     first = [(row, right) for row in rows if (right := right_at(row, 1, protocol)) is not None]
     pairs = [(before, after) for row, before in first if (after := right_at(row, 2, protocol)) is not None]
     second = [(before, row.turns[1].verdict) for row, before in first if len(row.turns) > 1]
-    retried = [after for row, _ in first if (after := _right_after_retry(row, protocol)) is not None]
-    if not any(row.retries for row in rows):
-        # Nobody tried again: the right first answers alone would be a baseline that never fails.
-        retried = []
+    # Where nobody tried again, the right first answers alone would be a baseline that never fails.
+    asked_again = first if any(row.retries for row in rows) else []
+    retried = [after for row, _ in asked_again if (after := _right_after_retry(row, protocol)) is not None]
     retries = [row.retries[0].verdict for row, before in first if row.retries and not before]
     return EvaluationMetrics(
         acc_t1=accuracy([before for _, before in first]),

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from store import terms
+from store.curation import SET_OF
 from store.estimate_inputs import Figures
 from store.settings import ROLLOUT_STAGES, RunSettings, TrainingSection
 from store.terms import Term, number
@@ -64,7 +65,7 @@ def optimizer_steps(training: TrainingSection, examples: int) -> int:
 
 def _rehearsed(training: TrainingSection) -> float:
     """Right first attempts trained on for each example of D+, in the last stage."""
-    return training.rehearsal if training.setting in ("sft-one-stage", "sft-two-stage") else 0.0
+    return training.rehearsal if SET_OF[training.setting] == "d_plus" else 0.0
 
 
 def _passes(training: TrainingSection) -> list[tuple[float, int, int]]:

@@ -45,7 +45,7 @@ def training_examples(
     rows = curated(connection, iteration.id, set_name)
     found = rollouts_of(connection, iteration, settings)
     *before, last = stage_examples(setting, rows, found)
-    if setting in ("sft-one-stage", "sft-two-stage"):
+    if set_name == "d_plus":
         wanted = round(settings.training.rehearsal * len(last))
         last = (*last, *rehearsal(questions, found, wanted, settings.seed))
     return (*before, last)
