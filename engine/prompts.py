@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypedDict
 
@@ -74,10 +74,11 @@ def reflection_messages(
 ) -> list[Message]:
     """The prompt of a reflection on one attempt (paper, section 3.1). The instruction comes last.
 
-    `told_wrong` is False where no verdict may be given away, i.e. in evaluation without an oracle.
+    `told_wrong` is False where no verdict may be given away, i.e. in evaluation without an oracle. Worked examples with
+    a reflection show it, in reply to the same request.
     """
-    request = f"{_verdict(told_wrong)} {_REFLECT}"
-    return [*_attempted(problem, attempt_text), _user(request, instruction_text)]
+    request = _user(f"{_verdict(told_wrong)} {_REFLECT}", instruction_text)
+    return _reflected_on(problem, attempt_text, request, lambda _, reflection: reflection)
 
 
 def correction_messages(
@@ -117,8 +118,10 @@ def one_stage_messages(
     problem: Problem, attempt_text: str, instruction_text: str, *, told_wrong: bool = True
 ) -> list[Message]:
     """The prompt of the one-stage setting: reflect, then answer, in one reply (paper, section 3.3)."""
-    request = f"{_verdict(told_wrong)} {_REFLECT_THEN_ANSWER} {problem.format_instruction}"
-    return [*_attempted(problem, attempt_text), _user(request, instruction_text)]
+    request = _user(f"{_verdict(told_wrong)} {_REFLECT_THEN_ANSWER} {problem.format_instruction}", instruction_text)
+    return _reflected_on(
+        problem, attempt_text, request, lambda answer, reflection: one_stage_completion(reflection, answer)
+    )
 
 
 def one_stage_completion(reflection: str, corrected_attempt: str) -> str:
@@ -134,6 +137,25 @@ def prompt_hash(messages: Sequence[Message]) -> str:
 
 def _attempted(problem: Problem, attempt_text: str) -> list[Message]:
     return [*attempt_messages(problem), _assistant(attempt_text)]
+
+
+def _reflected_on(
+    problem: Problem, attempt_text: str, request: Message, worked: Callable[[str, str], str]
+) -> list[Message]:
+    """An attempt and a request, after the worked examples: those with a reflection reply to the same request.
+
+    `worked` makes that reply of an example's answer and reflection. Without such examples SmolLM2-135M gives the
+    request back instead of reflecting.
+    """
+    messages: list[Message] = []
+    for example in problem.few_shot:
+        messages.append(_user(example.question.strip(), problem.format_instruction))
+        if example.attempt is None or example.reflection is None:
+            messages.append(_assistant(example.answer))
+        else:
+            reply = worked(example.answer, example.reflection)
+            messages += [_assistant(example.attempt), request, _assistant(reply)]
+    return [*messages, _user(problem.question, problem.format_instruction), _assistant(attempt_text), request]
 
 
 def _asked_anew(problem: Problem, *, before: Sequence[str] = (), after: str = "") -> list[Message]:

@@ -69,7 +69,7 @@ def problems_of(
         found[question.id] = Problem(
             render_question(question.text, question.options),
             task_type(task.kind).format_instruction(task),
-            tuple(Example(text, answer) for text, answer in shown.get(question.task, ())),
+            tuple(Example(*example) for example in shown.get(question.task, ())),
         )
     return found
 

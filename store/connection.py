@@ -21,7 +21,7 @@ from store.errors import NotOurDatabase, StorageRefused, WorkspaceNotFound
 APPLICATION_ID = 0x52454658
 """`PRAGMA application_id` of our databases ("REFX")."""
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """`PRAGMA user_version` this code writes and reads; a greater one comes from a newer version."""
 
 BUSY_TIMEOUT_MS = 30_000

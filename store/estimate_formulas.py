@@ -111,8 +111,8 @@ class Formulas:
         self._owed = owed
         self._term = figures.term
         self._figures = figures
-        shots = sum(task.train * task.few_shot for task in settings.tasks) / sum(task.train for task in settings.tasks)
-        self._shots = number(shots)
+        shown = sum(task.train * (task.few_shot + len(task.examples)) for task in settings.tasks)
+        self._shots = number(shown / sum(task.train for task in settings.tasks))
 
     def stages(self, *, first: bool) -> tuple[StageEstimate, ...]:
         """One iteration."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from store.connection import APPLICATION_ID, SCHEMA_VERSION
 from store.schema import DECISIONS, LINEAGE, ROLLOUTS, TALLIES, TELEMETRY
-from store.schema_changes import VOTED_RETRIES
+from store.schema_changes import VOTED_RETRIES, WORKED_REFLECTIONS
 
 if TYPE_CHECKING:
     from sqlite_utils import Database, Migrations
@@ -48,6 +48,12 @@ def _migrations() -> Migrations:
         for statement in _statements(VOTED_RETRIES):
             database.execute(statement)
         database.execute("PRAGMA user_version = 2")
+
+    @migrations(name="0003_worked_reflections")
+    def worked_reflections(database: Database) -> None:
+        for statement in _statements(WORKED_REFLECTIONS):
+            database.execute(statement)
+        database.execute("PRAGMA user_version = 3")
 
     return migrations
 

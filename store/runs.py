@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from store.connection import storable
 from store.records import JsonObject, Run, StoredQuestion
@@ -82,24 +83,35 @@ def add_questions(
         )
 
 
-def add_few_shots(connection: sqlite3.Connection, run_id: int, task: str, examples: Sequence[tuple[str, str]]) -> None:
-    """Store the worked examples of a task (question, answer), in the order they are shown."""
+class FewShot(NamedTuple):
+    """A worked example as it is shown, with a wrong attempt and the reflection on it where the operator gave them."""
+
+    question: str
+    answer: str
+    attempt: str | None = None
+    reflection: str | None = None
+
+
+def add_few_shots(connection: sqlite3.Connection, run_id: int, task: str, examples: Sequence[FewShot]) -> None:
+    """Store the worked examples of a task, in the order they are shown."""
     connection.executemany(
-        "INSERT OR REPLACE INTO few_shots (run_id, task, position, question, answer) VALUES (?, ?, ?, ?, ?)",
+        "INSERT OR REPLACE INTO few_shots (run_id, task, position, question, answer, attempt, reflection)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?)",
         [
-            (run_id, task, position, storable(question), storable(answer))
-            for position, (question, answer) in enumerate(examples)
+            (run_id, task, position, *(text if text is None else storable(text) for text in example))
+            for position, example in enumerate(examples)
         ],
     )
 
 
-def few_shots(connection: sqlite3.Connection, run_id: int) -> dict[str, list[tuple[str, str]]]:
+def few_shots(connection: sqlite3.Connection, run_id: int) -> dict[str, list[FewShot]]:
     """The worked examples of every task of a run."""
-    found: dict[str, list[tuple[str, str]]] = {}
-    for task, question, answer in connection.execute(
-        "SELECT task, question, answer FROM few_shots WHERE run_id = ? ORDER BY task, position", (run_id,)
+    found: dict[str, list[FewShot]] = {}
+    for task, *example in connection.execute(
+        "SELECT task, question, answer, attempt, reflection FROM few_shots WHERE run_id = ? ORDER BY task, position",
+        (run_id,),
     ):
-        found.setdefault(task, []).append((question, answer))
+        found.setdefault(task, []).append(FewShot(*example))
     return found
 
 

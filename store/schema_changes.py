@@ -16,3 +16,8 @@ INSERT INTO new_baseline_outcomes SELECT policy_id, protocol, question_id, basel
 DROP TABLE baseline_outcomes;
 ALTER TABLE new_baseline_outcomes RENAME TO baseline_outcomes;
 """
+
+WORKED_REFLECTIONS = """
+ALTER TABLE few_shots ADD COLUMN attempt TEXT;
+ALTER TABLE few_shots ADD COLUMN reflection TEXT;
+"""

@@ -19,6 +19,25 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
+class WorkedExample(Section):
+    """A question with the reply to it that is to be imitated, and at will a reflection on a wrong one."""
+
+    question: str = Field(min_length=1)
+    """The question as it would be asked, with its options."""
+    reply: str = Field(min_length=1)
+    """The whole reply: the reasoning, if attempts are to reason, and the answer in the task's answer format."""
+    attempt: str | None = Field(default=None, min_length=1)
+    """A reply that is wrong, for `reflection` to reflect on."""
+    reflection: str | None = Field(default=None, min_length=1)
+    """The reflection on `attempt` that is to be imitated; shown where reflections are asked for."""
+
+    @model_validator(mode="after")
+    def _reflected_on(self) -> WorkedExample:
+        if (self.attempt is None) != (self.reflection is None):
+            raise ValueError("attempt and reflection go together: give both or neither")
+        return self
+
+
 class TaskSection(Section):
     """What every task type has in common."""
 
@@ -34,6 +53,9 @@ class TaskSection(Section):
     """How many held-out questions to take. Never overlaps with training."""
     few_shot: int = Field(default=0, ge=0, le=16)
     """Worked examples shown as chat turns; taken from questions used nowhere else."""
+    examples: tuple[WorkedExample, ...] = Field(default=(), max_length=16)
+    """Worked examples of your own, shown before those: with them attempts reason as the examples do. A training
+    question that is the same is left out, and an example that repeats a held-out question too."""
 
 
 class ProceduralTask(TaskSection):

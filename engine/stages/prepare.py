@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import astuple
 from pathlib import Path
 
 from engine.curation.judge_endpoint import settings_problem
@@ -17,7 +18,7 @@ from engine.tasks import load_tasks
 from store.connection import write
 from store.instruction_parts import put_instruction_parts
 from store.policies import add_policy, decide_policy
-from store.runs import add_few_shots, add_questions, get_run, set_run_state
+from store.runs import FewShot, add_few_shots, add_questions, get_run, set_run_state
 from store.settings import RunSettings
 from store.telemetry import add_event
 
@@ -70,7 +71,7 @@ def prepare(context: StageContext) -> bool:
                     for question in (*task.train, *task.dev, *task.test)
                 ],
             )
-            add_few_shots(connection, run.id, name, [(shown.question, shown.answer) for shown in task.few_shot])
+            add_few_shots(connection, run.id, name, [FewShot(*astuple(shown)) for shown in task.few_shot])
             for remark in task.remarks(name):
                 add_event(connection, "warning", "prepare", remark)
             tuning = f"{len(task.dev)} for tuning, " if task.dev else ""

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from engine.errors import EngineError, TaskError
 from engine.tasks.apart import apart
-from engine.tasks.base import Loaded, TaskType
+from engine.tasks.base import Example, Loaded, TaskType
 from engine.tasks.choice import Choice
 from engine.tasks.code import Code
+from engine.tasks.extraction import extract
 from engine.tasks.free_text import FreeText
 from engine.tasks.math import Math
 from engine.tasks.procedural import Procedural
 from store.settings import RunSettings
+from store.task_settings import TaskSection
 
 TASK_TYPES: Mapping[str, TaskType[Any]] = {
     Procedural.kind: Procedural(),
@@ -43,7 +46,9 @@ def load_tasks(settings: RunSettings, base_dir: Path) -> dict[str, Loaded]:
     failed: list[str] = []
     for task in settings.tasks:
         try:
-            loaded[task.name] = task_type(task.kind).load(task, base_dir, settings.chooses_by)
+            own = _own_examples(task)
+            one = task_type(task.kind).load(task, base_dir, settings.chooses_by)
+            loaded[task.name] = _shown_first(task.name, own, one)
         except EngineError as error:
             prefix = "" if f"task {task.name!r}" in str(error) else f"task {task.name!r}: "
             failed.append(f"{prefix}{error}")
@@ -52,3 +57,26 @@ def load_tasks(settings: RunSettings, base_dir: Path) -> dict[str, Loaded]:
     if failed:
         raise TaskError("\n".join([f"{len(failed)} tasks can't be loaded:", *failed]))
     return apart(loaded, {task.name for task in settings.tasks if task.kind == Procedural.kind})
+
+
+def _own_examples(task: TaskSection) -> tuple[Example, ...]:
+    """The operator's worked examples. Raises TaskError for a reply that shows no answer where others must."""
+    for number, example in enumerate(task.examples, start=1):
+        if extract(example.reply, multiline=True).answer is None:
+            raise TaskError(
+                f"task {task.name!r}: the reply of worked example {number} marks no answer that could be read; "
+                "end it as replies are asked to end, e.g. with 'Answer: 7'"
+            )
+    return tuple(
+        Example(example.question.strip(), example.reply.strip(), example.attempt, example.reflection)
+        for example in task.examples
+    )
+
+
+def _shown_first(name: str, own: tuple[Example, ...], one: Loaded) -> Loaded:
+    """A task with the operator's worked examples before its own, and without the training questions they show."""
+    shown = {example.wording for example in own}
+    train = tuple(question for question in one.train if question.wording not in shown)
+    left_out = len(one.train) - len(train)
+    notes = (f"task {name!r}: {left_out} training questions left out: worked examples show them",) if left_out else ()
+    return replace(one, train=train, few_shot=(*own, *one.few_shot), notes=(*one.notes, *notes))

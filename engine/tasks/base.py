@@ -89,6 +89,9 @@ class Example:
 
     question: str
     answer: str
+    attempt: str | None = None
+    """A wrong answer to it, where there is a reflection on one."""
+    reflection: str | None = None
 
     @property
     def wording(self) -> str:

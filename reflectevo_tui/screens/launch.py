@@ -34,7 +34,8 @@ def task_lines(settings: RunSettings | None, values: dict[str, Any]) -> list[Con
     lines = [display.line(("Tasks", "bold"), ("  edit them in the file", "$quiet"))]
     if settings is not None:
         for task in settings.tasks:
-            shots = f" · {task.few_shot} worked examples" if task.few_shot else ""
+            shown = task.few_shot + len(task.examples)
+            shots = f" · {shown} worked examples" if shown else ""
             lines.append(
                 display.line(
                     f"  {task.name:<22}", (f"{task.kind} · {task.train} train · {task.test} test{shots}", "$quiet")

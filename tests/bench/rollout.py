@@ -15,7 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ from engine.tasks import load_tasks
 from store.connection import open_writer, write
 from store.iterations import add_iteration
 from store.policies import add_policy
-from store.runs import add_few_shots, add_questions, add_run
+from store.runs import FewShot, add_few_shots, add_questions, add_run
 from store.settings import ROLLOUT_STAGES, RunSettings
 from store.settings_file import parse_settings
 from store.workspace import Workspace
@@ -204,7 +204,7 @@ def _prepare(connection: Any, settings: RunSettings, model: Path) -> int:
                 for q in (*task.train, *task.test)
             ]
             add_questions(connection, run_id, rows)
-            add_few_shots(connection, run_id, name, [(shown.question, shown.answer) for shown in task.few_shot])
+            add_few_shots(connection, run_id, name, [FewShot(*astuple(shown)) for shown in task.few_shot])
         policy_id = add_policy(
             connection,
             run_id=run_id,

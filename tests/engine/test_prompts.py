@@ -16,6 +16,7 @@ from engine.prompts import (
     Problem,
     attempt_messages,
     correction_messages,
+    one_stage_completion,
     one_stage_messages,
     prompt_hash,
     reflection_messages,
@@ -98,6 +99,26 @@ def test_a_quoted_attempt_is_told_in_the_turn_that_asks_and_that_turn_ends_as_th
         assert messages[-1]["content"].endswith(asked["content"])
         assert (attempt.strip() or "(no answer)") in messages[-1]["content"].removesuffix(asked["content"])
     assert (reflection.strip() or "(no answer)") in correction[-1]["content"].removesuffix(asked["content"])
+
+
+def test_worked_reflections_are_shown_where_reflections_are_asked_for_and_nowhere_else() -> None:
+    """They reply to the very request that is made, so that a small model goes on in their form."""
+    shown = Example("1 + 1?", "1 + 1 = 2. Answer: 2", "1 + 1 = 3. Answer: 3", "I counted one too many.")
+    problem = Problem("2 + 3?", "Finish with 'Answer:'.", (Example("1 + 0?", "Answer: 1"), shown))
+    asked = reflection_messages(problem, "Answer: 6", compose("1-1-1"))
+    contents = [message["content"] for message in asked]
+    assert contents[1] == "Answer: 1", "one without a reflection stays as it is"
+    assert contents[3:6] == [shown.attempt, contents[-1], shown.reflection]
+    assert contents[-2] == "Answer: 6" and shown.answer not in written(asked)
+    both = one_stage_messages(problem, "Answer: 6", compose("1-1-1"))
+    assert both[5]["content"] == one_stage_completion("I counted one too many.", shown.answer)
+    for messages in (
+        attempt_messages(problem),
+        correction_messages(problem, "Answer: 6", "Count again.", show_previous_attempt="quoted"),
+        retry_messages(problem, "Answer: 6", show_previous_attempt=True),
+    ):
+        assert shown.answer in written(messages)
+        assert "one too many" not in written(messages) and "= 3" not in written(messages)
 
 
 def test_roles_alternate_and_no_turn_is_empty() -> None:

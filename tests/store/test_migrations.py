@@ -13,6 +13,7 @@ from sqlite_utils import Database
 from store import migrations
 from store.connection import APPLICATION_ID, SCHEMA_VERSION, open_reader, open_writer
 from store.migrations import is_current, migrate
+from store.runs import FewShot, few_shots
 
 DATA_MODEL = {
     "runs": "name base_model settings base_directory origin state error created",
@@ -142,3 +143,12 @@ def test_every_statement_of_a_script_is_found() -> None:
     """The splitter must not cut a statement at a semicolon inside a text or lose the last one."""
     script = "CREATE TABLE a (b TEXT DEFAULT ';');\nCREATE TABLE c (d);\n"
     assert migrations._statements(script) == ["CREATE TABLE a (b TEXT DEFAULT ';');", "CREATE TABLE c (d);"]
+
+
+def test_worked_examples_of_the_second_schema_are_still_shown(connection: sqlite3.Connection) -> None:
+    """Without them every prompt of a run that goes on would be another."""
+    migrations._migrations().apply(Database(connection), stop_before="0003_worked_reflections")
+    connection.execute("PRAGMA foreign_keys = OFF")
+    connection.execute("INSERT INTO few_shots VALUES (1, 'quiz', 0, '1 + 1?', 'Answer: 2')")
+    migrate(connection)
+    assert few_shots(connection, 1) == {"quiz": [FewShot("1 + 1?", "Answer: 2")]}

@@ -67,7 +67,7 @@ def test_each_run_divides_the_questions_for_itself(rows: Rows) -> None:
 
 def test_worked_examples_keep_their_order(rows: Rows) -> None:
     """Few-shot examples are part of the prompt; another order would be another prompt hash."""
-    shown = [(f"q{number}", f"a{number}") for number in range(12)]
+    shown = [runs.FewShot(f"q{number}", f"a{number}") for number in range(11)] + [runs.FewShot("q", "a", "w", "r")]
     for _ in range(2):
         runs.add_few_shots(rows.connection, rows.run, "quiz", shown)
     assert runs.few_shots(rows.connection, rows.run) == {"quiz": shown}

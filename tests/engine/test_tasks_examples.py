@@ -1,0 +1,85 @@
+"""Protects worked examples of an operator's own: shown first, never trained on, never a held-out question."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.errors import TaskError
+from engine.prompts import Problem, attempt_messages
+from engine.tasks import load_tasks
+from engine.tasks.base import Loaded
+from store.settings import RunSettings
+
+OWN = {"question": "How many legs have 3 hens?", "reply": "A hen has 2 legs. 3 x 2 = 6. Answer: 6"}
+
+
+def loaded(tmp_path: Path, rows: list[dict[str, str]], **changes: Any) -> Loaded:
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    task = {"kind": "free_text", "name": "legs", "path": "rows.jsonl", "train": 6, "test": 2, **changes}
+    return load_tasks(RunSettings.model_validate({"model": "m", "tasks": [task]}), tmp_path)["legs"]
+
+
+def numbered(count: int) -> list[dict[str, str]]:
+    return [{"question": f"How many legs have {n} hens?", "answer": str(2 * n)} for n in range(20, 20 + count)]
+
+
+def test_they_stand_before_those_of_the_source_in_the_prompt(tmp_path: Path) -> None:
+    """A model goes on as the last turns do, so the order is the operator's; the reasoning is shown as written."""
+    one = loaded(tmp_path, numbered(9), few_shot=1, examples=[OWN])
+    assert [(shown.question, shown.answer) for shown in one.few_shot][:1] == [(OWN["question"], OWN["reply"])]
+    assert len(one.few_shot) == 2 and one.few_shot[1].answer.startswith("Answer:")
+    asked = attempt_messages(Problem("How many legs have 9 hens?", "Finish.", one.few_shot))
+    assert [turn["content"].partition("\n")[0] for turn in asked[:2]] == [OWN["question"], OWN["reply"]]
+
+
+def test_a_wrong_attempt_and_its_reflection_go_together(tmp_path: Path) -> None:
+    """Half of it could not be shown; the message says what is missing."""
+    lesson = {"attempt": "A hen has 4 legs. Answer: 12", "reflection": "A hen has two legs."}
+    one = loaded(tmp_path, numbered(8), examples=[{**OWN, **lesson}])
+    assert (one.few_shot[0].attempt, one.few_shot[0].reflection) == tuple(lesson.values())
+    for half in lesson:
+        with pytest.raises(ValueError, match="attempt and reflection go together"):
+            loaded(tmp_path, numbered(8), examples=[{**OWN, half: lesson[half]}])
+
+
+def test_a_training_question_that_is_shown_is_not_trained_on(tmp_path: Path) -> None:
+    """Its answer stands in every prompt: training on it would teach copying."""
+    rows = [{"question": "how many legs have 3  hens?", "answer": "6"}, *numbered(7)]
+    one = loaded(tmp_path, rows, train=8, test=0, examples=[OWN])
+    assert len(one.train) == 7
+    assert all("3  hens" not in question.text for question in one.train)
+    assert one.notes == ("task 'legs': 1 training questions left out: worked examples show them",)
+
+
+def test_an_example_that_is_held_out_is_not_shown(tmp_path: Path) -> None:
+    """Trap 4: few-shots from the test set give its answers away."""
+    (tmp_path / "held.jsonl").write_text(json.dumps({"question": OWN["question"], "answer": "6"}), encoding="utf-8")
+    one = loaded(tmp_path, numbered(6), test=1, test_path="held.jsonl", examples=[OWN])
+    assert [question.text for question in one.test] == [OWN["question"]]
+    assert one.few_shot == ()
+    assert "1 worked examples left out" in one.notes[-1]
+
+
+def test_a_reply_without_an_answer_is_an_error_that_names_it(tmp_path: Path) -> None:
+    """It would teach replies that no verifier can read, in every prompt of the run."""
+    silent = {"question": "How many legs have 4 hens?", "reply": "A hen has 2 legs, so there are 8."}
+    with pytest.raises(TaskError, match="'legs': the reply of worked example 2 marks no answer"):
+        loaded(tmp_path, numbered(8), examples=[OWN, silent])
+
+
+def test_generated_questions_give_way_to_them(tmp_path: Path) -> None:
+    """Questions of a generator repeat what an operator wrote down sooner or later."""
+    pytest.importorskip("reasoning_gym")
+    asked = "Find the Greatest Common Divisor (GCD) of these numbers: {}, {}. Give only the GCD as your final answer."
+    # All questions there are, but for those that are held out: the trained ones are among them whatever the seed draws.
+    examples = [{"question": asked.format(a, a), "reply": f"Answer: {a}"} for a in range(1, 7)]
+    task = {"kind": "procedural", "name": "gcd", "dataset": "gcd", "options": {"max_value": 6}, "train": 24, "test": 6}
+    given = {"model": "m", "tasks": [{**task, "examples": examples}]}
+    one = load_tasks(RunSettings.model_validate(given), tmp_path)["gcd"]
+    shown = {example.wording for example in one.few_shot}
+    assert shown and len(one.train) < 24
+    assert not shown & {question.wording for question in (*one.train, *one.test)}
