@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypedDict
 
 from engine.tasks.base import Example
@@ -144,8 +144,8 @@ def _reflected_on(
 ) -> list[Message]:
     """An attempt and a request, after the worked examples: those with a reflection reply to the same request.
 
-    `worked` makes that reply of an example's answer and reflection. Without such examples SmolLM2-135M gives the
-    request back instead of reflecting.
+    `worked` makes that reply of an example's answer and reflection. The request is the same to the letter, instruction
+    and all, although that takes it out of the shared prefix: a small model goes on in the form of what it saw.
     """
     messages: list[Message] = []
     for example in problem.few_shot:
@@ -155,7 +155,7 @@ def _reflected_on(
         else:
             reply = worked(example.answer, example.reflection)
             messages += [_assistant(example.attempt), request, _assistant(reply)]
-    return [*messages, _user(problem.question, problem.format_instruction), _assistant(attempt_text), request]
+    return [*messages, *_attempted(replace(problem, few_shot=()), attempt_text), request]
 
 
 def _asked_anew(problem: Problem, *, before: Sequence[str] = (), after: str = "") -> list[Message]:

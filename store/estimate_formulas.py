@@ -52,20 +52,22 @@ class Owed:
 
 
 def optimizer_steps(training: TrainingSection, examples: int) -> int:
-    """Optimizer steps of a training on that many examples, with what is rehearsed beside them; both stages of
+    """Optimizer steps of a training on that many examples, with the first attempts beside them; both stages of
     `sft-two-stage`."""
     kept = examples * (1 - training.validation_share)
     passes = _passes(training)
-    sizes = [kept] * (len(passes) - 1) + [kept * (1 + _rehearsed(training))]
+    sizes = [kept] * (len(passes) - 1) + [kept * (1 + _first_attempts(training))]
     return sum(
         math.ceil(round(size * epochs) / (batch * accumulation))
         for size, (epochs, batch, accumulation) in zip(sizes, passes, strict=True)
     )
 
 
-def _rehearsed(training: TrainingSection) -> float:
-    """Right first attempts trained on for each example of D+, in the last stage."""
-    return training.rehearsal if SET_OF[training.setting] == "d_plus" else 0.0
+def _first_attempts(training: TrainingSection) -> float:
+    """First attempts trained on for each example of D+, in the last stage: right ones and corrected ones."""
+    if SET_OF[training.setting] != "d_plus":
+        return 0.0
+    return training.rehearsal + training.distillation
 
 
 def _passes(training: TrainingSection) -> list[tuple[float, int, int]]:
@@ -228,9 +230,9 @@ class Formulas:
         tokens = terms.total(
             [kept * length * number(epochs) for length, (epochs, _, _) in zip(lengths, passes, strict=True)]
         )
-        if share := _rehearsed(training):
-            rehearsed = kept * number(share) * (self._attempt_prompt() + self._term("attempt_tokens"))
-            tokens = tokens + rehearsed * number(passes[-1][0])
+        if share := _first_attempts(training):
+            beside = kept * number(share) * (self._attempt_prompt() + self._term("attempt_tokens"))
+            tokens = tokens + beside * number(passes[-1][0])
         rate = self._term("training_tokens_per_s")
         seconds = tokens / (rate * self._devices("training_gpus")) + self._term("training_start_s")
         return StageEstimate("train", examples, training_tokens=tokens, seconds=seconds)

@@ -209,6 +209,10 @@ class TrainingSection(Section):
     rehearsal: float = Field(default=0.0, ge=0.0, le=10.0)
     """Right first attempts that SFT on D+ trains on as well, so many for each of its rows (two-stage: in stage 2): what
     the policy can do already is not unlearnt. The paper has none."""
+    distillation: bool = False
+    """SFT on D+ trains on its corrected attempts as first attempts too (two-stage: in stage 2): what was found by
+    reflecting is answered at once. For answers with reasoning; where they are guesses, it teaches guessing. The paper
+    has none."""
     min_examples: int = Field(default=1, ge=1)
     """Refuse to train on fewer examples than this."""
     checkpoint_steps: int = Field(default=20, ge=1)

@@ -78,7 +78,7 @@ def training_request(
     root = root_model(connection, workspace, parent.id)
     stages = training_examples(connection, iteration, settings)
     second = stages[1] if len(stages) > 1 else ()
-    rehearsed = sum(example.id < 0 for example in stages[-1])
+    first_attempts = sum(example.id < 0 for example in stages[-1])
     folder = f"r{iteration.run_id}-p{iteration.number:02d}"
     return TrainingRequest(
         setting=settings.training.setting,
@@ -90,7 +90,12 @@ def training_request(
         seed=settings.seed,
         work_dir=workspace.training / folder,
         destination=workspace.policies / folder,
-        details={"run": iteration.run_id, "iteration": iteration.number, "parent": parent.name, "rehearsed": rehearsed},
+        details={
+            "run": iteration.run_id,
+            "iteration": iteration.number,
+            "parent": parent.name,
+            "first_attempts": first_attempts,
+        },
         merge=not _serves_adapters(settings),
         parent_reflector=None if reflector == reasoner else reflector.adapter,
         reference_base=None if root == reasoner.base else root,
@@ -110,7 +115,7 @@ def _record(
     details: dict[str, object] = {
         "examples": result.kept,
         "dropped": result.dropped,
-        "rehearsed": request.details["rehearsed"],
+        "first_attempts": request.details["first_attempts"],
         "steps": result.steps,
         "method": request.settings.method,
         **({"separate": True} if result.separate else {}),
@@ -125,7 +130,8 @@ def _record(
         for stage in result.stages
         if stage.stopped_early
     )
-    beside = f", {request.details['rehearsed']} of them rehearsed" if request.details["rehearsed"] else ""
+    first_attempts = request.details["first_attempts"]
+    beside = f", {first_attempts} of them first attempts" if first_attempts else ""
     with write(connection):
         policy_id = add_policy(
             connection,

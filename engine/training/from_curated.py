@@ -72,7 +72,7 @@ def row_examples(setting: TrainingSetting, row: CuratedRow, rollouts: Rollouts) 
         # One prompt for both sides of a pair: the chosen reflection's instruction asks.
         rejected = _found(rollouts.reflections, row.rejected_reflection_id, "rejected reflection", row)
         return (Pair(row.id, asked, reply(reflection.text), reply(rejected.text), question),)
-    correction = _found(rollouts.attempts, row.correction_id, "correction", row)
+    correction = correction_of(row, rollouts)
     if setting == "sft-two-stage":
         again = correction_messages(
             problem, attempt.reasoning, reflection.text, show_previous_attempt=rollouts.show_previous_attempt
@@ -86,6 +86,11 @@ def row_examples(setting: TrainingSetting, row: CuratedRow, rollouts: Rollouts) 
         answer = one_stage_completion(reflection.text, correction.reasoning)
         return (Example(row.id, tuple(both), reply(answer), question),)
     raise EngineError(f"{setting} doesn't train on curated rows")
+
+
+def correction_of(row: CuratedRow, rollouts: Rollouts) -> StoredAttempt:
+    """The corrected attempt of a row of D+. Raises EngineError when it isn't there."""
+    return _found(rollouts.attempts, row.correction_id, "correction", row)
 
 
 def question_example(question: StoredQuestion, problem: Problem) -> Example:

@@ -8,7 +8,7 @@ from engine.instructions import compose
 from engine.situation import pool_of, problems_of
 from engine.training.examples import AnyExample
 from engine.training.from_curated import Rollouts, question_example, stage_examples
-from engine.training.rehearsal import rehearsal
+from engine.training.rehearsal import distillation, rehearsal
 from store import rollouts
 from store.curation import SET_OF, curated
 from store.records import Iteration
@@ -34,7 +34,7 @@ def training_examples(
 ) -> tuple[tuple[AnyExample, ...], ...]:
     """The examples of each stage of the iteration's training setting; one stage for all but `sft-two-stage`.
 
-    What is rehearsed stands in the last stage, whose weights answer.
+    First attempts beside D+ stand in the last stage, whose weights answer.
     """
     setting = settings.training.setting
     set_name = SET_OF[setting]
@@ -48,4 +48,6 @@ def training_examples(
     if set_name == "d_plus":
         wanted = round(settings.training.rehearsal * len(last))
         last = (*last, *rehearsal(questions, found, wanted, settings.seed))
+        if settings.training.distillation:
+            last = (*last, *distillation(rows, found))
     return (*before, last)

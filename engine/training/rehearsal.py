@@ -1,21 +1,25 @@
-"""Rehearsal: first attempts that were right, trained on beside D+.
+"""First attempts trained on beside D+: those that were right (rehearsal), and corrected ones as such (distillation).
 
 D+ holds corrections of wrong answers only. Trained on nothing else, a small model carries the new answers over to its
 first attempts: SmolLM2-135M lost 10 points of Acc@t1 in one iteration (240 dev questions of four tasks; corrections
 that didn't show the wrong attempt). Rehearsing what a model can do beside what it is to learn is the usual remedy
-(experience replay). Not in the paper; off unless `training.rehearsal` is set. Pure.
+(experience replay).
+
+Where attempts reason, a corrected one holds what the first lacked. Distillation asks for it at once, as self-taught
+reasoners learn from the solutions they found (STaR, arXiv 2203.14465). Neither is in the paper; both are off unless
+`training.rehearsal` or `training.distillation` is set. Pure.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import zip_longest
 
 from engine.prompts import attempt_messages
 from engine.training.examples import Example
-from engine.training.from_curated import Rollouts, reply
-from store.records import StoredAttempt, StoredQuestion
+from engine.training.from_curated import Rollouts, correction_of, reply
+from store.records import CuratedRow, StoredAttempt, StoredQuestion
 
 
 def rehearsal(questions: Sequence[StoredQuestion], rollouts: Rollouts, wanted: int, seed: int) -> tuple[Example, ...]:
@@ -34,15 +38,20 @@ def rehearsal(questions: Sequence[StoredQuestion], rollouts: Rollouts, wanted: i
             by_task.setdefault(question.task, []).append(right[question.id])
     in_turns = zip_longest(*(by_task[task] for task in sorted(by_task)))
     chosen = [attempt for turn in in_turns for attempt in turn if attempt is not None][:wanted]
-    return tuple(
-        Example(
-            -attempt.id,
-            tuple(attempt_messages(rollouts.problems[attempt.question_id])),
-            reply(attempt.reasoning),
-            attempt.question_id,
-        )
-        for attempt in chosen
-    )
+    return tuple(_as_first_attempt(attempt, rollouts) for attempt in chosen)
+
+
+def distillation(rows: Iterable[CuratedRow], rollouts: Rollouts) -> tuple[Example, ...]:
+    """The corrected attempt of each row of D+ as a first attempt at its question. Ids as those of `rehearsal`.
+
+    Raises EngineError when a row points to something that isn't there.
+    """
+    return tuple(_as_first_attempt(correction_of(row, rollouts), rollouts) for row in rows)
+
+
+def _as_first_attempt(attempt: StoredAttempt, rollouts: Rollouts) -> Example:
+    asked = attempt_messages(rollouts.problems[attempt.question_id])
+    return Example(-attempt.id, tuple(asked), reply(attempt.reasoning), attempt.question_id)
 
 
 def _place(question: StoredQuestion, seed: int) -> str:

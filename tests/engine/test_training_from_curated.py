@@ -20,7 +20,7 @@ from engine.prompts import (
 from engine.training.check import check_training, qlora_problems
 from engine.training.examples import Example, Pair
 from engine.training.from_curated import Rollouts, question_example, stage_examples
-from engine.training.rehearsal import rehearsal
+from engine.training.rehearsal import distillation, rehearsal
 from engine.training.request import TrainingRequest, second_stage, stages_of
 from store.curation import SET_OF
 from store.records import CuratedRow, StoredAttempt, StoredQuestion, StoredReflection
@@ -201,3 +201,11 @@ def test_right_first_attempts_are_rehearsed_as_they_were_given_and_of_each_task_
     everything = rehearsal(questions, found, 100, seed=1)
     assert {example.question_id for example in everything} == {one.id for one in questions} - {11}
     assert rehearsal(questions, found, 0, seed=1) == ()
+
+
+def test_a_corrected_attempt_is_distilled_without_a_word_of_the_failure() -> None:
+    """Asked for as first attempts are: with the wrong answer or the reflection in the prompt it would not be one."""
+    (example,) = distillation([D_PLUS], ROLLOUTS)
+    assert example == Example(-2, tuple(attempt_messages(PROBLEM)), said("Answer: 4"), 5)  # type: ignore[arg-type]
+    with pytest.raises(EngineError, match="correction 9"):
+        distillation([replace(D_PLUS, correction_id=9)], ROLLOUTS)

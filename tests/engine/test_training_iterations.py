@@ -55,3 +55,20 @@ def test_a_full_policy_is_the_base_of_the_next(harness: Callable[[str], EngineHa
     policies = one.rows("SELECT path, base_model, json_extract(details, '$.method') FROM policies WHERE id > 1")
     assert policies == [(path, f"{path}/merged", "full") for path, _, _ in policies]
     assert all(folders(one.workspace.root / path) == ["merged"] for path, _, _ in policies)
+
+
+def test_first_attempts_are_trained_on_beside_d_plus(harness: Callable[[str], EngineHarness], tmp_path: Path) -> None:
+    """Corrected ones and right ones, in the stage that answers; what was trained on is said with the policy."""
+    changed = '\nsetting = "sft-two-stage"\nrehearsal = 0.5\ndistillation = true\n' + TRAINING
+    one = harness(quiz_settings(tmp_path, sections=changed, train=30, test=4))
+    one.start()
+    one.run()
+    one.wait_state("done")
+    ((rows,),) = one.rows("SELECT count(*) FROM curated WHERE set_name = 'd_plus' AND included")
+    ((right,),) = one.rows(
+        "SELECT count(*) FROM attempts JOIN run_questions USING (question_id)"
+        " WHERE split = 'train' AND turn = 1 AND verdict = 'correct'"
+    )
+    assert rows > 1 and right > 0
+    details = one.rows("SELECT json_extract(details, '$.first_attempts') FROM policies WHERE id > 1")
+    assert details == [(rows + min(round(0.5 * rows), right),)]

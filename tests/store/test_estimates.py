@@ -99,7 +99,8 @@ def test_training_by_hand() -> None:
             {"setting": "sft-two-stage", "epochs": 2, "second_stage": {"epochs": 3}, "rehearsal": 0.5},
             10 * (2 * 280 + 3 * 300) + 5 * 3 * (120 + 50),
         ),
-        ({"setting": "dpo-verdict", "rehearsal": 2}, 10 * 2 * 280),
+        ({"setting": "sft-one-stage", "distillation": True}, 10 * (280 + 40) + 10 * (120 + 50)),
+        ({"setting": "dpo-verdict", "rehearsal": 2, "distillation": True}, 10 * 2 * 280),
         ({"setting": "dpo-verdict"}, 10 * 2 * 280),
         ({"setting": "dpo-judge"}, 10 * 2 * 280),
         ({"setting": "sft-qa"}, 10 * (120 + 50)),
@@ -228,10 +229,11 @@ def test_steps_are_those_of_the_batches() -> None:
     assert optimizer_steps(training, 1) == 1 and optimizer_steps(training, 9) == 4
 
 
-def test_rehearsed_answers_take_steps_in_the_last_stage() -> None:
+def test_first_attempts_beside_d_plus_take_steps_in_the_last_stage() -> None:
     chosen = {"setting": "sft-two-stage", "epochs": 1, "batch_size": 2, "second_stage": {"epochs": 2}}
     assert optimizer_steps(run_settings(training=chosen).training, 10) == 5 + 10
     assert optimizer_steps(run_settings(training=chosen | {"rehearsal": 1.5}).training, 10) == 5 + 25
+    assert optimizer_steps(run_settings(training=chosen | {"distillation": True}).training, 10) == 5 + 20
 
 
 @settings(max_examples=60)
