@@ -5,6 +5,8 @@ The numbers stand here a second time on purpose (ReflectEvo, Findings of ACL 202
 
 from __future__ import annotations
 
+import operator
+import re
 import tomllib
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from engine.errors import EngineError
 from engine.init import init_workspace
 from engine.recipes import recipe_names, recipe_text
 from engine.tasks import load_tasks
+from engine.tasks.extraction import extract
 from store.experiment_settings import measuring, of_series
 from store.settings import RunSettings
 from store.settings_file import dump_settings, load_settings, parse_settings
@@ -26,6 +29,8 @@ PAPER = [
     for setting in ("one-stage", "two-stage", "dpo-verdict", "dpo-judge")
 ]
 
+SIGNS = {"+": operator.add, "-": operator.sub, "x": operator.mul, "/": operator.truediv}
+
 
 def recipe(name: str) -> RunSettings:
     """The settings of a recipe."""
@@ -34,7 +39,7 @@ def recipe(name: str) -> RunSettings:
 
 def test_the_recipes_that_are_promised_are_there() -> None:
     """The tests below would pass on an empty folder."""
-    assert recipe_names() == sorted([*PAPER, "demo-cpu", "proof-cpu", "single-gpu-qlora"])
+    assert recipe_names() == sorted([*PAPER, "demo-cpu", "proof-cpu", "reasoning-cpu", "single-gpu-qlora"])
 
 
 @pytest.mark.parametrize("name", recipe_names())
@@ -164,3 +169,19 @@ def test_no_question_of_the_proof_is_in_two_splits() -> None:
         for question in (*task.train, *task.dev, *task.test):
             assert seen.setdefault(question.wording, question.split) == question.split, (name, question.text)
         assert not {shown.wording for shown in task.few_shot} & seen.keys()
+
+
+def test_the_worked_examples_of_the_reasoning_recipe_are_all_shown_and_right() -> None:
+    """An example that a held-out question repeats is left out, and one that is wrong teaches to be wrong."""
+    pytest.importorskip("reasoning_gym")
+    settings = recipe("reasoning-cpu")
+    for name, one in load_tasks(settings, Path()).items():
+        (task,) = (task for task in settings.tasks if task.name == name)
+        assert len(one.few_shot) == len(task.examples) >= 3
+        assert all(example.reflection for example in task.examples)
+        assert one.notes == (), one.notes
+        for example in task.examples:
+            wrong, right = (extract(text).answer for text in (example.attempt or "", example.reply))
+            assert right is not None and wrong is not None and wrong != right
+            for a, sign, b, result in re.findall(r"(-?\d+) ([-+x/]) (-?\d+) = (-?\d+)", example.reply):
+                assert SIGNS[sign](int(a), int(b)) == int(result), example.reply
