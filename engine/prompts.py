@@ -144,8 +144,10 @@ def _reflected_on(
 ) -> list[Message]:
     """An attempt and a request, after the worked examples: those with a reflection reply to the same request.
 
-    `worked` makes that reply of an example's answer and reflection. The request is the same to the letter, instruction
-    and all, although that takes it out of the shared prefix: a small model goes on in the form of what it saw.
+    `worked` makes that reply of an example's answer and reflection. The request is the same to the letter, although its
+    instruction takes all that follows out of the shared prefix: with requests without one in the examples 47 to 77 % of
+    SmolLM2-135M's reflections ran into a limit of 48 tokens, this way 0 to 29 % (three examples, about 70 attempts of
+    each of four tasks, temperature 0.5).
     """
     messages: list[Message] = []
     for example in problem.few_shot:
