@@ -12,7 +12,7 @@ from engine.check.findings import Finding
 from engine.curation.language import check_language
 from engine.errors import EngineError
 from engine.instruction_parts import load_parts
-from engine.tasks import task_type
+from engine.tasks import load_task
 from engine.tasks.apart import apart
 from engine.tasks.base import Loaded, SkippedRow
 from store.settings import RunSettings
@@ -28,7 +28,7 @@ def check_tasks(settings: RunSettings, base_directory: Path) -> list[Finding]:
     for task in settings.tasks:
         where = f"tasks.{task.name}"
         try:
-            loaded[task.name] = task_type(task.kind).load(task, base_directory, settings.chooses_by)
+            loaded[task.name] = load_task(task, base_directory, settings.chooses_by)
         except EngineError as error:
             found.append(Finding("error", where, str(error), f"correct the task {task.name!r} in the settings"))
     try:

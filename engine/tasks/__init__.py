@@ -17,7 +17,7 @@ from engine.tasks.free_text import FreeText
 from engine.tasks.math import Math
 from engine.tasks.procedural import Procedural
 from store.settings import RunSettings
-from store.task_settings import TaskSection
+from store.task_settings import Task, TaskSection
 
 TASK_TYPES: Mapping[str, TaskType[Any]] = {
     Procedural.kind: Procedural(),
@@ -37,6 +37,13 @@ def task_type(kind: str) -> TaskType[Any]:
         raise TaskError(f"there is no task kind {kind!r}: use {', '.join(TASK_TYPES)}") from None
 
 
+def load_task(task: Task, base_dir: Path, seed: int) -> Loaded:
+    """The questions of one task, with the operator's worked examples before its own. Raises TaskError as its type does,
+    and for a worked example that shows no answer."""
+    own = _own_examples(task)
+    return _shown_first(task.name, own, task_type(task.kind).load(task, base_dir, seed))
+
+
 def load_tasks(settings: RunSettings, base_dir: Path) -> dict[str, Loaded]:
     """The questions of every task of a run, by task name; none trains on, tunes on or shows what another holds out.
 
@@ -46,9 +53,7 @@ def load_tasks(settings: RunSettings, base_dir: Path) -> dict[str, Loaded]:
     failed: list[str] = []
     for task in settings.tasks:
         try:
-            own = _own_examples(task)
-            one = task_type(task.kind).load(task, base_dir, settings.chooses_by)
-            loaded[task.name] = _shown_first(task.name, own, one)
+            loaded[task.name] = load_task(task, base_dir, settings.chooses_by)
         except EngineError as error:
             prefix = "" if f"task {task.name!r}" in str(error) else f"task {task.name!r}: "
             failed.append(f"{prefix}{error}")

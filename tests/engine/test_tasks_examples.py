@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from engine.check.tasks import check_tasks
 from engine.errors import TaskError
 from engine.prompts import Problem, attempt_messages
 from engine.tasks import load_tasks
@@ -69,6 +70,19 @@ def test_a_reply_without_an_answer_is_an_error_that_names_it(tmp_path: Path) -> 
     silent = {"question": "How many legs have 4 hens?", "reply": "A hen has 2 legs, so there are 8."}
     with pytest.raises(TaskError, match="'legs': the reply of worked example 2 marks no answer"):
         loaded(tmp_path, numbered(8), examples=[OWN, silent])
+
+
+@pytest.mark.parametrize("reply", [OWN["reply"], "A hen has 2 legs."])
+def test_what_a_run_would_do_with_them_is_said_before_it_starts(tmp_path: Path, reply: str) -> None:
+    """`run --dry-run` loads tasks as a run does: an error that comes later costs a start, and a model load."""
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in numbered(8)), encoding="utf-8")
+    examples = [{**OWN, "reply": reply}]
+    task = {"kind": "free_text", "name": "legs", "path": "rows.jsonl", "train": 6, "test": 2, "examples": examples}
+    (finding,) = check_tasks(RunSettings.model_validate({"model": "m", "tasks": [task]}), tmp_path)
+    if reply == OWN["reply"]:
+        assert finding.level == "ok" and "1 worked examples" in finding.what
+    else:
+        assert finding.level == "error" and "worked example 1 marks no answer" in finding.what
 
 
 def test_generated_questions_give_way_to_them(tmp_path: Path) -> None:
