@@ -89,11 +89,11 @@ def test_generated_questions_give_way_to_them(tmp_path: Path) -> None:
     """Questions of a generator repeat what an operator wrote down sooner or later."""
     pytest.importorskip("reasoning_gym")
     asked = "Find the Greatest Common Divisor (GCD) of these numbers: {}, {}. Give only the GCD as your final answer."
-    # All questions there are, but for those that are held out: the trained ones are among them whatever the seed draws.
+    # The run takes all 36 questions there are, so that the examples are among them whatever the seed draws.
     examples = [{"question": asked.format(a, a), "reply": f"Answer: {a}"} for a in range(1, 7)]
-    task = {"kind": "procedural", "name": "gcd", "dataset": "gcd", "options": {"max_value": 6}, "train": 24, "test": 6}
+    task = {"kind": "procedural", "name": "gcd", "dataset": "gcd", "options": {"max_value": 6}, "train": 30, "test": 6}
     given = {"model": "m", "tasks": [{**task, "examples": examples}]}
     one = load_tasks(RunSettings.model_validate(given), tmp_path)["gcd"]
     shown = {example.wording for example in one.few_shot}
-    assert shown and len(one.train) < 24
+    assert shown and len(one.train) < 30
     assert not shown & {question.wording for question in (*one.train, *one.test)}
