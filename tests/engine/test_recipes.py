@@ -8,6 +8,8 @@ from __future__ import annotations
 import operator
 import re
 import tomllib
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -171,12 +173,13 @@ def test_no_question_of_the_proof_is_in_two_splits() -> None:
         assert not {shown.wording for shown in task.few_shot} & seen.keys()
 
 
-def test_the_worked_examples_of_the_reasoning_recipe_are_all_shown_and_right() -> None:
+@pytest.mark.parametrize("name", ["proof-cpu", "reasoning-cpu"])
+def test_the_worked_examples_of_a_recipe_are_all_shown_and_right(name: str) -> None:
     """An example that a held-out question repeats is left out, and one that is wrong teaches to be wrong."""
     pytest.importorskip("reasoning_gym")
-    settings = recipe("reasoning-cpu")
-    for name, one in load_tasks(settings, Path()).items():
-        (task,) = (task for task in settings.tasks if task.name == name)
+    settings = recipe(name)
+    for title, one in load_tasks(settings, Path()).items():
+        (task,) = (task for task in settings.tasks if task.name == title)
         assert len(one.few_shot) == len(task.examples) >= 3
         assert all(example.reflection for example in task.examples)
         assert one.notes == (), one.notes
@@ -185,3 +188,32 @@ def test_the_worked_examples_of_the_reasoning_recipe_are_all_shown_and_right() -
             assert right is not None and wrong is not None and wrong != right
             for a, sign, b, result in re.findall(r"(-?\d+) ([-+x/]) (-?\d+) = (-?\d+)", example.reply):
                 assert SIGNS[sign](int(a), int(b)) == int(result), example.reply
+            if title in ANSWERS:
+                assert right == ANSWERS[title](example.question), example
+
+
+def letters(question: str) -> str:
+    """The answer of letter_counting."""
+    letter, text = re.findall(r'"([^"]*)"', question)
+    return str(text.lower().count(letter))
+
+
+def ransom(question: str) -> str:
+    """The answer of ransom_note."""
+    note, magazine = re.findall(r"(?:note|Magazine): (\w+)", question)
+    return str(not Counter(note) - Counter(magazine))
+
+
+def swaps(question: str) -> str:
+    """The answer of binary_alternation: half of the places that differ from an alternating string of as many ones."""
+    bits = question.rsplit(" ", 1)[1]
+    wanted = [("01" * len(bits))[start : start + len(bits)] for start in (0, 1)]
+    possible = [one for one in wanted if one.count("1") == bits.count("1")]
+    return str(min((sum(a != b for a, b in zip(bits, one, strict=True)) // 2 for one in possible), default=-1))
+
+
+ANSWERS: dict[str, Callable[[str], str]] = {
+    "letter_counting": letters,
+    "ransom_note": ransom,
+    "binary_alternation": swaps,
+}
