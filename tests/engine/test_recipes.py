@@ -39,6 +39,33 @@ def recipe(name: str) -> RunSettings:
     return parse_settings(recipe_text(name), name)
 
 
+def letters(question: str) -> str:
+    """The answer of letter_counting."""
+    letter, text = re.findall(r'"([^"]*)"', question)
+    return str(text.lower().count(letter))
+
+
+def ransom(question: str) -> str:
+    """The answer of ransom_note."""
+    note, magazine = re.findall(r"(?:note|Magazine): (\w+)", question)
+    return str(not Counter(note) - Counter(magazine))
+
+
+def swaps(question: str) -> str:
+    """The answer of binary_alternation: half of the places that differ from an alternating string of as many ones."""
+    bits = question.rsplit(" ", 1)[1]
+    wanted = [("01" * len(bits))[start : start + len(bits)] for start in (0, 1)]
+    possible = [one for one in wanted if one.count("1") == bits.count("1")]
+    return str(min((sum(a != b for a, b in zip(bits, one, strict=True)) // 2 for one in possible), default=-1))
+
+
+ANSWERS: dict[str, Callable[[str], str]] = {
+    "letter_counting": letters,
+    "ransom_note": ransom,
+    "binary_alternation": swaps,
+}
+
+
 def test_the_recipes_that_are_promised_are_there() -> None:
     """The tests below would pass on an empty folder."""
     assert recipe_names() == sorted([*PAPER, "demo-cpu", "proof-cpu", "reasoning-cpu", "single-gpu-qlora"])
@@ -190,30 +217,3 @@ def test_the_worked_examples_of_a_recipe_are_all_shown_and_right(name: str) -> N
                 assert SIGNS[sign](int(a), int(b)) == int(result), example.reply
             if title in ANSWERS:
                 assert right == ANSWERS[title](example.question), example
-
-
-def letters(question: str) -> str:
-    """The answer of letter_counting."""
-    letter, text = re.findall(r'"([^"]*)"', question)
-    return str(text.lower().count(letter))
-
-
-def ransom(question: str) -> str:
-    """The answer of ransom_note."""
-    note, magazine = re.findall(r"(?:note|Magazine): (\w+)", question)
-    return str(not Counter(note) - Counter(magazine))
-
-
-def swaps(question: str) -> str:
-    """The answer of binary_alternation: half of the places that differ from an alternating string of as many ones."""
-    bits = question.rsplit(" ", 1)[1]
-    wanted = [("01" * len(bits))[start : start + len(bits)] for start in (0, 1)]
-    possible = [one for one in wanted if one.count("1") == bits.count("1")]
-    return str(min((sum(a != b for a, b in zip(bits, one, strict=True)) // 2 for one in possible), default=-1))
-
-
-ANSWERS: dict[str, Callable[[str], str]] = {
-    "letter_counting": letters,
-    "ransom_note": ransom,
-    "binary_alternation": swaps,
-}
