@@ -200,7 +200,7 @@ def test_no_question_of_the_proof_is_in_two_splits() -> None:
         assert not {shown.wording for shown in task.few_shot} & seen.keys()
 
 
-@pytest.mark.parametrize("name", ["proof-cpu", "reasoning-cpu"])
+@pytest.mark.parametrize("name", ["demo-cpu", "proof-cpu", "reasoning-cpu"])
 def test_the_worked_examples_of_a_recipe_are_all_shown_and_right(name: str) -> None:
     """An example that a held-out question repeats is left out, and one that is wrong teaches to be wrong."""
     pytest.importorskip("reasoning_gym")
