@@ -122,15 +122,9 @@ def _results(experiment: ExperimentReport) -> Section:
         head = ("Series", "Policy", "Acc@t1", "Acc@t2", "Δ(t1,t2)", "i→c", "c→i")
         blocks.append(Table(head, tuple(rows), labels=2, title=f"Mean over tasks, {words}"))
         tasks = sorted({task for one in chosen for task in one.by_task})
-        by_task = tuple(
-            (
-                one.label,
-                *(cell for task in tasks for cell in _turns(one, task)),
-            )
-            for one in chosen
-        )
-        columns = tuple(f"{task} {turn}" for task in tasks for turn in ("t1", "t2"))
-        blocks.append(Table(("Series", *columns), by_task, labels=1, title=f"By task, {words}"))
+        for turn, measure in enumerate(("Acc@t1", "Acc@t2")):
+            by_task = tuple((one.label, *(_turn(one, task, turn) for task in tasks)) for one in chosen)
+            blocks.append(Table(("Series", *tasks), by_task, labels=1, title=f"By task, {measure}, {words}"))
     if not blocks:
         blocks.append(Paragraph(f"Test questions: {NOT_MEASURED}."))
     note = (
@@ -141,11 +135,8 @@ def _results(experiment: ExperimentReport) -> Section:
     return Section("Results on the test questions", (*blocks, Paragraph(note, "note")))
 
 
-def _turns(one: Measured, task: str) -> tuple[Cell, Cell]:
-    if task not in one.by_task:
-        return NOT_MEASURED, NOT_MEASURED
-    first, second = one.by_task[task]
-    return _percent(first), _percent(second)
+def _turn(one: Measured, task: str, turn: int) -> Cell:
+    return _percent(one.by_task[task][turn]) if task in one.by_task else NOT_MEASURED
 
 
 def _tests(experiment: ExperimentReport) -> Section | None:

@@ -113,6 +113,7 @@ def test_an_experiment_runs_every_series_and_measures_every_policy(harness: Make
         *("What was compared", "Results on the test questions", "Paired tests", "Format and reasoning apart"),
         *("Learning over the iterations", "Every iteration, and what it cost", "Yield of the reflection instructions"),
         *("Reflections in full", "Mean over tasks, with an oracle", "Mean over tasks, without an oracle"),
+        *("By task, Acc@t1, with an oracle", "By task, Acc@t2, with an oracle", "By task, Acc@t2, without an oracle"),
         *("majority vote at equal tokens", "retries at equal tokens, voted", "two-stage, seed 3, iteration 2"),
         *("retries at equal tokens, a verdict after each", "Acc@t2: its own one retry without reflection"),
         *("seed 4, iteration 1", "Recipes tried before this one, on dev questions:** 4", "Right if always given"),
