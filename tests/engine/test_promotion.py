@@ -52,6 +52,15 @@ def test_the_reason_says_what_was_measured() -> None:
     assert "n = 20" in decision.reason
 
 
+@pytest.mark.parametrize(
+    ("p", "words"),
+    [(0.0004, "p < 0.001"), (0.0, "p < 0.001"), (0.001, "p = 0.001"), (0.04, "p = 0.040"), (1.0, "p = 1.00")],
+)
+def test_a_small_p_is_not_said_to_be_zero(p: float, words: str) -> None:
+    """`p = 0.00` reads as certainty, which no test of 90 questions gives."""
+    assert f", {words}, " in describe("Acc@t2", Difference(0.256, 0.156, 0.367, 90, p, (), ()))
+
+
 def test_no_common_question_is_said_and_promotes() -> None:
     """Without held-out questions nothing was lost, and the reason doesn't invent a number."""
     assert describe("Acc@t1", NOTHING) == "Acc@t1: no question was judged for both"
