@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from engine.statistics import Comparison, Difference
+from store.intervals import p_words
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,14 +26,8 @@ def describe(name: str, difference: Difference) -> str:
     if difference.value is None or difference.low is None or difference.high is None:
         return f"{name}: no question was judged for both"
     points = f"{100 * difference.value:+.1f} points ({100 * difference.low:+.1f} to {100 * difference.high:+.1f})"
-    return f"{name} {points}{_chance(difference.p)}, n = {difference.n}"
-
-
-def _chance(p: float | None) -> str:
-    """A p value is never rounded to 0, which it can't be."""
-    if p is None:
-        return ""
-    return ", p < 0.001" if p < 0.001 else f", p = {p:.3f}" if p < 0.1 else f", p = {p:.2f}"
+    p = "" if difference.p is None else f", p {p_words(difference.p)}"
+    return f"{name} {points}{p}, n = {difference.n}"
 
 
 def summarise(comparison: Comparison) -> str:

@@ -1,8 +1,9 @@
 """Intervals and tests of shares and means, for the engine's metrics and the terminal's estimates alike.
 
-Standard library only: numbers in, numbers out. Every interval is a 95 % interval. A bootstrap interval is a
-percentile interval whose ends are order statistics of the sorted resampled means m[0] … m[R−1]: the low end is
-m[⌊0.025 (R−1)⌋], the high end m[⌈0.975 (R−1)⌉]. Rounding outwards makes it never narrower than the interpolated one.
+Standard library only: numbers in, numbers out, and how a p value is told. Every interval is a 95 % interval. A
+bootstrap interval is a percentile interval whose ends are order statistics of the sorted resampled means m[0] … m[R−1]:
+the low end is m[⌊0.025 (R−1)⌋], the high end m[⌈0.975 (R−1)⌉]. Rounding outwards makes it never narrower than the
+interpolated one.
 """
 
 from __future__ import annotations
@@ -80,6 +81,11 @@ def bootstrap_mean_over_groups(groups: Sequence[Sequence[float]], seed: int, res
         return sum(sum(random.choices(group, k=len(group))) / len(group) for group in groups) / len(groups)
 
     return _percentile_interval(draw, resamples)
+
+
+def p_words(p: float) -> str:
+    """A p value as it is told, `= 0.54` or `< 0.001`: never rounded to 0, which it can't be."""
+    return "< 0.001" if p < 0.001 else f"= {p:.3f}" if p < 0.1 else f"= {p:.2f}"
 
 
 def _percentile_interval(draw: Callable[[], float], resamples: int) -> Interval:

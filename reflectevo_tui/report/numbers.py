@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from store.intervals import p_words
+
 NOT_MEASURED = "not measured"
 
 Measured = Mapping[str, float | None]
@@ -126,9 +128,7 @@ def signed(value: float) -> str:
 
 def p_value(p: float | None) -> str:
     """A p value, e.g. `0.54` or `< 0.001`."""
-    if p is None:
-        return NOT_MEASURED
-    return "< 0.001" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
+    return NOT_MEASURED if p is None else p_words(p).removeprefix("= ")
 
 
 def duration(seconds: float | None) -> str:
