@@ -17,7 +17,7 @@ from engine.training.checkpoints import path_of
 from engine.training.examples import Pair
 from engine.training.order import GroupedByLength, sampler_for
 from engine.training.reference import ReferenceMemory
-from engine.training.shared_prompt import share_prompts
+from engine.training.shared_prompt import share_prompts_in
 from store.settings import TrainingSection
 
 _REFERENCE = "ref"
@@ -32,10 +32,7 @@ class _ThriftyDPOTrainer(DPOTrainer):  # type: ignore[misc]
         # Set now, TRL takes reference log-probabilities from the batch; set before, it would compute all of them first,
         # and a stop or a heartbeat would have to wait.
         self.precompute_ref_logps = True
-        if not (self.is_deepspeed_enabled or self.is_fsdp_enabled):
-            with self.accelerator.autocast():
-                for model in filter(None, (self.model, self.ref_model)):
-                    share_prompts(self.accelerator.unwrap_model(model))
+        share_prompts_in(self, *filter(None, (self.model, self.ref_model)))
 
     def train(self, resume_from_checkpoint: Any = None, **arguments: Any) -> Any:
         if resume_from_checkpoint:

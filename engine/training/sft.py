@@ -14,10 +14,17 @@ from trl import SFTConfig, SFTTrainer
 
 from engine.training.examples import Example
 from engine.training.order import GroupedByLength, sampler_for
+from engine.training.shared_prompt import share_prompts_in
 from store.settings import TrainingSection
 
 
-class _GroupedSFTTrainer(SFTTrainer):  # type: ignore[misc]
+class _ThriftySFTTrainer(SFTTrainer):  # type: ignore[misc]
+    """TRL's trainer and loss; examples of similar length together, what their prompts share once."""
+
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        share_prompts_in(self, self.model)
+
     def _get_train_sampler(self, train_dataset: Any = None) -> GroupedByLength:
         return sampler_for(train_dataset if train_dataset is not None else self.train_dataset, self.args)
 
@@ -37,7 +44,7 @@ def train_sft(
     `shared` are the arguments of `shared_arguments`; they say when the loss on `held_out` is measured. The examples
     must fit: nothing is cut or checked here.
     """
-    return _GroupedSFTTrainer(
+    return _ThriftySFTTrainer(
         model=model,
         args=SFTConfig(completion_only_loss=True, packing=False, **shared),
         train_dataset=_dataset(examples),

@@ -1,4 +1,4 @@
-"""What training leaves out or does once changes no loss, no gradient and no step: prompts of a pair computed once,
+"""What training leaves out or does once changes no loss, no gradient and no step: shared prompts computed once,
 reference log-probabilities kept, frozen layers held in bfloat16. Compared with TRL's own way on real tiny models."""
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("trl")
 pytest.importorskip("peft")
 
-from engine.training import dpo, reference  # noqa: E402
+from engine.training import dpo, reference, sft  # noqa: E402
 from engine.training.arguments import Batch, shared_arguments  # noqa: E402
 from engine.training.loading import hold_frozen_layers_in_bfloat16, load_for_training, load_tokenizer  # noqa: E402
 from engine.training.precision import Precision  # noqa: E402
-from engine.training.shared_prompt import pack, share_prompts  # noqa: E402
+from engine.training.shared_prompt import linear_cost, pack, share_prompts  # noqa: E402
 from store.settings import TrainingSection  # noqa: E402
-from tests.engine.training_process import PAIRS, request_in, turn  # noqa: E402
+from tests.engine.training_process import EXAMPLES, PAIRS, request_in, turn  # noqa: E402
 from tests.engine.training_runs import Scripted, alike, run, weights_in  # noqa: E402
 
 CPU = Precision("cpu", "float32", False)
@@ -34,7 +34,11 @@ SIDES = [
 
 def _batch(sides: list[tuple[list[int], list[int]]]) -> tuple[Any, Any]:
     """As TRL's collator lays pairs out: chosen sides, then rejected ones, padded on the right."""
-    rows = [chosen for chosen, _ in sides] + [rejected for _, rejected in sides]
+    return _rows([chosen for chosen, _ in sides] + [rejected for _, rejected in sides])
+
+
+def _rows(rows: list[list[int]]) -> tuple[Any, Any]:
+    """Rows padded on the right."""
     width = max(map(len, rows))
     ids = torch.tensor([row + [2] * (width - len(row)) for row in rows])
     return ids, torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows])
@@ -48,10 +52,30 @@ def _llama(**changes: Any) -> Any:
     return LlamaForCausalLM(LlamaConfig(**sizes, num_attention_heads=4, num_key_value_heads=2, **changes))
 
 
-@pytest.mark.parametrize("some", [SIDES, SIDES[:1], SIDES[:3], SIDES[1:2] + SIDES[4:]])
-def test_packed_pairs_have_the_hidden_states_and_gradients_of_plain_ones(some: Any) -> None:
-    ids, mask = _batch(some)
+LONG = list(range(3, 39)) * 2  # as worked examples stand in front of every prompt
+OTHER = [tokens + 1 for tokens in reversed(LONG)]
+SFT = [
+    [[*LONG, 5, 6, 7], [*LONG, 5, 6, 9, 9], [*LONG, 8], LONG],  # a beginning of all, a longer one of two, a row inside
+    [[*LONG, 5], [*OTHER, 6, 7], [*LONG, 7, 7, 7], [*OTHER, 8], [*OTHER, 6, 9]],  # two tasks in one batch
+    [[*LONG, 5]] * 3,
+    [[4, *LONG], [5, *LONG], LONG, LONG + OTHER, LONG + OTHER + [9]],  # some share, some nothing
+]
+PAIRED = [
+    [chosen for chosen, _ in sides] + [rejected for _, rejected in sides]
+    for sides in (
+        [(LONG + chosen, LONG + rejected) for chosen, rejected in SIDES],
+        [([*OTHER, number, *chosen], [*OTHER, number, *rejected]) for number, (chosen, rejected) in enumerate(SIDES)],
+        [([*LONG, 1], [*LONG, 2])],
+    )
+]
+
+
+@pytest.mark.parametrize("rows", SFT + PAIRED)
+def test_packed_batches_have_the_hidden_states_and_gradients_of_plain_ones(rows: list[list[int]]) -> None:
+    ids, mask = _rows(rows)
     model = _llama()
+    computed: list[int] = []
+    model.model.layers[0].register_forward_pre_hook(lambda _, args: computed.append(args[0].shape[:2].numel()))
 
     def states() -> tuple[Any, list[Any]]:
         model.zero_grad()
@@ -63,23 +87,55 @@ def test_packed_pairs_have_the_hidden_states_and_gradients_of_plain_ones(some: A
     plain, gradients = states()
     assert share_prompts(model)
     packed, packed_gradients = states()
+    assert computed[-1] < computed[0], "nothing was packed: nothing is compared"
     assert torch.allclose(plain, packed, atol=1e-5)
-    assert all(torch.allclose(a, b, atol=1e-4) for a, b in zip(gradients, packed_gradients, strict=True))
+    assert all(torch.allclose(a, b, atol=1e-3, rtol=1e-4) for a, b in zip(gradients, packed_gradients, strict=True))
 
 
-def test_packing_keeps_every_token_once_and_says_where_it_went() -> None:
-    ids, mask = _batch(SIDES)
-    packed = pack(ids, mask)
-    assert packed is not None
-    assert packed.input_ids.shape == (5, 7)
-    back = packed.input_ids.gather(1, packed.places[:5]), packed.input_ids.gather(1, packed.places[5:])
-    assert torch.equal(torch.cat(back)[mask.bool()], ids[mask.bool()])
-    positions = torch.cat([packed.position_ids.gather(1, part) for part in packed.places.chunk(2)])
-    assert torch.equal(positions[mask.bool()], torch.arange(ids.shape[1]).expand_as(ids)[mask.bool()])
+@pytest.mark.parametrize("linear", [1.0, 100.0, 1e9])
+@pytest.mark.parametrize("rows", SFT + PAIRED)
+def test_packing_keeps_every_token_and_says_where_it_went(rows: list[list[int]], linear: float) -> None:
+    ids, mask = _rows(rows)
+    packed = pack(ids, mask, linear)
+    assert packed is not None or linear < 1e9
+    if packed is None:
+        return
+    real = mask.bool()
+    back = packed.input_ids[packed.rows[:, None], packed.places]
+    assert torch.equal(back[real], ids[real])
+    positions = packed.position_ids[packed.rows[:, None], packed.places]
+    assert torch.equal(positions[real], torch.arange(ids.shape[1]).expand_as(ids)[real])
+    for number, row in enumerate(rows):  # each token sees its own row up to itself, and nothing else
+        places = packed.places[number, : len(row)].tolist()
+        for at, place in enumerate(places):
+            assert packed.visible[packed.rows[number], 0, place].nonzero()[:, 0].tolist() == sorted(places[: at + 1])
 
 
-def test_pairs_that_share_nothing_stay_as_they_are() -> None:
-    assert pack(*_batch([([5, 6, 7], [8, 6, 7])])) is None
+def test_each_beginning_is_computed_once_and_masks_stay_small() -> None:
+    """Where the linear layers are everything, one row repeats nothing; where attention is, tasks are kept apart."""
+    task, shorter = list(range(60)), list(range(60, 20, -1))
+    rows = [[*begun, number, 7] for begun in (task, shorter) for number in range(4)]
+    one, apart = pack(*_rows(rows), 1e9), pack(*_rows(rows), 1.0)
+    assert one is not None and apart is not None
+    assert one.input_ids.shape == (1, 60 + 4 * 2 + 40 + 4 * 2)
+    assert apart.input_ids.shape == (2, 60 + 4 * 2)
+
+
+def test_batches_that_would_gain_nothing_stay_as_they_are() -> None:
+    assert pack(*_batch([([5, 6, 7], [8, 6, 7])]), 100.0) is None
+    assert pack(*_rows([[5, *range(20, 39)], [5, *range(19, 38)]]), 100.0) is None, "a twentieth isn't worth a mask"
+
+
+def test_padding_on_the_left_is_left_alone() -> None:
+    ids, mask = _rows(SFT[0])
+    assert pack(ids, mask, 1e9) is not None
+    assert pack(ids.flip(1), mask.flip(1), 1e9) is None
+
+
+def test_what_a_token_costs_is_counted_in_tokens_attended_to() -> None:
+    """Two layers of q, o (32 × 32), k, v (32 × 16) and three of 32 × 48 weights; attention is 32 wide."""
+    model = _llama()
+    assert linear_cost(model.model) == (2 * 32 * 32 + 2 * 32 * 16 + 3 * 32 * 48) / (2 * 32)
 
 
 def test_a_model_that_cannot_share_is_left_alone() -> None:
@@ -142,6 +198,50 @@ def test_our_dpo_has_the_loss_gradients_and_metrics_of_plain_trl(
     assert found[1].keys() == expected[1].keys()
     assert all(torch.allclose(found[1][name], expected[1][name], atol=1e-6) for name in expected[1])
     assert found[2] == pytest.approx(expected[2], abs=1e-4)
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_our_sft_has_the_loss_gradients_and_metrics_of_plain_trl(
+    checkpointing: bool, tiny_model: Path, tmp_path: Path
+) -> None:
+    from trl import SFTTrainer
+
+    settings = TrainingSection.model_validate({"gradient_checkpointing": checkpointing, "lora_dropout": 0.0})
+    worked = (*turn("user", "What is one and one? " * 20), *turn("assistant", "Answer: 2"))
+    examples = tuple(
+        replace(example, prompt=(*worked, *turn("user", f"What is {number} and {number}?")))
+        for number, example in enumerate(EXAMPLES[:8])
+    )
+    tokenizer = load_tokenizer(tiny_model)
+    shared = shared_arguments(settings, Batch(4, 1), CPU, 0, tmp_path, examples=len(examples))
+
+    def step(trainer: Any) -> tuple[float, dict[str, Any], dict[str, float], int]:
+        computed: list[int] = []
+        layer = trainer.model.get_base_model().model.layers[0]
+        layer.register_forward_pre_hook(lambda _, args: computed.append(args[0].shape[:2].numel()))
+        torch.manual_seed(1)
+        for part in (part for part in trainer.model.parameters() if part.requires_grad):
+            part.data.add_(torch.randn_like(part) * 0.05)
+        loss = trainer.compute_loss(trainer.model, next(iter(trainer.get_train_dataloader())))
+        loss.backward()
+        gradients = {name: part.grad for name, part in trainer.model.named_parameters() if part.grad is not None}
+        metrics = {name: values[0] for name, values in trainer._metrics["train"].items()}
+        return loss.item(), gradients, metrics, computed[0]
+
+    def trainer() -> Any:
+        torch.manual_seed(0)
+        model = load_for_training(tiny_model, None, settings, CPU)
+        return sft.train_sft(model, tokenizer, examples, settings, shared, [])
+
+    ours = step(trainer())
+    with pytest.MonkeyPatch.context() as plain:
+        plain.setattr(sft._ThriftySFTTrainer, "__init__", SFTTrainer.__init__)
+        theirs = step(trainer())
+    assert ours[3] < theirs[3], "prompts aren't shared: nothing is compared"
+    assert ours[0] == pytest.approx(theirs[0], abs=1e-5)
+    assert ours[1].keys() == theirs[1].keys()
+    assert all(torch.allclose(ours[1][name], theirs[1][name], atol=1e-5) for name in theirs[1])
+    assert ours[2] == pytest.approx(theirs[2], abs=1e-4)
 
 
 def test_reference_log_probabilities_are_computed_once_and_survive_a_stop(
