@@ -41,7 +41,7 @@ demo: $(VENV)/cpu  ## run one whole iteration on the packaged model and watch it
 	@if [ -n "$(HEADLESS)" ] || ! [ -t 0 ] || ! [ -t 1 ]; then $(BIN)/reflectevo run -w $(DEMO); \
 	    else $(BIN)/reflectevo run -w $(DEMO) --tui; fi
 
-proof: $(VENV)/cpu  ## the experiment of docs/results.md, two hours or a little more; started again it goes on where it was
+proof: $(VENV)/cpu  ## the experiment of docs/results.md, one to two hours; started again it goes on where it was
 	@$(BIN)/reflectevo init -w $(PROOF) --recipe proof-cpu
 	@$(BIN)/reflectevo experiment -w $(PROOF)
 	@$(BIN)/reflectevo report -w $(PROOF) --name results

@@ -1,6 +1,6 @@
 """The script that most people would write: TRL's trainer on the same rows, with what TRL does by default.
 
-    python -m tests.bench.plain_trl sft|dpo JOB
+    python -m tests.bench.plain_trl sft|worked|dpo JOB
 
 `JOB` is the JSON of `tests.bench.training`. Batch, rate, LoRA, length and number format are those of the job. Two
 defaults are set: TRL's gradient checkpointing is as the job says, because it trades a fifth of the speed for memory and
@@ -21,7 +21,7 @@ from peft import LoraConfig
 from transformers import AutoTokenizer, TrainerCallback
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
-from tests.bench.training_rows import pairs, sft_examples
+from tests.bench.training_rows import pairs, rows_of
 
 
 class _Clock(TrainerCallback):  # type: ignore[misc]
@@ -40,7 +40,8 @@ def main() -> None:
     """Train, and print how long the steps took and the most memory of this process."""
     from tests.bench.training import peak_bytes
 
-    kind, job = sys.argv[1], json.loads(Path(sys.argv[2]).read_text())
+    kind: Any = sys.argv[1]
+    job = json.loads(Path(sys.argv[2]).read_text())
     shared = {
         "output_dir": job["work_dir"],
         "per_device_train_batch_size": job["batch_size"],
@@ -62,11 +63,7 @@ def main() -> None:
     )
     clock = _Clock()
     trainer: Any
-    if kind == "sft":
-        rows = sft_examples(job["rows"])
-        columns = {"prompt": [list(one.prompt) for one in rows], "completion": [list(one.completion) for one in rows]}
-        arguments, build = SFTConfig(**shared), SFTTrainer
-    else:
+    if kind == "dpo":
         preferred = pairs(job["rows"])
         columns = {
             "prompt": [list(pair.prompt) for pair in preferred],
@@ -74,6 +71,10 @@ def main() -> None:
             "rejected": [list(pair.rejected) for pair in preferred],
         }
         arguments, build = DPOConfig(**shared), DPOTrainer
+    else:
+        rows: Any = rows_of(kind, job["rows"])
+        columns = {"prompt": [list(one.prompt) for one in rows], "completion": [list(one.completion) for one in rows]}
+        arguments, build = SFTConfig(**shared), SFTTrainer
     trainer = build(
         model=job["model"],
         args=arguments,

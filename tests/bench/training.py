@@ -1,4 +1,5 @@
-"""Training tokens a second and peak memory, SFT and DPO, against a plain TRL script on the same rows.
+"""Training tokens a second and peak memory against a plain TRL script on the same rows: SFT, with and without worked
+examples in front of the prompts, and DPO.
 
 Each side runs in a process of its own, so that its memory is its own, and the two take turns. Tokens are those of the
 rows (of a pair: both sides, each with its prompt), never padding, and the same number for both. The time is that of the
@@ -14,20 +15,20 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from engine.models import resolve_model
 from engine.stages.prepare import model_cache
 from tests.bench.measure import Row
-from tests.bench.training_rows import pairs, sft_examples
+from tests.bench.training_rows import Kind, rows_of
 
-Kind = Literal["sft", "dpo"]
 ROOT = Path(__file__).parents[2]
 TURNS = 2
 """Ours and the script take turns this often; what is reported is the worse turn: the lower ratio of speeds, the higher
 one of memories."""
-ROWS: dict[Kind, int] = {"sft": 32, "dpo": 16}
-TARGETS: dict[Kind, float] = {"sft": 1.3, "dpo": 1.2}
+NAMES: dict[Kind, str] = {"sft": "SFT", "worked": "SFT behind worked examples", "dpo": "DPO"}
+ROWS: dict[Kind, int] = {"sft": 32, "worked": 16, "dpo": 16}
+TARGETS: dict[Kind, float] = {"sft": 1.3, "worked": 1.3, "dpo": 1.2}
 
 
 @dataclass(frozen=True)
@@ -41,9 +42,9 @@ class _Turn:
 
 
 def measure() -> list[Row]:
-    """For SFT and for DPO: the ratio of the speeds and that of the peak memories."""
+    """For each kind of training: the ratio of the speeds and that of the peak memories."""
     model = resolve_model("smollm2-135m-instruct", model_cache()).path
-    kinds: tuple[Kind, ...] = ("sft", "dpo")
+    kinds: tuple[Kind, ...] = ("sft", "worked", "dpo")
     return [row for kind in kinds for row in _rows(kind, model)]
 
 
@@ -62,7 +63,7 @@ def _rows(kind: Kind, model: Path) -> list[Row]:
     slow = min(turns, key=lambda turn: turn.ours / turn.script)
     large = max(turns, key=lambda turn: turn.our_peak / turn.script_peak)
     speed = Row(
-        f"training, {kind.upper()} / plain TRL script",
+        f"training, {NAMES[kind]} / plain TRL script",
         f"{slow.ours:.0f} tok/s",
         f"{slow.script:.0f} tok/s",
         slow.ours / slow.script,
@@ -70,7 +71,7 @@ def _rows(kind: Kind, model: Path) -> list[Row]:
         True,
     )
     memory = Row(
-        f"peak memory of training, {kind.upper()} / plain TRL script",
+        f"peak memory of training, {NAMES[kind]} / plain TRL script",
         f"{large.our_peak / 2**20:.0f} MiB",
         f"{large.script_peak / 2**20:.0f} MiB",
         large.our_peak / large.script_peak,
@@ -87,10 +88,10 @@ def _job(kind: Kind, model: Path) -> dict[str, Any]:
     return {
         "model": str(model),
         "rows": ROWS[kind],
-        "setting": "sft-one-stage" if kind == "sft" else "dpo-verdict",
-        "batch_size": 8 if kind == "sft" else 4,
-        "accumulation": 1 if kind == "sft" else 2,
-        "learning_rate": 1e-4 if kind == "sft" else 1e-5,
+        "setting": "dpo-verdict" if kind == "dpo" else "sft-one-stage",
+        "batch_size": 4 if kind == "dpo" else 8,
+        "accumulation": 2 if kind == "dpo" else 1,
+        "learning_rate": 1e-5 if kind == "dpo" else 1e-4,
         "epochs": 1,
         "max_length": 1024,
         "lora_rank": 8,
@@ -107,7 +108,7 @@ def _tokens(kind: Kind, model: Path) -> int:
     from engine.training.loading import load_tokenizer
 
     tokenizer = load_tokenizer(model)
-    fitted = fit(sft_examples(ROWS[kind]) if kind == "sft" else pairs(ROWS[kind]), tokenizer, 1024)
+    fitted = fit(rows_of(kind, ROWS[kind]), tokenizer, 1024)
     assert not fitted.dropped
     return fitted.tokens
 

@@ -1,6 +1,6 @@
 """Our training on a job of `tests.bench.training`, as a run would train.
 
-python -m tests.bench.training_child sft|dpo JOB
+python -m tests.bench.training_child sft|worked|dpo JOB
 """
 
 from __future__ import annotations
@@ -9,26 +9,28 @@ import json
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from engine.training.launch import train
 from engine.training.request import TrainingRequest
 from store.settings import TrainingSection
 from tests.bench.training import peak_bytes
-from tests.bench.training_rows import pairs, sft_examples
+from tests.bench.training_rows import rows_of
 from tests.engine.training_process import Unhindered
 
 
 def main() -> None:
     """Train, and print how long the steps took and the most memory of this process."""
-    kind, job = sys.argv[1], json.loads(Path(sys.argv[2]).read_text())
+    kind: Any = sys.argv[1]
+    job = json.loads(Path(sys.argv[2]).read_text())
     settings = TrainingSection.model_validate(
         {name: value for name, value in job.items() if name in TrainingSection.model_fields}
     )
     request = TrainingRequest(
-        setting="sft-one-stage" if kind == "sft" else "dpo-verdict",
+        setting=job["setting"],
         base=Path(job["model"]),
         parent_adapter=None,
-        examples=sft_examples(job["rows"]) if kind == "sft" else pairs(job["rows"]),
+        examples=rows_of(kind, job["rows"]),
         settings=settings,
         seed=7,
         work_dir=Path(job["work_dir"]),

@@ -3,17 +3,21 @@
 Mean lengths in tokens are those of ReflectEvo's dataset (arXiv 2505.16475): question 130, attempt 189, reflection 250,
 corrected attempt 237. How far they spread (the deviation of their logarithm) was measured on published rows: questions
 of LogiQA, MATH, MBPP and BIG-bench together 1.18, attempts 0.49, reflections 0.21. Everything is scaled to a quarter,
-so that a bench takes minutes on a CPU; what is a matter of shape (padding, the share of the prompt) stays.
+so that a bench takes minutes on a CPU; what is a matter of shape (padding, the share of the prompt) stays. Worked
+examples in front of the prompts are of the same lengths: a question and the answer to it.
 """
 
 from __future__ import annotations
 
 import math
 import random
+from dataclasses import replace
 from typing import Literal
 
 from engine.prompts import Message
-from engine.training.examples import Example, Pair
+from engine.training.examples import AnyExample, Example, Pair
+
+Kind = Literal["sft", "worked", "dpo"]
 
 SCALE = 0.25
 QUESTION, ATTEMPT, REFLECTION, CORRECTION = (130, 1.18), (189, 0.49), (250, 0.21), (237, 0.49)
@@ -22,6 +26,9 @@ REQUEST = 100
 """Tokens of a prompt's fixed wording: the verdict, the request and the instruction."""
 LONGEST = 4
 """A part is at most so many times its mean: the longest question of the samples is 4.3 times theirs."""
+
+WORKED, TASKS = 3, 2
+"""Worked examples in front of each prompt of a task, and tasks."""
 
 _WORDS = (
     "time year people way day man thing woman life child world school state family student group country problem hand "
@@ -40,6 +47,21 @@ def sft_examples(count: int, seed: int = 7) -> tuple[Example, ...]:
     )
 
 
+def worked_examples(count: int, seed: int = 7) -> tuple[Example, ...]:
+    """The same rows, each behind the worked examples of its task: what a prompt begins with is its task's."""
+    draw = random.Random(seed)
+    tasks = [
+        tuple(
+            turn
+            for _ in range(WORKED)
+            for turn in (*_turn("user", _text(draw, QUESTION)), *_turn("assistant", _text(draw, ATTEMPT)))
+        )
+        for _ in range(TASKS)
+    ]
+    rows = sft_examples(count, seed)
+    return tuple(replace(row, prompt=(*tasks[row.id % TASKS], *row.prompt)) for row in rows)
+
+
 def pairs(count: int, seed: int = 7) -> tuple[Pair, ...]:
     """Preference rows: question, attempt and request → one reflection over another."""
     draw = random.Random(seed)
@@ -53,6 +75,13 @@ def pairs(count: int, seed: int = 7) -> tuple[Pair, ...]:
         )
         for number in range(count)
     )
+
+
+def rows_of(kind: Kind, count: int) -> tuple[AnyExample, ...]:
+    """The rows of a kind of training."""
+    if kind == "dpo":
+        return pairs(count)
+    return worked_examples(count) if kind == "worked" else sft_examples(count)
 
 
 def _prompt(draw: random.Random) -> tuple[Message, ...]:
