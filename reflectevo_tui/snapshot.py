@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from store import curation, directives, iterations, policies, runs, telemetry, trajectories
+from store.comparable import main_protocol, overall_evaluations
 from store.connection import read
 from store.liveness import EngineState, engine_state
 from store.records import (
     Directive,
-    Evaluation,
     Event,
     Heartbeat,
     Iteration,
@@ -135,13 +134,6 @@ def _curves(points: list[MetricPoint]) -> dict[str, Curve]:
     return {name: tuple(curve) for name, curve in curves.items()}
 
 
-def main_protocol(run: Run) -> str:
-    """The protocol a run compares its policies under; where both are measured, the one that decides."""
-    section = run.settings.get("evaluation")
-    chosen = str(section.get("protocol", "oracle")) if isinstance(section, Mapping) else "oracle"
-    return "oracle" if chosen == "both" else chosen
-
-
 def accuracy_points(connection: sqlite3.Connection, run: Run) -> tuple[AccuracyPoint, ...]:
     """Acc@t1 and Acc@t2 over all tasks of each policy of a run, in the order of the iterations that made them."""
     numbers = {iteration.id: iteration.number for iteration in iterations.list_iterations(connection, run.id)}
@@ -153,22 +145,6 @@ def accuracy_points(connection: sqlite3.Connection, run: Run) -> tuple[AccuracyP
         number = numbers.get(policy.iteration_id, 0) if policy.iteration_id else 0
         points.append(AccuracyPoint(policy.name, number, one.metrics["acc_t1"], one.metrics["acc_t2"]))
     return tuple(sorted(points, key=lambda point: point.iteration))
-
-
-def overall_evaluations(found: list[Evaluation], protocol: str) -> list[Evaluation]:
-    """Of all evaluations, those over all tasks that have both accuracies, under the wanted kind of protocol.
-
-    A protocol is named `kind/digest`; two are comparable only with the same digest. The one that most policies were
-    measured under counts, the newest of several: a single policy that was measured in another way hides none.
-    """
-    both = [
-        one
-        for one in found
-        if not one.task and one.protocol.split("/")[0] == protocol and {"acc_t1", "acc_t2"} <= set(one.metrics)
-    ]
-    measured = Counter(one.protocol for one in reversed(both))
-    chosen = max(measured, key=lambda protocol: measured[protocol], default=None)
-    return [one for one in both if one.protocol == chosen]
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,14 +6,17 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from store.policies import evaluations, list_policies
+from store.comparable import main_protocol, overall_evaluations
+from store.policies import evaluations, list_policies, newest_evaluation
 from store.records import Evaluation, Policy
+from store.runs import get_run
 
 
 @dataclass(frozen=True, slots=True)
 class LineageNode:
     """A policy in the tree. `depth` is 0 for a root, `last` whether no sibling follows; `branches` says for each level
-    above whether its line goes on. `measured` holds the newest evaluation over all tasks of each protocol."""
+    above whether its line goes on. `measured` holds the newest evaluation over all tasks of each protocol, `shown` the
+    one that may stand beside those of other policies; a policy without it shows its newest and is `apart`."""
 
     policy: Policy
     iteration: int | None
@@ -21,6 +24,8 @@ class LineageNode:
     last: bool
     branches: tuple[bool, ...]
     measured: Mapping[str, Evaluation]
+    shown: Evaluation | None
+    apart: bool
 
 
 def lineage(connection: sqlite3.Connection, run_id: int) -> list[LineageNode]:
@@ -31,7 +36,12 @@ def lineage(connection: sqlite3.Connection, run_id: int) -> list[LineageNode]:
     for policy in found:
         children.setdefault(policy.parent_id if policy.parent_id in known else None, []).append(policy)
     measured: dict[int, dict[str, Evaluation]] = {}
-    for one in evaluations(connection, run_id):
+    every = evaluations(connection, run_id)
+    main = main_protocol(get_run(connection, run_id))
+    other = "oracle" if main == "oracle-free" else "oracle-free"
+    comparable = overall_evaluations(every, main) or overall_evaluations(every, other)
+    alike = {one.policy_id: one for one in comparable}
+    for one in every:
         if not one.task:
             measured.setdefault(one.policy_id, {})[one.protocol] = one
     numbers = {
@@ -44,7 +54,10 @@ def lineage(connection: sqlite3.Connection, run_id: int) -> list[LineageNode]:
         for place, policy in enumerate(siblings):
             last = place == len(siblings) - 1
             number = numbers.get(policy.iteration_id) if policy.iteration_id is not None else None
-            nodes.append(LineageNode(policy, number, len(branches), last, branches, measured.get(policy.id, {})))
+            own = measured.get(policy.id, {})
+            shown = alike.get(policy.id) or newest_evaluation(list(own.values()), policy.id)
+            apart = shown is not None and policy.id not in alike
+            nodes.append(LineageNode(policy, number, len(branches), last, branches, own, shown, apart))
             walk(children.get(policy.id, ()), (*branches, not last))
 
     walk(children.get(None, ()), ())

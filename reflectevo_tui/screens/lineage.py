@@ -22,7 +22,7 @@ from reflectevo_tui.screens.gate_dialog import VERBS, put_aside_words
 from reflectevo_tui.snapshot import Snapshot
 from reflectevo_tui.widgets.comparison_lines import Differences, comparison_lines, flip_line
 from reflectevo_tui.widgets.line_panel import LinePanel
-from reflectevo_tui.widgets.lineage_tree import LineageTree
+from reflectevo_tui.widgets.lineage_tree import LineageTree, measured_words
 from reflectevo_tui.widgets.paged_list import ListedRow, PagedList
 from store.comparisons import PairedVerdict, Turn, compare_policies, paired_verdicts
 from store.errors import StoreError
@@ -150,7 +150,8 @@ class LineageScreen(FramedScreen):
         tree.show_nodes(self._policies, self._marks, start_of(self._policies))
         run = self._snapshot.run if self._snapshot else None
         name = f"Policies of {run.name} · {len(self._policies)}" if run else "Policies"
-        tree.set_title(display.line((name, "bold"), ("  ◀ the next iteration starts here", "$quiet")))
+        measured = measured_words(self._policies, tree.size.width)
+        tree.set_title(display.line((name, "bold"), (f"  ◀ the next iteration starts here{measured}", "$quiet")))
 
     def _policy(self) -> Policy | None:
         node = self.query_one(LineageTree).node

@@ -18,9 +18,9 @@ from reflectevo_tui.display import Part
 from reflectevo_tui.messages import WorkFailed
 from reflectevo_tui.prompt_repaint import Dialog
 from reflectevo_tui.reading import ask_store
+from reflectevo_tui.widgets.lineage_tree import APART
 from store.errors import StoreError
 from store.lineage import LineageNode, lineage
-from store.policies import newest_evaluation
 from store.records import Policy
 from store.workspace import Workspace
 
@@ -28,10 +28,9 @@ from store.workspace import Workspace
 def policy_parts(node: LineageNode) -> tuple[Part, ...]:
     """Name, setting, state and Acc@t2."""
     policy = node.policy
-    measured = newest_evaluation(sorted(node.measured.values(), key=lambda one: one.id), policy.id)
-    second = measured.metrics.get("acc_t2") if measured else None
+    second = node.shown.metrics.get("acc_t2") if node.shown else None
     value = second.get("value") if second else None
-    words = "not measured" if value is None else f"Acc@t2 {figures.percent(value)}"
+    words = "not measured" if value is None else f"Acc@t2 {figures.percent(value)}{f' {APART}' if node.apart else ''}"
     return (
         (f"{display.fitted(policy.name, 10)}  ", "bold"),
         f"{display.fitted(policy.setting, 16)}  {policy.state:<10} ",

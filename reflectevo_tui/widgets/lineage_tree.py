@@ -20,6 +20,8 @@ STATES = {
     "rejected": ("✗ rejected", "$error"),
     "candidate": ("◆ candidate", "bold $warning"),
 }
+APART = "≠"
+"""Behind accuracies that were measured in another way than those of the other policies."""
 WIDE = 110
 
 
@@ -43,9 +45,8 @@ def node_line(node: LineageNode, mark: str, chosen: bool, current: bool, width: 
     """One policy."""
     wide = width >= WIDE
     policy = node.policy
-    newest = max(node.measured.values(), key=lambda one: one.id, default=None)
-    first = accuracy_words(newest.metrics.get("acc_t1") if newest else None, wide=wide)
-    second = accuracy_words(newest.metrics.get("acc_t2") if newest else None, wide=wide)
+    metrics = node.shown.metrics if node.shown else {}
+    first, second = (accuracy_words(metrics.get(name), wide=wide) for name in ("acc_t1", "acc_t2"))
     state, style = STATES[policy.state]
     branch = branch_glyphs(node)
     name = policy.name + (" ◀" if current else "")
@@ -57,20 +58,31 @@ def node_line(node: LineageNode, mark: str, chosen: bool, current: bool, width: 
         (display.fitted(policy.setting, 15), "$quiet"),
         (display.fitted(state, 13), style),
         f"{first:>{20 if wide else 7}} {second:>{20 if wide else 7}}",
+        (f" {APART if node.apart else ' '}", "$warning"),
     ]
     if wide:
         examples = policy.details.get("examples")
         size = f"{examples:,} examples" if isinstance(examples, int) else ""
-        parts.append((f"  {size:>16}  ", "$quiet"))
+        parts.append((f" {size:>15}  ", "$quiet"))
         parts.append((display.one_line(policy.reason)[:200], "$quiet"))
     return display.line(*parts)
+
+
+def measured_words(nodes: Sequence[LineageNode], width: int) -> str:
+    """What the accuracies of the tree are, and what the sign of another measure means."""
+    alike = next((node.shown for node in nodes if node.shown and not node.apart), None)
+    words = ""
+    if alike is not None and width >= WIDE:
+        oracle = "without an oracle" if alike.protocol.startswith("oracle-free") else "with an oracle"
+        words = f" · measured {oracle} on {alike.n:,} questions"
+    return words + (f" · {APART} otherwise" if any(node.apart for node in nodes) else "")
 
 
 def heads(width: int) -> Content:
     """The titles over the columns."""
     wide = width >= WIDE
     cells = 20 if wide else 7
-    sizes = f"  {'trained on':>16}  why" if wide else ""
+    sizes = f"   {'trained on':>15}  why" if wide else ""
     name = display.fitted("policy", 26 if wide else 16)
     return display.line(
         (f"    {name}{'setting':<15}{'state':<13}{'Acc@t1':>{cells}} {'Acc@t2':>{cells}}{sizes}", "$quiet")

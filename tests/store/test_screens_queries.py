@@ -115,6 +115,41 @@ def test_the_lineage_is_in_the_order_of_the_tree(rows: Rows) -> None:
     assert common_protocols(nodes[0], nodes[1]) == []
 
 
+def test_policies_show_what_was_measured_alike(rows: Rows) -> None:
+    """Dev questions with an oracle for each; test questions, and without an oracle, for some, later."""
+    one = rows.add_policy("p01", rows.policy, "promoted", rows.iteration)
+    two = rows.add_policy("p02", one, "candidate")
+    three = rows.add_policy("p03", two, "candidate")
+
+    def measure(policy: int, protocol: str, second: float) -> None:
+        metrics = {"acc_t1": {"value": 0.4}, "acc_t2": {"value": second}}
+        with write(rows.connection):
+            policies.put_evaluation(
+                rows.connection, policy_id=policy, iteration_id=None, protocol=protocol, task="", n=9, metrics=metrics
+            )
+
+    def shown() -> list[tuple[str, float | None, bool]]:
+        return [
+            (node.shown.protocol if node.shown else "", node.shown.metrics["acc_t2"]["value"], node.apart)
+            for node in lineage(rows.connection, rows.run)
+            if node.shown
+        ]
+
+    measure(three, "oracle-free/test", 0.3)
+    assert shown() == [("oracle-free/test", 0.3, False)], "nothing else was measured"
+    for policy, second in ((rows.policy, 0.45), (one, 0.6), (two, 0.65)):
+        measure(policy, "oracle/dev", second)
+    measure(two, "oracle/test", 0.67)
+    measure(two, "oracle-free/test", 0.35)
+    measure(one, "oracle/test", 0.61)
+    assert shown() == [
+        ("oracle/dev", 0.45, False),
+        ("oracle/dev", 0.6, False),
+        ("oracle/dev", 0.65, False),
+        ("oracle-free/test", 0.3, True),
+    ]
+
+
 def test_an_answer_is_found_by_policy_protocol_and_question(rows: Rows) -> None:
     question = rows.question("held out", split="test")
     attempt = rows.attempt(question, "correct", protocol="oracle/x")

@@ -17,7 +17,7 @@ from reflectevo_tui.app import EXIT_STORE_LOST, ReflectEvoApp
 from reflectevo_tui.display import LastNet
 from reflectevo_tui.poller import RateMeter
 from reflectevo_tui.screens.help_dialog import HelpDialog
-from reflectevo_tui.snapshot import overall_evaluations
+from store.comparable import overall_evaluations
 from store.records import Evaluation, Stage
 from store.workspace import Workspace
 

@@ -220,6 +220,35 @@ async def test_a_deep_tree_keeps_its_lines(build, until, screen_text) -> None:
 
 
 @pytest.mark.parametrize("size", SIZES)
+async def test_accuracies_stand_beside_each_other_only_when_measured_alike(build, until, screen_text, size) -> None:
+    """p01 was measured without an oracle since, p02 only so: the first keeps its number, the second is marked."""
+    built = build(4)
+    built.evaluate(built.policy, 0.41, 0.47)
+    child = built.add_child()
+    other = policies.add_policy(
+        built.writer, run_id=built.run, parent_id=child, iteration_id=None, name="p02", setting="dpo-verdict",
+        path="p02", base_model="m", state="candidate", details={},
+    )  # fmt: skip
+    for policy, second in ((child, 0.31), (other, 0.29)):
+        metrics = {name: {"value": value, "n": 400} for name, value in (("acc_t1", 0.43), ("acc_t2", second))}
+        policies.put_evaluation(
+            built.writer, policy_id=policy, iteration_id=None, protocol="oracle-free/x", task="", n=400, metrics=metrics
+        )
+    app = ReflectEvoApp(built.workspace)
+    async with app.run_test(size=size) as pilot:
+        await opened(app, pilot, until)
+        await until(pilot, lambda: "p02" in screen_text(app))
+        lines = screen_text(app).splitlines()
+        (first,) = (line for line in lines if "─ p01" in line)
+        (second,) = (line for line in lines if "─ p02" in line)
+        assert "52.0 %" in first and "≠" not in first
+        assert "29.0 %" in second and "≠" in second
+        (title,) = (line for line in lines if "the next iteration starts here" in line)
+        assert "≠ otherwise" in title
+        assert ("measured with an oracle on 120 questions" in title) == (size[0] > 100)
+
+
+@pytest.mark.parametrize("size", SIZES)
 async def test_without_policies_it_says_what_makes_one(empty, until, screen_text, size) -> None:
     app = ReflectEvoApp(empty)
     async with app.run_test(size=size) as pilot:
