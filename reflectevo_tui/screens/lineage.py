@@ -24,6 +24,7 @@ from reflectevo_tui.widgets.comparison_lines import Differences, comparison_line
 from reflectevo_tui.widgets.line_panel import LinePanel
 from reflectevo_tui.widgets.lineage_tree import LineageTree, measured_words
 from reflectevo_tui.widgets.paged_list import ListedRow, PagedList
+from reflectevo_tui.widgets.policy_facts import policy_facts
 from store.comparisons import PairedVerdict, Turn, compare_policies, paired_verdicts
 from store.errors import StoreError
 from store.lineage import LineageNode, answer_trajectory, common_protocols, lineage
@@ -144,6 +145,7 @@ class LineageScreen(FramedScreen):
         self._policies = message.nodes
         self._marks = [mark for mark in self._marks if mark in known]
         self._show_tree()
+        self._moved()
 
     def _show_tree(self) -> None:
         tree = self.query_one(LineageTree)
@@ -152,6 +154,11 @@ class LineageScreen(FramedScreen):
         name = f"Policies of {run.name} · {len(self._policies)}" if run else "Policies"
         measured = measured_words(self._policies, tree.size.width)
         tree.set_title(display.line((name, "bold"), (f"  ◀ the next iteration starts here{measured}", "$quiet")))
+
+    @on(LineageTree.Moved)
+    def _moved(self) -> None:
+        if len(self._marks) < 2:
+            self._show_comparison()
 
     def _policy(self) -> Policy | None:
         node = self.query_one(LineageTree).node
@@ -212,14 +219,17 @@ class LineageScreen(FramedScreen):
         panel, flips = self.query_one("#comparison", LinePanel), self.query_one("#flips", PagedList)
         compared = self._compared
         if compared is None:
-            words = MARK_TWO
+            words, node = MARK_TWO, self.query_one(LineageTree).node
             if len(self._marks) == 2:
-                words = "These two were not measured under a common protocol.\n\nx forgets the marks."
-            panel.show_lines([display.line((one, "$quiet")) for one in words.split("\n")])
+                words, node = "These two were not measured under a common protocol.\n\nx forgets the marks.", None
+            panel.set_title(display.line("Policy" if node else "Side by side"))
+            facts = [*policy_facts(node, panel.size.width), display.line()] if node else []
+            panel.show_lines([*facts, *(display.line((one, "$quiet")) for one in words.split("\n"))])
             flips.set_title(display.line("Flips"))
             flips.show_rows(())
             return
         names = compared.first.policy.name, compared.second.policy.name
+        panel.set_title(display.line("Side by side"))
         panel.show_lines(comparison_lines(*names, compared.protocol, compared.differences))
         found = compared.differences.get(("", self._turn))
         rows = []

@@ -249,6 +249,35 @@ async def test_accuracies_stand_beside_each_other_only_when_measured_alike(build
 
 
 @pytest.mark.parametrize("size", SIZES)
+async def test_without_two_marks_the_policy_under_the_cursor_is_told_whole(build, until, screen_text, size) -> None:
+    built = build(4)
+    built.evaluate(built.policy, 0.41, 0.47)
+    child = built.add_child()
+    reason = "it lost against its parent; Acc@t1 -3.1 points (-6.2 to -0.6), p = 0.062, n = 160; Acc@t2 \x1b[31m-0.6"
+    policies.decide_policy(built.writer, child, "rejected", reason)
+    metrics = {name: {"value": value} for name, value in (("acc_t1", 0.4), ("acc_t2", 0.31))}
+    policies.put_evaluation(
+        built.writer, policy_id=child, iteration_id=None, protocol="oracle-free/x", task="", n=4000, metrics=metrics
+    )
+    app = ReflectEvoApp(built.workspace)
+    async with app.run_test(size=size) as pilot:
+        screen = await opened(app, pilot, until)
+        panel = screen.query_one("#comparison", LinePanel)
+
+        def told() -> str:
+            return "\n".join(line.plain for line in panel.lines)
+
+        await until(pilot, lambda: "p01  sft-one-stage · rejected" in told())
+        assert "\nit lost against its parent\nAcc@t1 -3.1 points (-6.2 to -0.6), p = 0.062, n = 160\n" in told()
+        assert "\x1b" not in told()
+        assert told().index("no oracle n = 4,000  Acc@t1  40.0 %  Acc@t2  31.0 %") < told().index("oracle    n = 120")
+        await pilot.press("up")
+        await until(pilot, lambda: told().startswith("p00  base"))
+        await pilot.press("space", "down", "space")
+        await until(pilot, lambda: "p01  sft-one-stage" not in told())
+
+
+@pytest.mark.parametrize("size", SIZES)
 async def test_without_policies_it_says_what_makes_one(empty, until, screen_text, size) -> None:
     app = ReflectEvoApp(empty)
     async with app.run_test(size=size) as pilot:

@@ -1,0 +1,27 @@
+"""What is known of one policy, as lines: why it is what it is, what was measured of it under each protocol. Pure."""
+
+from __future__ import annotations
+
+from textual.content import Content
+
+from reflectevo_tui import display, figures
+from store.lineage import LineageNode
+from store.records import Evaluation
+
+
+def policy_facts(node: LineageNode, width: int) -> list[Content]:
+    """The reason whole, a line for each of its parts, and a line for each measurement, the newest first."""
+    policy = node.policy
+    lines = [display.line((policy.name, "bold"), (f"  {policy.setting} · {policy.state}", "$quiet"))]
+    for part in policy.reason.split("; ") if policy.reason else ():
+        lines += [display.line(one) for one in display.folded(display.one_line(part), max(width, 1))]
+    lines.append(display.line())
+    newest = sorted(node.measured.values(), key=lambda one: (one.created, one.id), reverse=True)
+    lines += [_measured_line(one) for one in newest] or [display.line(("not measured", "$quiet"))]
+    return lines
+
+
+def _measured_line(one: Evaluation) -> Content:
+    oracle = "no oracle" if one.protocol.startswith("oracle-free") else "oracle"
+    first, second = (figures.percent(one.metrics.get(name, {}).get("value")) for name in ("acc_t1", "acc_t2"))
+    return display.line((f"{oracle:<10}{f'n = {one.n:,}':<11}", "$quiet"), f"Acc@t1 {first:>7}  Acc@t2 {second:>7}")
