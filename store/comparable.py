@@ -1,7 +1,7 @@
 """Which evaluations of a run may stand beside each other: those under the protocol that most policies have in common.
 
 A policy may be measured on dev and on test questions, with an oracle and without; numbers of one and of the other in a
-column would look like gains and losses. Pure, except for what it reads of a run's settings.
+column would look like gains and losses. Pure.
 """
 
 from __future__ import annotations

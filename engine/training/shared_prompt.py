@@ -74,6 +74,7 @@ def _common(row: Sequence[int], other: Sequence[int]) -> int:
 
 
 def _cost(rows: int, width: int, linear: float) -> float:
+    """Of a batch of rows so wide: linear layers a token, attention a pair of tokens of a row."""
     return rows * width * (linear + width)
 
 

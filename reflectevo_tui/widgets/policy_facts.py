@@ -10,11 +10,14 @@ from store.records import Evaluation
 
 
 def policy_facts(node: LineageNode, width: int) -> list[Content]:
-    """The reason whole, a line for each of its parts, and a line for each measurement, the newest first."""
+    """The reason whole, a line for each of its parts, and a line for each measurement, the newest first.
+
+    `width` in cells; 0 while the panel has none yet.
+    """
     policy = node.policy
     lines = [display.line((policy.name, "bold"), (f"  {policy.setting} · {policy.state}", "$quiet"))]
     for part in policy.reason.split("; ") if policy.reason else ():
-        lines += [display.line(one) for one in display.folded(display.one_line(part), max(width, 1))]
+        lines += [display.line(one) for one in display.folded(display.one_line(part), width or display.FOLD_CELLS)]
     lines.append(display.line())
     newest = sorted(node.measured.values(), key=lambda one: (one.created, one.id), reverse=True)
     lines += [_measured_line(one) for one in newest] or [display.line(("not measured", "$quiet"))]
