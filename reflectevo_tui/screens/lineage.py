@@ -21,10 +21,9 @@ from reflectevo_tui.screens.framed_screen import FramedScreen
 from reflectevo_tui.screens.gate_dialog import VERBS, put_aside_words
 from reflectevo_tui.snapshot import Snapshot
 from reflectevo_tui.widgets.comparison_lines import Differences, comparison_lines, flip_line
-from reflectevo_tui.widgets.line_panel import LinePanel
 from reflectevo_tui.widgets.lineage_tree import LineageTree, measured_words
 from reflectevo_tui.widgets.paged_list import ListedRow, PagedList
-from reflectevo_tui.widgets.policy_facts import policy_facts
+from reflectevo_tui.widgets.policy_facts import PolicyPanel
 from store.comparisons import PairedVerdict, Turn, compare_policies, paired_verdicts
 from store.errors import StoreError
 from store.lineage import LineageNode, answer_trajectory, common_protocols, lineage
@@ -107,7 +106,7 @@ class LineageScreen(FramedScreen):
         """Tree, comparison, flips."""
         yield LineageTree()
         with Horizontal(id="lineage-lower"):
-            yield LinePanel("Side by side", id="comparison", classes="panel")
+            yield PolicyPanel("Side by side", id="comparison", classes="panel")
             yield PagedList("Flips", "The questions that only one of the two answers right.", id="flips")
 
     def on_mount(self) -> None:
@@ -192,7 +191,7 @@ class LineageScreen(FramedScreen):
             shared = common_protocols(first, second)
             if shared:
                 protocol = shared[self._protocol % len(shared)]
-                self.query_one("#comparison", LinePanel).show_lines([display.line(("comparing …", "$quiet"))])
+                self.query_one("#comparison", PolicyPanel).show_lines([display.line(("comparing …", "$quiet"))])
                 self._read_comparison(self._number, first, second, protocol)
                 return
         self._show_comparison()
@@ -216,15 +215,18 @@ class LineageScreen(FramedScreen):
             self._show_comparison()
 
     def _show_comparison(self) -> None:
-        panel, flips = self.query_one("#comparison", LinePanel), self.query_one("#flips", PagedList)
+        panel, flips = self.query_one("#comparison", PolicyPanel), self.query_one("#flips", PagedList)
         compared = self._compared
         if compared is None:
             words, node = MARK_TWO, self.query_one(LineageTree).node
             if len(self._marks) == 2:
                 words, node = "These two were not measured under a common protocol.\n\nx forgets the marks.", None
             panel.set_title(display.line("Policy" if node else "Side by side"))
-            facts = [*policy_facts(node, panel.size.width), display.line()] if node else []
-            panel.show_lines([*facts, *(display.line((one, "$quiet")) for one in words.split("\n"))])
+            hints = [display.line((one, "$quiet")) for one in words.split("\n")]
+            if node:
+                panel.tell(node, hints)
+            else:
+                panel.show_lines(hints)
             flips.set_title(display.line("Flips"))
             flips.show_rows(())
             return

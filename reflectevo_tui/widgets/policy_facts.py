@@ -1,10 +1,13 @@
-"""What is known of one policy, as lines: why it is what it is, what was measured of it under each protocol. Pure."""
+"""What is known of one policy, as lines: why it is what it is, what was measured of it under each protocol."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from textual.content import Content
 
 from reflectevo_tui import display, figures
+from reflectevo_tui.widgets.line_panel import LinePanel
 from store.lineage import LineageNode
 from store.records import Evaluation
 
@@ -28,3 +31,29 @@ def _measured_line(one: Evaluation) -> Content:
     oracle = "no oracle" if one.protocol.startswith("oracle-free") else "oracle"
     first, second = (figures.percent(one.metrics.get(name, {}).get("value")) for name in ("acc_t1", "acc_t2"))
     return display.line((f"{oracle:<10}{f'n = {one.n:,}':<11}", "$quiet"), f"Acc@t1 {first:>7}  Acc@t2 {second:>7}")
+
+
+class PolicyPanel(LinePanel):
+    """Tells a policy, folded to its own width; or shows lines of another kind, as any panel."""
+
+    _told: tuple[LineageNode, tuple[Content, ...]] | None = None
+
+    def tell(self, node: LineageNode, below: Sequence[Content]) -> None:
+        """The facts of a policy, and lines below them."""
+        self._told = (node, tuple(below))
+        self._fold()
+
+    def show_lines(self, lines: Sequence[Content]) -> None:
+        """Show lines as they are, in place of a policy."""
+        self._told = None
+        super().show_lines(lines)
+
+    def _fold(self) -> None:
+        if self._told is not None:
+            node, below = self._told
+            super().show_lines([*policy_facts(node, self.size.width), display.line(), *below])
+
+    def on_resize(self) -> None:
+        """Fold again."""
+        super().on_resize()
+        self._fold()

@@ -268,6 +268,12 @@ async def test_without_two_marks_the_policy_under_the_cursor_is_told_whole(build
             return "\n".join(line.plain for line in panel.lines)
 
         await until(pilot, lambda: "p01  sft-one-stage · rejected" in told())
+        whole = "\nAcc@t1 -3.1 points (-6.2 to -0.6), p = 0.062, n = 160\n"
+        await pilot.resize_terminal(40, 24)
+        await until(pilot, lambda: whole not in told())
+        assert "n = 160" in told().replace("\n", ""), "folded, not cut"
+        await pilot.resize_terminal(*size)
+        await until(pilot, lambda: whole in told())
         assert "\nit lost against its parent\nAcc@t1 -3.1 points (-6.2 to -0.6), p = 0.062, n = 160\n" in told()
         assert "\x1b" not in told()
         assert told().index("no oracle n = 4,000  Acc@t1  40.0 %  Acc@t2  31.0 %") < told().index("oracle    n = 120")
