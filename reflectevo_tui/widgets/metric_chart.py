@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import isfinite
 from typing import Literal
 
 from textual.app import RenderResult
@@ -46,13 +47,14 @@ class MetricChart(PlotextPlot):  # type: ignore[misc]  # the package carries no 
 
         Args:
             title: what the panel says; names the curves by their marks.
-            series: the curves; empty ones are left out.
+            series: the curves; points that are not finite (a diverged loss) and curves without any are left out.
             ticks: labels of the horizontal axis; none leaves them to the chart.
         """
         if not self._title.is_same(title):
             self._title = title
             self.border_title = title
-        wanted = tuple(one for one in series if one.points)
+        finite = (replace(one, points=tuple(point for point in one.points if isfinite(point[1]))) for one in series)
+        wanted = tuple(one for one in finite if one.points)
         if (wanted, tuple(ticks)) == (self._series, self._ticks):
             return
         self._series, self._ticks = wanted, tuple(ticks)
@@ -67,6 +69,8 @@ class MetricChart(PlotextPlot):  # type: ignore[misc]  # the package carries no 
     def _draw(self) -> None:
         plot = self.plt
         plot.clear_figure()
+        if not self._series:  # a new iteration has no curves yet: `render` says so instead
+            return
         for one in self._series:
             steps, values = [step for step, _ in one.points], [value for _, value in one.points]
             plot.plot(steps, values, marker="braille", color=one.colour, yside=one.side)

@@ -70,9 +70,9 @@ class EngineHarness:
         finally:
             del os.environ["REFLECTEVO_SCRIPTED_DELAY"]
 
-    def run(self) -> str:
-        """Start the run, go on with it, or start its next iteration."""
-        return start_or_continue(self.workspace, None)
+    def run(self, settings: Path | None = None) -> str:
+        """Start the run of a settings file, continue it, or start its next iteration."""
+        return start_or_continue(self.workspace, settings)
 
     def order(self, kind: str, **arguments: object) -> str:
         """Issue a directive and wait for its outcome."""
