@@ -131,7 +131,7 @@ def start_child(workspace: Workspace, errand: Errand, secrets: frozenset[str] = 
         "TRANSFORMERS_VERBOSITY": os.environ.get("TRANSFORMERS_VERBOSITY", "error"),
     }
     command = [
-        *(sys.executable, "-m", "engine", "child", "-w", str(workspace.root)),
+        *(sys.executable, "-P", "-m", "engine", "child", "-w", str(workspace.root)),
         *("--errand", errand.dump(), "--parent", str(os.getpid()), "--report-fd", str(writable)),
     ]
     with open(workspace.child_log(errand.slot), "ab", opener=private_opener) as log:

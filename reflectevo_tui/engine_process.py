@@ -35,8 +35,11 @@ class StartedEngine:
 
 
 def engine_command(*arguments: str) -> list[str]:
-    """Command line of the engine in this very environment."""
-    return [sys.executable, "-m", "engine", *arguments]
+    """Command line of the engine in this very environment.
+
+    `-P` keeps the caller's directory off the module path: a file `engine.py` or a folder `store/` there is never run.
+    """
+    return [sys.executable, "-P", "-m", "engine", *arguments]
 
 
 def start_engine(workspace: Workspace) -> StartedEngine:
