@@ -60,7 +60,7 @@ def main(arguments: list[str] | None = None) -> int:
         command.add_argument("-w", "--workspace", type=Path, required=True)
     parsed = parser.parse_args(arguments)
     if parsed.command == "capabilities":
-        from engine.capabilities import collect
+        from engine.supervisor.capabilities import collect
 
         json.dump(collect(), sys.stdout)
         return 0
@@ -70,24 +70,24 @@ def main(arguments: list[str] | None = None) -> int:
         return _recipe(parsed.name)
     workspace = Workspace(parsed.workspace.expanduser().resolve())
     if parsed.command == "child":
-        from engine.child import run_child
+        from engine.stages.worker import run_child
 
         return run_child(workspace.root, parsed.errand, parsed.parent, parsed.report_fd)
     if parsed.command == "serve":
-        from engine.serve import serve_workspace
+        from engine.supervisor.serve import serve_workspace
 
         return serve_workspace(workspace, parsed.ready_fd)
     try:
         if parsed.command == "init":
-            from engine.init import init_workspace
+            from engine.commands.init import init_workspace
 
             answer: object = init_workspace(workspace, parsed.recipe, parsed.settings, replace=parsed.replace)
         elif parsed.command == "example":
-            from engine.training.inspect import inspect_example
+            from engine.training.example_tokens import inspect_example
 
             answer = inspect_example(workspace, parsed.curated, parsed.setting)
         elif parsed.command == "import":
-            from engine.exchange.importing import import_file
+            from engine.exchange.import_file import import_file
 
             def report(event: Mapping[str, object]) -> None:
                 print(json.dumps(event), flush=True)
@@ -96,7 +96,7 @@ def main(arguments: list[str] | None = None) -> int:
                 workspace, parsed.file, report, file_format=parsed.format, name=parsed.name, task=parsed.task
             )
         elif parsed.command == "export":
-            from engine.exchange.exporting import export_run
+            from engine.exchange.export_run import export_run
 
             answer = export_run(
                 workspace,
@@ -108,7 +108,7 @@ def main(arguments: list[str] | None = None) -> int:
                 setting=parsed.setting,
             )
         else:
-            from engine.rerender import rerender
+            from engine.commands.render_prompt import rerender
 
             answer = rerender(workspace, attempt_id=parsed.attempt, reflection_id=parsed.reflection)
     except (EngineError, StoreError) as error:
@@ -119,7 +119,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _recipe(name: str) -> int:
-    from engine.recipes import recipe_text
+    from store.settings.recipes import recipe_text
 
     try:
         json.dump({"name": name, "text": recipe_text(name)}, sys.stdout)
@@ -132,7 +132,7 @@ def _recipe(name: str) -> int:
 def _check(parsed: argparse.Namespace) -> int:
     from dataclasses import asdict
 
-    from engine.check import at_once, everything
+    from engine.commands.check import at_once, everything
 
     workspace = None if parsed.workspace is None else Workspace(parsed.workspace.expanduser().resolve())
     findings = (at_once if parsed.quick else everything)(parsed.settings, workspace)

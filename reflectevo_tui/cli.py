@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from reflectevo_tui.commands import control
-from reflectevo_tui.commands.demo_data import demo_data
+from reflectevo_tui.commands.demo.command import demo_data
 from reflectevo_tui.commands.estimate import estimate
 from reflectevo_tui.commands.evaluate import evaluate
 from reflectevo_tui.commands.exchange import export, import_file
 from reflectevo_tui.commands.experiment import experiment
-from reflectevo_tui.commands.on_demand import group_on_demand
+from reflectevo_tui.commands.lazy_group import group_on_demand
+from reflectevo_tui.commands.options import JsonOption, WorkspaceOption, chosen_workspace, guarded, refuse
 from reflectevo_tui.commands.repair import repair
 from reflectevo_tui.commands.report import report
-from reflectevo_tui.commands.shared import JsonOption, WorkspaceOption, chosen_workspace, guarded, refuse
 from reflectevo_tui.commands.takeover import takeover
 
 if TYPE_CHECKING:
@@ -62,14 +62,14 @@ def root(
 
 
 def _open_app(workspace: Workspace) -> int:
-    from reflectevo_tui.terminal import TerminalRefused, prepare_environment
+    from reflectevo_tui.terminal.environment import TerminalRefused, prepare_environment
 
     workspace.require()
     try:
         prepare_environment()
     except TerminalRefused as refusal:
         refuse(refusal)
-    from reflectevo_tui.resting_collector import RestingCollector
+    from reflectevo_tui.terminal.idle_gc import RestingCollector
 
     collector = RestingCollector()
     from reflectevo_tui.app import ReflectEvoApp
@@ -92,7 +92,7 @@ def init(
     chosen = chosen_workspace(context, workspace)
 
     def work() -> None:
-        from reflectevo_tui.engine_process import ask_engine
+        from reflectevo_tui.engine_client.process import ask_engine
 
         arguments = ["init", "-w", str(chosen.root), "--recipe", recipe]
         if settings is not None:
@@ -132,7 +132,7 @@ def run(
     chosen = chosen_workspace(context, workspace)
 
     def work() -> int:
-        from reflectevo_tui.commands import running
+        from reflectevo_tui.commands import run as running
 
         if dry_run:
             return running.check(chosen, settings, as_json=as_json)
@@ -150,8 +150,8 @@ def status(context: typer.Context, workspace: WorkspaceOption = None, as_json: J
     chosen = chosen_workspace(context, workspace)
 
     def work() -> None:
-        from reflectevo_tui.display import visible
-        from reflectevo_tui.status import collect_status, describe_status
+        from reflectevo_tui.engine_client.status import collect_status, describe_status
+        from reflectevo_tui.text.display import visible
 
         found = collect_status(chosen)
         if as_json:
@@ -171,8 +171,8 @@ def doctor(context: typer.Context, workspace: WorkspaceOption = None, as_json: J
     chosen = chosen_workspace(context, workspace)
 
     def work() -> int:
-        from reflectevo_tui.doctor import as_json as to_json
-        from reflectevo_tui.doctor import examine
+        from reflectevo_tui.commands.doctor import as_json as to_json
+        from reflectevo_tui.commands.doctor import examine
 
         findings = examine(chosen)
         if as_json:

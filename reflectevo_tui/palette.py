@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from textual.app import SystemCommand
 
-from reflectevo_tui.screens.framed_screen import SCREENS
-from reflectevo_tui.theme import THEMES
+from reflectevo_tui.app.theme import THEMES
+from reflectevo_tui.screens.base.framed import SCREENS
 
 if TYPE_CHECKING:
     from reflectevo_tui.app import ReflectEvoApp

@@ -1,4 +1,4 @@
-"""What later migrations change of the data model in `store/schema.py`, as SQL, in the order in which they came."""
+"""What later migrations change of `store/database/schema.py`, as SQL, in the order in which they came."""
 
 from __future__ import annotations
 

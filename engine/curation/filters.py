@@ -6,9 +6,9 @@ caps or verdicts.
 
 from __future__ import annotations
 
+from engine.curation.answer_leak import leak
 from engine.curation.language import language_of
-from engine.curation.leaks import leak
-from engine.curation.programs import Passes
+from engine.curation.program_leak import Passes
 from engine.curation.similarity import grams
 from engine.tasks.base import normalised
 from store.settings import CurationSection

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Protocol
 
 from engine.errors import EngineError
+from engine.exchange.formats import Format, Unfit, normal
+from engine.exchange.json_records import Damaged, Found, read_records
 from engine.exchange.mapping import imported
-from engine.exchange.parquet import read_rows
-from engine.exchange.published import Format, Unfit, normal
-from engine.exchange.reading import Damaged, Found, read_records
-from store.imported import ImportedRecord
+from engine.exchange.parquet_records import read_rows
+from store.exchange.imported_records import ImportedRecord
 
 BATCH_RECORDS = 2000
 BATCH_BYTES = 16 << 20

@@ -10,9 +10,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from engine.exchange.published import Format
-from engine.exchange.remainder import Json, remainder, restored
-from store.connection import storable
+from engine.exchange.formats import Format
+from engine.exchange.unmapped_fields import Json, remainder, restored
+from store.database.connection import storable
 
 OTHER = "other"
 

@@ -13,9 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from engine.exchange.labels import instruction_label
-from engine.exchange.leaks import IN_PROMPT, IN_REFLECTION, reflection_leak, step_leak
-from engine.exchange.published import (
+from engine.exchange.formats import (
     PROMPT_FIELDS,
     Format,
     first_verdict,
@@ -24,10 +22,12 @@ from engine.exchange.published import (
     trial_number,
     trial_verdict,
 )
-from engine.exchange.remainder import Json, condensed, digest, expanded, remainder, restored
+from engine.exchange.instruction_labels import instruction_label
+from engine.exchange.leak_flags import IN_PROMPT, IN_REFLECTION, reflection_leak, step_leak
+from engine.exchange.unmapped_fields import Json, condensed, digest, expanded, remainder, restored
 from engine.tasks.base import Question
-from store.connection import storable
-from store.imported import ImportedAttempt, ImportedBranch, ImportedQuestion, ImportedRecord, SetName
+from store.database.connection import storable
+from store.exchange.imported_records import ImportedAttempt, ImportedBranch, ImportedQuestion, ImportedRecord, SetName
 from store.records import Verdict
 
 SETS: Mapping[Format, SetName | None] = {"raw": None, "d-plus": "d_plus", "d-pm": "d_pm", "d-pref": "d_pref"}

@@ -8,8 +8,8 @@ from types import TracebackType
 from typing import Any, Literal, Protocol
 
 from engine.exchange.columns import DPO_COLUMNS, OTHER, SFT_COLUMNS, TRIAL_COLUMNS, Columns, to_columns
-from engine.exchange.remainder import Json
-from store.connection import storable
+from engine.exchange.unmapped_fields import Json
+from store.database.connection import storable
 
 Encoding = Literal["jsonl", "parquet"]
 _GROUP_ROWS = 1000

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
-from engine.prompts import Message
+from engine.prompts.rollout import Message
 
 
 @dataclass(frozen=True, slots=True)

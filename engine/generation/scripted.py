@@ -13,9 +13,9 @@ import time
 from collections.abc import Callable
 from random import Random
 
-from engine.curation.judge_prompts import REPLY_FORM
 from engine.generation.base import Generated, GenerationRequest, PolicyWeights
-from engine.prompts import prompt_hash
+from engine.prompts.judge import REPLY_FORM
+from engine.prompts.rollout import prompt_hash
 from store.settings import GenerationSection
 
 # Enough of them that a set of curation, which takes no text twice, isn't filled after a handful.

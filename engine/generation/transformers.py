@@ -15,7 +15,7 @@ from typing import Any
 
 from engine.errors import EngineError, GenerationFailed
 from engine.generation.base import Generated, GenerationRequest, PolicyWeights
-from engine.trust import trusts
+from engine.models.remote_code import trusts
 from store.settings import GenerationSection
 
 _GATHER_SECONDS = 0.02

@@ -16,7 +16,7 @@ from typing import Any
 
 from engine.errors import EngineError, GenerationFailed
 from engine.generation.base import Generated, GenerationRequest, PolicyWeights
-from engine.trust import trusts
+from engine.models.remote_code import trusts
 from store.settings import GenerationSection
 
 CPU_BLOCK_TOKENS = 32

@@ -15,9 +15,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.errand import Errand
-from store.connection import open_writer, write
-from store.telemetry import beat, end_heartbeat
+from engine.stages.job import Errand
+from store.control.telemetry import beat, end_heartbeat
+from store.database.connection import open_writer, write
 from store.workspace import Workspace
 
 _BEAT_SECONDS = 1.0

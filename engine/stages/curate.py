@@ -11,29 +11,29 @@ from collections.abc import Mapping, Sequence
 from functools import cache, partial
 
 from engine.curation.candidates import Candidate, Curated
-from engine.curation.collapse import SAMPLE, collapse_warning, diversity
-from engine.curation.judge import JudgedPair, Tally
+from engine.curation.d_plus import d_plus
+from engine.curation.d_pm import d_pm
+from engine.curation.d_pref import d_pref
+from engine.curation.diversity import SAMPLE, collapse_warning, diversity
+from engine.curation.judge.ranking import JudgedPair, Tally
 from engine.curation.language import check_language
-from engine.curation.pairs import d_pm
-from engine.curation.preferred import d_pref
-from engine.curation.sets import d_plus
 from engine.errors import JudgeUnavailable
-from engine.instructions import compose
-from engine.prompts import Message, one_stage_messages, reflection_messages
-from engine.situation import pool_of, problems_of, settings_of
+from engine.prompts.instructions import compose
+from engine.prompts.rollout import Message, one_stage_messages, reflection_messages
+from engine.rollout.load_plan import pool_of, problems_of, settings_of
 from engine.stages.context import StageContext
-from engine.stages.prefer import prefer
+from engine.stages.judge_pairs import prefer
 from engine.tasks.base import render_question
-from engine.tasks.code import may_pass
-from store import rollouts
-from store.connection import write
-from store.curation import NOT_JUDGED, NewCurated, replace_curated
-from store.iterations import get_iteration, list_iterations, set_note, set_progress
-from store.preferences import preferences_of
+from engine.tasks.programming import may_pass
+from store.control.telemetry import add_event, add_metrics, metrics
+from store.curation.curated import NOT_JUDGED, NewCurated, replace_curated
+from store.curation.preferences import preferences_of
+from store.database.connection import write
 from store.records import Iteration, StoredAttempt, StoredReflection
-from store.runs import run_questions
+from store.rollouts import attempts as rollouts
+from store.runs.iterations import get_iteration, list_iterations, set_note, set_progress
+from store.runs.runs import run_questions
 from store.settings import RunSettings
-from store.telemetry import add_event, add_metrics, metrics
 
 
 def curate(context: StageContext) -> bool:

@@ -11,19 +11,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 
-from engine.baselines import baseline_outcomes, budgets
-from engine.broadcast import Broadcast
-from engine.evaluation import answered, feedback_of, feedbacks_of, measure
-from engine.gauges import Gauges
+from engine.evaluation.baselines import baseline_outcomes, budgets
+from engine.evaluation.protocol import answered, feedback_of, feedbacks_of, measure
+from engine.evaluation.results import to_measure
 from engine.generation import GENERATORS, choose
 from engine.generation.base import PolicyWeights
 from engine.generation.serving import Serving, share
 from engine.generation.vllm import set_cpu_environment
-from engine.journal import StoreJournal
-from engine.judging import Judges
-from engine.rollout import Rollout
-from engine.settled import to_measure
-from engine.situation import (
+from engine.rollout.gauges import Gauges
+from engine.rollout.journal import StoreJournal
+from engine.rollout.load_plan import (
     Progressed,
     held_out_sweep,
     held_out_sweeps,
@@ -34,15 +31,18 @@ from engine.situation import (
     training_sweep,
     weights_of,
 )
+from engine.rollout.plan import Counts, Sweep, count
+from engine.rollout.runner import Rollout
+from engine.rollout.telemetry_thread import Broadcast
 from engine.stages.context import StageContext
-from engine.sweep import Counts, Sweep, count
-from store.comparisons import put_baseline_outcomes
-from store.connection import write
-from store.iterations import get_iteration
-from store.policies import get_policy, put_evaluation
+from engine.tasks.verifier_pool import Judges
+from store.control.telemetry import add_event
+from store.database.connection import write
+from store.evaluation.comparisons import put_baseline_outcomes
 from store.records import Iteration
+from store.runs.iterations import get_iteration
+from store.runs.policies import get_policy, put_evaluation
 from store.settings import RunSettings
-from store.telemetry import add_event
 
 _LISTEN_SECONDS = 0.1
 

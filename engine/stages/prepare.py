@@ -6,21 +6,21 @@ import os
 from dataclasses import astuple
 from pathlib import Path
 
-from engine.curation.judge_endpoint import settings_problem
+from engine.curation.judge.endpoint import settings_problem
 from engine.curation.language import check_language
 from engine.errors import JudgeUnavailable
-from engine.instruction_parts import load_parts
-from engine.instructions import BUILT_IN, check_draw
-from engine.lineage import BASE_POLICY, REFLECTOR_POLICY
-from engine.models import check_chat_template, resolve_model
+from engine.models.resolve import check_chat_template, resolve_model
+from engine.prompts.instruction_file import load_parts
+from engine.prompts.instructions import BUILT_IN, check_draw
 from engine.stages.context import StageContext
+from engine.supervisor.lineage import BASE_POLICY, REFLECTOR_POLICY
 from engine.tasks import load_tasks
-from store.connection import write
-from store.instruction_parts import put_instruction_parts
-from store.policies import add_policy, decide_policy
-from store.runs import FewShot, add_few_shots, add_questions, get_run, set_run_state
+from store.control.telemetry import add_event
+from store.database.connection import write
+from store.runs.instruction_parts import put_instruction_parts
+from store.runs.policies import add_policy, decide_policy
+from store.runs.runs import FewShot, add_few_shots, add_questions, get_run, set_run_state
 from store.settings import RunSettings
-from store.telemetry import add_event
 
 
 def model_cache() -> Path:

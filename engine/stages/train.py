@@ -6,21 +6,21 @@ import sqlite3
 import time
 
 from engine.generation import installed
-from engine.situation import root_model, settings_of, weights_of
+from engine.models.policy_directory import MERGED
+from engine.rollout.load_plan import root_model, settings_of, weights_of
 from engine.stages.context import StageContext
 from engine.training.examples import Example, summarise_dropped
-from engine.training.launch import STAGE_METRIC
-from engine.training.launch import train as run_training
-from engine.training.material import training_examples
-from engine.training.policy_directory import MERGED
+from engine.training.load_examples import training_examples
 from engine.training.request import TrainingRequest, TrainingResult
 from engine.training.scripted import train_scripted
-from store.connection import write
-from store.iterations import get_iteration, set_note, set_progress, update_iteration
-from store.policies import add_policy, get_policy
+from engine.training.train import STAGE_METRIC
+from engine.training.train import train as run_training
+from store.control.telemetry import add_event, add_metrics
+from store.database.connection import write
 from store.records import Iteration, Policy
+from store.runs.iterations import get_iteration, set_note, set_progress, update_iteration
+from store.runs.policies import add_policy, get_policy
 from store.settings import RunSettings
-from store.telemetry import add_event, add_metrics
 from store.workspace import Workspace
 
 

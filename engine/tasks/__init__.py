@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import EngineError, TaskError
-from engine.tasks.apart import apart
+from engine.tasks.answers.extraction import extract
 from engine.tasks.base import Example, Loaded, TaskType
 from engine.tasks.choice import Choice
-from engine.tasks.code import Code
-from engine.tasks.extraction import extract
 from engine.tasks.free_text import FreeText
-from engine.tasks.math import Math
+from engine.tasks.loading.decontamination import apart
+from engine.tasks.mathematics import Math
 from engine.tasks.procedural import Procedural
+from engine.tasks.programming import Code
 from store.settings import RunSettings
-from store.task_settings import Task, TaskSection
+from store.settings.tasks import Task, TaskSection
 
 TASK_TYPES: Mapping[str, TaskType[Any]] = {
     Procedural.kind: Procedural(),

@@ -15,7 +15,7 @@ from pathlib import Path
 from string import ascii_uppercase
 from typing import ClassVar, Literal, Protocol, TypeVar, runtime_checkable
 
-from store.task_settings import TaskSection
+from store.settings.tasks import TaskSection
 
 Verdict = Literal["correct", "incorrect", "unverified"]
 Split = Literal["train", "dev", "test"]

@@ -11,12 +11,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
+from engine.tasks.answers.extraction import extract
 from engine.tasks.base import Judgement, Loaded, Question, Split, worked_example
-from engine.tasks.extraction import extract
-from engine.tasks.fields import asked
-from engine.tasks.options import LETTERS, options_of, right_letter, same_option
-from engine.tasks.sources import load_local
-from store.task_settings import ChoiceTask
+from engine.tasks.loading.fields import asked
+from engine.tasks.loading.options import LETTERS, options_of, right_letter, same_option
+from engine.tasks.loading.sources import load_local
+from store.settings.tasks import ChoiceTask
 
 _BARE = re.compile(r"[(\[]?([A-Ja-j])[)\]]?[.:)]?")
 _LABELLED = re.compile(r"(?i:option|choice|letter|answer)\s+[(\[]?([A-Ja-j])[)\]]?[.:]?")

@@ -14,11 +14,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
+from engine.tasks.answers.extraction import extract
 from engine.tasks.base import Judgement, Loaded, Question, Split, worked_example
-from engine.tasks.extraction import extract
-from engine.tasks.fields import RowRefused, asked, field, texts
-from engine.tasks.sources import load_local
-from store.task_settings import FreeTextTask
+from engine.tasks.loading.fields import RowRefused, asked, field, texts
+from engine.tasks.loading.sources import load_local
+from store.settings.tasks import FreeTextTask
 
 _ARTICLES = re.compile(r"\b(?:a|an|the)\b")
 _PUNCTUATION = str.maketrans("", "", string.punctuation)

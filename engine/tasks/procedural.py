@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from engine.errors import EngineError, TaskError
+from engine.tasks.answers.extraction import extract
 from engine.tasks.base import Example, Judgement, Loaded, Question, Split, worked_example
-from engine.tasks.extraction import extract
-from store.task_settings import ProceduralTask
+from store.settings.tasks import ProceduralTask
 
 EVALUATES_REPLIES = frozenset(
     {

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engine.durability import mark, sync_tree
+from engine.models.durable_directory import mark, sync_tree
 from engine.training.held_out import evaluations_since_best
 
 COMPLETE = "COMPLETE"

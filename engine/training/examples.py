@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from engine.errors import TrainingRefused
-from engine.prompts import Message
-from engine.training.leaks import unfit_target
+from engine.prompts.leakage import unfit_target
+from engine.prompts.rollout import Message
 
 NOT_A_PREFIX = "the chat template renders the prompt differently once an answer follows"
 BEGINS_TWICE = "the chat template doubles the begin token"

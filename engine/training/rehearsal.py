@@ -16,9 +16,9 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from itertools import zip_longest
 
-from engine.prompts import attempt_messages
+from engine.prompts.rollout import attempt_messages
+from engine.training.build_examples import Rollouts, correction_of, reply
 from engine.training.examples import Example
-from engine.training.from_curated import Rollouts, correction_of, reply
 from store.records import CuratedRow, StoredAttempt, StoredQuestion
 
 

@@ -14,10 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.errors import TrainingRefused
-from engine.training.arguments import Batch, optimizer_steps
+from engine.models.policy_directory import ADAPTER, MERGED, REFLECTOR, is_stable, read_details, write_directory
 from engine.training.held_out import divide, held_out_questions
-from engine.training.launch import STAGE_METRIC
-from engine.training.policy_directory import ADAPTER, MERGED, REFLECTOR, is_stable, read_details, write_directory
 from engine.training.request import (
     PREFERENCE_SETTINGS,
     StageResult,
@@ -26,10 +24,12 @@ from engine.training.request import (
     TrainingStage,
     stages_of,
 )
+from engine.training.train import STAGE_METRIC
+from engine.training.trl.arguments import Batch, optimizer_steps
 from store.settings import TrainingSetting
 
 if TYPE_CHECKING:
-    from engine.training.callback import Control, OnIdle, OnMetrics, OnStep
+    from engine.training.trl.callback import Control, OnIdle, OnMetrics, OnStep
 
 _STEP_FILE = "step"
 

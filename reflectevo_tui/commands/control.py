@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from reflectevo_tui.commands.shared import JsonOption, WorkspaceOption, chosen_workspace, guarded
+from reflectevo_tui.commands.options import JsonOption, WorkspaceOption, chosen_workspace, guarded
 
 if TYPE_CHECKING:
     import sqlite3
@@ -53,7 +53,7 @@ def give_order(
     chosen = chosen_workspace(context, workspace)
 
     def work() -> int:
-        from reflectevo_tui.orders import OrderRefused, order
+        from reflectevo_tui.engine_client.directives import OrderRefused, order
 
         chosen.require()
         accepted = True
@@ -199,7 +199,7 @@ def branch(
     def arguments(chosen: Workspace) -> dict[str, object]:
         given = _policy_argument(chosen, policy, run, put_aside=put_aside)
         if settings is not None:
-            from store.settings_file import load_settings
+            from store.settings.toml_file import load_settings
 
             given["settings"] = load_settings(settings).model_dump(mode="json")
         return given
@@ -229,9 +229,9 @@ def _order_about(
 
 
 def _policy_argument(workspace: Workspace, name: str, run: str | None, *, put_aside: bool) -> dict[str, object]:
-    from reflectevo_tui.orders import OrderRefused
-    from store import iterations
-    from store.connection import open_reader
+    from reflectevo_tui.engine_client.directives import OrderRefused
+    from store.database.connection import open_reader
+    from store.runs import iterations
 
     with closing(open_reader(workspace.database)) as connection:
         found = chosen_run(connection, run)
@@ -251,9 +251,9 @@ def chosen_run(connection: sqlite3.Connection, name: str | None) -> Run:
     Raises:
         OrderRefused: when there is none.
     """
-    from reflectevo_tui.orders import OrderRefused
-    from store import iterations
-    from store.runs import get_run, list_runs, run_named
+    from reflectevo_tui.engine_client.directives import OrderRefused
+    from store.runs import iterations
+    from store.runs.runs import get_run, list_runs, run_named
 
     if name is not None:
         found = run_named(connection, name)
@@ -276,8 +276,8 @@ def named_policy(connection: sqlite3.Connection, run: Run, name: str) -> Policy:
     Raises:
         OrderRefused: when the run has none.
     """
-    from reflectevo_tui.orders import OrderRefused
-    from store.policies import list_policies
+    from reflectevo_tui.engine_client.directives import OrderRefused
+    from store.runs.policies import list_policies
 
     every = list_policies(connection, run.id)
     for policy in every:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from reflectevo_tui.commands.shared import JsonOption, WorkspaceOption, chosen_workspace, guarded
+from reflectevo_tui.commands.options import JsonOption, WorkspaceOption, chosen_workspace, guarded
 
 if TYPE_CHECKING:
-    from store.estimates import Estimate
+    from store.estimates.estimate import Estimate
     from store.settings import RunSettings
     from store.workspace import Workspace
 
@@ -48,8 +48,8 @@ def estimate(
     }
 
     def work() -> None:
-        from reflectevo_tui import estimating
-        from store.estimate_inputs import given
+        from reflectevo_tui.state import estimate as estimating
+        from store.estimates.figures import given
 
         words = [f"{name}={value}" for name, value in options.items() if value is not None]
         own = given([*words, *(figures or [])])
@@ -58,7 +58,7 @@ def estimate(
             estimating.keep(chosen, own)
         found = estimating.estimate_in(chosen, settings, own)
         if as_json:
-            from reflectevo_tui.estimate_text import as_json as to_json
+            from reflectevo_tui.text.estimates import as_json as to_json
 
             typer.echo(json.dumps({"name": settings.name, "model": settings.model, **to_json(found)}, indent=2))
         else:
@@ -72,8 +72,8 @@ def _print(settings: RunSettings, found: Estimate, workspace: Workspace) -> None
     from rich.table import Table
     from rich.text import Text
 
-    from reflectevo_tui import estimate_text
-    from reflectevo_tui.display import visible
+    from reflectevo_tui.text import estimates as estimate_text
+    from reflectevo_tui.text.display import visible
 
     console = Console(width=None if Console().is_terminal else 140, highlight=False)
     where = str(workspace.root) if workspace.database.exists() else "no workspace"

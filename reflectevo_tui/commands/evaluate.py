@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from reflectevo_tui.commands.shared import JsonOption, WorkspaceOption, chosen_workspace, guarded
+from reflectevo_tui.commands.options import JsonOption, WorkspaceOption, chosen_workspace, guarded
 
 if TYPE_CHECKING:
     from reflectevo_tui.report.gather import MeasuredTask
@@ -53,10 +53,10 @@ def evaluate(
     def work() -> int:
         from rich.console import Console
 
-        from reflectevo_tui.checking import require_possible
-        from reflectevo_tui.headless import COMPLETED, follow
-        from reflectevo_tui.orders import order
-        from store.settings_file import load_settings, validate_settings
+        from reflectevo_tui.engine_client.directives import order
+        from reflectevo_tui.engine_client.follow import COMPLETED, follow
+        from reflectevo_tui.engine_client.preflight import require_possible
+        from store.settings.toml_file import load_settings, validate_settings
 
         file = settings or chosen.require().settings_file
         values = load_settings(file).model_dump(mode="json")
@@ -91,9 +91,9 @@ def evaluate(
 def newest_evaluation(workspace: Workspace) -> list[MeasuredTask]:
     """What the newest evaluation of the workspace measured: one for each protocol and task, overall first."""
     from reflectevo_tui.report.gather import MeasuredTask, protocol_key, split_of
-    from store.connection import open_reader
-    from store.iterations import list_iterations
-    from store.policies import evaluations, get_policy
+    from store.database.connection import open_reader
+    from store.runs.iterations import list_iterations
+    from store.runs.policies import evaluations, get_policy
 
     with closing(open_reader(workspace.require().database)) as connection:
         newest = [one for one in list_iterations(connection) if one.kind == "evaluation"][-1]
@@ -110,9 +110,9 @@ def newest_evaluation(workspace: Workspace) -> list[MeasuredTask]:
 
 def as_table(measured: list[MeasuredTask]) -> str:
     """The metrics as lines of text: task, metric, value, and its interval with the questions it rests on."""
-    from reflectevo_tui.display import visible
-    from reflectevo_tui.report.numbers import metric, metric_name
-    from reflectevo_tui.report.results import ALL_TASKS, metric_order, protocol_names, without_repeats
+    from reflectevo_tui.report.formatting import metric, metric_name
+    from reflectevo_tui.report.result_sections import ALL_TASKS, metric_order, protocol_names, without_repeats
+    from reflectevo_tui.text.display import visible
 
     names = protocol_names(one.protocol for one in measured)
     lines: list[str] = []

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from reflectevo_tui.commands.shared import JsonOption, WorkspaceOption, chosen_workspace, guarded
+from reflectevo_tui.commands.options import JsonOption, WorkspaceOption, chosen_workspace, guarded
 
 IMPORT_FORMATS = "raw, d-plus, d-pm, d-pref"
 EXPORT_FORMATS = "published-raw, published-d-plus, published-d-pm, published-d-pref, trl-sft, trl-dpo"
@@ -32,7 +32,7 @@ def import_file(
     chosen = chosen_workspace(context, workspace)
 
     def work() -> int:
-        from reflectevo_tui.importing import follow_import
+        from reflectevo_tui.engine_client.follow_import import follow_import
 
         chosen.require()
         arguments = ["-w", str(chosen.root), "--file", str(file.expanduser().resolve())]
@@ -64,8 +64,8 @@ def export(
     chosen = chosen_workspace(context, workspace)
 
     def work() -> None:
-        from reflectevo_tui.display import visible
-        from reflectevo_tui.engine_process import ask_engine
+        from reflectevo_tui.engine_client.process import ask_engine
+        from reflectevo_tui.text.display import visible
 
         chosen.require()
         arguments = ["--run", run, "--format", export_format, "--as", encoding]

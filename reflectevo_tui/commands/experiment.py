@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from reflectevo_tui.commands.shared import JsonOption, WorkspaceOption, chosen_workspace, guarded
+from reflectevo_tui.commands.options import JsonOption, WorkspaceOption, chosen_workspace, guarded
 
 
 def experiment(
@@ -28,10 +28,10 @@ def experiment(
     def work() -> int:
         from rich.console import Console
 
-        from reflectevo_tui.checking import require_possible
+        from reflectevo_tui.engine_client.preflight import require_possible
         from reflectevo_tui.experiment.drive import described, drive, known_of, require_experiment
         from reflectevo_tui.experiment.plan import Complete, missing, next_step
-        from store.settings_file import load_settings
+        from store.settings.toml_file import load_settings
 
         file = settings or chosen.require().settings_file
         values = load_settings(file)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from reflectevo_tui.commands.shared import WorkspaceOption, chosen_workspace, guarded, refuse
+from reflectevo_tui.commands.options import WorkspaceOption, chosen_workspace, guarded, refuse
 
 
 def repair(
@@ -24,9 +24,9 @@ def repair(
     def work() -> int:
         import time
 
-        from reflectevo_tui.display import visible
-        from store.liveness import lock_owner
-        from store.repair import SALVAGED, look
+        from reflectevo_tui.text.display import visible
+        from store.control.liveness import lock_owner
+        from store.database.repair import SALVAGED, look
 
         chosen.require()
         owner = lock_owner(chosen.lock_file)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from reflectevo_tui.commands.control import RunOption, chosen_run
-from reflectevo_tui.commands.shared import JsonOption, WorkspaceOption, chosen_workspace, guarded
+from reflectevo_tui.commands.options import JsonOption, WorkspaceOption, chosen_workspace, guarded
 
 if TYPE_CHECKING:
     from store.settings import RunSettings
@@ -42,12 +42,12 @@ def report(
     chosen = chosen_workspace(context, workspace)
 
     def work() -> None:
+        from reflectevo_tui.report.files import write_report
         from reflectevo_tui.report.gather import as_json as to_json
         from reflectevo_tui.report.gather import gather
-        from reflectevo_tui.report.layout import lay_out
         from reflectevo_tui.report.markdown import to_markdown
-        from reflectevo_tui.report.write import write_report
-        from store.connection import open_reader, read
+        from reflectevo_tui.report.sections import lay_out
+        from store.database.connection import open_reader, read
 
         with closing(open_reader(chosen.require().database)) as connection, read(connection):
             asked = chosen_run(connection, run)
@@ -59,7 +59,7 @@ def report(
             if kind is not Format.html:
                 texts["md"] = to_markdown(document)
             if kind is not Format.md:
-                from reflectevo_tui.report.page import to_html
+                from reflectevo_tui.report.html_page import to_html
 
                 texts["html"] = to_html(document)
             directory = chosen.root / "reports" if to is None else to.expanduser()
@@ -76,7 +76,7 @@ def report(
 def _told(workspace: Workspace, run: str) -> RunSettings | None:
     """The settings file as it is now, where it is that of the run: its remarks may be newer than the run."""
     from store.errors import SettingsError
-    from store.settings_file import load_settings
+    from store.settings.toml_file import load_settings
 
     try:
         settings = load_settings(workspace.settings_file)

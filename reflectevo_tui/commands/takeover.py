@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from reflectevo_tui.commands.shared import WorkspaceOption, chosen_workspace, guarded
+from reflectevo_tui.commands.options import WorkspaceOption, chosen_workspace, guarded
 
 
 def takeover(
@@ -18,8 +18,8 @@ def takeover(
     chosen = chosen_workspace(context, workspace)
 
     def work() -> int:
-        from reflectevo_tui.display import visible
-        from reflectevo_tui.takeover import give_account, take_over
+        from reflectevo_tui.engine_client.takeover import give_account, take_over
+        from reflectevo_tui.text.display import visible
 
         account = give_account(chosen)
         for line in account.lines:

@@ -12,17 +12,17 @@ from typing import Any
 
 from rich.console import Console
 
-from reflectevo_tui.display import visible
+from reflectevo_tui.engine_client.directives import order
+from reflectevo_tui.engine_client.follow import COMPLETED, ENGINE_GONE, FAILED, INTERRUPTED, WAITING, watch
 from reflectevo_tui.experiment.plan import Complete, GoOn, Iterate, Known, Measure, Step, next_step
-from reflectevo_tui.headless import COMPLETED, ENGINE_GONE, FAILED, INTERRUPTED, WAITING, watch
-from reflectevo_tui.orders import order
-from store.connection import open_reader, read
-from store.curation import curation_counts
+from reflectevo_tui.text.display import visible
+from store.curation.curated import curation_counts
+from store.database.connection import open_reader, read
 from store.errors import StoreError
-from store.iterations import get_iteration, list_iterations, stages
-from store.policies import evaluations, list_policies
 from store.records import Iteration
-from store.runs import run_named
+from store.runs.iterations import get_iteration, list_iterations, stages
+from store.runs.policies import evaluations, list_policies
+from store.runs.runs import run_named
 from store.settings import RunSettings
 from store.workspace import Workspace
 
@@ -139,7 +139,7 @@ def _go_on(workspace: Workspace, iteration: Iteration, tried: dict[int, int]) ->
         order(workspace, "resume", {"iteration": iteration.id}, start=True)
     elif iteration.state == "running":
         # An engine that was ended with it goes on by itself once it is there again.
-        from reflectevo_tui.engine_process import start_engine
+        from reflectevo_tui.engine_client.process import start_engine
 
         start_engine(workspace)
     return WAITING if iteration.state == "waiting" else None

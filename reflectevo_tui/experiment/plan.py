@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from store.experiment_settings import measuring, of_series
 from store.records import Evaluation, Iteration, Policy
 from store.settings import RunSettings
+from store.settings.experiment import measuring, of_series
 
 BASE_POLICY = "p00"
 """Name that the engine gives the base policy of a run."""

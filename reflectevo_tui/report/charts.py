@@ -8,8 +8,8 @@ import pygal
 from pygal.etree import etree
 from pygal.style import Style
 
-from reflectevo_tui.display import visible
-from reflectevo_tui.report.blocks import Chart
+from reflectevo_tui.report.document import Chart
+from reflectevo_tui.text.display import visible
 
 COLOURS = ("#1f6feb", "#c2410c", "#0f766e", "#7c3aed", "#a16207", "#be185d", "#475569", "#15803d")
 """Colours of the lines; each pair is told apart by colour-blind readers too, and the legend names every line."""

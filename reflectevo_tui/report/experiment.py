@@ -6,19 +6,7 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from reflectevo_tui.experiment.plan import (
-    Known,
-    Series,
-    base_policy,
-    best_series,
-    done_of,
-    first_series,
-    held_after,
-    missing,
-    planned_series,
-    split_of,
-)
-from reflectevo_tui.experiment.statistics import (
+from reflectevo_tui.experiment.paired_estimates import (
     Estimate,
     FormatSplit,
     Outcomes,
@@ -31,11 +19,29 @@ from reflectevo_tui.experiment.statistics import (
     read_share,
     share,
 )
-from store.comparisons import baseline_outcomes, is_oracle
-from store.held_out_answers import HeldOutAnswer, ReferenceAnswers, held_out_answers, outcomes_at, reference_answers
-from store.iterations import list_iterations
-from store.policies import evaluations, list_policies
+from reflectevo_tui.experiment.plan import (
+    Known,
+    Series,
+    base_policy,
+    best_series,
+    done_of,
+    first_series,
+    held_after,
+    missing,
+    planned_series,
+    split_of,
+)
+from store.evaluation.comparisons import baseline_outcomes, is_oracle
+from store.evaluation.held_out_answers import (
+    HeldOutAnswer,
+    ReferenceAnswers,
+    held_out_answers,
+    outcomes_at,
+    reference_answers,
+)
 from store.records import Evaluation, Iteration, Policy, Run
+from store.runs.iterations import list_iterations
+from store.runs.policies import evaluations, list_policies
 from store.settings import RunSettings
 
 ORACLE, FREE = "oracle", "oracle-free"

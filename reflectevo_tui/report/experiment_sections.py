@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from reflectevo_tui.experiment.paired_estimates import Estimate
 from reflectevo_tui.experiment.plan import split_of
-from reflectevo_tui.experiment.statistics import Estimate
-from reflectevo_tui.report.blocks import Block, Cell, Chart, Facts, Line, Paragraph, Point, Section, Table
+from reflectevo_tui.report.document import Block, Cell, Chart, Facts, Line, Paragraph, Point, Section, Table
 from reflectevo_tui.report.experiment import FREE, ORACLE, ExperimentReport, Measured
+from reflectevo_tui.report.formatting import NOT_MEASURED, Number, duration, p_value, percent, points, ratio, signed
 from reflectevo_tui.report.gather import RunReport
-from reflectevo_tui.report.numbers import NOT_MEASURED, Number, duration, p_value, percent, points, ratio, signed
 
 _FEEDBACKS = {ORACLE: "with an oracle", FREE: "without an oracle"}
 

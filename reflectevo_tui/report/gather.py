@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from reflectevo_tui.report.experiment import ExperimentReport, gather_experiment
 from reflectevo_tui.report.experiment_json import experiment_as_json
-from store import iterations as iteration_rows
-from store.comparisons import Difference, compare_policies
-from store.curation import curation_counts
-from store.policies import evaluations, list_policies
+from store.control.telemetry import metrics
+from store.curation.curated import curation_counts
+from store.evaluation.comparisons import Difference, compare_policies
 from store.records import Iteration, MetricPoint, Policy, Run
-from store.rollouts import instruction_yields
-from store.summaries import (
+from store.rollouts.attempts import instruction_yields
+from store.runs import iterations as iteration_rows
+from store.runs.policies import evaluations, list_policies
+from store.runs.summaries import (
     ExampleTrajectory,
     ReviewSummary,
     StageCost,
@@ -26,7 +27,6 @@ from store.summaries import (
     review_summary,
     stage_costs,
 )
-from store.telemetry import metrics
 
 if TYPE_CHECKING:
     from store.settings import RunSettings

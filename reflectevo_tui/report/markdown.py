@@ -4,20 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from reflectevo_tui.report.blocks import (
-    Bars,
-    Block,
-    Cell,
-    Chart,
-    Document,
-    Facts,
-    Heat,
-    Paragraph,
-    Table,
-    Verbatim,
-)
-from reflectevo_tui.report.numbers import ratio
-from reflectevo_tui.report.safe_text import as_fence, as_markdown
+from reflectevo_tui.report.document import Bars, Block, Cell, Chart, Document, Facts, Heat, Paragraph, Table, Verbatim
+from reflectevo_tui.report.escaping import as_fence, as_markdown
+from reflectevo_tui.report.formatting import ratio
 
 
 def to_markdown(document: Document) -> str:

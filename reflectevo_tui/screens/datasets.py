@@ -12,16 +12,17 @@ from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.message import Message
 
-from reflectevo_tui import display, figures
-from reflectevo_tui.display import Part
-from reflectevo_tui.messages import TrajectoryWanted, WorkFailed
-from reflectevo_tui.reading import ask_store
-from reflectevo_tui.screens.example_dialog import ExampleDialog
-from reflectevo_tui.screens.iteration_screen import ITERATION_KEYS, IterationScreen
+from reflectevo_tui.screens.base.iteration import ITERATION_KEYS, IterationScreen
+from reflectevo_tui.screens.dialogs.example import ExampleDialog
+from reflectevo_tui.state.messages import TrajectoryWanted, WorkFailed
+from reflectevo_tui.state.query import ask_store
+from reflectevo_tui.text import display
+from reflectevo_tui.text import formatting as figures
+from reflectevo_tui.text.display import Part
 from reflectevo_tui.widgets.dataset_funnel import SETS, count_lines, funnel_lines, included_in, reasons_of
 from reflectevo_tui.widgets.line_panel import LinePanel
 from reflectevo_tui.widgets.paged_list import ListedRow, PagedList
-from store.datasets import SET_NAMES, DatasetFacts, ExampleRow, RolloutCounts, dataset_facts, examples
+from store.curation.datasets import SET_NAMES, DatasetFacts, ExampleRow, RolloutCounts, dataset_facts, examples
 from store.errors import StoreError
 from store.workspace import Workspace
 

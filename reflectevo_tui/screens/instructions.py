@@ -12,16 +12,17 @@ from textual.content import Content
 from textual.message import Message
 from textual.widgets import Static
 
-from reflectevo_tui import display, figures
-from reflectevo_tui.display import Part
-from reflectevo_tui.messages import TrajectoriesWanted, WorkFailed
-from reflectevo_tui.reading import ask_store
-from reflectevo_tui.screens.iteration_screen import ITERATION_KEYS, IterationScreen
+from reflectevo_tui.screens.base.iteration import ITERATION_KEYS, IterationScreen
+from reflectevo_tui.state.messages import TrajectoriesWanted, WorkFailed
+from reflectevo_tui.state.query import ask_store
+from reflectevo_tui.text import display
+from reflectevo_tui.text import formatting as figures
+from reflectevo_tui.text.display import Part
 from reflectevo_tui.widgets.heatmap import Heatmap, key_parts
 from reflectevo_tui.widgets.line_panel import LinePanel
 from store.errors import StoreError
-from store.instruction_yield import InstructionYield, instruction_wording, instruction_yields
-from store.trajectories import TrajectoryFilter
+from store.rollouts.instruction_yield import InstructionYield, instruction_wording, instruction_yields
+from store.rollouts.trajectories import TrajectoryFilter
 from store.workspace import Workspace
 
 Yields = dict[str, dict[str, InstructionYield]]

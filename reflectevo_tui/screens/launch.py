@@ -14,15 +14,19 @@ from textual.content import Content
 from textual.timer import Timer
 from textual.widgets import Static
 
-from reflectevo_tui import display, estimate_text, estimating, launching, settings_form
-from reflectevo_tui.engine_process import EngineUnavailable
-from reflectevo_tui.messages import DirectiveIssued, Estimated, SettingsSaved, WorkFailed
-from reflectevo_tui.screens.framed_screen import FramedScreen
-from reflectevo_tui.settings_form import Checked, FormField
+from reflectevo_tui.engine_client import launch as launching
+from reflectevo_tui.engine_client.process import EngineUnavailable
+from reflectevo_tui.screens.base.framed import FramedScreen
+from reflectevo_tui.state import estimate as estimating
+from reflectevo_tui.state import settings_form
+from reflectevo_tui.state.messages import DirectiveIssued, Estimated, SettingsSaved, WorkFailed
+from reflectevo_tui.state.settings_form import Checked, FormField
+from reflectevo_tui.text import display
+from reflectevo_tui.text import estimates as estimate_text
 from reflectevo_tui.widgets.setting_field import SettingField
 from store.errors import SettingsError, StoreError
 from store.settings import RunSettings
-from store.settings_file import dump_settings
+from store.settings.toml_file import dump_settings
 from store.workspace import Workspace
 
 _REST_SECONDS = 0.3

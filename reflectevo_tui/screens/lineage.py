@@ -13,22 +13,23 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.message import Message
 
-from reflectevo_tui import display, figures
-from reflectevo_tui.messages import DirectiveWanted, TrajectoriesWanted, TrajectoryWanted, WorkFailed
-from reflectevo_tui.reading import ask_store
-from reflectevo_tui.screens.confirm_dialog import ConfirmDialog
-from reflectevo_tui.screens.framed_screen import FramedScreen
-from reflectevo_tui.screens.gate_dialog import VERBS, put_aside_words
-from reflectevo_tui.snapshot import Snapshot
+from reflectevo_tui.screens.base.framed import FramedScreen
+from reflectevo_tui.screens.dialogs.confirm import ConfirmDialog
+from reflectevo_tui.screens.dialogs.gate import VERBS, put_aside_words
+from reflectevo_tui.state.messages import DirectiveWanted, TrajectoriesWanted, TrajectoryWanted, WorkFailed
+from reflectevo_tui.state.query import ask_store
+from reflectevo_tui.state.snapshot import Snapshot
+from reflectevo_tui.text import display
+from reflectevo_tui.text import formatting as figures
 from reflectevo_tui.widgets.comparison_lines import Differences, comparison_lines, flip_line
 from reflectevo_tui.widgets.lineage_tree import LineageTree, measured_words
 from reflectevo_tui.widgets.paged_list import ListedRow, PagedList
 from reflectevo_tui.widgets.policy_facts import PolicyPanel
-from store.comparisons import PairedVerdict, Turn, compare_policies, paired_verdicts
 from store.errors import StoreError
-from store.lineage import LineageNode, answer_trajectory, common_protocols, lineage
+from store.evaluation.comparisons import PairedVerdict, Turn, compare_policies, paired_verdicts
 from store.records import Iteration, Policy
-from store.trajectories import TrajectoryFilter
+from store.rollouts.trajectories import TrajectoryFilter
+from store.runs.lineage import LineageNode, answer_trajectory, common_protocols, lineage
 from store.workspace import Workspace
 
 MARK_TWO = """\

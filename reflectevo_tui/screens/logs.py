@@ -12,11 +12,12 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.widgets import Input
 
-from reflectevo_tui import display, figures
-from reflectevo_tui.display import Part
-from reflectevo_tui.log_reader import TAIL_BYTES, LogText, log_files, search, size_of, tail
-from reflectevo_tui.messages import WorkFailed
-from reflectevo_tui.screens.framed_screen import FramedScreen
+from reflectevo_tui.screens.base.framed import FramedScreen
+from reflectevo_tui.state.log_reader import TAIL_BYTES, LogText, log_files, search, size_of, tail
+from reflectevo_tui.state.messages import WorkFailed
+from reflectevo_tui.text import display
+from reflectevo_tui.text import formatting as figures
+from reflectevo_tui.text.display import Part
 from reflectevo_tui.widgets.line_panel import LinePanel
 from reflectevo_tui.widgets.log_view import LogView
 from store.workspace import Workspace

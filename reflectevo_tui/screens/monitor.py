@@ -9,12 +9,12 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 
-from reflectevo_tui.messages import DirectiveWanted, EngineWanted, SearchWanted, TrajectoryWanted
-from reflectevo_tui.pace import Pace
-from reflectevo_tui.screens.confirm_dialog import ConfirmDialog
-from reflectevo_tui.screens.framed_screen import FramedScreen
-from reflectevo_tui.screens.gate_dialog import GateDecision, GateDialog
-from reflectevo_tui.snapshot import Snapshot
+from reflectevo_tui.screens.base.framed import FramedScreen
+from reflectevo_tui.screens.dialogs.confirm import ConfirmDialog
+from reflectevo_tui.screens.dialogs.gate import GateDecision, GateDialog
+from reflectevo_tui.state.messages import DirectiveWanted, EngineWanted, SearchWanted, TrajectoryWanted
+from reflectevo_tui.state.snapshot import Snapshot
+from reflectevo_tui.terminal.throttle import Pace
 from reflectevo_tui.widgets.event_log import EventLog
 from reflectevo_tui.widgets.generation_gauges import GenerationGauges
 from reflectevo_tui.widgets.hardware_table import HardwareTable

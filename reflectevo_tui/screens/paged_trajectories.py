@@ -10,16 +10,16 @@ from bisect import bisect_left
 
 from textual import on, work
 
-from reflectevo_tui.list_place import HINT, NoSuchPlace, Place, read_place
-from reflectevo_tui.messages import AnchorsRead, PageRead, WorkFailed
-from reflectevo_tui.pace import Pace
-from reflectevo_tui.screens.framed_screen import FramedScreen
-from reflectevo_tui.screens.line_dialog import LineDialog
-from reflectevo_tui.snapshot import Snapshot
-from reflectevo_tui.trajectory_reader import GROWTH_SECONDS, PAGE_ROWS, Interrupted, TrajectoryReader
+from reflectevo_tui.screens.base.framed import FramedScreen
+from reflectevo_tui.screens.dialogs.line import LineDialog
+from reflectevo_tui.state.list_position import HINT, NoSuchPlace, Place, read_place
+from reflectevo_tui.state.messages import AnchorsRead, PageRead, WorkFailed
+from reflectevo_tui.state.snapshot import Snapshot
+from reflectevo_tui.state.trajectory_reader import GROWTH_SECONDS, PAGE_ROWS, Interrupted, TrajectoryReader
+from reflectevo_tui.terminal.throttle import Pace
 from reflectevo_tui.widgets.trajectory_list import TrajectoryList
 from store.errors import StoreError
-from store.trajectories import Anchors, TrajectoryFilter
+from store.rollouts.trajectories import Anchors, TrajectoryFilter
 from store.workspace import Workspace
 
 

@@ -18,14 +18,15 @@ from textual.containers import Horizontal, VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
-from reflectevo_tui import display, figures
-from reflectevo_tui.display import Part
-from reflectevo_tui.messages import PairsRead, WorkFailed
-from reflectevo_tui.reading import ask_store
-from reflectevo_tui.screens.deciding_screen import DecidingScreen
+from reflectevo_tui.screens.base.deciding import DecidingScreen
+from reflectevo_tui.state.messages import PairsRead, WorkFailed
+from reflectevo_tui.state.query import ask_store
+from reflectevo_tui.text import display
+from reflectevo_tui.text import formatting as figures
+from reflectevo_tui.text.display import Part
 from reflectevo_tui.widgets.line_panel import LinePanel
+from store.curation.preferences import add_preference, count_pairs_to_judge, pairs_to_judge
 from store.errors import StoreError
-from store.preferences import add_preference, count_pairs_to_judge, pairs_to_judge
 from store.records import IterationName, OpenPair
 from store.workspace import Workspace
 

@@ -9,23 +9,23 @@ from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 
-from reflectevo_tui import display
-from reflectevo_tui.messages import CardRead, QueueRead, TrajectoryWanted, WorkFailed
-from reflectevo_tui.review_reader import read_card, read_queue, sample_numbers
-from reflectevo_tui.review_session import Decided, Draft, ReviewSession
-from reflectevo_tui.screens.copy_dialog import CopyDialog, texts_of
-from reflectevo_tui.screens.deciding_screen import DecidingScreen
-from reflectevo_tui.screens.framed_screen import SCREENS
-from reflectevo_tui.screens.iteration_screen import ITERATION_KEYS, IterationScreen
-from reflectevo_tui.screens.line_dialog import LineDialog
-from reflectevo_tui.screens.prompt_dialog import PromptDialog
+from reflectevo_tui.screens.base.deciding import DecidingScreen
+from reflectevo_tui.screens.base.framed import SCREENS
+from reflectevo_tui.screens.base.iteration import ITERATION_KEYS, IterationScreen
+from reflectevo_tui.screens.dialogs.copy_text import CopyDialog, texts_of
+from reflectevo_tui.screens.dialogs.line import LineDialog
+from reflectevo_tui.screens.dialogs.prompt import PromptDialog
+from reflectevo_tui.state.messages import CardRead, QueueRead, TrajectoryWanted, WorkFailed
+from reflectevo_tui.state.review_reader import read_card, read_queue, sample_numbers
+from reflectevo_tui.state.review_session import Decided, Draft, ReviewSession
+from reflectevo_tui.text import display
 from reflectevo_tui.widgets.line_panel import LinePanel
 from reflectevo_tui.widgets.review_card import ReviewCard
 from reflectevo_tui.widgets.review_decision import decision_line, kinds_line
 from reflectevo_tui.widgets.review_status import ReviewStatus, status_lines
+from store.curation.review_queue import ReviewQueue
+from store.curation.reviews import ERROR_KINDS, Decision, add_review
 from store.errors import StoreError
-from store.review_queue import ReviewQueue
-from store.reviews import ERROR_KINDS, Decision, add_review
 from store.workspace import Workspace
 
 TARGET = 200

@@ -12,25 +12,22 @@ from textual.binding import Binding, BindingType
 from textual.timer import Timer
 from textual.widgets import Input
 
-from reflectevo_tui.messages import ChoicesMade, ChoicesRead, DetailRead, WorkFailed
-from reflectevo_tui.operator_choices import OperatorChoices
-from reflectevo_tui.screens.copy_dialog import CopyDialog, texts_of
-from reflectevo_tui.screens.filter_dialog import FilterChoice, FilterDialog
-from reflectevo_tui.screens.line_dialog import LineDialog
+from reflectevo_tui.screens.dialogs.copy_text import CopyDialog, texts_of
+from reflectevo_tui.screens.dialogs.filter import FilterChoice, FilterDialog
+from reflectevo_tui.screens.dialogs.line import LineDialog
+from reflectevo_tui.screens.dialogs.prompt import PromptDialog
 from reflectevo_tui.screens.paged_trajectories import PagedTrajectories
-from reflectevo_tui.screens.prompt_dialog import PromptDialog
-from reflectevo_tui.trajectory_filters import chip_label, emptiness_words, kept_parts, saved_filter, with_choice
-from reflectevo_tui.trajectory_reader import (
-    DETAIL_SECONDS,
-    Choices,
-)
+from reflectevo_tui.state.messages import ChoicesMade, ChoicesRead, DetailRead, WorkFailed
+from reflectevo_tui.state.trajectory_filters import chip_label, emptiness_words, kept_parts, saved_filter, with_choice
+from reflectevo_tui.state.trajectory_reader import DETAIL_SECONDS, Choices
+from reflectevo_tui.state.user_config import OperatorChoices
+from reflectevo_tui.text.word_diff import word_changes
 from reflectevo_tui.widgets.filter_chips import FilterChips
 from reflectevo_tui.widgets.line_panel import LinePanel
 from reflectevo_tui.widgets.trajectory_detail import TrajectoryDetailPane
 from reflectevo_tui.widgets.trajectory_list import TrajectoryList, column_titles
-from reflectevo_tui.word_changes import word_changes
 from store.errors import StoreError
-from store.trajectories import TrajectoryFilter
+from store.rollouts.trajectories import TrajectoryFilter
 from store.workspace import Workspace
 
 

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 
 from textual.content import Content
 
-from reflectevo_tui import display, figures
-from store.comparisons import Difference, PairedVerdict, Turn
+from reflectevo_tui.text import display
+from reflectevo_tui.text import formatting as figures
+from store.evaluation.comparisons import Difference, PairedVerdict, Turn
 from store.records import Verdict
 
 Differences = Mapping[tuple[str, Turn], Difference]

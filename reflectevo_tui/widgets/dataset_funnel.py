@@ -7,9 +7,10 @@ from collections.abc import Iterable
 
 from textual.content import Content
 
-from reflectevo_tui import display, figures
-from reflectevo_tui.display import Part
-from store.datasets import DatasetFacts
+from reflectevo_tui.text import display
+from reflectevo_tui.text import formatting as figures
+from reflectevo_tui.text.display import Part
+from store.curation.datasets import DatasetFacts
 from store.records import FunnelCount
 
 SETS = {"d_plus": "D+", "d_pm": "D±", "d_pref": "Dpref"}

@@ -8,8 +8,8 @@ from typing import ClassVar
 from textual.binding import Binding, BindingType
 from textual.content import Content
 
-from reflectevo_tui import display
-from reflectevo_tui.snapshot import Snapshot
+from reflectevo_tui.state.snapshot import Snapshot
+from reflectevo_tui.text import display
 from reflectevo_tui.widgets.line_panel import LinePanel
 from store.records import Event
 

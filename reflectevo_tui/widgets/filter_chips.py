@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from textual import events
 from textual.message import Message
 
-from reflectevo_tui import display, figures
+from reflectevo_tui.text import display
+from reflectevo_tui.text import formatting as figures
 from reflectevo_tui.widgets.line_panel import LinePanel
 
 

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 
 from textual.content import Content
 
-from reflectevo_tui import display, figures
-from reflectevo_tui.display import Part
-from reflectevo_tui.snapshot import Snapshot
+from reflectevo_tui.state.snapshot import Snapshot
+from reflectevo_tui.text import display
+from reflectevo_tui.text import formatting as figures
+from reflectevo_tui.text.display import Part
 from reflectevo_tui.widgets.line_panel import LinePanel
 
 

@@ -13,11 +13,12 @@ from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.message import Message
 
-from reflectevo_tui import display, figures
-from reflectevo_tui.display import Part
+from reflectevo_tui.text import display
+from reflectevo_tui.text import formatting as figures
+from reflectevo_tui.text.display import Part
 from reflectevo_tui.widgets.line_panel import LinePanel
-from store.instruction_yield import InstructionYield
-from store.reviews import ERROR_KINDS
+from store.curation.reviews import ERROR_KINDS
+from store.rollouts.instruction_yield import InstructionYield
 
 SHADES = ("░", "▒", "▓", "█")
 """Glyphs from the lowest to the highest yield."""

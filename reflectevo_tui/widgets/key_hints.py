@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from textual.binding import Binding
 
-from reflectevo_tui import display
+from reflectevo_tui.text import display
 from reflectevo_tui.widgets.line_panel import LinePanel
 
 _KEY_NAMES = {

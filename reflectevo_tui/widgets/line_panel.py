@@ -12,7 +12,7 @@ from textual.strip import Strip
 from textual.visual import Visual
 from textual.widget import Widget
 
-from reflectevo_tui import display
+from reflectevo_tui.text import display
 
 
 def _cells(strip: Strip) -> Iterator[tuple[str, Style | None]]:

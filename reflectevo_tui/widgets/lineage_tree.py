@@ -10,10 +10,11 @@ from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.message import Message
 
-from reflectevo_tui import display, figures
-from reflectevo_tui.display import Part
+from reflectevo_tui.text import display
+from reflectevo_tui.text import formatting as figures
+from reflectevo_tui.text.display import Part
 from reflectevo_tui.widgets.line_panel import LinePanel
-from store.lineage import LineageNode
+from store.runs.lineage import LineageNode
 
 STATES = {
     "promoted": ("✓ promoted", "$success"),

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from textual.content import Content
 
-from reflectevo_tui import display, figures
-from reflectevo_tui.snapshot import Snapshot
+from reflectevo_tui.state.snapshot import Snapshot
+from reflectevo_tui.text import display
+from reflectevo_tui.text import formatting as figures
 from reflectevo_tui.widgets.line_panel import LinePanel
 from store.records import LiveText
 

@@ -8,8 +8,8 @@ from typing import ClassVar
 from textual.binding import Binding, BindingType
 from textual.content import Content
 
-from reflectevo_tui import display
-from reflectevo_tui.log_reader import Level, level_of
+from reflectevo_tui.state.log_reader import Level, level_of
+from reflectevo_tui.text import display
 from reflectevo_tui.widgets.line_panel import LinePanel
 
 MARKS: dict[Level, tuple[str, str]] = {

@@ -11,8 +11,9 @@ from textual.app import RenderResult
 from textual.content import Content
 from textual_plotext import PlotextPlot
 
-from reflectevo_tui import display, figures
-from reflectevo_tui.snapshot import Curve, Snapshot
+from reflectevo_tui.state.snapshot import Curve, Snapshot
+from reflectevo_tui.text import display
+from reflectevo_tui.text import formatting as figures
 
 Colour = tuple[int, int, int]
 FIRST: Colour = (90, 170, 255)

@@ -8,8 +8,9 @@ from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.message import Message
 
-from reflectevo_tui import display, figures
-from reflectevo_tui.snapshot import Snapshot
+from reflectevo_tui.state.snapshot import Snapshot
+from reflectevo_tui.text import display
+from reflectevo_tui.text import formatting as figures
 from reflectevo_tui.widgets.line_panel import LinePanel
 from store.records import TrajectoryRow
 

@@ -6,8 +6,8 @@ import time
 
 from textual.content import Content
 
-from reflectevo_tui import display
-from reflectevo_tui.snapshot import Snapshot
+from reflectevo_tui.state.snapshot import Snapshot
+from reflectevo_tui.text import display
 from reflectevo_tui.widgets.line_panel import LinePanel
 
 PATIENCE_SECONDS = 3.0

@@ -11,7 +11,7 @@ from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.message import Message
 
-from reflectevo_tui import display
+from reflectevo_tui.text import display
 from reflectevo_tui.widgets.line_panel import LinePanel
 
 

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 from textual.content import Content
 
-from reflectevo_tui import display, figures
+from reflectevo_tui.text import display
+from reflectevo_tui.text import formatting as figures
 from reflectevo_tui.widgets.line_panel import LinePanel
-from store.lineage import LineageNode
 from store.records import Evaluation
+from store.runs.lineage import LineageNode
 
 
 def policy_facts(node: LineageNode, width: int) -> list[Content]:

@@ -13,10 +13,11 @@ from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
-from reflectevo_tui import display, figures
-from reflectevo_tui.display import Part
+from reflectevo_tui.text import display
+from reflectevo_tui.text import formatting as figures
+from reflectevo_tui.text.display import Part
+from reflectevo_tui.text.word_diff import WordChanges
 from reflectevo_tui.widgets.trajectory_detail import VERDICTS, change_content
-from reflectevo_tui.word_changes import WordChanges
 from store.records import StoredAttempt, StoredQuestion, TrajectoryDetail
 
 TEXT_ROWS = 300

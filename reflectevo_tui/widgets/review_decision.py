@@ -6,10 +6,10 @@ import time
 
 from textual.content import Content
 
-from reflectevo_tui import display
-from reflectevo_tui.display import Part
-from reflectevo_tui.review_session import Draft
-from store.reviews import ERROR_KINDS, Review
+from reflectevo_tui.state.review_session import Draft
+from reflectevo_tui.text import display
+from reflectevo_tui.text.display import Part
+from store.curation.reviews import ERROR_KINDS, Review
 
 DECISIONS = {
     "accept": ("✓ accepted", "bold $success"),

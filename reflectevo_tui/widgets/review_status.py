@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from textual.content import Content
 
-from reflectevo_tui import display, figures
-from reflectevo_tui.display import Part
+from reflectevo_tui.text import display
+from reflectevo_tui.text import formatting as figures
+from reflectevo_tui.text.display import Part
 from reflectevo_tui.widgets.line_panel import LinePanel
-from store.review_queue import ReviewEstimate, Share
+from store.curation.review_queue import ReviewEstimate, Share
 
 WIDE = 110
 """Columns from which the words are written out."""

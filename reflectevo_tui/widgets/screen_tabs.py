@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from textual import events
 from textual.message import Message
 
-from reflectevo_tui import display
+from reflectevo_tui.text import display
 from reflectevo_tui.widgets.line_panel import LinePanel
 
 

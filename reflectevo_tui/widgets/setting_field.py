@@ -10,8 +10,8 @@ from textual.containers import Horizontal
 from textual.message import Message
 from textual.widgets import Input, Select, Static
 
-from reflectevo_tui import display
-from reflectevo_tui.settings_form import FormField, read_text, shown_text
+from reflectevo_tui.state.settings_form import FormField, read_text, shown_text
+from reflectevo_tui.text import display
 
 
 class SettingField(Horizontal):

@@ -16,9 +16,10 @@ from textual.strip import Strip
 from textual.style import Style
 from textual.visual import Visual
 
-from reflectevo_tui import display, figures
-from reflectevo_tui.prompt_repaint import hold_repaint, paint_held
-from reflectevo_tui.trajectory_reader import PAGE_ROWS
+from reflectevo_tui.state.trajectory_reader import PAGE_ROWS
+from reflectevo_tui.terminal.immediate_repaint import hold_repaint, paint_held
+from reflectevo_tui.text import display
+from reflectevo_tui.text import formatting as figures
 from reflectevo_tui.widgets.newest_list import TRANSITION_STYLES
 from store.records import TrajectoryRow
 

@@ -20,11 +20,13 @@ from itertools import count
 from pathlib import Path
 from random import Random
 
-from store import iterations, rollouts, runs, telemetry
-from store.connection import open_writer, write
-from store.policies import list_policies
+from store.control import telemetry
+from store.database.connection import open_writer, write
 from store.records import LiveText
-from store.rollouts import NewAttempt, NewGeneration, NewReflection
+from store.rollouts import attempts as rollouts
+from store.rollouts.attempts import NewAttempt, NewGeneration, NewReflection
+from store.runs import iterations, runs
+from store.runs.policies import list_policies
 from store.settings import STAGES
 from store.workspace import Workspace
 

@@ -18,12 +18,13 @@ from contextlib import ExitStack, closing
 from itertools import pairwise
 from random import Random
 
-from reflectevo_tui.snapshot import read_snapshot
-from reflectevo_tui.status import collect_status
-from store import iterations, policies, rollouts, runs
-from store.connection import checkpoint, open_reader, open_writer, write
-from store.rollouts import NewAttempt, NewGeneration, NewReflection
-from store.trajectories import TrajectoryFilter, page
+from reflectevo_tui.engine_client.status import collect_status
+from reflectevo_tui.state.snapshot import read_snapshot
+from store.database.connection import checkpoint, open_reader, open_writer, write
+from store.rollouts import attempts as rollouts
+from store.rollouts.attempts import NewAttempt, NewGeneration, NewReflection
+from store.rollouts.trajectories import TrajectoryFilter, page
+from store.runs import iterations, policies, runs
 from store.workspace import Workspace
 from tests.bench.measure import Row
 from tests.bench.stores import TIMES, demo_store, kept_stores

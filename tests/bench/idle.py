@@ -14,12 +14,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from engine.init import init_workspace
-from reflectevo_tui.headless import follow
-from reflectevo_tui.orders import order, start_or_continue
-from store.activity import idleness, iteration_activity
-from store.connection import open_reader
-from store.iterations import current_iteration
+from engine.commands.init import init_workspace
+from reflectevo_tui.engine_client.directives import order, start_or_continue
+from reflectevo_tui.engine_client.follow import follow
+from store.database.connection import open_reader
+from store.estimates.activity import idleness, iteration_activity
+from store.runs.iterations import current_iteration
 from store.workspace import Workspace
 from tests.bench.measure import Row
 

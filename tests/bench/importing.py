@@ -13,10 +13,10 @@ from pathlib import Path
 
 import psutil
 
-from engine.init import init_workspace
-from reflectevo_tui.engine_process import engine_command
-from store.connection import open_writer, write
-from store.migrations import migrate
+from engine.commands.init import init_workspace
+from reflectevo_tui.engine_client.process import engine_command
+from store.database.connection import open_writer, write
+from store.database.migrations import migrate
 from store.workspace import Workspace
 from tests.bench.measure import Row
 from tests.support.published import Maker, write_records

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
-from store.connection import open_reader
-from store.trajectories import TrajectoryFilter, anchors, page
+from store.database.connection import open_reader
+from store.rollouts.trajectories import TrajectoryFilter, anchors, page
 from tests.bench.measure import Row
 from tests.support.large_store import make_large_store
 

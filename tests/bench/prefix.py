@@ -14,10 +14,10 @@ from pathlib import Path
 
 from engine.generation.base import PolicyWeights
 from engine.generation.vllm import VllmGenerator
-from engine.models import resolve_model
+from engine.models.resolve import resolve_model
 from engine.stages.prepare import model_cache
 from store.settings import RunSettings
-from store.settings_file import parse_settings
+from store.settings.toml_file import parse_settings
 from tests.bench.measure import Row
 from tests.support.real_sweep import Exchange, run_sweep
 

@@ -19,24 +19,24 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
-from engine.gauges import Gauges
+from engine.commands.init import init_workspace
 from engine.generation.base import Generated, GenerationRequest, Generator, PolicyWeights
 from engine.generation.vllm import CPU_BLOCK_TOKENS, VllmGenerator, cpu_dtype
-from engine.init import init_workspace
-from engine.journal import StoreJournal
-from engine.judging import Judges
-from engine.models import resolve_model
-from engine.rollout import Rollout
-from engine.situation import training_sweep
+from engine.models.resolve import resolve_model
+from engine.rollout.gauges import Gauges
+from engine.rollout.journal import StoreJournal
+from engine.rollout.load_plan import training_sweep
+from engine.rollout.plan import count
+from engine.rollout.runner import Rollout
 from engine.stages.prepare import model_cache
-from engine.sweep import count
 from engine.tasks import load_tasks
-from store.connection import open_writer, write
-from store.iterations import add_iteration
-from store.policies import add_policy
-from store.runs import FewShot, add_few_shots, add_questions, add_run
+from engine.tasks.verifier_pool import Judges
+from store.database.connection import open_writer, write
+from store.runs.iterations import add_iteration
+from store.runs.policies import add_policy
+from store.runs.runs import FewShot, add_few_shots, add_questions, add_run
 from store.settings import ROLLOUT_STAGES, RunSettings
-from store.settings_file import parse_settings
+from store.settings.toml_file import parse_settings
 from store.workspace import Workspace
 from tests.bench.measure import Row
 

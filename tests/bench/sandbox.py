@@ -7,8 +7,8 @@ import subprocess
 import time
 from collections.abc import Callable
 
-from engine.sandbox import probe, run_python
-from engine.sandbox.interpreter import interpreter
+from engine.tasks.sandbox import probe, run_python
+from engine.tasks.sandbox.interpreter import interpreter
 from tests.bench.measure import Row
 
 RUNS = 41

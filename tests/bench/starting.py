@@ -19,15 +19,15 @@ import time
 from contextlib import closing
 from pathlib import Path
 
-from engine.init import init_workspace
-from reflectevo_tui.engine_process import start_engine
-from reflectevo_tui.orders import order
-from store.connection import open_reader
-from store.iterations import list_iterations, stages
-from store.liveness import lock_owner
-from store.rollouts import rollout_attempts
-from store.runs import list_runs
-from store.trajectories import TrajectoryFilter, detail, page
+from engine.commands.init import init_workspace
+from reflectevo_tui.engine_client.directives import order
+from reflectevo_tui.engine_client.process import start_engine
+from store.control.liveness import lock_owner
+from store.database.connection import open_reader
+from store.rollouts.attempts import rollout_attempts
+from store.rollouts.trajectories import TrajectoryFilter, detail, page
+from store.runs.iterations import list_iterations, stages
+from store.runs.runs import list_runs
 from store.workspace import Workspace
 from tests.bench.measure import Row
 from tests.bench.pseudo_terminal import PseudoTerminal

@@ -13,9 +13,9 @@ from contextlib import closing
 from pathlib import Path
 from unittest import mock
 
-from reflectevo_tui import demo_prose
-from reflectevo_tui.demo_store import DemoStore
-from store.connection import checkpoint, open_writer
+from reflectevo_tui.commands.demo import prose as demo_prose
+from reflectevo_tui.commands.demo.synthetic_store import DemoStore
+from store.database.connection import checkpoint, open_writer
 from store.workspace import Workspace
 
 ROWS = 20_000

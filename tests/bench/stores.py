@@ -17,11 +17,11 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from reflectevo_tui.demo_store import DemoStore
-from store import bulk
-from store.connection import open_reader, open_writer
-from store.search_buffer import narrow_search_buffer, widen_search_buffer
-from store.trajectories import TrajectoryFilter, count
+from reflectevo_tui.commands.demo.synthetic_store import DemoStore
+from store.database import bulk
+from store.database.connection import open_reader, open_writer
+from store.database.search_buffer import narrow_search_buffer, widen_search_buffer
+from store.rollouts.trajectories import TrajectoryFilter, count
 from store.workspace import Workspace
 
 KEEP = "REFLECTEVO_BENCH_STORE"

@@ -20,11 +20,11 @@ from multiprocessing.synchronize import Event
 from pathlib import Path
 from random import Random
 
-from engine.journal import StoreJournal
-from store.connection import open_reader, open_writer, write
-from store.migrations import migrate
-from store.rollouts import NewAttempt, NewGeneration, NewReflection
-from store.trajectories import TrajectoryFilter, page
+from engine.rollout.journal import StoreJournal
+from store.database.connection import open_reader, open_writer, write
+from store.database.migrations import migrate
+from store.rollouts.attempts import NewAttempt, NewGeneration, NewReflection
+from store.rollouts.trajectories import TrajectoryFilter, page
 from tests.bench.measure import Row
 from tests.support.rows import Rows
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engine.models import resolve_model
+from engine.models.resolve import resolve_model
 from engine.stages.prepare import model_cache
 from tests.bench.measure import Row
 from tests.bench.training_rows import Kind, rows_of
@@ -83,7 +83,7 @@ def _rows(kind: Kind, model: Path) -> list[Row]:
 
 def _job(kind: Kind, model: Path) -> dict[str, Any]:
     """What both sides are told. The LoRA is ReflectEvo's; eight examples an optimizer step."""
-    from engine.training.precision import choose_precision
+    from engine.models.precision import choose_precision
 
     return {
         "model": str(model),
@@ -105,7 +105,7 @@ def _job(kind: Kind, model: Path) -> dict[str, Any]:
 
 def _tokens(kind: Kind, model: Path) -> int:
     from engine.training.examples import fit
-    from engine.training.loading import load_tokenizer
+    from engine.training.trl.loading import load_tokenizer
 
     tokenizer = load_tokenizer(model)
     fitted = fit(rows_of(kind, ROWS[kind]), tokenizer, 1024)

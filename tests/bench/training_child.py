@@ -11,8 +11,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from engine.training.launch import train
 from engine.training.request import TrainingRequest
+from engine.training.train import train
 from store.settings import TrainingSection
 from tests.bench.training import peak_bytes
 from tests.bench.training_rows import rows_of

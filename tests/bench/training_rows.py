@@ -14,7 +14,7 @@ import random
 from dataclasses import replace
 from typing import Literal
 
-from engine.prompts import Message
+from engine.prompts.rollout import Message
 from engine.training.examples import AnyExample, Example, Pair
 
 Kind = Literal["sft", "worked", "dpo"]

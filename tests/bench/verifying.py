@@ -20,9 +20,9 @@ from collections.abc import Sequence
 from multiprocessing.synchronize import Barrier
 from random import Random
 
-from engine.judging import Judges
 from engine.tasks import task_type
 from engine.tasks.base import Judgement
+from engine.tasks.verifier_pool import Judges
 from store.records import StoredQuestion
 from tests.bench.measure import Row
 

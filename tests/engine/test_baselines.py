@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.answers import Answer, Answered, answer_group, majority
-from engine.baselines import Budget, baseline_outcomes, baselines, budgets, until_right, within
+from engine.evaluation.answers import Answer, Answered, answer_group, majority
+from engine.evaluation.baselines import Budget, baseline_outcomes, baselines, budgets, until_right, within
 from engine.tasks.base import Verdict
 
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from engine import models
-from engine.check import at_once, everything
-from engine.check.findings import Finding
-from engine.models import Located
-from engine.recipes import recipe_text
+from engine.commands.check import at_once, everything
+from engine.commands.check.findings import Finding
+from engine.models import resolve as models
+from engine.models.resolve import Located
+from store.settings.recipes import recipe_text
 from store.workspace import Workspace
 from tests.support.engines import EngineHarness
 from tests.support.quiz import quiz_settings
@@ -75,7 +75,7 @@ def broken(tmp_path: Path) -> Path:
 
 def test_one_look_finds_all_that_is_wrong(broken: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Model, reflector, two tasks, instructions, generator and training: not the first of them only."""
-    monkeypatch.setattr("engine.check.machine.installed", lambda name: name != "vllm")
+    monkeypatch.setattr("engine.commands.check.machine.installed", lambda name: name != "vllm")
     found = everything(broken, None)
     errors = {finding.where for finding in found if finding.level == "error"}
     assert errors >= {
@@ -134,7 +134,7 @@ def test_where_a_model_would_come_from_is_said_without_fetching_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, located: Located, level: str, words: str
 ) -> None:
     """A gigabyte is not downloaded to learn that a task's path is wrong."""
-    monkeypatch.setattr("engine.check.models.locate_model", lambda name, cache: located)
+    monkeypatch.setattr("engine.commands.check.models.locate_model", lambda name, cache: located)
     file = tmp_path / "run.toml"
     file.write_text(quiz_settings(tmp_path).replace('generator = "scripted"', 'generator = "auto"'), encoding="utf-8")
     found = of(everything(file, None), "model")
@@ -176,7 +176,7 @@ def test_a_judge_that_does_not_answer_is_an_error(tmp_path: Path) -> None:
 
 def test_programs_need_a_sandbox_that_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without one every verdict would be `unverified`: hours for nothing. Runs without programs need none."""
-    from engine import sandbox
+    from engine.tasks import sandbox
 
     row = {
         "text": "Add two numbers.",
@@ -201,10 +201,10 @@ def test_programs_need_a_sandbox_that_works(tmp_path: Path, monkeypatch: pytest.
 
 def test_too_little_disk_or_memory_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A policy that can't be written costs the whole training."""
-    monkeypatch.setattr("engine.check.models.locate_model", lambda *_: Located("path", tmp_path, 10**15, True))
+    monkeypatch.setattr("engine.commands.check.models.locate_model", lambda *_: Located("path", tmp_path, 10**15, True))
     file = tmp_path / "run.toml"
     file.write_text(quiz_settings(tmp_path).replace('generator = "scripted"', 'generator = "auto"'), encoding="utf-8")
-    monkeypatch.setattr("engine.check.machine.gpus", list)
+    monkeypatch.setattr("engine.commands.check.machine.gpus", list)
     found = everything(file, Workspace(tmp_path / "not" / "there"))
     assert [finding.level for finding in of(found, "disk")] == ["error"]
     assert [finding.level for finding in of(found, "memory")] == ["error"]
@@ -247,7 +247,7 @@ def test_the_command_prints_findings_and_writes_nothing(broken: Path, tmp_path: 
 def test_the_quick_look_loads_no_model_library() -> None:
     """It precedes every start."""
     code = (
-        "import sys\nimport engine.check\n"
+        "import sys\nimport engine.commands.check\n"
         "print([m for m in ('torch', 'transformers', 'vllm', 'sympy', 'datasets') if m in sys.modules])"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)

@@ -8,9 +8,9 @@ from typing import Literal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.answers import Answer, Answered, Feedback
-from engine.statistics import compare
-from store.comparisons import PairedVerdict, difference, outcomes
+from engine.evaluation.answers import Answer, Answered, Feedback
+from engine.evaluation.metrics import compare
+from store.evaluation.comparisons import PairedVerdict, difference, outcomes
 from store.records import Verdict
 
 VERDICTS: st.SearchStrategy[Verdict] = st.sampled_from(["correct", "incorrect", "unverified"])

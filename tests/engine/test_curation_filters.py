@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.curation.answer_leak import leak, prompt_leak
 from engine.curation.filters import repeated_share, wrong_language
 from engine.curation.language import check_language, language_of
-from engine.curation.leaks import leak, prompt_leak
-from engine.curation.programs import asked_names, states_program
+from engine.curation.program_leak import asked_names, states_program
 from engine.errors import EngineError
 
 CHOICE = "Which is true?\nA.All cats are grey animals\nB.No\nC.Some dogs bark\nD.Nothing"

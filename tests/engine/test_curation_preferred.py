@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.curation.candidates import Candidate, Curated
-from engine.curation.preferred import d_pref, in_force
+from engine.curation.d_pref import d_pref, in_force
 from engine.curation.similarity import grams, jaccard
 from store.records import Preference
 from store.settings import CurationSection, JudgeSection

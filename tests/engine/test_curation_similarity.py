@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.curation.collapse import Diversity, collapse_warning, diversity
+from engine.curation.diversity import Diversity, collapse_warning, diversity
 from engine.curation.similarity import NearDuplicates, distinct_3, grams, jaccard, mean_similarity, sketch
 
 ROOT = Path(__file__).resolve().parents[2]

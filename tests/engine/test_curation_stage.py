@@ -9,22 +9,22 @@ from typing import Any
 
 import pytest
 
-from engine.curation.preferred import JUDGE_INCONSISTENT
-from engine.errand import Errand
+from engine.curation.d_pref import JUDGE_INCONSISTENT
 from engine.errors import EngineError, JudgeUnavailable
-from engine.prompts import attempt_messages
-from engine.sandbox import probe
-from engine.situation import problems_of
+from engine.prompts.rollout import attempt_messages
+from engine.rollout.load_plan import problems_of
 from engine.stages.context import Commands, Pulse, StageContext
 from engine.stages.curate import candidates_of, curate
-from store import iterations
-from store.connection import write
-from store.curation import curated, curation_counts
-from store.judge_requests import judge_requests
-from store.preferences import add_preference, count_pairs_to_judge, pairs_to_judge, preferences_of
-from store.reviews import add_review
-from store.runs import add_questions, run_questions
-from store.telemetry import events, metrics
+from engine.stages.job import Errand
+from engine.tasks.sandbox import probe
+from store.control.telemetry import events, metrics
+from store.curation.curated import curated, curation_counts
+from store.curation.judge_requests import judge_requests
+from store.curation.preferences import add_preference, count_pairs_to_judge, pairs_to_judge, preferences_of
+from store.curation.reviews import add_review
+from store.database.connection import write
+from store.runs import iterations
+from store.runs.runs import add_questions, run_questions
 from store.workspace import Workspace
 from tests.support.endpoint import chat_endpoint, error, longer_first, said
 from tests.support.engines import EngineHarness

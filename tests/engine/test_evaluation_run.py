@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from store.settings_file import parse_settings
+from store.settings.toml_file import parse_settings
 from tests.support.engines import REFLECTED, WORK, EngineHarness
 from tests.support.quiz import quiz_settings
 

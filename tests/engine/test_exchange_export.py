@@ -13,17 +13,17 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from engine.exchange import exporting
-from engine.exchange.exporting import export_run
-from engine.exchange.importing import import_file
-from engine.exchange.published import FORMATS, normal
-from engine.exchange.remainder import same
-from engine.exchange.scope import ExportRefused
-from engine.init import init_workspace
-from engine.situation import settings_of
-from engine.training.material import training_examples
-from store.connection import open_reader
-from store.iterations import list_iterations
+from engine.commands.init import init_workspace
+from engine.exchange import export_run as exporting
+from engine.exchange.export_run import export_run
+from engine.exchange.export_scope import ExportRefused
+from engine.exchange.formats import FORMATS, normal
+from engine.exchange.import_file import import_file
+from engine.exchange.unmapped_fields import same
+from engine.rollout.load_plan import settings_of
+from engine.training.load_examples import training_examples
+from store.database.connection import open_reader
+from store.runs.iterations import list_iterations
 from store.workspace import Workspace
 from tests.engine.test_exchange_formats import d_plus, pair, raw
 from tests.support.engines import EngineHarness, scripted_settings

@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.exchange.columns import PUBLISHED_COLUMNS, from_columns, to_columns
-from engine.exchange.labels import UNSTATED
-from engine.exchange.leaks import IN_PROMPT, IN_REFLECTION, prompt_leak
+from engine.exchange.formats import FORMATS, Format, Unfit, detect, normal
+from engine.exchange.instruction_labels import UNSTATED
+from engine.exchange.leak_flags import IN_PROMPT, IN_REFLECTION, prompt_leak
 from engine.exchange.mapping import imported, published
-from engine.exchange.published import FORMATS, Format, Unfit, detect, normal
-from engine.exchange.remainder import condensed, expanded, remainder, restored, same
-from engine.instructions import ALL_KEYS, GENERAL
-from store.imported import ImportedRecord
+from engine.exchange.unmapped_fields import condensed, expanded, remainder, restored, same
+from engine.prompts.instructions import ALL_KEYS, GENERAL
+from store.exchange.imported_records import ImportedRecord
 from tests.support.published import SHARED, Maker
 
 texts = st.text(max_size=30) | st.sampled_from(["\ud800", "a\x00b", "鈥檚", "\ue0000\ue001", " \n", "x" * 40])
@@ -291,7 +291,7 @@ def test_the_shared_samples_map_without_loss_and_their_leaks_are_found() -> None
     """Real rows: five of five D+ rows carry their target in the prompt, and all keep their characters."""
     if not SHARED.exists():
         pytest.skip("the published sample rows are not beside this repository")
-    from engine.exchange.reading import Found, read_records
+    from engine.exchange.json_records import Found, read_records
 
     names = dict(
         zip(FORMATS, ["reflection_raw.json", "d_plus.jsonl", "d_plus_minus.jsonl", "d_pref.jsonl"], strict=True)

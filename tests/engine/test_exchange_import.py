@@ -14,21 +14,22 @@ from typing import Any
 import psutil
 import pytest
 
+from engine.commands.init import init_workspace
+from engine.commands.render_prompt import rerender
 from engine.errors import EngineError
-from engine.exchange import batches, importing
-from engine.exchange.importing import ImportRefused, import_file
-from engine.init import init_workspace
-from engine.rerender import rerender
-from reflectevo_tui.engine_process import engine_command
-from store import trajectories
-from store.connection import open_reader, open_writer, write
-from store.curation import curation_counts
-from store.imports import begin_import
-from store.iterations import current_iteration, list_iterations, stages
-from store.policies import list_policies
-from store.runs import list_runs, run_named
-from store.telemetry import events
-from store.trajectories import TrajectoryFilter
+from engine.exchange import batches
+from engine.exchange import import_file as importing
+from engine.exchange.import_file import ImportRefused, import_file
+from reflectevo_tui.engine_client.process import engine_command
+from store.control.telemetry import events
+from store.curation.curated import curation_counts
+from store.database.connection import open_reader, open_writer, write
+from store.exchange.imports import begin_import
+from store.rollouts import trajectories
+from store.rollouts.trajectories import TrajectoryFilter
+from store.runs.iterations import current_iteration, list_iterations, stages
+from store.runs.policies import list_policies
+from store.runs.runs import list_runs, run_named
 from store.workspace import Workspace
 from tests.support.published import SHARED, Maker, write_records
 
@@ -379,5 +380,5 @@ def test_the_shared_samples_are_imported_and_their_leaks_flagged(workspace: Work
 def test_the_reading_process_never_imports_a_model_library() -> None:
     """It starts for each large import: half a second, not ten."""
     heavy = "torch", "trl", "datasets", "pyarrow"
-    code = f"import sys, engine.exchange.importing; print([m for m in {heavy} if m in sys.modules])"
+    code = f"import sys, engine.exchange.import_file; print([m for m in {heavy} if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

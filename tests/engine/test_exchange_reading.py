@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.exchange import reading
-from engine.exchange.reading import CUT_OFF, Damaged, Found, read_records
+from engine.exchange import json_records as reading
+from engine.exchange.json_records import CUT_OFF, Damaged, Found, read_records
 
 RECORDS: list[dict[str, Any]] = [
     {"question": 'a "quoted" {brace}, and [bracket]', "output": [{"trial": 1}, {"trial": 2}]},

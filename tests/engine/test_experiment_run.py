@@ -19,10 +19,10 @@ from typer.testing import CliRunner
 from reflectevo_tui.cli import app
 from reflectevo_tui.experiment.drive import ExperimentRefused, drive, known_of
 from reflectevo_tui.experiment.plan import Complete, missing, next_step
-from store.connection import open_reader, read
-from store.experiment_settings import measuring
+from store.database.connection import open_reader, read
 from store.settings import RunSettings
-from store.settings_file import load_settings
+from store.settings.experiment import measuring
+from store.settings.toml_file import load_settings
 from tests.support.engines import REFLECTED, WORK, EngineHarness
 from tests.support.experiments import experiment_settings
 
@@ -203,9 +203,9 @@ def test_a_report_of_half_an_experiment_names_what_is_missing(harness: Make, tmp
     )
     one.wait_state("done")
     from reflectevo_tui.report.gather import gather
-    from reflectevo_tui.report.layout import lay_out
     from reflectevo_tui.report.markdown import to_markdown
-    from store.runs import run_named
+    from reflectevo_tui.report.sections import lay_out
+    from store.runs.runs import run_named
 
     with closing(open_reader(one.workspace.database)) as connection, read(connection):
         run = run_named(connection, "proof")

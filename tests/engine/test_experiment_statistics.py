@@ -6,16 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.answers import Answer, Answered
-from engine.statistics import mean_over_tasks as engine_mean
-from reflectevo_tui.experiment.statistics import (
-    format_split,
-    mean_of_seeds,
-    mean_over_tasks,
-    paired,
-    read_share,
-)
-from store.held_out_answers import HeldOutAnswer, outcomes_at
+from engine.evaluation.answers import Answer, Answered
+from engine.evaluation.metrics import mean_over_tasks as engine_mean
+from reflectevo_tui.experiment.paired_estimates import format_split, mean_of_seeds, mean_over_tasks, paired, read_share
+from store.evaluation.held_out_answers import HeldOutAnswer, outcomes_at
 from store.records import Verdict
 
 VERDICTS: st.SearchStrategy[Verdict] = st.sampled_from(["correct", "incorrect", "unverified"])

@@ -7,17 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from engine.evaluation import protocol_name
-from engine.gate import describe_gate
-from store import iterations
-from store.connection import write
-from store.curation import NOT_JUDGED, NewCurated, replace_curated
-from store.estimate_formulas import Owed
-from store.estimate_here import estimate_ahead
-from store.estimate_words import stage_words
-from store.preferences import add_preference
-from store.reviews import add_review
-from store.runs import run_questions
+from engine.evaluation.protocol import protocol_name
+from engine.supervisor.gate_notes import describe_gate
+from store.curation.curated import NOT_JUDGED, NewCurated, replace_curated
+from store.curation.preferences import add_preference
+from store.curation.reviews import add_review
+from store.database.connection import write
+from store.estimates.formulas import Owed
+from store.estimates.in_workspace import estimate_ahead
+from store.estimates.wording import stage_words
+from store.runs import iterations
+from store.runs.runs import run_questions
 from store.workspace import Workspace
 from tests.support.rows import Rows, run_settings
 from tests.support.sweeps import add_questions

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from engine.gauges import LIVE_SLOTS, Gauges
-from engine.sweep import Counts
+from engine.rollout.gauges import LIVE_SLOTS, Gauges
+from engine.rollout.plan import Counts
 from store.records import StoredQuestion
 from tests.support.sweeps import generated
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from engine.lineage import current_policy
-from store import iterations, policies
+from engine.supervisor.lineage import current_policy
 from store.records import Iteration
+from store.runs import iterations, policies
 from tests.support.directives import tell
 from tests.support.rows import Rows
 

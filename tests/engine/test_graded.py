@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from engine.answers import Answer, Answered
-from engine.evaluation import answered, measure
-from engine.graded import grade, graded
-from engine.statistics import NOTHING
-from engine.sweep import gather_done
-from store.rollouts import rollout_attempts, rollout_reflections
-from store.runs import run_questions
+from engine.evaluation.answers import Answer, Answered
+from engine.evaluation.em_f1 import grade, graded
+from engine.evaluation.metrics import NOTHING
+from engine.evaluation.protocol import answered, measure
+from engine.rollout.plan import gather_done
+from store.rollouts.attempts import rollout_attempts, rollout_reflections
+from store.runs.runs import run_questions
 from tests.support.rows import Rows, run_settings
 
 EXACT = Answer("correct", exact=True, f1=1.0)

@@ -12,7 +12,11 @@ ROOT = Path(__file__).resolve().parents[2]
 MODELS = {"torch", "transformers", "vllm", "trl", "peft", "datasets", "accelerate", "sympy"}
 DATA = {"pandas", "numpy"}
 SCREEN = {"textual", "rich"}
-STORE = sorted(f"store.{path.stem}" for path in (ROOT / "store").glob("*.py") if path.stem != "__init__")
+STORE = sorted(
+    ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    for path in (ROOT / "store").rglob("*.py")
+    if path.stem != "__init__"
+)
 
 
 def loaded_by(statement: str) -> set[str]:
@@ -28,7 +32,16 @@ def loaded_by(statement: str) -> set[str]:
     return set(finished.stdout.split())
 
 
-@pytest.mark.parametrize("module", ["engine.supervisor", "engine.serve", "engine.child", "engine.rerender", "engine"])
+@pytest.mark.parametrize(
+    "module",
+    [
+        "engine.supervisor.supervisor",
+        "engine.supervisor.serve",
+        "engine.stages.worker",
+        "engine.commands.render_prompt",
+        "engine",
+    ],
+)
 def test_what_stays_alive_beside_a_training_loads_no_model_library(module: str) -> None:
     """The supervisor lives for weeks and starts in a second; torch alone would cost it a gigabyte and ten seconds."""
     assert not loaded_by(f"import {module}") & (MODELS | SCREEN)
@@ -44,7 +57,8 @@ def test_the_store_is_light_and_stands_alone() -> None:
 def test_opening_a_current_database_loads_no_migration_library(tmp_path: Path) -> None:
     """Only a database that has to be migrated pays for the library that migrates."""
     prepare = (
-        "from pathlib import Path; from store.connection import open_writer; from store.migrations import migrate\n"
+        "from pathlib import Path; from store.database.connection import open_writer\n"
+        "from store.database.migrations import migrate\n"
         f"migrate(open_writer(Path({str(tmp_path / 'reflectevo.db')!r})))"
     )
     assert "sqlite_utils" in loaded_by(prepare)

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from engine.commands.init import init_workspace
 from engine.errors import EngineError, WorkspaceHeld
-from engine.init import init_workspace
-from store.connection import open_reader
+from store.control.telemetry import capabilities
+from store.database.connection import open_reader
+from store.database.migrations import is_current
 from store.errors import NotOurDatabase, SettingsError
-from store.migrations import is_current
-from store.settings_file import load_settings
-from store.task_settings import ChoiceTask
-from store.telemetry import capabilities
+from store.settings.tasks import ChoiceTask
+from store.settings.toml_file import load_settings
 from store.workspace import Workspace
 from tests.engine.test_lock import holder
 

@@ -10,10 +10,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.commands.render_prompt import rerender
 from engine.errors import EngineError
-from engine.instruction_parts import MOST_PARTS, load_parts
-from engine.instructions import ALL_KEYS, BUILT_IN, GENERAL, LOCATE, PLAN, VERIFY, check_draw, compose, draw, parse
-from engine.rerender import rerender
+from engine.prompts.instruction_file import MOST_PARTS, load_parts
+from engine.prompts.instructions import (
+    ALL_KEYS,
+    BUILT_IN,
+    GENERAL,
+    LOCATE,
+    PLAN,
+    VERIFY,
+    check_draw,
+    compose,
+    draw,
+    parse,
+)
 from tests.support.engines import EngineHarness
 from tests.support.quiz import quiz_settings
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.errors import EngineError
-from engine.instructions import ALL_KEYS, GENERAL, LOCATE, PLAN, VERIFY, compose, draw, parse
+from engine.prompts.instructions import ALL_KEYS, GENERAL, LOCATE, PLAN, VERIFY, compose, draw, parse
 
 
 def drawn(

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from engine import journal as journal_module
-from engine.gauges import Gauges
-from engine.journal import StoreJournal
-from engine.rollout import Rollout
-from engine.sweep import count
-from store.rollouts import NewAttempt
+from engine.rollout import journal as journal_module
+from engine.rollout.gauges import Gauges
+from engine.rollout.journal import StoreJournal
+from engine.rollout.plan import count
+from engine.rollout.runner import Rollout
+from store.rollouts.attempts import NewAttempt
 from tests.support.rows import Rows
 from tests.support.sweeps import FakeGenerator, add_questions, judge, make_sweep, run_sweep, stored, work
 

@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from engine.curation.judge import CannotJudge, JudgedPair, Judging, Tally, TryAgain
-from engine.curation.judge_prompts import JUDGE_PROMPT_VERSION
+from engine.curation.judge.ranking import CannotJudge, JudgedPair, Judging, Tally, TryAgain
 from engine.errors import JudgeUnavailable
 from engine.generation.base import GenerationRequest, PolicyWeights
 from engine.generation.scripted import ScriptedGenerator
-from engine.prompts import Message
-from engine.stages.prefer import StoreLedger
-from store.connection import write
-from store.judge_requests import add_request, answer_request, judge_requests
-from store.preferences import preferences_of
+from engine.prompts.judge import JUDGE_PROMPT_VERSION
+from engine.prompts.rollout import Message
+from engine.stages.judge_pairs import StoreLedger
+from store.curation.judge_requests import add_request, answer_request, judge_requests
+from store.curation.preferences import preferences_of
+from store.database.connection import write
 from store.settings import GenerationSection
 from tests.support.rows import Rows
 

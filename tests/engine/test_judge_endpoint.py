@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
-from engine.curation.judge import CannotJudge, JudgedPair, Judging, Tally, TryAgain
-from engine.curation.judge_endpoint import EndpointJudge, check_endpoint
-from engine.curation.judge_prompts import judge_messages
+from engine.curation.judge.endpoint import EndpointJudge, check_endpoint
+from engine.curation.judge.ranking import CannotJudge, JudgedPair, Judging, Tally, TryAgain
 from engine.errors import JudgeUnavailable
-from engine.stages.prefer import StoreLedger
-from store.judge_requests import judge_requests
-from store.preferences import preferences_of
+from engine.prompts.judge import judge_messages
+from engine.stages.judge_pairs import StoreLedger
+from store.curation.judge_requests import judge_requests
+from store.curation.preferences import preferences_of
 from store.settings import JudgeSection
 from tests.support.endpoint import ChatEndpoint, Json, Reply, chat_endpoint, error, longer_first, said
 from tests.support.rows import Rows

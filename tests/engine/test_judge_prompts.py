@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.curation.judge_prompts import JUDGE_PROMPT_VERSION, judge_messages, parse_choice
-from engine.prompts import prompt_hash
+from engine.prompts.judge import JUDGE_PROMPT_VERSION, judge_messages, parse_choice
+from engine.prompts.rollout import prompt_hash
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,8 @@ import psutil
 import pytest
 
 from engine import tasks
-from engine.judging import Judges, _judge
 from engine.tasks.base import Judgement
+from engine.tasks.verifier_pool import Judges, _judge
 from store.records import StoredQuestion
 
 pytest.importorskip("math_verify")
@@ -109,7 +109,7 @@ def test_a_bug_in_a_verifier_is_raised_with_the_place_it_came_from() -> None:
         try:
             with pytest.raises((AttributeError, TypeError)) as caught:
                 await judges.judge(question(reference=7), r"\boxed{3+x}")  # type: ignore[arg-type]
-            assert "math_answers.py" in "".join(caught.value.__notes__)
+            assert "math_equality.py" in "".join(caught.value.__notes__)
             before = judges.pids
             judgement = await judges.judge(question(), r"\boxed{3+x}")
             assert judges.pids == before
@@ -122,7 +122,7 @@ def test_a_bug_in_a_verifier_is_raised_with_the_place_it_came_from() -> None:
 
 _KILLED = """
 import asyncio, os, signal
-from engine.judging import Judges
+from engine.tasks.verifier_pool import Judges
 from tests.engine.test_judging import HOSTILE, question
 
 async def run():

@@ -14,14 +14,14 @@ from pathlib import Path
 import pytest
 
 from engine.errors import WorkspaceHeld
-from engine.lock import WorkspaceLock
-from store.holder import boot_id
-from store.liveness import lock_owner
+from engine.supervisor.lock import WorkspaceLock
+from store.control.liveness import lock_owner
+from store.control.lock_file import boot_id
 
 HOLDER = """
 import sys, subprocess
 from pathlib import Path
-from engine.lock import WorkspaceLock
+from engine.supervisor.lock import WorkspaceLock
 lock = WorkspaceLock(Path(sys.argv[1]))
 lock.acquire()
 helper = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=sys.stdin)

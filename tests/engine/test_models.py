@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from engine.errors import ModelNotFound, NoChatTemplate
-from engine.models import check_chat_template, resolve_model
+from engine.models.resolve import check_chat_template, resolve_model
 
 
 def test_local_directory_comes_first(tiny_model: Path, tmp_path: Path) -> None:
@@ -89,7 +89,7 @@ def test_importing_is_light() -> None:
     heavy = "{'torch', 'transformers', 'trl', 'peft', 'datasets', 'numpy', 'pandas'} & set(sys.modules)"
     names = "launch", "scripted", "examples", "policy_directory", "loading", "check", "from_curated", "inspect"
     modules = ", ".join(f"engine.training.{name}" for name in names)
-    code = f"import sys, engine.models, {modules}; assert not {heavy}, {heavy}"
+    code = f"import sys, engine.models.resolve, {modules}; assert not {heavy}, {heavy}"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 

@@ -11,15 +11,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from engine.gate import describe_gate
-from engine.lineage import current_policy
-from engine.obey import _HANDLERS, obey
-from store import iterations, policies
-from store.connection import write
-from store.directives import KINDS, find, issue, pending
-from store.imports import begin_import
+from engine.supervisor.directives import _HANDLERS, obey
+from engine.supervisor.gate_notes import describe_gate
+from engine.supervisor.lineage import current_policy
+from store.control.directives import KINDS, find, issue, pending
+from store.database.connection import write
+from store.exchange.imports import begin_import
 from store.records import Directive
-from store.runs import run_named
+from store.runs import iterations, policies
+from store.runs.runs import run_named
 from tests.support.directives import tell
 from tests.support.rows import Rows, run_settings
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from engine.lineage import current_policy
-from store import iterations
-from store.connection import write
+from engine.supervisor.lineage import current_policy
+from store.database.connection import write
 from store.records import Iteration
-from store.runs import add_run, run_named, set_run_state
+from store.runs import iterations
+from store.runs.runs import add_run, run_named, set_run_state
 from tests.support.directives import tell
 from tests.support.rows import Rows, run_settings
 

@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 
-from engine.situation import settings_of
-from store import iterations, rollouts
-from store.connection import write
-from store.curation import NewCurated, replace_curated
-from store.instruction_parts import put_instruction_parts
-from store.preferences import add_preference
-from store.reviews import add_review
+from engine.rollout.load_plan import settings_of
+from store.curation.curated import NewCurated, replace_curated
+from store.curation.preferences import add_preference
+from store.curation.reviews import add_review
+from store.database.connection import write
+from store.rollouts import attempts as rollouts
+from store.runs import iterations
+from store.runs.instruction_parts import put_instruction_parts
 from tests.support.directives import tell
 from tests.support.rows import Rows
 

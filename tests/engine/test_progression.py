@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.errand import Errand
-from engine.progression import Close, Decide, Rest, Start, Step, Wait, next_step
-from engine.skipping import skipped_with
+from engine.stages.job import Errand
+from engine.supervisor.next_step import Close, Decide, Rest, Start, Step, Wait, next_step
+from engine.supervisor.skip import skipped_with
 from store.records import Iteration, Run, Stage
 from store.settings import STAGES
 from tests.support.rows import run_settings

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from engine.answers import Answer, Answered
-from engine.promotion import decide, describe, summarise
-from engine.statistics import Comparison, Difference, compare
+from engine.evaluation.answers import Answer, Answered
+from engine.evaluation.metrics import Comparison, Difference, compare
+from engine.evaluation.promotion import decide, describe, summarise
 
 
 def difference(value: float, low: float, high: float) -> Difference:

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine import prompts
-from engine.instructions import ALL_KEYS, compose
-from engine.prompts import (
+from engine.prompts import rollout as prompts
+from engine.prompts.instructions import ALL_KEYS, compose
+from engine.prompts.rollout import (
     Message,
     Problem,
     attempt_messages,

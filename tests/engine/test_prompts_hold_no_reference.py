@@ -15,9 +15,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.situation import held_out_sweep, training_sweep
+from engine.rollout.load_plan import held_out_sweep, training_sweep
 from engine.tasks import TASK_TYPES
-from store import runs
+from store.runs import runs
 from tests.support.rows import Rows, run_settings
 from tests.support.sweeps import FakeGenerator, make_rollout, question_of, run_sweep, stage_of
 

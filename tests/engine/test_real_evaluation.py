@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.rerender import rerender
-from store.settings_file import load_settings
+from engine.commands.render_prompt import rerender
+from store.settings.toml_file import load_settings
 from tests.engine.tiny_model import build_tiny_model
 from tests.support.engines import EngineHarness
 

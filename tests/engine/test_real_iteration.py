@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from reflectevo_tui.orders import order
-from store.settings_file import load_settings
+from reflectevo_tui.engine_client.directives import order
+from store.settings.toml_file import load_settings
 from tests.engine.tiny_model import build_tiny_model
 from tests.support.engines import EngineHarness
 

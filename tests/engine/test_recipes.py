@@ -14,15 +14,15 @@ from pathlib import Path
 
 import pytest
 
-from engine.errors import EngineError
-from engine.init import init_workspace
-from engine.recipes import recipe_names, recipe_text
+from engine.commands.init import init_workspace
 from engine.tasks import load_tasks
-from engine.tasks.extraction import extract
-from store.experiment_settings import measuring, of_series
+from engine.tasks.answers.extraction import extract
+from store.errors import SettingsError
 from store.settings import RunSettings
-from store.settings_file import dump_settings, load_settings, parse_settings
-from store.task_settings import ChoiceTask
+from store.settings.experiment import measuring, of_series
+from store.settings.recipes import recipe_names, recipe_text
+from store.settings.tasks import ChoiceTask
+from store.settings.toml_file import dump_settings, load_settings, parse_settings
 from store.workspace import Workspace
 
 PAPER = [
@@ -162,7 +162,7 @@ def test_the_recipe_for_one_gpu_trains_on_a_4_bit_base() -> None:
 def test_an_unknown_recipe_is_refused_with_the_known_ones() -> None:
     """The name of a part is no recipe."""
     for name in ("paper-llama3-8b", "llama3-8b", "one-stage", "../recipes/demo-cpu", ""):
-        with pytest.raises(EngineError, match=r"there are: .*paper-llama3-8b-one-stage"):
+        with pytest.raises(SettingsError, match=r"there are: .*paper-llama3-8b-one-stage"):
             recipe_text(name)
 
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from engine.commands.render_prompt import rerender
 from engine.errors import EngineError
-from engine.rerender import rerender
-from store.connection import open_writer
+from store.database.connection import open_writer
 from tests.support.engines import EngineHarness
 from tests.support.quiz import quiz_settings
 

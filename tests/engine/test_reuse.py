@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from engine.errors import EngineError
-from engine.reuse import offer
-from engine.situation import held_out_sweep, training_sweep
-from engine.sweep import Sweep, count
-from store import iterations
-from store.connection import write
-from store.rollouts import rollout_attempts, rollout_reflections
+from engine.rollout.load_plan import held_out_sweep, training_sweep
+from engine.rollout.plan import Sweep, count
+from engine.rollout.reuse import offer
+from store.database.connection import write
+from store.rollouts.attempts import rollout_attempts, rollout_reflections
+from store.runs import iterations
 from store.settings import RunSettings
 from tests.support.rows import Rows, run_settings
 from tests.support.sweeps import FakeGenerator, add_questions, make_rollout, run_sweep, stage_of, stored

@@ -14,12 +14,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.gauges import Gauges
 from engine.generation.base import GenerationRequest
-from engine.sweep import Sweep, count
+from engine.rollout.gauges import Gauges
+from engine.rollout.plan import Sweep, count
 from engine.tasks.base import Judgement
 from store.records import StoredQuestion
-from store.rollouts import rollout_attempts, rollout_reflections
+from store.rollouts.attempts import rollout_attempts, rollout_reflections
 from store.settings import PreviousAttempt
 from tests.support.rows import Rows
 from tests.support.sweeps import (

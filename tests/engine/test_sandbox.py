@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from engine import capabilities
-from engine.sandbox import (
+from engine.supervisor import capabilities
+from engine.tasks.answers.asserts import NO_LITERAL, read_literal
+from engine.tasks.sandbox import (
     Limits,
     SandboxUnavailable,
     Step,
@@ -24,9 +25,8 @@ from engine.sandbox import (
     runner,
     tiers,
 )
-from engine.sandbox.inside import literal
-from engine.tasks.asserts import NO_LITERAL, read_literal
-from reflectevo_tui import doctor
+from engine.tasks.sandbox.inside import literal
+from reflectevo_tui.commands import doctor
 
 QUICK = Limits(cpu_seconds=2.0, wall_seconds=10.0, memory_bytes=256 * 2**20)
 
@@ -242,7 +242,7 @@ def test_doctor_tells_the_tiers() -> None:
 
 def test_the_package_needs_the_standard_library_alone() -> None:
     """It is started thousands of times and copied to other users' Pythons in tests: nothing heavy may creep in."""
-    source = "import sys, engine.sandbox; print(*sorted(sys.modules))"
+    source = "import sys, engine.tasks.sandbox; print(*sorted(sys.modules))"
     found = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=True)
     foreign = {name.partition(".")[0] for name in found.stdout.split()} - set(sys.stdlib_module_names)
     assert {name for name in foreign if not name.startswith("_")} - {"engine", "sitecustomize"} == set()

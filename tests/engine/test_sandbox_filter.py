@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.sandbox import landlock
-from engine.sandbox.seccomp import ALLOW, ALLOWED, AUDIT_ARCH, KILL_PROCESS, OWN_PID, REFUSED, TABLES, build
+from engine.tasks.sandbox import landlock
+from engine.tasks.sandbox.seccomp import ALLOW, ALLOWED, AUDIT_ARCH, KILL_PROCESS, OWN_PID, REFUSED, TABLES, build
 
 MACHINES = ("x86_64", "aarch64")
 HEADERS = {

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.answers import Answer, Answered, Feedback
-from engine.statistics import NOTHING, accuracy, compare, evaluate, mean_over_tasks
+from engine.evaluation.answers import Answer, Answered, Feedback
+from engine.evaluation.metrics import NOTHING, accuracy, compare, evaluate, mean_over_tasks
 from engine.tasks.base import Verdict
-from store.intervals import bootstrap_mean, mcnemar_exact, wilson
+from store.evaluation.intervals import bootstrap_mean, mcnemar_exact, wilson
 
 VERDICTS: tuple[Verdict, ...] = ("correct", "incorrect", "unverified")
 SECOND: tuple[Verdict | None, ...] = (*VERDICTS, None)

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.answers import Answer, Answered
-from engine.statistics import compare, mean_over_tasks
-from store.intervals import RESAMPLES, bootstrap_mean, bootstrap_mean_over_groups, mcnemar_exact, wilson
+from engine.evaluation.answers import Answer, Answered
+from engine.evaluation.metrics import compare, mean_over_tasks
+from store.evaluation.intervals import RESAMPLES, bootstrap_mean, bootstrap_mean_over_groups, mcnemar_exact, wilson
 
 numpy = pytest.importorskip("numpy")
 stats = pytest.importorskip("scipy.stats")

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from engine.children import tagged_processes
-from reflectevo_tui.orders import OrderRefused
-from store.connection import open_reader
-from store.policies import list_policies
+from engine.supervisor.child_processes import tagged_processes
+from reflectevo_tui.engine_client.directives import OrderRefused
+from store.database.connection import open_reader
+from store.runs.policies import list_policies
 from tests.support.engines import EngineHarness
 from tests.support.quiz import quiz_settings
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.evaluation import (
+from engine.evaluation.protocol import (
     answered,
     evaluation_sweep,
     feedback_of,
@@ -18,11 +18,11 @@ from engine.evaluation import (
     protocol_name,
     sibling_protocol,
 )
-from engine.situation import problems_of
-from engine.sweep import count, draw_plan, gather_done
+from engine.rollout.load_plan import problems_of
+from engine.rollout.plan import count, draw_plan, gather_done
 from store.records import StoredQuestion
-from store.rollouts import evaluation_attempts, evaluation_reflections
-from store.runs import run_questions
+from store.rollouts.attempts import evaluation_attempts, evaluation_reflections
+from store.runs.runs import run_questions
 from store.settings import RunSettings
 from tests.support.rows import Rows, run_settings
 from tests.support.sweeps import KEYS, add_questions, make_sweep, stored

@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 
 from engine.errors import TaskError
-from engine.sandbox import SandboxUnavailable, probe, run_steps
-from engine.sandbox.tiers import TIERS
-from engine.tasks import code, task_type
-from engine.tasks.asserts import checks
+from engine.tasks import programming as code
+from engine.tasks import task_type
+from engine.tasks.answers.asserts import checks
 from engine.tasks.base import Judgement
-from engine.tasks.code import Code
-from store.task_settings import CodeTask
+from engine.tasks.programming import Code
+from engine.tasks.sandbox import SandboxUnavailable, probe, run_steps
+from engine.tasks.sandbox.tiers import TIERS
+from store.settings.tasks import CodeTask
 
 SAMPLE = Path(__file__).parents[3] / "shared/data/mbpp_sample.jsonl"
 ASSIGNMENT = {

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from engine.tasks.asserts import NO_LITERAL, checks
-from engine.tasks.code import extract_program
+from engine.tasks.answers.asserts import NO_LITERAL, checks
+from engine.tasks.programming import extract_program
 
 
 @pytest.mark.parametrize(

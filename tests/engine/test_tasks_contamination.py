@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from engine.errors import TaskError
 from engine.tasks import load_tasks
-from engine.tasks.apart import apart
 from engine.tasks.base import Example, Loaded, Question, Split
-from engine.tasks.contamination import SHARED, Asked, HeldOut, tokens
+from engine.tasks.loading.contamination import SHARED, Asked, HeldOut, tokens
+from engine.tasks.loading.decontamination import apart
 from store.settings import RunSettings
 
 PASSAGE = (

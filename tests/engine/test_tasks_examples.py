@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from engine.check.tasks import check_tasks
+from engine.commands.check.tasks import check_tasks
 from engine.errors import TaskError
-from engine.prompts import Problem, attempt_messages
+from engine.prompts.rollout import Problem, attempt_messages
 from engine.tasks import load_tasks
 from engine.tasks.base import Loaded
 from store.settings import RunSettings

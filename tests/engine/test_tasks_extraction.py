@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.tasks.extraction import cleaned, extract, last_boxed, lettered_options
+from engine.tasks.answers.extraction import cleaned, extract, last_boxed, lettered_options
 
 PLAIN = st.text(alphabet="abcxyz0123456789 /-+", min_size=1, max_size=12).map(str.strip).filter(bool)
 WRAPPINGS = (

@@ -15,9 +15,9 @@ from engine.errors import TaskError
 from engine.tasks import load_tasks, task_type
 from engine.tasks.base import Loaded, Row
 from engine.tasks.choice import single_letter
-from engine.tasks.files import read_rows
+from engine.tasks.loading.files import read_rows
 from store.settings import RunSettings
-from store.task_settings import ChoiceTask, MathTask
+from store.settings.tasks import ChoiceTask, MathTask
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 

@@ -10,8 +10,8 @@ import pytest
 
 from engine.tasks import TASK_TYPES, load_tasks, task_type
 from engine.tasks.base import Loaded, Question
-from store.presets import IN_FILES, PRESETS
 from store.settings import RunSettings
+from store.settings.presets import IN_FILES, PRESETS
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 

@@ -15,7 +15,7 @@ from engine.tasks import load_tasks, task_type
 from engine.tasks.base import Loaded
 from engine.tasks.procedural import EVALUATES_REPLIES, seeds
 from store.settings import RunSettings
-from store.task_settings import ProceduralTask
+from store.settings.tasks import ProceduralTask
 
 reasoning_gym = pytest.importorskip("reasoning_gym")
 

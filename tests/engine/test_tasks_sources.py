@@ -12,9 +12,9 @@ import pytest
 from engine.errors import TaskError
 from engine.tasks import load_tasks, task_type
 from engine.tasks.base import Loaded, SkippedRow
-from engine.tasks.fields import RowRefused, asked, field, text_field
+from engine.tasks.loading.fields import RowRefused, asked, field, text_field
 from store.settings import RunSettings
-from store.task_settings import ChoiceTask, FreeTextTask, MathTask
+from store.settings.tasks import ChoiceTask, FreeTextTask, MathTask
 
 ROWS: list[dict[str, Any]] = [
     {"id": n, "text": f"Riddle {n}?", "choices": {"text": ["yes", "no"], "label": ["1", "2"]}, "key": str(1 + n % 2)}

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.tasks import task_type
-from engine.tasks.extraction import extract
-from engine.tasks.math_answers import compare
+from engine.tasks.answers.extraction import extract
+from engine.tasks.answers.math_equality import compare
 from tests.support.choice_pairs import CHOICE_PAIRS, OPTIONS
 from tests.support.free_text_pairs import EXACT, F1
 from tests.support.math_pairs import MATH_PAIRS

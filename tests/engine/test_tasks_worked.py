@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from engine import situation
-from engine.prompts import (
+from engine.prompts.rollout import (
     attempt_messages,
     correction_messages,
     one_stage_messages,
     reflection_messages,
     retry_messages,
 )
+from engine.rollout import load_plan as situation
 from engine.tasks import load_tasks, task_type
 from engine.tasks.base import Question
 from store.records import StoredQuestion

@@ -13,12 +13,12 @@ pytest.importorskip("trl")
 pytest.importorskip("peft")
 
 from engine.errors import EngineError, TrainingRefused  # noqa: E402
-from engine.training.arguments import Batch, shared_arguments  # noqa: E402
+from engine.models.policy_directory import is_stable, read_details  # noqa: E402
+from engine.models.precision import Precision  # noqa: E402
 from engine.training.examples import Example, pair_views, token_view  # noqa: E402
-from engine.training.loading import load_for_training, load_tokenizer  # noqa: E402
-from engine.training.policy_directory import is_stable, read_details  # noqa: E402
-from engine.training.precision import Precision  # noqa: E402
 from engine.training.request import TrainingRequest, TrainingResult  # noqa: E402
+from engine.training.trl.arguments import Batch, shared_arguments  # noqa: E402
+from engine.training.trl.loading import load_for_training, load_tokenizer  # noqa: E402
 from store.settings import TrainingSection  # noqa: E402
 from tests.engine.training_process import PAIRS, request_in  # noqa: E402
 from tests.engine.training_runs import Scripted, alike, logits, raising, run, weights_in  # noqa: E402
@@ -91,7 +91,7 @@ def test_killed_between_last_step_and_save_only_saves(
 ) -> None:
     request = request_in(tmp_path, tiny_model)
     with monkeypatch.context() as broken:
-        broken.setattr("engine.training.launch.save_policy", raising(KeyboardInterrupt()))
+        broken.setattr("engine.training.train.save_policy", raising(KeyboardInterrupt()))
         with pytest.raises(KeyboardInterrupt):
             run(request)
     result, metrics = run(request)
@@ -129,8 +129,8 @@ def test_over_long_examples_are_dropped_and_counted(tiny_model: Path, tmp_path: 
 
 
 def test_the_trainers_see_the_tokens_shown_to_operators(tiny_model: Path, tmp_path: Path) -> None:
-    from engine.training.dpo import train_dpo
-    from engine.training.sft import train_sft
+    from engine.training.trl.dpo import train_dpo
+    from engine.training.trl.sft import train_sft
 
     request, tokenizer = request_in(tmp_path, tiny_model), load_tokenizer(tiny_model)
     shared = shared_arguments(request.settings, Batch(2, 1), CPU, 0, tmp_path, examples=8)
@@ -153,8 +153,8 @@ def test_leaving_out_prompt_logits_changes_no_gradient(
 ) -> None:
     import trl.trainer.utils as fused_head
 
-    from engine.training.completion_logits import score_completions_only
-    from engine.training.sft import train_sft
+    from engine.training.trl.completion_logits import score_completions_only
+    from engine.training.trl.sft import train_sft
 
     def step() -> tuple[Any, list[Any]]:
         torch.manual_seed(0)
@@ -183,7 +183,7 @@ def test_dpo_reference_is_the_chosen_policy(
     from peft import PeftModel
     from transformers import AutoModelForCausalLM
 
-    from engine.training.dpo import train_dpo
+    from engine.training.trl.dpo import train_dpo
 
     settings = DPO.model_copy(update={"reference": reference})
     parent, tokenizer = trained[0] / "adapter", load_tokenizer(tiny_model)

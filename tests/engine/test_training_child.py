@@ -13,20 +13,20 @@ pytest.importorskip("torch")
 pytest.importorskip("trl")
 pytest.importorskip("peft")
 
-from engine.errand import Errand
-from engine.situation import require_weights, root_model, weights_of
+from engine.prompts.leakage import STATES_TARGET
+from engine.rollout.load_plan import require_weights, root_model, weights_of
 from engine.stages.context import Commands, Pulse, StageContext
+from engine.stages.job import Errand
 from engine.stages.train import train, training_request
-from engine.training.leaks import STATES_TARGET
-from engine.training.loading import load_model, load_tokenizer
-from store import iterations
-from store.connection import write
-from store.curation import NewCurated, replace_curated
-from store.iterations import get_iteration
-from store.policies import get_policy
+from engine.training.trl.loading import load_model, load_tokenizer
+from store.control.telemetry import events, metrics
+from store.curation.curated import NewCurated, replace_curated
+from store.database.connection import write
 from store.records import Policy
+from store.runs import iterations
+from store.runs.iterations import get_iteration
+from store.runs.policies import get_policy
 from store.settings import RunSettings
-from store.telemetry import events, metrics
 from store.workspace import Workspace
 from tests.engine.training_runs import logits
 from tests.support.rows import Rows, run_settings

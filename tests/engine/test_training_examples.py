@@ -10,10 +10,10 @@ import pytest
 pytest.importorskip("transformers")
 
 from engine.errors import TrainingRefused
-from engine.prompts import Message
-from engine.training.arguments import Batch
+from engine.prompts.rollout import Message
 from engine.training.examples import BEGINS_TWICE, NOT_A_PREFIX, Example, Fitted, Pair, fit, pair_views, token_view
-from engine.training.loading import load_tokenizer
+from engine.training.trl.arguments import Batch
+from engine.training.trl.loading import load_tokenizer
 
 
 @pytest.fixture(scope="module")
@@ -94,11 +94,11 @@ def beginning(tiny_model: Path) -> Any:
 def test_the_begin_token_stands_once(beginning: Any, tiny_model: Path, tmp_path: Path) -> None:
     """In what is shown, and in what TRL trains on; rendering to text and tokenizing that would give it twice."""
     pytest.importorskip("trl")
-    from engine.training.arguments import shared_arguments
-    from engine.training.dpo import train_dpo
-    from engine.training.loading import load_for_training
-    from engine.training.precision import Precision
-    from engine.training.sft import train_sft
+    from engine.models.precision import Precision
+    from engine.training.trl.arguments import shared_arguments
+    from engine.training.trl.dpo import train_dpo
+    from engine.training.trl.loading import load_for_training
+    from engine.training.trl.sft import train_sft
     from store.settings import TrainingSection
 
     begin = beginning.bos_token_id
@@ -136,7 +136,7 @@ def test_smaller_batches_keep_the_examples_of_a_step() -> None:
 
 def test_order_is_a_permutation_that_depends_on_seed_and_epoch_only() -> None:
     pytest.importorskip("torch")
-    from engine.training.order import grouped_order
+    from engine.training.trl.sampler import grouped_order
 
     lengths = [(17 * i) % 101 for i in range(203)]
     first = grouped_order(lengths, 8, seed=3, epoch=0)

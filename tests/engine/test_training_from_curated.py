@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from engine.errors import EngineError, TrainingRefused
-from engine.prompts import (
+from engine.prompts.rollout import (
     SECOND_TRY,
     Problem,
     attempt_messages,
@@ -17,12 +17,12 @@ from engine.prompts import (
     one_stage_messages,
     reflection_messages,
 )
-from engine.training.check import check_training, qlora_problems
+from engine.training.build_examples import Rollouts, question_example, stage_examples
 from engine.training.examples import Example, Pair
-from engine.training.from_curated import Rollouts, question_example, stage_examples
 from engine.training.rehearsal import distillation, rehearsal
 from engine.training.request import TrainingRequest, second_stage, stages_of
-from store.curation import SET_OF
+from engine.training.validation import check_training, qlora_problems
+from store.curation.curated import SET_OF
 from store.records import CuratedRow, StoredAttempt, StoredQuestion, StoredReflection
 from store.settings import GenerationSection, PreviousAttempt, TrainingSection, TrainingSetting
 
@@ -160,10 +160,10 @@ def test_settings_that_cant_work_are_all_named_at_once(monkeypatch: pytest.Monke
     assert all(part in " ".join(found) for part in ("sft-two-stage", "method = 'lora'", "validation_share"))
     assert len(problems(setting="sft-two-stage", second_stage={"patience": 1})) == 1
     assert "lm_head" in problems(lora_targets=["q_proj", "lm_head"])[0]
-    monkeypatch.setattr("engine.training.check._has_cuda", lambda: False)
+    monkeypatch.setattr("engine.training.validation._has_cuda", lambda: False)
     assert any("needs a CUDA device" in problem and "'lora'" in problem for problem in problems(method="qlora"))
     assert check_training(TrainingSection(method="qlora"), GenerationSection(generator="scripted")) == []
-    monkeypatch.setattr("engine.training.check._has_cuda", lambda: True)
+    monkeypatch.setattr("engine.training.validation._has_cuda", lambda: True)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "bitsandbytes" else object())
     assert any("reflectevo[gpu]" in problem for problem in qlora_problems())
 

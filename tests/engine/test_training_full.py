@@ -13,11 +13,11 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("trl")
 pytest.importorskip("peft")
 
+from engine.models.precision import Precision  # noqa: E402
 from engine.training.examples import pair_views  # noqa: E402
-from engine.training.loading import load_for_training, load_model, load_tokenizer, whole_model  # noqa: E402
-from engine.training.precision import Precision  # noqa: E402
 from engine.training.request import TrainingRequest  # noqa: E402
-from engine.training.stage_run import StageRun  # noqa: E402
+from engine.training.train_stage import StageRun  # noqa: E402
+from engine.training.trl.loading import load_for_training, load_model, load_tokenizer, whole_model  # noqa: E402
 from store.settings import TrainingSection  # noqa: E402
 from tests.engine.training_process import PAIRS, request_in  # noqa: E402
 from tests.engine.training_runs import Scripted, alike, logits, run, weights_in  # noqa: E402
@@ -123,8 +123,8 @@ def test_the_reference_is_the_chosen_policy_behind_a_full_parent(
 ) -> None:
     """The parent is fully fine-tuned, so the run's base is another model: log-probabilities equal those of the model
     that was named, before and after training, and training moves the policy away from it."""
-    from engine.training.arguments import Batch, shared_arguments
-    from engine.training.dpo import train_dpo
+    from engine.training.trl.arguments import Batch, shared_arguments
+    from engine.training.trl.dpo import train_dpo
 
     parent = full.destination / "merged"
     settings = TrainingSection.model_validate(

@@ -123,7 +123,7 @@ def test_killed_after_the_early_end_it_only_saves(
 ) -> None:
     request = replace(overfitted, work_dir=tmp_path / "work", destination=tmp_path / "policy")
     with monkeypatch.context() as broken:
-        broken.setattr("engine.training.launch.save_policy", raising(KeyboardInterrupt()))
+        broken.setattr("engine.training.train.save_policy", raising(KeyboardInterrupt()))
         with pytest.raises(KeyboardInterrupt):
             run(request)
     found = checkpoints.newest(request.work_dir)

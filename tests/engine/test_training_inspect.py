@@ -13,15 +13,15 @@ import pytest
 pytest.importorskip("transformers")
 
 from engine.errors import EngineError
-from engine.situation import settings_of
+from engine.prompts.leakage import STATES_TARGET
+from engine.rollout.load_plan import settings_of
+from engine.training.build_examples import row_examples
+from engine.training.example_tokens import inspect_example, token_texts
 from engine.training.examples import Pair
-from engine.training.from_curated import row_examples
-from engine.training.inspect import inspect_example, token_texts
-from engine.training.leaks import STATES_TARGET
-from engine.training.loading import load_tokenizer
-from engine.training.material import rollouts_of
-from store.connection import write
-from store.curation import NewCurated, curated, replace_curated
+from engine.training.load_examples import rollouts_of
+from engine.training.trl.loading import load_tokenizer
+from store.curation.curated import NewCurated, curated, replace_curated
+from store.database.connection import write
 from store.settings import TrainingSetting
 from store.workspace import Workspace
 from tests.support.rows import Rows, run_settings
@@ -88,15 +88,15 @@ def _collated(
     workspace: Workspace, setting: TrainingSetting, row: int, model: Path, work_dir: Path
 ) -> list[tuple[list[int], list[bool]]]:
     """Ids and loss mask of each side as TRL's own data set and collator make them."""
-    from engine.training.arguments import Batch, shared_arguments
-    from engine.training.dpo import train_dpo
-    from engine.training.from_curated import question_example
-    from engine.training.loading import load_for_training
-    from engine.training.precision import Precision
-    from engine.training.sft import train_sft
-    from store.connection import open_reader
-    from store.iterations import get_iteration
-    from store.runs import run_questions
+    from engine.models.precision import Precision
+    from engine.training.build_examples import question_example
+    from engine.training.trl.arguments import Batch, shared_arguments
+    from engine.training.trl.dpo import train_dpo
+    from engine.training.trl.loading import load_for_training
+    from engine.training.trl.sft import train_sft
+    from store.database.connection import open_reader
+    from store.runs.iterations import get_iteration
+    from store.runs.runs import run_questions
 
     connection = open_reader(workspace.database)
     iteration = get_iteration(connection, 1)

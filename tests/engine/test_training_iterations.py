@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from reflectevo_tui.orders import order
-from store.settings_file import load_settings
+from reflectevo_tui.engine_client.directives import order
+from store.settings.toml_file import load_settings
 from tests.support.engines import EngineHarness
 from tests.support.quiz import quiz_settings
 

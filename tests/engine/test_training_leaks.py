@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.prompts import (
+from engine.prompts.leakage import NOTHING_TO_LEARN, STATES_TARGET, unfit_target
+from engine.prompts.rollout import (
     Message,
     Problem,
     attempt_messages,
@@ -16,7 +17,6 @@ from engine.prompts import (
     reflection_messages,
 )
 from engine.tasks.base import Example as Worked
-from engine.training.leaks import NOTHING_TO_LEARN, STATES_TARGET, unfit_target
 
 PROBLEM = Problem("What is 2 + 2?", "Finish with 'Answer:' and the result.", (Worked("What is 1 + 3?", "Answer: 4"),))
 LONG = "I added the numbers in the wrong order, so start again from the left and check each step."

@@ -12,10 +12,10 @@ pytest.importorskip("trl")
 pytest.importorskip("peft")
 
 from engine.errors import EngineError, TrainingRefused  # noqa: E402
-from engine.training.arguments import Batch, shared_arguments  # noqa: E402
-from engine.training.loading import load_for_training  # noqa: E402
-from engine.training.policy_directory import Weights, is_stable, read_details, save_policy  # noqa: E402
-from engine.training.precision import Precision, cpu_computes_bfloat16, use_one_gpu  # noqa: E402
+from engine.models.policy_directory import Weights, is_stable, read_details, save_policy  # noqa: E402
+from engine.models.precision import Precision, cpu_computes_bfloat16, use_one_gpu  # noqa: E402
+from engine.training.trl.arguments import Batch, shared_arguments  # noqa: E402
+from engine.training.trl.loading import load_for_training  # noqa: E402
 from store.settings import TrainingSection  # noqa: E402
 
 CPU = Precision("cpu", "float32", False)

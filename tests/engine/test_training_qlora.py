@@ -15,7 +15,7 @@ pytest.importorskip("trl")
 pytest.importorskip("peft")
 pytest.importorskip("bitsandbytes", reason="bitsandbytes is part of the gpu set only")
 
-from engine.training.loading import load_for_training, load_model, load_tokenizer  # noqa: E402
+from engine.training.trl.loading import load_for_training, load_model, load_tokenizer  # noqa: E402
 from tests.engine.training_process import Kind, request_in  # noqa: E402
 from tests.engine.training_runs import Scripted, alike, logits, run, weights_in  # noqa: E402
 
@@ -26,7 +26,7 @@ def test_a_4_bit_training_resumes_and_is_merged_into_the_unquantised_base(
 ) -> None:
     from peft import PeftModel
 
-    monkeypatch.setattr("engine.training.check._has_cuda", lambda: True)
+    monkeypatch.setattr("engine.training.validation._has_cuda", lambda: True)
     request = request_in(tmp_path / "a", tiny_model, kind)
     request = replace(
         request, settings=request.settings.model_copy(update={"method": "qlora", "lora_dropout": 0.0}), merge=True

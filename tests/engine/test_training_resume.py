@@ -14,8 +14,8 @@ pytest.importorskip("torch")
 pytest.importorskip("trl")
 pytest.importorskip("peft")
 
+from engine.models.policy_directory import is_stable
 from engine.training import checkpoints
-from engine.training.policy_directory import is_stable
 from tests.engine.training_process import Kind, request_in
 from tests.engine.training_runs import Scripted, alike, run, weights_in
 

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from engine.errors import TrainingRefused
-from engine.training.launch import STAGE_METRIC
-from engine.training.policy_directory import is_stable, read_details
+from engine.models.policy_directory import is_stable, read_details
 from engine.training.request import TrainingRequest, TrainingResult
 from engine.training.scripted import train_scripted
+from engine.training.train import STAGE_METRIC
 from tests.engine.training_process import PAIRS, Kind, request_in
 from tests.engine.training_runs import Metrics, Scripted
 

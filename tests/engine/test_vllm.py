@@ -70,7 +70,7 @@ def test_vllm_serves_a_policy_on_cpu(model_cache: Path) -> None:
     """Many at once, greedy and sampled, streamed, too long, paused: the generator's whole contract on real vLLM."""
     if importlib.util.find_spec("vllm") is None:
         pytest.skip("vLLM has no build for this machine")
-    from engine.models import resolve_model
+    from engine.models.resolve import resolve_model
 
     model = resolve_model("smollm2-135m-instruct", model_cache).path
     asyncio.run(_exercise(PolicyWeights(1, "p00", model, model)))
@@ -82,7 +82,7 @@ def test_no_process_of_vllm_outlives_its_engine(
     """Promise 3 on the real thing: vLLM's engine process, in whatever session, is gone when the next one is READY."""
     if importlib.util.find_spec("vllm") is None:
         pytest.skip("vLLM has no build for this machine")
-    from engine.children import tagged_processes
+    from engine.supervisor.child_processes import tagged_processes
 
     cache = tmp_path / "cache"
     cache.mkdir()

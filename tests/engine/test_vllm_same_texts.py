@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from engine.generation.base import PolicyWeights
-from engine.training.precision import cpu_computes_bfloat16
-from store.settings_file import parse_settings
+from engine.models.precision import cpu_computes_bfloat16
+from store.settings.toml_file import parse_settings
 from tests.support.real_sweep import Exchange, run_sweep
 
 # Without AVX512 it takes 280 s alone, and beside another worker on two cores more than the usual guard against a hang.
@@ -132,7 +132,7 @@ def model(model_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     """SmolLM2-135M, for a sweep in a directory of its own."""
     if importlib.util.find_spec("vllm") is None:
         pytest.skip("vLLM has no build for this machine")
-    from engine.models import resolve_model
+    from engine.models.resolve import resolve_model
 
     cache = tmp_path / "cache"
     cache.mkdir()

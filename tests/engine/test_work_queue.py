@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.sweep import STAGE_OF
-from engine.work_queue import WorkQueue
+from engine.rollout.plan import STAGE_OF
+from engine.rollout.work_queue import WorkQueue
 
 
 async def _nothing() -> None:

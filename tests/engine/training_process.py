@@ -11,10 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from engine.prompts import Message
+from engine.prompts.rollout import Message
 from engine.training.examples import Example, Pair
-from engine.training.launch import train
 from engine.training.request import TrainingRequest
+from engine.training.train import train
 from store.settings import SecondStageSection, TrainingSection
 
 Kind = Literal["sft", "two-stage", "dpo", "full"]

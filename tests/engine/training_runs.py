@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from engine.training.launch import train
 from engine.training.request import TrainingRequest, TrainingResult
+from engine.training.train import train
 from tests.engine.training_process import Unhindered
 
 Metrics = dict[int, dict[str, float]]

@@ -11,8 +11,8 @@ import time
 from contextlib import closing
 from pathlib import Path
 
-from store.connection import open_writer, write
-from store.rollouts import (
+from store.database.connection import open_writer, write
+from store.rollouts.attempts import (
     NewAttempt,
     NewGeneration,
     NewReflection,

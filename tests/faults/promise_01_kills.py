@@ -16,8 +16,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from reflectevo_tui.engine_process import EngineUnavailable, engine_command
-from reflectevo_tui.orders import OrderRefused
+from reflectevo_tui.engine_client.directives import OrderRefused
+from reflectevo_tui.engine_client.process import EngineUnavailable, engine_command
 from store.workspace import Workspace
 from tests.faults.results import Result
 from tests.faults.scenes import INJECTED, Scene, draw, straight
@@ -154,7 +154,7 @@ def _interrupt_migration(root: Path, chance: random.Random, found: Toll) -> None
 def _integrity(workspace: Workspace) -> bool:
     from contextlib import closing
 
-    from store.connection import open_reader
+    from store.database.connection import open_reader
 
     with closing(open_reader(workspace.database)) as connection:
         return bool(connection.execute("PRAGMA integrity_check").fetchone()[0] == "ok")

@@ -11,8 +11,8 @@ import subprocess
 import sys
 import time
 
-from engine.children import tag_of, tagged_processes
-from engine.errand import TAG
+from engine.stages.job import TAG
+from engine.supervisor.child_processes import tag_of, tagged_processes
 from tests.faults.results import Result, percentile
 from tests.faults.scenes import scene
 

@@ -8,7 +8,7 @@ import signal
 import subprocess
 from collections import Counter
 
-from reflectevo_tui.engine_process import engine_command
+from reflectevo_tui.engine_client.process import engine_command
 from tests.faults.results import Result
 from tests.faults.scenes import Scene, scene
 

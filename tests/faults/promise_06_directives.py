@@ -6,8 +6,8 @@ import threading
 import time
 from contextlib import closing
 
-from store.connection import open_writer
-from store.directives import issue
+from store.control.directives import issue
+from store.database.connection import open_writer
 from tests.faults.results import Result, percentile
 from tests.faults.scenes import Scene, draw, scene
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from engine.sandbox import probe, run_python
-from engine.sandbox.tiers import TIERS
+from engine.tasks.sandbox import probe, run_python
+from engine.tasks.sandbox.tiers import TIERS
 from tests.faults.hostile_programs import Hostile
 from tests.faults.results import Result
 from tests.faults.test_sandbox_hostile import PROGRAMS, USERS, Batch, run_batch

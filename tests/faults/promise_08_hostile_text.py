@@ -18,11 +18,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from reflectevo_tui.screens.framed_screen import SCREENS
-from store import iterations, telemetry
-from store.connection import storable, write
+from reflectevo_tui.screens.base.framed import SCREENS
+from store.control import telemetry
+from store.curation.reviews import add_review
+from store.database.connection import storable, write
 from store.records import LiveText
-from store.reviews import add_review
+from store.runs import iterations
 from tests.faults.allowed_bytes import findings
 from tests.faults.hostile_text import broken_bytes, long_lines, strings
 from tests.faults.results import Result

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import psutil
 
-from store.connection import open_reader
-from store.trajectories import TrajectoryFilter, page
+from store.database.connection import open_reader
+from store.rollouts.trajectories import TrajectoryFilter, page
 from store.workspace import Workspace
 from tests.faults.results import Result, percentile
 from tests.faults.terminals import Terminal, terminal

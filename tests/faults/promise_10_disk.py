@@ -17,10 +17,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from engine.children import tagged_processes
-from reflectevo_tui.engine_process import EngineUnavailable
-from store.connection import open_reader, open_writer
-from store.liveness import engine_state
+from engine.supervisor.child_processes import tagged_processes
+from reflectevo_tui.engine_client.process import EngineUnavailable
+from store.control.liveness import engine_state
+from store.database.connection import open_reader, open_writer
 from tests.faults.results import Result
 from tests.faults.scenes import Scene, straight
 

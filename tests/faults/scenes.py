@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from engine.children import tagged_processes
+from engine.supervisor.child_processes import tagged_processes
 from store.errors import StoreError
 from tests.support.engines import REFLECTED, WORK, EngineHarness
 from tests.support.quiz import quiz_settings

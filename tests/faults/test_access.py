@@ -13,15 +13,15 @@ from pathlib import Path
 import psutil
 import pytest
 
-from engine.children import tag_of, tagged_processes
-from engine.environment import HUB_SECRETS, child_environment, is_secret, needed_secrets
 from engine.errors import EngineError, ModelNotFound
-from engine.models import check_adapter, resolve_model
-from engine.situation import weights_of
-from engine.trust import trusted_directories, trusts
-from reflectevo_tui.engine_process import engine_command
-from reflectevo_tui.orders import OrderRefused, start_or_continue
-from store.policies import add_policy
+from engine.models.remote_code import trusted_directories, trusts
+from engine.models.resolve import check_adapter, resolve_model
+from engine.rollout.load_plan import weights_of
+from engine.supervisor.child_environment import HUB_SECRETS, child_environment, is_secret, needed_secrets
+from engine.supervisor.child_processes import tag_of, tagged_processes
+from reflectevo_tui.engine_client.directives import OrderRefused, start_or_continue
+from reflectevo_tui.engine_client.process import engine_command
+from store.runs.policies import add_policy
 from store.settings import RunSettings
 from store.workspace import Workspace
 from tests.faults.scenes import environment

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from reflectevo_tui.engine_process import engine_command
+from reflectevo_tui.engine_client.process import engine_command
 from tests.support.quiz import quiz_settings
 
 SCRIPT = Path(sys.executable).parent / "reflectevo"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.children import tagged_processes
+from engine.supervisor.child_processes import tagged_processes
 from tests.support.engines import REFLECTED, WORK, EngineHarness, scripted_settings
 
 Make = Callable[[str], EngineHarness]
@@ -75,8 +75,8 @@ def test_orphans_are_swept_at_takeover(harness: Make, tmp_path: Path) -> None:
     import subprocess
     import sys
 
-    from engine.children import tag_of
-    from engine.errand import TAG
+    from engine.stages.job import TAG
+    from engine.supervisor.child_processes import tag_of
 
     one = harness(scripted_settings())
     sleeper = [sys.executable, "-c", "import time; time.sleep(60)"]
@@ -108,7 +108,7 @@ def test_two_engines_one_wins(harness: Make) -> None:
     """A second engine is refused and says who holds the workspace; the first is not disturbed."""
     import subprocess
 
-    from reflectevo_tui.engine_process import engine_command
+    from reflectevo_tui.engine_client.process import engine_command
 
     one = harness(scripted_settings())
     first = one.start()
@@ -125,8 +125,8 @@ def test_directives_are_applied_exactly_once_across_kills(harness: Make, kills: 
     """Each pause and resume has one outcome, whatever moment the engine was killed at."""
     from contextlib import closing
 
-    from store.connection import open_writer
-    from store.directives import issue
+    from store.control.directives import issue
+    from store.database.connection import open_writer
 
     one = harness(scripted_settings(train=60))
     one.start(delay=0.1)

@@ -24,8 +24,8 @@ from typing import Any
 import psutil
 import pytest
 
-from engine.sandbox import probe, seccomp
-from engine.sandbox.tiers import TIERS
+from engine.tasks.sandbox import probe, seccomp
+from engine.tasks.sandbox.tiers import TIERS
 from tests.faults.hostile_attacks import ATTACKING
 from tests.faults.hostile_programs import EXHAUSTING
 
@@ -92,7 +92,7 @@ def run_batch(tier: str, user: str) -> Batch:
             Path(folder, name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, Path(folder, name))
         shutil.copytree(
-            ROOT / "engine/sandbox", Path(folder, "engine/sandbox"), ignore=shutil.ignore_patterns("__pyc*")
+            ROOT / "engine/tasks/sandbox", Path(folder, "engine/tasks/sandbox"), ignore=shutil.ignore_patterns("__pyc*")
         )
         subprocess.run(["chmod", "-R", "a+rX", folder], check=True)
         finished = subprocess.run(
@@ -164,7 +164,7 @@ def sleeper(tier: str) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     """A process whose sandboxed program sleeps for a minute, and the tag of its sandbox."""
     tag = f"reflectevo-test-{secrets.token_hex(6)}"
     source = f"""
-from engine.sandbox import Limits, run_python, runner
+from engine.tasks.sandbox import Limits, run_python, runner
 runner.TAG = {tag!r}
 run_python("import time; time.sleep(60)", limits=Limits(wall_seconds=60), tier={tier!r})
 """

@@ -14,17 +14,17 @@ from pathlib import Path
 
 import pytest
 
-from engine import children
-from engine.children import Child, tagged_processes
-from engine.errand import Errand
-from engine.supervisor import Supervisor
+from engine.stages.job import Errand
+from engine.supervisor import child_processes as children
+from engine.supervisor.child_processes import Child, tagged_processes
+from engine.supervisor.supervisor import Supervisor
 from reflectevo_tui.app import ReflectEvoApp
-from reflectevo_tui.screens.confirm_dialog import ConfirmDialog
-from reflectevo_tui.takeover import give_account, take_over
-from store.connection import open_writer
+from reflectevo_tui.engine_client.takeover import give_account, take_over
+from reflectevo_tui.screens.dialogs.confirm import ConfirmDialog
+from store.control.liveness import STALE_SECONDS
+from store.control.takeover import end_holder
+from store.database.connection import open_writer
 from store.errors import TakeoverRefused
-from store.liveness import STALE_SECONDS
-from store.takeover import end_holder
 from tests.support.engines import EngineHarness
 from tests.support.quiz import quiz_settings
 from tests.tui.test_cli import cli

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from store import iterations
-from store.activity import Activity, generated_texts, idleness, iteration_activity, length, merged
-from store.telemetry import add_metrics
+from store.control.telemetry import add_metrics
+from store.estimates.activity import Activity, generated_texts, idleness, iteration_activity, length, merged
+from store.runs import iterations
 from tests.support.rows import Rows
 
 moments = st.integers(min_value=0, max_value=200)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from store.architectures import PUBLISHED, read_architecture
+from store.estimates.model_config import PUBLISHED, read_architecture
 
 LLAMA = PUBLISHED["meta-llama/meta-llama-3-8b-instruct"]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from store.comparisons import PairedVerdict, compare_policies, difference, outcomes, paired_verdicts
-from store.intervals import mcnemar_exact
+from store.evaluation.comparisons import PairedVerdict, compare_policies, difference, outcomes, paired_verdicts
+from store.evaluation.intervals import mcnemar_exact
 from tests.support.measured import ORACLE, answer_held_out, measured_run
 from tests.support.rows import Rows
 

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from store import connection as store_connection
-from store.connection import (
+from store.database import connection as store_connection
+from store.database.connection import (
     APPLICATION_ID,
     SCHEMA_VERSION,
     checkpoint,
@@ -25,8 +25,8 @@ from store.connection import (
     storable,
     write,
 )
+from store.database.migrations import migrate
 from store.errors import NotOurDatabase, StorageRefused, StoreError, WorkspaceNotFound
-from store.migrations import migrate
 
 
 @pytest.fixture
@@ -310,7 +310,7 @@ def test_a_second_writer_in_a_process_keeps_the_locks_of_the_first(tmp_path: Pat
     migrate(first)
     second = open_writer(path)
     reading = (
-        "import sys; from pathlib import Path; from store.connection import open_writer;"
+        "import sys; from pathlib import Path; from store.database.connection import open_writer;"
         "c = open_writer(Path(sys.argv[1])); print(c.execute('SELECT count(*) FROM events').fetchone()[0]); c.close()"
     )
     for expected in range(1, 4):

@@ -6,8 +6,8 @@ import sqlite3
 
 import pytest
 
-from store.connection import write
-from store.directives import KINDS, find, finish, issue, operator_name, pending, recent
+from store.control.directives import KINDS, find, finish, issue, operator_name, pending, recent
+from store.database.connection import write
 from store.errors import DirectiveRefused
 from tests.support.rows import Rows
 

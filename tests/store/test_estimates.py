@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from store.estimate_formulas import Owed, StageEstimate, examples_of_attempt, optimizer_steps
-from store.estimate_inputs import MEANINGS, EstimateRefused, Figures, assumed, from_file
-from store.estimate_inputs import given as given_figures
-from store.estimate_words import stage_words
-from store.estimates import Estimate, estimate
+from store.estimates.estimate import Estimate, estimate
+from store.estimates.figures import MEANINGS, EstimateRefused, Figures, assumed, from_file
+from store.estimates.figures import given as given_figures
+from store.estimates.formulas import Owed, StageEstimate, examples_of_attempt, optimizer_steps
+from store.estimates.wording import stage_words
 from store.settings import RunSettings
 
 TASK = {"kind": "choice", "name": "quiz", "path": "quiz.jsonl", "train": 100, "test": 10}

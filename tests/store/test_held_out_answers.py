@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from store.comparisons import baseline_outcomes, put_baseline_outcomes
-from store.connection import write
-from store.held_out_answers import HeldOutAnswer, held_out_answers, outcomes_at, reference_answers
+from store.database.connection import write
+from store.evaluation.comparisons import baseline_outcomes, put_baseline_outcomes
+from store.evaluation.held_out_answers import HeldOutAnswer, held_out_answers, outcomes_at, reference_answers
 from tests.support.rows import Rows
 
 PROTOCOL = "oracle/0123456789"

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from store import exchange, imports, iterations
-from store.connection import write
-from store.import_rows import insert_records
-from store.imported import ImportedAttempt, ImportedBranch, ImportedQuestion, ImportedRecord
-from store.imports import Advance, ImportTarget
-from store.search_buffer import widen_search_buffer
+from store.database.connection import write
+from store.database.search_buffer import widen_search_buffer
+from store.exchange import export_pages as exchange
+from store.exchange import imports
+from store.exchange.import_rows import insert_records
+from store.exchange.imported_records import ImportedAttempt, ImportedBranch, ImportedQuestion, ImportedRecord
+from store.exchange.imports import Advance, ImportTarget
+from store.runs import iterations
 from tests.support.rows import Rows
 
 

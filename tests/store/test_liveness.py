@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from store.liveness import STALE_SECONDS, engine_state, lock_owner
-from store.telemetry import beat
+from store.control.liveness import STALE_SECONDS, engine_state, lock_owner
+from store.control.telemetry import beat
 from tests.support.rows import Rows
 
 HOLDER = """

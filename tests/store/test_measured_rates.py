@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from store import iterations
-from store.connection import write
-from store.curation import NewCurated, replace_curated
-from store.estimate_here import estimate_ahead, estimate_here, owed_now
-from store.estimate_inputs import FILE_NAME, Figure
-from store.measured_rates import measured
-from store.runs import add_run
-from store.telemetry import add_metrics, put_capability
+from store.control.telemetry import add_metrics, put_capability
+from store.curation.curated import NewCurated, replace_curated
+from store.database.connection import write
+from store.estimates.figures import FILE_NAME, Figure
+from store.estimates.in_workspace import estimate_ahead, estimate_here, owed_now
+from store.estimates.measured_rates import measured
+from store.runs import iterations
+from store.runs.runs import add_run
 from store.workspace import Workspace
 from tests.support.rows import Rows, run_settings
 

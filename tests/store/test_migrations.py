@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from sqlite_utils import Database
 
-from store import migrations
-from store.connection import APPLICATION_ID, SCHEMA_VERSION, open_reader, open_writer
-from store.migrations import is_current, migrate
-from store.runs import FewShot, few_shots
+from store.database import migrations
+from store.database.connection import APPLICATION_ID, SCHEMA_VERSION, open_reader, open_writer
+from store.database.migrations import is_current, migrate
+from store.runs.runs import FewShot, few_shots
 
 DATA_MODEL = {
     "runs": "name base_model settings base_directory origin state error created",

@@ -6,9 +6,9 @@ import sqlite3
 
 import pytest
 
-from store import iterations, policies, runs
-from store.connection import write
-from store.counts import integrity, iteration_counts
+from store.database.connection import write
+from store.runs import iterations, policies, runs
+from store.runs.progress import integrity, iteration_counts
 from store.settings import STAGES
 from tests.support.rows import Rows
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from store.connection import write
-from store.curation import NOT_JUDGED, NewCurated, curation_counts, decisions_since, funnel, replace_curated
-from store.instruction_parts import instruction_parts, put_instruction_parts
-from store.judge_requests import add_request, answer_request, judge_requests, requests_spent
-from store.preferences import add_preference, count_pairs_to_judge, pairs_to_judge, preferences_of
-from store.reviews import add_review
+from store.curation.curated import NOT_JUDGED, NewCurated, curation_counts, decisions_since, funnel, replace_curated
+from store.curation.judge_requests import add_request, answer_request, judge_requests, requests_spent
+from store.curation.preferences import add_preference, count_pairs_to_judge, pairs_to_judge, preferences_of
+from store.curation.reviews import add_review
+from store.database.connection import write
+from store.runs.instruction_parts import instruction_parts, put_instruction_parts
 from tests.support.rows import Rows
 
 

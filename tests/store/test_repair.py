@@ -11,10 +11,10 @@ from typing import BinaryIO
 
 import pytest
 
-from store.connection import SCHEMA_VERSION, open_reader, open_writer, write
-from store.counts import integrity
+from store.database.connection import SCHEMA_VERSION, open_reader, open_writer, write
+from store.database.repair import SALVAGED, look
 from store.errors import NotOurDatabase, StorageRefused
-from store.repair import SALVAGED, look
+from store.runs.progress import integrity
 from tests.tui.conftest import Built, build_workspace
 
 PAGE = 4096
@@ -160,7 +160,7 @@ def test_too_little_room_is_said_before_anything_is_copied(
     import shutil
 
     usage = shutil.disk_usage(tmp_path)
-    monkeypatch.setattr("store.repair.shutil.disk_usage", lambda _: usage._replace(free=1000))
+    monkeypatch.setattr("store.database.repair.shutil.disk_usage", lambda _: usage._replace(free=1000))
     with pytest.raises(StorageRefused, match="--to"):
         look(built.workspace.database, tmp_path / "saved", always=True)
     assert not (tmp_path / "saved").exists()

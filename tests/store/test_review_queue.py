@@ -7,8 +7,8 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from store.review_queue import QueueItem, ReviewQueue, decisions, draw_queue, estimate, even_shares
-from store.reviews import add_review, newest_review
+from store.curation.review_queue import QueueItem, ReviewQueue, decisions, draw_queue, estimate, even_shares
+from store.curation.reviews import add_review, newest_review
 from tests.support.rows import Rows
 
 

@@ -8,11 +8,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from store import iterations, rollouts, runs
-from store.connection import write
-from store.curation import NewCurated, curated, curation_counts, replace_curated
-from store.reviews import add_review
-from store.trajectories import TrajectoryFilter, count, page
+from store.curation.curated import NewCurated, curated, curation_counts, replace_curated
+from store.curation.reviews import add_review
+from store.database.connection import write
+from store.rollouts import attempts as rollouts
+from store.rollouts.trajectories import TrajectoryFilter, count, page
+from store.runs import iterations, runs
 from tests.support.rows import Rows
 
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from store import bulk, curation, iterations, policies
-from store.connection import write
-from store.curation import NewCurated
-from store.datasets import dataset_facts, examples
+from store.control.telemetry import put_capability
+from store.curation import curated as curation
+from store.curation.curated import NewCurated
+from store.curation.datasets import dataset_facts, examples
+from store.curation.reviews import add_review
+from store.database import bulk
+from store.database.connection import write
 from store.errors import StorageRefused
-from store.instruction_yield import InstructionYield, instruction_wording, instruction_yields
-from store.lineage import answer_trajectory, common_protocols, lineage
-from store.reviews import add_review
-from store.rollouts import finish_trajectory
-from store.telemetry import put_capability
-from store.trajectories import TrajectoryFilter, count
+from store.rollouts.attempts import finish_trajectory
+from store.rollouts.instruction_yield import InstructionYield, instruction_wording, instruction_yields
+from store.rollouts.trajectories import TrajectoryFilter, count
+from store.runs import iterations, policies
+from store.runs.lineage import answer_trajectory, common_protocols, lineage
 from tests.support.rows import Rows
 
 

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from store.errors import SettingsError
 from store.settings import RunSettings, TrainingSection
-from store.settings_file import dump_settings, line_of, load_settings, parse_settings, validate_settings
+from store.settings.toml_file import dump_settings, line_of, load_settings, parse_settings, validate_settings
 
-RECIPES = sorted((Path(__file__).resolve().parents[2] / "engine" / "recipes").glob("*.toml"))
+RECIPES = sorted((Path(__file__).resolve().parents[2] / "store" / "settings" / "recipes").glob("*.toml"))
 
 BASE = """\
 name = "demo"

@@ -3,15 +3,9 @@ leaked example shown as a success."""
 
 from __future__ import annotations
 
-from store import rollouts
-from store.connection import write
-from store.summaries import (
-    example_trajectories,
-    preference_counts,
-    question_counts,
-    review_summary,
-    stage_costs,
-)
+from store.database.connection import write
+from store.rollouts import attempts as rollouts
+from store.runs.summaries import example_trajectories, preference_counts, question_counts, review_summary, stage_costs
 from tests.support.measured import measured_run
 from tests.support.rows import Rows
 

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from store import bulk, rollouts
-from store.counts import iteration_counts
-from store.curation import NewCurated, curation_counts, replace_curated
-from store.trajectories import TrajectoryFilter, anchors, count, page
+from store.curation.curated import NewCurated, curation_counts, replace_curated
+from store.database import bulk
+from store.rollouts import attempts as rollouts
+from store.rollouts.trajectories import TrajectoryFilter, anchors, count, page
+from store.runs.progress import iteration_counts
 from tests.support.rows import Rows
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 import time
 
-from store.records import LiveText
-from store.telemetry import (
+from store.control.telemetry import (
     add_event,
     add_metrics,
     beat,
@@ -19,6 +18,7 @@ from store.telemetry import (
     put_capability,
     put_live_text,
 )
+from store.records import LiveText
 from tests.support.rows import Rows
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from store.terms import Term, name, number, total
+from store.estimates.symbolic import Term, name, number, total
 
 VALUES = {"rate": 3.0, "share": 0.25, "length": 40.0}
 

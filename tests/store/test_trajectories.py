@@ -9,11 +9,11 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from store import rollouts
-from store.connection import open_reader, write
+from store.curation.reviews import add_review
+from store.database.connection import open_reader, write
 from store.records import TrajectoryRow
-from store.reviews import add_review
-from store.trajectories import (
+from store.rollouts import attempts as rollouts
+from store.rollouts.trajectories import (
     TrajectoryFilter,
     anchors,
     completed,

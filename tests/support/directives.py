@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from engine.obey import obey
-from store.connection import write
-from store.directives import find, issue, pending
+from engine.supervisor.directives import obey
+from store.control.directives import find, issue, pending
+from store.database.connection import write
 from tests.support.rows import Rows
 
 

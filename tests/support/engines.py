@@ -10,12 +10,12 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from engine.init import init_workspace
-from reflectevo_tui.engine_process import start_engine
-from reflectevo_tui.orders import order, start_or_continue
-from reflectevo_tui.status import collect_status
-from store.connection import open_reader
-from store.liveness import lock_owner
+from engine.commands.init import init_workspace
+from reflectevo_tui.engine_client.directives import order, start_or_continue
+from reflectevo_tui.engine_client.process import start_engine
+from reflectevo_tui.engine_client.status import collect_status
+from store.control.liveness import lock_owner
+from store.database.connection import open_reader
 from store.workspace import Workspace
 
 SCRIPTED = """

@@ -6,12 +6,12 @@ import random
 from contextlib import closing
 from pathlib import Path
 
-from engine.init import init_workspace
-from store.connection import checkpoint, open_writer, write
-from store.iterations import add_iteration
-from store.policies import add_policy
-from store.runs import add_run, set_run_state
-from store.settings_file import load_settings
+from engine.commands.init import init_workspace
+from store.database.connection import checkpoint, open_writer, write
+from store.runs.iterations import add_iteration
+from store.runs.policies import add_policy
+from store.runs.runs import add_run, set_run_state
+from store.settings.toml_file import load_settings
 from store.workspace import Workspace
 
 TASKS = ("letter_counting", "chain_sum", "gcd", "syllogism")

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from store import curation, iterations, policies, reviews, rollouts, telemetry
-from store.connection import write
-from store.curation import NewCurated
-from store.intervals import wilson
+from store.control import telemetry
+from store.curation import curated as curation
+from store.curation import reviews
+from store.curation.curated import NewCurated
+from store.database.connection import write
+from store.evaluation.intervals import wilson
 from store.records import Verdict
-from store.rollouts import NewAttempt, NewReflection
+from store.rollouts import attempts as rollouts
+from store.rollouts.attempts import NewAttempt, NewReflection
+from store.runs import iterations, policies
 from tests.support.rows import Rows
 
 ORACLE = "oracle/0123456789"

@@ -10,21 +10,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.errand import Errand
-from engine.gauges import Gauges
+from engine.commands.init import init_workspace
 from engine.generation.base import Generated, GenerationRequest, Generator
-from engine.init import init_workspace
-from engine.journal import StoreJournal
-from engine.judging import Judges
-from engine.lineage import current_policy
-from engine.rollout import Rollout
-from engine.situation import kinds_of, training_sweep
+from engine.rollout.gauges import Gauges
+from engine.rollout.journal import StoreJournal
+from engine.rollout.load_plan import kinds_of, training_sweep
+from engine.rollout.plan import count
+from engine.rollout.runner import Rollout
 from engine.stages.context import Commands, Pulse, StageContext
+from engine.stages.job import Errand
 from engine.stages.prepare import prepare
-from engine.sweep import count
-from store.connection import open_writer, write
-from store.iterations import add_iteration
-from store.runs import add_run
+from engine.supervisor.lineage import current_policy
+from engine.tasks.verifier_pool import Judges
+from store.database.connection import open_writer, write
+from store.runs.iterations import add_iteration
+from store.runs.runs import add_run
 from store.settings import RunSettings
 from store.workspace import Workspace
 

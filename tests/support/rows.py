@@ -6,11 +6,12 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
-from store import iterations, policies, rollouts, runs
-from store.connection import open_writer, write
-from store.migrations import migrate
+from store.database.connection import open_writer, write
+from store.database.migrations import migrate
 from store.records import Iteration, Stage, Verdict
-from store.rollouts import NewAttempt, NewGeneration, NewReflection
+from store.rollouts import attempts as rollouts
+from store.rollouts.attempts import NewAttempt, NewGeneration, NewReflection
+from store.runs import iterations, policies, runs
 from store.settings import RunSettings
 
 TASK = {"kind": "choice", "name": "quiz", "path": "quiz.jsonl"}

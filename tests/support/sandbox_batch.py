@@ -19,9 +19,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from engine.sandbox import Limits, SandboxUnavailable, probing, runner
-from engine.sandbox.interpreter import interpreter
-from engine.sandbox.runner import run
+from engine.tasks.sandbox import Limits, SandboxUnavailable, probing, runner
+from engine.tasks.sandbox.interpreter import interpreter
+from engine.tasks.sandbox.runner import run
 
 SECRET = "c0ffee-"
 

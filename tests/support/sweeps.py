@@ -7,17 +7,17 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Literal
 
 from engine.errors import GenerationFailed
-from engine.gauges import Gauges
 from engine.generation.base import Generated, GenerationRequest
-from engine.journal import StoreJournal
-from engine.prompts import Problem
-from engine.reuse import Reusable
-from engine.rollout import Rollout
-from engine.sweep import Baselines, Done, ReflectionKey, Sweep, count, gather_done
+from engine.prompts.rollout import Problem
+from engine.rollout.gauges import Gauges
+from engine.rollout.journal import StoreJournal
+from engine.rollout.plan import Baselines, Done, ReflectionKey, Sweep, count, gather_done
+from engine.rollout.reuse import Reusable
+from engine.rollout.runner import Rollout
 from engine.tasks.base import Judgement
-from store import rollouts
 from store.records import StoredQuestion
-from store.runs import run_questions
+from store.rollouts import attempts as rollouts
+from store.runs.runs import run_questions
 from store.settings import CorrectionSection, Decoding, PreviousAttempt
 from tests.support.rows import Rows
 

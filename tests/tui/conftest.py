@@ -16,12 +16,15 @@ import pytest
 from textual.app import App
 from textual.pilot import Pilot
 
-from store import curation, iterations, policies, rollouts, runs, telemetry
-from store.connection import open_writer, write
-from store.curation import NewCurated
-from store.migrations import migrate
+from store.control import telemetry
+from store.curation import curated as curation
+from store.curation.curated import NewCurated
+from store.database.connection import open_writer, write
+from store.database.migrations import migrate
 from store.records import LiveText
-from store.rollouts import NewAttempt, NewGeneration, NewReflection
+from store.rollouts import attempts as rollouts
+from store.rollouts.attempts import NewAttempt, NewGeneration, NewReflection
+from store.runs import iterations, policies, runs
 from store.settings import RunSettings
 from store.workspace import Workspace
 

@@ -14,10 +14,10 @@ import pytest
 
 import reflectevo_tui
 from reflectevo_tui.app import EXIT_STORE_LOST, ReflectEvoApp
-from reflectevo_tui.display import LastNet
-from reflectevo_tui.poller import RateMeter
-from reflectevo_tui.screens.help_dialog import HelpDialog
-from store.comparable import overall_evaluations
+from reflectevo_tui.screens.dialogs.help import HelpDialog
+from reflectevo_tui.state.poller import RateMeter
+from reflectevo_tui.text.display import LastNet
+from store.evaluation.protocols import overall_evaluations
 from store.records import Evaluation, Stage
 from store.workspace import Workspace
 
@@ -149,7 +149,7 @@ def test_a_hangup_ends_it_at_once_even_where_it_was_ignored(build) -> None:
     built = build(6)
     code = (
         "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
-        "from reflectevo_tui.terminal import prepare_environment; prepare_environment()\n"
+        "from reflectevo_tui.terminal.environment import prepare_environment; prepare_environment()\n"
         "from pathlib import Path; from store.workspace import Workspace\n"
         "from reflectevo_tui.app import ReflectEvoApp\n"
         f"ReflectEvoApp(Workspace(Path({str(built.workspace.root)!r}))).run()"
@@ -171,7 +171,7 @@ def test_a_hangup_ends_it_at_once_even_where_it_was_ignored(build) -> None:
 
 def test_ssh_gets_the_frugal_settings_unless_chosen() -> None:
     code = (
-        "import os; from reflectevo_tui.terminal import prepare_environment; prepare_environment()\n"
+        "import os; from reflectevo_tui.terminal.environment import prepare_environment; prepare_environment()\n"
         "names = ('TEXTUAL_FPS', 'TEXTUAL_ANIMATIONS', 'TEXTUAL_SMOOTH_SCROLL', 'LINES')\n"
         "print([os.environ.get(name) for name in names], 'end')"
     )
@@ -182,7 +182,7 @@ def test_ssh_gets_the_frugal_settings_unless_chosen() -> None:
 @pytest.mark.parametrize("term", ["dumb", ""])
 def test_a_terminal_that_cannot_show_screens_is_refused(term: str) -> None:
     code = (
-        "from reflectevo_tui.terminal import prepare_environment, TerminalRefused\n"
+        "from reflectevo_tui.terminal.environment import prepare_environment, TerminalRefused\n"
         "try: prepare_environment()\nexcept TerminalRefused as error: print(error, 'end')"
     )
     _, terminal = run_in_terminal(code, TERM=term)

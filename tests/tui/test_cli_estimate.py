@@ -11,15 +11,15 @@ import pytest
 from typer.testing import CliRunner
 
 from reflectevo_tui.cli import app
-from reflectevo_tui.estimate_text import brief, size
-from reflectevo_tui.estimating import estimate_in
-from reflectevo_tui.screens.gate_dialog import gate_lines
-from reflectevo_tui.snapshot import read_gate, read_snapshot
-from store import iterations
-from store.connection import open_reader
-from store.estimate_inputs import FILE_NAME, EstimateRefused
-from store.estimate_words import time_words
-from store.settings_file import load_settings
+from reflectevo_tui.screens.dialogs.gate import gate_lines
+from reflectevo_tui.state.estimate import estimate_in
+from reflectevo_tui.state.snapshot import read_gate, read_snapshot
+from reflectevo_tui.text.estimates import brief, size
+from store.database.connection import open_reader
+from store.estimates.figures import FILE_NAME, EstimateRefused
+from store.estimates.wording import time_words
+from store.runs import iterations
+from store.settings.toml_file import load_settings
 from store.workspace import Workspace
 from tests.tui.conftest import SETTINGS
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from reflectevo_tui.app import ReflectEvoApp
 from reflectevo_tui.widgets.stage_rail import StageRail
 from reflectevo_tui.widgets.trajectory_list import TrajectoryList
-from store import trajectories
+from store.rollouts import trajectories
 from store.workspace import Workspace
 from tests.support.published import Maker, write_records
 from tests.tui.test_cli import PROGRAM, cli

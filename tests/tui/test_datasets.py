@@ -7,16 +7,17 @@ from typing import Any
 import pytest
 
 from reflectevo_tui.app import ReflectEvoApp
-from reflectevo_tui.engine_process import EngineUnavailable
-from reflectevo_tui.messages import TrajectoryWanted
+from reflectevo_tui.engine_client.process import EngineUnavailable
 from reflectevo_tui.screens.datasets import PAGE_ROWS, DatasetsScreen
-from reflectevo_tui.screens.example_dialog import ExampleDialog, token_content
+from reflectevo_tui.screens.dialogs.example import ExampleDialog, token_content
+from reflectevo_tui.state.messages import TrajectoryWanted
 from reflectevo_tui.widgets.line_panel import LinePanel
 from reflectevo_tui.widgets.paged_list import PagedList
-from store import curation, iterations
-from store.connection import write
-from store.curation import NewCurated
-from store.reviews import add_review
+from store.curation import curated as curation
+from store.curation.curated import NewCurated
+from store.curation.reviews import add_review
+from store.database.connection import write
+from store.runs import iterations
 from tests.tui.conftest import Built
 
 SIDES = [
@@ -143,7 +144,7 @@ async def test_pages_follow_the_cursor_both_ways(build, until) -> None:
 async def test_tokens_are_shown_with_their_mask(build, until, screen_text, monkeypatch, size) -> None:
     asked: list[tuple[str, ...]] = []
     monkeypatch.setattr(
-        "reflectevo_tui.screens.example_dialog.ask_engine", lambda *arguments: asked.append(arguments) or ANSWER
+        "reflectevo_tui.screens.dialogs.example.ask_engine", lambda *arguments: asked.append(arguments) or ANSWER
     )
     built = build(60)
     curate(built)
@@ -170,7 +171,7 @@ async def test_without_the_engine_it_says_so(build, until, screen_text, monkeypa
     def refuse(*_: str) -> None:
         raise EngineUnavailable("this run is scripted: it has no [model]")
 
-    monkeypatch.setattr("reflectevo_tui.screens.example_dialog.ask_engine", refuse)
+    monkeypatch.setattr("reflectevo_tui.screens.dialogs.example.ask_engine", refuse)
     built = build(60)
     curate(built)
     app = ReflectEvoApp(built.workspace)

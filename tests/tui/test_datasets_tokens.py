@@ -10,11 +10,11 @@ import pytest
 pytest.importorskip("transformers")
 
 from reflectevo_tui.app import ReflectEvoApp
-from reflectevo_tui.screens.example_dialog import ExampleDialog
+from reflectevo_tui.screens.dialogs.example import ExampleDialog
 from reflectevo_tui.widgets.paged_list import PagedList
-from store import iterations
-from store.connection import write
-from store.curation import NewCurated, replace_curated
+from store.curation.curated import NewCurated, replace_curated
+from store.database.connection import write
+from store.runs import iterations
 from store.workspace import Workspace
 from tests.engine.tiny_model import build_tiny_model
 from tests.support.rows import Rows, run_settings

@@ -13,11 +13,11 @@ import pytest
 
 import reflectevo_tui
 from reflectevo_tui.app import ReflectEvoApp
-from reflectevo_tui.demo_store import DemoStore
-from reflectevo_tui.screens.framed_screen import SCREENS
-from store.connection import open_reader
+from reflectevo_tui.commands.demo.synthetic_store import DemoStore
+from reflectevo_tui.screens.base.framed import SCREENS
+from store.database.connection import open_reader
 from store.errors import StorageRefused
-from store.runs import list_runs
+from store.runs.runs import list_runs
 from store.settings import RunSettings
 from store.workspace import Workspace
 

@@ -10,7 +10,7 @@ from rich.cells import cell_len
 from rich.segment import Segment
 from textual.color import Color
 
-from reflectevo_tui import display
+from reflectevo_tui.text import display
 
 HOSTILE = {
     "escape": "a\x1b[31mred\x1b[0m",

@@ -23,10 +23,10 @@ from reflectevo_tui.experiment.plan import (
     planned_series,
 )
 from store.errors import SettingsError
-from store.experiment_settings import measuring
 from store.records import Evaluation, Iteration, Policy
 from store.settings import RunSettings
-from store.settings_file import parse_settings
+from store.settings.experiment import measuring
+from store.settings.toml_file import parse_settings
 from tests.support.experiments import experiment_settings
 
 

@@ -11,7 +11,7 @@ from textual._compositor import ChopsUpdate
 from textual.strip import Strip
 
 from reflectevo_tui.app import ReflectEvoApp
-from reflectevo_tui.frugal_app import ExactUpdate
+from reflectevo_tui.terminal.minimal_repaint import ExactUpdate
 from tests.tui.conftest import Builder, screen_text, until
 
 

@@ -10,9 +10,10 @@ from textual.app import App
 
 from reflectevo_tui.app import ReflectEvoApp
 from reflectevo_tui.widgets.trajectory_detail import TrajectoryDetailPane
-from store import iterations, telemetry
+from store.control import telemetry
+from store.curation.reviews import add_review
 from store.records import LiveText
-from store.reviews import add_review
+from store.runs import iterations
 
 SHORT = [
     "\x1b[31mred\x1b[0m \x1b]0;title\x07",

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from reflectevo_tui.app import ReflectEvoApp
-from reflectevo_tui.messages import TrajectoriesWanted
 from reflectevo_tui.screens.instructions import InstructionsScreen, wording
+from reflectevo_tui.state.messages import TrajectoriesWanted
 from reflectevo_tui.widgets.filter_chips import FilterChips
 from reflectevo_tui.widgets.heatmap import Heatmap, key_parts, shade
-from store.telemetry import put_capability
-from store.trajectories import TrajectoryFilter
+from store.control.telemetry import put_capability
+from store.rollouts.trajectories import TrajectoryFilter
 
 POOL = {"verify": ["V one.", "V two."], "locate": [f"L {n}." for n in range(1, 9)], "plan": ["P one.", "P two."]}
 

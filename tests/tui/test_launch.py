@@ -8,17 +8,18 @@ from typing import Any
 import pytest
 from textual.widgets import Input
 
-from reflectevo_tui import settings_form
 from reflectevo_tui.app import ReflectEvoApp
-from reflectevo_tui.engine_process import EngineUnavailable, StartedEngine
-from reflectevo_tui.estimate_text import brief
-from reflectevo_tui.estimating import estimate_in
-from reflectevo_tui.launching import edited
+from reflectevo_tui.engine_client.launch import edited
+from reflectevo_tui.engine_client.process import EngineUnavailable, StartedEngine
 from reflectevo_tui.screens.launch import LaunchScreen
+from reflectevo_tui.state import settings_form
+from reflectevo_tui.state.estimate import estimate_in
+from reflectevo_tui.text.estimates import brief
 from reflectevo_tui.widgets.setting_field import SettingField
-from store import directives, iterations
-from store.connection import open_reader
-from store.settings_file import load_settings
+from store.control import directives
+from store.database.connection import open_reader
+from store.runs import iterations
+from store.settings.toml_file import load_settings
 from store.workspace import Workspace
 
 SIZES = [(160, 50), (80, 24)]
@@ -53,7 +54,7 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> list[Workspace]:
         asked.append(workspace)
         return StartedEngine(7, False, "log")
 
-    monkeypatch.setattr("reflectevo_tui.launching.start_engine", start)
+    monkeypatch.setattr("reflectevo_tui.engine_client.launch.start_engine", start)
     return asked
 
 
@@ -180,7 +181,7 @@ async def test_an_engine_that_does_not_start_is_told(build, until, monkeypatch) 
     def start(workspace: Workspace) -> StartedEngine:
         raise EngineUnavailable("the engine did not start: [no] disk")
 
-    monkeypatch.setattr("reflectevo_tui.launching.start_engine", start)
+    monkeypatch.setattr("reflectevo_tui.engine_client.launch.start_engine", start)
     built = build(2)
     iterations.update_iteration(built.writer, built.iteration, state="done")
     app = ReflectEvoApp(built.workspace)

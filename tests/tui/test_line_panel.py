@@ -9,7 +9,7 @@ from rich.segment import Segment
 from textual.app import App, ComposeResult
 from textual.strip import Strip
 
-from reflectevo_tui import display
+from reflectevo_tui.text import display
 from reflectevo_tui.widgets.line_panel import NEAR_CELLS, LinePanel, changed_spans
 
 

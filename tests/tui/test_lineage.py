@@ -7,15 +7,17 @@ from typing import Any
 import pytest
 
 from reflectevo_tui.app import ReflectEvoApp
-from reflectevo_tui.messages import TrajectoriesWanted, TrajectoryWanted
-from reflectevo_tui.screens.confirm_dialog import ConfirmDialog
+from reflectevo_tui.screens.dialogs.confirm import ConfirmDialog
 from reflectevo_tui.screens.lineage import LineageScreen
+from reflectevo_tui.state.messages import TrajectoriesWanted, TrajectoryWanted
 from reflectevo_tui.widgets.line_panel import LinePanel
 from reflectevo_tui.widgets.lineage_tree import LineageTree
 from reflectevo_tui.widgets.paged_list import PagedList
-from store import directives, policies, rollouts, runs
-from store.connection import write
-from store.rollouts import NewAttempt, NewGeneration
+from store.control import directives
+from store.database.connection import write
+from store.rollouts import attempts as rollouts
+from store.rollouts.attempts import NewAttempt, NewGeneration
+from store.runs import policies, runs
 from tests.tui.conftest import Built
 
 SIZES = [(160, 50), (80, 24)]

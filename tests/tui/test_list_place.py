@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from textual.widgets import Input
 
 from reflectevo_tui.app import ReflectEvoApp
-from reflectevo_tui.list_place import NoSuchPlace, Place, read_place
-from reflectevo_tui.screens.line_dialog import LineDialog
-from reflectevo_tui.trajectory_reader import PAGE_ROWS
-from store.trajectories import Anchors, TrajectoryFilter
+from reflectevo_tui.screens.dialogs.line import LineDialog
+from reflectevo_tui.state.list_position import NoSuchPlace, Place, read_place
+from reflectevo_tui.state.trajectory_reader import PAGE_ROWS
+from store.rollouts.trajectories import Anchors, TrajectoryFilter
 from tests.tui.conftest import Built
 from tests.tui.test_trajectories import opened
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from reflectevo_tui.app import ReflectEvoApp
-from reflectevo_tui.log_reader import FOUND_LINES, LINE_CHARACTERS, TAIL_BYTES, level_of, log_files, search, tail
 from reflectevo_tui.screens.logs import LogsScreen
+from reflectevo_tui.state.log_reader import FOUND_LINES, LINE_CHARACTERS, TAIL_BYTES, level_of, log_files, search, tail
 from reflectevo_tui.widgets.log_view import LogView
 
 

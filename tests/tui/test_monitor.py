@@ -7,14 +7,15 @@ from typing import Any
 import pytest
 
 from reflectevo_tui.app import ReflectEvoApp
-from reflectevo_tui.screens.confirm_dialog import ConfirmDialog
-from reflectevo_tui.screens.gate_dialog import GateDialog
+from reflectevo_tui.screens.dialogs.confirm import ConfirmDialog
+from reflectevo_tui.screens.dialogs.gate import GateDialog
 from reflectevo_tui.screens.trajectories import TrajectoriesScreen
 from reflectevo_tui.widgets.event_log import EventLog
 from reflectevo_tui.widgets.stage_rail import StageRail
 from reflectevo_tui.widgets.trajectory_list import TrajectoryList
-from store import directives, iterations, runs
-from store.connection import open_reader, write
+from store.control import directives
+from store.database.connection import open_reader, write
+from store.runs import iterations, runs
 from store.workspace import Workspace
 
 SIZES = [(160, 50), (80, 24)]
@@ -210,7 +211,7 @@ async def test_an_unanswered_directive_keeps_a_notice(build, until, screen_text,
 
 
 async def test_e_starts_the_engine(build, until, monkeypatch) -> None:
-    from reflectevo_tui.engine_process import EngineUnavailable, StartedEngine
+    from reflectevo_tui.engine_client.process import EngineUnavailable, StartedEngine
 
     built = build(4)
     asked: list[Workspace] = []
@@ -221,7 +222,7 @@ async def test_e_starts_the_engine(build, until, monkeypatch) -> None:
             raise EngineUnavailable("the engine did not start: no [disk]")
         return StartedEngine(7, False, "log")
 
-    monkeypatch.setattr("reflectevo_tui.engine_traffic.start_engine", start)
+    monkeypatch.setattr("reflectevo_tui.app.engine_link.start_engine", start)
     app = ReflectEvoApp(built.workspace)
     said: list[str] = []
     app.notify = lambda message, **_: said.append(message)
@@ -321,7 +322,7 @@ async def test_nothing_is_repainted_while_nothing_changes(build, until, monkeypa
 
 
 async def test_settings_ahead_are_edited_at_the_gate_and_checked_beside_the_field(build, until, screen_text) -> None:
-    from reflectevo_tui.screens.settings_dialog import SettingsDialog
+    from reflectevo_tui.screens.dialogs.settings import SettingsDialog
     from reflectevo_tui.widgets.setting_field import SettingField
 
     built = build(10)

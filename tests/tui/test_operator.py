@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from reflectevo_tui import operator_choices
-from reflectevo_tui.alarms import new_alarms
 from reflectevo_tui.app import ReflectEvoApp
-from reflectevo_tui.operator_choices import OperatorChoices, choices_path, load_choices, save_choices
-from reflectevo_tui.screens.framed_screen import SCREENS
-from reflectevo_tui.snapshot import read_snapshot
+from reflectevo_tui.screens.base.framed import SCREENS
+from reflectevo_tui.state import user_config as operator_choices
+from reflectevo_tui.state.alarms import new_alarms
+from reflectevo_tui.state.snapshot import read_snapshot
+from reflectevo_tui.state.user_config import OperatorChoices, choices_path, load_choices, save_choices
 from reflectevo_tui.widgets.screen_tabs import ScreenTabs
-from store import iterations
-from store.liveness import EngineState
+from store.control.liveness import EngineState
+from store.runs import iterations
 
 
 def test_alarms_tell_what_began_and_nothing_twice(build) -> None:

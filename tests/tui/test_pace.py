@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from reflectevo_tui.app import ReflectEvoApp
-from reflectevo_tui.pace import Pace
 from reflectevo_tui.screens.monitor import MonitorScreen
+from reflectevo_tui.terminal.throttle import Pace
 from reflectevo_tui.widgets.newest_list import NewestList
 from reflectevo_tui.widgets.stage_rail import StageRail
-from store import iterations
+from store.runs import iterations
 
 
 def test_the_first_is_let_through_and_then_one_each_time() -> None:

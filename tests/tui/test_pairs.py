@@ -10,10 +10,10 @@ from reflectevo_tui.app import ReflectEvoApp
 from reflectevo_tui.screens.pairs import PairsScreen, sides, swapped
 from reflectevo_tui.screens.review import ReviewScreen
 from reflectevo_tui.widgets.line_panel import LinePanel
-from store import curation
-from store.connection import write
-from store.curation import NOT_JUDGED, NewCurated
-from store.preferences import pairs_to_judge
+from store.curation import curated as curation
+from store.curation.curated import NOT_JUDGED, NewCurated
+from store.curation.preferences import pairs_to_judge
+from store.database.connection import write
 from store.records import OpenPair
 from tests.tui.conftest import Built
 

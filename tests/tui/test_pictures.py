@@ -18,7 +18,7 @@ import pytest
 from textual.pilot import Pilot
 
 from reflectevo_tui.app import ReflectEvoApp
-from store import iterations
+from store.runs import iterations
 from store.workspace import Workspace
 from tests.tui.conftest import Built, build_workspace, screen_text, until
 

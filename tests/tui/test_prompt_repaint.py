@@ -15,10 +15,10 @@ from textual.screen import Screen
 from textual.widgets import Input
 
 from reflectevo_tui.app import ReflectEvoApp
-from reflectevo_tui.messages import SnapshotRead
-from reflectevo_tui.prompt_repaint import PROMPT_FRAMES, PROMPT_SECONDS, REPEAT_SECONDS, Dialog, Promptness
-from reflectevo_tui.screens.help_dialog import HelpDialog
+from reflectevo_tui.screens.dialogs.help import HelpDialog
 from reflectevo_tui.screens.trajectories import TrajectoriesScreen
+from reflectevo_tui.state.messages import SnapshotRead
+from reflectevo_tui.terminal.immediate_repaint import PROMPT_FRAMES, PROMPT_SECONDS, REPEAT_SECONDS, Dialog, Promptness
 from reflectevo_tui.widgets.hardware_table import HardwareTable
 from reflectevo_tui.widgets.trajectory_list import TrajectoryList
 

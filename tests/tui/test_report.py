@@ -19,15 +19,15 @@ from typer.testing import CliRunner
 
 from reflectevo_tui.cli import app
 from reflectevo_tui.report import paper
+from reflectevo_tui.report.escaping import as_fence, as_html, as_markdown
+from reflectevo_tui.report.formatting import MISSING, duration, metric, p_value, percent, points, signed
 from reflectevo_tui.report.gather import as_json, gather
-from reflectevo_tui.report.layout import lay_out
+from reflectevo_tui.report.html_page import to_html
 from reflectevo_tui.report.markdown import to_markdown
-from reflectevo_tui.report.numbers import MISSING, duration, metric, p_value, percent, points, signed
-from reflectevo_tui.report.page import to_html
-from reflectevo_tui.report.safe_text import as_fence, as_html, as_markdown
-from store.connection import write
-from store.policies import put_evaluation
-from store.runs import get_run
+from reflectevo_tui.report.sections import lay_out
+from store.database.connection import write
+from store.runs.policies import put_evaluation
+from store.runs.runs import get_run
 from tests.support.measured import measured_run
 from tests.support.rows import Rows, run_settings
 
@@ -316,7 +316,7 @@ def test_a_report_needs_no_model_library() -> None:
     """A laptop has the base install only."""
     code = (
         "import sys\n"
-        "from reflectevo_tui.report import gather, layout, markdown, page, write\n"
+        "from reflectevo_tui.report import files, gather, html_page, markdown, sections\n"
         "print([m for m in ('torch', 'transformers', 'numpy', 'pandas', 'scipy', 'engine') if m in sys.modules])"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -12,7 +12,7 @@ CYCLES = """
 import gc, sys
 import weakref
 
-from reflectevo_tui.resting_collector import DUE, LET_OFF, LONG_REST_SECONDS, REST_SECONDS, RestingCollector
+from reflectevo_tui.terminal.idle_gc import DUE, LET_OFF, LONG_REST_SECONDS, REST_SECONDS, RestingCollector
 
 full = []
 gc.callbacks.append(lambda phase, info: phase == "start" and info["generation"] == 2 and full.append(1))

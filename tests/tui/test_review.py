@@ -10,16 +10,16 @@ from typing import Any
 import pytest
 
 from reflectevo_tui.app import ReflectEvoApp
-from reflectevo_tui.messages import TrajectoryWanted
-from reflectevo_tui.review_reader import read_card, sample_numbers
 from reflectevo_tui.screens import review
 from reflectevo_tui.screens.review import ReviewScreen
+from reflectevo_tui.state.messages import TrajectoryWanted
+from reflectevo_tui.state.review_reader import read_card, sample_numbers
 from reflectevo_tui.widgets.line_panel import LinePanel
 from reflectevo_tui.widgets.review_card import ReviewCard
 from reflectevo_tui.widgets.review_status import ReviewStatus
-from store.connection import open_reader
-from store.review_queue import draw_queue
-from store.reviews import add_review
+from store.curation.review_queue import draw_queue
+from store.curation.reviews import add_review
+from store.database.connection import open_reader
 from store.workspace import Workspace
 
 SIZES = [(160, 50), (80, 24)]

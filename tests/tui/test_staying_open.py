@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from textual.app import App, ComposeResult
 
-from reflectevo_tui import display
 from reflectevo_tui.app import ReflectEvoApp
+from reflectevo_tui.text import display
 from reflectevo_tui.widgets.metric_chart import FIRST, SECOND, MetricChart, Series
 from tests.support.engines import EngineHarness
 from tests.support.quiz import quiz_settings

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from store import directives
+from store.control import directives
 from tests.tui.conftest import Built
 
 pytestmark = pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not installed")

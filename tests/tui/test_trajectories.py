@@ -8,7 +8,7 @@ import pytest
 
 from reflectevo_tui.app import ReflectEvoApp
 from reflectevo_tui.screens.trajectories import TrajectoriesScreen
-from reflectevo_tui.trajectory_reader import PAGE_ROWS
+from reflectevo_tui.state.trajectory_reader import PAGE_ROWS
 from reflectevo_tui.widgets.filter_chips import FilterChips
 from reflectevo_tui.widgets.trajectory_detail import TrajectoryDetailPane
 from reflectevo_tui.widgets.trajectory_list import KEPT_PAGES, TrajectoryList
@@ -180,8 +180,8 @@ async def test_filter_by_iteration_and_nothing_found(build, until, screen_text) 
 
 
 async def test_an_answer_for_an_earlier_filter_is_dropped(build, until) -> None:
-    from reflectevo_tui.messages import AnchorsRead, PageRead
-    from store.trajectories import Anchors
+    from reflectevo_tui.state.messages import AnchorsRead, PageRead
+    from store.rollouts.trajectories import Anchors
 
     built = build(30)
     app = ReflectEvoApp(built.workspace)
@@ -233,7 +233,7 @@ async def test_prompts_are_shown_as_sent(build, until, screen_text, monkeypatch)
         ]
         return {"messages": messages, "version": "v1", "hash": "abab", "matches": len(asked) == 1}
 
-    monkeypatch.setattr("reflectevo_tui.screens.prompt_dialog.prompt_of", prompt_of)
+    monkeypatch.setattr("reflectevo_tui.screens.dialogs.prompt.prompt_of", prompt_of)
     built = build(20)
     app = ReflectEvoApp(built.workspace)
     async with app.run_test(size=(160, 50)) as pilot:
@@ -266,8 +266,8 @@ async def test_policy_domain_and_flags_filter(build, until, screen_text) -> None
 
 
 async def test_a_filter_is_kept_under_a_name_without_ids(build, until, screen_text) -> None:
-    from reflectevo_tui.operator_choices import load_choices
-    from store.trajectories import TrajectoryFilter
+    from reflectevo_tui.state.user_config import load_choices
+    from store.rollouts.trajectories import TrajectoryFilter
 
     built = build(30)
     app = ReflectEvoApp(built.workspace)

@@ -7,8 +7,8 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reflectevo_tui.text.word_diff import MOST_WORDS, Change, word_changes
 from reflectevo_tui.widgets.trajectory_detail import change_content
-from reflectevo_tui.word_changes import MOST_WORDS, Change, word_changes
 
 
 def test_replaced_words_stand_side_by_side() -> None:

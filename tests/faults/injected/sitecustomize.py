@@ -72,7 +72,7 @@ def _site() -> str:
         path = frame.f_code.co_filename
         name = f"{Path(path).parent.name}/{Path(path).name}:{frame.f_code.co_qualname}"
         ours = "/engine/" in path or "/store/" in path or "/reflectevo_tui/" in path
-        if ours and not path.endswith("store/connection.py"):
+        if ours and not path.endswith("store/database/connection.py"):
             return name
         frame = frame.f_back
     return "elsewhere"
@@ -135,12 +135,14 @@ def _install() -> None:
 
 
 def _hurry() -> None:
-    from engine import broadcast, journal, watching
+    from engine.rollout import journal
+    from engine.rollout import telemetry_thread as broadcast
+    from engine.supervisor import watchdog as watching
 
     broadcast._EVERY_SECONDS = 0.02
     journal._RETRY_SECONDS = watching._FIRST_PAUSE = watching._LONGEST_PAUSE = 0.05
     if _command() == "serve":
-        from engine import supervisor
+        from engine.supervisor import supervisor
 
         supervisor._HELD_SECONDS = 0.05
 

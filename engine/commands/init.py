@@ -1,0 +1,102 @@
+"""Makes a workspace: directories, database, a settings file to start from, and what the engine can do."""
+
+from __future__ import annotations
+
+import os
+from contextlib import closing
+from pathlib import Path
+
+from engine.errors import WorkspaceHeld
+from engine.supervisor.capabilities import publish
+from engine.supervisor.lock import WorkspaceLock
+from store.database.connection import open_reader, open_writer
+from store.database.migrations import is_current, migrate
+from store.errors import SettingsError
+from store.settings.recipes import recipe_text
+from store.settings.toml_file import parse_settings
+from store.workspace import Workspace, private_opener
+
+
+def init_workspace(
+    workspace: Workspace, recipe: str, settings_file: Path | None, *, replace: bool
+) -> dict[str, object]:
+    """Make a workspace, or complete one that is there; nothing that exists is overwritten unless `replace`.
+
+    Args:
+        workspace: where.
+        recipe: name of a shipped recipe, used when no settings file is given.
+        settings_file: a TOML to copy into the workspace; its relative paths keep meaning its own directory.
+        replace: write the settings file anew.
+
+    Returns:
+        What was done: `workspace`, `settings`, `created` and `wrote`.
+
+    Raises:
+        WorkspaceHeld: when an engine runs there and something would have to be made or replaced.
+    """
+    text = recipe_text(recipe)
+    base = None
+    if settings_file is not None:
+        try:
+            text = settings_file.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingsError(f"can't read {settings_file}: {error}") from error
+        base = settings_file.resolve().parent
+    parse_settings(text, str(settings_file or f"recipe {recipe}"))
+    existed = workspace.database.exists()
+    workspace.create()
+    lock = WorkspaceLock(workspace.lock_file)
+    try:
+        lock.acquire()
+    except WorkspaceHeld:
+        # A running engine keeps a workspace complete itself; there is nothing to make, and nothing may be replaced.
+        if replace or not _is_whole(workspace):
+            raise
+    else:
+        try:
+            connection = open_writer(workspace.database, durable=True)
+            migrate(connection)
+            publish(connection)
+            connection.close()
+        finally:
+            lock.release()
+    wrote = replace or not workspace.settings_file.exists()
+    if wrote:
+        if base is not None:
+            text = _with_absolute_paths(text, base)
+        _write(workspace.settings_file, text)
+    return {
+        "workspace": str(workspace.root),
+        "settings": str(workspace.settings_file),
+        "created": not existed,
+        "wrote": wrote,
+    }
+
+
+def _is_whole(workspace: Workspace) -> bool:
+    """True when the workspace has a database of today's schema."""
+    if not workspace.database.exists():
+        return False
+    with closing(open_reader(workspace.database)) as connection:
+        return is_current(connection)
+
+
+def _with_absolute_paths(text: str, base: Path) -> str:
+    """The TOML with the paths of local tasks made absolute, since the file moves into the workspace."""
+    import tomlkit
+
+    document = tomlkit.parse(text)
+    for task in document.get("tasks", []):
+        for key in ("path", "test_path"):
+            if key in task and not Path(str(task[key])).is_absolute():
+                task[key] = str(base / str(task[key]))
+    return tomlkit.dumps(document)
+
+
+def _write(path: Path, text: str) -> None:
+    temporary = path.with_suffix(".new")
+    with open(temporary, "w", encoding="utf-8", opener=private_opener) as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)

@@ -1,0 +1,55 @@
+"""Renders the prompt of a stored attempt or reflection again from its inputs, and proves it by its hash."""
+
+from __future__ import annotations
+
+from contextlib import closing
+
+from engine.errors import EngineError
+from engine.exchange.published_prompts import published_prompt
+from engine.prompts.rollout import PROMPT_VERSION, Message, prompt_hash
+from engine.rollout.load_plan import asking_sweep
+from engine.rollout.plan import attempt_prompt, correction_prompt, reflection_prompt, retry_prompt
+from store.database.connection import open_reader
+from store.exchange.imports import IMPORTED_VERSION
+from store.rollouts.attempts import get_attempt, get_reflection
+from store.workspace import Workspace
+
+
+def rerender(workspace: Workspace, *, attempt_id: int | None, reflection_id: int | None) -> dict[str, object]:
+    """The messages of one stored text.
+
+    Returns:
+        `messages`, `version` and `hash` as stored, and `matches`: whether today's rendering has that hash.
+
+    Raises:
+        EngineError: when there is no such row.
+    """
+    with closing(open_reader(workspace.require().database)) as connection:
+        reflection = None if reflection_id is None else get_reflection(connection, reflection_id)
+        attempt = None if attempt_id is None else get_attempt(connection, attempt_id)
+        row = reflection or attempt
+        on = attempt if reflection is None else get_attempt(connection, reflection.attempt_id)
+        if row is None or on is None or row.iteration_id is None:
+            raise EngineError("there is no such attempt or reflection in this workspace")
+        if row.prompt_version == IMPORTED_VERSION:
+            return published_prompt(connection, row)
+        sweep = asking_sweep(connection, row.iteration_id, row.protocol, on)
+        messages: list[Message]
+        if reflection is not None:
+            messages = reflection_prompt(sweep, on.question_id, on.reasoning, reflection.instruction)
+        else:
+            assert attempt is not None
+            if attempt.turn == 1:
+                messages = attempt_prompt(sweep, attempt.question_id)
+            elif attempt.reflection_id is None:
+                before = get_attempt(connection, attempt.id, first_turn=True)
+                assert before is not None
+                messages = retry_prompt(sweep, attempt.question_id, before.reasoning)
+            else:
+                used = get_reflection(connection, attempt.reflection_id)
+                assert used is not None
+                before = get_attempt(connection, used.attempt_id)
+                assert before is not None
+                messages = correction_prompt(sweep, attempt.question_id, before.reasoning, used.text)
+    same = row.prompt_version == PROMPT_VERSION and prompt_hash(messages) == row.prompt_hash
+    return {"messages": messages, "version": row.prompt_version, "hash": row.prompt_hash, "matches": same}

@@ -1,0 +1,161 @@
+r"""Whether a reflection, or a prompt, gives the answer away.
+
+A policy trained on reflections that state the reference answer learns to give answers instead of reflections. The rule,
+by the kind of reference:
+
+- a number: the same number stands alone in the reflection (not as "step 2" or "2." of a list) and neither in
+  the question nor in the attempt; or it is named as the answer ("the answer is 12", "should be 12",
+  `\boxed{12}`) wherever else it stands.
+- a letter: it is named as the answer, or mentioned as an option ("option B", "(B)", a lone capital other than
+  A and I) while at most one other option is mentioned; or the full text of that option is quoted.
+- a program: see `engine.curation.program_leak`.
+- any other text: it occurs between word boundaries, without regard to case and spacing, and neither in the
+  question nor in the attempt; or it is named as the answer. Texts below four characters without a digit
+  (`No`) only count when named as the answer.
+
+Knows nothing of sets, caps or verdicts.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from decimal import Decimal
+
+from engine.curation.program_leak import Passes, states_program
+from engine.tasks.answers.extraction import cleaned, lettered_options
+from engine.tasks.base import normalised
+from engine.tasks.mathematics import number
+
+LEAK = "leak"
+PROMPT_LEAK = "prompt states the answer"
+
+_SHORTEST_TELLING_TEXT = 4
+_SHORTEST_TELLING_OPTION = 12
+_SHORTEST_TELLING_TARGET = 5
+"""In words: a shorter completion, e.g. `Answer: 4`, stands in a prompt by chance."""
+
+_NUMBER = re.compile(r"(?:(?<![\w)\]}])-)?(?<![\w.])(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?!\w|\.\d|,\d{3})")
+_LABEL = re.compile(r"(?im)^\s*\(?\d+[.):]\s|\b(?:step|line|part|point|stage|sentence|word|term|equation)s?\s+\d+\b")
+_NAMING = (
+    r"(?:\b(?:answer|result|solution|total|option|choice|letter)\b(?:\s+\w+){0,2}?\s*"
+    r"(?:\b(?:is|was|are|be|equals)\b|[:=])(?:\s+(?:actually|really|indeed|therefore))?|"
+    r"\b(?:should|must)\s+(?:be|have\s+been)\b|\\boxed\{)\s*[\"'“‘(*`$\[{]*"
+)
+_NAMED_NUMBER = re.compile(rf"(?i){_NAMING}(-?\d+(?:,\d{{3}})*(?:\.\d+)?)(?!\w|\.\d|,\d{{3}})")
+_NAMED_LETTER = re.compile(rf"(?:(?i:{_NAMING}))(?:([A-J])\b(?!['’])|([a-j])(?=\s*(?:[.,;:!)\"'”’*]|$)))", re.MULTILINE)
+_MENTIONED_LETTER = re.compile(
+    r"(?:(?i:\b(?:option|choice|letter)s?)|\banswer)\s+[\"'“‘(*]*([A-J])\b"
+    r"|\b(?i:option|choice|letter)\s+([a-j])\b"
+    r"|[\"'“‘(*`]([A-J])[\"'”’)*`]"
+    r"|(?<![\w'’])([B-HJ])(?![\w'’])"
+)
+
+
+def leak(
+    text: str,
+    *,
+    reference: str,
+    question_text: str,
+    attempt_text: str,
+    kind: str = "",
+    passes: Passes | None = None,
+) -> str | None:
+    """`leak` when the reflection states the reference answer; see the module for the rule.
+
+    Args:
+        text: the reflection.
+        reference: the reference answer; of a `code` task, the reference program.
+        question_text: the question as asked, with its options.
+        attempt_text: the attempt that is reflected on.
+        kind: task type; only `code` has a rule of its own.
+        passes: runs a program against the tests of a `code` task, where somebody can; then a program that
+            doesn't pass is no leak.
+    """
+    bare = cleaned(reference)
+    if not bare:
+        return None
+    if kind == "code":
+        known = states_program(text, reference, question_text=question_text, attempt_text=attempt_text, passes=passes)
+        return LEAK if known else None
+    if re.fullmatch(r"[A-Ja-j]", bare):
+        stated = _states_letter(text, bare.upper(), lettered_options(question_text).get(bare.upper(), ""))
+    elif (value := number(bare)) is not None:
+        stated = _states_number(text, value, (question_text, attempt_text))
+    else:
+        stated = _states_text(text, bare, (question_text, attempt_text))
+    return LEAK if stated else None
+
+
+def prompt_leak(prompt: str, targets: Iterable[str]) -> str | None:
+    """`prompt states the answer` when a prompt contains a text that is to be learnt as its completion.
+
+    Published D+ rows were rendered again after the step, with the corrected attempt inside their own prompt: training
+    on them teaches to copy. `prompt` is the text of all its messages; a target of fewer than five words tells nothing.
+    """
+    given = normalised(prompt)
+    for target in targets:
+        wanted = normalised(target)
+        if len(wanted.split()) >= _SHORTEST_TELLING_TARGET and wanted in given:
+            return PROMPT_LEAK
+    return None
+
+
+def _states_number(text: str, value: Decimal, known: Iterable[str]) -> bool:
+    named = {number(match.group(1)) for match in _NAMED_NUMBER.finditer(text)}
+    if value in named:
+        return True
+    return value in _numbers(text) and not any(value in _numbers(other) for other in known)
+
+
+def _numbers(text: str) -> set[Decimal]:
+    """The numbers that stand alone in a text, without those that number its steps."""
+    unlabelled = _LABEL.sub(" ", text.replace("−", "-"))
+    values = (number(match.group()) for match in _NUMBER.finditer(unlabelled))
+    return {value for value in values if value is not None}
+
+
+def _states_letter(text: str, letter: str, option: str) -> bool:
+    if letter in _letters(_NAMED_LETTER, text):
+        return True
+    mentioned = _letters(_MENTIONED_LETTER, text)
+    if letter in mentioned and len(mentioned) <= 2:
+        return True
+    if len(option) >= _SHORTEST_TELLING_OPTION and _occurs(cleaned(option), text):
+        return True
+    return bool(option) and _is_named(cleaned(option), text)
+
+
+def _letters(pattern: re.Pattern[str], text: str) -> set[str]:
+    return {next(group for group in match.groups() if group).upper() for match in pattern.finditer(text)}
+
+
+def _states_text(text: str, reference: str, known: Iterable[str]) -> bool:
+    for form in _forms(reference):
+        if _is_named(form, text):
+            return True
+        telling = len(form) >= _SHORTEST_TELLING_TEXT or any(character.isdigit() for character in form)
+        if telling and _occurs(form, text) and not any(_occurs(form, other) for other in known):
+            return True
+    return False
+
+
+def _forms(reference: str) -> tuple[str, ...]:
+    """The ways a reference may be written: as it is, and a LaTeX fraction also as `a/b`."""
+    plain = re.sub(r"\\[dt]?frac\s*\{([^{}]*)\}\s*\{([^{}]*)\}", r"\1/\2", reference)
+    return (reference,) if plain == reference else (reference, plain)
+
+
+def _occurs(part: str, text: str) -> bool:
+    return _found("", part, text)
+
+
+def _is_named(part: str, text: str) -> bool:
+    return _found(_NAMING, part, text)
+
+
+def _found(before: str, part: str, text: str) -> bool:
+    """Whether a part stands in a text between word boundaries, behind what `before` matches."""
+    part, text = normalised(part), normalised(text)
+    # Most parts don't occur at all, and compiling a pattern for each costs a hundred times more than to look.
+    return part in text and re.search(rf"{before}(?<!\w){re.escape(part)}(?!\w)", text) is not None

@@ -1,0 +1,98 @@
+"""D+: the reflections whose correction is correct, with a recorded reason for everything left out.
+
+Source: ReflectEvo (ACL 2025 Findings, arXiv 2505.16475), section 3.2; filters, caps and shares are ours. The result
+depends on the candidates, the settings and the seed, not on the order of the candidates. Knows nothing of databases,
+prompts or training.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+
+from engine.curation.answer_leak import LEAK, prompt_leak
+from engine.curation.candidates import Candidate, Curated, in_order, row, text_reason, tie, verdict_reason
+from engine.curation.filters import human_reject
+from engine.curation.selection import OVER_QUESTION_CAP, OVER_TASK_SHARE, Selection, within_share
+from store.settings import CurationSection
+
+
+def d_plus(candidates: Iterable[Candidate], settings: CurationSection, seed: int) -> tuple[Curated, ...]:
+    """D+: exactly one row per candidate, by reflection, included or with the reason for leaving it out.
+
+    Included rows obey every cap and the largest share of one task; within both, questions take turns, and
+    instructions that were taken least come first.
+    """
+    ordered = in_order(candidates)
+    reasons: dict[int, str] = {}
+    usable: list[int] = []
+    for index, candidate in enumerate(ordered):
+        reason = _reason(candidate, settings)
+        if reason:
+            reasons[index] = reason
+        else:
+            usable.append(index)
+    taken, refused = _in_turns(ordered, usable, settings, seed)
+    reasons.update(refused)
+    kept, note = within_share([ordered[index].task for index in taken], settings.max_task_share)
+    included = {taken[position] for position in kept}
+    reasons.update(dict.fromkeys(set(taken) - included, OVER_TASK_SHARE))
+    return tuple(
+        row("d_plus", candidate, None, index in included, reasons.get(index, note))
+        for index, candidate in enumerate(ordered)
+    )
+
+
+def _reason(candidate: Candidate, settings: CurationSection) -> str | None:
+    found = human_reject(candidate.review) or verdict_reason(candidate) or text_reason(candidate, settings)
+    if found:
+        return found
+    # The correction is learnt too: neither its prompt nor the reflection before it may hold it.
+    stated = prompt_leak(candidate.prompt_text, (candidate.correction_text,))
+    if stated is None and prompt_leak(candidate.text, (candidate.correction_text,)):
+        return LEAK
+    return stated
+
+
+def _in_turns(
+    ordered: Sequence[Candidate], indices: Sequence[int], settings: CurationSection, seed: int
+) -> tuple[list[int], dict[int, str]]:
+    """What the set takes, in the order of taking, and why it doesn't take the rest.
+
+    Questions take turns in a seeded order. Within a question: accepted by a human first, then instructions new to the
+    question, then those taken least in the task, then by seed.
+    """
+    waiting: defaultdict[int, list[int]] = defaultdict(list)
+    for index in indices:
+        waiting[ordered[index].question_id].append(index)
+    questions = sorted(waiting, key=lambda question: tie(seed, "question", question))
+    ties = {index: tie(seed, "reflection", ordered[index].rank) for index in indices}
+    seen: set[tuple[int, str]] = set()
+    taken: Counter[tuple[str, str]] = Counter()
+
+    def preference(index: int) -> tuple[bool, bool, int, str, int]:
+        one = ordered[index]
+        new = (one.question_id, one.instruction) not in seen
+        return one.review != "accept", not new, taken[one.task, one.instruction], ties[index], index
+
+    selection = Selection(settings)
+    turns: list[int] = []
+    refused: dict[int, str] = {}
+    for _ in range(settings.max_per_question):
+        for question in questions:
+            while waiting[question]:
+                best = min(waiting[question], key=preference)
+                waiting[question].remove(best)
+                one = ordered[best]
+                reason = selection.repeats(one) or selection.over_cap(one)
+                if reason:
+                    refused[best] = reason
+                    continue
+                selection.take(one)
+                turns.append(best)
+                seen.add((question, one.instruction))
+                taken[one.task, one.instruction] += 1
+                break
+    for index in (index for left in waiting.values() for index in left):
+        refused[index] = selection.repeats(ordered[index]) or OVER_QUESTION_CAP
+    return turns, refused

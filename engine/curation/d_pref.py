@@ -1,0 +1,220 @@
+"""Dpref: pairs of reflections on one attempt that both led to a correct answer, ranked by a judge.
+
+Source: ReflectEvo (ACL 2025 Findings, arXiv 2505.16475), section 3.2; filters, caps and the order in which pairs are
+judged are ours. A pair that nobody has judged is open: it is listed with its reason, and judged only while the caps
+still have room for it. The result depends on the candidates, the preferences, the settings and the seed, not on the
+order of the candidates. Knows nothing of databases, of who judges, or of training.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+from engine.curation.candidates import Candidate, Curated, in_order, ranked, row, text_reason, tie, verdict_reason
+from engine.curation.d_pm import unequal
+from engine.curation.filters import human_reject
+from engine.curation.selection import (
+    DUPLICATE,
+    NEAR_DUPLICATE,
+    OVER_TASK_SHARE,
+    Selection,
+    within_share,
+)
+from engine.curation.similarity import grams, jaccard
+from store.curation.curated import NOT_JUDGED
+from store.records import Preference
+from store.settings import CurationSection, JudgeSection
+
+NO_PARTNER = "no other reflection led to a correct answer"
+OVER_JUDGED = "over the pairs judged per question"
+BELOW_CONFIDENCE = "below confidence"
+JUDGE_INCONSISTENT = "judge inconsistent"
+JUDGE_UNDECIDED = "judge undecided"
+HUMAN_UNDECIDED = "human undecided"
+
+PairKey = frozenset[int]
+"""The ids of two reflections."""
+
+
+@dataclass(frozen=True)
+class _Pair:
+    first: Candidate
+    second: Candidate
+    word: Preference | None
+    """What counts of everything that was said about it."""
+
+    @property
+    def by_human(self) -> bool:
+        return self.word is not None and self.word.source == "human"
+
+
+def d_pref(
+    candidates: Iterable[Candidate],
+    preferences: Iterable[Preference],
+    settings: CurationSection,
+    judge: JudgeSection,
+    seed: int,
+) -> tuple[Curated, ...]:
+    """Dpref: the pairs, then one row per reflection that is in no pair, with its reason.
+
+    An open pair has the reason `not judged yet`. Of a question at most `pairs_per_question` pairs are judged, those
+    that were judged already first, and every pair that a human judged; at most `max_per_question` are included.
+    """
+    ordered = in_order(candidates)
+    reasons: dict[int, str] = {}
+    attempts: dict[int, list[Candidate]] = {}
+    for candidate in ordered:
+        reason = human_reject(candidate.review) or verdict_reason(candidate) or text_reason(candidate, settings)
+        if reason:
+            reasons[candidate.reflection_id] = reason
+        else:
+            attempts.setdefault(candidate.attempt_id, []).append(candidate)
+    said = in_force(preferences)
+    considered: dict[int, list[_Pair]] = {}
+    for question, members in _by_question(attempts).items():
+        pairs = []
+        for attempt in sorted(members, key=lambda attempt: min(one.rank for one in attempts[attempt])):
+            usable, repeated = _different(ranked(attempts[attempt], seed), settings)
+            reasons.update(repeated)
+            pairs += _pairs(usable, said, judge.pairs_per_question)
+            if len(usable) == 1:
+                reasons[usable[0].reflection_id] = NO_PARTNER
+        considered[question] = _considered(pairs, judge.pairs_per_question)
+
+    fates = _fates(considered, settings, judge, seed)
+    rows = _shared_rows(fates, settings)
+    named = {one.reflection_id for pair, _ in fates for one in (pair.first, pair.second)}
+    rows += [
+        row("d_pref", one, None, False, reasons.get(one.reflection_id, OVER_JUDGED))
+        for one in ordered
+        if one.reflection_id not in named
+    ]
+    return tuple(rows)
+
+
+def in_force(preferences: Iterable[Preference]) -> dict[PairKey, Preference]:
+    """What counts for each pair: a human's word over a judge's, and of each the newest."""
+    found: dict[PairKey, Preference] = {}
+    for preference in sorted(preferences, key=lambda one: (one.source == "human", one.id)):
+        found[frozenset((preference.chosen_id, preference.rejected_id))] = preference
+    return found
+
+
+def _by_question(attempts: Mapping[int, Sequence[Candidate]]) -> dict[int, list[int]]:
+    grouped: defaultdict[int, list[int]] = defaultdict(list)
+    for attempt, members in attempts.items():
+        grouped[members[0].question_id].append(attempt)
+    return dict(grouped)
+
+
+def _different(members: Sequence[Candidate], settings: CurationSection) -> tuple[list[Candidate], dict[int, str]]:
+    """The reflections of an attempt that differ from each other, and why the rest is left out."""
+    kept: list[Candidate] = []
+    different, equal = unequal(members)
+    reasons = {one.reflection_id: DUPLICATE for one in equal}
+    for one in different:
+        own = grams(one.text)
+        if any(jaccard(own, grams(other.text)) > settings.max_similarity for other in kept):
+            reasons[one.reflection_id] = NEAR_DUPLICATE
+        else:
+            kept.append(one)
+    return kept, reasons
+
+
+def _pairs(members: Sequence[Candidate], said: Mapping[PairKey, Preference], most: int) -> list[_Pair]:
+    """The pairs of an attempt's reflections that were judged, then up to `most` others: those first that use the fewest
+    reflections again."""
+    made = {
+        places: _pair(members[places[0]], members[places[1]], said) for places in combinations(range(len(members)), 2)
+    }
+    judged = [places for places, pair in made.items() if pair.word is not None]
+    left = [places for places, pair in made.items() if pair.word is None]
+    uses = Counter(place for places in judged for place in places)
+    drawn: list[tuple[int, int]] = []
+    while left and len(drawn) < most:
+        best = min(left, key=lambda places: (uses[places[0]] + uses[places[1]], places))
+        left.remove(best)
+        uses.update(best)
+        drawn.append(best)
+    return [made[places] for places in judged + drawn]
+
+
+def _pair(one: Candidate, other: Candidate, said: Mapping[PairKey, Preference]) -> _Pair:
+    first, second = sorted((one, other), key=lambda member: member.rank)
+    return _Pair(first, second, said.get(frozenset((first.reflection_id, second.reflection_id))))
+
+
+def _considered(pairs: Sequence[_Pair], most: int) -> list[_Pair]:
+    """The pairs of a question that count against what is judged of it."""
+    humans = [pair for pair in pairs if pair.by_human]
+    judged = [pair for pair in pairs if pair.word is not None and not pair.by_human]
+    unjudged = [pair for pair in pairs if pair.word is None]
+    return humans + (judged + unjudged)[: max(most - len(humans), 0)]
+
+
+def _fates(
+    considered: Mapping[int, Sequence[_Pair]], settings: CurationSection, judge: JudgeSection, seed: int
+) -> list[tuple[_Pair, str | None]]:
+    """Each pair with the reason for leaving it out, None for one that the set takes; in the order of taking.
+
+    Decided pairs come first: an open one is worth a judge's word only where they leave room.
+    """
+    selection = Selection(settings)
+    fates: list[tuple[_Pair, str | None]] = []
+    questions = sorted(considered, key=lambda question: tie(seed, "question", question))
+    for open_ones in (False, True):
+        longest = max((len(pairs) for pairs in considered.values()), default=0)
+        for turn in range(longest):
+            for question in questions:
+                if turn >= len(considered[question]):
+                    continue
+                pair = considered[question][turn]
+                if (pair.word is None) is not open_ones:
+                    continue
+                reason = _word_reason(pair, judge)
+                if reason is None or open_ones:
+                    chosen = _chosen(pair)
+                    full = _repeats(selection, pair) or selection.over_cap(chosen)
+                    if full is None:
+                        selection.take(chosen, ("", pair.first), ("", pair.second))
+                    reason = full or reason
+                fates.append((pair, reason))
+    return fates
+
+
+def _repeats(selection: Selection, pair: _Pair) -> str | None:
+    return selection.repeats(pair.first) or selection.repeats(pair.second)
+
+
+def _word_reason(pair: _Pair, judge: JudgeSection) -> str | None:
+    """Why what was said of a pair doesn't decide it, or None."""
+    word = pair.word
+    if word is None:
+        return NOT_JUDGED
+    confidence = 1.0 if word.confidence is None else word.confidence
+    if confidence == 0:
+        if pair.by_human:
+            return HUMAN_UNDECIDED
+        return JUDGE_UNDECIDED if word.note.startswith(JUDGE_UNDECIDED) else JUDGE_INCONSISTENT
+    return BELOW_CONFIDENCE if confidence < judge.min_confidence else None
+
+
+def _chosen(pair: _Pair) -> Candidate:
+    return pair.second if pair.word is not None and pair.word.chosen_id == pair.second.reflection_id else pair.first
+
+
+def _shared_rows(fates: Sequence[tuple[_Pair, str | None]], settings: CurationSection) -> list[Curated]:
+    """The rows of the pairs; what the largest share of a task keeps out is left out last."""
+    taken = [pair for pair, reason in fates if reason is None]
+    kept, note = within_share([pair.first.task for pair in taken], settings.max_task_share)
+    inside = {(pair.first.reflection_id, pair.second.reflection_id) for n, pair in enumerate(taken) if n in kept}
+    rows = []
+    for pair, reason in fates:
+        chosen = _chosen(pair)
+        other = pair.first if chosen is pair.second else pair.second
+        included = (pair.first.reflection_id, pair.second.reflection_id) in inside
+        rows.append(row("d_pref", chosen, other, included, note if included else reason or OVER_TASK_SHARE))
+    return rows

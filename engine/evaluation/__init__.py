@@ -1,0 +1,1 @@
+"""Held-out evaluation: which answers are asked for, and the metrics of those that are stored."""

@@ -1,0 +1,65 @@
+"""Exact match and token F1 of tasks whose answers are graded: free text, compared as SQuAD does.
+
+Every question that was judged counts, with the F1 it has: an exact match is 1, a reply without an answer is 0.
+No number of questions is assumed. Values in, values out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from engine.evaluation.answers import Answer, Answered, Feedback, judged
+from engine.evaluation.metrics import NOTHING, Metric, accuracy, mean
+
+GRADED_KINDS = frozenset({"free_text"})
+"""The task types whose verifier gives a token F1 as its score."""
+
+
+def grade(*, verdict: str, score: float | None, exact: bool) -> tuple[bool | None, float | None]:
+    """Exact match and F1 of one judged answer; both None when it could not be judged."""
+    if verdict not in ("correct", "incorrect"):
+        return None, None
+    if exact:
+        return True, 1.0
+    if score is None:
+        # An answer that was accepted without a score was accepted as a match; none that was rejected scores.
+        return False, float(verdict == "correct")
+    return False, score
+
+
+def graded(answers: Iterable[Answered], *, protocol: Feedback, seed: int) -> dict[str, Metric]:
+    """`em_t1`, `em_t2`, `f1_t1`, `f1_t2`, and of the answers that were reflected on the share whose F1 improved.
+
+    Empty when no answer is graded.
+    """
+    rows = [row for row in answers if any(turn.f1 is not None for turn in row.turns)]
+    if not rows:
+        return {}
+    first = [row.turns[0] for row in rows if row.turns[0].f1 is not None]
+    second = [turn for row in rows if (turn := _second(row, protocol)) is not None]
+    changes = [
+        (before, after)
+        for row in rows
+        if len(row.turns) > 1 and (before := row.turns[0].f1) is not None and (after := row.turns[1].f1) is not None
+    ]
+    return {
+        "em_t1": accuracy([bool(turn.exact) for turn in first]),
+        "em_t2": accuracy([bool(turn.exact) for turn in second]),
+        "f1_t1": _mean_f1(first, seed),
+        "f1_t2": _mean_f1(second, seed),
+        "f1_improved": accuracy([after > before for before, after in changes]),
+    }
+
+
+def _second(row: Answered, protocol: Feedback) -> Answer | None:
+    """The answer that stands at turn 2: with an oracle a right one stays."""
+    first = row.turns[0]
+    if not judged(first.verdict):
+        return None
+    if protocol == "oracle" and first.verdict == "correct":
+        return first
+    return row.turns[1] if len(row.turns) > 1 and row.turns[1].f1 is not None else None
+
+
+def _mean_f1(answers: Sequence[Answer], seed: int) -> Metric:
+    return mean([answer.f1 for answer in answers if answer.f1 is not None], seed) if answers else NOTHING

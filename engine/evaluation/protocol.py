@@ -1,0 +1,183 @@
+"""Evaluation of a policy on held-out questions: which sweeps it is, and what their stored answers come to.
+
+Greedy throughout, one general instruction, one reflection (paper, section 4); only the baselines are sampled. An
+evaluation belongs to a policy and a protocol, not to an iteration: a parent that was measured as a child is not
+measured again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+
+from engine.evaluation.answers import Answer, Answered, Feedback, answer_group
+from engine.evaluation.baselines import baselines, budgets
+from engine.evaluation.em_f1 import GRADED_KINDS, grade, graded
+from engine.evaluation.metrics import Metric, evaluate
+from engine.prompts.instructions import GENERAL
+from engine.prompts.rollout import PROMPT_VERSION, Problem
+from engine.rollout.plan import Baselines, Done, Sweep
+from engine.rollout.reuse import Reusable
+from engine.tasks.free_text import exact_match
+from store.database.rows import dump_json
+from store.records import StoredAttempt, StoredQuestion
+from store.settings import CorrectionSection, Decoding, RunSettings
+
+GENERAL_KEY = (GENERAL, 0)
+"""The one reflection of an evaluation."""
+
+
+def feedbacks_of(settings: RunSettings) -> tuple[Feedback, ...]:
+    """The protocols that are measured, in order; the second takes over the first answers of the first."""
+    chosen = settings.evaluation.protocol
+    return ("oracle", "oracle-free") if chosen == "both" else (chosen,)
+
+
+def deciding_feedback(settings: RunSettings) -> Feedback:
+    """The feedback that decides over a child: `oracle` when both are measured."""
+    return feedbacks_of(settings)[0]
+
+
+def protocol_name(settings: RunSettings, questions: Sequence[StoredQuestion], feedback: Feedback | None = None) -> str:
+    """Name of a protocol with a digest of all that makes two evaluations comparable; the deciding one by default.
+
+    Oracle and oracle-free differ in nothing but the word before the digest.
+    """
+    measured = settings.evaluation
+    sampled = measured.vote_samples > 0 or (measured.retry_baseline and measured.retry_samples > 1)
+    content = dump_json(
+        {
+            "prompt": PROMPT_VERSION,
+            "attempt": settings.attempt.max_tokens,
+            "reflection": settings.reflection.max_tokens,
+            "correction": settings.correction.max_tokens,
+            "show_previous_attempt": settings.correction.show_previous_attempt,
+            "reflector": settings.reflector,
+            "rounds": measured.rounds,
+            "retries": measured.retry_samples if measured.retry_baseline else 0,
+            "votes": measured.vote_samples,
+            "temperature": measured.baseline_temperature if sampled else None,
+            "questions": [question.content_hash for question in questions],
+        }
+    )
+    digest = hashlib.sha256(content.encode()).hexdigest()[:10]
+    return f"{feedback or deciding_feedback(settings)}/{digest}"
+
+
+def feedback_of(protocol: str) -> Feedback:
+    """The feedback of a protocol by its name."""
+    return "oracle-free" if protocol.startswith("oracle-free/") else "oracle"
+
+
+def sibling_protocol(protocol: str) -> str:
+    """The name of the protocol that differs in its feedback alone."""
+    feedback, _, digest = protocol.partition("/")
+    return f"{'oracle' if feedback == 'oracle-free' else 'oracle-free'}/{digest}"
+
+
+def evaluation_sweep(
+    *,
+    iteration_id: int | None,
+    policy_id: int,
+    settings: RunSettings,
+    questions: Sequence[StoredQuestion],
+    problems: Mapping[int, Problem],
+    feedback: Feedback | None = None,
+    reflector_id: int | None = None,
+    reusable: Reusable | None = None,
+) -> Sweep:
+    """The sweep of one policy over the held-out questions under one feedback, by default the deciding one.
+
+    `reflector_id` is the policy that reflects, where that is another one.
+    """
+    feedback = feedback or deciding_feedback(settings)
+    correction = CorrectionSection(
+        max_tokens=settings.correction.max_tokens, show_previous_attempt=settings.correction.show_previous_attempt
+    )
+    measured = settings.evaluation
+    retries = measured.retry_samples if measured.retry_baseline else 0
+    sampled = {"temperature": measured.baseline_temperature}
+    return Sweep(
+        iteration_id=iteration_id,
+        iteration_number=0,
+        policy_id=policy_id,
+        reflector_id=reflector_id or policy_id,
+        protocol=protocol_name(settings, questions, feedback),
+        questions=tuple(questions),
+        problems=problems,
+        draws={question.id: (GENERAL_KEY,) for question in questions},
+        attempt=Decoding(max_tokens=settings.attempt.max_tokens),
+        reflection=Decoding(max_tokens=settings.reflection.max_tokens),
+        correction=correction,
+        reflect_on_all=feedback == "oracle-free",
+        stages=frozenset({"attempt", "reflect", "correct"}),
+        seed=settings.seed,
+        rounds=measured.rounds,
+        baselines=Baselines(
+            retries=retries,
+            # One try decodes as the correction does; several of them would be one text if they weren't sampled.
+            retry=correction.model_copy(update=sampled) if retries > 1 else correction,
+            votes=measured.vote_samples,
+            vote=Decoding(max_tokens=settings.attempt.max_tokens, temperature=measured.baseline_temperature),
+        ),
+        reusable=reusable or Reusable(),
+    )
+
+
+def answered(
+    questions: Iterable[StoredQuestion], done: Mapping[int, Done], kinds: Mapping[str, str] | None = None
+) -> list[Answered]:
+    """The answers to each answered held-out question; `kinds` names the task type of each task."""
+    rows = []
+    for question in questions:
+        entry = done.get(question.id)
+        if entry is None or entry.attempt is None:
+            continue
+        kind = (kinds or {}).get(question.task, "")
+        turns, reflection_tokens = [_answer(entry.attempt, question, kind)], 0
+        reflection = entry.reflections.get(GENERAL_KEY)
+        while reflection is not None:
+            reflection_tokens += reflection.completion_tokens
+            correction = entry.corrections.get(reflection.id)
+            if correction is None:
+                break
+            turns.append(_answer(correction, question, kind))
+            reflection = entry.later.get((correction.id, GENERAL_KEY))
+        rows.append(
+            Answered(
+                question.id,
+                question.task,
+                tuple(turns),
+                reflection_tokens,
+                retries=tuple(_answer(entry.retries[sample], question, kind) for sample in sorted(entry.retries)),
+                votes=tuple(_answer(entry.votes[sample], question, kind) for sample in sorted(entry.votes)),
+            )
+        )
+    return rows
+
+
+def _answer(stored: StoredAttempt, question: StoredQuestion, kind: str) -> Answer:
+    group = answer_group(kind, stored.answer)
+    exact, f1 = None, None
+    if kind in GRADED_KINDS:
+        listed = question.payload.get("references")
+        accepted = listed if isinstance(listed, list) and listed else [question.reference]
+        same = any(exact_match(stored.answer, str(one)) for one in accepted) if stored.answer is not None else False
+        exact, f1 = grade(verdict=stored.verdict, score=stored.score, exact=same)
+    return Answer(stored.verdict, group, stored.completion_tokens, exact, f1)
+
+
+def measure(rows: Sequence[Answered], feedback: Feedback, settings: RunSettings) -> dict[str, dict[str, Metric]]:
+    """The metrics by task and name, and of all tasks together under the empty task."""
+    budget = budgets(rows)
+    seed = settings.seed
+
+    def measured(part: Sequence[Answered]) -> dict[str, Metric]:
+        return {
+            **evaluate(part, protocol=feedback, rounds=settings.evaluation.rounds, seed=seed).by_name(),
+            **baselines(part, budget, protocol=feedback, seed=seed),
+            **graded(part, protocol=feedback, seed=seed),
+        }
+
+    tasks = sorted({row.task for row in rows})
+    return {"": measured(rows)} | {task: measured([row for row in rows if row.task == task]) for task in tasks}

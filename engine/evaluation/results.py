@@ -1,0 +1,87 @@
+"""What stored rows say is settled: rollout stages that owe nothing, measured policies, child against parent."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from engine.evaluation.metrics import Comparison, compare
+from engine.evaluation.protocol import answered, deciding_feedback, feedback_of
+from engine.rollout.load_plan import held_out_sweep, held_out_sweeps, kinds_of, settings_of
+from engine.rollout.plan import count
+from store.database.connection import write
+from store.records import Iteration
+from store.runs import iterations
+from store.runs.policies import evaluations, get_policy
+from store.settings import ROLLOUT_STAGES
+
+
+def settle_rollouts(connection: sqlite3.Connection, iteration_id: int) -> None:
+    """Mark rollout stages done as soon as the stages before them are done and they owe nothing themselves.
+
+    In flow pace the three overlap; this tells an operator which of them has ended while the others go on.
+    """
+    ended = []
+    for stage in iterations.stages(connection, iteration_id):
+        if stage.name not in ROLLOUT_STAGES:
+            break
+        if stage.state == "done":
+            continue
+        if stage.state != "running" or not stage.total or stage.owed:
+            break
+        ended.append(stage.name)
+    # The last one ends with the child, which may still have held-out questions to answer.
+    ended = [name for name in ended if name != ROLLOUT_STAGES[-1]]
+    if ended:
+        with write(connection):
+            for name in ended:
+                iterations.set_stage(connection, iteration_id, name, "done")
+
+
+def evaluated_policies(connection: sqlite3.Connection, iteration: Iteration) -> set[int]:
+    """Which of parent and child have every held-out answer, and their metrics, under the iteration's protocols."""
+    stored = {(row.policy_id, row.protocol) for row in evaluations(connection, iteration.run_id) if row.task == ""}
+    found = set()
+    for policy_id in to_measure(iteration):
+        if all(
+            (policy_id, progressed.sweep.protocol) in stored and count(progressed.sweep, progressed.done).complete
+            for progressed in held_out_sweeps(connection, iteration.id, policy_id)
+        ):
+            found.add(policy_id)
+    return found
+
+
+def to_measure(iteration: Iteration) -> set[int]:
+    """The policies whose held-out answers an iteration needs: its parent, and its child once there is one."""
+    return {policy_id for policy_id in (iteration.parent_id, iteration.child_id) if policy_id is not None}
+
+
+def describe_measured(connection: sqlite3.Connection, iteration: Iteration) -> str:
+    """What was measured of an iteration's parent policy, in one line: Acc@t1 and Acc@t2 by protocol."""
+    assert iteration.parent_id is not None
+    words = []
+    stored = {
+        row.protocol: row
+        for row in evaluations(connection, iteration.run_id)
+        if row.task == "" and row.policy_id == iteration.parent_id
+    }
+    for progressed in held_out_sweeps(connection, iteration.id, iteration.parent_id):
+        protocol = progressed.sweep.protocol
+        metrics = stored[protocol].metrics
+        shares = [f"Acc@{turn} {_percent(metrics[f'acc_{turn}']['value'])}" for turn in ("t1", "t2")]
+        words.append(f"{feedback_of(protocol)} {', '.join(shares)}, n = {stored[protocol].n}")
+    return f"{get_policy(connection, iteration.parent_id).name}: {'; '.join(words)}"
+
+
+def _percent(share: float | None) -> str:
+    return "not measured" if share is None else f"{100 * share:.1f} %"
+
+
+def compare_child(connection: sqlite3.Connection, iteration: Iteration) -> Comparison:
+    """The paired comparison of an iteration's child with its parent on the held-out questions."""
+    assert iteration.parent_id is not None and iteration.child_id is not None
+    settings = settings_of(iteration)
+    rows = []
+    for policy_id in (iteration.parent_id, iteration.child_id):
+        progressed = held_out_sweep(connection, iteration.id, policy_id)
+        rows.append(answered(progressed.sweep.questions, progressed.done, kinds_of(settings)))
+    return compare(rows[0], rows[1], protocol=deciding_feedback(settings), seed=settings.seed)

@@ -1,0 +1,52 @@
+"""Reads the rows of a Parquet file as records, from any row on. Places are rows here, not bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from engine.exchange.columns import from_columns
+from engine.exchange.json_records import Found
+
+_MAGIC = b"PAR1"
+_BATCH_ROWS = 200
+
+
+def is_parquet(path: Path) -> bool:
+    """Whether a file is Parquet, by its first bytes. Raises OSError."""
+    with path.open("rb") as file:
+        return file.read(len(_MAGIC)) == _MAGIC
+
+
+def count_rows(path: Path) -> int:
+    """How many rows a Parquet file has. Raises OSError for a file that isn't whole."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return int(pq.read_metadata(path).num_rows)
+    except pa.ArrowException as error:
+        raise OSError(0, f"it is no whole Parquet file: {error}") from error
+
+
+def read_rows(path: Path, start: int = 0) -> Iterator[Found]:
+    """The rows of a file from a row on. Raises OSError when it can't be read."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(path) as file:
+            row = 0
+            for group in range(file.num_row_groups):
+                rows = file.metadata.row_group(group).num_rows
+                if row + rows <= start:
+                    row += rows
+                    continue
+                for batch in file.iter_batches(batch_size=_BATCH_ROWS, row_groups=[group]):
+                    if row + batch.num_rows > start:
+                        for number, value in enumerate(batch.to_pylist(), start=row):
+                            if number >= start:
+                                yield Found(from_columns(value), number, number + 1, False)
+                    row += batch.num_rows
+    except pa.ArrowException as error:
+        raise OSError(0, f"it is no whole Parquet file: {error}") from error

@@ -1,0 +1,100 @@
+"""Rows for trainers elsewhere: `prompt`/`completion` and `prompt`/`chosen`/`rejected`, as lists of chat messages.
+
+The messages are those that training here uses, built by the same code. Source: ReflectEvo (ACL 2025 Findings,
+arXiv 2505.16475), section 3.3.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from typing import Literal
+
+from engine.exchange.export_scope import ExportRefused, Scope
+from engine.exchange.leak_flags import prompt_leak
+from engine.exchange.unmapped_fields import Json
+from engine.training.build_examples import Rollouts, question_example, row_examples
+from engine.training.examples import AnyExample, Pair
+from store.curation.curated import SET_OF
+from store.exchange import export_pages as exchange
+from store.settings import TrainingSetting
+
+TrainerFormat = Literal["trl-sft", "trl-dpo"]
+SETTINGS: dict[TrainerFormat, tuple[TrainingSetting, ...]] = {
+    "trl-sft": ("sft-one-stage", "sft-two-stage", "sft-qa"),
+    "trl-dpo": ("dpo-verdict", "dpo-judge"),
+}
+"""The training settings of each format, the one that is meant without saying first."""
+
+_PAGE = 500
+
+
+def chosen_setting(scope: Scope, trainer_format: TrainerFormat, wanted: str) -> TrainingSetting:
+    """The setting whose examples are exported: the one asked for, the iteration's own, or the format's first.
+
+    Raises ExportRefused for a setting that doesn't make such rows.
+    """
+    possible = SETTINGS[trainer_format]
+    if wanted:
+        found = next((one for one in possible if one == wanted), None)
+        if found is None:
+            raise ExportRefused(f"{trainer_format} has no setting {wanted!r}; its settings are: {', '.join(possible)}")
+        return found
+    own = scope.settings.training.setting if scope.settings is not None else None
+    if own in possible:
+        return own
+    # An imported file holds one set, which says which setting it is for.
+    if scope.source is not None and scope.source.format == "d-pref" and "dpo-judge" in possible:
+        return "dpo-judge"
+    return possible[0]
+
+
+def stages_of(setting: TrainingSetting) -> tuple[str, ...]:
+    """What each stage's file is called."""
+    return ("stage1", "stage2") if setting == "sft-two-stage" else ("train",)
+
+
+def examples_of(
+    connection: sqlite3.Connection, scope: Scope, setting: TrainingSetting
+) -> Iterator[list[tuple[AnyExample, ...]]]:
+    """The examples of an iteration, page by page: one a stage for each curated row or question."""
+    set_name = SET_OF[setting]
+    after = 0
+    if set_name is None:
+        while asked := exchange.question_page(connection, scope.run.id, after=after, limit=_PAGE):
+            after = asked[-1].id
+            problems = scope.problems(connection, asked)
+            yield [(question_example(question, problems[question.id]),) for question in asked]
+        return
+    while page := exchange.curated_page(connection, scope.iteration.id, set_name, after=after, limit=_PAGE):
+        after = page[-1].id
+        named = [one for row in page for one in (row.reflection_id, row.rejected_reflection_id) if one is not None]
+        reflections = exchange.reflections_by_id(connection, named)
+        first = exchange.attempts_by_id(connection, (one.attempt_id for one in reflections.values()))
+        corrections = exchange.attempts_by_id(
+            connection, (row.correction_id for row in page if row.correction_id is not None)
+        )
+        questions = exchange.questions_by_id(connection, (one.question_id for one in first.values()))
+        rollouts = Rollouts(
+            problems=scope.problems(connection, questions.values()),
+            attempts={**first, **corrections},
+            reflections=reflections,
+            compose=scope.compose,
+            show_previous_attempt=scope.show_previous_attempt,
+        )
+        yield [row_examples(setting, row, rollouts) for row in page]
+
+
+def trainer_row(example: AnyExample) -> Json:
+    """An example as TRL takes it."""
+    if isinstance(example, Pair):
+        return {"prompt": list(example.prompt), "chosen": list(example.chosen), "rejected": list(example.rejected)}
+    return {"prompt": list(example.prompt), "completion": list(example.completion)}
+
+
+def gives_away(example: AnyExample) -> bool:
+    """Whether the prompt of an example holds its own completion."""
+    sides = (example.chosen, example.rejected) if isinstance(example, Pair) else (example.completion,)
+    return prompt_leak(
+        (message["content"] for message in example.prompt), [message["content"] for side in sides for message in side]
+    )

@@ -1,0 +1,1 @@
+"""Models on disk: resolving names, weights, remote code, precision and policy directories."""

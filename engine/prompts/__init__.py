@@ -1,0 +1,1 @@
+"""Prompts: pure, versioned functions, and what a prompt must not state."""

@@ -1,0 +1,201 @@
+"""Owed work in, finished rows out: streams attempts, reflections and corrections through one generator.
+
+There is no barrier between the stages: a wrong verdict puts its reflections into the queue at once, and each
+reflection its correction; the queue (`engine.rollout.work_queue`) knows which goes first. This is the seam where a
+cluster would plug in: it sees generators, a judge and a journal, never a database or a device.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from functools import partial
+from typing import Protocol
+
+from engine.generation.base import Generator
+from engine.rollout.plan import STAGE_OF, Chain, Done, Sweep
+from engine.rollout.steps import Judge, Pieces, Reflected, Watcher
+from engine.rollout.work_queue import Job, WorkQueue
+from store.records import StoredQuestion
+from store.rollouts.attempts import NewAttempt, NewReflection
+
+
+class Journal(Protocol):
+    """Where finished work goes. Each call returns once the row is committed."""
+
+    async def attempt(self, attempt: NewAttempt, *, ends_trajectory: tuple[int | None, int | None] | None) -> int:
+        """Store an attempt and return its id. `ends_trajectory` names the attempt that was reflected on (None: this
+        one) and the reflection of the trajectory that it completes."""
+
+    async def reflection(self, reflection: NewReflection, *, ends_trajectory: bool) -> int:
+        """Store a reflection and return its id; one that failed ends its trajectory."""
+
+
+class Rollout:
+    """Runs one sweep to its end, or until told to stop.
+
+    `generator` answers and, where no `reflector` is given, reflects too.
+    """
+
+    def __init__(
+        self,
+        sweep: Sweep,
+        done: Mapping[int, Done],
+        generator: Generator,
+        judge: Judge,
+        journal: Journal,
+        watcher: Watcher,
+        *,
+        concurrency: int,
+        retries: int,
+        reflector: Generator | None = None,
+    ) -> None:
+        self._sweep = sweep
+        self._done = done
+        self._pieces = Pieces(sweep, generator, reflector or generator, judge, watcher, retries)
+        self._journal = journal
+        self._watcher = watcher
+        self._concurrency = concurrency
+        self._queue = WorkQueue(concurrency)
+        self._stopping = False
+
+    def stop(self) -> None:
+        """Start nothing new; what is in flight finishes and is stored."""
+        self._stopping = True
+
+    def queued(self) -> int:
+        """Generations that wait for a place."""
+        return self._queue.qsize()
+
+    async def run(self) -> bool:
+        """Do all owed work; True when nothing is owed any more, False when stopped before.
+
+        Raises:
+            Exception: whatever is not a failure of one sample, e.g. a generator that died.
+        """
+        for question in self._sweep.questions:
+            self._plan(question)
+        workers = [asyncio.create_task(self._work()) for _ in range(self._concurrency)]
+        finished = asyncio.create_task(self._queue.join())
+        try:
+            await asyncio.wait([finished, *workers], return_when=asyncio.FIRST_COMPLETED)
+            for worker in workers:
+                if worker.done():
+                    worker.result()
+        finally:
+            for task in (finished, *workers):
+                task.cancel()
+            await asyncio.gather(finished, *workers, return_exceptions=True)
+        return not self._stopping
+
+    async def _work(self) -> None:
+        while True:
+            owed = await self._queue.get()
+            if not self._stopping:
+                await owed.job()
+            self._queue.task_done()
+
+    def _add(self, kind: str, job: Job, round: int = 1) -> None:
+        self._queue.add(kind, round, job)
+
+    def _may(self, kind: str) -> bool:
+        return STAGE_OF[kind] in self._sweep.stages
+
+    def _plan(self, question: StoredQuestion) -> None:
+        """Queue what is owed of one question."""
+        done = self._done.get(question.id) or Done()
+        if self._may("vote"):
+            for sample in range(1, self._sweep.baselines.votes + 1):
+                if sample not in done.votes:
+                    self._add("vote", partial(self._vote, question, sample))
+        first = done.attempt
+        if first is None:
+            if self._may("attempt"):
+                self._add("attempt", partial(self._attempt, question))
+        elif first.error is None:
+            self._follow(question, Reflected(first.id, first.reasoning, first.verdict), done)
+
+    def _follow(self, question: StoredQuestion, attempt: Reflected, done: Done) -> None:
+        """Queue what the verdict of attempt 1 asks for and isn't stored yet."""
+        sweep = self._sweep
+        if not sweep.needs_reflection(attempt.verdict):
+            return
+        for key in sweep.draws[question.id]:
+            self._walk(question, attempt, Chain(key), done)
+        if attempt.verdict == "incorrect" and self._may("retry"):
+            for sample in range(sweep.baselines.retries):
+                if sample not in done.retries:
+                    self._add("retry", partial(self._retry, question, attempt, sample))
+
+    def _walk(self, question: StoredQuestion, attempt: Reflected, chain: Chain, done: Done) -> None:
+        """Follow a chain from an attempt as far as it is stored, and queue its next piece."""
+        while True:
+            kind = "reflect" if chain.round == 1 else "again"
+            reflection = done.reflection(attempt.id, self._sweep.key_at(question.id, chain), chain.round)
+            if reflection is None:
+                if self._may(kind):
+                    self._add(kind, partial(self._reflect, question, attempt, chain), chain.round)
+                return
+            correction = done.corrections.get(reflection.id)
+            if reflection.error is not None:
+                return
+            if correction is None:
+                if self._may("correct"):
+                    job = partial(self._correct, question, attempt, reflection.id, reflection.text, chain)
+                    self._add("correct", job, chain.round)
+                return
+            if not self._sweep.goes_on(chain, correction.verdict, correction.error):
+                return
+            attempt = Reflected(correction.id, correction.reasoning, correction.verdict)
+            chain = chain.next()
+
+    async def _attempt(self, question: StoredQuestion) -> None:
+        sweep = self._sweep
+        new = await self._pieces.first_answer(question)
+        reflected = new.generation.error is None and sweep.needs_reflection(new.verdict)
+        attempt_id = await self._journal.attempt(new, ends_trajectory=None if reflected else (None, None))
+        if reflected:
+            keys = len(sweep.draws[question.id])
+            self._watcher.owes("reflect", keys)
+            self._watcher.owes("correct", keys)
+            if new.verdict == "incorrect":
+                self._watcher.owes("retry", sweep.baselines.retries)
+        self._watcher.did("attempt", new.verdict, reused=new.generation.reused_from is not None)
+        if reflected:
+            self._follow(question, Reflected(attempt_id, new.generation.text, new.verdict), Done())
+
+    async def _vote(self, question: StoredQuestion, sample: int) -> None:
+        new = await self._pieces.first_answer(question, sample)
+        await self._journal.attempt(new, ends_trajectory=None)
+        self._watcher.did("vote", new.verdict, reused=new.generation.reused_from is not None)
+
+    async def _reflect(self, question: StoredQuestion, attempt: Reflected, chain: Chain) -> None:
+        new = await self._pieces.reflection(question, attempt, chain)
+        failed = new.generation.error is not None
+        reflection_id = await self._journal.reflection(new, ends_trajectory=failed)
+        kind = "reflect" if chain.round == 1 else "again"
+        self._watcher.did(kind, reused=new.generation.reused_from is not None)
+        if failed:
+            self._watcher.owes("correct", -1)
+        elif self._may("correct"):
+            job = partial(self._correct, question, attempt, reflection_id, new.generation.text, chain)
+            self._add("correct", job, chain.round)
+
+    async def _correct(
+        self, question: StoredQuestion, attempt: Reflected, reflection_id: int, reflection: str, chain: Chain
+    ) -> None:
+        new = await self._pieces.correction(question, attempt, reflection_id, reflection, chain)
+        correction_id = await self._journal.attempt(new, ends_trajectory=(attempt.id, reflection_id))
+        goes_on = self._sweep.goes_on(chain, new.verdict, new.generation.error)
+        if goes_on:
+            self._watcher.owes("again", 1)
+            self._watcher.owes("correct", 1)
+        self._watcher.did("correct", new.verdict)
+        if goes_on:
+            newest = Reflected(correction_id, new.generation.text, new.verdict)
+            self._walk(question, newest, chain.next(), Done())
+
+    async def _retry(self, question: StoredQuestion, attempt: Reflected, sample: int) -> None:
+        new = await self._pieces.retry(question, attempt, sample)
+        await self._journal.attempt(new, ends_trajectory=None)
+        self._watcher.did("retry", new.verdict)

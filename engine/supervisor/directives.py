@@ -1,0 +1,299 @@
+"""Applies directives: each changes the wanted state in the same transaction that records its outcome.
+
+The supervisor then makes processes follow the wanted state, so a kill between the two applies nothing twice
+and forgets nothing.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from engine.supervisor.lineage import close_iteration, give_up_iteration
+from engine.supervisor.rollback import branch, rollback
+from engine.supervisor.skip import skip_stage
+from engine.supervisor.start import (
+    ACTIVE,
+    Refused,
+    evaluate,
+    named_policy,
+    number,
+    require_drawable,
+    require_free,
+    require_same,
+    start_iteration,
+    start_run,
+)
+from store.control.directives import finish
+from store.control.telemetry import add_event
+from store.curation.curated import decisions_since
+from store.database.rows import dump_json
+from store.errors import SettingsError
+from store.records import Directive, Iteration, Policy, Stage
+from store.rollouts.attempts import forget_failures
+from store.runs import iterations
+from store.runs.policies import decide_policy, get_policy
+from store.settings import RunSettings
+from store.settings.toml_file import validate_settings
+
+_SECTION_OF = {
+    "attempt": "attempt",
+    "reuse": "attempt",
+    "reflection": "reflect",
+    "correction": "correct",
+    "curation": "curate",
+    "judge": "train",
+    "training": "train",
+    "evaluation": "evaluate",
+}
+
+
+def obey(connection: sqlite3.Connection, directive: Directive) -> bool:
+    """Apply one directive inside the caller's write transaction and record its outcome; True when accepted."""
+    handler = _HANDLERS.get(directive.kind)
+    try:
+        if handler is None:
+            raise Refused(f"the engine does not know the directive {directive.kind!r}")
+        if not isinstance(directive.arguments, Mapping):
+            raise Refused("the arguments must be an object")
+        told = {**directive.arguments, "issued_by": directive.issued_by}
+        outcome, accepted = handler(connection, told), True
+    except (Refused, SettingsError) as refusal:
+        outcome, accepted = str(refusal), False
+    finish(connection, directive.id, accepted, outcome)
+    level = "info" if accepted else "warning"
+    add_event(connection, level, "directive", f"{directive.issued_by}: {directive.kind} – {outcome}")
+    return accepted
+
+
+def _iteration(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> Iteration:
+    """The iteration a directive means: the one named, else the current one."""
+    if "iteration" in arguments:
+        wanted = number(arguments, "iteration")
+        found = next((one for one in iterations.list_iterations(connection) if one.id == wanted), None)
+    else:
+        found = iterations.current_iteration(connection)
+    if found is None:
+        raise Refused("there is no such iteration; start one with: reflectevo run")
+    return found
+
+
+def _pause(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> str:
+    iteration = _iteration(connection, arguments)
+    if iteration.state not in ACTIVE:
+        raise Refused(f"{iteration.title} is {iteration.state}, there is nothing to pause")
+    iterations.update_iteration(connection, iteration.id, control="pause", state="paused")
+    return f"{iteration.title} paused"
+
+
+def _resume(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> str:
+    iteration = _iteration(connection, arguments)
+    if iteration.state == "done":
+        raise Refused(f"{iteration.title} is done; start the next one")
+    if iteration.state not in ACTIVE:
+        require_free(connection)
+    if any(
+        stage.name == "train" and stage.state == "failed" and not stage.done
+        for stage in iterations.stages(connection, iteration.id)
+    ):
+        _curate_again(connection, iteration)
+    _reset_failed_stages(connection, iteration)
+    iterations.update_iteration(connection, iteration.id, control="run", state="running", reason="")
+    return f"{iteration.title} goes on"
+
+
+def _stop(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> str:
+    iteration = _iteration(connection, arguments)
+    if iteration.state in ("done", "stopped"):
+        raise Refused(f"{iteration.title} is {iteration.state} already")
+    iterations.update_iteration(connection, iteration.id, control="stop")
+    return f"{iteration.title} stops after what is in hand; nothing is lost, resume continues it"
+
+
+def _waiting(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> tuple[Iteration, str]:
+    """The iteration a directive means and the gate it waits at, which is the one that is named, if one is."""
+    iteration = _iteration(connection, arguments)
+    gate = iterations.waiting_gate(iteration, iterations.stages(connection, iteration.id))
+    wanted = arguments.get("stage") or gate
+    if gate is None or wanted != gate:
+        raise Refused(f"{iteration.title} does not wait at a gate{f' {wanted!r}' if wanted else ''}")
+    return iteration, gate
+
+
+def _skip(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> str:
+    iteration, gate = _waiting(connection, arguments)
+    if gate == "promote":
+        raise Refused("the promotion can't be skipped; approve or reject the child")
+    return skip_stage(connection, iteration, gate, str(arguments["issued_by"]))
+
+
+def _approve(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> str:
+    iteration, gate = _waiting(connection, arguments)
+    if gate == "promote":
+        return _settle_child(connection, iteration, "promoted", "an operator promoted it")
+    iterations.approve_stage(connection, iteration.id, gate)
+    iterations.set_stage(connection, iteration.id, gate, "pending")
+    iterations.update_iteration(connection, iteration.id, state="running", reason="")
+    decisions = _curate_again(connection, iteration) if gate == "train" else 0
+    return f"stage {gate} approved" + (f"; curation takes in {decisions} new decisions first" if decisions else "")
+
+
+def _curate_again(connection: sqlite3.Connection, iteration: Iteration) -> int:
+    """Have curation done again when reviews or preferences are newer than it; returns how many are.
+
+    For moments before a training has begun: what one learns from must not change under it.
+    """
+    curate = next(stage for stage in iterations.stages(connection, iteration.id) if stage.name == "curate")
+    if curate.state != "done" or curate.ended is None:
+        return 0
+    decisions = decisions_since(connection, iteration.id, curate.ended)
+    if decisions:
+        iterations.set_stage(connection, iteration.id, "curate", "pending")
+    return decisions
+
+
+def _reject(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> str:
+    if "policy" in arguments:
+        return _reject_policy(connection, named_policy(connection, arguments))
+    iteration = _iteration(connection, arguments)
+    gate = iterations.waiting_gate(iteration, iterations.stages(connection, iteration.id))
+    if gate == "promote":
+        return _settle_child(connection, iteration, "rejected", "an operator rejected it")
+    if iteration.state in ("stopped", "failed"):
+        give_up_iteration(connection, iteration, "an operator gave it up")
+        return f"{iteration.title} is given up; the next one can start"
+    raise Refused(
+        "only a child policy that waits for promotion, or an iteration that stopped or failed, can be rejected; "
+        f"{iteration.title} is {iteration.state}, stop it first"
+    )
+
+
+def _reject_policy(connection: sqlite3.Connection, policy: Policy) -> str:
+    """Reject a policy of the lineage; one that its iteration waits to settle ends the iteration too."""
+    if policy.iteration_id is None:
+        raise Refused(f"policy {policy.name} is where the run began; roll back to another one instead")
+    iteration = iterations.get_iteration(connection, policy.iteration_id)
+    if iteration.child_id == policy.id and iteration.state == "waiting":
+        return _settle_child(connection, iteration, "rejected", "an operator rejected it")
+    decide_policy(connection, policy.id, "rejected", "an operator rejected it")
+    return f"policy {policy.name} rejected"
+
+
+def _settle_child(connection: sqlite3.Connection, iteration: Iteration, state: str, why: str) -> str:
+    if iteration.child_id is None:
+        raise Refused(f"{iteration.title} has no child policy")
+    reason = f"{why}; {iteration.reason}" if iteration.reason else why
+    close_iteration(connection, iteration, state, reason)
+    return f"policy {get_policy(connection, iteration.child_id).name} {state}"
+
+
+def _promote(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> str:
+    policy = named_policy(connection, arguments)
+    iteration = iterations.current_iteration(connection, policy.run_id)
+    if iteration is not None and iteration.child_id == policy.id and iteration.state == "waiting":
+        return _settle_child(connection, iteration, "promoted", "an operator promoted it")
+    decide_policy(connection, policy.id, "promoted", "an operator promoted it")
+    return f"policy {policy.name} promoted"
+
+
+def _reset_failed_stages(connection: sqlite3.Connection, iteration: Iteration) -> None:
+    for stage in iterations.stages(connection, iteration.id):
+        if stage.state == "failed":
+            iterations.set_stage(connection, iteration.id, stage.name, "pending")
+
+
+def _retry_failed(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> str:
+    iteration = _iteration(connection, arguments)
+    stages = iterations.stages(connection, iteration.id)
+    if iteration.state == "done":
+        raise Refused(f"{iteration.title} is done; start the next one")
+    for stage in stages:
+        if stage.state == "running":
+            raise Refused(f"stage {stage.name} is running; let it end, or stop the iteration, then try again")
+    if iteration.state not in ACTIVE:
+        require_free(connection)
+    _reset_failed_stages(connection, iteration)
+    # A trained child stands on the rollouts as they were; only its evaluation can still change.
+    trained = iteration.child_id is not None
+    forgotten = forget_failures(connection, iteration.id, held_out_only=trained)
+    if forgotten:
+        for stage in stages:
+            if stage.state != "skipped" and (not trained or stage.name == "evaluate"):
+                iterations.set_stage(connection, iteration.id, stage.name, "pending")
+    iterations.update_iteration(connection, iteration.id, control="run", state="running", reason="")
+    return f"{iteration.title} tries again ({forgotten} failed samples)"
+
+
+def _set_settings(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> str:
+    iteration = _iteration(connection, arguments)
+    changes = arguments.get("settings")
+    if not isinstance(changes, Mapping) or not changes:
+        raise Refused("set_settings needs the settings to change")
+    old = RunSettings.model_validate(iteration.settings)
+    merged: dict[str, Any] = old.model_dump(mode="json")
+    for name, value in changes.items():
+        merged[name] = (
+            {**merged[name], **value} if isinstance(value, Mapping) and isinstance(merged.get(name), dict) else value
+        )
+    new = validate_settings(merged)
+    require_same(old, new)
+    for name in ("seed", "series"):
+        if getattr(old, name) != getattr(new, name):
+            raise Refused(f"{name!r} can't change within an iteration")
+    require_drawable(connection, iteration.run_id, new)
+    stages = {stage.name: stage for stage in iterations.stages(connection, iteration.id)}
+    begun = {name for name, stage in stages.items() if _has_begun(stage)}
+    for section, stage in _SECTION_OF.items():
+        # An evaluation decodes as its sections say, and has but one stage.
+        stage = "evaluate" if iteration.kind == "evaluation" else stage
+        if stage in begun and getattr(old, section) != getattr(new, section):
+            raise Refused(f"[{section}] can't change any more: stage {stage} has begun")
+    curating = stages["curate"].state if "curate" in stages else None
+    if curating == "running" and old.judge != new.judge:
+        raise Refused("[judge] can't change while stage curate runs; stop the iteration, change it, then resume")
+    iterations.update_iteration(connection, iteration.id, settings=new.model_dump(mode="json"))
+    judged_anew = new.training.setting == "dpo-judge" and (old.training.setting, old.judge) != ("dpo-judge", new.judge)
+    if judged_anew and curating == "done":
+        iterations.set_stage(connection, iteration.id, "curate", "pending")
+    return f"settings of {iteration.title} changed: {dump_json(dict(changes))}"
+
+
+def _has_begun(stage: Stage) -> bool:
+    """True when a stage made something under its settings. One that failed before it did can be set anew, and a
+    training that failed starts over when its settings differ."""
+    undone = stage.state == "failed" and (stage.done == 0 or stage.name == "train")
+    return stage.started is not None and not undone
+
+
+def _save_now(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> str:
+    iteration = _iteration(connection, arguments)
+    training = next(stage for stage in iterations.stages(connection, iteration.id) if stage.name == "train")
+    if training.state != "running":
+        raise Refused("no training runs; everything else is on disk already")
+    return "a checkpoint is written at the next optimizer step"
+
+
+def _shut_down(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> str:
+    return "the engine ends after what is in hand"
+
+
+_HANDLERS: dict[str, Callable[[sqlite3.Connection, Mapping[str, Any]], str]] = {
+    "start_run": start_run,
+    "start_iteration": start_iteration,
+    "run_stage": _approve,
+    "pause": _pause,
+    "resume": _resume,
+    "save_now": _save_now,
+    "stop": _stop,
+    "approve": _approve,
+    "skip": _skip,
+    "reject": _reject,
+    "promote": _promote,
+    "rollback": rollback,
+    "branch": branch,
+    "evaluate": evaluate,
+    "retry_failed": _retry_failed,
+    "set_settings": _set_settings,
+    "shut_down": _shut_down,
+}

@@ -1,0 +1,97 @@
+"""What a gate says before it lets an operator decide: what the stage would do, in counts and time."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from engine.evaluation.promotion import summarise
+from engine.evaluation.results import compare_child, evaluated_policies
+from engine.rollout.load_plan import settings_of, training_sweep
+from engine.rollout.plan import count
+from store.curation.curated import SET_OF, curation_counts
+from store.curation.preferences import count_pairs_to_judge
+from store.estimates.figures import EstimateRefused
+from store.estimates.formulas import Owed, optimizer_steps
+from store.estimates.in_workspace import estimate_ahead
+from store.estimates.wording import stage_words
+from store.records import Iteration
+from store.rollouts.attempts import reviewed
+from store.runs.iterations import stages
+from store.runs.runs import run_questions
+from store.settings import RunSettings
+from store.workspace import Workspace
+
+
+def describe_gate(
+    connection: sqlite3.Connection, iteration: Iteration, gate: str, workspace: Workspace | None = None
+) -> str:
+    """One or two sentences for the gate of a stage, or for `promote`.
+
+    With a workspace the figures that its operator keeps there count in the estimate too.
+    """
+
+    def estimated(owed: Owed) -> str:
+        return _estimated(connection, workspace, iteration, gate, owed)
+
+    settings = settings_of(iteration)
+    known = {stage.name: stage for stage in stages(connection, iteration.id)}
+    if gate == "attempt":
+        n = len(run_questions(connection, iteration.run_id, "train"))
+        return f"would answer {n} training questions, {estimated(Owed({'attempt': n}))}"
+    if gate in ("reflect", "correct"):
+        sweep = training_sweep(connection, iteration.id)
+        counts = count(sweep.sweep, sweep.done)
+        wrong = counts.done["attempt"] - counts.correct["attempt"]
+        owed = counts.total[gate] - counts.done[gate]
+        what = "reflections" if gate == "reflect" else "corrections"
+        return f"would generate {owed} {what} on {wrong} wrong answers, {estimated(Owed({gate: owed}))}"
+    if gate == "curate":
+        by_hand = len(reviewed(connection, iteration.id))
+        made = known["correct"].done
+        return f"would filter {made} trajectories, {estimated(Owed({'curate': made}))}; {by_hand} reviewed by hand"
+    if gate == "train":
+        kept, left_out = _trained_on(connection, iteration, settings)
+        steps = optimizer_steps(settings.training, kept)
+        return (
+            f"would train {settings.training.setting} on {kept} examples ({left_out} left out), "
+            f"about {steps} steps at a learning rate of {settings.training.learning_rate:g}, "
+            f"{estimated(Owed(examples=kept))}"
+            f"{_open_pairs(connection, iteration, settings)}"
+        )
+    if gate == "evaluate":
+        n = len(run_questions(connection, iteration.run_id, settings.evaluation.split))
+        # A child that isn't there yet is measured all the same.
+        left = 2 - len(evaluated_policies(connection, iteration))
+        return f"would answer {n} held-out questions with parent and child, {estimated(Owed(policies=left))}"
+    if known["evaluate"].state == "skipped":
+        return "the evaluation was skipped: nothing compares the child with its parent"
+    return summarise(compare_child(connection, iteration))
+
+
+def _trained_on(connection: sqlite3.Connection, iteration: Iteration, settings: RunSettings) -> tuple[int, int]:
+    """How many examples the training has, and how many rows of its set are left out."""
+    set_name = SET_OF[settings.training.setting]
+    if set_name is None:
+        return len(run_questions(connection, iteration.run_id, "train")), 0
+    counts = curation_counts(connection, iteration.id).get(set_name, {})
+    kept = counts.get("included", 0)
+    return kept, sum(counts.values()) - kept
+
+
+def _open_pairs(connection: sqlite3.Connection, iteration: Iteration, settings: RunSettings) -> str:
+    """How many pairs wait for an operator to rank them; empty where nobody waits."""
+    if settings.training.setting != "dpo-judge":
+        return ""
+    waiting = count_pairs_to_judge(connection, iteration.id)
+    where = "on the Review screen" if settings.judge.by == "operator" else "for the judge"
+    return f"; waiting {where}: {waiting} pairs" if waiting else ""
+
+
+def _estimated(
+    connection: sqlite3.Connection, workspace: Workspace | None, iteration: Iteration, stage: str, owed: Owed
+) -> str:
+    """What the stage takes: the same estimate that the command and the screens show."""
+    try:
+        return stage_words(estimate_ahead(connection, workspace, iteration, owed), stage)
+    except EstimateRefused as refusal:
+        return f"no estimate: {refusal}"

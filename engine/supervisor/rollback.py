@@ -1,0 +1,110 @@
+"""An operator goes on from another policy: rolls back to an earlier one, or branches from any.
+
+While an iteration of the run waits at a gate it can be put aside for that. It then ends where it stands: what it made
+stays and can be read, searched, exported and taken over by a later iteration (`[reuse]`); what it had not done is
+skipped. That can't be undone, so the directive must name the iteration (`put_aside`) that the operator saw waiting.
+Everything is checked before anything is changed: a refusal leaves the gate as it was.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from engine.supervisor.lineage import REFLECTOR_POLICY, start_following
+from engine.supervisor.start import Refused, named_policy, next_iteration, number, require_reasoner
+from store.control.telemetry import add_event
+from store.records import Iteration, Policy
+from store.runs import iterations
+from store.runs.policies import decide_policy, list_policies
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """An iteration and the gate that it waits at: a stage's name, or `promote`."""
+
+    iteration: Iteration
+    gate: str
+
+
+def rollback(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> str:
+    """Promote an earlier policy again and take later promotions back; the next iteration starts from it.
+
+    An iteration that is put aside for it leaves no candidate either: its child, if it has one, is rejected.
+    """
+    policy = named_policy(connection, arguments)
+    require_reasoner(policy)
+    leaving = _leaving(connection, policy, arguments, "rollback")
+    child = leaving.iteration.child_id if leaving else None
+    if leaving is not None and child == policy.id:
+        raise Refused(
+            f"{policy.name} is the child that {leaving.iteration.title} is about to settle; "
+            "approve it, or branch from it"
+        )
+    undone = [
+        one
+        for one in list_policies(connection, policy.run_id)
+        if one.name != REFLECTOR_POLICY
+        and ((one.id > policy.id and one.state == "promoted") or (one.id == child and one.state == "candidate"))
+    ]
+    for later in undone:
+        decide_policy(connection, later.id, "rejected", f"rolled back to {policy.name}")
+    decide_policy(connection, policy.id, "promoted", "rolled back to")
+    outcome = (
+        f"the next iteration starts from {policy.name}; rejected: {', '.join(one.name for one in undone) or 'none'}"
+    )
+    if leaving is None:
+        return outcome
+    _put_aside(connection, leaving, str(arguments["issued_by"]), f"rolled back to {policy.name}")
+    start_following(connection, leaving.iteration)
+    return f"{leaving.iteration.title} is put aside at {leaving.gate}; {outcome}"
+
+
+def branch(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> str:
+    """Start the next iteration from a policy of the operator's choice.
+
+    It takes the place of an iteration that is put aside for it; the child of that one stays a candidate.
+    """
+    policy = named_policy(connection, arguments)
+    leaving = _leaving(connection, policy, arguments, "branch")
+    asked = {**arguments, "run": policy.run_id, "parent": policy.id}
+    wanted = next_iteration(connection, asked, leaving.iteration if leaving else None)
+    if leaving is not None:
+        _put_aside(connection, leaving, str(arguments["issued_by"]), f"branched from {policy.name}")
+    wanted.begin(connection)
+    outcome = f"next iteration started from policy {policy.name}"
+    return f"{leaving.iteration.title} is put aside at {leaving.gate}; {outcome}" if leaving else outcome
+
+
+def _leaving(connection: sqlite3.Connection, policy: Policy, arguments: Mapping[str, Any], verb: str) -> Waiting | None:
+    """The iteration that ends with this directive; None when none of the run waits at a gate."""
+    current = iterations.current_iteration(connection, policy.run_id, "training")
+    gate = iterations.waiting_gate(current, iterations.stages(connection, current.id)) if current else None
+    if "put_aside" not in arguments:
+        if current is None or gate is None:
+            return None
+        raise Refused(
+            f"{current.title} waits at the gate {gate}; approve or skip it, or put it aside: what it made stays, and "
+            f"it ends there. In the terminal: g, then {'Z' if verb == 'rollback' else 'B'}; in the shell: "
+            f"reflectevo {verb} {policy.name} --put-aside"
+        )
+    wanted, stage = number(arguments, "put_aside"), arguments.get("stage")
+    if current is None or gate is None or current.id != wanted or stage not in (None, gate):
+        at = f" {stage!r}" if stage else ""
+        raise Refused(f"the iteration to put aside does not wait at its gate{at} any more; nothing was changed")
+    return Waiting(current, gate)
+
+
+def _put_aside(connection: sqlite3.Connection, leaving: Waiting, by: str, what: str) -> None:
+    """End an iteration where it waits."""
+    iteration = leaving.iteration
+    for stage in iterations.stages(connection, iteration.id):
+        if stage.state not in ("done", "skipped"):
+            iterations.set_stage(connection, iteration.id, stage.name, "skipped")
+            iterations.set_note(connection, iteration.id, stage.name, f"put aside by {by}")
+    reason = f"{by} put it aside at the gate {leaving.gate} and {what}"
+    iterations.update_iteration(connection, iteration.id, state="done", control="run", reason=reason, ended=time.time())
+    add_event(connection, "warning", "engine", f"{iteration.title} ended at its gate: {reason}", iteration.id)

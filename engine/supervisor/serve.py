@@ -1,0 +1,80 @@
+"""Starts the supervisor: lock, migrate, clear away, say READY. The starter learns of every refusal in words."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+
+from engine.complaints import complain
+from engine.errors import EngineError
+from engine.supervisor.lock import WorkspaceLock
+from engine.supervisor.supervisor import Supervisor
+from store.database.connection import open_writer
+from store.database.migrations import migrate
+from store.database.outage import disk_trouble
+from store.errors import StoreError
+from store.workspace import Workspace
+
+
+def serve_workspace(workspace: Workspace, ready_descriptor: int | None) -> int:
+    """Supervise a workspace until told to shut down; returns the exit code.
+
+    Args:
+        workspace: where.
+        ready_descriptor: pipe to which `READY` or `ERROR why` is written once.
+    """
+    os.umask(0o077)
+    lock = WorkspaceLock(workspace.lock_file)
+    try:
+        workspace.require()
+        lock.acquire()
+        connection = open_writer(workspace.database, durable=True)
+        migrate(connection)
+        supervisor = Supervisor(workspace, connection, lock.note)
+        supervisor.prepare()
+    except (EngineError, StoreError, sqlite3.DatabaseError) as error:
+        words = str(error) if isinstance(error, EngineError | StoreError) else _named(workspace, error)
+        complain(words)
+        # Before the answer: whoever hears it may try again at once.
+        lock.release()
+        _answer(ready_descriptor, f"ERROR {words}")
+        return 1
+    _answer(ready_descriptor, "READY")
+    try:
+        supervisor.run()
+    except sqlite3.DatabaseError as error:
+        if _is_bug(error):
+            raise
+        complain(_named(workspace, error))
+        return 1
+    connection.close()
+    lock.release()
+    return 0
+
+
+def _is_bug(error: sqlite3.DatabaseError) -> bool:
+    """True for a broken statement or constraint, False for a damaged file."""
+    return (error.sqlite_errorcode & 0xFF) not in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+def _named(workspace: Workspace, error: sqlite3.DatabaseError) -> str:
+    trouble = disk_trouble(error)
+    if trouble is not None:
+        return trouble
+    if _is_bug(error):
+        raise error
+    return (
+        f"{workspace.database} is damaged ({error}); it is left as it is. Look closer, and save what can be read, "
+        f"with: reflectevo repair -w {workspace.root}"
+    )
+
+
+def _answer(descriptor: int | None, text: str) -> None:
+    if descriptor is None:
+        return
+    try:
+        os.write(descriptor, text.encode() + b"\0")
+        os.close(descriptor)
+    except OSError:
+        # The starter is gone; the engine lives on without it.
+        return

@@ -1,0 +1,50 @@
+"""An operator's word that a stage which waits at its gate is not done at all.
+
+A stage needs what the one before it made, so skipping one leaves out everything behind it, and the iteration ends
+without a child; its parent stays. Only the evaluation stands at the end of a chain that has its child already: without
+it an operator decides about the child with no comparison.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Sequence
+
+from engine.supervisor.lineage import start_following
+from store.control.telemetry import add_event
+from store.records import Iteration, Stage
+from store.runs import iterations
+from store.runs.policies import get_policy
+
+
+def skipped_with(gate: str, stages: Sequence[Stage]) -> tuple[str, ...]:
+    """The stages that are left out when the one that waits at its gate is: itself and all that depend on it."""
+    names = [stage.name for stage in stages]
+    return tuple(names[names.index(gate) :])
+
+
+def skip_stage(connection: sqlite3.Connection, iteration: Iteration, gate: str, by: str) -> str:
+    """Leave out a stage that waits at its gate; returns what came of it.
+
+    Args:
+        connection: inside a write transaction.
+        iteration: it waits at the gate of a stage.
+        gate: that stage.
+        by: who said so, for the reason of the iteration.
+    """
+    stages = iterations.stages(connection, iteration.id)
+    left_out = skipped_with(gate, stages)
+    for name in left_out:
+        iterations.set_stage(connection, iteration.id, name, "skipped")
+        iterations.set_note(connection, iteration.id, name, f"skipped by {by}")
+    if gate == "evaluate":
+        iterations.update_iteration(connection, iteration.id, state="running", reason="")
+        return "stage evaluate skipped; the child waits for your decision, without a comparison"
+    also = f", and with it {', '.join(left_out[1:])}" if left_out[1:] else ""
+    reason = f"{by} skipped {gate}{also}"
+    iterations.update_iteration(connection, iteration.id, state="done", reason=reason, ended=time.time())
+    kept = get_policy(connection, iteration.parent_id).name if iteration.parent_id is not None else "the base policy"
+    add_event(connection, "info", "engine", f"{iteration.title} done without a child: {reason}", iteration.id)
+    start_following(connection, iteration)
+    return f"{iteration.title} ends without a child; {kept} stays"

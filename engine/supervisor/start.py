@@ -1,0 +1,248 @@
+"""Begins runs, iterations and evaluations on a directive's word, or refuses in words.
+
+Each of these runs inside the transaction that records the directive's outcome; nothing here starts a process.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from engine.errors import EngineError
+from engine.prompts.instructions import check_draw
+from engine.rollout.load_plan import pool_of
+from engine.supervisor.lineage import BASE_POLICY, current_policy
+from store.records import Iteration, Policy
+from store.runs import iterations
+from store.runs.policies import find_policy, get_policy, list_policies
+from store.runs.runs import add_run, get_run, run_named
+from store.settings import RunSettings
+from store.settings.toml_file import validate_settings
+
+ACTIVE = ("running", "waiting", "paused")
+"""States of an iteration that holds the device, or will."""
+
+FIXED_SETTINGS = ("name", "model", "reflector", "trust_remote_code", "question_seed", "tasks")
+"""Settings that can't change within a run; nor can `seed`, where it chooses the questions."""
+
+_EVALUATED_BY = ("attempt", "reflection", "correction", "evaluation", "generation")
+"""The sections that an evaluation takes from the settings it is given; all else is the run's."""
+
+
+class Refused(EngineError):
+    """A directive can't be obeyed as asked; nothing was changed."""
+
+
+def number(arguments: Mapping[str, Any], name: str) -> int:
+    """The positive id that an argument must be."""
+    value = arguments.get(name)
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 < value < 2**63:
+        raise Refused(f"the argument {name!r} must be an id, it is {value!r}")
+    return value
+
+
+def named_policy(connection: sqlite3.Connection, arguments: Mapping[str, Any], name: str = "policy") -> Policy:
+    """The policy a directive names."""
+    wanted = number(arguments, name)
+    try:
+        return get_policy(connection, wanted)
+    except TypeError as error:
+        raise Refused(f"there is no policy {wanted}") from error
+
+
+def require_free(connection: sqlite3.Connection, leaving: Iteration | None = None) -> None:
+    """Refuse while an iteration holds the device, or will; one that is being left counts no more."""
+    current = iterations.current_iteration(connection)
+    if current is not None and current.state in ACTIVE and (leaving is None or current.id != leaving.id):
+        run = get_run(connection, current.run_id)
+        raise Refused(f"{current.title} of run {run.name!r} is {current.state}; let it finish, or stop it first")
+
+
+def require_reasoner(policy: Policy) -> None:
+    """Refuse a policy that only reflects."""
+    if "reasoner" not in policy.roles.split():
+        raise Refused(f"policy {policy.name} only reflects; name one that answers questions")
+
+
+def start_run(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> str:
+    """Make a run and its first iteration."""
+    settings = validate_settings(arguments.get("settings") or {})
+    stored = settings.model_dump(mode="json")
+    existing = run_named(connection, settings.name)
+    if existing is not None:
+        raise Refused(
+            f"there is a run {settings.name!r} already; start its next iteration, or give this one another name"
+        )
+    if settings.reuse is not None:
+        raise Refused("a new run has no earlier iteration to take texts over from; leave [reuse] out")
+    _require_confirmed(settings, arguments)
+    require_free(connection)
+    run_id = add_run(connection, settings.name, settings.model, stored, str(arguments.get("base_directory") or ""))
+    iterations.add_iteration(connection, run_id, None, stored, settings.iterations - 1)
+    return f"run {settings.name!r} started"
+
+
+@dataclass(frozen=True, slots=True)
+class NextIteration:
+    """An iteration that may begin: nothing was changed for it yet. `remaining` is how many follow it unasked."""
+
+    run_id: int
+    parent: Policy
+    settings: RunSettings
+    remaining: int
+
+    def begin(self, connection: sqlite3.Connection) -> int:
+        """Add it; returns its id."""
+        stored = self.settings.model_dump(mode="json")
+        return iterations.add_iteration(connection, self.run_id, self.parent.id, stored, self.remaining)
+
+
+def next_iteration(
+    connection: sqlite3.Connection, arguments: Mapping[str, Any], leaving: Iteration | None = None
+) -> NextIteration:
+    """The iteration that a directive asks for, from the newest promoted policy or from the one named.
+
+    Args:
+        connection: of the engine.
+        arguments: `run`; `parent` and `settings` where they are not the run's own.
+        leaving: an iteration that ends with this directive. The next one takes its place: its settings, and what was
+            to follow it, unless other settings are given.
+
+    Raises:
+        Refused, SettingsError: when it can't begin.
+    """
+    run_id = number(arguments, "run")
+    stored = _run_settings(connection, run_id)
+    unfinished = [
+        one
+        for one in iterations.list_iterations(connection, run_id)
+        if one.state != "done" and one.kind == "training" and (leaving is None or one.id != leaving.id)
+    ]
+    if unfinished:
+        raise Refused(f"{unfinished[-1].title} is {unfinished[-1].state}; resume it, or reject it first")
+    require_free(connection, leaving)
+    wanted = arguments.get("settings")
+    settings = (
+        validate_settings(wanted) if wanted else RunSettings.model_validate(leaving.settings if leaving else stored)
+    )
+    require_same(RunSettings.model_validate(stored), settings)
+    parent = named_policy(connection, arguments, "parent") if "parent" in arguments else None
+    parent = parent or current_policy(connection, run_id)
+    if parent is None or parent.run_id != run_id:
+        raise Refused("the run has no policy to start from")
+    require_reasoner(parent)
+    require_drawable(connection, run_id, settings)
+    _check_reuse(connection, run_id, settings)
+    follow = leaving.remaining if leaving is not None and not wanted else settings.iterations - 1
+    return NextIteration(run_id, parent, settings, follow)
+
+
+def start_iteration(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> str:
+    """Start the next iteration of a run, from the newest promoted policy or from the one named."""
+    wanted = next_iteration(connection, arguments)
+    wanted.begin(connection)
+    return f"next iteration started from policy {wanted.parent.name}"
+
+
+def evaluate(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> str:
+    """Measure a policy outside an iteration; a run that isn't there yet is made, and its base policy measured.
+
+    An argument `evaluation` takes the place of that section for this evaluation alone.
+    """
+    wanted = validate_settings(arguments.get("settings") or {})
+    measuring = _measuring(wanted, arguments.get("evaluation"))
+    name = arguments.get("policy")
+    run = run_named(connection, wanted.name)
+    require_free(connection)
+    if run is None:
+        if name not in (None, BASE_POLICY):
+            raise Refused(f"there is no run {wanted.name!r} yet, so it has no policy {name!r} to evaluate")
+        _require_confirmed(wanted, arguments)
+        stored = wanted.model_dump(mode="json")
+        run_id = add_run(connection, wanted.name, wanted.model, stored, str(arguments.get("base_directory") or ""))
+        iterations.add_iteration(connection, run_id, None, measuring.model_dump(mode="json"), 0, "evaluation")
+        return f"run {wanted.name!r} is made ready, then its policy {BASE_POLICY} is evaluated"
+    if run.origin != "engine":
+        raise Refused(f"run {run.name!r} was not made here ({run.origin}); its policies have no weights to evaluate")
+    old = RunSettings.model_validate(run.settings)
+    require_same(old, wanted)
+    sections = {section: getattr(measuring, section) for section in _EVALUATED_BY}
+    measured = old.model_copy(update={**sections, "experiment": None})
+    policy = current_policy(connection, run.id) if name is None else find_policy(connection, run.id, str(name))
+    if policy is not None:
+        require_reasoner(policy)
+    elif run.state == "ready" or name not in (None, BASE_POLICY):
+        known = ", ".join(one.name for one in list_policies(connection, run.id)) or "none yet"
+        raise Refused(f"run {run.name!r} has no policy {name!r}; it has {known}")
+    iterations.add_iteration(
+        connection, run.id, policy.id if policy else None, measured.model_dump(mode="json"), 0, "evaluation"
+    )
+    return f"evaluation of policy {policy.name if policy else BASE_POLICY} of run {run.name!r} started"
+
+
+def _measuring(wanted: RunSettings, section: object) -> RunSettings:
+    """The settings of an evaluation: an experiment is no part of it."""
+    values = wanted.model_dump(mode="json", exclude={"experiment"})
+    return validate_settings(values if section is None else {**values, "evaluation": section})
+
+
+def _run_settings(connection: sqlite3.Connection, run_id: int) -> Mapping[str, object]:
+    """Settings of a run that must exist."""
+    try:
+        run = get_run(connection, run_id)
+    except TypeError as error:
+        raise Refused(f"there is no run {run_id}") from error
+    if run.origin == "import":
+        raise Refused(f"run {run.name!r} was imported and has no policy to go on from; give this run another name")
+    return run.settings
+
+
+def _require_confirmed(settings: RunSettings, arguments: Mapping[str, Any]) -> None:
+    """Refuse to run a model's own code on the word of a settings file alone, which may have come from anywhere."""
+    confirmed = arguments.get("confirmed_code")
+    missing = sorted(set(settings.trust_remote_code) - set(confirmed if isinstance(confirmed, list) else []))
+    if missing:
+        flags = " ".join(f"--trust-code {name}" for name in missing)
+        raise Refused(
+            f"the settings let {', '.join(missing)} run code of its own on this machine, as you. If you have read that "
+            f"code and mean it: reflectevo run {flags}"
+        )
+
+
+def changed_fixed(old: RunSettings, new: RunSettings) -> list[str]:
+    """The settings that differ and can't change within a run."""
+    found = [name for name in FIXED_SETTINGS if getattr(old, name) != getattr(new, name)]
+    moved = old.chooses_by != new.chooses_by and "question_seed" not in found
+    return [*found, "seed"] if moved else found
+
+
+def require_same(old: RunSettings, new: RunSettings) -> None:
+    """Refuse settings that would make a run another experiment."""
+    for name in changed_fixed(old, new):
+        if name != "seed":
+            raise Refused(f"{name!r} can't change within a run; start a new run under another name")
+    if old.chooses_by != new.chooses_by:
+        raise Refused(
+            "'seed' can't change within a run, whose questions it chose; start a new run under another name, and give "
+            "it a question_seed if its iterations are to differ in their seed"
+        )
+    if old.reflection.parts != new.reflection.parts:
+        raise Refused("'reflection.parts' can't change within a run, whose keys mean its parts; start a new run")
+
+
+def require_drawable(connection: sqlite3.Connection, run_id: int, settings: RunSettings) -> None:
+    """Refuse instructions that the pool of a prepared run doesn't have: they would fail the iteration later."""
+    if get_run(connection, run_id).state != "ready":
+        return
+    try:
+        check_draw(settings.reflection.instructions, pool_of(connection, run_id))
+    except EngineError as error:
+        raise Refused(str(error)) from error
+
+
+def _check_reuse(connection: sqlite3.Connection, run_id: int, settings: RunSettings) -> None:
+    wanted = settings.reuse.iteration if settings.reuse else None
+    if wanted is not None and iterations.find_iteration(connection, run_id, wanted) is None:
+        raise Refused(f"reuse.iteration is {wanted}, and the run has no such iteration yet")

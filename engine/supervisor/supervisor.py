@@ -1,0 +1,349 @@
+"""The supervisor: one light process a workspace that obeys directives and makes child processes follow.
+
+Each turn it applies new directives, looks at its child, asks `progression` what comes next, and renews its
+heartbeat. It keeps no state of its own that a restart would miss: all of it is rows.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+from engine.complaints import complain
+from engine.evaluation.promotion import decide
+from engine.evaluation.results import compare_child, describe_measured, evaluated_policies, settle_rollouts, to_measure
+from engine.rollout.load_plan import settings_of
+from engine.stages.job import DONE, HELD, STOPPED, Errand
+from engine.supervisor.capabilities import publish
+from engine.supervisor.child_environment import needed_secrets
+from engine.supervisor.child_processes import Child, start_child, sweep_orphans
+from engine.supervisor.directives import obey
+from engine.supervisor.gate_notes import describe_gate
+from engine.supervisor.hardware import readings
+from engine.supervisor.lineage import close_evaluation, close_iteration, current_policy
+from engine.supervisor.next_step import Close, Decide, Rest, Start, Wait, next_step
+from engine.supervisor.start import ACTIVE
+from engine.supervisor.watchdog import Patience, ProgressWatch
+from store.control import directives, telemetry
+from store.database.connection import checkpoint, open_writer, write
+from store.database.outage import disk_trouble
+from store.records import Iteration
+from store.runs import iterations
+from store.runs.progress import progress_mark
+from store.runs.runs import get_run, set_run_state
+from store.settings import RunSettings
+from store.workspace import Workspace
+
+_TURN_SECONDS = 0.1
+_BEAT_SECONDS = 1.0
+_HELD_SECONDS = 1.0
+_HELD_PREFIX = "held: "
+_RESTARTS = 2
+"""How often a child that was killed from outside, or hung, is started again before its stage fails."""
+
+_PREPARE_SHARE = 8
+"""How much longer than other processes the preparing one may show no progress: it may download a model."""
+
+
+class Supervisor:
+    """Runs a workspace until told to shut down.
+
+    Args:
+        workspace: the workspace, whose lock this process holds.
+        connection: a durable writer.
+        note: told why the database can't be written, and told the empty text when it can again.
+    """
+
+    def __init__(self, workspace: Workspace, connection: sqlite3.Connection, note: Callable[[str], None]) -> None:
+        self._workspace = workspace
+        self._connection = connection
+        self._note = note
+        # A heartbeat each second is worth no flush to disk.
+        self._gauges = open_writer(workspace.database)
+        self._child: Child | None = None
+        self._child_stages: tuple[str, ...] = ()
+        self._started = time.time()
+        self._last_beat = 0.0
+        self._leaving = False
+        self._crashes: dict[tuple[int | None, str], int] = {}
+        self._progress = ProgressWatch()
+        self._patience = Patience()
+        self._stall_seconds = 0.0
+        self._held: str | None = None
+
+    def prepare(self) -> None:
+        """Clear away what a former engine left and publish what this one can do; then it is READY."""
+        ended = sweep_orphans(self._workspace)
+        with write(self._connection):
+            for slot in telemetry.heartbeats(self._connection):
+                telemetry.end_heartbeat(self._connection, slot)
+            telemetry.put_live_text(self._connection, [])
+            left = f"; ended {ended} processes that a former engine left" if ended else ""
+            telemetry.add_event(self._connection, "info", "engine", f"engine started (pid {os.getpid()}){left}")
+        publish(self._connection)
+        self._beat(force=True)
+
+    def run(self) -> None:
+        """Turn until told to leave. A failing disk is named and waited out."""
+        signal.signal(signal.SIGTERM, self._on_term)
+        signal.signal(signal.SIGINT, self._on_term)
+        while True:
+            try:
+                self._turn()
+                if self._leaving and self._child is None:
+                    break
+                self._go_on()
+            except sqlite3.OperationalError as error:
+                self._hold(error)
+                time.sleep(_HELD_SECONDS)
+            time.sleep(_TURN_SECONDS)
+        # Everything is on disk already; a disk that takes no last word is no reason to fail.
+        with suppress(sqlite3.OperationalError):
+            with write(self._connection):
+                telemetry.add_event(self._connection, "info", "engine", "engine ended")
+                telemetry.end_heartbeat(self._connection, "engine")
+            self._gauges.close()
+            checkpoint(self._connection)
+
+    def _hold(self, error: sqlite3.OperationalError) -> None:
+        """Name a disk or database that can't be written, where it still can be named; a bug propagates."""
+        reason = disk_trouble(error)
+        if reason is None:
+            raise error
+        self._progress.excuse()
+        if reason != self._held:
+            complain(reason)
+            self._note(reason)
+        self._held = reason
+
+    def _go_on(self) -> None:
+        """A turn went through: say so if something was in the way before."""
+        if self._held is not None:
+            with write(self._connection):
+                telemetry.add_event(self._connection, "warning", "engine", f"goes on; for a while {self._held}")
+            self._note("")
+            self._held = None
+
+    def _on_term(self, *_: object) -> None:
+        self._leaving = True
+
+    def _turn(self) -> None:
+        self._obey()
+        iteration = iterations.current_iteration(self._connection)
+        if self._child is not None:
+            self._watch(self._child, iteration)
+        elif iteration is not None and not self._leaving:
+            self._advance(iteration)
+        self._beat()
+
+    def _obey(self) -> None:
+        for directive in directives.pending(self._connection):
+            with write(self._connection):
+                accepted = obey(self._connection, directive)
+            if accepted and directive.kind == "shut_down":
+                self._leaving = True
+            if accepted and directive.kind == "save_now" and self._child is not None:
+                self._child.command("save")
+
+    def _watch(self, child: Child, iteration: Iteration | None) -> None:
+        """Make the running child follow the wanted state, and take in its end."""
+        mine = iteration is not None and iteration.id == child.errand.iteration_id
+        if self._leaving or not mine or (iteration is not None and iteration.control == "stop"):
+            child.ask_stop()
+        elif iteration is not None:
+            child.set_paused(iteration.control == "pause")
+        child.escalate()
+        code = child.exit_code()
+        if code is None:
+            if child.errand.stages and iteration is not None:
+                settle_rollouts(self._connection, iteration.id)
+            self._look_for_progress(child)
+            return
+        self._ended(child, code)
+        # Let go of last: what could not be recorded is recorded at the next turn.
+        child.close()
+        self._child = None
+        checkpoint(self._connection)
+
+    def _look_for_progress(self, child: Child) -> None:
+        """Name a child that stands still without a reason, and press it to end."""
+        if child.paused or child.stop_asked is not None or not self._stall_seconds:
+            self._progress.excuse()
+            return
+        assert child.errand.iteration_id is not None
+        silent = self._progress.silent_for(progress_mark(self._connection, child.errand.iteration_id), time.monotonic())
+        if silent > self._stall_seconds:
+            words = (
+                f"the {child.errand.slot} process (pid {child.pid}) made no progress for {silent:.0f} s; it is ended"
+            )
+            with write(self._connection):
+                telemetry.add_event(self._connection, "error", "engine", words, child.errand.iteration_id)
+            child.end_hung()
+
+    def _ended(self, child: Child, code: int) -> None:
+        failure = child.failure()
+        sweep_orphans(self._workspace)
+        errand = child.errand
+        assert errand.iteration_id is not None
+        with write(self._connection):
+            telemetry.end_heartbeat(self._connection, errand.slot)
+            telemetry.put_live_text(self._connection, [])
+        key = (errand.iteration_id, errand.kind)
+        tries = self._crashes.get(key, 0)
+        silent = "hung" if child.hung else f"ended without a word ({_signal_name(code)})"
+        if code == DONE:
+            self._complete(child)
+            self._crashes.pop(key, None)
+            self._patience.forget()
+        elif code == HELD:
+            self._put_off(child, failure or "the disk or the database can't be written")
+        elif not child.hung and (code == STOPPED or child.stop_asked is not None):
+            self._back_to_pending("stopped", child)
+        elif (child.hung or failure is None) and tries < _RESTARTS:
+            words = f"the {errand.slot} process {silent}; it is started again"
+            with write(self._connection):
+                telemetry.add_event(self._connection, "warning", "engine", words, errand.iteration_id)
+            self._back_to_pending("crashed", child)
+            self._crashes[key] = tries + 1
+        else:
+            log = self._workspace.child_log(errand.slot)
+            words = f"the {errand.slot} process {silent}; see {log}"
+            self._fail(errand, self._child_stages, words if child.hung else failure or words)
+
+    def _put_off(self, child: Child, reason: str) -> None:
+        """Try a held-up errand again later, for as long as it takes."""
+        errand = child.errand
+        assert errand.iteration_id is not None
+        words = f"{_HELD_PREFIX}{errand.slot}: {reason}"
+        if iterations.get_iteration(self._connection, errand.iteration_id).reason != words:
+            with write(self._connection):
+                iterations.update_iteration(self._connection, errand.iteration_id, reason=words)
+                telemetry.add_event(self._connection, "warning", "engine", words, errand.iteration_id)
+        self._back_to_pending("held", child)
+        self._patience.held(time.monotonic())
+
+    def _complete(self, child: Child) -> None:
+        errand = child.errand
+        assert errand.iteration_id is not None
+        iteration = iterations.get_iteration(self._connection, errand.iteration_id)
+        with write(self._connection):
+            if iteration.reason.startswith(_HELD_PREFIX):
+                iterations.update_iteration(self._connection, iteration.id, reason="")
+            if errand.kind == "prepare":
+                parent = current_policy(self._connection, errand.run_id)
+                assert parent is not None
+                iterations.update_iteration(self._connection, iteration.id, parent_id=iteration.parent_id or parent.id)
+            for name in self._child_stages:
+                if name == "evaluate" and to_measure(iteration) - evaluated_policies(self._connection, iteration):
+                    continue
+                iterations.set_stage(self._connection, iteration.id, name, "done")
+
+    def _back_to_pending(self, why: str, child: Child) -> None:
+        errand = child.errand
+        assert errand.iteration_id is not None
+        with write(self._connection):
+            for name in self._child_stages:
+                stages = {stage.name: stage for stage in iterations.stages(self._connection, errand.iteration_id)}
+                if stages[name].state == "running":
+                    iterations.set_stage(self._connection, errand.iteration_id, name, "pending")
+            iteration = iterations.get_iteration(self._connection, errand.iteration_id)
+            if iteration.control == "stop":
+                iterations.update_iteration(self._connection, iteration.id, state="stopped", reason=why)
+
+    def _fail(self, errand: Errand, stages: tuple[str, ...], message: str) -> None:
+        assert errand.iteration_id is not None
+        with write(self._connection):
+            if errand.kind == "prepare":
+                set_run_state(self._connection, errand.run_id, "failed", message)
+            for stage in iterations.stages(self._connection, errand.iteration_id):
+                if stage.name in stages and stage.state != "done":
+                    iterations.set_stage(self._connection, errand.iteration_id, stage.name, "failed", message)
+            iterations.update_iteration(self._connection, errand.iteration_id, state="failed", reason=message)
+            telemetry.add_event(self._connection, "error", errand.slot, message, errand.iteration_id)
+
+    def _advance(self, iteration: Iteration) -> None:
+        """Do the next thing an iteration asks for."""
+        if iteration.control == "stop":
+            if iteration.state in ACTIVE or iteration.state == "failed":
+                with write(self._connection):
+                    iterations.update_iteration(self._connection, iteration.id, state="stopped")
+            return
+        if iteration.state not in ("running", "waiting"):
+            return
+        run = get_run(self._connection, iteration.run_id)
+        stages = iterations.stages(self._connection, iteration.id)
+        settings = settings_of(iteration)
+        measured: set[int] = set()
+        if iteration.state == "running" and run.state == "ready":
+            measured = evaluated_policies(self._connection, iteration)
+        step = next_step(run, iteration, stages, settings, measured)
+        if isinstance(step, Rest):
+            return
+        if isinstance(step, Wait):
+            if iteration.state != "waiting":
+                self._open_gate(iteration, step.gate)
+        elif isinstance(step, Decide):
+            comparison = compare_child(self._connection, iteration)
+            decision = decide(settings.evaluation.promote, comparison)
+            with write(self._connection):
+                close_iteration(self._connection, iteration, decision.state, decision.reason)
+        elif isinstance(step, Close):
+            measured_words = describe_measured(self._connection, iteration)
+            with write(self._connection):
+                close_evaluation(self._connection, iteration, measured_words)
+        else:
+            self._start(iteration, step, settings)
+
+    def _open_gate(self, iteration: Iteration, gate: str) -> None:
+        note = describe_gate(self._connection, iteration, gate, self._workspace)
+        with write(self._connection):
+            if gate == "promote":
+                iterations.update_iteration(self._connection, iteration.id, state="waiting", reason=note)
+            else:
+                iterations.set_stage(self._connection, iteration.id, gate, "waiting")
+                iterations.set_note(self._connection, iteration.id, gate, note)
+                iterations.update_iteration(
+                    self._connection, iteration.id, state="waiting", reason=f"gate {gate}: {note}"
+                )
+            telemetry.add_event(self._connection, "info", "engine", f"waiting at gate {gate}: {note}", iteration.id)
+
+    def _start(self, iteration: Iteration, step: Start, settings: RunSettings) -> None:
+        if not self._patience.over(time.monotonic()):
+            return
+        # First the rows: what can't be written down is not begun.
+        with write(self._connection):
+            for name in step.stages:
+                iterations.set_stage(self._connection, iteration.id, name, "running")
+            if iteration.state != "running":
+                iterations.update_iteration(self._connection, iteration.id, state="running")
+        try:
+            child = start_child(self._workspace, step.errand, needed_secrets(settings, step.errand.kind))
+        except OSError as error:
+            self._fail(step.errand, step.stages, f"can't start a process for {step.errand.kind}: {error}")
+            return
+        self._child, self._child_stages = child, step.stages
+        self._progress.excuse()
+        self._stall_seconds = 60 * settings.stall_minutes * (_PREPARE_SHARE if step.errand.kind == "prepare" else 1)
+
+    def _beat(self, *, force: bool = False) -> None:
+        now = time.monotonic()
+        if not force and now - self._last_beat < _BEAT_SECONDS:
+            return
+        self._last_beat = now
+        state = "working" if self._child is not None else "idle"
+        detail = {**readings(self._workspace.root), "child": self._child.errand.slot if self._child else None}
+        with write(self._gauges):
+            telemetry.beat(self._gauges, "engine", os.getpid(), self._started, state, detail)
+
+
+def _signal_name(code: int) -> str:
+    if code >= 0:
+        return f"exit code {code}"
+    try:
+        return signal.Signals(-code).name
+    except ValueError:
+        return f"signal {-code}"

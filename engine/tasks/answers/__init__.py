@@ -1,0 +1,1 @@
+"""Reading and comparing answers: extraction, LaTeX, quantities, mathematical equality, asserts of programs."""

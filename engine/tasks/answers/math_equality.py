@@ -1,0 +1,235 @@
+r"""Whether two mathematical answers mean the same: words, quantities, lists, sets, tuples, intervals, expressions.
+
+The outermost structure is compared here and exactly; what is left, single expressions, goes to math-verify. Only
+its LaTeX grammar reads the text: its plain-expression reader goes through sympy's `parse_expr`, which evaluates
+text as Python. Its own time limits need signals of the main thread and are off. Knows nothing of replies.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from dataclasses import replace
+from functools import lru_cache
+from importlib import import_module
+from typing import Any, NamedTuple
+
+from engine.errors import EngineError
+from engine.tasks.answers.extraction import cleaned
+from engine.tasks.answers.latex import bracketed, split_outside, tidy, without_text
+from engine.tasks.answers.quantities import quantity, without_unit
+
+_FLOAT_PLACES = 12
+"""Decimal places math-verify rounds floats to; its own 6 would take 3.141593 for π."""
+
+_MOST_PARTS = 32
+"""Most elements of a list or set that are matched with each other."""
+
+_LEFT_TO_DO = re.compile(r"[\d)}]\s*(?:[-+*]|\\times(?!\s*10\s*\^)|\\cdot(?!\s*10\s*\^)|\\div)\s*[\d({\\]")
+_COMMAS = r",(?!\d{3}(?!\d))|(?<!\d),|;|\\(?:text|mathrm)\s*\{\s*(?:and|or)\s*\}|\b(?:and|or)\b"
+_ANY_COMMA = r",|;|\\(?:text|mathrm)\s*\{\s*(?:and|or)\s*\}|\b(?:and|or)\b"
+_NAME = re.compile(r"(?:\\?[a-zA-Z]+)(?:_\{?\w+\}?)?'?(?:\s*\([a-zA-Z](?:\s*,\s*[a-zA-Z])*\))?")
+_EQUALS = r"(?<![<>!\\])=(?!=)"
+_INEQUALITY = re.compile(r"[<>]|\\(?:le|ge|lt|gt)(?![a-zA-Z])")
+_OR = r"\\(?:text|mathrm)\s*\{\s*or\s*\}|\bor\b"
+_UNION = r"\\cup(?![a-zA-Z])"
+_MEMBER = re.compile(r"[a-zA-Z]\s*\\in\s*(?=[^\s])")
+_WORDS = re.compile(r"[A-Za-z][A-Za-z'’.\- ]*")
+_TAIL = re.compile(r"[A-Za-z][\w' ,]*?\b(?:is|are|was|were|equals)\s+(?:equal\s+to\s+)?(.+)", re.DOTALL)
+_ARTICLE = re.compile(r"(?:an?|the)\s+", re.IGNORECASE)
+_DECIMAL = re.compile(r"(?<![\w.])(\d*)\.(\d+)(?![\d.])")
+_COMMAS_IN_NUMBERS = re.compile(r"(?<![\d,])\d{1,3}(?:,\d{3})+(?![\d,])")
+
+
+class Comparison(NamedTuple):
+    """Whether an answer means what the reference does, and how that was found."""
+
+    same: bool | None
+    """None when the reference can't be read, so that nothing can be said."""
+    how: str
+
+
+def compare(answer: str, reference: str) -> Comparison:
+    """Compare an answer with the reference; the order matters, as a reference decides what is asked for."""
+    guess, gold = tidy(cleaned(answer)), tidy(cleaned(reference))
+    if (guess or gold) and _same_text(guess, gold):
+        return Comparison(True, "the same text")
+    tail = _TAIL.fullmatch(guess)
+    if tail:
+        guess = cleaned(tail.group(1))
+    if words := _words(reference, gold):
+        return Comparison(_plain_words(guess) == words, "compared as words")
+    return _compared(guess, gold)
+
+
+def _compared(guess: str, gold: str) -> Comparison:
+    gold, guess = _without_name(gold, guess)
+    target, value = quantity(gold, variables=True), quantity(guess)
+    if target is None and value and value.unit:
+        target = quantity(gold)
+    if target and value:
+        return Comparison(target.same(value), "compared as numbers")
+    if target and _LEFT_TO_DO.search(guess):
+        return Comparison(False, "a calculation left undone")
+    by_structure = _compare_structure(guess, gold)
+    if by_structure is not None:
+        return by_structure
+    return _by_meaning(guess, gold)
+
+
+def _compare_structure(guess: str, gold: str) -> Comparison | None:
+    """Compare what brackets or commas divide; None when both are single expressions or of unlike forms."""
+    left, right = (_MEMBER.sub("", text, count=1) for text in (guess, gold))
+    parts, wanted = split_outside(left, _UNION), split_outside(right, _UNION)
+    if len(parts) == 1 < len(wanted) and _INEQUALITY.search(left):
+        parts = split_outside(left, _OR)
+    if len(parts) == len(wanted) > 1 and _matched(parts, wanted):
+        return Comparison(True, "the same union")
+    mine, theirs = bracketed(left), bracketed(right)
+    if mine and theirs and "{" not in (mine.opening, theirs.opening):
+        parts, wanted = (split_outside(each.inner, _ANY_COMMA) for each in (mine, theirs))
+        if len(wanted) > 1 or len(parts) > 1:
+            same = (mine.opening, mine.closing, len(parts)) == (theirs.opening, theirs.closing, len(wanted))
+            return Comparison(same and all(map(_same_part, parts, wanted)), "compared in order")
+    if ":" in left and ":" in right and "\\" not in left + right:
+        parts, wanted = left.split(":"), right.split(":")
+        return Comparison(len(parts) == len(wanted) and all(map(_same_part, parts, wanted)), "compared as a ratio")
+    wanted = _elements(right)
+    parts = _elements(left) if len(wanted) < 2 else _elements(left, any_comma=len(wanted) > 1)
+    if len(wanted) > 1 and not (mine and mine.opening != "{"):
+        if len(parts) != len(wanted):
+            return Comparison(False, f"{len(parts)} instead of {len(wanted)} elements")
+        return Comparison(_matched(parts, wanted), "compared as a set")
+    if len(parts) > 1 and quantity(right, variables=True):
+        same = all(_same_part(part, right) for part in parts[:_MOST_PARTS])
+        return Comparison(same, f"{len(parts)} elements instead of one" if not same else "several forms of one number")
+    return None
+
+
+def _elements(text: str, *, any_comma: bool = False) -> list[str]:
+    r"""The elements of a set or a list of solutions, `\pm` written out; one element for a single expression.
+
+    The name in `x = 1, x = 2` is left out; names that differ, as in `x = 1, y = 2`, are kept.
+    """
+    inside = bracketed(text)
+    body = inside.inner if inside and inside.opening == "{" else text
+    parts = split_outside(body, _ANY_COMMA if any_comma else _COMMAS)
+    names = {"".join(sides[0].split()) for part in parts if len(sides := split_outside(part, _EQUALS)) > 1}
+    found: list[str] = []
+    for part in parts:
+        bare = _without_name(part, "")[0] if len(names) < 2 else part
+        if r"\pm" in bare or r"\mp" in bare:
+            upper = bare.replace(r"\pm", "+").replace(r"\mp", "-")
+            lower = bare.replace(r"\pm", "-").replace(r"\mp", "+")
+            found += [upper.strip().removeprefix("+").strip(), lower.strip().removeprefix("+").strip()]
+        else:
+            found.append(bare)
+    return found[: _MOST_PARTS + 1]
+
+
+def _matched(parts: list[str], wanted: list[str]) -> bool:
+    """Whether each part means another one of the wanted, in any order."""
+    if len(parts) != len(wanted) or len(parts) > _MOST_PARTS:
+        return False
+    left = list(wanted)
+    for part in parts:
+        found = next((other for other in left if _same_part(part, other)), None)
+        if found is None:
+            return False
+        left.remove(found)
+    return True
+
+
+def _same_part(part: str, wanted: str) -> bool:
+    return _same_text(part, wanted) or bool(_compared(part, wanted).same)
+
+
+def _without_name(gold: str, guess: str) -> tuple[str, str]:
+    """Both without the `x =` in front, and the reply without the steps before its last `=`.
+
+    What the sides of an equation are stays when the reference is an equation in more than a name, and when both
+    name different things.
+    """
+    wanted, found = split_outside(gold, _EQUALS), split_outside(guess, _EQUALS)
+    named = [sides[0] for sides in (wanted, found) if len(sides) == 2 and _NAME.fullmatch(sides[0])]
+    if len(wanted) > 1 and not _NAME.fullmatch(wanted[0]):
+        return gold, guess
+    if len(named) == 2 and "".join(named[0].split()) != "".join(named[1].split()):
+        return gold, guess
+    if len(found) > 1 and not split_outside(guess, _COMMAS)[1:]:
+        guess = found[0] if _NAME.fullmatch(found[-1]) and not _NAME.fullmatch(found[0]) else found[-1]
+    if len(wanted) > 1 and not split_outside(gold, _COMMAS)[1:]:
+        gold = wanted[-1]
+    return gold, guess
+
+
+def _by_meaning(guess: str, gold: str) -> Comparison:
+    """Compare two expressions by math-verify. Raises EngineError without it."""
+    wanted, found = _parsed(gold), _parsed(guess)
+    if not any(not isinstance(part, str) for part in wanted):
+        return Comparison(None, f"math-verify can't read the reference {gold!r}")
+    if not any(not isinstance(part, str) for part in found):
+        return Comparison(False, "math-verify can't read the answer")
+    _, verify, _ = _math_verify()
+    same = verify(wanted, found, float_rounding=_FLOAT_PLACES, allow_set_relation_comp=True, timeout_seconds=None)
+    return Comparison(bool(same), "compared by math-verify")
+
+
+def _parsed(text: str) -> list[Any]:
+    """What math-verify's LaTeX grammar makes of a text: sympy objects, then the text itself."""
+    parse, _, targets = _math_verify()
+    exact = _COMMAS_IN_NUMBERS.sub(lambda match: match.group().replace(",", ""), text)
+    exact = _DECIMAL.sub(
+        lambda match: rf"\frac{{{match.group(1)}{match.group(2)}}}{{1{'0' * len(match.group(2))}}}", exact
+    )
+    parsed: list[Any] = parse(f"${without_unit(exact)}$", extraction_config=targets, parsing_timeout=None)
+    return parsed
+
+
+def _as_fraction(decimal: re.Match[str]) -> str:
+    """A decimal number as a LaTeX fraction, which sympy keeps exact."""
+    whole, places = decimal.groups()
+    return rf"\frac{{{whole}{places}}}{{1{'0' * len(places)}}}"
+
+
+def _same_text(guess: str, gold: str) -> bool:
+    """Equal without regard to spaces."""
+    return "".join(guess.split()) == "".join(gold.split())
+
+
+def _words(reference: str, gold: str) -> str | None:
+    r"""A reference in words, in the form words are compared in; None for mathematics.
+
+    Words stand in `\text{}`, or are at least two letters long and no product of variables that anyone writes.
+    """
+    wrapped = re.fullmatch(r"\\(?:text|mathrm|textrm|mbox|textbf|mathbf|textit)\s*\{.*\}", reference.strip(" $."))
+    plain = _plain_words(gold)
+    if wrapped and not re.search(r"\d", plain):
+        return plain
+    long = _WORDS.fullmatch(gold) and any(len(word) > 3 for word in gold.split())
+    return plain if long else None
+
+
+def _plain_words(text: str) -> str:
+    bare = cleaned(without_text(text)).strip(" .!")
+    if inside := bracketed(bare):
+        bare = inside.inner
+    return " ".join(_ARTICLE.sub("", bare, count=1).split()).casefold()
+
+
+@lru_cache(maxsize=1)
+def _math_verify() -> tuple[Any, Any, list[Any]]:
+    """math-verify's `parse` and `verify`, and the one reader that is used."""
+    try:
+        library = import_module("math_verify")
+    except ImportError as error:
+        message = f"judging math answers needs math-verify: pip install 'reflectevo[engine]' ({error})"
+        raise EngineError(message) from error
+    logging.getLogger("math_verify").setLevel(logging.ERROR)
+    plain = library.LatexExtractionConfig()
+    # Its own list of units takes the variables of `5m` or `3h` away.
+    return (
+        library.parse,
+        library.verify,
+        [replace(plain, normalization_config=replace(plain.normalization_config, units=False))],
+    )

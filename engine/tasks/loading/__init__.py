@@ -1,0 +1,1 @@
+"""Loading questions: local files, hub data sets, fields, options, contamination."""

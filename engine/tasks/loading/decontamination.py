@@ -1,0 +1,70 @@
+"""Keeps the tasks of a run apart: no task trains on, tunes on or shows what any of them holds out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import replace
+from typing import TypeVar
+
+from engine.errors import TaskError
+from engine.tasks.base import Example, Loaded, Question
+from engine.tasks.loading.contamination import HeldOut, Match, asked_by, shown_by
+
+ItemT = TypeVar("ItemT", Question, Example)
+
+
+def apart(loaded: Mapping[str, Loaded], generated: AbstractSet[str]) -> dict[str, Loaded]:
+    """The tasks without what repeats a held-out question of any of them; see `engine.tasks.loading.contamination`.
+
+    `generated` names the tasks whose questions come from templates. Questions for tuning are kept from training as
+    well. Raises TaskError when a task has nothing left to train on.
+    """
+    test = [asked_by(question, generated=name in generated) for name, one in loaded.items() for question in one.test]
+    held = HeldOut(test)
+    tuned = {
+        name: _kept(name, one.dev, held, name in generated, "questions for tuning") for name, one in loaded.items()
+    }
+    dev = [asked_by(question, generated=name in generated) for name, (kept, _) in tuned.items() for question in kept]
+    aside = HeldOut([*test, *dev])
+    result: dict[str, Loaded] = {}
+    for name, one in loaded.items():
+        train, train_notes = _kept(name, one.train, aside, name in generated, "training questions")
+        shown, shown_notes = _kept(name, one.few_shot, aside, name in generated, "worked examples")
+        if not train:
+            raise TaskError(
+                f"task {name!r}: every training question is held out by a task of this run; check the task mix"
+            )
+        notes = (*one.notes, *tuned[name][1], *train_notes, *shown_notes)
+        result[name] = replace(one, train=train, dev=tuned[name][0], few_shot=shown, notes=notes)
+    return result
+
+
+def _kept(
+    name: str, items: Sequence[ItemT], held: HeldOut, generated: bool, what: str
+) -> tuple[tuple[ItemT, ...], tuple[str, ...]]:
+    """The items that repeat no held-out question, and a note on the others."""
+    kept: list[ItemT] = []
+    repeats: list[tuple[str, Match]] = []
+    for item in items:
+        if isinstance(item, Question):
+            asked = asked_by(item, generated=generated)
+        else:
+            asked = shown_by(name, item, generated=generated)
+        match = held.match(asked)
+        if match is None:
+            kept.append(item)
+        else:
+            repeats.append((asked.text, match))
+    if not repeats:
+        return tuple(kept), ()
+    same = sum(match.exact for _, match in repeats)
+    counted = f"{same} the same as and {len(repeats) - same} nearly the same as a question that a task holds out"
+    text, match = min(repeats, key=lambda repeat: repeat[1].exact)
+    example = f"e.g. {_shortened(text)!r} repeats {_shortened(match.held.text)!r} of {match.held.task!r}"
+    return tuple(kept), (f"task {name!r}: {len(repeats)} {what} left out: {counted}, {example}",)
+
+
+def _shortened(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= 100 else f"{line[:99]}…"

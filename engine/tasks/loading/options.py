@@ -1,0 +1,136 @@
+"""Reads the options of a multiple-choice row and which of them is right, in the forms datasets have.
+
+Options come as a list of texts, an object of `text` and `label` lists, a list of such objects, one field each, or
+lines inside the question. The right one comes as a letter, a label, an index, a text, or a list of zeros and a one.
+A row without exactly one right option is refused. Knows nothing of replies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from engine.tasks.answers.extraction import cleaned, lettered_options
+from engine.tasks.loading.fields import RowRefused, field, is_text, kind_of, text_field
+from store.settings.tasks import ChoiceTask
+
+LETTERS = "ABCDEFGHIJ"
+"""Letters an option may have."""
+
+
+class Options(NamedTuple):
+    """The options of one question."""
+
+    listed: tuple[str, ...]
+    """Their texts, when they stand in fields of their own; empty when they stand in the question or are unknown."""
+    known: Mapping[str, str]
+    """Letter → text, as far as texts are known."""
+    labels: tuple[str, ...]
+    """The dataset's own names of the options in order, e.g. `1`, `2`, `3`; empty when it has none."""
+
+    @property
+    def letters(self) -> str:
+        """The letters that name an option."""
+        return LETTERS[: LETTERS.index(max(self.known)) + 1] if self.known else LETTERS
+
+
+def options_of(settings: ChoiceTask, row: Mapping[str, object], question: str) -> Options:
+    """The options of a row. Raises RowRefused when a field that should hold them doesn't."""
+    if settings.options_field is None:
+        return Options((), lettered_options(question), ())
+    labels: list[str] = []
+    if isinstance(settings.options_field, list):
+        name = "options_field"
+        texts = [text_field(row, one) for one in settings.options_field]
+    else:
+        name = settings.options_field
+        texts, labels = _listed(name, field(row, name))
+    if not 2 <= len(texts) <= len(LETTERS):
+        raise RowRefused(f"field {name!r} holds {len(texts)} options, not 2 to {len(LETTERS)}")
+    bare = lettered_options("\n".join(texts))
+    if list(bare) == list(LETTERS[: len(texts)]):
+        texts = list(bare.values())
+    if not all(texts):
+        raise RowRefused(f"field {name!r} holds an empty option")
+    return Options(tuple(texts), dict(zip(LETTERS, texts, strict=False)), tuple(labels))
+
+
+def right_letter(settings: ChoiceTask, row: Mapping[str, object], options: Options) -> str:
+    """The letter of the right option. Raises RowRefused when the row names none, or more than one."""
+    name, way = settings.answer_field, settings.answer_is
+    value = field(row, name)
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    if isinstance(value, list):
+        return _marked(name, value, options)
+    if value is None or (isinstance(value, str) and not value.strip()):
+        raise RowRefused(f"field {name!r} is empty: the row names no right option")
+    if not is_text(value):
+        raise RowRefused(f"field {name!r} holds {kind_of(value)}, not one option")
+    text = str(value).strip()
+    if way in ("index0", "index1"):
+        letter = _indexed(text, way == "index1")
+    elif way == "text":
+        letter = _only(_named(text, options))
+    elif way == "letter":
+        letter = _letter(text)
+    else:
+        letter = _labelled(text, options) or _letter(text) or _only(_named(text, options))
+    if letter is None or letter not in options.letters:
+        asked = {"index0": "an index from 0", "index1": "an index from 1", "text": "one option's text"}
+        hint = "" if way != "auto" or not text.isdecimal() else "; if it is an index, set answer_is to index0 or index1"
+        what = asked.get(way, "one option's letter")
+        raise RowRefused(f"field {name!r} holds {text[:40]!r}, which is not {what}{hint}")
+    return letter
+
+
+def same_option(one: str, other: str) -> bool:
+    """Whether two texts are the same option, without regard to markup, case and spacing."""
+    left, right = (" ".join(cleaned(text).casefold().split()) for text in (one, other))
+    return bool(left) and left == right
+
+
+def _listed(name: str, value: object) -> tuple[list[str], list[str]]:
+    """Texts and labels of a field."""
+    if isinstance(value, Mapping):
+        texts, labels = value.get("text", value.get("choices")), value.get("label")
+    elif isinstance(value, list) and value and all(isinstance(part, Mapping) for part in value):
+        texts, labels = [part.get("text") for part in value], [part.get("label") for part in value]
+    else:
+        texts, labels = value, None
+    if not isinstance(texts, list) or not all(is_text(text) for text in texts):
+        raise RowRefused(f"field {name!r} is not a list of texts")
+    known = labels if isinstance(labels, list) and len(labels) == len(texts) and all(map(is_text, labels)) else []
+    return [str(text).strip() for text in texts], [str(label).strip() for label in known]
+
+
+def _marked(name: str, values: list[object], options: Options) -> str:
+    """The option at the place of the one among zeros; or the one that all listed texts name."""
+    if values and all(value in (0, 1) for value in values):
+        if sum(value == 1 for value in values) != 1 or len(values) != len(options.listed or options.known):
+            raise RowRefused(f"field {name!r} marks {sum(value == 1 for value in values)} options as right, not one")
+        return LETTERS[values.index(1)]
+    raise RowRefused(f"field {name!r} holds {len(values)} answers, not one")
+
+
+def _indexed(text: str, from_one: bool) -> str | None:
+    whole = text.removesuffix(".0")
+    index = int(whole) - from_one if whole.isdecimal() and len(whole) < 4 else -1
+    return LETTERS[index] if 0 <= index < len(LETTERS) else None
+
+
+def _labelled(text: str, options: Options) -> str | None:
+    return LETTERS[options.labels.index(text)] if options.labels.count(text) == 1 else None
+
+
+def _letter(text: str) -> str | None:
+    bare = cleaned(text).strip("().: ").upper()
+    return bare if len(bare) == 1 and bare in LETTERS else None
+
+
+def _named(text: str, options: Options) -> list[str]:
+    return [letter for letter, option in options.known.items() if same_option(text, option)]
+
+
+def _only(letters: list[str]) -> str | None:
+    return letters[0] if len(letters) == 1 else None

@@ -1,0 +1,278 @@
+"""Programs, as in MBPP: the answer is Python code, judged by tests that run it in the sandbox.
+
+Nothing of the reply runs in this process. Where a test compares with a constant, the constant never enters the
+sandbox. Without a sandbox that works every verdict is `unverified`. Knows nothing of how a program is confined.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import ClassVar, Literal, NamedTuple
+
+from engine.errors import TaskError
+from engine.tasks.answers.asserts import NO_LITERAL, Check, checks, read_literal
+from engine.tasks.answers.extraction import extract
+from engine.tasks.base import Example, Judgement, Loaded, Question, Split
+from engine.tasks.loading.fields import RowRefused, asked, text_field
+from engine.tasks.loading.sources import load_local
+from engine.tasks.sandbox import Limits, Record, Report, SandboxUnavailable, Step, run_steps
+from store.settings.tasks import CodeTask
+
+LONGEST_CHECK_OF_REFERENCES = 60.0
+"""Seconds that loading may spend on running the reference programs; what is left then is taken unchecked."""
+
+_WALL_PER_CPU = 2.0
+_START = 2.0
+_LONGEST_PROGRAM = 100_000
+_LONGEST_SHOWN = 200
+_FENCE = re.compile(r"```[ \t]*([A-Za-z0-9_+-]*)[^\n`]*\n(.*?)(?:\n?[ \t]*```|\Z)", re.DOTALL)
+_PYTHON = ("", "python", "python3", "py", "py3")
+
+
+class Program(NamedTuple):
+    """The program of a reply, and the rule that found it."""
+
+    source: str | None
+    rule: Literal["fence", "answer line", "whole reply", ""]
+
+
+class Code:
+    """The task type `code`."""
+
+    kind: ClassVar[str] = "code"
+    isolated: ClassVar[bool] = False
+    sandboxed: ClassVar[bool] = True
+
+    def load(self, settings: CodeTask, base_dir: Path, seed: int) -> Loaded:
+        """Questions, held-out questions and worked examples, without those whose reference program fails.
+
+        Raises TaskError when the files can't be used.
+        """
+
+        def question(row: Mapping[str, object], split: Split) -> Question:
+            return _question(settings, row, split)
+
+        return _proven(settings.name, load_local(settings, base_dir, seed, question, _example))
+
+    def judge(self, reply: str, reference: str, payload: Mapping[str, object]) -> Judgement:
+        """Correct when the program passes every test; blocks while it runs.
+
+        `unverified` when no sandbox works. The score is the share of tests passed.
+        """
+        program = extract_program(reply)
+        if program.source is None:
+            return Judgement("incorrect", None, "", None, "the reply holds no program")
+        return judge_program(program.source, program.rule, payload)
+
+    def format_instruction(self, settings: CodeTask) -> str:
+        """The same for every code task."""
+        return "Finish with the whole program in one ```python block. Only Python's standard library is there."
+
+
+def extract_program(reply: str) -> Program:
+    """The last fenced block that defines something, else the last one; else what follows `Answer:`, else the whole
+    reply when it is Python."""
+    blocks = [block.group(2) for block in _FENCE.finditer(reply) if block.group(1).lower() in _PYTHON]
+    blocks = [block for block in blocks if block.strip()]
+    if blocks:
+        return Program(next((block for block in reversed(blocks) if _defines(block)), blocks[-1]), "fence")
+    found = extract(reply, multiline=True)
+    if found.rule == "answer line" and found.raw is not None and _parsed(found.raw) is not None:
+        return Program(found.raw, "answer line")
+    return Program(reply, "whole reply") if _defines(reply) else Program(None, "")
+
+
+def judge_program(source: str, rule: str, payload: Mapping[str, object]) -> Judgement:
+    """Run a program with the tests of a payload: one sandbox for all of them."""
+    tests = _texts(payload["tests"])
+    planned = [checks(test) for test in tests]
+    seconds, memory = float(str(payload["seconds"])), int(str(payload["memory_mib"]))
+    limits = Limits(seconds, _WALL_PER_CPU * seconds + _START, memory * 2**20)
+    steps = [Step(check.kind, check.code) for parts in planned for check in parts]
+    try:
+        report = run_steps(source, str(payload["setup"]), steps, limits)
+    except SandboxUnavailable as error:
+        return Judgement("unverified", source, rule, None, str(error))
+    return _judgement(source, rule, tests, planned, report, limits)
+
+
+def may_pass(program: str, payload: Mapping[str, object]) -> bool:
+    """Whether a program passes the tests of a payload; also True when no sandbox could tell, so that what might give
+    the solution away counts as if it did. Blocks while the program runs."""
+    return judge_program(program, "", payload).verdict != "incorrect"
+
+
+def _judgement(
+    source: str, rule: str, tests: Sequence[str], planned: Sequence[Sequence[Check]], report: Report, limits: Limits
+) -> Judgement:
+    records = iter(report.records)
+    wrong: list[str] = []
+    for number, (test, parts) in enumerate(zip(tests, planned, strict=True), start=1):
+        failures = [_failure(check, record) for check, record in [(check, next(records)) for check in parts]]
+        first = next((failure for failure in failures if failure is not None), None)
+        if first is not None:
+            wrong.append(f"test {number} of {len(tests)}: {_short(test)} {first or _end(report, limits)}")
+    passed = len(tests) - len(wrong)
+    if report.loaded is None:
+        detail = f"the program never got to its tests: {_end(report, limits)}"
+    elif report.loaded.kind == "raised":
+        detail = f"the program can't be loaded: {_raised(report.loaded.text, limits)}"
+    elif wrong:
+        detail = wrong[0]
+    elif report.outcome.state != "finished":
+        detail = _end(report, limits)
+    else:
+        weak = [str(number) for number, parts in enumerate(planned, 1) if not all(check.strong for check in parts)]
+        note = f"; weaker check: test {', '.join(weak)} ran beside the program" if weak else ""
+        return Judgement("correct", source, rule, 1.0, f"all {len(tests)} tests passed{note}")
+    return Judgement("incorrect", source, rule, passed / len(tests) if passed < len(tests) else 0.0, detail)
+
+
+def _failure(check: Check, record: Record | None) -> str | None:
+    """Why a check failed; None when it holds, empty when its turn never came."""
+    if record is None:
+        return ""
+    if record.kind == "raised":
+        return f"raised {_short(record.text)}"
+    if check.kind == "run":
+        return None if record.kind == "ran" else "gave no result"
+    value = NO_LITERAL if record.kind != "value" else read_literal(record.text)
+    if check.holds(value):
+        return None
+    return f"gave {_short(record.text)}" if record.kind == "value" else f"gave {_short(record.text)}, no plain value"
+
+
+def _end(report: Report, limits: Limits) -> str:
+    """Why a program was not there any more."""
+    outcome = report.outcome
+    if outcome.state == "time":
+        return f"the time limit ({outcome.reason or f'{limits.cpu_seconds:g} s'})"
+    if outcome.state == "memory":
+        return f"the memory limit ({limits.memory_bytes // 2**20} MiB)"
+    if outcome.state == "finished":
+        return f"the program ended its process (exit code {outcome.exit_code})"
+    return f"the program was ended: {outcome.reason}"
+
+
+def _raised(text: str, limits: Limits) -> str:
+    name = text.partition(":")[0]
+    if name == "MemoryError":
+        return f"the memory limit ({limits.memory_bytes // 2**20} MiB)"
+    return f"it calls sys.exit ({_short(text)})" if name == "SystemExit" else _short(text)
+
+
+def _short(text: str) -> str:
+    """On one line, of bounded length, and without what a terminal would obey."""
+    words = " ".join(text.split())
+    one_line = "".join(
+        letter if letter.isprintable() else ascii(letter)[1:-1] for letter in words[: 2 * _LONGEST_SHOWN]
+    )
+    return one_line if len(one_line) <= _LONGEST_SHOWN else f"{one_line[:_LONGEST_SHOWN]}…"
+
+
+def _parsed(text: str) -> ast.Module | None:
+    if len(text) > _LONGEST_PROGRAM:
+        return None
+    try:
+        return ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+
+
+def _defines(text: str) -> bool:
+    """Whether a text is Python that defines a function, a class or a name."""
+    tree = _parsed(text)
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Assign, ast.AnnAssign)
+    return tree is not None and any(isinstance(node, kinds) for node in tree.body)
+
+
+def _question(settings: CodeTask, row: Mapping[str, object], split: Split) -> Question:
+    code = _unix(text_field(row, settings.answer_field))
+    tests = _tests(row, settings.tests_field)
+    setup = row.get(settings.setup_field) if settings.setup_field is not None else None
+    assignment = _unix(asked(settings, row))
+    shown = tests[: settings.shown_tests]
+    if shown:
+        assignment = "\n".join([assignment, "", "The program has to pass tests like this:", *shown])
+    return Question(
+        task=settings.name,
+        domain=settings.domain,
+        split=split,
+        text=assignment,
+        options=(),
+        reference=code,
+        payload={
+            "tests": tests,
+            "setup": _unix(setup) if isinstance(setup, str) else "",
+            "seconds": settings.seconds,
+            "memory_mib": settings.memory_mib,
+            "worked": f"```python\n{code}\n```",
+        },
+    )
+
+
+def _tests(row: Mapping[str, object], field: str) -> list[str]:
+    value = row.get(field)
+    if not isinstance(value, list) or not value or not all(isinstance(test, str) and test.strip() for test in value):
+        raise RowRefused(f"field {field!r} is not a list of tests")
+    tests = [_unix(test) for test in value]
+    for test in tests:
+        try:
+            checks(test)
+        except ValueError as error:
+            raise RowRefused(str(error)) from None
+    return tests
+
+
+def _unix(text: str) -> str:
+    return text.replace("\r\n", "\n").strip()
+
+
+def _texts(value: object) -> list[str]:
+    return [str(item) for item in value] if isinstance(value, list | tuple) else []
+
+
+def _example(question: Question, row: Mapping[str, object]) -> Example:
+    return Example(question.text, str(question.payload["worked"]))
+
+
+def _proven(name: str, loaded: Loaded) -> Loaded:
+    """Without the questions whose reference program fails their tests: no reply could be judged by those.
+
+    A program that merely ran into a limit stays, so that a busy machine doesn't change the questions; so does one
+    that wasn't reached in time, and all of them where no sandbox works. Raises TaskError when none is left.
+    """
+    questions = (*loaded.train, *loaded.dev, *loaded.test)
+    until = time.monotonic() + LONGEST_CHECK_OF_REFERENCES
+
+    def fails(question: Question) -> str | None:
+        if time.monotonic() > until:
+            return "?"
+        judgement = judge_program(question.reference, "", question.payload)
+        failed = judgement.verdict == "incorrect" and "limit" not in judgement.detail
+        return judgement.detail if failed else "?" if judgement.verdict == "unverified" else None
+
+    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as threads:
+        found = dict(zip((question.content_hash for question in questions), threads.map(fails, questions), strict=True))
+    unchecked = sum(answer == "?" for answer in found.values())
+    bad = {key: answer for key, answer in found.items() if answer not in (None, "?")}
+    notes = loaded.notes
+    if unchecked:
+        notes += (f"task {name!r}: the reference programs of {unchecked} questions were not run",)
+    if bad:
+        first = next(iter(bad.values()))
+        notes += (f"task {name!r}: {len(bad)} questions left out, whose reference program fails its tests ({first})",)
+    train = tuple(question for question in loaded.train if question.content_hash not in bad)
+    if not train:
+        raise TaskError(f"task {name!r}: no reference program of the training questions passes its tests; {notes[-1]}")
+    dev, test = (
+        tuple(question for question in part if question.content_hash not in bad) for part in (loaded.dev, loaded.test)
+    )
+    return replace(loaded, train=train, dev=dev, test=test, notes=notes)

@@ -1,0 +1,128 @@
+"""The tokens of a curated row and which of them are learnt, as JSON, without training anything.
+
+Loads a tokenizer and no model. What it shows is what the trainer gets: the same template, the same mask.
+"""
+
+from __future__ import annotations
+
+import itertools
+from contextlib import closing
+from typing import Any
+
+from engine.errors import EngineError
+from engine.models.resolve import check_chat_template
+from engine.rollout.load_plan import settings_of, weights_of
+from engine.training.build_examples import question_example, row_examples
+from engine.training.examples import Example, Pair, TokenView, examine
+from engine.training.load_examples import rollouts_of
+from engine.training.request import second_stage
+from engine.training.trl.loading import load_tokenizer
+from store.curation.curated import SET_OF, get_curated
+from store.database.connection import open_reader
+from store.records import CuratedRow
+from store.runs.iterations import get_iteration
+from store.runs.runs import run_questions
+from store.settings import TrainingSetting
+from store.workspace import Workspace
+
+_USUAL: dict[str, TrainingSetting] = {"d_plus": "sft-one-stage", "d_pm": "dpo-verdict", "d_pref": "dpo-judge"}
+
+
+def inspect_example(workspace: Workspace, curated_id: int, setting: str | None = None) -> dict[str, Any]:
+    """What a curated row becomes under a setting, by default its iteration's (or the usual one of its set).
+
+    Returns `{"id", "setting", "sides": [{"name", "tokens": [{"text", "id", "loss"}], "length"}], "length",
+    "max_length", "fits", "reason"}`. The texts of a side join to the whole rendered conversation; `length` is in
+    tokens, of the longest side; `reason` says why the example would be left out, else it is empty. Raises EngineError
+    for a setting that doesn't train on the row's set, and when there is no such row.
+    """
+    with closing(open_reader(workspace.database)) as connection:
+        row = get_curated(connection, curated_id)
+        if row is None:
+            raise EngineError(f"there is no curated row {curated_id} in {workspace.root}")
+        iteration = get_iteration(connection, row.iteration_id)
+        settings = settings_of(iteration)
+        if settings.generation.generator == "scripted":
+            raise EngineError("this run is scripted: it has no model, hence no tokens to show")
+        chosen = _setting(row, setting, settings.training.setting)
+        rollouts = rollouts_of(connection, iteration, settings)
+        examples = row_examples(_USUAL[row.set_name] if chosen == "sft-qa" else chosen, row, rollouts)
+        if chosen == "sft-qa":
+            asked = examples[0].question_id
+            (question,) = (one for one in run_questions(connection, iteration.run_id, "train") if one.id == asked)
+            examples = (question_example(question, rollouts.problems[question.id]),)
+        if iteration.parent_id is None:
+            raise EngineError(f"iteration {iteration.number} has no parent policy, hence no tokenizer")
+        base = weights_of(connection, workspace, iteration.parent_id).base
+    check_chat_template(base)
+    tokenizer = load_tokenizer(base)
+    limits = [settings.training.max_length, second_stage(settings.training).max_length]
+    sides: list[dict[str, Any]] = []
+    reasons = []
+    for position, (example, limit) in enumerate(zip(examples, limits, strict=False)):
+        views, reason = examine(example, tokenizer, limit)
+        reasons += [reason] if reason else []
+        parts = example.sides() if isinstance(example, Pair) else (example,)
+        names = _names(chosen, position)
+        for name, part, view in itertools.zip_longest(names, parts, views):
+            sides.append(_side(name, part, view, tokenizer))
+    return {
+        "id": row.id,
+        "setting": chosen,
+        "sides": sides,
+        "length": max(side["length"] for side in sides),
+        "max_length": limits[0],
+        "fits": not reasons,
+        "reason": "; ".join(reasons),
+    }
+
+
+def _setting(row: CuratedRow, wanted: str | None, own: TrainingSetting) -> TrainingSetting:
+    if wanted is None:
+        return own if SET_OF[own] == row.set_name else _USUAL[row.set_name]
+    known = {str(name): name for name in SET_OF}
+    if wanted not in known:
+        raise EngineError(f"{wanted!r} is not a training setting; they are {', '.join(known)}")
+    needed = SET_OF[known[wanted]]
+    if needed not in (None, row.set_name):
+        raise EngineError(f"curated row {row.id} belongs to {row.set_name}, and {wanted} trains on {needed}")
+    return known[wanted]
+
+
+def _names(setting: TrainingSetting, stage: int) -> tuple[str, ...]:
+    if setting in ("dpo-verdict", "dpo-judge"):
+        return ("chosen", "rejected")
+    if setting == "sft-two-stage":
+        return (("stage 1: reflection", "stage 2: correction")[stage],)
+    return ("completion",)
+
+
+def _side(name: str, part: Example, view: TokenView | None, tokenizer: Any) -> dict[str, Any]:
+    if view is None:
+        # The template changes the prompt once an answer follows: there are tokens, and no way to mask them.
+        rendered = tokenizer.apply_chat_template([*part.prompt, *part.completion], tokenize=True, return_dict=True)
+        view = TokenView(tuple(rendered["input_ids"]), (0,) * len(rendered["input_ids"]))
+    texts = token_texts([*part.prompt, *part.completion], view.ids, tokenizer)
+    return {
+        "name": name,
+        "tokens": [
+            {"text": text, "id": number, "loss": bool(learnt)}
+            for text, number, learnt in zip(texts, view.ids, view.loss_mask, strict=True)
+        ],
+        "length": len(view.ids),
+    }
+
+
+def token_texts(messages: list[Any], ids: tuple[int, ...], tokenizer: Any) -> list[str]:
+    """The text of each token, so that together they are the rendered conversation.
+
+    Of a character that several tokens make up, the first has it and the others are empty. A tokenizer that can't say
+    where its tokens lie has each decoded on its own.
+    """
+    rendered = tokenizer.apply_chat_template(messages, tokenize=False)
+    if tokenizer.is_fast:
+        placed = tokenizer(rendered, add_special_tokens=False, return_offsets_mapping=True)
+        if tuple(placed["input_ids"]) == ids:
+            ends = list(itertools.accumulate((end for _, end in placed["offset_mapping"]), max))
+            return [rendered[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+    return [str(tokenizer.decode([number])) for number in ids]

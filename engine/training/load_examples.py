@@ -1,0 +1,53 @@
+"""Reads from the store what an iteration trains on. The bridge between rows and the pure `from_curated`."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from engine.prompts.instructions import compose
+from engine.rollout.load_plan import pool_of, problems_of
+from engine.training.build_examples import Rollouts, question_example, stage_examples
+from engine.training.examples import AnyExample
+from engine.training.rehearsal import distillation, rehearsal
+from store.curation.curated import SET_OF, curated
+from store.records import Iteration
+from store.rollouts import attempts as rollouts
+from store.runs.runs import run_questions
+from store.settings import RunSettings
+
+
+def rollouts_of(connection: sqlite3.Connection, iteration: Iteration, settings: RunSettings) -> Rollouts:
+    """The attempts and reflections that an iteration's curated rows point to."""
+    questions = run_questions(connection, iteration.run_id, "train")
+    pool = pool_of(connection, iteration.run_id)
+    return Rollouts(
+        problems=problems_of(connection, iteration.run_id, settings, questions),
+        attempts={attempt.id: attempt for attempt in rollouts.rollout_attempts(connection, iteration.id)},
+        reflections={one.id: one for one in rollouts.rollout_reflections(connection, iteration.id)},
+        compose=lambda key: compose(key, pool),
+        show_previous_attempt=settings.correction.show_previous_attempt,
+    )
+
+
+def training_examples(
+    connection: sqlite3.Connection, iteration: Iteration, settings: RunSettings
+) -> tuple[tuple[AnyExample, ...], ...]:
+    """The examples of each stage of the iteration's training setting; one stage for all but `sft-two-stage`.
+
+    First attempts beside D+ stand in the last stage, whose weights answer.
+    """
+    setting = settings.training.setting
+    set_name = SET_OF[setting]
+    questions = run_questions(connection, iteration.run_id, "train")
+    if set_name is None:
+        problems = problems_of(connection, iteration.run_id, settings, questions)
+        return (tuple(question_example(question, problems[question.id]) for question in questions),)
+    rows = curated(connection, iteration.id, set_name)
+    found = rollouts_of(connection, iteration, settings)
+    *before, last = stage_examples(setting, rows, found)
+    if set_name == "d_plus":
+        wanted = round(settings.training.rehearsal * len(last))
+        last = (*last, *rehearsal(questions, found, wanted, settings.seed))
+        if settings.training.distillation:
+            last = (*last, *distillation(rows, found))
+    return (*before, last)

@@ -1,0 +1,192 @@
+"""One stage of a training from its newest checkpoint to its end: resume, train, survive a full memory.
+
+Its outcome is a checkpoint in the work directory, so that whatever comes next can be done again after a kill. Runs in
+the training child; knows nothing of policies, of other stages or of the database.
+"""
+
+from __future__ import annotations
+
+import copy
+import gc
+import hashlib
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from engine.errors import EngineError
+from engine.models.library_output import quiet_libraries
+from engine.models.precision import Precision, choose_precision
+from engine.training import checkpoints
+from engine.training.checkpoints import Checkpoint
+from engine.training.examples import AnyExample
+from engine.training.request import PREFERENCE_SETTINGS
+from engine.training.trl.arguments import Batch, shared_arguments
+from engine.training.trl.loading import (
+    hold_adapter_in_float32,
+    hold_frozen_layers_in_bfloat16,
+    load_for_training,
+    load_model,
+)
+from store.settings import TrainingSection, TrainingSetting
+
+if TYPE_CHECKING:
+    from engine.training.trl.callback import Control, OnIdle, OnMetrics, OnStep
+
+_log = logging.getLogger(__name__)
+_WITHOUT_EFFECT = {"checkpoint_steps", "gradient_checkpointing", "min_examples", "second_stage", "adapters"}
+"""Settings that change nothing of what a stage computes (the last two say what there is beside it)."""
+
+
+@dataclass(frozen=True)
+class StageRun:
+    """One stage with everything it needs, tried with smaller batches until memory suffices."""
+
+    setting: TrainingSetting
+    settings: TrainingSection
+    base: Path
+    start: Path | None
+    """Adapter that is continued; None starts from the base."""
+    reference_base: Path | None
+    """The run's base model, where it isn't `base`."""
+    examples: tuple[AnyExample, ...]
+    held_out: tuple[AnyExample, ...]
+    seed: int
+    work_dir: Path
+    tokenizer: Any
+    after: str
+    """Fingerprint of the stage before; empty for the first."""
+
+    def fingerprint(self) -> str:
+        """What must be equal for a checkpoint to be continued: data, seed, start, settings, and the stage before."""
+        identity = {
+            "setting": self.setting,
+            "base": str(self.base),
+            "start": str(self.start),
+            "reference": str(self.reference_base),
+            "seed": self.seed,
+            "settings": self.settings.model_dump(mode="json", exclude=_WITHOUT_EFFECT),
+            "examples": [asdict(example) for example in self.examples],
+            "held_out": [asdict(example) for example in self.held_out],
+            "after": self.after,
+        }
+        return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+
+    def until_done(self, control: Control, on_metrics: OnMetrics, on_step: OnStep, on_idle: OnIdle) -> Checkpoint:
+        """Train to the end or to a stop, and return the checkpoint it came to; a finished stage isn't trained again.
+
+        When memory runs out the batch is halved and accumulation doubled: the examples of a step and their order stay
+        the same. Raises EngineError when a batch of one is too large, or when the training diverges.
+        """
+        import torch
+        from accelerate.utils.memory import should_reduce_batch_size  # type: ignore[import-untyped]
+
+        checkpoints.claim(self.work_dir, self.fingerprint())
+        batch = self._first_batch()
+        while batch is not None:
+            try:
+                return self._once(batch, control, on_metrics, on_step, on_idle)
+            except RuntimeError as error:
+                if not isinstance(error, torch.OutOfMemoryError) and not should_reduce_batch_size(error):
+                    raise
+            smaller = batch.smaller()  # outside the handler: its traceback would keep the model in memory
+            _log.warning("out of memory with %s; going on with %s", batch, smaller)
+            batch = smaller
+            free_memory()
+        raise EngineError(
+            "out of memory with a single example per forward pass. Lower max_length, switch gradient_checkpointing "
+            "on, or use a smaller model."
+        )
+
+    def _first_batch(self) -> Batch | None:
+        """The batch of the settings, or the smaller one that a checkpoint shows was needed."""
+        batch: Batch | None = Batch(self.settings.batch_size, self.settings.accumulation)
+        checkpoint = checkpoints.newest(self.work_dir)
+        while batch is not None and checkpoint is not None and batch.size > checkpoint.batch_size:
+            batch = batch.smaller()
+        return batch
+
+    def _once(
+        self, batch: Batch, control: Control, on_metrics: OnMetrics, on_step: OnStep, on_idle: OnIdle
+    ) -> Checkpoint:
+        """Train from the newest checkpoint to the end or to a stop. Raises RuntimeError when memory runs out."""
+        from transformers import PrinterCallback, set_seed
+
+        from engine.training.trl.callback import Supervision
+
+        precision = choose_precision()
+        checkpoint = checkpoints.newest(self.work_dir)
+        if checkpoint is not None and checkpoint.finished(self.settings.patience):
+            return checkpoint
+        set_seed(self.seed)
+        model = load_for_training(self.base, self.start, self.settings, precision)
+        if precision.autocast and precision.weights == "float32" and self.settings.method == "lora":
+            hold_frozen_layers_in_bfloat16(model)
+        shared = shared_arguments(
+            self.settings,
+            batch,
+            precision,
+            self.seed,
+            self.work_dir,
+            examples=len(self.examples),
+            measured=bool(self.held_out),
+        )
+        build = _builder(self.setting)
+        quiet_libraries()
+        if precision.device == "cpu":
+            from engine.training.trl.completion_logits import score_completions_only
+
+            score_completions_only()
+        trainer = build(
+            model,
+            self.tokenizer,
+            self.examples,
+            self.settings,
+            shared,
+            [Supervision(control, on_metrics, on_step, on_idle, self.settings.patience)],
+            held_out=self.held_out,
+            **self._reference(model, precision),
+        )
+        if self.settings.method == "qlora":
+            hold_adapter_in_float32(trainer.model)
+        trainer.remove_callback(PrinterCallback)
+        trainer.train(resume_from_checkpoint=str(checkpoint.path) if checkpoint else None)
+        reached = checkpoints.newest(self.work_dir)
+        if reached is None:
+            raise EngineError(
+                f"the training left no whole checkpoint in {self.work_dir}; see whether the disk is full."
+            )
+        return reached
+
+    def _reference(self, model: Any, precision: Precision) -> dict[str, Any]:
+        """The reference policy of DPO as a model of its own, where it can't be had by switching adapters."""
+        if self.setting not in PREFERENCE_SETTINGS:
+            return {}
+        full = self.settings.method == "full"
+        if self.settings.reference == "parent":
+            return {"reference": copy.deepcopy(model) if full else None}
+        apart = full or self.reference_base is not None
+        dtype = "float32" if full else precision.weights
+        return {"reference": load_model(self.reference_base or self.base, dtype) if apart else None}
+
+
+def free_memory() -> None:
+    """Give back what a model that went out of use held."""
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def _builder(setting: TrainingSetting) -> Callable[..., Any]:
+    """The registry of settings: what builds the trainer of each. Imported on demand, TRL is heavy."""
+    if setting in PREFERENCE_SETTINGS:
+        from engine.training.trl.dpo import train_dpo
+
+        return train_dpo
+    from engine.training.trl.sft import train_sft
+
+    return train_sft

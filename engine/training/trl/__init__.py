@@ -1,0 +1,1 @@
+"""Everything that touches TRL: arguments, trainers, callback, sampler and prefix sharing."""

@@ -1,0 +1,104 @@
+"""Direct preference optimisation on D± or Dpref (ReflectEvo, arXiv 2505.16475; the `dpo-…` settings): TRL's DPOTrainer.
+
+The reference policy is always explicit. Knows nothing of the database, checkpoints or supervision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset
+from transformers import TrainerCallback
+from trl import DPOConfig, DPOTrainer
+
+from engine.training.checkpoints import path_of
+from engine.training.examples import Pair
+from engine.training.trl.prefix_sharing import share_prompts_in
+from engine.training.trl.reference_logps import ReferenceMemory
+from engine.training.trl.sampler import GroupedByLength, sampler_for
+from store.settings import TrainingSection
+
+_REFERENCE = "ref"
+
+
+class _ThriftyDPOTrainer(DPOTrainer):  # type: ignore[misc]
+    """TRL's trainer and loss; pairs of similar length together, prompts and reference log-probabilities once."""
+
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self._references = ReferenceMemory()
+        # Set now, TRL takes reference log-probabilities from the batch; set before, it would compute all of them first,
+        # and a stop or a heartbeat would have to wait.
+        self.precompute_ref_logps = True
+        share_prompts_in(self, *filter(None, (self.model, self.ref_model)))
+
+    def train(self, resume_from_checkpoint: Any = None, **arguments: Any) -> Any:
+        if resume_from_checkpoint:
+            self._references.load(Path(resume_from_checkpoint))
+        return super().train(resume_from_checkpoint=resume_from_checkpoint, **arguments)
+
+    def _compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool) -> Any:
+        reference = self.ref_model if self.ref_model is not None else model
+        inputs = self._references.completed(inputs, lambda: self.compute_ref_log_probs(reference, inputs))
+        return super()._compute_loss(model, inputs, return_outputs)
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        super()._save_checkpoint(model, trial)
+        if self.args.should_save:
+            self._references.save(path_of(Path(self.args.output_dir), self.state.global_step))
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> GroupedByLength:
+        return sampler_for(train_dataset if train_dataset is not None else self.train_dataset, self.args)
+
+
+def train_dpo(
+    model: Any,
+    tokenizer: Any,
+    examples: Sequence[Pair],
+    settings: TrainingSection,
+    shared: dict[str, Any],
+    callbacks: list[TrainerCallback],
+    *,
+    held_out: Sequence[Pair] = (),
+    reference: Any = None,
+) -> DPOTrainer:
+    """A trainer for the pairs that is ready to train `model` (a PeftModel or a whole model) in place.
+
+    `settings.reference` chooses the reference policy. `parent`: TRL's frozen copy "ref" of the adapter as it is
+    now, so pass the parent's adapter, not a checkpoint's. `base`: that copy is removed again, and TRL then takes
+    the reference from the base with all adapters off. For a new adapter, which changes nothing yet, both are the
+    base. Where that won't do (a whole model is trained, or the run's base isn't this adapter's), pass the frozen
+    `reference` model itself.
+    """
+    trainer = _ThriftyDPOTrainer(
+        model=model,
+        ref_model=reference,
+        args=DPOConfig(beta=settings.beta, loss_type=["sigmoid"], precompute_ref_log_probs=False, **shared),
+        train_dataset=_dataset(examples),
+        eval_dataset=_dataset(held_out) if held_out else None,
+        processing_class=tokenizer,
+        callbacks=callbacks,
+    )
+    adapters = getattr(trainer.model, "peft_config", {})
+    if _REFERENCE in adapters and (settings.reference == "base" or _is_new(trainer.model)):
+        trainer.model.delete_adapter(_REFERENCE)
+    return trainer
+
+
+def _dataset(pairs: Sequence[Pair]) -> Dataset:
+    return Dataset.from_dict(
+        {
+            "prompt": [list(pair.prompt) for pair in pairs],
+            "chosen": [list(pair.chosen) for pair in pairs],
+            "rejected": [list(pair.rejected) for pair in pairs],
+        }
+    )
+
+
+def _is_new(model: Any) -> bool:
+    """Whether every LoRA B matrix is still zero: the adapter changes nothing, so a copy of it is the base."""
+    return all(
+        not bool(part.any()) for name, part in model.named_parameters() if ".lora_B." in name and ".default." in name
+    )

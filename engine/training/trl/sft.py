@@ -1,0 +1,63 @@
+"""Supervised fine-tuning (ReflectEvo, arXiv 2505.16475; the `sft-…` settings): TRL's SFTTrainer.
+
+The loss is on the completion only. Knows nothing of the database, checkpoints or supervision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from datasets import Dataset
+from transformers import TrainerCallback
+from trl import SFTConfig, SFTTrainer
+
+from engine.training.examples import Example
+from engine.training.trl.prefix_sharing import share_prompts_in
+from engine.training.trl.sampler import GroupedByLength, sampler_for
+from store.settings import TrainingSection
+
+
+class _ThriftySFTTrainer(SFTTrainer):  # type: ignore[misc]
+    """TRL's trainer and loss; examples of similar length together, what their prompts share once."""
+
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        share_prompts_in(self, self.model)
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> GroupedByLength:
+        return sampler_for(train_dataset if train_dataset is not None else self.train_dataset, self.args)
+
+
+def train_sft(
+    model: Any,
+    tokenizer: Any,
+    examples: Sequence[Example],
+    settings: TrainingSection,
+    shared: dict[str, Any],
+    callbacks: list[TrainerCallback],
+    *,
+    held_out: Sequence[Example] = (),
+) -> SFTTrainer:
+    """A trainer for `examples` that is ready to train `model` (a PeftModel or a whole model) in place.
+
+    `shared` are the arguments of `shared_arguments`; they say when the loss on `held_out` is measured. The examples
+    must fit: nothing is cut or checked here.
+    """
+    return _ThriftySFTTrainer(
+        model=model,
+        args=SFTConfig(completion_only_loss=True, packing=False, **shared),
+        train_dataset=_dataset(examples),
+        eval_dataset=_dataset(held_out) if held_out else None,
+        processing_class=tokenizer,
+        callbacks=callbacks,
+    )
+
+
+def _dataset(examples: Sequence[Example]) -> Dataset:
+    return Dataset.from_dict(
+        {
+            "prompt": [list(example.prompt) for example in examples],
+            "completion": [list(example.completion) for example in examples],
+        }
+    )

@@ -1,0 +1,249 @@
+"""The terminal application: owns the screens and hands them what the poller read.
+
+State flows one way: store → poller (a thread) → message → handler here → screen → widget. The operator's word goes
+the other way as a directive row (`engine_link.py`). Knows nothing of SQL or of models.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from functools import partial
+from importlib import import_module
+from typing import ClassVar
+
+from rich.text import Text
+from textual import on
+from textual.app import SystemCommand
+from textual.binding import Binding, BindingType
+from textual.screen import Screen
+
+from reflectevo_tui.app.engine_link import EngineTraffic
+from reflectevo_tui.app.theme import THEMES
+from reflectevo_tui.palette import palette_commands
+from reflectevo_tui.screens.base.framed import SCREENS, FramedScreen
+from reflectevo_tui.screens.dialogs.confirm import ConfirmDialog
+from reflectevo_tui.screens.dialogs.help import HelpDialog
+from reflectevo_tui.screens.monitor import MonitorScreen
+from reflectevo_tui.screens.trajectories import TrajectoriesScreen
+from reflectevo_tui.state.alarms import new_alarms
+from reflectevo_tui.state.messages import (
+    ChoicesMade,
+    DirectiveAnswered,
+    DirectiveWanted,
+    SearchWanted,
+    SnapshotRead,
+    SnapshotWanted,
+    StoreLost,
+    TakeoverOffered,
+    TakeoverWanted,
+    TrajectoriesWanted,
+    TrajectoryWanted,
+)
+from reflectevo_tui.state.user_config import load_choices, save_choices
+from reflectevo_tui.terminal.idle_gc import RestingCollector
+from reflectevo_tui.text import display
+from reflectevo_tui.widgets.screen_tabs import ScreenTabs
+from store.workspace import Workspace
+
+EXIT_STORE_LOST = 3
+"""Return code when the database can't be opened or was lost while the application ran."""
+
+LAZY = {
+    "review": ("reflectevo_tui.screens.review", "ReviewScreen"),
+    "datasets": ("reflectevo_tui.screens.datasets", "DatasetsScreen"),
+    "lineage": ("reflectevo_tui.screens.lineage", "LineageScreen"),
+    "instructions": ("reflectevo_tui.screens.instructions", "InstructionsScreen"),
+    "launch": ("reflectevo_tui.screens.launch", "LaunchScreen"),
+    "logs": ("reflectevo_tui.screens.logs", "LogsScreen"),
+}
+"""Screens whose modules are loaded when they are opened, or soon after the first frame."""
+
+
+class ReflectEvoApp(EngineTraffic):
+    """Supervises the engine of one workspace. Leaving it leaves the engine running."""
+
+    CSS_PATH = "styles.tcss"
+    TITLE = "reflectevo"
+    DEFAULT_MODE = "monitor"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *(Binding(f"{tab.key},f{tab.key}", f"open_screen('{tab.mode}')", tab.title, show=False) for tab in SCREENS),
+        Binding("question_mark", "keys", "keys of this screen", show=False),
+        Binding("ctrl+o", "picture", "save a picture of the screen (SVG)", show=False),
+        Binding("q,ctrl+q", "detach", "detach: leave, the engine goes on", show=False),
+    ]
+
+    def __init__(self, workspace: Workspace, collector: RestingCollector | None = None) -> None:
+        super().__init__(workspace, collector)
+        self.choices = load_choices()
+        self.add_mode("monitor", partial(MonitorScreen, workspace))
+        self.add_mode("trajectories", partial(TrajectoriesScreen, workspace))
+        for mode in LAZY:
+            self.add_mode(mode, partial(self._lazy_screen, mode))
+        for theme in THEMES:
+            self.register_theme(theme)
+        self.theme = self.choices.theme if self.choices.theme in {theme.name for theme in THEMES} else THEMES[0].name
+
+    def _lazy_screen(self, mode: str) -> Screen[None]:
+        module, name = LAZY[mode]
+        screen: Screen[None] = getattr(import_module(module), name)(self.workspace)
+        return screen
+
+    def on_mount(self) -> None:
+        """Start to watch the store."""
+        self.run_worker(self._poller.run, name="poller", thread=True, exit_on_error=False)
+        self.set_interval(1.0, self._tick)
+        self.set_timer(2.0, partial(self.run_worker, self._import_screens, thread=True))
+
+    def _import_screens(self) -> None:
+        for module, _ in LAZY.values():
+            import_module(module)
+        self.call_from_thread(self.stand)
+
+    def on_unmount(self) -> None:
+        """End the poller with the application."""
+        self._poller.stop()
+
+    def _framed(self) -> Iterable[FramedScreen]:
+        return (screen for screen in self.screen_stack if isinstance(screen, FramedScreen) and screen.stands)
+
+    def _tick(self) -> None:
+        for screen in self._framed():
+            screen.tick()
+
+    @on(SnapshotRead)
+    def _show_snapshot(self, message: SnapshotRead) -> None:
+        alarms = new_alarms(self.snapshot, message.snapshot)
+        self.snapshot = message.snapshot
+        for screen in self._framed():
+            screen.show_snapshot(message.snapshot)
+        self.take_answers(message.snapshot)
+        self.show_first_frame()
+        for alarm in alarms:
+            self.say(alarm.words, alarm.severity)
+            if self.choices.bell:
+                self.bell()
+
+    @on(SnapshotWanted)
+    def _show_again(self) -> None:
+        if self.snapshot is not None:
+            for screen in self._framed():
+                screen.show_snapshot(self.snapshot)
+
+    @on(StoreLost)
+    def _leave_without_store(self, message: StoreLost) -> None:
+        # A renderable, not a string: rich would read markup in it.
+        self.exit(return_code=EXIT_STORE_LOST, message=Text(display.visible(message.reason)))
+
+    @on(ScreenTabs.Chosen)
+    def _tab_clicked(self, message: ScreenTabs.Chosen) -> None:
+        self.action_open_screen(message.mode)
+
+    @on(DirectiveAnswered)
+    def _launched(self, message: DirectiveAnswered) -> None:
+        directive = message.directive
+        if directive.accepted and directive.kind in ("start_run", "start_iteration") and self.current_mode == "launch":
+            self.action_open_screen("monitor")
+
+    @on(SearchWanted)
+    async def _search(self) -> None:
+        await self.switch_mode("trajectories")
+        if isinstance(self.screen, TrajectoriesScreen):
+            self.screen.action_search()
+
+    async def go_to_row(self) -> None:
+        """Ask for a place in the list of Trajectories."""
+        await self.switch_mode("trajectories")
+        if isinstance(self.screen, TrajectoriesScreen):
+            self.screen.action_jump()
+
+    @on(TrajectoryWanted)
+    async def _open_trajectory(self, message: TrajectoryWanted) -> None:
+        await self.switch_mode("trajectories")
+        if isinstance(self.screen, TrajectoriesScreen):
+            self.screen.go_to(message.trajectory_id)
+
+    @on(TrajectoriesWanted)
+    async def _open_trajectories(self, message: TrajectoriesWanted) -> None:
+        await self.switch_mode("trajectories")
+        if isinstance(self.screen, TrajectoriesScreen):
+            self.screen.show_filter(message.wanted)
+
+    def action_open_screen(self, mode: str) -> None:
+        """Switch to a numbered screen; each keeps its state."""
+        self.switch_mode(mode)
+
+    def action_keys(self) -> None:
+        """Show the keys of this screen."""
+        if isinstance(self.screen, FramedScreen):
+            everywhere = [binding for binding in self.BINDINGS if isinstance(binding, Binding)]
+            everywhere.append(Binding("ctrl+p", "", "command palette"))
+            self.push_screen(HelpDialog([*self.screen.help_groups(), ("Everywhere", everywhere)]))
+
+    def action_picture(self) -> None:
+        """Save what the screen shows as SVG in the workspace."""
+        directory = self.workspace.root / "pictures"
+        try:
+            directory.mkdir(mode=0o700, exist_ok=True)
+            name = f"{self.current_mode}-{time.strftime('%Y%m%d-%H%M%S')}.svg"
+            path = self.save_screenshot(name, str(directory))
+        except OSError as error:
+            self.say(f"the picture could not be saved: {error}", "error")
+            return
+        self.say(f"saved {path}")
+
+    def action_detach(self) -> None:
+        """Leave; the engine goes on."""
+        engine = self.snapshot.engine if self.snapshot else None
+        if engine is not None and engine.state != "stopped":
+            words = (
+                f"Detached. The engine goes on (pid {engine.pid}); come back with: reflectevo -w {self.workspace.root}"
+            )
+        else:
+            words = "Detached. No engine is running."
+        self.exit(message=Text(display.visible(words)))
+
+    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        """What the command palette offers."""
+        return palette_commands(self)
+
+    def choose(self, **changes: object) -> None:
+        """Change and keep the operator's choices (theme, bell, saved filters)."""
+        self.choices = self.choices.changed(**changes)
+        if self.choices.theme and self.theme != self.choices.theme:
+            self.theme = self.choices.theme
+        failure = save_choices(self.choices)
+        if failure:
+            self.say(failure, "warning")
+
+    @on(ChoicesMade)
+    def _choose(self, message: ChoicesMade) -> None:
+        self.choose(**message.changes)
+
+    def directive(self, kind: str, iteration_id: int) -> None:
+        """Issue a directive for an iteration."""
+        self.post_message(DirectiveWanted(kind, {"iteration": iteration_id}))
+
+    @on(TakeoverOffered)
+    def _offer_takeover(self, message: TakeoverOffered) -> None:
+        known = "\n".join(message.lines)
+        if not message.may_end:
+            self.say(known, "warning")
+            return
+
+        def decided(yes: bool | None) -> None:
+            if yes:
+                self.post_message(TakeoverWanted())
+
+        words = f"{known}\n\nEnd this process and start another engine? What it stored stays."
+        self.push_screen(ConfirmDialog(words, "take over"), decided)
+
+    def ask_shut_down(self) -> None:
+        """Shut the engine down, after a question."""
+
+        def decided(yes: bool | None) -> None:
+            if yes:
+                self.post_message(DirectiveWanted("shut_down", {}))
+
+        words = "Shut the engine down?\n\nWhat is in hand is kept; e starts it again."
+        self.push_screen(ConfirmDialog(words, "shut it down"), decided)

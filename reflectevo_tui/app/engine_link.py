@@ -1,0 +1,144 @@
+"""What passes between the operator and the engine: directives out, outcomes back, and the start of the engine.
+
+The part of the application below its screens. Knows the store's mailbox and the poller, nothing of screens.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+
+from textual import on, work
+
+from reflectevo_tui.engine_client.process import EngineUnavailable, start_engine
+from reflectevo_tui.engine_client.takeover import give_account, take_over
+from reflectevo_tui.state.messages import (
+    DirectiveAnswered,
+    DirectiveIssued,
+    DirectiveWanted,
+    EngineStarted,
+    EngineWanted,
+    SnapshotRead,
+    StoreLost,
+    TakeoverOffered,
+    TakeoverWanted,
+    WorkFailed,
+)
+from reflectevo_tui.state.poller import Poller
+from reflectevo_tui.state.snapshot import Snapshot
+from reflectevo_tui.terminal.idle_gc import RestingCollector
+from reflectevo_tui.terminal.minimal_repaint import FrugalApp
+from reflectevo_tui.text import display
+from store.control.directives import issue
+from store.database.connection import open_writer
+from store.errors import StoreError
+from store.workspace import Workspace
+
+
+class EngineTraffic(FrugalApp):
+    """Base of the application: watches one workspace and talks to its engine."""
+
+    def __init__(self, workspace: Workspace, collector: RestingCollector | None = None) -> None:
+        super().__init__(collector)
+        self.workspace = workspace
+        self.snapshot: Snapshot | None = None
+        self._awaited: dict[str, str] = {}
+        self._poller = Poller(
+            workspace,
+            lambda snapshot: self.post_message(SnapshotRead(snapshot)),
+            lambda reason: self.post_message(StoreLost(reason)),
+        )
+
+    def say(self, words: str, severity: str = "information") -> None:
+        """A notification; the only way to make one."""
+        level = "error" if severity == "error" else "warning" if severity == "warning" else "information"
+        self.notify(display.visible(words), severity=level, markup=False)  # type: ignore[arg-type]
+
+    def take_answers(self, snapshot: Snapshot) -> None:
+        """Tell the outcomes that came with a snapshot, and watch for the others."""
+        for directive in snapshot.watched:
+            if directive.done is not None and self._awaited.pop(directive.uuid, ""):
+                self.post_message(DirectiveAnswered(directive))
+        self._poller.watched = frozenset(self._awaited)
+
+    @on(DirectiveWanted)
+    def _wanted(self, message: DirectiveWanted) -> None:
+        self._issue(message)
+
+    @work(thread=True)
+    def _issue(self, wanted: DirectiveWanted) -> None:
+        try:
+            connection = open_writer(self.workspace.database, durable=True)
+            try:
+                uuid = issue(connection, wanted.kind, wanted.arguments)
+            finally:
+                connection.close()
+        except (StoreError, sqlite3.Error) as error:
+            self.post_message(WorkFailed(f"{wanted.kind} could not be sent: {error}"))
+            return
+        self.post_message(DirectiveIssued(wanted.kind, uuid))
+
+    @on(DirectiveIssued)
+    def _issued(self, message: DirectiveIssued) -> None:
+        self._awaited[message.uuid] = message.kind
+        self._poller.watched = frozenset(self._awaited)
+        self._poller.refresh()
+        if self.snapshot is not None and self.snapshot.engine.state == "stopped":
+            self.say(
+                f"{message.kind} is sent; the engine is stopped and hasn't answered. Press e to start it.", "warning"
+            )
+
+    @on(DirectiveAnswered)
+    def _answered(self, message: DirectiveAnswered) -> None:
+        directive = message.directive
+        words = f"{directive.kind}: {directive.outcome or ('done' if directive.accepted else 'refused')}"
+        self.say(words if directive.accepted else f"refused: {words}", "information" if directive.accepted else "error")
+
+    @on(EngineWanted)
+    def start_engine(self) -> None:
+        """Start the engine, if it doesn't run; one that holds the workspace in silence is looked at first."""
+        if self.snapshot is not None and self.snapshot.engine.state == "stale":
+            self._look_at_engine()
+            return
+        self.say("Starting the engine …")
+        self._start_in_thread()
+
+    @work(thread=True, exclusive=True, group="engine")
+    def _look_at_engine(self) -> None:
+        try:
+            account = give_account(self.workspace)
+        except StoreError as error:
+            self.post_message(WorkFailed(str(error)))
+            return
+        self.post_message(TakeoverOffered(account.lines, account.may_end))
+
+    @on(TakeoverWanted)
+    def _take_over(self) -> None:
+        self.say("Ending the silent engine …")
+        self._take_over_in_thread()
+
+    @work(thread=True, exclusive=True, group="engine")
+    def _take_over_in_thread(self) -> None:
+        try:
+            _, started = take_over(self.workspace)
+        except (StoreError, EngineUnavailable, OSError) as error:
+            self.post_message(WorkFailed(str(error)))
+            return
+        self.post_message(EngineStarted(started.pid, started.already))
+
+    @work(thread=True, exclusive=True, group="engine")
+    def _start_in_thread(self) -> None:
+        try:
+            started = start_engine(self.workspace)
+        except (EngineUnavailable, OSError) as error:
+            self.post_message(WorkFailed(str(error)))
+            return
+        self.post_message(EngineStarted(started.pid, started.already))
+
+    @on(EngineStarted)
+    def _engine_started(self, message: EngineStarted) -> None:
+        self.say(f"The engine {'was running already' if message.already else 'is ready'} (pid {message.pid}).")
+        self._poller.refresh()
+
+    @on(WorkFailed)
+    def _failed(self, message: WorkFailed) -> None:
+        self.say(message.reason, "error")

@@ -1,0 +1,1 @@
+"""`reflectevo demo-data`: a synthetic workspace to look around in."""

@@ -1,0 +1,51 @@
+"""What the commands of the command line share: the workspace option, errors as one message, directives.
+
+One file a family of commands lies beside this one; `cli.py` registers them. Imports are made where they are used.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+if TYPE_CHECKING:
+    from store.workspace import Workspace
+
+WorkspaceOption = Annotated[
+    Path | None,
+    typer.Option("-w", "--workspace", help="Workspace directory; else REFLECTEVO_WORKSPACE, else where you are."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
+
+
+def chosen_workspace(context: typer.Context, chosen: Path | None) -> Workspace:
+    """The workspace a command means: its option, the application's option, the environment, or where we are."""
+    from store.workspace import Workspace
+
+    path = chosen or context.obj or os.environ.get("REFLECTEVO_WORKSPACE")
+    if path is None:
+        here = Path.cwd()
+        path = here if (here / "reflectevo.db").exists() else here / "reflectevo-workspace"
+    return Workspace(Path(path).expanduser().resolve())
+
+
+def refuse(message: object) -> NoReturn:
+    """End the command with one message and exit code 1."""
+    typer.echo(str(message), err=True)
+    raise typer.Exit(1)
+
+
+def guarded(work: Callable[[], int | None]) -> NoReturn:
+    """Run a command; what is meant for an operator becomes one message and exit code 1."""
+    from reflectevo_tui.engine_client.process import EngineUnavailable
+    from store.errors import StoreError
+
+    try:
+        code = work()
+    except (StoreError, EngineUnavailable) as error:
+        refuse(error)
+    raise typer.Exit(code or 0)

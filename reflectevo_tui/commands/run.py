@@ -1,0 +1,66 @@
+"""What `reflectevo run` does: check, start, follow. The command itself stands in `cli.py`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import typer
+
+from store.workspace import Workspace
+
+
+def check(workspace: Workspace, settings: Path | None, *, as_json: bool) -> int:
+    """Print everything that would stop the run; 1 when something would."""
+    from reflectevo_tui.engine_client import preflight as checking
+
+    if settings is None:
+        workspace.require()
+    found = checking.findings(settings or workspace.settings_file, workspace, quick=False)
+    wrong = checking.failed(found)
+    if as_json:
+        typer.echo(json.dumps({"possible": not wrong, "findings": found}, indent=2))
+    else:
+        typer.echo(checking.described(found))
+    return int(wrong)
+
+
+def start(workspace: Workspace, settings: Path | None, trusted: list[str], *, as_json: bool) -> None:
+    """Start or continue the run, after a quick look whether it can succeed."""
+    from reflectevo_tui.engine_client.directives import start_or_continue
+    from reflectevo_tui.engine_client.preflight import require_possible
+    from store.settings.toml_file import load_settings
+
+    workspace.require()
+    file = settings or workspace.settings_file
+    load_settings(file)
+    require_possible(file, workspace)
+    typer.echo(start_or_continue(workspace, settings, trusted), err=as_json)
+
+
+def leave(workspace: Workspace, *, as_json: bool) -> int:
+    """Say that the engine goes on alone; with JSON the status as it is now. Returns 0."""
+    if as_json:
+        from reflectevo_tui.engine_client.status import collect_status
+
+        typer.echo(json.dumps(collect_status(workspace), indent=2))
+    else:
+        typer.echo(f"the engine works in the background; look in with: reflectevo -w {workspace.root}")
+    return 0
+
+
+def follow_to_the_end(workspace: Workspace, *, as_json: bool) -> int:
+    """Show progress until the iteration ends or waits; returns the exit code that `run` documents."""
+    from rich.console import Console
+
+    from reflectevo_tui.engine_client.follow import follow
+    from reflectevo_tui.engine_client.status import collect_status
+
+    try:
+        code = follow(workspace, Console(stderr=as_json))
+    except KeyboardInterrupt:
+        typer.echo(f"\nleft; the engine goes on. Look in with: reflectevo -w {workspace.root}", err=True)
+        return 130
+    if as_json:
+        typer.echo(json.dumps(collect_status(workspace), indent=2))
+    return code

@@ -1,0 +1,158 @@
+"""Follows an iteration without the full screen: rich progress on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from reflectevo_tui.engine_client.status import collect_status, share
+from reflectevo_tui.text.display import visible as plain
+from store.workspace import Workspace
+
+COMPLETED, FAILED, WAITING, INTERRUPTED, ENGINE_GONE = 0, 3, 4, 5, 6
+"""Exit codes of following: complete; a stage failed; a gate waits; stopped or paused; the engine is gone."""
+
+_POLL_SECONDS = 0.5
+_LINE_SECONDS = 15.0
+
+
+def follow(workspace: Workspace, console: Console) -> int:
+    """Show progress until the iteration ends or waits; returns the exit code."""
+    return _outcome(watch(workspace, console), console)
+
+
+def watch(workspace: Workspace, console: Console) -> dict[str, Any]:
+    """Show progress until the iteration ends or waits; returns the status then, and says nothing of it."""
+    show = _with_bars if console.is_terminal else _with_lines
+    return show(workspace, console, collect_status(workspace))
+
+
+def _over(status: dict[str, Any]) -> bool:
+    iteration = status["iteration"]
+    if iteration is None or status["engine"]["state"] == "stopped":
+        return True
+    return iteration["state"] in ("done", "failed", "waiting", "paused", "stopped")
+
+
+def _with_bars(workspace: Workspace, console: Console, status: dict[str, Any]) -> dict[str, Any]:
+    columns = (
+        TextColumn("{task.description:<9}"),
+        BarColumn(bar_width=30),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[note]}", markup=False),
+    )
+    with Progress(*columns, console=console, refresh_per_second=4) as progress:
+        bars: dict[str, TaskID] = {}
+        shown = None
+        while True:
+            iteration = status["iteration"]
+            if iteration is not None:
+                if iteration["id"] != shown:
+                    shown = iteration["id"]
+                    for bar in bars.values():
+                        progress.remove_task(bar)
+                    bars = {
+                        stage["name"]: progress.add_task(stage["name"], start=False, total=None, note="")
+                        for stage in iteration["stages"]
+                        if stage["state"] != "skipped"
+                    }
+                for stage in iteration["stages"]:
+                    if stage["name"] not in bars:
+                        continue
+                    bar = bars[stage["name"]]
+                    if stage["state"] == "running":
+                        progress.start_task(bar)
+                    elif stage["state"] == "done":
+                        progress.stop_task(bar)
+                    note = plain(stage["note"] or ("" if stage["state"] == "done" else stage["state"]))
+                    progress.update(bar, completed=stage["done"], total=stage["total"] or None, note=note)
+            if _over(status):
+                return status
+            time.sleep(_POLL_SECONDS)
+            status = collect_status(workspace)
+
+
+def _with_lines(workspace: Workspace, console: Console, status: dict[str, Any]) -> dict[str, Any]:
+    shown: dict[str, str] = {}
+    last = time.monotonic()
+    while True:
+        iteration = status["iteration"]
+        if iteration is not None:
+            due = time.monotonic() - last >= _LINE_SECONDS
+            for stage in iteration["stages"]:
+                key = f"{iteration['id']} {stage['name']}"
+                changed = shown.get(key, "pending") != stage["state"]
+                if stage["state"] == "skipped":
+                    continue
+                if changed or (due and stage["state"] == "running"):
+                    counts = f"{stage['done']}/{stage['total']}" if stage["total"] else ""
+                    words = f"{stage['name']:<9} {stage['state']:<8} {counts:>11}  {stage['note']}"
+                    line = f"{iteration['title']}  {words}"
+                    console.print(plain(line.rstrip()), markup=False, highlight=False, soft_wrap=True)
+                shown[key] = stage["state"]
+            if due:
+                last = time.monotonic()
+        if _over(status):
+            return status
+        time.sleep(_POLL_SECONDS)
+        status = collect_status(workspace)
+
+
+def _outcome(status: dict[str, Any], console: Console) -> int:
+    """Say how it ended, and what to do next."""
+
+    def say(line: str) -> None:
+        console.print(plain(line), markup=False, highlight=False, soft_wrap=True)
+
+    iteration, workspace = status["iteration"], status["workspace"]
+    if iteration is None:
+        say("there is no iteration; start one with: reflectevo run")
+        return FAILED
+    title = iteration["title"]
+    if iteration["state"] == "done":
+        _summary(iteration, workspace, say)
+        if iteration["complete"]:
+            return COMPLETED
+        return INTERRUPTED if any(stage["state"] == "skipped" for stage in iteration["stages"]) else FAILED
+    if iteration["state"] == "failed":
+        say(f"\n{title} failed: {iteration['reason']}")
+        again = "run" if iteration["kind"] == "training" else "resume"
+        say(f"what was done is kept; to try again: reflectevo -w {workspace} {again}")
+        return FAILED
+    if iteration["state"] == "waiting":
+        say(f"\n{title} waits at gate {iteration['gate']}: {iteration['reason']}")
+        say(f"to go on: reflectevo -w {workspace} approve {iteration['gate']}")
+        return WAITING
+    if iteration["state"] in ("paused", "stopped"):
+        say(f"\n{title} is {iteration['state']}; to go on: reflectevo -w {workspace} resume")
+        return INTERRUPTED
+    say(f"\nthe engine ended while {title} was {iteration['state']}; nothing is lost.")
+    say(f"to go on: reflectevo -w {workspace} run   (its log: {workspace}/logs/engine.log)")
+    return ENGINE_GONE
+
+
+def _summary(iteration: dict[str, Any], workspace: str, say: Any) -> None:
+    parent, child, counts = iteration["parent"], iteration["child"], iteration["counts"]
+    title = iteration["title"].capitalize()
+    say(f"\n{title} is complete." if iteration["complete"] else f"\n{title} ended early: {iteration['reason']}")
+    if iteration["kind"] == "evaluation":
+        say(f"  {iteration['reason']}")
+        return
+    say(
+        f"  {counts['attempts']} attempts, {counts['reflections']} reflections, {counts['corrections']} corrections; "
+        f"D+ {counts['d_plus']}, D± {counts['d_pm']}"
+    )
+    if parent and child:
+        say(f"  before  {parent['name']:<5} Acc@t1 {share(parent['acc_t1']):<18} Acc@t2 {share(parent['acc_t2'])}")
+        say(f"  after   {child['name']:<5} Acc@t1 {share(child['acc_t1']):<18} Acc@t2 {share(child['acc_t2'])}")
+        if parent["acc_retry"] and parent["acc_retry"].get("value") is not None:
+            say(f"  a second try without reflection: {parent['name']} {share(parent['acc_retry'])}")
+        say(f"  {child['name']} is {child['state']}: {child['reason']}")
+        say(f"  the policy is in {child['path']}")
+    say(f"\nTo look further:  reflectevo -w {workspace}")
+    say(f"The next iteration:  reflectevo -w {workspace} run")
+    say(f"To end the engine, which idles on:  reflectevo -w {workspace} shutdown")

@@ -1,0 +1,179 @@
+"""Where a workspace stands, as plain values for scripts and as text for people. Reads only."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any
+
+from store.control.liveness import engine_state
+from store.control.telemetry import events
+from store.database.connection import open_reader
+from store.records import Evaluation, Iteration, Policy, Stage
+from store.runs import iterations
+from store.runs.policies import evaluations, list_policies, newest_evaluation
+from store.runs.progress import iteration_counts
+from store.runs.runs import get_run
+from store.workspace import Workspace
+
+
+def collect_status(workspace: Workspace) -> dict[str, Any]:
+    """Everything `reflectevo status --json` prints.
+
+    Raises:
+        WorkspaceNotFound: when there is no workspace.
+        NotOurDatabase: when its database can't be read.
+    """
+    connection = open_reader(workspace.require().database)
+    try:
+        return _collect(connection, workspace)
+    finally:
+        connection.close()
+
+
+def _collect(connection: sqlite3.Connection, workspace: Workspace) -> dict[str, Any]:
+    engine = engine_state(connection, workspace.lock_file)
+    status: dict[str, Any] = {
+        "workspace": str(workspace.root),
+        "engine": {
+            "state": engine.state,
+            "pid": engine.pid,
+            "silent_for": engine.silent_for,
+            "trouble": engine.trouble,
+        },
+        "run": None,
+        "iteration": None,
+        "events": [
+            {"time": event.created, "level": event.level, "source": event.source, "text": event.text}
+            for event in events(connection, limit=5)
+        ],
+    }
+    iteration = iterations.current_iteration(connection)
+    if iteration is None:
+        return status
+    run = get_run(connection, iteration.run_id)
+    status["run"] = {
+        "id": run.id,
+        "name": run.name,
+        "base_model": run.base_model,
+        "state": run.state,
+        "error": run.error,
+    }
+    status["iteration"] = _iteration(connection, workspace, iteration)
+    return status
+
+
+def _iteration(connection: sqlite3.Connection, workspace: Workspace, iteration: Iteration) -> dict[str, Any]:
+    stages = iterations.stages(connection, iteration.id)
+    policies = {policy.id: policy for policy in list_policies(connection, iteration.run_id)}
+    measured = evaluations(connection, iteration.run_id)
+    return {
+        "id": iteration.id,
+        "number": iteration.number,
+        "kind": iteration.kind,
+        "title": iteration.title,
+        "state": iteration.state,
+        "complete": iteration.state == "done" and _all_done(iteration, stages),
+        "gate": iterations.waiting_gate(iteration, stages),
+        "reason": iteration.reason,
+        "stages": [
+            {
+                "name": stage.name,
+                "state": stage.state,
+                "done": stage.done,
+                "total": stage.total,
+                "owed": stage.owed,
+                "note": stage.note,
+                "error": stage.error,
+                "seconds": _seconds(stage.started, stage.ended),
+            }
+            for stage in stages
+        ],
+        "parent": _policy(workspace, policies.get(iteration.parent_id or 0), measured),
+        "child": _policy(workspace, policies.get(iteration.child_id or 0), measured),
+        "counts": iteration_counts(connection, iteration.id),
+    }
+
+
+def _all_done(iteration: Iteration, stages: list[Stage]) -> bool:
+    """Whether every stage ended as it should; an evaluation has but one."""
+    needed = [stage for stage in stages if iteration.kind == "training" or stage.name == "evaluate"]
+    return all(stage.state == "done" for stage in needed)
+
+
+def _seconds(started: float | None, ended: float | None) -> float | None:
+    return None if started is None or ended is None else round(ended - started, 1)
+
+
+def _policy(workspace: Workspace, policy: Policy | None, measured: list[Evaluation]) -> dict[str, Any] | None:
+    if policy is None:
+        return None
+    newest = newest_evaluation(measured, policy.id)
+    metrics = newest.metrics if newest else {}
+    return {
+        "id": policy.id,
+        "name": policy.name,
+        "state": policy.state,
+        "reason": policy.reason,
+        "setting": policy.setting,
+        "path": str(workspace.root / policy.path),
+        "acc_t1": metrics.get("acc_t1"),
+        "acc_t2": metrics.get("acc_t2"),
+        "acc_retry": metrics.get("acc_retry"),
+    }
+
+
+def share(metric: dict[str, float | None] | None) -> str:
+    """A share in percent with its interval, e.g. `38.3 % (26–52)`."""
+    if not metric or metric.get("value") is None:
+        return "not measured"
+    value, low, high = (100 * float(metric[key] or 0) for key in ("value", "low", "high"))
+    return f"{value:.1f} % ({low:.0f}–{high:.0f})"
+
+
+_GLYPHS = {"done": "✓", "running": "●", "waiting": "◆", "failed": "✗", "skipped": "–", "pending": "○"}
+
+
+def describe_status(status: dict[str, Any]) -> str:
+    """The status as a few lines of plain text."""
+    engine = status["engine"]
+    lines = [f"workspace  {status['workspace']}", f"engine     {_engine_words(engine)}"]
+    iteration = status["iteration"]
+    if iteration is None:
+        lines.append("run        none yet; start one with: reflectevo run")
+        return "\n".join(lines)
+    run = status["run"]
+    lines.append(f"run        {run['name']} · {run['base_model']}")
+    state = f"{iteration['state']} at gate {iteration['gate']}" if iteration["gate"] else iteration["state"]
+    lines.append(f"{iteration['kind'].replace('training', 'iteration'):<10} {iteration['number']} · {state}")
+    for stage in iteration["stages"]:
+        if stage["state"] == "skipped" and iteration["kind"] == "evaluation":
+            continue
+        counts = f"{stage['done']:,} / {stage['total']:,}" if stage["total"] else ""
+        lines.append(
+            f"  {_GLYPHS[stage['state']]} {stage['name']:<9} {stage['state']:<8} {counts:>17}  {stage['note']}".rstrip()
+        )
+        if stage["error"]:
+            lines.append(f"    {stage['error']}")
+    for role in ("parent", "child"):
+        policy = iteration[role]
+        if policy:
+            lines.append(
+                f"{role:<10} {policy['name']} · {policy['state']} · Acc@t1 {share(policy['acc_t1'])} · "
+                f"Acc@t2 {share(policy['acc_t2'])}"
+            )
+    if iteration["reason"]:
+        lines.append(f"           {iteration['reason']}")
+    if iteration["gate"]:
+        lines.append(f"waits for  reflectevo approve {iteration['gate']}")
+    return "\n".join(lines)
+
+
+def _engine_words(engine: dict[str, Any]) -> str:
+    if engine["state"] == "stopped":
+        return "stopped (reflectevo run starts it)"
+    if engine["state"] == "stale":
+        silent = engine["silent_for"]
+        told = engine["trouble"] or "see: reflectevo takeover"
+        return f"alive but silent{'' if silent is None else f' for {silent:.0f} s'} (pid {engine['pid']}); {told}"
+    held = f"; held: {engine['trouble']}" if engine["trouble"] else ""
+    return f"running (pid {engine['pid']}){held}"

@@ -1,0 +1,86 @@
+"""A silent engine: what is known of it, and its end when an operator says so. The next engine goes on from the rows."""
+
+from __future__ import annotations
+
+import time
+from contextlib import closing
+from dataclasses import dataclass
+
+from reflectevo_tui.engine_client.process import StartedEngine, start_engine
+from store.control.liveness import engine_state
+from store.control.lock_file import boot_id, process_state, process_ticks, read_holder
+from store.control.takeover import end_holder
+from store.control.telemetry import events, heartbeats
+from store.database.connection import open_reader
+from store.errors import TakeoverRefused
+from store.workspace import Workspace
+
+_STATES = {
+    "R": "it is computing",
+    "S": "it is waiting",
+    "D": "it waits for a disk or device that doesn't answer, and can't be ended before that does",
+    "T": "it was stopped by a signal (SIGSTOP or ctrl+z); `kill -CONT` would let it go on",
+    "Z": "it has ended already",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What is known of the engine of a workspace. `may_end` is true for one that is silent and proved to be ours."""
+
+    lines: tuple[str, ...]
+    may_end: bool
+
+
+def give_account(workspace: Workspace) -> Account:
+    """Look at a workspace's engine.
+
+    Raises:
+        StoreError: when its database can't be read.
+    """
+    with closing(open_reader(workspace.require().database)) as connection:
+        engine = engine_state(connection, workspace.lock_file)
+        beats = heartbeats(connection)
+        last = events(connection, limit=1)
+    if engine.state == "stopped" or engine.pid is None:
+        return Account(("no engine holds this workspace; `reflectevo run` starts one",), False)
+    written = read_holder(workspace.lock_file)
+    proved = (
+        written is not None
+        and written.pid == engine.pid
+        and written.boot == boot_id()
+        and written.ticks == process_ticks(engine.pid)
+    )
+    since = f", started {_clock(written.started)}" if proved and written is not None else ""
+    lines = [f"process {engine.pid} holds the workspace{since}"]
+    silent = f"silent for {engine.silent_for:.0f} s" if engine.silent_for is not None else "never showed a sign of life"
+    lines.append(silent if engine.state == "stale" else "it is alive and works")
+    lines.append(_STATES.get(process_state(engine.pid), "its state can't be seen from here"))
+    if engine.trouble:
+        lines.append(f"it said: {engine.trouble}")
+    lines += [
+        f"{slot} (pid {beat.pid}) was {beat.state}, last seen {_clock(beat.beat)}"
+        for slot, beat in beats.items()
+        if slot != "engine"
+    ]
+    lines += [f"last event {_clock(event.created)}: {event.text}" for event in last]
+    if not proved:
+        lines.append("it can't be proved to be this workspace's engine, so it is left alone")
+    return Account(tuple(lines), engine.state == "stale" and proved)
+
+
+def take_over(workspace: Workspace) -> tuple[str, StartedEngine]:
+    """End the silent engine of a workspace and start a new one; returns how the old one ended, and the new one.
+
+    Raises:
+        TakeoverRefused: when the engine isn't silent, isn't ours, or doesn't end.
+        EngineUnavailable: when the new one doesn't start.
+    """
+    account = give_account(workspace)
+    if not account.may_end:
+        raise TakeoverRefused("nothing is taken over: " + "; ".join(account.lines))
+    return end_holder(workspace.lock_file), start_engine(workspace)
+
+
+def _clock(moment: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(moment))

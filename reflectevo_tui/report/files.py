@@ -1,0 +1,30 @@
+"""Puts a report on disk: each file whole or not at all, readable by its owner alone."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from reflectevo_tui.engine_client.launch import save
+from store.errors import StorageRefused
+
+
+def write_report(directory: Path, name: str, texts: dict[str, str]) -> list[Path]:
+    """Write `name.<format>` for each text into a directory, which is made when it isn't there.
+
+    Raises:
+        StorageRefused: when it can't be written.
+    """
+    written = []
+    stem = re.sub(r"[^A-Za-z0-9_.-]", "-", name).lstrip(".") or "report"
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        for kind, text in texts.items():
+            path = directory / f"{stem}.{kind}"
+            save(path, text)
+            written.append(path)
+    except OSError as error:
+        raise StorageRefused(
+            f"the report can't be written into {directory} ({error.strerror or error}); choose another place with --to"
+        ) from error
+    return written

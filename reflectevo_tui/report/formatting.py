@@ -1,0 +1,158 @@
+"""How numbers read in reports and tables: percent with intervals, points, tokens, durations.
+
+What was not measured says so; it is never 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from store.evaluation.intervals import p_words
+
+NOT_MEASURED = "not measured"
+
+Measured = Mapping[str, float | None]
+"""A stored metric: `value`, `low`, `high`, `n`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A number as it is read: the value, and what it rests on. `aside` is empty where there is nothing to add."""
+
+    value: str
+    aside: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.value} {self.aside}".rstrip()
+
+
+MISSING = Number(NOT_MEASURED)
+
+METRIC_NAMES: Mapping[str, str] = {
+    "acc_t1": "Acc@t1",
+    "acc_t2": "Acc@t2",
+    "delta": "Δ(t1,t2)",
+    "i_to_c": "i→c",
+    "c_to_i": "c→i",
+    "acc_retry": "Acc, retry",
+    "retry_i_to_c": "retry i→c",
+    "acc_retry_budget": "Acc, retry at equal tokens",
+    "acc_retry_vote_budget": "Acc, retries voted",
+    "acc_vote": "Acc, vote",
+    "acc_vote_budget": "Acc, vote at equal tokens",
+    "acc_vote_rounds": "Acc, vote over rounds",
+    "em_t1": "EM@t1",
+    "em_t2": "EM@t2",
+    "f1_t1": "F1@t1",
+    "f1_t2": "F1@t2",
+    "f1_improved": "F1 improved",
+    "tokens_attempt": "attempt",
+    "tokens_reflection": "reflection",
+    "tokens_correction": "correction",
+    "tokens_retry": "retry",
+    "tokens_retry_budget": "retry at equal tokens",
+    "tokens_retry_vote_budget": "retries voted",
+    "tokens_vote": "vote",
+    "tokens_vote_budget": "vote at equal tokens",
+}
+"""What each stored metric is called; `acc_t3` and later turns are named by `metric_name`."""
+
+_DIFFERENCES = frozenset({"delta"})
+
+
+def metric_name(name: str) -> str:
+    """How a stored metric is called on a page."""
+    if name.startswith("acc_t") and name[5:].isdecimal():
+        return f"Acc@t{name[5:]}"
+    return METRIC_NAMES.get(name, name)
+
+
+def metric(name: str, measured: Measured | None) -> Number:
+    """A stored metric by its kind: a share in percent, a difference in points, or tokens."""
+    if name.startswith("tokens_"):
+        return tokens(measured)
+    return points(measured) if name in _DIFFERENCES else percent(measured)
+
+
+def _parts(measured: Measured | None) -> tuple[float, float | None, float | None, int | None] | None:
+    value = None if measured is None else measured.get("value")
+    if measured is None or value is None:
+        return None
+    n = measured.get("n")
+    return value, measured.get("low"), measured.get("high"), None if n is None else int(n)
+
+
+def percent(measured: Measured | None) -> Number:
+    """A share, e.g. `38.3 %` with `30.1–47.2, n 120`."""
+    parts = _parts(measured)
+    if parts is None:
+        return MISSING
+    value, low, high, n = parts
+    interval = "" if low is None or high is None else f"{100 * low:.1f}–{100 * high:.1f}"
+    return Number(f"{100 * value:.1f} %", _aside(interval, n))
+
+
+def points(measured: Measured | None) -> Number:
+    """A difference of shares in percentage points, e.g. `+3.3` with `−4.2 to +10.8, n 120`."""
+    parts = _parts(measured)
+    if parts is None:
+        return MISSING
+    value, low, high, n = parts
+    interval = "" if low is None or high is None else f"{signed(100 * low)} to {signed(100 * high)}"
+    return Number(signed(100 * value), _aside(interval, n))
+
+
+def tokens(measured: Measured | None) -> Number:
+    """Tokens a question, e.g. `61.5` with `58.0–65.1, n 120`."""
+    parts = _parts(measured)
+    if parts is None:
+        return MISSING
+    value, low, high, n = parts
+    interval = "" if low is None or high is None else f"{low:.1f}–{high:.1f}"
+    return Number(f"{value:.1f}", _aside(interval, n))
+
+
+def _aside(interval: str, n: int | None) -> str:
+    parts = [part for part in (interval, "" if n is None else f"n {n}") if part]
+    return f"({', '.join(parts)})" if parts else ""
+
+
+def signed(value: float) -> str:
+    """One decimal with its sign; the minus is a real one, and what rounds to zero has none."""
+    text = f"{abs(value):.1f}"
+    if float(text) == 0:
+        return text
+    return f"{'+' if value > 0 else '−'}{text}"
+
+
+def p_value(p: float | None) -> str:
+    """A p value, e.g. `0.54` or `< 0.001`."""
+    return NOT_MEASURED if p is None else p_words(p).removeprefix("= ")
+
+
+def duration(seconds: float | None) -> str:
+    """A length of time, e.g. `48 s`, `5 min 57 s`, `3 h 05 min`."""
+    if seconds is None:
+        return NOT_MEASURED
+    whole = round(seconds)
+    if whole < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def count(number: int | None) -> str:
+    """A whole number with thin grouping, e.g. `12,480`."""
+    return NOT_MEASURED if number is None else f"{number:,}"
+
+
+def ratio(part: int, whole: int) -> str:
+    """A share of a count in percent; `not measured` of nothing."""
+    return f"{100 * part / whole:.1f} %" if whole else NOT_MEASURED
+
+
+def figure(value: float) -> str:
+    """A loss or another plain number in four significant digits."""
+    return f"{value:.4g}"

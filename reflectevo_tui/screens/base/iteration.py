@@ -1,0 +1,86 @@
+"""Base of the screens that look at one iteration: the current one, until the operator chooses another."""
+
+from __future__ import annotations
+
+import time
+
+from textual.binding import Binding
+
+from reflectevo_tui.screens.base.framed import FramedScreen
+from reflectevo_tui.state.snapshot import Snapshot
+from store.records import IterationName
+from store.workspace import Workspace
+
+ITERATION_KEYS = (
+    Binding("comma", "iteration(-1)", "iteration", key_display=", ."),
+    Binding("full_stop", "iteration(1)", "later iteration", show=False),
+)
+"""Keys of every screen that looks at one iteration."""
+
+RENEW_SECONDS = 5.0
+"""How often what is shown is read again while the store changes."""
+
+
+class IterationScreen(FramedScreen):
+    """Calls `read_iteration` when there is something to read: another iteration, or newer rows of the same one."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        super().__init__(workspace)
+        self._names: tuple[IterationName, ...] = ()
+        self._chosen: int | None = None
+        self._shown: int | None = None
+        self._stale = False
+        self._read_at = 0.0
+
+    @property
+    def iteration(self) -> IterationName | None:
+        """The iteration that is looked at."""
+        return next((name for name in self._names if name.id == self._shown), None)
+
+    @property
+    def iteration_words(self) -> str:
+        """`iteration 3 of llama3-logiqa`."""
+        found = self.iteration
+        return f"iteration {found.number} of {found.run}" if found else "no iteration"
+
+    def read_iteration(self) -> None:
+        """Start to read what the screen shows of `iteration`; None means there is nothing yet."""
+        raise NotImplementedError
+
+    def show_snapshot(self, snapshot: Snapshot) -> None:
+        """Follow the current iteration, and note that the store changed."""
+        super().show_snapshot(snapshot)
+        self._names = snapshot.iterations
+        current = self._names[-1].id if self._names else None
+        if snapshot.iteration is not None and any(name.id == snapshot.iteration.id for name in self._names):
+            # One that only measures a policy has nothing to look at here.
+            current = snapshot.iteration.id
+        self._look_at(self._chosen if self._chosen is not None else current)
+        self._stale = True
+
+    def _look_at(self, iteration_id: int | None) -> None:
+        if iteration_id != self._shown or not self._read_at:
+            self._shown = iteration_id
+            self._renew()
+
+    def _renew(self) -> None:
+        self._stale, self._read_at = False, time.monotonic()
+        self.read_iteration()
+
+    def tick(self) -> None:
+        """Read again when the store changed, not more often than is worth it."""
+        super().tick()
+        if self._stale and time.monotonic() - self._read_at >= RENEW_SECONDS:
+            self._renew()
+
+    def action_iteration(self, by: int) -> None:
+        """Look at an earlier or a later iteration."""
+        ids = [name.id for name in self._names]
+        if self._shown not in ids:
+            return
+        place = ids.index(self._shown) + by
+        if 0 <= place < len(ids):
+            self._chosen = ids[place] if place < len(ids) - 1 else None
+            self._look_at(ids[place])
+        else:
+            self.notify("There is no other iteration in that direction.", markup=False)

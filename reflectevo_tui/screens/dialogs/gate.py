@@ -1,0 +1,241 @@
+"""The gate dialog: what waits, what would happen, with which settings; approve, reject, or leave it waiting."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, Literal
+
+from textual import on, work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical, VerticalScroll
+from textual.content import Content
+from textual.message import Message
+from textual.widgets import Static
+
+from reflectevo_tui.screens.dialogs.confirm import ConfirmDialog
+from reflectevo_tui.screens.dialogs.policy import PolicyDialog
+from reflectevo_tui.state.gate_settings import dump_changes, sections_ahead, settings_ahead
+from reflectevo_tui.state.messages import DirectiveWanted, WorkFailed
+from reflectevo_tui.state.snapshot import AccuracyPoint, GateFacts, Snapshot, read_gate
+from reflectevo_tui.terminal.immediate_repaint import Dialog
+from reflectevo_tui.text import display
+from reflectevo_tui.text import formatting as figures
+from store.database.connection import open_reader
+from store.errors import StoreError
+from store.records import JsonObject, Policy
+from store.workspace import Workspace
+
+GateDecision = Literal["approve", "reject", "skip"]
+
+_SETS = {"d_plus": "D+", "d_pm": "D±", "d_pref": "Dpref"}
+
+
+def curation_lines(counts: Mapping[str, Mapping[str, int]]) -> list[Content]:
+    """How many rows each set got, and why the others were left out."""
+    lines = []
+    for name, reasons in counts.items():
+        total = sum(reasons.values())
+        lines.append(
+            display.line(
+                (f"{_SETS.get(name, name):<6}", "bold"),
+                (f"{figures.count(reasons.get('included', 0)):>8}", "bold $success"),
+                f" of {figures.count(total)} included",
+            )
+        )
+        for reason, n in reasons.items():
+            if reason != "included":
+                lines.append(display.line((f"      {figures.count(n):>8} left out: {reason}", "$quiet")))
+    return lines
+
+
+def skip_words(gate: str, stages: Sequence[str]) -> str:
+    """The question before a stage is skipped: what is left out with it."""
+    if gate == "evaluate":
+        return "Skip the evaluation?\n\nYou then decide about the child without a comparison."
+    behind = stages[stages.index(gate) + 1 :]
+    return (
+        f"Skip {gate}?\n\nThis leaves out {', '.join(behind)} too, and the iteration ends without a child.\n"
+        "What it made is kept; its parent stays. To go on from another policy: Z or B."
+    )
+
+
+VERBS = {"rollback": "roll back", "branch": "branch"}
+"""What a key of these words does, by the directive that it issues."""
+
+
+def put_aside_words(kind: str, policy: str, iteration: str, gate: str) -> str:
+    """The question before an iteration is put aside at its gate: what becomes of it, and what comes next."""
+    if kind == "rollback":
+        head, after = f"Go back to {policy}?", f"Promotions after {policy} are taken back, its own child is rejected."
+        after += f" The next iteration starts from {policy}."
+    else:
+        head, after = f"Branch from {policy}?", f"A new iteration with the same settings starts from {policy} now."
+    return (
+        f"{head}\n\n{iteration.capitalize()} is put aside at its gate {gate}: it ends there\n"
+        f"and can't be taken up again. What it made stays, to be read and taken over.\n\n{after}"
+    )
+
+
+def accuracy_line(role: str, point: AccuracyPoint | None) -> Content:
+    """Acc@t1 and Acc@t2 of a policy with their intervals."""
+    if point is None:
+        return display.line(f"{role:<7}", ("not evaluated", "$quiet"))
+    shown = [
+        figures.interval(metric.get("value"), metric.get("low"), metric.get("high"))
+        for metric in (point.first, point.second)
+    ]
+    return display.line(f"{role:<7}", (f"{point.policy:<5}", "bold"), f"Acc@t1 {shown[0]}  Acc@t2 {shown[1]}")
+
+
+def gate_lines(snapshot: Snapshot, gate: str, facts: GateFacts | None) -> list[Content]:
+    """Everything the dialog says above the settings."""
+    note = next((stage.note for stage in snapshot.stages if stage.name == gate), "")
+    lines = [display.line(note)] if note else []
+    # At a stage's gate the reason of waiting is the stage's note, said already.
+    if gate == "promote" and snapshot.iteration is not None and snapshot.iteration.reason:
+        lines.append(display.line(snapshot.iteration.reason))
+    if facts is None:
+        return [*lines, display.line(("reading …", "$quiet"))]
+    if gate == "promote":
+        lines += [display.line(), accuracy_line("parent", facts.parent), accuracy_line("child", facts.child)]
+    elif gate == "train":
+        counted = curation_lines(facts.curation)
+        lines += [display.line(), *(counted or [display.line(("nothing was curated", "$quiet"))])]
+    if facts.ahead:
+        lines += [display.line(), display.line(("Ahead", "bold"))]
+        lines += [display.line(f"  {name:<10}", (words, "$quiet")) for name, words in facts.ahead]
+    return lines
+
+
+class GateDialog(Dialog[GateDecision | None]):
+    """Closes with `approve`, `reject` (promote only), `skip` (a stage only) or None: left waiting."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("a", "approve", "approve"),
+        Binding("r", "reject", "reject (promote only)"),
+        Binding("s", "skip", "skip this stage (asks first)"),
+        Binding("e", "edit", "edit the settings ahead"),
+        Binding("Z", "leave_for('rollback')", "go back to an earlier policy (asks first)"),
+        Binding("B", "leave_for('branch')", "branch from a policy (asks first)"),
+        Binding("escape,q", "leave", "leave it waiting"),
+    ]
+
+    class FactsRead(Message):
+        """The facts behind the gate arrived."""
+
+        def __init__(self, facts: GateFacts) -> None:
+            super().__init__()
+            self.facts = facts
+
+    def __init__(self, snapshot: Snapshot, gate: str, workspace: Workspace) -> None:
+        super().__init__()
+        self._snapshot = snapshot
+        self._gate = gate
+        self._workspace = workspace
+
+    def compose(self) -> ComposeResult:
+        """Title, facts, settings, keys."""
+        iteration = self._snapshot.iteration
+        settings = settings_ahead(iteration.settings, self._gate) if iteration else ""
+        number = iteration.number if iteration else 0
+        other = ("r", "reject") if self._gate == "promote" else ("s", "skip")
+        keys = (("a", "approve"), other, ("e", "settings"), ("Z", "roll back"), ("B", "branch"), ("esc", "leave it"))
+        with Vertical(classes="dialog dialog-large"):
+            yield Static(
+                display.line(("◆ GATE ", "bold reverse $warning"), (f"  {self._gate} · iteration {number}", "bold")),
+                markup=False,
+            )
+            with VerticalScroll(id="gate-body"):
+                yield Static(display.stacked(gate_lines(self._snapshot, self._gate, None)), id="facts", markup=False)
+                yield Static(display.line(("Settings ahead", "bold")), classes="gap-above", markup=False)
+                yield Static(display.text(settings.rstrip(), "$quiet"), id="gate-settings", markup=False)
+            yield Static(
+                display.joined(display.line((key, "bold $accent"), f" {words}  ") for key, words in keys),
+                classes="dialog-keys",
+                markup=False,
+            )
+
+    def on_mount(self) -> None:
+        """Arrows scroll; the facts are read behind."""
+        self.query_one("#gate-body").focus()
+        self._read()
+
+    @work(thread=True)
+    def _read(self) -> None:
+        try:
+            connection = open_reader(self._workspace.database)
+            try:
+                self.post_message(self.FactsRead(read_gate(connection, self._snapshot, self._workspace)))
+            finally:
+                connection.close()
+        except (StoreError, sqlite3.Error) as error:
+            self.post_message(WorkFailed(f"the facts behind the gate can't be read: {error}"))
+
+    @on(FactsRead)
+    def _show(self, message: FactsRead) -> None:
+        content = display.stacked(gate_lines(self._snapshot, self._gate, message.facts))
+        self.query_one("#facts", Static).update(content)
+
+    def action_approve(self) -> None:
+        """Let it pass."""
+        self.dismiss("approve")
+
+    def action_reject(self) -> None:
+        """Reject the child; only the promote gate can."""
+        if self._gate == "promote":
+            self.dismiss("reject")
+
+    def action_skip(self) -> None:
+        """Leave the stage out, after a question: it can't be taken back."""
+        if self._gate == "promote":
+            return
+
+        def decided(yes: bool | None) -> None:
+            if yes:
+                self.dismiss("skip")
+
+        words = skip_words(self._gate, [stage.name for stage in self._snapshot.stages])
+        self.app.push_screen(ConfirmDialog(words, "skip"), decided)
+
+    def action_leave_for(self, kind: str) -> None:
+        """Put the iteration aside and go on from another policy: choose it, then a question."""
+        iteration = self._snapshot.iteration
+        if iteration is None:
+            return
+        arguments = {"put_aside": iteration.id, "stage": self._gate}
+        child = iteration.child_id if kind == "rollback" else None
+
+        def chosen(policy: Policy | None) -> None:
+            if policy is not None:
+                words = put_aside_words(kind, policy.name, iteration.title, self._gate)
+                self.app.push_screen(ConfirmDialog(words, VERBS[kind]), lambda yes: decided(policy.id) if yes else None)
+
+        def decided(policy_id: int) -> None:
+            self.app.post_message(DirectiveWanted(kind, {"policy": policy_id, **arguments}))
+            self.dismiss(None)
+
+        title = "Go back to" if kind == "rollback" else "Branch from"
+        self.app.push_screen(PolicyDialog(self._workspace, iteration.run_id, title, leave_out=child), chosen)
+
+    def action_edit(self) -> None:
+        """Change the settings of the stages ahead."""
+        from reflectevo_tui.screens.dialogs.settings import SettingsDialog
+
+        iteration, sections = self._snapshot.iteration, sections_ahead(self._snapshot.stages)
+        if iteration is None or not sections:
+            self.notify("Every stage has begun; no setting can change any more.", markup=False)
+            return
+
+        def changed(changes: JsonObject | None) -> None:
+            if changes:
+                self.app.post_message(DirectiveWanted("set_settings", {"iteration": iteration.id, "settings": changes}))
+                words = display.text(f"sent to the engine:\n\n{dump_changes(changes)}")
+                self.query_one("#gate-settings", Static).update(words)
+
+        self.app.push_screen(SettingsDialog(iteration.settings, sections), changed)
+
+    def action_leave(self) -> None:
+        """Leave it waiting."""
+        self.dismiss(None)

@@ -1,0 +1,1 @@
+"""What the screens show and remember: snapshots, readers, sessions, forms. No widgets."""

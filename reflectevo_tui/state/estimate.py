@@ -1,0 +1,64 @@
+"""Gets an estimate for a recipe, a settings file or edited settings, in a workspace that need not be there yet.
+
+No widgets; called by the command and from thread workers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+
+from reflectevo_tui.engine_client.launch import save
+from reflectevo_tui.engine_client.process import ask_engine
+from store.database.connection import open_reader
+from store.estimates.estimate import Estimate
+from store.estimates.figures import FILE_NAME, EstimateRefused, Figure, from_file
+from store.estimates.in_workspace import estimate_here
+from store.settings import RunSettings
+from store.settings.toml_file import load_settings, parse_settings
+from store.workspace import Workspace
+
+
+def settings_of(recipe: str | None, workspace: Workspace) -> RunSettings:
+    """The settings of a settings file, of a shipped recipe, or of the workspace.
+
+    Raises:
+        SettingsError: when they are wrong.
+        EngineUnavailable: when there is no recipe of that name.
+    """
+    if recipe is None:
+        return load_settings(workspace.require().settings_file)
+    file = Path(recipe).expanduser()
+    if file.suffix == ".toml" or file.is_file():
+        return load_settings(file)
+    return parse_settings(ask_engine("recipe", "--name", recipe)["text"])
+
+
+def estimate_in(workspace: Workspace, settings: RunSettings, given: Mapping[str, Figure] | None = None) -> Estimate:
+    """What a run with these settings takes in a workspace.
+
+    Raises:
+        EstimateRefused: when its file of figures holds something wrong.
+        StoreError: when its database can't be read.
+    """
+    if not workspace.database.exists():
+        return estimate_here(settings, workspace, None, given)
+    with closing(open_reader(workspace.database)) as connection:
+        return estimate_here(settings, workspace, connection, given)
+
+
+def keep(workspace: Workspace, given: Mapping[str, Figure]) -> None:
+    """Write figures into the workspace's file, beside those that it holds; Launch and gates use them from then on.
+
+    Raises:
+        EstimateRefused: when the file can't be written, or holds something wrong.
+        WorkspaceNotFound: when there is no workspace.
+    """
+    path = workspace.require().root / FILE_NAME
+    values = {name: figure.value for name, figure in {**from_file(path), **given}.items()}
+    text = "".join(f"{name} = {value!r}\n" for name, value in sorted(values.items()))
+    try:
+        save(path, f"# Figures for `reflectevo estimate`, the Launch screen and the gates.\n{text}")
+    except OSError as error:
+        raise EstimateRefused(f"{path} can't be written: {error.strerror}") from error

@@ -1,0 +1,64 @@
+"""Reads what the Review screen shows: the sample, and one trajectory with the decision that counts. For thread workers.
+
+Knows nothing of widgets.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+
+from reflectevo_tui.state.query import ask_store
+from reflectevo_tui.text.word_diff import WordChanges, word_changes
+from store.curation import review_queue
+from store.curation.review_queue import ReviewQueue
+from store.curation.reviews import Review, newest_review
+from store.records import TrajectoryDetail
+from store.rollouts import trajectories
+from store.workspace import Workspace
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """A trajectory to be reviewed: what changed in its correction, and the decision that counts."""
+
+    detail: TrajectoryDetail
+    changes: WordChanges | None
+    review: Review | None
+
+
+def read_queue(
+    workspace: Workspace, iteration_id: int, target: int, seed: int, known: ReviewQueue | None
+) -> tuple[ReviewQueue, dict[int, str]]:
+    """The sample (drawn anew unless it is known) and the newest decisions on it. Raises StoreError, sqlite3.Error."""
+
+    def question(connection: sqlite3.Connection) -> tuple[ReviewQueue, dict[int, str]]:
+        queue = known or review_queue.draw_queue(connection, iteration_id, target, seed)
+        return queue, review_queue.decisions(connection, queue.items)
+
+    return ask_store(workspace, question)
+
+
+def read_card(workspace: Workspace, trajectory_id: int) -> Card | None:
+    """A trajectory whole; None when it is gone. Raises StoreError, sqlite3.Error."""
+
+    def question(connection: sqlite3.Connection) -> tuple[TrajectoryDetail | None, Review | None]:
+        detail = trajectories.detail(connection, trajectory_id)
+        reflection = detail.reflection if detail else None
+        return detail, newest_review(connection, reflection.id) if reflection else None
+
+    detail, review = ask_store(workspace, question)
+    if detail is None:
+        return None
+    correction = detail.correction
+    changes = word_changes(detail.attempt.reasoning, correction.reasoning) if correction else None
+    return Card(detail, changes, review)
+
+
+def sample_numbers(text: str) -> tuple[int, int | None] | None:
+    """Size and seed from an operator's text (`200 7`, `200`); None for anything else."""
+    numbers = text.replace(",", " ").split()
+    if len(numbers) not in (1, 2) or not all(number.isdecimal() for number in numbers):
+        return None
+    size = int(numbers[0])
+    return (size, int(numbers[1]) if len(numbers) == 2 else None) if 0 < size < 1_000_000 else None

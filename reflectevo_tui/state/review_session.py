@@ -1,0 +1,148 @@
+"""One reviewer's way through a sample: where they are, what they decided, noted and can undo. No widgets, no rows."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from store.curation.review_queue import QueueItem, ReviewEstimate, ReviewQueue, estimate
+from store.curation.reviews import Decision, Review
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """Error kind (1 to 8) and note that a decision takes along."""
+
+    kind: int | None = None
+    note: str = ""
+
+    @classmethod
+    def of(cls, review: Review | None) -> Draft:
+        """Those of a decision that counts."""
+        return cls(review.error_kind, review.note) if review else cls()
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """A decision to be written."""
+
+    reflection_id: int
+    decision: Decision
+    error_kind: int | None
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Undo:
+    """How a reflection stood before a decision of this session."""
+
+    trajectory_id: int
+    reflection_id: int
+    before: Review | None
+
+
+class ReviewSession:
+    """The state behind the Review screen. What this session decided counts at once, written or not."""
+
+    def __init__(self) -> None:
+        self.queue = ReviewQueue((), {})
+        self.place = 0
+        self._reviewed: dict[int, str] = {}
+        self._reviews: dict[int, Review | None] = {}
+        self._decided_at: dict[int, float] = {}
+        self._drafts: dict[int, Draft] = {}
+        self._undo: list[Undo] = []
+
+    @property
+    def item(self) -> QueueItem | None:
+        """The item of the sample that is looked at."""
+        return self.queue.items[self.place] if self.place < len(self.queue.items) else None
+
+    @property
+    def estimate(self) -> ReviewEstimate:
+        """What the decisions say so far."""
+        return estimate(self.queue, self._reviewed)
+
+    def take_queue(self, queue: ReviewQueue, reviewed: Mapping[int, str], unsaved: bool) -> None:
+        """Take a sample as it was read; stay on the current item where it is still in it.
+
+        Args:
+            queue: the sample.
+            reviewed: newest decision of each reviewed reflection in it.
+            unsaved: whether decisions of this session are not written yet, and so not in `reviewed`.
+        """
+        current = self.item
+        self.queue = queue
+        self._reviewed = {**reviewed, **self._reviewed} if unsaved else dict(reviewed)
+        places = {item.trajectory_id: place for place, item in enumerate(queue.items)}
+        if current is not None and current.trajectory_id in places:
+            self.place = places[current.trajectory_id]
+        elif queue.items:
+            self.place = self._undecided(-1)
+
+    def _undecided(self, start: int) -> int:
+        count = len(self.queue.items)
+        for distance in range(1, count + 1):
+            place = (start + distance) % count
+            if not self._reviewed.get(self.queue.items[place].reflection_id):
+                return place
+        return (start + 1) % count
+
+    def go_next(self) -> QueueItem | None:
+        """To the next item without a decision, round the end; to the next one when all are decided."""
+        if self.queue.items:
+            self.place = self._undecided(self.place)
+        return self.item
+
+    def go_back(self) -> QueueItem | None:
+        """To the item before this one, decided or not."""
+        if self.queue.items:
+            self.place = (self.place - 1) % len(self.queue.items)
+        return self.item
+
+    def take_review(self, reflection_id: int, review: Review | None) -> None:
+        """Take the stored decision on a reflection, unless this session decided later."""
+        if (review.created if review else 0.0) >= self._decided_at.get(reflection_id, 0.0):
+            self._reviews[reflection_id] = review
+
+    def review(self, reflection_id: int) -> Review | None:
+        """The decision on a reflection that counts."""
+        return self._reviews.get(reflection_id)
+
+    def draft(self, reflection_id: int) -> Draft:
+        """What the next decision on a reflection takes along."""
+        return self._drafts.get(reflection_id) or Draft.of(self.review(reflection_id))
+
+    def decide(self, trajectory_id: int, reflection_id: int, decision: Decision) -> Decided:
+        """Decide, with the kind and the note that were noted for it."""
+        draft = self.draft(reflection_id)
+        self._drafts.pop(reflection_id, None)
+        self._undo.append(Undo(trajectory_id, reflection_id, self.review(reflection_id)))
+        return self._settle(reflection_id, decision, draft)
+
+    def amend(self, trajectory_id: int, reflection_id: int, draft: Draft) -> Decided | None:
+        """Note a kind or a note: for the decision to come, or as the same decision anew where there is one."""
+        self._drafts[reflection_id] = draft
+        review = self.review(reflection_id)
+        return self.decide(trajectory_id, reflection_id, review.decision) if review else None
+
+    def undo(self) -> tuple[Undo, Decided] | None:
+        """Take the last decision of this session back; the place moves to its item. None when there is none."""
+        if not self._undo:
+            return None
+        undo = self._undo.pop()
+        for place, item in enumerate(self.queue.items):
+            if item.trajectory_id == undo.trajectory_id:
+                self.place = place
+        before = undo.before
+        return undo, self._settle(undo.reflection_id, before.decision if before else "clear", Draft.of(before))
+
+    def _settle(self, reflection_id: int, decision: Decision, draft: Draft) -> Decided:
+        now = time.time()
+        cleared = decision == "clear"
+        self._decided_at[reflection_id] = now
+        self._reviewed[reflection_id] = "" if cleared else decision
+        review = None if cleared else Review(0, reflection_id, decision, draft.kind, draft.note, "you", now)
+        self._reviews[reflection_id] = review
+        return Decided(reflection_id, decision, None if cleared else draft.kind, "" if cleared else draft.note)

@@ -1,0 +1,193 @@
+"""The launch form without its widgets: which settings it shows, what it reads from them, and what is wrong with them.
+
+Made from the settings model: help texts, choices and validation come from there. Pure: text in, values out.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+
+from store.errors import SettingsError
+from store.settings import RunSettings
+from store.settings.toml_file import validate_settings
+
+SHOWN = (
+    "name",
+    "model",
+    "pace",
+    "gates",
+    "iterations",
+    "seed",
+    "generation.generator",
+    "reflection.instructions",
+    "reflection.samples",
+    "training.setting",
+    "training.learning_rate",
+    "training.epochs",
+)
+"""The settings of the form, in its order. All others are in the file."""
+
+
+@dataclass(frozen=True, slots=True)
+class FormField:
+    """A setting in the form. `choices` is empty for free text; `several` takes a list separated by commas; what is
+    `optional` may be left empty."""
+
+    key: str
+    help: str
+    choices: tuple[str, ...]
+    several: bool
+    optional: bool = False
+
+
+def _model_field(key: str) -> Any:
+    model: type[BaseModel] = RunSettings
+    *sections, name = key.split(".")
+    for section in sections:
+        inner = model.model_fields[section].annotation
+        assert isinstance(inner, type) and issubclass(inner, BaseModel)
+        model = inner
+    return model.model_fields[name]
+
+
+def section_keys(sections: Iterable[str]) -> tuple[str, ...]:
+    """The dotted keys of whole sections, those of sections within them too, in the order of the model."""
+    found: list[str] = []
+
+    def walk(prefix: str, model: type[BaseModel]) -> None:
+        for name, field in model.model_fields.items():
+            inner = field.annotation
+            if isinstance(inner, type) and issubclass(inner, BaseModel):
+                walk(f"{prefix}.{name}", inner)
+            else:
+                found.append(f"{prefix}.{name}")
+
+    for section in sections:
+        inner = RunSettings.model_fields[section].annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            walk(section, inner)
+    return tuple(found)
+
+
+def form_fields(keys: Sequence[str] = SHOWN) -> tuple[FormField, ...]:
+    """The fields of a form, with help and choices from the model's own words."""
+    found = []
+    for key in keys:
+        field = _model_field(key)
+        annotation = field.annotation
+        choices = get_args(annotation) if get_origin(annotation) is Literal else ()
+        several = get_origin(annotation) is list or any(get_origin(one) is list for one in get_args(annotation))
+        words = (field.description or "").replace("`", "")
+        found.append(FormField(key, words, choices, several, type(None) in get_args(annotation)))
+    return tuple(found)
+
+
+def value_at(values: Mapping[str, Any], key: str) -> Any:
+    """The value of a dotted key; None when it isn't there."""
+    found: Any = values
+    for part in key.split("."):
+        if not isinstance(found, Mapping) or part not in found:
+            return None
+        found = found[part]
+    return found
+
+
+def with_value(values: Mapping[str, Any], key: str, value: Any) -> dict[str, Any]:
+    """A copy of nested values with one dotted key set."""
+    first, _, rest = key.partition(".")
+    inner = values.get(first)
+    changed = with_value(inner if isinstance(inner, Mapping) else {}, rest, value) if rest else value
+    return {**values, first: changed}
+
+
+def shown_text(value: Any) -> str:
+    """How a value is written in its field."""
+    if isinstance(value, list | tuple):
+        return ", ".join(str(one) for one in value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def read_text(field: FormField, text: str) -> Any:
+    """The value that a field's text stands for; numbers are left to the model."""
+    stripped = text.strip()
+    if field.optional and not stripped:
+        return None
+    if not field.several:
+        return stripped
+    pieces = [piece.strip() for piece in stripped.split(",") if piece.strip()]
+    # `random:2` and `all` are words of their own, keys such as 1-3-2 make a list.
+    words = {"reflection.instructions": "", "training.lora_targets": "all-linear"}.get(field.key)
+    if words is not None and len(pieces) == 1 and not pieces[0][:1].isdigit() and words in ("", pieces[0]):
+        return pieces[0]
+    return pieces
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """Valid settings, or what is wrong: beside a field where it has one, else in `others`."""
+
+    settings: RunSettings | None
+    wrong: Mapping[str, str]
+    others: tuple[str, ...]
+
+
+def check(values: Mapping[str, Any], keys: Sequence[str] = SHOWN) -> Checked:
+    """Validate the whole of the settings; what is wrong with one of `keys` is said there."""
+    try:
+        return Checked(validate_settings(values), {}, ())
+    except SettingsError as error:
+        cause = error.__cause__
+        if not isinstance(cause, ValidationError):
+            return Checked(None, {}, (str(error),))
+    wrong: dict[str, str] = {}
+    others: list[str] = []
+    for one in cause.errors():
+        place = ".".join(str(part) for part in one["loc"])
+        key = next((key for key in keys if place == key or place.startswith(key + ".")), None)
+        # A rule over a whole section is shown at the first of its fields.
+        key = key or next((key for key in keys if key.startswith(place + ".")), None)
+        message = str(one["msg"]).removeprefix("Value error, ")
+        if key is None:
+            others.append(f"{place}: {message}")
+        else:
+            wrong.setdefault(key, message)
+    return Checked(None, wrong, tuple(others))
+
+
+def changed_keys(before: Mapping[str, Any], after: RunSettings) -> dict[str, Any]:
+    """The form's settings whose value differs from a file's own, with the new value."""
+    dumped = after.model_dump(mode="json")
+    original = check(before).settings
+    old = original.model_dump(mode="json") if original else before
+    return {key: value_at(dumped, key) for key in SHOWN if value_at(dumped, key) != value_at(old, key)}
+
+
+def changed_sections(before: RunSettings, after: RunSettings) -> dict[str, Any]:
+    """What a `set_settings` directive carries: of each section that differs, its settings that differ."""
+    old, new = before.model_dump(mode="json"), after.model_dump(mode="json")
+    found: dict[str, Any] = {}
+    for section, values in new.items():
+        if isinstance(values, dict) and isinstance(old[section], dict):
+            changed = {name: value for name, value in values.items() if value != old[section].get(name)}
+            if changed:
+                found[section] = changed
+        elif values != old[section]:
+            found[section] = values
+    return found
+
+
+def parse(text: str) -> dict[str, Any]:
+    """The values of TOML text.
+
+    Raises:
+        SettingsError: when it isn't TOML.
+    """
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"it is not valid TOML: {error}") from error

@@ -1,0 +1,193 @@
+"""One frozen picture of a workspace, read in one short transaction. Knows the store, nothing of widgets."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from store.control import directives, telemetry
+from store.control.liveness import EngineState, engine_state
+from store.curation import curated as curation
+from store.database.connection import read
+from store.evaluation.protocols import main_protocol, overall_evaluations
+from store.records import (
+    Directive,
+    Event,
+    Heartbeat,
+    Iteration,
+    IterationName,
+    LiveText,
+    MetricPoint,
+    Policy,
+    Run,
+    Stage,
+    TrajectoryRow,
+)
+from store.rollouts import trajectories
+from store.runs import iterations, policies, runs
+from store.workspace import Workspace
+
+NEWEST_ROWS = 12
+EVENT_ROWS = 200
+CURVE_POINTS = 400
+TRAINING_CURVES = ("loss", "mean_token_accuracy", "rewards/margins", "rewards/accuracies", "learning_rate")
+
+Curve = tuple[tuple[int, float], ...]
+"""Points of a curve: step and value."""
+
+
+@dataclass(frozen=True, slots=True)
+class AccuracyPoint:
+    """Acc@t1 and Acc@t2 of a policy on held-out questions (shares), with 95% intervals."""
+
+    policy: str
+    iteration: int
+    first: Mapping[str, float | None]
+    second: Mapping[str, float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What the screens show. `rates` are items per second of the running stages."""
+
+    taken: float
+    engine: EngineState
+    run: Run | None = None
+    iteration: Iteration | None = None
+    iterations: tuple[IterationName, ...] = ()
+    stages: tuple[Stage, ...] = ()
+    gate: str | None = None
+    parent: Policy | None = None
+    child: Policy | None = None
+    heartbeats: Mapping[str, Heartbeat] = field(default_factory=dict)
+    throughput: tuple[float, ...] = ()
+    training: Mapping[str, Curve] = field(default_factory=dict)
+    accuracy: tuple[AccuracyPoint, ...] = ()
+    live: tuple[LiveText, ...] = ()
+    newest: tuple[TrajectoryRow, ...] = ()
+    events: tuple[Event, ...] = ()
+    watched: tuple[Directive, ...] = ()
+    unanswered: tuple[Directive, ...] = ()
+    rates: Mapping[str, float] = field(default_factory=dict)
+
+
+def read_snapshot(connection: sqlite3.Connection, workspace: Workspace, watched: Iterable[str] = ()) -> Snapshot:
+    """Read everything the screens show.
+
+    Args:
+        connection: a reader.
+        workspace: where the lock of the engine lies.
+        watched: uuids of directives whose outcome this terminal waits for.
+    """
+    with read(connection):
+        return _read(connection, workspace, watched)
+
+
+def _read(connection: sqlite3.Connection, workspace: Workspace, watched: Iterable[str]) -> Snapshot:
+    iteration = iterations.current_iteration(connection)
+    # What was imported is there to browse; nothing of it is worked on here.
+    every_run = [run for run in runs.list_runs(connection) if run.origin != "import"]
+    newest_run = every_run[-1] if every_run else None
+    # A run that is being prepared has no iteration yet; it is what the operator waits for.
+    if newest_run and iteration and newest_run.state != "ready" and newest_run.id > iteration.run_id:
+        iteration = None
+    run = runs.get_run(connection, iteration.run_id) if iteration else newest_run
+    found = [directives.find(connection, uuid) for uuid in watched]
+    common = Snapshot(
+        taken=time.time(),
+        engine=engine_state(connection, workspace.lock_file),
+        run=run,
+        iterations=tuple(iterations.iteration_names(connection)),
+        heartbeats=telemetry.heartbeats(connection),
+        accuracy=accuracy_points(connection, run) if run else (),
+        live=tuple(telemetry.live_texts(connection)),
+        newest=tuple(trajectories.newest(connection, NEWEST_ROWS)),
+        events=tuple(telemetry.events(connection, limit=EVENT_ROWS)),
+        watched=tuple(directive for directive in found if directive),
+        unanswered=tuple(directives.pending(connection)),
+    )
+    return _with_iteration(connection, common, iteration) if iteration else common
+
+
+def _with_iteration(connection: sqlite3.Connection, common: Snapshot, iteration: Iteration) -> Snapshot:
+    all_stages = iterations.stages(connection, iteration.id)
+    history = telemetry.metrics(connection, iteration.id, "attempt", ("tokens_per_s",), limit=60)
+    training = telemetry.metrics(
+        connection, iteration.id, "train", TRAINING_CURVES, limit=CURVE_POINTS * len(TRAINING_CURVES)
+    )
+    return replace(
+        common,
+        iteration=iteration,
+        stages=tuple(all_stages),
+        gate=iterations.waiting_gate(iteration, all_stages),
+        parent=policies.get_policy(connection, iteration.parent_id) if iteration.parent_id else None,
+        child=policies.get_policy(connection, iteration.child_id) if iteration.child_id else None,
+        throughput=tuple(point.value for point in history if point.value is not None),
+        training=_curves(training),
+    )
+
+
+def _curves(points: list[MetricPoint]) -> dict[str, Curve]:
+    curves: dict[str, list[tuple[int, float]]] = {}
+    for point in points:
+        if point.value is not None:
+            curves.setdefault(point.name, []).append((point.step, point.value))
+    return {name: tuple(curve) for name, curve in curves.items()}
+
+
+def accuracy_points(connection: sqlite3.Connection, run: Run) -> tuple[AccuracyPoint, ...]:
+    """Acc@t1 and Acc@t2 over all tasks of each policy of a run, in the order of the iterations that made them."""
+    numbers = {iteration.id: iteration.number for iteration in iterations.list_iterations(connection, run.id)}
+    by_id = {policy.id: policy for policy in policies.list_policies(connection, run.id)}
+    wanted = main_protocol(run)
+    points: list[AccuracyPoint] = []
+    for one in overall_evaluations(policies.evaluations(connection, run.id), wanted):
+        policy = by_id[one.policy_id]
+        number = numbers.get(policy.iteration_id, 0) if policy.iteration_id else 0
+        points.append(AccuracyPoint(policy.name, number, one.metrics["acc_t1"], one.metrics["acc_t2"]))
+    return tuple(sorted(points, key=lambda point: point.iteration))
+
+
+@dataclass(frozen=True, slots=True)
+class GateFacts:
+    """What an operator looks at before letting a gate pass."""
+
+    curation: Mapping[str, Mapping[str, int]]
+    parent: AccuracyPoint | None
+    child: AccuracyPoint | None
+    ahead: tuple[tuple[str, str], ...] = ()
+    """The stages ahead, each with what it takes by the estimate that the command prints too."""
+
+
+def read_gate(connection: sqlite3.Connection, snapshot: Snapshot, workspace: Workspace) -> GateFacts:
+    """The facts behind the gate an iteration waits at.
+
+    Raises:
+        EstimateRefused: when the operator's file of figures holds something wrong.
+    """
+    iteration, run = snapshot.iteration, snapshot.run
+    if iteration is None or run is None:
+        return GateFacts({}, None, None)
+    points = {point.policy: point for point in accuracy_points(connection, run)}
+    return GateFacts(
+        curation.curation_counts(connection, iteration.id),
+        points.get(snapshot.parent.name) if snapshot.parent else None,
+        points.get(snapshot.child.name) if snapshot.child else None,
+        _ahead(connection, snapshot, iteration, workspace),
+    )
+
+
+def _ahead(
+    connection: sqlite3.Connection, snapshot: Snapshot, iteration: Iteration, workspace: Workspace
+) -> tuple[tuple[str, str], ...]:
+    open_stages = [stage.name for stage in snapshot.stages if stage.state in ("pending", "waiting")]
+    if not open_stages:
+        return ()
+    # Imported here: only a gate needs the settings, and pydantic would come before the first frame.
+    from store.estimates.in_workspace import estimate_ahead
+    from store.estimates.wording import stage_words
+
+    found = estimate_ahead(connection, workspace, iteration)
+    return tuple((name, stage_words(found, name)) for name in open_stages)

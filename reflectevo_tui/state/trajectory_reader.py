@@ -1,0 +1,143 @@
+"""Reads the trajectory list in the background: pages, anchors, details. Called from thread workers only.
+
+Two connections: a walk over a whole filtered list never makes a page wait, and is interrupted when the
+filter it walks for is no longer wanted. Knows nothing of widgets.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from store.database.connection import open_reader
+from store.records import TrajectoryDetail, TrajectoryRow
+from store.rollouts import trajectories
+from store.rollouts.trajectories import Anchors, TrajectoryFilter
+from store.runs.iterations import list_iterations
+from store.runs.policies import list_policies
+from store.runs.runs import list_runs
+from store.workspace import Workspace
+
+GROWTH_SECONDS = 3.0
+"""How often the growth of the list is followed at most."""
+
+DETAIL_SECONDS = 0.06
+"""The detail follows once the cursor rests this long, so that holding a key scrolls the list alone."""
+
+PAGE_ROWS = 100
+"""Rows of one page, and the distance between two anchors."""
+
+Choices = dict[str, list[tuple[str, str]]]
+"""For each filter the values it can take, each with its label."""
+
+
+class Interrupted(Exception):
+    """The walk was given up because another filter is wanted."""
+
+
+@contextmanager
+def _given_up() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT:
+            raise Interrupted from error
+        raise
+
+
+class TrajectoryReader:
+    """Opens its connections at the first question. `rows_read` counts the rows of all pages."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+        self._page_lock, self._walk_lock = threading.Lock(), threading.Lock()
+        self._pages: sqlite3.Connection | None = None
+        self._walks: sqlite3.Connection | None = None
+        self.rows_read = 0
+
+    def page(self, wanted: TrajectoryFilter, number: int, anchors: Anchors | None) -> list[TrajectoryRow]:
+        """The rows of a page; without anchors only the first page is known."""
+        after = anchors.ids[number] if anchors else 0
+        with self._page_lock:
+            rows = trajectories.page(self._reader(), wanted, after=after, limit=PAGE_ROWS)
+        self.rows_read += len(rows)
+        if anchors and number + 1 < len(anchors.ids):
+            # Fewer than a page when rows were deleted since the walk; the caller walks again then.
+            rows = [row for row in rows if row.id <= anchors.ids[number + 1]]
+        return rows
+
+    def detail(self, trajectory_id: int) -> TrajectoryDetail | None:
+        """Everything about one trajectory."""
+        with self._page_lock:
+            return trajectories.detail(self._reader(), trajectory_id)
+
+    def walk(
+        self, wanted: TrajectoryFilter, known: Anchors | None, still_wanted: Callable[[], bool] = lambda: True
+    ) -> Anchors:
+        """Walk over a filtered list, or over what was appended to it.
+
+        Walks wait for one another; one that is not `still_wanted` when its turn comes is given up.
+
+        Raises:
+            Interrupted: when `interrupt` was called meanwhile.
+        """
+        with self._walk_lock, _given_up():
+            if not still_wanted():
+                raise Interrupted
+            return trajectories.anchors(self._walker(), wanted, PAGE_ROWS, known)
+
+    def interrupt(self) -> None:
+        """Give up the walk under way."""
+        if self._walks is not None:
+            self._walks.interrupt()
+
+    def total(self) -> int:
+        """How many trajectories there are without any filter. Counting takes a while; no page waits for it.
+
+        Raises:
+            Interrupted: when `interrupt` was called meanwhile.
+        """
+        with self._walk_lock, _given_up():
+            return trajectories.count(self._walker(), TrajectoryFilter())
+
+    def choices(self) -> Choices:
+        """What the filters offer."""
+        with self._page_lock:
+            reader = self._reader()
+            found = {
+                name: [(value, value) for value in values]
+                for name, values in trajectories.filter_choices(reader).items()
+            }
+            names = {run.id: run.name for run in list_runs(reader)}
+            policies = {
+                str(policy.id): f"{policy.name} of {name}"
+                for run_id, name in names.items()
+                for policy in list_policies(reader, run_id)
+            }
+            found["policy"] = [(value, policies.get(value, value)) for value, _ in found["policy"]]
+            found["iteration"] = [
+                (str(iteration.id), f"{iteration.title.removeprefix('iteration ')} of {names[iteration.run_id]}")
+                for iteration in list_iterations(reader)
+            ]
+        return found
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.interrupt()
+        with self._page_lock, self._walk_lock:
+            for connection in (self._pages, self._walks):
+                if connection is not None:
+                    connection.close()
+            self._pages = self._walks = None
+
+    def _reader(self) -> sqlite3.Connection:
+        if self._pages is None:
+            self._pages = open_reader(self._workspace.database)
+        return self._pages
+
+    def _walker(self) -> sqlite3.Connection:
+        if self._walks is None:
+            self._walks = open_reader(self._workspace.database)
+        return self._walks

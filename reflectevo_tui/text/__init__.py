@@ -1,0 +1,1 @@
+"""Text for the screen: sanitised display, number formats, estimates, word diff."""

@@ -1,0 +1,152 @@
+"""An estimate in words, as a table and as JSON. Computes nothing: every number is `store.estimates.estimate`'s."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from reflectevo_tui.text import formatting as figures
+from store.estimates.estimate import Column, Estimate
+from store.estimates.figures import MEANINGS
+from store.estimates.formulas import StageEstimate
+from store.estimates.symbolic import Term
+from store.estimates.wording import count_words, time_words
+
+LABELS = {"loads": "load models"}
+
+_COLUMNS: tuple[Column, ...] = ("texts", "prompt_tokens", "generated_tokens", "training_tokens", "seconds")
+_SIZES = ("database_bytes", "policy_bytes", "disk_bytes", "generation_bytes", "training_bytes")
+
+
+def whole(value: float) -> str:
+    """`41,188`."""
+    return count_words(value)
+
+
+def seconds(value: float) -> str:
+    """`18 min`."""
+    return time_words(value)
+
+
+def size(value: float) -> str:
+    """`7.2 GiB`; `120 MiB` below one."""
+    return f"{figures.gibibytes(value)} GiB" if value >= 2**30 else f"{value / 2**20:,.1f} MiB"
+
+
+def price(value: float) -> str:
+    """`1,204.50`."""
+    return f"{value:,.2f}"
+
+
+def cell(term: Term, write: Callable[[float], str] = whole) -> str:
+    """A number, a formula, or nothing for a stage that has none of it."""
+    return "" if term.value == 0 else term.words(write)
+
+
+def stage_cells(stage: StageEstimate) -> tuple[str, ...]:
+    """One line of the table."""
+    return (
+        LABELS.get(stage.stage, stage.stage),
+        *(cell(getattr(stage, column)) for column in _COLUMNS[:-1]),
+        cell(stage.seconds, seconds),
+    )
+
+
+def sums(estimate: Estimate) -> list[tuple[str, str]]:
+    """What the whole run comes to, by name."""
+    iterations = "1 iteration" if estimate.iterations == 1 else f"{estimate.iterations} iterations"
+    time = estimate.over_all("seconds")
+    lines = [
+        (
+            "texts",
+            f"{estimate.over_all('texts').words(whole)} in {iterations}; trajectories an iteration: "
+            f"{estimate.trajectories.words(whole)}",
+        ),
+        ("prompt tokens", estimate.over_all("prompt_tokens").words(whole)),
+        ("generated tokens", estimate.over_all("generated_tokens").words(whole)),
+        ("training tokens", estimate.over_all("training_tokens").words(whole)),
+        ("time", time.words(seconds)),
+        ("GPU time", estimate.gpu_seconds.words(seconds)),
+        ("price", _price(estimate)),
+        (
+            "disk",
+            f"{estimate.disk_bytes.words(size)} (an iteration: database {estimate.database_bytes.words(size)}, "
+            f"policy {estimate.policy_bytes.words(size)})",
+        ),
+        ("memory, generating", estimate.generation_bytes.words(size)),
+        ("memory, training", estimate.training_bytes.words(size)),
+    ]
+    return lines
+
+
+def _price(estimate: Estimate) -> str:
+    if not estimate.figures.has("price_per_gpu_hour"):
+        return "GPU hours × price_per_gpu_hour (unknown)"
+    return estimate.cost.words(price)
+
+
+def figure_rows(estimate: Estimate) -> list[tuple[str, str, str, str]]:
+    """The figures that went in: name, value, where it comes from, meaning; what is unknown first."""
+    rows = []
+    for name in sorted(estimate.used, key=lambda one: (estimate.figures.has(one), one)):
+        figure = estimate.figures[name]
+        value = "unknown" if figure.value is None else f"{figure.value:,.6g}"
+        rows.append((name, value, f"{figure.origin}: {figure.source}", MEANINGS.get(name, "")))
+    return rows
+
+
+def brief(estimate: Estimate) -> list[str]:
+    """Three or four lines for a screen: the work, the time, the space, and what is missing to know more."""
+    time = estimate.over_all("seconds")
+    lines = [
+        f"{estimate.over_all('texts').words(whole)} texts · {estimate.over_all('prompt_tokens').words(whole)} prompt + "
+        f"{estimate.over_all('generated_tokens').words(whole)} generated + "
+        f"{estimate.over_all('training_tokens').words(whole)} training tokens",
+        f"time {time.words(seconds)}",
+        f"disk {estimate.disk_bytes.words(size)} · memory generating {estimate.generation_bytes.words(size)}",
+    ]
+    if estimate.figures.has("price_per_gpu_hour"):
+        lines.append(f"price {estimate.cost.words(price)}")
+    return [*lines, origins(estimate, time)]
+
+
+def origins(estimate: Estimate, term: Term) -> str:
+    """Where the rates behind a time come from."""
+    rates = [name for name in sorted(term.uses) if name.endswith(("_per_s", "load_s", "start_s"))]
+    parts = []
+    for name in rates:
+        figure = estimate.figures[name]
+        parts.append(f"{name} {'unknown' if figure.value is None else f'{figure.value:,.4g} ({figure.origin})'}")
+    return "; ".join(parts)
+
+
+def as_json(estimate: Estimate) -> dict[str, Any]:
+    """Everything, for scripts; a figure that is unknown is null and its formula stands beside it."""
+
+    def shown(term: Term) -> dict[str, Any]:
+        # Formulas are for reading: a sum of numbers and products of names, in the unit of the key.
+        formula = term.words(lambda value: f"{value:.10g}")
+        return {"value": term.value, "formula": formula, "unknown": list(term.unknown)}
+
+    def stages(rows: tuple[StageEstimate, ...]) -> list[dict[str, Any]]:
+        return [{"stage": row.stage, **{column: shown(getattr(row, column)) for column in _COLUMNS}} for row in rows]
+
+    return {
+        "iterations": estimate.iterations,
+        "first": stages(estimate.first),
+        "later": stages(estimate.later) if estimate.iterations > 1 else [],
+        "all": {column: shown(estimate.over_all(column)) for column in _COLUMNS},
+        "trajectories": shown(estimate.trajectories),
+        **{name: shown(getattr(estimate, name)) for name in _SIZES},
+        "gpu_seconds": shown(estimate.gpu_seconds),
+        "cost": shown(estimate.cost),
+        "figures": {
+            name: {
+                "value": estimate.figures[name].value,
+                "origin": estimate.figures[name].origin,
+                "source": estimate.figures[name].source,
+                "meaning": MEANINGS.get(name, ""),
+            }
+            for name in estimate.used
+        },
+    }

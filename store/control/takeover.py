@@ -1,0 +1,63 @@
+"""Ends an engine that holds a workspace and doesn't answer any more, and only that process.
+
+What leads to the decision, and what follows it, is up to the caller.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from store.control.liveness import lock_owner
+from store.control.lock_file import boot_id, process_state, process_ticks, read_holder
+from store.errors import TakeoverRefused
+
+
+def end_holder(lock_file: Path, seconds: float = 10.0) -> str:
+    """End the engine that holds a lock, and wait until the lock is free; returns how it ended.
+
+    Its process is reached through a pidfd, and only after the kernel named it as the owner of the lock and its start
+    and boot agree with what it wrote: no other process can be hit. SIGTERM first, SIGKILL after half the time.
+
+    Raises:
+        TakeoverRefused: when nobody holds the lock, or the process can't be proved to be the engine, or won't end.
+    """
+    owner = lock_owner(lock_file)
+    if owner is None:
+        raise TakeoverRefused("no engine holds the workspace; there is nothing to take over")
+    if owner <= 0:
+        raise TakeoverRefused("the engine runs where its process can't be seen (another container); end it there")
+    try:
+        descriptor = os.pidfd_open(owner)
+    except OSError as error:
+        raise TakeoverRefused(f"process {owner} can't be reached ({error.strerror})") from error
+    try:
+        written = read_holder(lock_file)
+        proved = (
+            written is not None
+            and lock_owner(lock_file) == owner == written.pid
+            and written.boot == boot_id()
+            and written.ticks == process_ticks(owner)
+        )
+        if not proved:
+            raise TakeoverRefused(
+                f"process {owner} holds the lock, but can't be proved to be this workspace's engine; "
+                "it was left alone. Look at it yourself, and end it if it is"
+            )
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(descriptor, number)
+            deadline = time.monotonic() + seconds / 2
+            while time.monotonic() < deadline:
+                if lock_owner(lock_file) != owner:
+                    return f"process {owner} was ended by {number.name}"
+                time.sleep(0.02)
+    except PermissionError as error:
+        raise TakeoverRefused(f"process {owner} belongs to another user; ask its owner to end it") from error
+    finally:
+        os.close(descriptor)
+    waits = " (it waits for a disk or device that doesn't answer)" if process_state(owner) == "D" else ""
+    raise TakeoverRefused(f"process {owner} did not end within {seconds:.0f} s of SIGKILL{waits}")

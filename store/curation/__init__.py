@@ -1,0 +1,1 @@
+"""Curated sets, reviews, preferences and judge requests."""

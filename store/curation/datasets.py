@@ -1,0 +1,115 @@
+"""The training sets of an iteration as an operator looks at them: from trajectories to examples, and page by page."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+
+from store.curation.curated import decisions_since, funnel
+from store.database.rows import to_records
+from store.records import FunnelCount
+
+SET_NAMES = ("d_plus", "d_pm", "d_pref")
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutCounts:
+    """What an iteration's rollouts came to: attempts by verdict, reflections, and corrections by verdict."""
+
+    attempts: int
+    incorrect: int
+    reflections: int
+    judged: int
+    helped: int
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetFacts:
+    """Everything above the examples. `later_decisions` are reviews and preferences newer than the curation."""
+
+    rollouts: RolloutCounts
+    counts: tuple[FunnelCount, ...]
+    later_decisions: int
+
+
+@dataclass(frozen=True, slots=True)
+class ExampleRow:
+    """A decision of curation in a list. `trajectory` is that of its first reflection."""
+
+    id: int
+    included: bool
+    reason: str
+    task: str
+    instruction: str
+    question_id: int
+    trajectory: int | None
+    excerpt: str
+    other_excerpt: str | None
+
+
+def dataset_facts(connection: sqlite3.Connection, iteration_id: int) -> DatasetFacts:
+    """Counts of an iteration's rollouts and of every set."""
+    verdicts: dict[tuple[bool, str], int] = {
+        (bool(first), verdict): n
+        for first, verdict, n in connection.execute(
+            "SELECT turn = 1, verdict, count(*) FROM attempts WHERE iteration_id = ? AND protocol = ''"
+            " AND error IS NULL GROUP BY 1, 2",
+            (iteration_id,),
+        )
+    }
+    reflections = connection.execute(
+        "SELECT count(*) FROM reflections WHERE iteration_id = ? AND protocol = '' AND error IS NULL", (iteration_id,)
+    ).fetchone()[0]
+    curated_at = connection.execute(
+        "SELECT ended FROM stages WHERE iteration_id = ? AND name = 'curate' AND state = 'done'", (iteration_id,)
+    ).fetchone()
+    later = decisions_since(connection, iteration_id, curated_at[0]) if curated_at and curated_at[0] else 0
+    helped, failed = verdicts.get((False, "correct"), 0), verdicts.get((False, "incorrect"), 0)
+    return DatasetFacts(
+        RolloutCounts(
+            attempts=sum(n for (first, _), n in verdicts.items() if first),
+            incorrect=verdicts.get((True, "incorrect"), 0),
+            reflections=reflections,
+            judged=helped + failed,
+            helped=helped,
+        ),
+        tuple(funnel(connection, iteration_id)),
+        later,
+    )
+
+
+def examples(
+    connection: sqlite3.Connection,
+    iteration_id: int,
+    set_name: str,
+    *,
+    reason: str | None = None,
+    key: int = 0,
+    direction: int = 1,
+    limit: int = 100,
+) -> list[ExampleRow]:
+    """A page of a set in the order of its ids.
+
+    Args:
+        connection: a reader.
+        iteration_id: whose sets.
+        set_name: `d_plus`, `d_pm` or `d_pref`.
+        reason: only what was left out for this reason; None for what is included.
+        key: the row the page follows (`direction` 1) or precedes (-1); 0 for the start.
+        direction: see `key`.
+        limit: most rows.
+    """
+    compare, order = (">", "ASC") if direction > 0 else ("<", "DESC")
+    rows = connection.execute(
+        "SELECT c.id, c.included, c.reason, q.task, r.instruction, q.id AS question_id, t.id AS trajectory,"
+        " substr(r.text, 1, 200) AS excerpt, substr(o.text, 1, 200) AS other_excerpt"
+        " FROM (SELECT * FROM curated WHERE iteration_id = ? AND set_name = ? AND included = ?"
+        f" AND (? IS NULL OR reason = ?) AND id {compare} ? ORDER BY id {order} LIMIT ?) c"
+        " JOIN reflections r ON r.id = c.reflection_id JOIN attempts a ON a.id = r.attempt_id"
+        " JOIN questions q ON q.id = a.question_id LEFT JOIN reflections o ON o.id = c.rejected_reflection_id"
+        " LEFT JOIN trajectories t ON t.attempt_id = a.id AND ifnull(t.reflection_id, 0) = r.id"
+        f" ORDER BY c.id {order}",
+        (iteration_id, set_name, int(reason is None), reason, reason, key, limit),
+    ).fetchall()
+    found = to_records(ExampleRow, rows)
+    return found if direction > 0 else found[::-1]

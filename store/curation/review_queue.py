@@ -1,0 +1,191 @@
+"""The spot-check queue: a stratified random sample of an iteration's reflections, and what its reviews say.
+
+The sample is spread evenly over task × transition, because transitions that decide a training set are rare, and in
+proportion over the instructions within each. It depends on the rows and the seed alone, so the same seed gives the same
+queue again, and what was reviewed counts as done. Rows that arrive later may take the place of others in it.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from store.evaluation.intervals import wilson, wilson_share
+
+Cell = tuple[str, str]
+"""Task and transition."""
+
+
+@dataclass(frozen=True, slots=True)
+class QueueItem:
+    """A reflection of the sample. `review` is its newest decision, empty for none."""
+
+    trajectory_id: int
+    reflection_id: int
+    task: str
+    transition: str
+    instruction: str
+    review: str
+
+    @property
+    def cell(self) -> Cell:
+        """The cell it was drawn from."""
+        return self.task, self.transition
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewQueue:
+    """The sample in the order of review: every prefix is spread over the cells. `sizes` counts all rows of a cell."""
+
+    items: tuple[QueueItem, ...]
+    sizes: Mapping[Cell, int]
+
+
+_SAMPLED = "iteration_id = ? AND split = 'train' AND correction_id IS NOT NULL"
+
+# A multiplicative hash, squared, within 63 bits: an order that has nothing to do with the ids.
+_SCATTERED = "((id * 2654435761 + ? * 40503 + 12345) % 2147483647)"
+_MIX = f"({_SCATTERED} * {_SCATTERED} + 77777) % 2147483647"
+
+
+def draw_queue(connection: sqlite3.Connection, iteration_id: int, target: int, seed: int) -> ReviewQueue:
+    """Draw the sample.
+
+    Args:
+        connection: a reader.
+        iteration_id: whose training reflections with a correction are reviewed.
+        target: how many reflections to review; fewer when there are fewer.
+        seed: of the draw.
+    """
+    strata = connection.execute(
+        f"SELECT task, transition, instruction, count(*) FROM trajectories WHERE {_SAMPLED}"
+        " GROUP BY task, transition, instruction",
+        (iteration_id,),
+    ).fetchall()
+    sizes: dict[Cell, int] = {}
+    for task, transition, _, size in strata:
+        sizes[task, transition] = sizes.get((task, transition), 0) + size
+    shares = even_shares(sizes, target)
+    by_cell: dict[Cell, list[tuple[float, int, int]]] = {cell: [] for cell in sizes}
+    for task, transition, instruction, size in strata:
+        # A cell is filled by rank within its instructions: in proportion to their sizes, plus one for rounding.
+        most = -(-shares[task, transition] * size // sizes[task, transition]) + 1
+        rows = connection.execute(
+            f"SELECT id, {_MIX} AS mix FROM trajectories WHERE {_SAMPLED} AND task = ? AND transition = ?"
+            " AND instruction = ? ORDER BY mix, id LIMIT ?",
+            (seed, seed, iteration_id, task, transition, instruction, most),
+        )
+        by_cell[task, transition] += [((place + 0.5) / size, mix, row) for place, (row, mix) in enumerate(rows)]
+    chosen: list[tuple[float, int, int]] = []
+    for cell, candidates in by_cell.items():
+        taken = sorted(candidates)[: shares[cell]]
+        chosen += [((place + 0.5) / len(taken), mix, row) for place, (_, mix, row) in enumerate(taken)]
+    found = _items(connection, [row for _, _, row in sorted(chosen)])
+    return ReviewQueue(tuple(found), sizes)
+
+
+def _items(connection: sqlite3.Connection, ids: Sequence[int]) -> list[QueueItem]:
+    """The items with these trajectory ids, in their order."""
+    found: dict[int, QueueItem] = {}
+    for part in _parts(ids):
+        for row in connection.execute(
+            "SELECT id, reflection_id, task, transition, instruction, review FROM trajectories"
+            f" WHERE id IN ({', '.join('?' * len(part))})",
+            part,
+        ):
+            found[row["id"]] = QueueItem(*row)
+    return [found[row] for row in ids]
+
+
+def _parts(ids: Sequence[int], most: int = 500) -> Iterator[Sequence[int]]:
+    """Pieces small enough for one statement."""
+    for start in range(0, len(ids), most):
+        yield ids[start : start + most]
+
+
+def even_shares(sizes: Mapping[Cell, int], target: int) -> dict[Cell, int]:
+    """How many of `target` each cell gives: the same number, and what small cells lack comes from the others."""
+    shares = dict.fromkeys(sizes, 0)
+    left = min(target, sum(sizes.values()))
+    open_cells = sorted(sizes, key=lambda cell: (sizes[cell], cell))
+    while open_cells:
+        cell = open_cells.pop(0)
+        shares[cell] = min(sizes[cell], left // (len(open_cells) + 1))
+        left -= shares[cell]
+    return shares
+
+
+def decisions(connection: sqlite3.Connection, items: Iterable[QueueItem]) -> dict[int, str]:
+    """The newest decision of each reviewed reflection of the sample, by reflection id."""
+    ids = [item.trajectory_id for item in items]
+    found: dict[int, str] = {}
+    for part in _parts(ids):
+        rows = connection.execute(
+            f"SELECT reflection_id, review FROM trajectories WHERE id IN ({', '.join('?' * len(part))})"
+            " AND review <> ''",
+            part,
+        )
+        found.update({row[0]: row[1] for row in rows})
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A share with its 95 % interval; None without a decision. `n` decisions it rests on."""
+
+    value: float | None
+    low: float
+    high: float
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewEstimate:
+    """What the reviews of the sample say. Flagged reflections are undecided: done, but counted nowhere.
+
+    `good` estimates the share of good reflections of the whole iteration, `agreement` how often a decision agrees with
+    the verifier's word on the correction.
+    """
+
+    done: int
+    good: Share
+    agreement: Share
+    by_task: Mapping[str, Share]
+
+
+def estimate(queue: ReviewQueue, reviewed: Mapping[int, str]) -> ReviewEstimate:
+    """What the decisions on a sample say; `reviewed` maps reflection ids to their newest decision.
+
+    Each task × transition cell counts with its size, since the sample is spread evenly over them: a plain share would
+    speak for the sample only. Interval: Wilson's at the effective sample size, (Σw)² / Σ(w²/n).
+    """
+    decided = [item for item in queue.items if reviewed.get(item.reflection_id) in ("accept", "reject")]
+    tasks = sorted({item.task for item in queue.items})
+    judged = [item for item in decided if item.transition.endswith(("c", "i"))]
+    agreeing = sum((reviewed[item.reflection_id] == "accept") == item.transition.endswith("c") for item in judged)
+    interval = wilson(agreeing, len(judged))
+    return ReviewEstimate(
+        done=sum(bool(reviewed.get(item.reflection_id)) for item in queue.items),
+        good=_weighted(decided, queue.sizes, reviewed),
+        agreement=Share(agreeing / len(judged) if judged else None, interval.low, interval.high, len(judged)),
+        by_task={
+            task: _weighted([item for item in decided if item.task == task], queue.sizes, reviewed) for task in tasks
+        },
+    )
+
+
+def _weighted(decided: Sequence[QueueItem], sizes: Mapping[Cell, int], reviewed: Mapping[int, str]) -> Share:
+    counts: dict[Cell, list[int]] = {}
+    for item in decided:
+        counts.setdefault(item.cell, [0, 0])
+        counts[item.cell][0] += reviewed[item.reflection_id] == "accept"
+        counts[item.cell][1] += 1
+    if not counts:
+        return Share(None, 0.0, 1.0, 0)
+    weights = {cell: sizes[cell] for cell in counts}
+    total = sum(weights.values())
+    share = sum(weights[cell] * good / n for cell, (good, n) in counts.items()) / total
+    effective = total**2 / sum(weights[cell] ** 2 / n for cell, (_, n) in counts.items())
+    interval = wilson_share(min(max(share, 0.0), 1.0), effective)
+    return Share(share, interval.low, interval.high, len(decided))

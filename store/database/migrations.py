@@ -1,0 +1,79 @@
+"""The schema, as named migrations that each run in one transaction.
+
+Only the holder of the workspace lock migrates. A migration that was released is never edited: a change of
+the schema is a further function here, `SCHEMA_VERSION` in connection.py counts them.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import TYPE_CHECKING
+
+from store.database.connection import APPLICATION_ID, SCHEMA_VERSION
+from store.database.schema import DECISIONS, LINEAGE, ROLLOUTS, TALLIES, TELEMETRY
+from store.schema_changes import VOTED_RETRIES, WORKED_REFLECTIONS
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database, Migrations
+
+
+def _statements(script: str) -> list[str]:
+    """The statements of a script; executescript() would commit the migration's transaction half-way."""
+    found: list[str] = []
+    pending = ""
+    for piece in script.split(";"):
+        pending += piece + ";"
+        if sqlite3.complete_statement(pending) and pending.strip(" \n;"):
+            found.append(pending.strip())
+            pending = ""
+    return found
+
+
+def _migrations() -> Migrations:
+    # sqlite-utils imports pandas where it is installed: kept out of module level, so that readers stay light.
+    from sqlite_utils import Migrations
+
+    migrations = Migrations("reflectevo")
+
+    @migrations(name="0001_initial")
+    def initial(database: Database) -> None:
+        for script in (LINEAGE, ROLLOUTS, DECISIONS, TALLIES, TELEMETRY):
+            for statement in _statements(script):
+                database.execute(statement)
+        database.execute("PRAGMA user_version = 1")
+
+    @migrations(name="0002_voted_retries")
+    def voted_retries(database: Database) -> None:
+        """A further baseline. SQLite can't change a CHECK in place: the table is made anew with its rows."""
+        for statement in _statements(VOTED_RETRIES):
+            database.execute(statement)
+        database.execute("PRAGMA user_version = 2")
+
+    @migrations(name="0003_worked_reflections")
+    def worked_reflections(database: Database) -> None:
+        for statement in _statements(WORKED_REFLECTIONS):
+            database.execute(statement)
+        database.execute("PRAGMA user_version = 3")
+
+    return migrations
+
+
+def is_current(connection: sqlite3.Connection) -> bool:
+    """True when nothing is left to migrate; lets the engine skip importing the migration library."""
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    return version == SCHEMA_VERSION
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Bring a database to the current schema. Each migration is one transaction: all of it or nothing.
+
+    Args:
+        connection: a writer in autocommit mode; the caller holds the workspace lock.
+    """
+    if is_current(connection):
+        return
+    from sqlite_utils import Database
+
+    # Before the first table, so that a database whose first migration failed is still known as ours.
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    _migrations().apply(Database(connection))

@@ -1,0 +1,253 @@
+"""Looks into a damaged database and saves every row that can still be read, into a new one and as JSON lines.
+
+Works on a copy: the original is opened for reading only, as bytes, and is never changed, moved or replaced. Knows
+tables and rows, nothing of what they mean, except that a row whose parts are lost can't stay in a database.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from store.database.connection import APPLICATION_ID, SCHEMA_VERSION, open_writer, write
+from store.database.migrations import migrate
+from store.errors import NotOurDatabase, StorageRefused
+from store.workspace import private_opener
+
+SALVAGED = "reflectevo.db"
+"""Name of the new database in the directory of what was saved."""
+
+_FALLBACK_IDS = 2**22
+"""How far ids are looked for at most, in a table that doesn't tell its highest."""
+
+_SMALLEST_ROW = 32
+"""Bytes that any row with its indexes takes at least."""
+
+_PARTS = (
+    *(("question_id", "questions", "id"), ("attempt_id", "attempts", "id")),
+    *(("reflection_id", "reflections", "id"), ("correction_id", "attempts", "id")),
+)
+
+
+@dataclass
+class Saved:
+    """What became of a table: rows read, ids that could not be read, rows left out because a part of them is lost."""
+
+    read: int = 0
+    unreadable: int = 0
+    incomplete: int = 0
+
+
+@dataclass
+class Salvage:
+    """What a look into a database found. `directory` is where the saved rows are, None when nothing had to be saved."""
+
+    findings: list[str]
+    directory: Path | None = None
+    tables: dict[str, Saved] = field(default_factory=dict)
+
+    @property
+    def sound(self) -> bool:
+        """Whether SQLite found nothing wrong."""
+        return self.findings == ["ok"]
+
+
+def look(
+    database: Path, place: Path, *, always: bool = False, on_table: Callable[[str], None] = lambda _: None
+) -> Salvage:
+    """Check a database, and when it is damaged save its rows into the new directory `place`.
+
+    Args:
+        database: the file to look into; its WAL is taken into account.
+        place: directory to make; removed again when nothing has to be saved.
+        always: save the rows of a sound database too.
+        on_table: told the name of each table before it is read.
+
+    Raises:
+        NotOurDatabase: when the file belongs to another program, is newer, or nothing of it can be read.
+        StorageRefused: when there is no room for the copy.
+    """
+    _require_room(database, place.parent)
+    place.mkdir(mode=0o700, parents=True)
+    copy = place / "copy.db"
+    try:
+        _copy(database, copy)
+        # Isolated from the original in every way; a writer, so that SQLite can take the WAL in.
+        with closing(sqlite3.connect(copy, isolation_level=None)) as connection:
+            connection.text_factory = lambda raw: raw.decode("utf-8", "replace")
+            _require_ours(connection, database)
+            salvage = Salvage(_integrity(connection))
+            if not salvage.sound or always:
+                salvage.directory = place
+                _save(connection, place, salvage, on_table)
+        return salvage
+    except BaseException:
+        shutil.rmtree(place, ignore_errors=True)
+        raise
+    finally:
+        for leftover in place.glob("copy.db*"):
+            leftover.unlink()
+        if place.exists() and not any(place.iterdir()):
+            place.rmdir()
+
+
+def _require_room(database: Path, place: Path) -> None:
+    needed = 3 * sum(path.stat().st_size for path in database.parent.glob(f"{database.name}*"))
+    free = shutil.disk_usage(place).free
+    if free < needed:
+        raise StorageRefused(
+            f"saving what is in {database} may need {needed / 2**20:.0f} MiB in {place}, where {free / 2**20:.0f} MiB "
+            "are free; free some space, or name another place with --to"
+        )
+
+
+def _copy(database: Path, copy: Path) -> None:
+    for source, target in ((database, copy), (Path(f"{database}-wal"), Path(f"{copy}-wal"))):
+        if source.exists():
+            with source.open("rb") as original, open(target, "wb", opener=private_opener) as file:
+                shutil.copyfileobj(original, file, 1 << 20)
+
+
+def _require_ours(connection: sqlite3.Connection, database: Path) -> None:
+    try:
+        application = connection.execute("PRAGMA application_id").fetchone()[0]
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    except sqlite3.DatabaseError as error:
+        raise NotOurDatabase(
+            f"nothing of {database} can be read ({error}): its list of tables is gone. It was left as it is; "
+            "restore a copy"
+        ) from error
+    if application != APPLICATION_ID or not tables:
+        raise NotOurDatabase(f"{database} is no database of this program; it was left as it is")
+    if version > SCHEMA_VERSION:
+        raise NotOurDatabase(
+            f"{database} was written by a newer version (schema {version}, this is {SCHEMA_VERSION}); "
+            "it was left as it is. Repair it with that version"
+        )
+
+
+def _integrity(connection: sqlite3.Connection) -> list[str]:
+    """`["ok"]`, or the first findings; what breaks the check off is a finding too."""
+    try:
+        return [str(row[0]) for row in connection.execute("PRAGMA integrity_check(20)")]
+    except sqlite3.DatabaseError as error:
+        return [str(error)]
+
+
+def _save(connection: sqlite3.Connection, place: Path, salvage: Salvage, on_table: Callable[[str], None]) -> None:
+    with closing(open_writer(place / SALVAGED)) as new:
+        migrate(new)
+        new.execute("PRAGMA foreign_keys = OFF")
+        tables = [
+            (str(name), "WITHOUT ROWID" not in str(sql).upper())
+            for name, sql in new.execute(
+                "SELECT name, sql FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
+                " AND name NOT LIKE 'trajectory_search%' AND name NOT LIKE '_sqlite_utils%'"
+                # Tallies count the rows as they come in.
+                " AND sql NOT LIKE 'CREATE VIRTUAL%' AND name <> 'tallies'"
+            )
+        ]
+        for name, has_rowid in tables:
+            on_table(name)
+            saved = salvage.tables[name] = Saved()
+            columns = _columns(connection, new, name)
+            rows = (
+                _by_rowid(connection, name, columns, saved)
+                if has_rowid
+                else _in_order(connection, name, columns, saved)
+            )
+            target = f"INSERT OR IGNORE INTO {name} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"
+            with open(place / f"{name}.jsonl", "w", encoding="utf-8", opener=private_opener) as file, write(new):
+                for row in rows:
+                    saved.read += 1
+                    file.write(json.dumps(dict(zip(columns, row, strict=True)), default=repr) + "\n")
+                    new.execute(target, row)
+        with write(new):
+            _leave_out_incomplete(new, salvage)
+            new.execute("INSERT INTO trajectory_search (trajectory_search) VALUES ('rebuild')")
+        new.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+
+def _columns(connection: sqlite3.Connection, new: sqlite3.Connection, table: str) -> list[str]:
+    """The columns that both databases store; generated ones are left out."""
+    wanted = [row["name"] for row in new.execute(f"PRAGMA table_xinfo({table})") if row["hidden"] == 0]
+    try:
+        present = {row[1] for row in connection.execute(f"PRAGMA table_xinfo({table})")}
+    except sqlite3.DatabaseError:
+        present = set()
+    return [name for name in wanted if name in present] or wanted
+
+
+def _by_rowid(
+    connection: sqlite3.Connection, table: str, columns: list[str], saved: Saved
+) -> Iterator[tuple[object, ...]]:
+    """Every row that can be read: a range of ids that breaks off is halved, down to the single id."""
+    ranges = [(1, _highest(connection, table))]
+    query = f"SELECT rowid, {', '.join(columns)} FROM {table} WHERE rowid BETWEEN ? AND ? ORDER BY rowid"
+    while ranges:
+        low, high = ranges.pop()
+        reached = low - 1
+        try:
+            for row in connection.execute(query, (low, high)):
+                reached = row[0]
+                yield tuple(row[1:])
+        except sqlite3.DatabaseError:
+            low = reached + 1
+            if low >= high:
+                saved.unreadable += 1
+                continue
+            middle = (low + high) // 2
+            ranges += [(middle + 1, high), (low, middle)]
+
+
+def _highest(connection: sqlite3.Connection, table: str) -> int:
+    try:
+        return int(connection.execute(f"SELECT max(rowid) FROM {table}").fetchone()[0] or 0)
+    except sqlite3.DatabaseError:
+        # No row takes less than this, so there can't be more of them.
+        pages, size = (int(connection.execute(f"PRAGMA {one}").fetchone()[0]) for one in ("page_count", "page_size"))
+        return min(_FALLBACK_IDS, pages * size // _SMALLEST_ROW)
+
+
+def _in_order(
+    connection: sqlite3.Connection, table: str, columns: list[str], saved: Saved
+) -> Iterator[tuple[object, ...]]:
+    """A table without row ids, from its start and from its end as far as each can be read."""
+    seen: set[tuple[object, ...]] = set()
+    keys = [row[1] for row in connection.execute(f"PRAGMA table_info({table})") if row[5]]
+    for direction in ("ASC", "DESC"):
+        order = ", ".join(f"{key} {direction}" for key in keys)
+        try:
+            for row in connection.execute(f"SELECT {', '.join(columns)} FROM {table} ORDER BY {order}"):
+                if tuple(row) not in seen:
+                    seen.add(tuple(row))
+                    yield tuple(row)
+            return
+        except sqlite3.DatabaseError:
+            saved.unreadable += direction == "ASC"
+
+
+def _leave_out_incomplete(new: sqlite3.Connection, salvage: Salvage) -> None:
+    """Remove from the new database what refers to lost rows, again and again; the JSON lines keep it."""
+    parts = [(table, *part) for table in salvage.tables for part in _references(new, table)]
+    found = True
+    while found:
+        found = False
+        for table, column, parent, key in parts:
+            removed = new.execute(
+                f"DELETE FROM {table} WHERE {column} IS NOT NULL AND {column} NOT IN (SELECT {key} FROM {parent})"
+            ).rowcount
+            salvage.tables[table].incomplete += removed
+            found = found or removed > 0
+
+
+def _references(new: sqlite3.Connection, table: str) -> list[tuple[str, str, str]]:
+    """Column, table and key that a table refers to; the list of trajectories does so without saying it."""
+    declared = [(row["from"], row["table"], row["to"]) for row in new.execute(f"PRAGMA foreign_key_list({table})")]
+    return declared + (list(_PARTS) if table == "trajectories" else [])

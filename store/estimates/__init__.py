@@ -1,0 +1,1 @@
+"""What a run will take: pure arithmetic over settings and measured rates."""

@@ -1,0 +1,322 @@
+"""The formulas of an estimate: what each stage of an iteration takes, and the sizes of what it leaves and needs.
+
+Pure arithmetic on settings and figures, of which some may be unknown. `store.estimates.estimate` combines the parts.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from store.curation.curated import SET_OF
+from store.estimates import symbolic as terms
+from store.estimates.figures import Figures
+from store.estimates.symbolic import Term, number
+from store.settings import ROLLOUT_STAGES, RunSettings, TrainingSection
+
+StageLabel = Literal["attempt", "reflect", "correct", "curate", "train", "evaluate", "loads"]
+
+NOTHING = number(0)
+
+_HALVES = {"dpo-verdict": 2, "dpo-judge": 2}
+"""Sequences of one example: a pair is read twice."""
+
+_OPTIMIZER_BYTES = 16
+"""Bytes of a trained parameter: weight, gradient and the two moments of AdamW, each float32."""
+
+
+@dataclass(frozen=True, slots=True)
+class StageEstimate:
+    """One stage. `texts` are generated texts (examples in `train`, trajectories in `curate`); seconds are of the clock.
+
+    `loads` stands for the starts of generating processes.
+    """
+
+    stage: StageLabel
+    texts: Term = NOTHING
+    prompt_tokens: Term = NOTHING
+    generated_tokens: Term = NOTHING
+    training_tokens: Term = NOTHING
+    seconds: Term = NOTHING
+
+
+@dataclass(frozen=True, slots=True)
+class Owed:
+    """What is known of an iteration that stands at a gate: texts still owed by stage, examples, policies to measure."""
+
+    texts: Mapping[str, int] = field(default_factory=dict)
+    examples: int | None = None
+    policies: int | None = None
+
+
+def optimizer_steps(training: TrainingSection, examples: int) -> int:
+    """Optimizer steps of a training on that many examples, with the first attempts beside them; both stages of
+    `sft-two-stage`."""
+    kept = examples * (1 - training.validation_share)
+    passes = _passes(training)
+    sizes = [kept] * (len(passes) - 1) + [kept * (1 + _first_attempts(training))]
+    return sum(
+        math.ceil(round(size * epochs) / (batch * accumulation))
+        for size, (epochs, batch, accumulation) in zip(sizes, passes, strict=True)
+    )
+
+
+def _first_attempts(training: TrainingSection) -> float:
+    """First attempts trained on for each example of D+, in the last stage: right ones and corrected ones."""
+    if SET_OF[training.setting] != "d_plus":
+        return 0.0
+    return training.rehearsal + training.distillation
+
+
+def _passes(training: TrainingSection) -> list[tuple[float, int, int]]:
+    """Epochs, batch and accumulation of each stage of the training."""
+    first = (training.epochs, training.batch_size, training.accumulation)
+    if training.setting != "sft-two-stage":
+        return [first]
+    own = training.second_stage
+    return [
+        first,
+        (
+            own.epochs or training.epochs,
+            own.batch_size or training.batch_size,
+            own.accumulation or training.accumulation,
+        ),
+    ]
+
+
+def examples_of_attempt(settings: RunSettings, reflections: int, yield_share: float) -> float:
+    """Training examples that a wrong attempt gives on average, if its reflections succeed independently.
+
+    Caps on a question count; filters, and caps on tasks and instructions, don't: it is what curation gets at most.
+    """
+    limit = settings.curation.max_per_question
+    mean = 0.0
+    for right in range(reflections + 1):
+        chance = math.comb(reflections, right) * yield_share**right * (1 - yield_share) ** (reflections - right)
+        if settings.training.setting == "dpo-verdict":
+            made = min(limit, right * (reflections - right))
+        elif settings.training.setting == "dpo-judge":
+            made = min(settings.judge.pairs_per_question, math.comb(right, 2))
+        else:
+            made = min(limit, right)
+        mean += chance * made
+    return mean
+
+
+class Formulas:
+    """The formulas, over one set of settings and figures."""
+
+    def __init__(self, settings: RunSettings, figures: Figures, owed: Owed) -> None:
+        self._settings = settings
+        self._owed = owed
+        self._term = figures.term
+        self._figures = figures
+        shown = sum(task.train * (task.few_shot + len(task.examples)) for task in settings.tasks)
+        self._shots = number(shown / sum(task.train for task in settings.tasks))
+
+    def stages(self, *, first: bool) -> tuple[StageEstimate, ...]:
+        """One iteration."""
+        return (
+            self._attempts(first),
+            self._reflections(first),
+            self._corrections(first),
+            self._curation(first),
+            self._training(first),
+            self._evaluation(first),
+            self._loads(first),
+        )
+
+    # -- rollouts
+
+    def _attempts(self, first: bool) -> StageEstimate:
+        texts = self._owed_or("attempt", first, self._term("train_questions"))
+        return self._generated("attempt", texts, self._attempt_prompt(), self._term("attempt_tokens"))
+
+    def _reflections(self, first: bool) -> StageEstimate:
+        texts = self._owed_or("reflect", first, self._wrong() * self._per_attempt() * self._rounds(self._chain()))
+        return self._generated("reflect", texts, self._reflection_prompt(), self._term("reflection_tokens"))
+
+    def _corrections(self, first: bool) -> StageEstimate:
+        texts = self._owed_or("correct", first, self._wrong() * self._per_attempt() * self._rounds(self._chain()))
+        return self._generated("correct", texts, self._correction_prompt(), self._term("correction_tokens"))
+
+    def _owed_or(self, stage: str, first: bool, planned: Term) -> Term:
+        known = self._owed.texts.get(stage) if first else None
+        return planned if known is None else number(known)
+
+    def _generated(self, stage: StageLabel, texts: Term, prompt: Term, length: Term) -> StageEstimate:
+        generated = texts * length
+        return StageEstimate(stage, texts, texts * prompt, generated, seconds=self._generating(generated))
+
+    def _generating(self, tokens: Term) -> Term:
+        rate = self._term("generation_tokens_per_s")
+        return tokens / (rate * self._devices("gpus"))
+
+    def _devices(self, name: str) -> Term:
+        """How many devices share the work: a CPU counts as one."""
+        return number(1, name) if self._figures[name].value == 0 else self._term(name)
+
+    def _wrong(self) -> Term:
+        return self._term("train_questions") * self._term("wrong_share")
+
+    def _per_attempt(self) -> Term:
+        return self._term("reflections_per_attempt")
+
+    def _chain(self) -> int:
+        return self._settings.reflection.rounds
+
+    def _rounds(self, rounds: int) -> Term:
+        """Texts of a chain of rounds: each later one follows only on a correction that is wrong again."""
+        if rounds == 1:
+            return number(1)
+        fixed = self._figures["yield_share"].value
+        if fixed is None:
+            return terms.name("texts_per_chain")
+        return number(sum((1 - fixed) ** round for round in range(rounds)), "yield_share")
+
+    # -- prompts
+
+    def _attempt_prompt(self) -> Term:
+        if self._figures.has("attempt_prompt_tokens"):
+            return self._term("attempt_prompt_tokens")
+        question, answer = self._term("question_tokens"), self._term("attempt_tokens")
+        shot = question + answer + self._term("shot_overhead_tokens")
+        return question + self._term("attempt_overhead_tokens") + self._shots * shot
+
+    def _reflection_prompt(self) -> Term:
+        if self._figures.has("reflection_prompt_tokens"):
+            return self._term("reflection_prompt_tokens")
+        return self._attempt_prompt() + self._term("attempt_tokens") + self._term("reflection_overhead_tokens")
+
+    def _correction_prompt(self) -> Term:
+        if self._figures.has("correction_prompt_tokens"):
+            return self._term("correction_prompt_tokens")
+        shown = self._term("attempt_tokens") if self._settings.correction.show_previous_attempt else NOTHING
+        asked = self._term("reflection_tokens") + self._term("correction_overhead_tokens")
+        return self._attempt_prompt() + shown + asked
+
+    # -- the rest of an iteration
+
+    def trajectories(self) -> Term:
+        """Rows of the trajectory list that an iteration's training questions make."""
+        questions, wrong = self._term("train_questions"), self._term("wrong_share")
+        return questions + questions * wrong * (self._per_attempt() + number(-1))
+
+    def _curation(self, first: bool) -> StageEstimate:
+        made = self._owed_or("curate", first, self.trajectories())
+        return StageEstimate("curate", made, seconds=made / self._term("curated_per_s"))
+
+    def _examples(self, first: bool) -> Term:
+        if first and self._owed.examples is not None:
+            return number(self._owed.examples)
+        if self._settings.training.setting == "sft-qa":
+            return self._term("train_questions")
+        if self._figures.has("examples_per_attempt"):
+            return self._wrong() * self._term("examples_per_attempt")
+        reflections, fixed = self._figures["reflections_per_attempt"].value, self._figures["yield_share"].value
+        if reflections is None or fixed is None:
+            return self._wrong() * terms.name("examples_per_attempt")
+        mean = examples_of_attempt(self._settings, round(reflections), fixed)
+        return self._wrong() * number(mean, "yield_share", "reflections_per_attempt")
+
+    def _training(self, first: bool) -> StageEstimate:
+        training = self._settings.training
+        examples = self._examples(first)
+        kept = examples * number(1 - training.validation_share)
+        lengths = self._example_lengths()
+        passes = _passes(training)
+        tokens = terms.total(
+            [kept * length * number(epochs) for length, (epochs, _, _) in zip(lengths, passes, strict=True)]
+        )
+        if share := _first_attempts(training):
+            beside = kept * number(share) * (self._attempt_prompt() + self._term("attempt_tokens"))
+            tokens = tokens + beside * number(passes[-1][0])
+        rate = self._term("training_tokens_per_s")
+        seconds = tokens / (rate * self._devices("training_gpus")) + self._term("training_start_s")
+        return StageEstimate("train", examples, training_tokens=tokens, seconds=seconds)
+
+    def _example_lengths(self) -> list[Term]:
+        """Tokens of an example in each stage of the training, prompt included."""
+        reflection = self._reflection_prompt() + self._term("reflection_tokens")
+        correction = self._correction_prompt() + self._term("correction_tokens")
+        setting = self._settings.training.setting
+        if setting == "sft-qa":
+            return [self._attempt_prompt() + self._term("attempt_tokens")]
+        if setting == "sft-one-stage":
+            return [reflection + self._term("correction_tokens")]
+        if setting == "sft-two-stage":
+            return [reflection, correction]
+        return [number(_HALVES[setting]) * reflection]
+
+    def _evaluation(self, first: bool) -> StageEstimate:
+        policies = self._owed.policies if first and self._owed.policies is not None else 2 if first else 1
+        measured = self._settings.evaluation
+        asked = number(policies) * self._term("held_out_questions")
+        own = "held_out_wrong_share" if self._figures.has("held_out_wrong_share") else "wrong_share"
+        wrong = asked * self._term(own)
+        oracle = {"oracle": 1, "oracle-free": 0, "both": 1}[measured.protocol]
+        free = {"oracle": 0, "oracle-free": 1, "both": 1}[measured.protocol]
+        chains = number(oracle) * wrong + number(free) * asked
+        turns = chains * self._rounds(measured.rounds)
+        retries = number((oracle + free) * (measured.retry_samples if measured.retry_baseline else 0)) * wrong
+        answers = asked * number(1 + measured.vote_samples)
+        attempt, reflection, correction = (
+            self._term(f"{name}_tokens") for name in ("attempt", "reflection", "correction")
+        )
+        # A second try without a reflection reads the question and the attempt, and answers as a correction does.
+        retry_prompt = self._attempt_prompt() + attempt
+        prompts = (
+            answers * self._attempt_prompt()
+            + turns * (self._reflection_prompt() + self._correction_prompt())
+            + retries * retry_prompt
+        )
+        generated = answers * attempt + turns * (reflection + correction) + retries * correction
+        texts = answers + turns * number(2) + retries
+        return StageEstimate("evaluate", texts, prompts, generated, seconds=self._generating(generated))
+
+    def _loads(self, first: bool) -> StageEstimate:
+        """Starts of generating processes: the parent's, one more after each stop at a gate, and the child's."""
+        settings = self._settings
+        stops = [stage for stage in ROLLOUT_STAGES[1:] if settings.pace == "step" or stage in settings.gates]
+        alone = first and (settings.pace == "step" or "evaluate" in settings.gates)
+        loads = 1 + len(stops) + 1 + alone
+        return StageEstimate("loads", seconds=number(loads) * self._term("load_s"))
+
+    # -- disk, memory, price
+
+    def trajectory_bytes(self) -> Term:
+        """Bytes of the database a trajectory takes."""
+        if self._figures.has("trajectory_bytes"):
+            return self._term("trajectory_bytes")
+        tokens = terms.total([self._term(f"{name}_tokens") for name in ("attempt", "reflection", "correction")])
+        return self._term("row_bytes") + tokens * self._term("text_bytes_per_token")
+
+    def policy_bytes(self) -> Term:
+        """Bytes of a child policy: the adapter, and the whole model where adapters aren't served (on a CPU)."""
+        whole = self._term("parameters") * self._term("weight_bytes")
+        if self._settings.training.method == "full":
+            return whole
+        separate = self._settings.training.setting == "sft-two-stage" and self._settings.training.adapters == "separate"
+        adapter = self._term("adapter_parameters") * number(4)
+        merged = whole if self._figures["gpus"].value == 0 else NOTHING
+        return number(2 if separate else 1) * (adapter + merged)
+
+    def generation_bytes(self) -> Term:
+        """Weights and cache of as many texts at once as the settings let in, each of mean length at its end."""
+        length = self._correction_prompt() + self._term("correction_tokens")
+        cache = number(self._settings.generation.concurrency) * length
+        return self._term("parameters") * self._term("weight_bytes") + cache * self._term("cached_values") * self._term(
+            "cache_bytes"
+        )
+
+    def training_bytes(self) -> Term:
+        """Weights, optimizer and activations of one device."""
+        training = self._settings.training
+        batch = number(training.batch_size * training.max_length * _HALVES.get(training.setting, 1))
+        activations = batch * self._term("activation_bytes_per_token")
+        if training.method == "full":
+            return self._term("parameters") * number(_OPTIMIZER_BYTES) + activations
+        base = self._term("parameters") * self._term("training_weight_bytes")
+        return base + self._term("adapter_parameters") * number(_OPTIMIZER_BYTES) + activations

@@ -1,0 +1,1 @@
+"""Intervals, comparisons of policies, and the held-out answers they are computed from."""

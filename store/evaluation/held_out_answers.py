@@ -1,0 +1,93 @@
+"""What a policy answered to each held-out question: verdicts, and whether an answer could be read from the reply."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+
+from store.evaluation.comparisons import is_oracle
+from store.records import Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOutAnswer:
+    """One question. Turn 2 is None where it was not taken."""
+
+    question_id: int
+    task: str
+    t1: Verdict
+    t2: Verdict | None
+    t1_read: bool
+    """Whether the verifier found an answer in the reply of turn 1, right or wrong."""
+    t2_read: bool | None
+
+    def right(self, turn: int, *, oracle: bool) -> bool | None:
+        """Whether the answer is right at turn 1 or 2; None where that isn't known. With an oracle a right one stays."""
+        if self.t1 == "unverified":
+            return None
+        if turn == 1 or (oracle and self.t1 == "correct"):
+            return self.t1 == "correct"
+        return None if self.t2 in (None, "unverified") else self.t2 == "correct"
+
+    def read(self, turn: int, *, oracle: bool) -> bool | None:
+        """Whether an answer could be read at turn 1 or 2; None where there is none, or it has no verdict."""
+        if self.right(turn, oracle=oracle) is None:
+            return None
+        return self.t1_read if turn == 1 or (oracle and self.t1 == "correct") else self.t2_read
+
+
+def held_out_answers(connection: sqlite3.Connection, policy_id: int, protocol: str) -> list[HeldOutAnswer]:
+    """The answers of a policy under a protocol, by question id."""
+    rows = connection.execute(
+        "SELECT a.question_id, q.task, a.verdict AS t1, a.answer IS NOT NULL AS t1_read, c.verdict AS t2,"
+        " c.answer IS NOT NULL AS t2_read FROM attempts a JOIN questions q ON q.id = a.question_id"
+        " LEFT JOIN attempts c ON c.id = ("
+        "  SELECT later.id FROM reflections r JOIN attempts later ON later.reflection_id = r.id"
+        "  WHERE r.attempt_id = a.id AND r.protocol = a.protocol AND later.protocol = a.protocol AND later.turn = 2"
+        "  ORDER BY r.sample, later.sample, later.id LIMIT 1)"
+        " WHERE a.policy_id = ? AND a.protocol = ? AND a.turn = 1 AND a.sample = 0 ORDER BY a.question_id",
+        (policy_id, protocol),
+    ).fetchall()
+    return [
+        HeldOutAnswer(
+            row["question_id"],
+            row["task"],
+            row["t1"],
+            row["t2"],
+            bool(row["t1_read"]),
+            None if row["t2"] is None else bool(row["t2_read"]),
+        )
+        for row in rows
+    ]
+
+
+def outcomes_at(answers: list[HeldOutAnswer], turn: int, protocol: str) -> dict[int, bool]:
+    """Which questions are answered right at a turn; those without a verdict are left out."""
+    oracle = is_oracle(protocol)
+    return {one.question_id: right for one in answers if (right := one.right(turn, oracle=oracle)) is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceAnswers:
+    """What the right answers of a task's held-out questions are: how much a constant answer would reach."""
+
+    task: str
+    questions: int
+    different: int
+    commonest: str
+    commonest_count: int
+
+
+def reference_answers(connection: sqlite3.Connection, run_id: int, split: str) -> list[ReferenceAnswers]:
+    """The reference answers of a run's questions, by task."""
+    counts: dict[str, list[tuple[str, int]]] = {}
+    for task, reference, n in connection.execute(
+        "SELECT q.task, q.reference, count(*) FROM run_questions rq JOIN questions q ON q.id = rq.question_id"
+        " WHERE rq.run_id = ? AND rq.split = ? GROUP BY 1, 2 ORDER BY 1, 3 DESC, 2",
+        (run_id, split),
+    ):
+        counts.setdefault(task, []).append((reference, n))
+    return [
+        ReferenceAnswers(task, sum(n for _, n in found), len(found), found[0][0], found[0][1])
+        for task, found in counts.items()
+    ]

@@ -1,0 +1,1 @@
+"""Imports, and the pages that an export reads."""

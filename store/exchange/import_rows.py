@@ -1,0 +1,345 @@
+"""Imported records become the rows a rollout would have left, many at once.
+
+One batch is one short transaction: questions, attempts, reflections, corrections, trajectories with their search index,
+curated rows, preferences, and the record itself. Texts that sets repeat from row to row (one attempt, one chosen
+reflection in many pairs) are stored once.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from store.database.connection import storable
+from store.exchange.imported_records import ImportedAttempt, ImportedBranch, ImportedRecord
+from store.exchange.imports import IMPORTED_POLICY, IMPORTED_VERSION, ImportTarget
+
+EQUAL_SIDES = "both sides are the same reflection"
+"""Why a pair is left out of its set."""
+
+_NEWEST = 64
+"""Among how many texts of one question, the newest, an equal one is looked for: bounds the work on hostile files."""
+
+_CHUNK = 500
+
+_REFLECTION = (
+    "INSERT INTO reflections (id, iteration_id, attempt_id, instruction, sample, policy_id, text, flags,"
+    f" prompt_version, prompt_hash, created) VALUES (?, ?, ?, ?, ?, ?, ?, ?, '{IMPORTED_VERSION}', '', ?)"
+)
+_ATTEMPT = (
+    "INSERT INTO attempts (id, iteration_id, question_id, policy_id, turn, reflection_id, sample, reasoning,"
+    " answer, verdict, detail, prompt_version, prompt_hash, created)"
+    f" VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '{IMPORTED_VERSION}', '', ?)"
+)
+
+
+@dataclass(slots=True)
+class _Known:
+    """What is stored, or about to be, on one attempt."""
+
+    id: int
+    question_id: int
+    branches: dict[object, int] = field(default_factory=dict)
+    """What makes a branch one of its own → reflection id (0 for a retry)."""
+    samples: dict[str, int] = field(default_factory=dict)
+    """How many reflections each instruction has."""
+
+
+class _Batch:
+    """Gathers the rows of one batch. The write lock is held, so ids are counted on from the greatest."""
+
+    def __init__(self, connection: sqlite3.Connection, target: ImportTarget) -> None:
+        self.connection, self.target, self.now = connection, target, time.time()
+        self.next = {
+            table: int(connection.execute(f"SELECT coalesce(max(id), 0) + 1 FROM {table}").fetchone()[0])
+            for table in ("questions", "attempts", "reflections", "trajectories")
+        }
+        self.first_new = dict(self.next)
+        self.questions: list[tuple[Any, ...]] = []
+        self.attempts: defaultdict[int, list[tuple[Any, ...]]] = defaultdict(list)
+        self.reflections: defaultdict[int, list[tuple[Any, ...]]] = defaultdict(list)
+        """Attempts and the reflections that led to them, by turn: each refers to rows of an earlier turn."""
+        self.trajectories: list[tuple[Any, ...]] = []
+        self.search: list[tuple[Any, ...]] = []
+        self.curated: list[tuple[Any, ...]] = []
+        self.preferences: list[tuple[Any, ...]] = []
+        self.records: list[tuple[Any, ...]] = []
+        self.texts: dict[str, str] = {}
+        self.samples: dict[int, int] = {}
+        self.known: dict[int, dict[object, _Known]] = {}
+        self.pairs: set[tuple[int, int]] = set()
+        self.added = dict.fromkeys(("attempt", "reflect", "correct", "curate"), 0)
+
+    def take(self, table: str) -> int:
+        number = self.next[table]
+        self.next[table] = number + 1
+        return number
+
+    # --- questions
+
+    def place_questions(self, records: Sequence[ImportedRecord]) -> dict[str, int]:
+        """Id of each question, by content hash; new ones are gathered."""
+        wanted = {record.question.content_hash: record.question for record in records}
+        hashes = list(wanted)
+        placed: dict[str, int] = {}
+        for start in range(0, len(hashes), _CHUNK):
+            part = hashes[start : start + _CHUNK]
+            for row in self.connection.execute(
+                f"SELECT id, content_hash FROM questions WHERE content_hash IN ({', '.join('?' * len(part))})",
+                part,
+            ):
+                placed[row["content_hash"]] = row["id"]
+        for content_hash, question in wanted.items():
+            if content_hash not in placed:
+                number = self.take("questions")
+                placed[content_hash] = number
+                self.questions.append(
+                    (
+                        *(number, question.task, question.domain),
+                        *(storable(question.text), storable(question.reference), content_hash),
+                    )
+                )
+        return placed
+
+    # --- attempts
+
+    def place_attempt(self, record: ImportedRecord, question_id: int) -> _Known:
+        """The attempt of a record: of a set the stored one with the same content, else a new one."""
+        made = record.attempt
+        content = (made.reasoning, made.answer, made.verdict)
+        if question_id not in self.known:
+            self._read_attempts(question_id)
+        known = self.known[question_id]
+        if record.set_name is not None and content in known:
+            return known[content]
+        entry = _Known(self.take("attempts"), question_id)
+        sample = self.samples[question_id]
+        self.attempts[1].append(self._attempt_row(entry.id, question_id, 1, None, sample, made))
+        self.added["attempt"] += 1
+        self.samples[question_id] = sample + 1
+        known[content] = entry
+        return entry
+
+    def _read_attempts(self, question_id: int) -> None:
+        """What this import has on a question already; once a batch."""
+        known: dict[object, _Known] = {}
+        self.samples[question_id] = 0
+        if question_id < self.first_new["questions"]:
+            rows = self.connection.execute(
+                "SELECT id, sample, reasoning, answer, verdict FROM attempts WHERE iteration_id = ?"
+                " AND protocol = '' AND question_id = ? AND turn = 1 AND ifnull(reflection_id, 0) = 0"
+                " ORDER BY sample DESC LIMIT ?",
+                (self.target.iteration_id, question_id, _NEWEST),
+            ).fetchall()
+            if rows:
+                self.samples[question_id] = rows[0]["sample"] + 1
+            for row in reversed(rows):
+                entry = self._stored_branches(_Known(row["id"], question_id))
+                known[row["reasoning"], row["answer"], row["verdict"]] = entry
+        self.known[question_id] = known
+
+    def _stored_branches(self, entry: _Known) -> _Known:
+        for row in self.connection.execute(
+            "SELECT r.id, r.instruction, r.text, r.flags, c.reasoning, c.answer, c.verdict FROM reflections r"
+            " JOIN attempts c ON c.reflection_id = r.id WHERE r.attempt_id = ? ORDER BY r.id DESC LIMIT ?",
+            (entry.id, _NEWEST),
+        ):
+            entry.branches[tuple(row)[1:]] = row["id"]
+        for instruction, samples in self.connection.execute(
+            "SELECT instruction, max(sample) + 1 FROM reflections WHERE attempt_id = ? GROUP BY instruction",
+            (entry.id,),
+        ):
+            entry.samples[instruction] = samples
+        return entry
+
+    def _attempt_row(
+        self, number: int, question_id: int, turn: int, reflection_id: int | None, sample: int, made: ImportedAttempt
+    ) -> tuple[Any, ...]:
+        return (
+            *(number, self.target.iteration_id, question_id, self.target.policy_id, turn, reflection_id, sample),
+            storable(made.reasoning),
+            None if made.answer is None else storable(made.answer),
+            *(made.verdict, made.detail, self.now),
+        )
+
+    # --- reflections, corrections, trajectories
+
+    def place_branches(self, record: ImportedRecord, attempt: _Known) -> list[int | None]:
+        """Reflection ids of the branches of a record; new ones are gathered with their trajectories."""
+        placed: list[int | None] = []
+        corrections: list[int] = []
+        if not record.branches:
+            self._trajectory(record, attempt.question_id, attempt.id, record.attempt, None, None, None)
+        for branch in record.branches:
+            made = branch.correction
+            content = (branch.instruction, branch.reflection, branch.flags, made.reasoning, made.answer, made.verdict)
+            if record.set_name is not None and content in attempt.branches:
+                placed.append(attempt.branches[content])
+                continue
+            reflection_id = None
+            reflected = attempt.id if branch.on is None else corrections[branch.on]
+            if branch.reflection is not None:
+                reflection_id = self.take("reflections")
+                sample = attempt.samples.get(branch.instruction, 0)
+                attempt.samples[branch.instruction] = sample + 1
+                self.reflections[branch.turn].append(
+                    (
+                        *(reflection_id, self.target.iteration_id, reflected, storable(branch.instruction), sample),
+                        *(self.target.policy_id, storable(branch.reflection), branch.flags, self.now),
+                    )
+                )
+                self.added["reflect"] += 1
+            correction_id = self.take("attempts")
+            # A retry has no reflection to tell it from others: its own id does.
+            retry = 0 if reflection_id is not None else correction_id
+            self.attempts[branch.turn].append(
+                self._attempt_row(correction_id, attempt.question_id, branch.turn, reflection_id, retry, made)
+            )
+            self.added["correct"] += 1
+            corrections.append(correction_id)
+            placed.append(reflection_id)
+            first = record.attempt if branch.on is None else record.branches[branch.on].correction
+            if reflection_id is not None:
+                attempt.branches[content] = reflection_id
+            elif (None, reflected) in attempt.branches:
+                continue  # one trajectory for the retries of an attempt: the list tells them apart by reflection
+            else:
+                attempt.branches[None, reflected] = 0
+            self._trajectory(record, attempt.question_id, reflected, first, branch, reflection_id, correction_id)
+        return placed
+
+    def _trajectory(
+        self,
+        record: ImportedRecord,
+        question_id: int,
+        attempt_id: int,
+        first: ImportedAttempt,
+        branch: ImportedBranch | None,
+        reflection_id: int | None,
+        correction_id: int | None,
+    ) -> None:
+        number = self.take("trajectories")
+        transition, reasoning, instruction, flags = first.verdict[0], first.reasoning, "", ""
+        if branch is not None:
+            transition += f"→{branch.correction.verdict[0]}"
+            reasoning += f"\n{branch.correction.reasoning}"
+            if branch.reflection is not None:
+                instruction, flags = branch.instruction, branch.flags
+        self.trajectories.append(
+            (
+                *(number, self.target.iteration_id, self.target.policy_id, question_id, attempt_id),
+                *(reflection_id, correction_id, record.question.task, record.question.domain),
+                *(transition, storable(instruction), flags),
+            )
+        )
+        reflection = storable(branch.reflection or "") if branch else ""
+        self.search.append((number, storable(record.question.text), storable(reasoning), reflection))
+
+    # --- the record itself
+
+    def place_record(self, record: ImportedRecord, attempt: _Known, placed: Sequence[int | None]) -> None:
+        """The record's own row, and its row in the set it belongs to."""
+        included = placed[0] if record.set_name is not None else None
+        rejected = placed[1] if record.set_name in ("d_pm", "d_pref") else None
+        self.records.append((self.target.import_id, record.number, attempt.id, included, rejected, record.remainder))
+        self.texts.update(record.texts)
+        if record.set_name is None or included is None or self._is_curated(record.set_name, included, rejected):
+            return
+        equal = included == rejected
+        self.curated.append(
+            (
+                *(self.target.iteration_id, record.set_name, included, rejected),
+                *(included, int(not equal), EQUAL_SIDES if equal else ""),
+            )
+        )
+        self.added["curate"] += 1
+        if record.set_name == "d_pref" and not equal:
+            self.preferences.append((included, rejected, IMPORTED_POLICY, self.now))
+
+    def _is_curated(self, set_name: str, included: int, rejected: int | None) -> bool:
+        pair = (included, rejected or 0)
+        if pair in self.pairs:
+            return True
+        self.pairs.add(pair)
+        if max(pair) >= self.first_new["reflections"]:
+            return False
+        found = self.connection.execute(
+            "SELECT 1 FROM curated WHERE iteration_id = ? AND set_name = ? AND reflection_id = ?"
+            " AND ifnull(rejected_reflection_id, 0) = ?",
+            (self.target.iteration_id, set_name, *pair),
+        ).fetchone()
+        return found is not None
+
+    def write(self) -> None:
+        """Insert everything that was gathered."""
+        run_id = self.target.run_id
+        # No row before those that it refers to: with checks deferred, SQLite looks for what each new row may resolve.
+        turns = [
+            step
+            for turn in sorted(self.attempts)
+            for step in (
+                (_REFLECTION, self.reflections[turn]),
+                (_ATTEMPT, self.attempts[turn]),
+            )
+        ]
+        for statement, rows in (
+            (
+                "INSERT INTO questions (id, task, domain, split, text, reference, content_hash)"
+                " VALUES (?, ?, ?, 'train', ?, ?, ?)",
+                self.questions,
+            ),
+            (
+                "INSERT OR IGNORE INTO run_questions (run_id, question_id) VALUES (?, ?)",
+                [(run_id, question_id) for question_id in self.known],
+            ),
+            *turns,
+            (
+                "INSERT INTO trajectories (id, iteration_id, policy_id, question_id, attempt_id, reflection_id,"
+                " correction_id, split, task, domain, transition, instruction, flags)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, 'train', ?, ?, ?, ?, ?)",
+                self.trajectories,
+            ),
+            (
+                "INSERT INTO trajectory_search (rowid, question, reasoning, reflection) VALUES (?, ?, ?, ?)",
+                self.search,
+            ),
+            (
+                "INSERT INTO curated (iteration_id, set_name, reflection_id, rejected_reflection_id, correction_id,"
+                " included, reason) VALUES (?, ?, ?, ?, (SELECT id FROM attempts WHERE reflection_id = ?), ?, ?)",
+                self.curated,
+            ),
+            (
+                "INSERT INTO preferences (chosen_id, rejected_id, source, reviewer, created)"
+                " VALUES (?, ?, 'judge', ?, ?)",
+                self.preferences,
+            ),
+            (
+                "INSERT INTO import_records (import_id, number, attempt_id, reflection_id, rejected_reflection_id,"
+                " remainder) VALUES (?, ?, ?, ?, ?, ?)",
+                self.records,
+            ),
+            (
+                "INSERT OR IGNORE INTO import_texts (digest, text) VALUES (?, ?)",
+                list(self.texts.items()),
+            ),
+        ):
+            if rows:
+                self.connection.executemany(statement, rows)
+
+
+def insert_records(
+    connection: sqlite3.Connection, target: ImportTarget, records: Iterable[ImportedRecord]
+) -> dict[str, int]:
+    """Insert a batch of records inside the caller's write transaction; returns the rows added, by stage."""
+    batch = _Batch(connection, target)
+    listed = list(records)
+    questions = batch.place_questions(listed)
+    for record in listed:
+        attempt = batch.place_attempt(record, questions[record.question.content_hash])
+        batch.place_record(record, attempt, batch.place_branches(record, attempt))
+    batch.write()
+    return batch.added

@@ -1,0 +1,1 @@
+"""Attempts, reflections, corrections and the trajectories they form."""

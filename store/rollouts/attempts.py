@@ -1,0 +1,320 @@
+"""Attempts, reflections and corrections as the engine writes them, and what of them exists already.
+
+Work has a content key, so inserting a finished piece twice changes nothing; that is what makes a restart
+continue instead of repeat. A trajectory row appears in the same transaction as its last part.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from dataclasses import dataclass
+
+from store.database.connection import storable
+from store.database.rows import to_records
+from store.records import StoredAttempt, StoredReflection, Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class NewGeneration:
+    """What attempts and reflections have in common when they are written. `latency` in seconds.
+
+    `reused_from` is the id of the stored text that this one is a copy of; it was not generated again.
+    """
+
+    iteration_id: int | None
+    policy_id: int
+    protocol: str
+    sample: int
+    text: str
+    prompt_tokens: int
+    completion_tokens: int
+    finish_reason: str
+    seed: int | None
+    prompt_version: str
+    prompt_hash: str
+    latency: float
+    error: str | None
+    reused_from: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NewAttempt:
+    """An attempt to be written. `reflection_id` is None on turn 1 and for a retry without reflection.
+
+    Sample 0 of turn 1 is *the* attempt; higher samples are the votes of a baseline.
+    """
+
+    generation: NewGeneration
+    question_id: int
+    turn: int
+    reflection_id: int | None
+    answer: str | None
+    verdict: Verdict
+    detail: str
+    score: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class NewReflection:
+    """A reflection to be written."""
+
+    generation: NewGeneration
+    attempt_id: int
+    instruction: str
+    flags: str
+
+
+def insert_attempt(connection: sqlite3.Connection, attempt: NewAttempt) -> int:
+    """Insert an attempt and return its id; the id of the stored one when the work was done before."""
+    new = attempt.generation
+    cursor = connection.execute(
+        "INSERT OR IGNORE INTO attempts (iteration_id, question_id, policy_id, protocol, turn, reflection_id, sample,"
+        " reasoning, answer, verdict, detail, score, prompt_tokens, completion_tokens, finish_reason, seed,"
+        " prompt_version, prompt_hash, latency, reused_from, error, created)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            new.iteration_id,
+            attempt.question_id,
+            new.policy_id,
+            new.protocol,
+            attempt.turn,
+            attempt.reflection_id,
+            new.sample,
+            storable(new.text),
+            None if attempt.answer is None else storable(attempt.answer),
+            attempt.verdict,
+            storable(attempt.detail),
+            attempt.score,
+            new.prompt_tokens,
+            new.completion_tokens,
+            new.finish_reason,
+            new.seed,
+            new.prompt_version,
+            new.prompt_hash,
+            new.latency,
+            new.reused_from,
+            None if new.error is None else storable(new.error),
+            time.time(),
+        ),
+    )
+    if cursor.rowcount:
+        return int(cursor.lastrowid or 0)
+    scope = "policy_id" if new.protocol else "iteration_id"
+    row = connection.execute(
+        f"SELECT id FROM attempts WHERE {scope} = ? AND protocol = ? AND question_id = ? AND turn = ?"
+        " AND ifnull(reflection_id, 0) = ? AND sample = ?",
+        (
+            new.policy_id if new.protocol else new.iteration_id,
+            new.protocol,
+            attempt.question_id,
+            attempt.turn,
+            attempt.reflection_id or 0,
+            new.sample,
+        ),
+    ).fetchone()
+    return int(row["id"])
+
+
+def insert_reflection(connection: sqlite3.Connection, reflection: NewReflection) -> int:
+    """Insert a reflection and return its id; the id of the stored one when the work was done before."""
+    new = reflection.generation
+    cursor = connection.execute(
+        "INSERT OR IGNORE INTO reflections (iteration_id, attempt_id, instruction, sample, policy_id, protocol, text,"
+        " prompt_tokens, completion_tokens, finish_reason, seed, prompt_version, prompt_hash, latency, flags,"
+        " reused_from, error, created) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            new.iteration_id,
+            reflection.attempt_id,
+            reflection.instruction,
+            new.sample,
+            new.policy_id,
+            new.protocol,
+            storable(new.text),
+            new.prompt_tokens,
+            new.completion_tokens,
+            new.finish_reason,
+            new.seed,
+            new.prompt_version,
+            new.prompt_hash,
+            new.latency,
+            reflection.flags,
+            new.reused_from,
+            None if new.error is None else storable(new.error),
+            time.time(),
+        ),
+    )
+    if cursor.rowcount:
+        return int(cursor.lastrowid or 0)
+    row = connection.execute(
+        "SELECT id FROM reflections WHERE attempt_id = ? AND ifnull(iteration_id, 0) = ? AND protocol = ?"
+        " AND instruction = ? AND sample = ?",
+        (reflection.attempt_id, new.iteration_id or 0, new.protocol, reflection.instruction, new.sample),
+    ).fetchone()
+    return int(row["id"])
+
+
+_INITIAL = {"correct": "c", "incorrect": "i", "unverified": "u"}
+
+
+def finish_trajectory(
+    connection: sqlite3.Connection, attempt_id: int, reflection_id: int | None, correction_id: int | None
+) -> None:
+    """Insert the list row of a finished trajectory and index its text for search; a second time is a no-op."""
+    attempt = connection.execute(
+        "SELECT a.iteration_id, a.policy_id, a.question_id, a.verdict, coalesce(rq.split, q.split) AS split, q.task,"
+        " q.domain FROM attempts a JOIN questions q ON q.id = a.question_id JOIN policies p ON p.id = a.policy_id"
+        " LEFT JOIN run_questions rq ON rq.run_id = p.run_id AND rq.question_id = a.question_id WHERE a.id = ?",
+        (attempt_id,),
+    ).fetchone()
+    transition, instruction, flags = _INITIAL[attempt["verdict"]], "", ""
+    if reflection_id is not None:
+        reflection = connection.execute(
+            "SELECT instruction, flags FROM reflections WHERE id = ?", (reflection_id,)
+        ).fetchone()
+        instruction, flags = reflection["instruction"], reflection["flags"]
+    if correction_id is not None:
+        verdict = connection.execute("SELECT verdict FROM attempts WHERE id = ?", (correction_id,)).fetchone()[0]
+        transition += f"→{_INITIAL[verdict]}"
+    cursor = connection.execute(
+        "INSERT OR IGNORE INTO trajectories (iteration_id, policy_id, question_id, attempt_id, reflection_id,"
+        " correction_id, split, task, domain, transition, instruction, flags)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            attempt["iteration_id"],
+            attempt["policy_id"],
+            attempt["question_id"],
+            attempt_id,
+            reflection_id,
+            correction_id,
+            attempt["split"],
+            attempt["task"],
+            attempt["domain"],
+            transition,
+            instruction,
+            flags,
+        ),
+    )
+    if cursor.rowcount:
+        connection.execute(
+            "INSERT INTO trajectory_search (rowid, question, reasoning, reflection)"
+            " SELECT id, question, reasoning, reflection FROM trajectory_text WHERE id = ?",
+            (cursor.lastrowid,),
+        )
+
+
+def rollout_attempts(connection: sqlite3.Connection, iteration_id: int) -> list[StoredAttempt]:
+    """Attempts of all turns made for the training data of an iteration."""
+    return to_records(
+        StoredAttempt,
+        connection.execute(
+            "SELECT * FROM attempts WHERE iteration_id = ? AND protocol = '' ORDER BY id", (iteration_id,)
+        ).fetchall(),
+    )
+
+
+def rollout_reflections(connection: sqlite3.Connection, iteration_id: int) -> list[StoredReflection]:
+    """Reflections made for the training data of an iteration."""
+    return to_records(
+        StoredReflection,
+        connection.execute(
+            "SELECT * FROM reflections WHERE iteration_id = ? AND protocol = '' ORDER BY id", (iteration_id,)
+        ).fetchall(),
+    )
+
+
+def evaluation_attempts(connection: sqlite3.Connection, policy_id: int, protocol: str) -> list[StoredAttempt]:
+    """Attempts of a policy on held-out questions under a protocol."""
+    return to_records(
+        StoredAttempt,
+        connection.execute(
+            "SELECT * FROM attempts WHERE policy_id = ? AND protocol = ? ORDER BY id", (policy_id, protocol)
+        ).fetchall(),
+    )
+
+
+def evaluation_reflections(connection: sqlite3.Connection, policy_id: int, protocol: str) -> list[StoredReflection]:
+    """Reflections of a policy on its held-out answers under a protocol."""
+    return to_records(
+        StoredReflection,
+        connection.execute(
+            "SELECT r.* FROM reflections r JOIN attempts a ON a.id = r.attempt_id"
+            " WHERE a.policy_id = ? AND a.protocol = ? ORDER BY r.id",
+            (policy_id, protocol),
+        ).fetchall(),
+    )
+
+
+def reviewed(connection: sqlite3.Connection, iteration_id: int) -> dict[int, str]:
+    """The newest operator decision of each reviewed reflection of an iteration."""
+    rows = connection.execute(
+        "SELECT v.reflection_id, v.decision FROM reviews v JOIN reflections r ON r.id = v.reflection_id"
+        " WHERE r.iteration_id = ? ORDER BY v.id",
+        (iteration_id,),
+    ).fetchall()
+    newest = {row["reflection_id"]: row["decision"] for row in rows}
+    return {reflection_id: decision for reflection_id, decision in newest.items() if decision != "clear"}
+
+
+def instruction_yields(
+    connection: sqlite3.Connection, run_id: int, before: int
+) -> dict[tuple[str, str], tuple[int, int]]:
+    """For each (task, instruction) of a run's rollouts before training iteration number `before`: corrections that
+    came right, and all."""
+    rows = connection.execute(
+        "SELECT t.task, t.instruction, sum(t.transition = 'i→c') AS good, count(*) AS tried"
+        " FROM trajectories t JOIN iterations i ON i.id = t.iteration_id"
+        " WHERE i.run_id = ? AND i.kind = 'training' AND i.number < ? AND t.split = 'train'"
+        " AND t.correction_id IS NOT NULL"
+        " GROUP BY t.task, t.instruction",
+        (run_id, before),
+    ).fetchall()
+    return {(row["task"], row["instruction"]): (int(row["good"]), int(row["tried"])) for row in rows}
+
+
+def forget_failures(connection: sqlite3.Connection, iteration_id: int, *, held_out_only: bool = False) -> int:
+    """Delete the error rows of an iteration, so that their work is owed again; returns how many.
+
+    An error row has no text, so nothing generated is lost. What curation said of one goes with it; a failed
+    reflection that somebody reviewed stays. `held_out_only` leaves the rows of training rollouts alone.
+    """
+    wanted = "iteration_id = ?1 AND error IS NOT NULL" + (" AND protocol <> ''" if held_out_only else "")
+    attempts = f"SELECT id FROM attempts WHERE {wanted}"
+    reflections = f"SELECT id FROM reflections WHERE {wanted} AND id NOT IN (SELECT reflection_id FROM reviews)"
+    for condition in (
+        f"correction_id IN ({attempts})",
+        f"reflection_id IN ({reflections})",
+        f"reflection_id IS NULL AND attempt_id IN ({attempts})",
+    ):
+        for row in connection.execute(f"SELECT id FROM trajectories WHERE {condition}", (iteration_id,)).fetchall():
+            # An external-content index needs the old values to forget a row.
+            connection.execute(
+                "INSERT INTO trajectory_search (trajectory_search, rowid, question, reasoning, reflection)"
+                " SELECT 'delete', id, question, reasoning, reflection FROM trajectory_text WHERE id = ?",
+                (row["id"],),
+            )
+            connection.execute("DELETE FROM trajectories WHERE id = ?", (row["id"],))
+    connection.execute(f"DELETE FROM curated WHERE correction_id IN ({attempts})", (iteration_id,))
+    dropped = connection.execute(f"DELETE FROM attempts WHERE id IN ({attempts})", (iteration_id,)).rowcount
+    dropped += connection.execute(f"DELETE FROM reflections WHERE id IN ({reflections})", (iteration_id,)).rowcount
+    return dropped
+
+
+def get_attempt(connection: sqlite3.Connection, attempt_id: int, *, first_turn: bool = False) -> StoredAttempt | None:
+    """An attempt by id, or with `first_turn` the attempt 1 that belongs to it."""
+    row = connection.execute("SELECT * FROM attempts WHERE id = ?", (attempt_id,)).fetchone()
+    if row is not None and first_turn:
+        # Rollouts belong to an iteration, held-out answers to a policy and a protocol: see `attempts_work`.
+        scope = "policy_id" if row["protocol"] else "iteration_id"
+        row = connection.execute(
+            f"SELECT * FROM attempts WHERE {scope} = ? AND protocol = ? AND question_id = ?"
+            " AND turn = 1 AND sample = 0",
+            (row[scope], row["protocol"], row["question_id"]),
+        ).fetchone()
+    return to_records(StoredAttempt, [row])[0] if row else None
+
+
+def get_reflection(connection: sqlite3.Connection, reflection_id: int) -> StoredReflection | None:
+    """A reflection by id."""
+    row = connection.execute("SELECT * FROM reflections WHERE id = ?", (reflection_id,)).fetchone()
+    return to_records(StoredReflection, [row])[0] if row else None

@@ -1,0 +1,322 @@
+"""The trajectory list: keyset pages over filters and full text, counts, anchors for jumps, and details.
+
+Pages never use OFFSET: a page starts after an id. To jump into the middle of a list its *anchors* are
+asked for once, every n-th id under the same filter.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import nullcontext
+from dataclasses import dataclass
+
+from store.database.connection import read, storable
+from store.database.rows import to_record
+from store.records import StoredAttempt, StoredQuestion, StoredReflection, TrajectoryDetail, TrajectoryRow
+
+_NUMBER = "iif(i.kind = 'training', i.number, NULL)"
+"""The number of the iteration that made a row; an evaluation apart from iterations has none that belongs here."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrajectoryFilter:
+    """What the list shows; None or an empty text filters nothing. `iteration` and `policy` are ids.
+
+    `review` is `accept`, `reject`, `flag`, or `none` for what nobody has reviewed.
+    """
+
+    iteration: int | None = None
+    split: str | None = None
+    task: str | None = None
+    domain: str | None = None
+    transition: str | None = None
+    instruction: str | None = None
+    review: str | None = None
+    policy: int | None = None
+    flag: str | None = None
+    search: str = ""
+
+    def active(self) -> dict[str, str]:
+        """The parts that filter something, by name, for the chips."""
+        found = {name: getattr(self, name) for name in self.__slots__}
+        return {name: str(value) for name, value in found.items() if value not in (None, "")}
+
+
+def match_expression(text: str) -> str:
+    """FTS5 query for an operator's text: every word must occur, a quoted part as a phrase, the last word as a prefix.
+
+    Each part is quoted, so that no character of it is read as query syntax.
+    """
+    parts: list[str] = []
+    for position, piece in enumerate(storable(text).replace("\0", " ").split('"')):
+        if position % 2:
+            parts.append(piece.strip())
+        else:
+            parts.extend(piece.split())
+    quoted = ['"' + part + '"' for part in parts if any(c.isalnum() for c in part)]
+    if quoted and not text.endswith(('"', " ")):
+        quoted[-1] += "*"
+    return " ".join(quoted)
+
+
+_MOST_COMPLETIONS = 64
+"""Words that the start of a word may stand for in a search, spelled out one by one."""
+
+
+def completed(connection: sqlite3.Connection, expression: str) -> str:
+    """An FTS5 query that finds the same, its last word spelled out in all the ways it goes on.
+
+    SQLite gathers every row of every such word before it gives the first; for whole words it reads on only as far as
+    a page needs. A beginning of too many words, or one that isn't plain ASCII, is left as it is.
+    """
+    before, quote, last = expression.removesuffix('"*').rpartition('"')
+    if not expression.endswith('"*') or not quote or not (last.isascii() and last.isalnum()):
+        return expression
+    start = last.lower()
+    words: list[str] = []
+    at = start
+    while len(words) <= _MOST_COMPLETIONS:
+        # Each look-up skips to the next word; no rows of the word itself are walked.
+        row = connection.execute(
+            "SELECT term FROM trajectory_words WHERE term >= ? AND term <= ? LIMIT 1", (at, f"{start}\U0010ffff")
+        ).fetchone()
+        if row is None:
+            break
+        words.append(row[0])
+        at = f"{row[0]}\x01"
+    if not 0 < len(words) <= _MOST_COMPLETIONS:
+        return expression
+    alternatives = " OR ".join(f'"{word}"' for word in words)
+    return f"{before.strip()} AND ({alternatives})" if before.strip() else f"({alternatives})"
+
+
+def _conditions(connection: sqlite3.Connection, wanted: TrajectoryFilter) -> tuple[str, str, list[object]]:
+    """FROM part, WHERE part and values of a filter."""
+    source, clauses, values = "trajectories t", ["1"], []  # type: str, list[str], list[object]
+    for column, value in (
+        ("iteration_id", wanted.iteration),
+        ("split", wanted.split),
+        ("task", wanted.task),
+        ("domain", wanted.domain),
+        ("transition", wanted.transition),
+        ("instruction", wanted.instruction),
+        ("policy_id", wanted.policy),
+    ):
+        if value is not None:
+            clauses.append(f"t.{column} = ?")
+            values.append(value)
+    if wanted.review is not None:
+        # The index leaves out what nobody reviewed, and is used only where the query says so too.
+        clauses.append("t.review = ?" if wanted.review == "none" else "t.review <> '' AND t.review = ?")
+        values.append("" if wanted.review == "none" else wanted.review)
+    if wanted.flag is not None:
+        clauses.append("t.flags <> '' AND instr(' ' || t.flags || ' ', ' ' || ? || ' ') > 0")
+        values.append(wanted.flag)
+    # Without statistics SQLite can't know which of several filters leaves the fewest rows. These two always do: the
+    # others would be walked from the start of the store.
+    if wanted.flag is not None:
+        source += " INDEXED BY trajectories_flags"
+    elif wanted.iteration is not None and wanted.review in (None, "none"):
+        source += " INDEXED BY trajectories_iteration"
+    expression = match_expression(wanted.search)
+    if expression:
+        source = "trajectory_search s CROSS JOIN trajectories t ON t.id = s.rowid"
+        clauses.append("trajectory_search MATCH ?")
+        values.append(completed(connection, expression))
+    return source, " AND ".join(clauses), values
+
+
+def page(
+    connection: sqlite3.Connection,
+    wanted: TrajectoryFilter,
+    *,
+    after: int = 0,
+    limit: int = 100,
+    backwards: bool = False,
+) -> list[TrajectoryRow]:
+    """The rows that follow id `after` in ascending order, or with `backwards` those that precede it.
+
+    Args:
+        connection: a reader.
+        wanted: the filter.
+        after: an id; not included. Backwards, 0 means from the end.
+        limit: most rows to return; at most that many are read.
+        backwards: walk towards the start; rows come back in ascending order all the same.
+    """
+    source, where, values = _conditions(connection, wanted)
+    key = "s.rowid" if source.startswith("trajectory_search") else "t.id"
+    if backwards:
+        comparison, order = f"{key} < ?", "DESC"
+        after = after or 2**62
+    else:
+        comparison, order = f"{key} > ?", "ASC"
+    rows = connection.execute(
+        f"SELECT t.id, {_NUMBER} AS iteration, t.split, t.task, t.domain, t.transition, t.instruction, t.review,"
+        " t.flags, coalesce(substr(r.text, 1, 200), substr(a.reasoning, 1, 200)) AS excerpt"
+        f" FROM (SELECT t.* FROM {source} WHERE {where} AND {comparison} ORDER BY {key} {order} LIMIT ?) t"
+        " JOIN attempts a ON a.id = t.attempt_id"
+        " LEFT JOIN reflections r ON r.id = t.reflection_id"
+        f" LEFT JOIN iterations i ON i.id = t.iteration_id ORDER BY t.id {order}",
+        (*values, after, limit),
+    ).fetchall()
+    found = [to_record(TrajectoryRow, row) for row in rows]
+    return found[::-1] if backwards else found
+
+
+def count(connection: sqlite3.Connection, wanted: TrajectoryFilter) -> int:
+    """How many trajectories a filter lets through."""
+    if not wanted.active():
+        return _everything(connection)[0]
+    source, where, values = _conditions(connection, wanted)
+    total: int = connection.execute(f"SELECT count(*) FROM {source} WHERE {where}", values).fetchone()[0]
+    return total
+
+
+def _everything(connection: sqlite3.Connection) -> tuple[int, int]:
+    """How many trajectories there are, and the last id."""
+    row = connection.execute(
+        "SELECT (SELECT coalesce(sum(n), 0) FROM tallies WHERE kind = 'trajectories'),"
+        " (SELECT coalesce(max(id), 0) FROM trajectories)"
+    ).fetchone()
+    return row[0], row[1]
+
+
+@dataclass(frozen=True, slots=True)
+class Anchors:
+    """Every `step`-th id of a filtered list: `ids[k]` precedes the row at position k × step (so `ids[0]` is 0).
+
+    `last` is the id of the last row walked over, 0 for none.
+    """
+
+    step: int
+    ids: tuple[int, ...]
+    total: int
+    last: int
+
+
+def anchors(
+    connection: sqlite3.Connection, wanted: TrajectoryFilter, step: int = 500, known: Anchors | None = None
+) -> Anchors:
+    """Walk the ids of a filtered list once and keep every `step`-th; `page(after=ids[k])` then starts at k × step.
+
+    With `known` anchors of the same filter only what was appended since is walked.
+    """
+    if known is None and not wanted.active():
+        total, last = _everything(connection)
+        if total == last:
+            # No gap among the ids: they can be told without a walk.
+            return Anchors(step, tuple(range(0, total + 1, step)), total, last)
+    source, where, values = _conditions(connection, wanted)
+    if not source.startswith("trajectory_search"):
+        with nullcontext() if connection.in_transaction else read(connection):
+            return _hopped(connection, (source, where, values), step, known)
+    kept, total, last = ([0], 0, 0) if known is None else (list(known.ids), known.total, known.last)
+    step = step if known is None else known.step
+    before = total
+    # Counted by SQLite: a row for each trajectory would hold up every other thread of the terminal for as long.
+    for n, found in connection.execute(
+        f"SELECT n, id FROM (SELECT s.rowid AS id, row_number() OVER (ORDER BY s.rowid) AS n FROM {source}"
+        f" WHERE {where} AND s.rowid > ?) WHERE (n + ?) % ? = 0 ORDER BY n",
+        (*values, last, before, step),
+    ):
+        total, last = before + n, found
+        kept.append(found)
+    for (found,) in connection.execute(
+        f"SELECT s.rowid FROM {source} WHERE {where} AND s.rowid > ? ORDER BY s.rowid", (*values, last)
+    ):
+        total, last = total + 1, found
+        if total % step == 0:
+            kept.append(found)
+    return Anchors(step=step, ids=tuple(kept), total=total, last=last)
+
+
+def _hopped(
+    connection: sqlite3.Connection, conditions: tuple[str, str, list[object]], step: int, known: Anchors | None
+) -> Anchors:
+    """The anchors of a list without search: one statement hops from one to the next, and no row between them reaches
+    Python. What follows the last one is counted."""
+    source, where, values = conditions
+    kept = [0] if known is None else list(known.ids)
+    step = step if known is None else known.step
+    found = connection.execute(
+        "WITH RECURSIVE hop(id) AS (SELECT ? UNION ALL"
+        f" SELECT (SELECT t.id FROM {source} WHERE {where} AND t.id > hop.id ORDER BY t.id LIMIT 1 OFFSET ?)"
+        " FROM hop WHERE hop.id IS NOT NULL) SELECT id FROM hop WHERE id IS NOT NULL",
+        (kept[-1], *values, step - 1),
+    ).fetchall()
+    kept += [row[0] for row in found[1:]]
+    tail, last = connection.execute(
+        f"SELECT count(*), max(t.id) FROM {source} WHERE {where} AND t.id > ?", (*values, kept[-1])
+    ).fetchone()
+    return Anchors(step, tuple(kept), step * (len(kept) - 1) + tail, kept[-1] if last is None else last)
+
+
+def _attempt(connection: sqlite3.Connection, attempt_id: int) -> StoredAttempt:
+    row = connection.execute("SELECT * FROM attempts WHERE id = ?", (attempt_id,)).fetchone()
+    return to_record(StoredAttempt, row)
+
+
+def detail(connection: sqlite3.Connection, trajectory_id: int) -> TrajectoryDetail | None:
+    """Everything about one trajectory; None when there is none with that id."""
+    row = connection.execute(
+        f"SELECT t.*, {_NUMBER} AS iteration, p.name AS policy, '' AS excerpt FROM trajectories t"
+        " LEFT JOIN iterations i ON i.id = t.iteration_id LEFT JOIN policies p ON p.id = t.policy_id WHERE t.id = ?",
+        (trajectory_id,),
+    ).fetchone()
+    if row is None:
+        return None
+    question = connection.execute("SELECT * FROM questions WHERE id = ?", (row["question_id"],)).fetchone()
+    reflection = None
+    if row["reflection_id"] is not None:
+        reflection = to_record(
+            StoredReflection,
+            connection.execute("SELECT * FROM reflections WHERE id = ?", (row["reflection_id"],)).fetchone(),
+        )
+    siblings = connection.execute(
+        "SELECT id FROM trajectories WHERE attempt_id = ? ORDER BY id", (row["attempt_id"],)
+    ).fetchall()
+    return TrajectoryDetail(
+        row=to_record(TrajectoryRow, row),
+        question=to_record(StoredQuestion, question),
+        attempt=_attempt(connection, row["attempt_id"]),
+        reflection=reflection,
+        correction=None if row["correction_id"] is None else _attempt(connection, row["correction_id"]),
+        policy=row["policy"] or "",
+        siblings=tuple(sibling["id"] for sibling in siblings),
+    )
+
+
+def newest(connection: sqlite3.Connection, limit: int = 8) -> list[TrajectoryRow]:
+    """The newest finished trajectories that were made here, newest first. What was imported is browsed, not news."""
+    imported = connection.execute("SELECT 1 FROM runs WHERE origin = 'import' LIMIT 1").fetchone()
+    if imported is None:
+        return page(connection, TrajectoryFilter(), limit=limit, backwards=True)[::-1]
+    found: list[TrajectoryRow] = []
+    # By iteration, because walking back over an import of 460,000 rows would be felt at each look.
+    for (iteration_id,) in connection.execute(
+        "SELECT i.id FROM iterations i JOIN runs r ON r.id = i.run_id WHERE r.origin <> 'import' ORDER BY i.id DESC"
+    ).fetchall():
+        wanted = TrajectoryFilter(iteration=iteration_id)
+        found += page(connection, wanted, limit=limit - len(found), backwards=True)[::-1]
+        if len(found) == limit:
+            break
+    return found
+
+
+def filter_choices(connection: sqlite3.Connection) -> dict[str, list[str]]:
+    """The values each filter can take, from what is stored; skips through the indexes, so it costs the same at any
+    size."""
+    choices: dict[str, list[str]] = {}
+    for column in ("task", "domain", "transition", "instruction", "policy_id"):
+        rows = connection.execute(
+            f"WITH RECURSIVE found(value) AS (SELECT min({column}) FROM trajectories UNION ALL"
+            f" SELECT (SELECT min({column}) FROM trajectories WHERE {column} > found.value) FROM found"
+            " WHERE found.value IS NOT NULL) SELECT value FROM found WHERE value IS NOT NULL AND value <> ''"
+        ).fetchall()
+        choices[column] = [str(row[0]) for row in rows]
+    choices["policy"] = choices.pop("policy_id")
+    flags = connection.execute("SELECT DISTINCT flags FROM trajectories WHERE flags <> ''").fetchall()
+    choices["flag"] = sorted({flag for row in flags for flag in row[0].split()})
+    choices["split"] = ["train", "dev", "test"]
+    choices["review"] = ["none", "accept", "reject", "flag"]
+    return choices

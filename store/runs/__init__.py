@@ -1,0 +1,1 @@
+"""Runs, iterations, stages, policies and lineage."""

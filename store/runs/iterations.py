@@ -1,0 +1,163 @@
+"""Iterations and their stages: where the loop stands. Only the engine writes here."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+
+from store.database.rows import dump_json, to_record, to_records
+from store.records import Iteration, IterationKind, IterationName, JsonObject, Stage
+
+
+def add_iteration(
+    connection: sqlite3.Connection,
+    run_id: int,
+    parent_id: int | None,
+    settings: JsonObject,
+    remaining: int,
+    kind: IterationKind = "training",
+) -> int:
+    """Insert the next iteration of a run with its six stages; returns its id.
+
+    One of kind `evaluation` skips every stage but `evaluate`, which needs no approval: an operator asked for it.
+
+    Args:
+        connection: inside a write transaction.
+        run_id: the run.
+        parent_id: the policy it starts from; None until the base model is prepared.
+        settings: the resolved settings it runs with.
+        remaining: how many iterations follow it without being asked.
+        kind: `training`, or `evaluation` to measure the parent policy and nothing else.
+    """
+    # Imported here: readers need no settings, and pydantic would cost the terminal a fifth of its start.
+    from store.settings import STAGES
+
+    number = connection.execute(
+        "SELECT coalesce(max(number), 0) + 1 FROM iterations WHERE run_id = ? AND kind = ?", (run_id, kind)
+    ).fetchone()[0]
+    cursor = connection.execute(
+        "INSERT INTO iterations (run_id, number, kind, parent_id, settings, state, remaining, created)"
+        " VALUES (?, ?, ?, ?, ?, 'running', ?, ?)",
+        (run_id, number, kind, parent_id, dump_json(settings), remaining, time.time()),
+    )
+    iteration_id = int(cursor.lastrowid or 0)
+    measures = kind == "evaluation"
+    connection.executemany(
+        "INSERT INTO stages (iteration_id, position, name, state, approved) VALUES (?, ?, ?, ?, ?)",
+        [
+            (iteration_id, position, name, "skipped" if measures and name != "evaluate" else "pending", int(measures))
+            for position, name in enumerate(STAGES)
+        ],
+    )
+    return iteration_id
+
+
+def get_iteration(connection: sqlite3.Connection, iteration_id: int) -> Iteration:
+    """The iteration with that id."""
+    return to_record(Iteration, connection.execute("SELECT * FROM iterations WHERE id = ?", (iteration_id,)).fetchone())
+
+
+def find_iteration(connection: sqlite3.Connection, run_id: int, number: int) -> Iteration | None:
+    """The training iteration of a run with that number, if there is one."""
+    row = connection.execute(
+        "SELECT * FROM iterations WHERE run_id = ? AND number = ? AND kind = 'training'", (run_id, number)
+    ).fetchone()
+    return to_record(Iteration, row) if row else None
+
+
+def list_iterations(connection: sqlite3.Connection, run_id: int | None = None) -> list[Iteration]:
+    """Iterations of one run, or of all, oldest first."""
+    return to_records(
+        Iteration,
+        connection.execute(
+            "SELECT * FROM iterations WHERE ? IS NULL OR run_id = ? ORDER BY id", (run_id, run_id)
+        ).fetchall(),
+    )
+
+
+def iteration_names(connection: sqlite3.Connection) -> list[IterationName]:
+    """Every training iteration by name, oldest first, without its settings."""
+    return to_records(
+        IterationName,
+        connection.execute(
+            "SELECT i.id, i.number, r.name AS run FROM iterations i JOIN runs r ON r.id = i.run_id"
+            " WHERE i.kind = 'training' ORDER BY i.id"
+        ).fetchall(),
+    )
+
+
+def current_iteration(
+    connection: sqlite3.Connection, run_id: int | None = None, kind: IterationKind | None = None
+) -> Iteration | None:
+    """The iteration to show or work on: the newest that runs, waits or is paused, else the newest; of one kind if
+    `kind` names it.
+
+    One that was imported was never worked on here; it counts only when its run is asked for.
+    """
+    row = connection.execute(
+        "SELECT i.* FROM iterations i JOIN runs r ON r.id = i.run_id"
+        " WHERE (i.run_id = ?1 OR (?1 IS NULL AND r.origin <> 'import')) AND (?2 IS NULL OR i.kind = ?2)"
+        " ORDER BY i.state IN ('running', 'waiting', 'paused') DESC, i.id DESC LIMIT 1",
+        (run_id, kind),
+    ).fetchone()
+    return to_record(Iteration, row) if row else None
+
+
+def update_iteration(connection: sqlite3.Connection, iteration_id: int, **changes: object) -> None:
+    """Set columns of an iteration (`state`, `control`, `reason`, `parent_id`, `child_id`, `settings`, `ended`)."""
+    allowed = {"state", "control", "reason", "parent_id", "child_id", "settings", "ended", "remaining"}
+    if not changes or not set(changes) <= allowed:
+        raise ValueError(f"not columns of an iteration that may change: {sorted(set(changes) - allowed)}")
+    if "settings" in changes:
+        changes["settings"] = dump_json(changes["settings"])
+    assignments = ", ".join(f"{name} = ?" for name in changes)
+    connection.execute(f"UPDATE iterations SET {assignments} WHERE id = ?", (*changes.values(), iteration_id))
+
+
+def stages(connection: sqlite3.Connection, iteration_id: int) -> list[Stage]:
+    """The six stages of an iteration, in order."""
+    return to_records(
+        Stage,
+        connection.execute("SELECT * FROM stages WHERE iteration_id = ? ORDER BY position", (iteration_id,)).fetchall(),
+    )
+
+
+def set_stage(
+    connection: sqlite3.Connection, iteration_id: int, name: str, state: str, error: str | None = None
+) -> None:
+    """Move a stage to a state; start and end times follow from it. Entering the same state changes nothing."""
+    now = time.time()
+    connection.execute(
+        "UPDATE stages SET state = ?1, error = ?2,"
+        " started = CASE WHEN ?1 = 'running' THEN coalesce(started, ?3) ELSE started END,"
+        " ended = CASE WHEN ?1 IN ('done', 'failed', 'skipped') THEN ?3 WHEN ?1 = 'running' THEN NULL ELSE ended END"
+        " WHERE iteration_id = ?4 AND name = ?5 AND (state <> ?1 OR error IS NOT ?2)",
+        (state, error, now, iteration_id, name),
+    )
+
+
+def approve_stage(connection: sqlite3.Connection, iteration_id: int, name: str) -> None:
+    """Record that an operator let a stage pass its gate."""
+    connection.execute("UPDATE stages SET approved = 1 WHERE iteration_id = ? AND name = ?", (iteration_id, name))
+
+
+def set_progress(connection: sqlite3.Connection, iteration_id: int, name: str, done: int, total: int) -> None:
+    """Store how many items of a stage are done, of how many known so far."""
+    connection.execute(
+        "UPDATE stages SET done = ?, total = ? WHERE iteration_id = ? AND name = ?", (done, total, iteration_id, name)
+    )
+
+
+def set_note(connection: sqlite3.Connection, iteration_id: int, name: str, note: str) -> None:
+    """Say in words what a stage would do, or did."""
+    connection.execute("UPDATE stages SET note = ? WHERE iteration_id = ? AND name = ?", (note, iteration_id, name))
+
+
+def waiting_gate(iteration: Iteration, all_stages: list[Stage]) -> str | None:
+    """Name of the gate an iteration waits at: a stage, or `promote` after evaluation; None when it doesn't wait."""
+    if iteration.state != "waiting":
+        return None
+    for stage in all_stages:
+        if stage.state == "waiting":
+            return stage.name
+    return "promote"

@@ -1,0 +1,81 @@
+"""The lineage as a tree with what was measured of each policy, and where the answers of two policies lie."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from store.evaluation.protocols import main_protocol, overall_evaluations
+from store.records import Evaluation, Policy
+from store.runs.policies import evaluations, list_policies, newest_evaluation
+from store.runs.runs import get_run
+
+
+@dataclass(frozen=True, slots=True)
+class LineageNode:
+    """A policy in the tree. `depth` is 0 for a root, `last` whether no sibling follows; `branches` says for each level
+    above whether its line goes on. `measured` holds the newest evaluation over all tasks of each protocol, `shown` the
+    one that may stand beside those of other policies; a policy without it shows its newest and is `apart`."""
+
+    policy: Policy
+    iteration: int | None
+    depth: int
+    last: bool
+    branches: tuple[bool, ...]
+    measured: Mapping[str, Evaluation]
+    shown: Evaluation | None
+    apart: bool
+
+
+def lineage(connection: sqlite3.Connection, run_id: int) -> list[LineageNode]:
+    """The policies of a run in the order of the tree: children under their parent, oldest first."""
+    found = list_policies(connection, run_id)
+    known = {policy.id for policy in found}
+    children: dict[int | None, list[Policy]] = {}
+    for policy in found:
+        children.setdefault(policy.parent_id if policy.parent_id in known else None, []).append(policy)
+    measured: dict[int, dict[str, Evaluation]] = {}
+    every = evaluations(connection, run_id)
+    main = main_protocol(get_run(connection, run_id))
+    other = "oracle" if main == "oracle-free" else "oracle-free"
+    comparable = overall_evaluations(every, main) or overall_evaluations(every, other)
+    alike = {one.policy_id: one for one in comparable}
+    for one in every:
+        if not one.task:
+            measured.setdefault(one.policy_id, {})[one.protocol] = one
+    numbers = {
+        row[0]: row[1]
+        for row in connection.execute("SELECT id, number FROM iterations WHERE run_id = ?", (run_id,)).fetchall()
+    }
+    nodes: list[LineageNode] = []
+
+    def walk(siblings: Sequence[Policy], branches: tuple[bool, ...]) -> None:
+        for place, policy in enumerate(siblings):
+            last = place == len(siblings) - 1
+            number = numbers.get(policy.iteration_id) if policy.iteration_id is not None else None
+            own = measured.get(policy.id, {})
+            shown = alike.get(policy.id) or newest_evaluation(list(own.values()), policy.id)
+            apart = shown is not None and policy.id not in alike
+            nodes.append(LineageNode(policy, number, len(branches), last, branches, own, shown, apart))
+            walk(children.get(policy.id, ()), (*branches, not last))
+
+    walk(children.get(None, ()), ())
+    return nodes
+
+
+def common_protocols(first: LineageNode, second: LineageNode) -> list[str]:
+    """Protocols under which both policies were measured, the newest first."""
+    shared = first.measured.keys() & second.measured.keys()
+    return sorted(shared, key=lambda protocol: -second.measured[protocol].id)
+
+
+def answer_trajectory(connection: sqlite3.Connection, policy_id: int, protocol: str, question_id: int) -> int | None:
+    """The trajectory in which a policy answered a held-out question; None when there is none."""
+    row = connection.execute(
+        "SELECT t.id FROM attempts a JOIN trajectories t ON t.attempt_id = a.id"
+        " WHERE a.policy_id = ? AND a.protocol = ? AND a.question_id = ? AND a.turn = 1 AND a.protocol <> ''"
+        " ORDER BY t.id DESC LIMIT 1",
+        (policy_id, protocol, question_id),
+    ).fetchone()
+    return None if row is None else int(row[0])

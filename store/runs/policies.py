@@ -1,0 +1,104 @@
+"""Policies and what was measured of them: the lineage."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Mapping, Sequence
+
+from store.database.rows import dump_json, to_record, to_records
+from store.records import Evaluation, JsonObject, Policy
+
+
+def add_policy(
+    connection: sqlite3.Connection,
+    *,
+    run_id: int,
+    parent_id: int | None,
+    iteration_id: int | None,
+    name: str,
+    setting: str,
+    path: str,
+    base_model: str,
+    state: str,
+    details: JsonObject,
+    roles: str = "reasoner reflector",
+) -> int:
+    """Insert a policy whose directory is complete; returns its id. One already there by name is kept."""
+    connection.execute(
+        "INSERT OR IGNORE INTO policies (run_id, parent_id, iteration_id, name, setting, roles, path, base_model,"
+        " state, details, created) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            *(run_id, parent_id, iteration_id, name, setting, roles, path, base_model, state),
+            *(dump_json(details), time.time()),
+        ),
+    )
+    row = connection.execute("SELECT id FROM policies WHERE run_id = ? AND name = ?", (run_id, name)).fetchone()
+    return int(row["id"])
+
+
+def get_policy(connection: sqlite3.Connection, policy_id: int) -> Policy:
+    """The policy with that id."""
+    return to_record(Policy, connection.execute("SELECT * FROM policies WHERE id = ?", (policy_id,)).fetchone())
+
+
+def find_policy(connection: sqlite3.Connection, run_id: int, name: str) -> Policy | None:
+    """The policy of that name in a run, if there is one."""
+    row = connection.execute("SELECT * FROM policies WHERE run_id = ? AND name = ?", (run_id, name)).fetchone()
+    return to_record(Policy, row) if row else None
+
+
+def list_policies(connection: sqlite3.Connection, run_id: int) -> list[Policy]:
+    """All policies of a run, oldest first."""
+    return to_records(
+        Policy, connection.execute("SELECT * FROM policies WHERE run_id = ? ORDER BY id", (run_id,)).fetchall()
+    )
+
+
+def decide_policy(connection: sqlite3.Connection, policy_id: int, state: str, reason: str) -> None:
+    """Promote or reject a policy, with why."""
+    connection.execute("UPDATE policies SET state = ?, reason = ? WHERE id = ?", (state, reason, policy_id))
+
+
+def put_evaluation(
+    connection: sqlite3.Connection,
+    *,
+    policy_id: int,
+    iteration_id: int | None,
+    protocol: str,
+    task: str,
+    n: int,
+    metrics: Mapping[str, object],
+) -> None:
+    """Store the metrics of a policy under a protocol; measured again, the newer values stand."""
+    connection.execute(
+        "INSERT INTO evaluations (policy_id, iteration_id, protocol, task, n, metrics, created)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (policy_id, protocol, task) DO UPDATE SET"
+        " n = excluded.n, metrics = excluded.metrics, created = excluded.created",
+        (policy_id, iteration_id, protocol, task, n, dump_json(metrics), time.time()),
+    )
+
+
+def newest_evaluation(measured: Sequence[Evaluation], policy_id: int) -> Evaluation | None:
+    """The evaluation of a policy, over all tasks, that speaks for it: the newest of those given.
+
+    Where both protocols were measured together that is the one with an oracle, which decides over a promotion.
+    """
+    mine = {one.protocol: one for one in measured if one.policy_id == policy_id and one.task == ""}
+    if not mine:
+        return None
+    newest = list(mine)[-1]
+    feedback, _, digest = newest.partition("/")
+    return mine.get(f"oracle/{digest}", mine[newest]) if feedback == "oracle-free" else mine[newest]
+
+
+def evaluations(connection: sqlite3.Connection, run_id: int) -> list[Evaluation]:
+    """Every evaluation of the policies of a run, the one measured last at the end."""
+    return to_records(
+        Evaluation,
+        connection.execute(
+            "SELECT e.* FROM evaluations e JOIN policies p ON p.id = e.policy_id WHERE p.run_id = ?"
+            " ORDER BY e.created, e.id",
+            (run_id,),
+        ).fetchall(),
+    )

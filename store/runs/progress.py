@@ -1,0 +1,42 @@
+"""How many rows an iteration has of each kind: what a status report says was done."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from store.curation.curated import tallies
+
+_KINDS = ("attempts", "reflections", "corrections", "evaluation_attempts", "metrics", "failed_samples")
+
+
+def iteration_counts(connection: sqlite3.Connection, iteration_id: int) -> dict[str, int]:
+    """Rows of an iteration: attempts, reflections and corrections of its rollouts, evaluation answers, included
+    curated rows by set, metric points, and samples that failed. Costs the same for any number of rows, but for the
+    metric points."""
+    found = tallies(connection, iteration_id)
+    found["metrics"] = connection.execute(
+        "SELECT count(*) FROM metrics WHERE iteration_id = ?", (iteration_id,)
+    ).fetchone()[0]
+    counts = {kind: found.get(kind, 0) for kind in _KINDS}
+    return counts | {name: found.get(f"{name}/included", 0) for name in ("d_plus", "d_pm", "d_pref")}
+
+
+def integrity(connection: sqlite3.Connection) -> str:
+    """`ok`, or the first thing SQLite finds wrong with the file."""
+    return str(connection.execute("PRAGMA quick_check(1)").fetchone()[0])
+
+
+def progress_mark(connection: sqlite3.Connection, iteration_id: int) -> tuple[object, ...]:
+    """A value that differs as soon as a process of an iteration got further: a row more, a step more, or a longer text.
+
+    Heartbeats and gauges are no part of it: a process that hangs still sends them.
+    """
+    row = connection.execute(
+        "SELECT (SELECT max(id) FROM attempts), (SELECT max(id) FROM reflections), (SELECT max(id) FROM curated),"
+        " (SELECT max(id) FROM preferences),"
+        " (SELECT max(question_id) FROM run_questions WHERE run_id = (SELECT max(id) FROM runs)),"
+        " (SELECT group_concat(done || '/' || total || state) FROM stages WHERE iteration_id = ?),"
+        " (SELECT group_concat(text) FROM live_text)",
+        (iteration_id,),
+    ).fetchone()
+    return tuple(row)

@@ -1,0 +1,135 @@
+"""Runs: named experiments and the questions chosen for them."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from store.database.connection import storable
+from store.database.rows import dump_json, to_record, to_records
+from store.records import JsonObject, Run, StoredQuestion
+
+
+def add_run(
+    connection: sqlite3.Connection,
+    name: str,
+    base_model: str,
+    settings: JsonObject,
+    base_directory: str,
+    origin: str = "engine",
+) -> int:
+    """Insert a run in state `new`; returns its id. `origin` is `engine`, `import` or `synthetic`."""
+    cursor = connection.execute(
+        "INSERT INTO runs (name, base_model, settings, base_directory, origin, created) VALUES (?, ?, ?, ?, ?, ?)",
+        (name, storable(base_model), dump_json(settings), storable(base_directory), origin, time.time()),
+    )
+    return int(cursor.lastrowid or 0)
+
+
+def run_named(connection: sqlite3.Connection, name: str) -> Run | None:
+    """The run of that name, if there is one."""
+    row = connection.execute("SELECT * FROM runs WHERE name = ?", (name,)).fetchone()
+    return to_record(Run, row) if row else None
+
+
+def get_run(connection: sqlite3.Connection, run_id: int) -> Run:
+    """The run with that id."""
+    return to_record(Run, connection.execute("SELECT * FROM runs WHERE id = ?", (run_id,)).fetchone())
+
+
+def list_runs(connection: sqlite3.Connection) -> list[Run]:
+    """All runs, oldest first."""
+    return to_records(Run, connection.execute("SELECT * FROM runs ORDER BY id").fetchall())
+
+
+def set_run_state(connection: sqlite3.Connection, run_id: int, state: str, error: str | None = None) -> None:
+    """Record that a run is `ready`, `failed` (with why) or `new` again."""
+    connection.execute("UPDATE runs SET state = ?, error = ? WHERE id = ?", (state, error, run_id))
+
+
+def add_questions(
+    connection: sqlite3.Connection,
+    run_id: int,
+    rows: Iterable[tuple[str, str, str, str, Sequence[str], str, JsonObject, str]],
+) -> None:
+    """Insert questions and choose them for a run; one already stored is chosen, not inserted again.
+
+    Args:
+        connection: inside a write transaction.
+        run_id: the run they are chosen for.
+        rows: task, domain, split, text, options, reference, payload, content hash.
+    """
+    for task, domain, split, text, options, reference, payload, content_hash in rows:
+        connection.execute(
+            "INSERT OR IGNORE INTO questions (task, domain, split, text, options, reference, payload, content_hash)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                task,
+                domain,
+                split,
+                storable(text),
+                dump_json(list(options)),
+                storable(reference),
+                dump_json(payload),
+                content_hash,
+            ),
+        )
+        connection.execute(
+            "INSERT OR IGNORE INTO run_questions (run_id, question_id, split)"
+            " SELECT ?, id, ? FROM questions WHERE content_hash = ?",
+            (run_id, split, content_hash),
+        )
+
+
+class FewShot(NamedTuple):
+    """A worked example as it is shown, with a wrong attempt and the reflection on it where the operator gave them."""
+
+    question: str
+    answer: str
+    attempt: str | None = None
+    reflection: str | None = None
+
+
+def add_few_shots(connection: sqlite3.Connection, run_id: int, task: str, examples: Sequence[FewShot]) -> None:
+    """Store the worked examples of a task, in the order they are shown."""
+    connection.executemany(
+        "INSERT OR REPLACE INTO few_shots (run_id, task, position, question, answer, attempt, reflection)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+        [
+            (run_id, task, position, *(text if text is None else storable(text) for text in example))
+            for position, example in enumerate(examples)
+        ],
+    )
+
+
+def few_shots(connection: sqlite3.Connection, run_id: int) -> dict[str, list[FewShot]]:
+    """The worked examples of every task of a run."""
+    found: dict[str, list[FewShot]] = {}
+    for task, *example in connection.execute(
+        "SELECT task, question, answer, attempt, reflection FROM few_shots WHERE run_id = ? ORDER BY task, position",
+        (run_id,),
+    ):
+        found.setdefault(task, []).append(FewShot(*example))
+    return found
+
+
+def get_question(connection: sqlite3.Connection, question_id: int) -> StoredQuestion:
+    """The question with that id."""
+    row = connection.execute("SELECT * FROM questions WHERE id = ?", (question_id,)).fetchone()
+    return to_record(StoredQuestion, row)
+
+
+def run_questions(connection: sqlite3.Connection, run_id: int, split: str) -> list[StoredQuestion]:
+    """The questions of one split chosen for a run, in a stable order.
+
+    The split is the run's own: two runs of a workspace may divide the same questions differently.
+    """
+    rows = connection.execute(
+        "SELECT q.id, q.task, q.domain, rq.split, q.text, q.options, q.reference, q.payload, q.content_hash"
+        " FROM run_questions rq JOIN questions q ON q.id = rq.question_id"
+        " WHERE rq.run_id = ? AND rq.split = ? ORDER BY q.id",
+        (run_id, split),
+    ).fetchall()
+    return to_records(StoredQuestion, rows)

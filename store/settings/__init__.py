@@ -1,0 +1,43 @@
+"""Settings: of a run, its tasks and its experiment; presets and recipes; the TOML file that holds them."""
+
+from store.settings.run import (
+    ROLLOUT_STAGES,
+    STAGES,
+    CorrectionSection,
+    CurationSection,
+    Decoding,
+    EvaluationSection,
+    GateName,
+    GenerationSection,
+    GeneratorName,
+    JudgeSection,
+    PreviousAttempt,
+    ReflectionSection,
+    ReuseSection,
+    RunSettings,
+    SecondStageSection,
+    StageName,
+    TrainingSection,
+    TrainingSetting,
+)
+
+__all__ = [
+    "ROLLOUT_STAGES",
+    "STAGES",
+    "CorrectionSection",
+    "CurationSection",
+    "Decoding",
+    "EvaluationSection",
+    "GateName",
+    "GenerationSection",
+    "GeneratorName",
+    "JudgeSection",
+    "PreviousAttempt",
+    "ReflectionSection",
+    "ReuseSection",
+    "RunSettings",
+    "SecondStageSection",
+    "StageName",
+    "TrainingSection",
+    "TrainingSetting",
+]
