@@ -5,6 +5,9 @@ Knows nothing of how an error is shown or stored.
 
 from __future__ import annotations
 
+import sys
+from contextlib import suppress
+
 
 class EngineError(Exception):
     """Base of every error the engine raises on purpose; its text is meant for an operator."""
@@ -36,3 +39,9 @@ class WorkspaceHeld(EngineError):
 
 class JudgeUnavailable(EngineError):
     """The judge of Dpref can't be asked: it is down, refuses the key, or doesn't speak the protocol."""
+
+
+def complain(words: str) -> None:
+    """Write one line to standard error. A log that takes no more is no reason to fail."""
+    with suppress(OSError, ValueError):
+        print(words, file=sys.stderr, flush=True)

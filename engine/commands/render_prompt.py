@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import sqlite3
 from contextlib import closing
 
 from engine.errors import EngineError
+from engine.evaluation.protocol import feedback_of
 from engine.exchange.published_prompts import published_prompt
 from engine.prompts.rollout import PROMPT_VERSION, Message, prompt_hash
-from engine.rollout.load_plan import asking_sweep
-from engine.rollout.plan import attempt_prompt, correction_prompt, reflection_prompt, retry_prompt
+from engine.rollout.load_plan import pool_of, problems_of, settings_of
+from engine.rollout.plan import Sweep, attempt_prompt, correction_prompt, reflection_prompt, retry_prompt
 from store.database.connection import open_reader
 from store.exchange.imports import IMPORTED_VERSION
+from store.records import StoredAttempt
 from store.rollouts.attempts import get_attempt, get_reflection
+from store.runs.iterations import get_iteration
+from store.runs.runs import get_question
 from store.workspace import Workspace
 
 
@@ -53,3 +58,30 @@ def rerender(workspace: Workspace, *, attempt_id: int | None, reflection_id: int
                 messages = correction_prompt(sweep, attempt.question_id, before.reasoning, used.text)
     same = row.prompt_version == PROMPT_VERSION and prompt_hash(messages) == row.prompt_hash
     return {"messages": messages, "version": row.prompt_version, "hash": row.prompt_hash, "matches": same}
+
+
+def asking_sweep(connection: sqlite3.Connection, iteration_id: int, protocol: str, answer: StoredAttempt) -> Sweep:
+    """As much of the sweep that made an attempt as its prompts depend on, for its question alone.
+
+    The protocol's name says whether an oracle gave feedback, also where the settings name another protocol by now.
+    """
+    iteration = get_iteration(connection, iteration_id)
+    settings = settings_of(iteration)
+    question = get_question(connection, answer.question_id)
+    return Sweep(
+        iteration_id=iteration.id,
+        iteration_number=iteration.number,
+        policy_id=answer.policy_id,
+        reflector_id=answer.policy_id,
+        protocol=protocol,
+        questions=(question,),
+        problems=problems_of(connection, iteration.run_id, settings, [question]),
+        draws={},
+        attempt=settings.attempt,
+        reflection=settings.reflection,
+        correction=settings.correction,
+        reflect_on_all=feedback_of(protocol) == "oracle-free",
+        stages=frozenset(),
+        seed=settings.seed,
+        pool=pool_of(connection, iteration.run_id),
+    )

@@ -28,12 +28,9 @@ from engine.tasks.base import normalised
 from engine.tasks.mathematics import number
 
 LEAK = "leak"
-PROMPT_LEAK = "prompt states the answer"
 
 _SHORTEST_TELLING_TEXT = 4
 _SHORTEST_TELLING_OPTION = 12
-_SHORTEST_TELLING_TARGET = 5
-"""In words: a shorter completion, e.g. `Answer: 4`, stands in a prompt by chance."""
 
 _NUMBER = re.compile(r"(?:(?<![\w)\]}])-)?(?<![\w.])(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?!\w|\.\d|,\d{3})")
 _LABEL = re.compile(r"(?im)^\s*\(?\d+[.):]\s|\b(?:step|line|part|point|stage|sentence|word|term|equation)s?\s+\d+\b")
@@ -85,20 +82,6 @@ def leak(
     else:
         stated = _states_text(text, bare, (question_text, attempt_text))
     return LEAK if stated else None
-
-
-def prompt_leak(prompt: str, targets: Iterable[str]) -> str | None:
-    """`prompt states the answer` when a prompt contains a text that is to be learnt as its completion.
-
-    Published D+ rows were rendered again after the step, with the corrected attempt inside their own prompt: training
-    on them teaches to copy. `prompt` is the text of all its messages; a target of fewer than five words tells nothing.
-    """
-    given = normalised(prompt)
-    for target in targets:
-        wanted = normalised(target)
-        if len(wanted.split()) >= _SHORTEST_TELLING_TARGET and wanted in given:
-            return PROMPT_LEAK
-    return None
 
 
 def _states_number(text: str, value: Decimal, known: Iterable[str]) -> bool:

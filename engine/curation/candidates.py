@@ -12,9 +12,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from engine.curation.answer_leak import prompt_leak
 from engine.curation.filters import heuristic_reason
 from engine.curation.program_leak import Passes
+from engine.prompts.leakage import prompt_leak
 from engine.tasks.base import Verdict
 from store.settings import CurationSection
 

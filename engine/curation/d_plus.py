@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
-from engine.curation.answer_leak import LEAK, prompt_leak
+from engine.curation.answer_leak import LEAK
 from engine.curation.candidates import Candidate, Curated, in_order, row, text_reason, tie, verdict_reason
 from engine.curation.filters import human_reject
 from engine.curation.selection import OVER_QUESTION_CAP, OVER_TASK_SHARE, Selection, within_share
+from engine.prompts.leakage import prompt_leak
 from store.settings import CurationSection
 
 

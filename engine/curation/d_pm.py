@@ -11,11 +11,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import zip_longest
 
-from engine.curation.answer_leak import prompt_leak
 from engine.curation.candidates import Candidate, Curated, in_order, ranked, row, text_reason, tie, verdict_reason
 from engine.curation.filters import HUMAN_REJECT
 from engine.curation.selection import DUPLICATE, OVER_QUESTION_CAP, OVER_TASK_SHARE, Selection, within_share
 from engine.curation.similarity import grams, jaccard
+from engine.prompts.leakage import prompt_leak
 from engine.tasks.base import normalised
 from store.settings import CurationSection
 

@@ -4,37 +4,13 @@ from __future__ import annotations
 
 import sqlite3
 
+from engine.evaluation.load_plan import held_out_sweep, held_out_sweeps
 from engine.evaluation.metrics import Comparison, compare
 from engine.evaluation.protocol import answered, deciding_feedback, feedback_of
-from engine.rollout.load_plan import held_out_sweep, held_out_sweeps, kinds_of, settings_of
+from engine.rollout.load_plan import kinds_of, settings_of
 from engine.rollout.plan import count
-from store.database.connection import write
 from store.records import Iteration
-from store.runs import iterations
 from store.runs.policies import evaluations, get_policy
-from store.settings import ROLLOUT_STAGES
-
-
-def settle_rollouts(connection: sqlite3.Connection, iteration_id: int) -> None:
-    """Mark rollout stages done as soon as the stages before them are done and they owe nothing themselves.
-
-    In flow pace the three overlap; this tells an operator which of them has ended while the others go on.
-    """
-    ended = []
-    for stage in iterations.stages(connection, iteration_id):
-        if stage.name not in ROLLOUT_STAGES:
-            break
-        if stage.state == "done":
-            continue
-        if stage.state != "running" or not stage.total or stage.owed:
-            break
-        ended.append(stage.name)
-    # The last one ends with the child, which may still have held-out questions to answer.
-    ended = [name for name in ended if name != ROLLOUT_STAGES[-1]]
-    if ended:
-        with write(connection):
-            for name in ended:
-                iterations.set_stage(connection, iteration_id, name, "done")
 
 
 def evaluated_policies(connection: sqlite3.Connection, iteration: Iteration) -> set[int]:

@@ -15,7 +15,7 @@ from engine.exchange.leak_flags import prompt_leak
 from engine.exchange.unmapped_fields import Json
 from engine.training.build_examples import Rollouts, question_example, row_examples
 from engine.training.examples import AnyExample, Pair
-from store.curation.curated import SET_OF
+from store.curation.training_settings import SET_OF
 from store.exchange import export_pages as exchange
 from store.settings import TrainingSetting
 

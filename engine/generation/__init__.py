@@ -11,7 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from engine.errors import EngineError
-from engine.generation.base import Generator, PolicyWeights
+from engine.generation.base import Generator
+from engine.models.weights import PolicyWeights
 from store.settings import GenerationSection
 
 

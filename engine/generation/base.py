@@ -8,32 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
 from engine.prompts.rollout import Message
-
-
-@dataclass(frozen=True, slots=True)
-class PolicyWeights:
-    """Where the weights of a policy lie, for one of its roles.
-
-    `merged` is a whole model (the base itself for the base policy). `adapter` is the LoRA on `base`, None for the
-    base policy and for a fully fine-tuned one. `role` is `reflector` only where the policy has two sets of weights:
-    weights that are equal serve both roles.
-    """
-
-    policy_id: int
-    name: str
-    base: Path
-    merged: Path
-    adapter: Path | None = None
-    role: Literal["reasoner", "reflector"] = "reasoner"
-
-    @property
-    def adapter_id(self) -> int:
-        """A number above 0 that no other adapter of the workspace has; servers and prefix caches go by it."""
-        return 2 * self.policy_id + (self.role == "reflector")
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,8 @@ import time
 from collections.abc import Callable
 from random import Random
 
-from engine.generation.base import Generated, GenerationRequest, PolicyWeights
+from engine.generation.base import Generated, GenerationRequest
+from engine.models.weights import PolicyWeights
 from engine.prompts.judge import REPLY_FORM
 from engine.prompts.rollout import prompt_hash
 from store.settings import GenerationSection

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from engine.generation.base import Generator, PolicyWeights
+from engine.generation.base import Generator
+from engine.models.weights import PolicyWeights
 from store.settings import GenerationSection
 
 Make = Callable[[PolicyWeights, GenerationSection, int], Generator]

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.errors import EngineError, GenerationFailed
-from engine.generation.base import Generated, GenerationRequest, PolicyWeights
+from engine.generation.base import Generated, GenerationRequest
 from engine.models.remote_code import trusts
+from engine.models.weights import PolicyWeights
 from store.settings import GenerationSection
 
 _GATHER_SECONDS = 0.02

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import EngineError, GenerationFailed
-from engine.generation.base import Generated, GenerationRequest, PolicyWeights
+from engine.generation.base import Generated, GenerationRequest
 from engine.models.remote_code import trusts
+from engine.models.weights import PolicyWeights
 from store.settings import GenerationSection
 
 CPU_BLOCK_TOKENS = 32

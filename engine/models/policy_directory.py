@@ -22,9 +22,9 @@ from typing import Any
 
 from engine.errors import EngineError
 from engine.models.durable_directory import mark, publish
+from engine.models.loading import load_model, load_tokenizer, whole_model
 from engine.models.precision import Precision, choose_precision
 from engine.models.remote_code import trusts
-from engine.training.trl.loading import load_model, load_tokenizer, whole_model
 
 STABLE = "STABLE"
 """Marker of a policy directory that is whole and on disk."""

@@ -10,9 +10,8 @@ import sqlite3
 from collections.abc import Iterable
 from pathlib import Path
 
-from engine.supervisor.lineage import REFLECTOR_POLICY
 from store.runs.iterations import list_iterations
-from store.runs.policies import list_policies
+from store.runs.policies import REFLECTOR_POLICY, list_policies
 from store.settings import RunSettings
 from store.workspace import Workspace
 

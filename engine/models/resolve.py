@@ -350,3 +350,13 @@ def _network_errors() -> tuple[type[Exception], ...]:
     """The base errors of the HTTP client that the installed huggingface_hub uses."""
     clients = [name for name in ("httpx2", "httpx") if importlib.util.find_spec(name) is not None]
     return tuple(importlib.import_module(name).HTTPError for name in clients)
+
+
+def model_cache() -> Path:
+    """Where converted models are kept for all workspaces: `REFLECTEVO_CACHE`, or the user's cache directory."""
+    chosen = os.environ.get("REFLECTEVO_CACHE")
+    if chosen:
+        return Path(chosen) / "models"
+    from platformdirs import user_cache_path
+
+    return user_cache_path("reflectevo") / "models"

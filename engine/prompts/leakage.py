@@ -7,7 +7,7 @@ before generation can't, and this is the check that it didn't. Pure; knows nothi
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from engine.prompts.rollout import SECOND_TRY, Message
 from engine.tasks.base import normalised
@@ -41,3 +41,24 @@ def unfit_target(prompt: Sequence[Message], completion: Sequence[Message]) -> st
 def _stands_in(target: str, text: str) -> bool:
     """Whether `target` stands in `text` as whole words: "answer: 1" is not in "answer: 12" or "answer: 1.5"."""
     return target in text and re.search(rf"(?<!\w){re.escape(target)}(?!\w|[.,]\d)", text) is not None
+
+
+PROMPT_LEAK = "prompt states the answer"
+
+
+_SHORTEST_TELLING_TARGET = 5
+"""In words: a shorter completion, e.g. `Answer: 4`, stands in a prompt by chance."""
+
+
+def prompt_leak(prompt: str, targets: Iterable[str]) -> str | None:
+    """`prompt states the answer` when a prompt contains a text that is to be learnt as its completion.
+
+    Published D+ rows were rendered again after the step, with the corrected attempt inside their own prompt: training
+    on them teaches to copy. `prompt` is the text of all its messages; a target of fewer than five words tells nothing.
+    """
+    given = normalised(prompt)
+    for target in targets:
+        wanted = normalised(target)
+        if len(wanted.split()) >= _SHORTEST_TELLING_TARGET and wanted in given:
+            return PROMPT_LEAK
+    return None

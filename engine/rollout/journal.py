@@ -11,7 +11,7 @@ import sqlite3
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-from engine.complaints import complain
+from engine.errors import complain
 from store.database.connection import write
 from store.database.outage import disk_trouble
 from store.rollouts.attempts import NewAttempt, NewReflection, finish_trajectory, insert_attempt, insert_reflection

@@ -12,25 +12,16 @@ from dataclasses import asdict, dataclass
 from functools import partial
 
 from engine.evaluation.baselines import baseline_outcomes, budgets
+from engine.evaluation.load_plan import held_out_sweep, held_out_sweeps
 from engine.evaluation.protocol import answered, feedback_of, feedbacks_of, measure
 from engine.evaluation.results import to_measure
 from engine.generation import GENERATORS, choose
-from engine.generation.base import PolicyWeights
 from engine.generation.serving import Serving, share
 from engine.generation.vllm import set_cpu_environment
+from engine.models.weights import PolicyWeights, require_weights, weights_of
 from engine.rollout.gauges import Gauges
 from engine.rollout.journal import StoreJournal
-from engine.rollout.load_plan import (
-    Progressed,
-    held_out_sweep,
-    held_out_sweeps,
-    kinds_of,
-    reflector_of,
-    require_weights,
-    settings_of,
-    training_sweep,
-    weights_of,
-)
+from engine.rollout.load_plan import Progressed, kinds_of, reflector_of, settings_of, training_sweep
 from engine.rollout.plan import Counts, Sweep, count
 from engine.rollout.runner import Rollout
 from engine.rollout.telemetry_thread import Broadcast

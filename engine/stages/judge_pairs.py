@@ -17,8 +17,8 @@ from engine.curation.judge.ranking import Answer, Judge, JudgedPair, Judging, Or
 from engine.generation import GENERATORS, choose
 from engine.generation.base import Generator
 from engine.generation.vllm import set_cpu_environment
+from engine.models.weights import require_weights, weights_of
 from engine.prompts.judge import JUDGE_PROMPT_VERSION
-from engine.rollout.load_plan import require_weights, weights_of
 from engine.stages.context import StageContext
 from store.control.telemetry import add_event
 from store.curation.judge_requests import add_request, answer_request, judge_requests, requests_spent

@@ -2,35 +2,23 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import astuple
 from pathlib import Path
 
 from engine.curation.judge.endpoint import settings_problem
 from engine.curation.language import check_language
 from engine.errors import JudgeUnavailable
-from engine.models.resolve import check_chat_template, resolve_model
+from engine.models.resolve import check_chat_template, model_cache, resolve_model
 from engine.prompts.instruction_file import load_parts
 from engine.prompts.instructions import BUILT_IN, check_draw
 from engine.stages.context import StageContext
-from engine.supervisor.lineage import BASE_POLICY, REFLECTOR_POLICY
 from engine.tasks import load_tasks
 from store.control.telemetry import add_event
 from store.database.connection import write
 from store.runs.instruction_parts import put_instruction_parts
-from store.runs.policies import add_policy, decide_policy
+from store.runs.policies import BASE_POLICY, REFLECTOR_POLICY, add_policy, decide_policy
 from store.runs.runs import FewShot, add_few_shots, add_questions, get_run, set_run_state
 from store.settings import RunSettings
-
-
-def model_cache() -> Path:
-    """Where converted models are kept for all workspaces: `REFLECTEVO_CACHE`, or the user's cache directory."""
-    chosen = os.environ.get("REFLECTEVO_CACHE")
-    if chosen:
-        return Path(chosen) / "models"
-    from platformdirs import user_cache_path
-
-    return user_cache_path("reflectevo") / "models"
 
 
 def prepare(context: StageContext) -> bool:

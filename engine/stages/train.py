@@ -7,7 +7,8 @@ import time
 
 from engine.generation import installed
 from engine.models.policy_directory import MERGED
-from engine.rollout.load_plan import root_model, settings_of, weights_of
+from engine.models.weights import root_model, weights_of
+from engine.rollout.load_plan import settings_of
 from engine.stages.context import StageContext
 from engine.training.examples import Example, summarise_dropped
 from engine.training.load_examples import training_examples

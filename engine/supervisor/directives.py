@@ -14,7 +14,6 @@ from engine.supervisor.lineage import close_iteration, give_up_iteration
 from engine.supervisor.rollback import branch, rollback
 from engine.supervisor.skip import skip_stage
 from engine.supervisor.start import (
-    ACTIVE,
     Refused,
     evaluate,
     named_policy,
@@ -30,23 +29,15 @@ from store.control.telemetry import add_event
 from store.curation.curated import decisions_since
 from store.database.rows import dump_json
 from store.errors import SettingsError
-from store.records import Directive, Iteration, Policy, Stage
+from store.records import Directive, Iteration, Policy
 from store.rollouts.attempts import forget_failures
 from store.runs import iterations
+from store.runs.iterations import ACTIVE
 from store.runs.policies import decide_policy, get_policy
+from store.runs.stages import STAGE_OF_SECTION as _SECTION_OF
+from store.runs.stages import has_begun as _has_begun
 from store.settings import RunSettings
 from store.settings.toml_file import validate_settings
-
-_SECTION_OF = {
-    "attempt": "attempt",
-    "reuse": "attempt",
-    "reflection": "reflect",
-    "correction": "correct",
-    "curation": "curate",
-    "judge": "train",
-    "training": "train",
-    "evaluation": "evaluate",
-}
 
 
 def obey(connection: sqlite3.Connection, directive: Directive) -> bool:
@@ -257,13 +248,6 @@ def _set_settings(connection: sqlite3.Connection, arguments: Mapping[str, Any]) 
     if judged_anew and curating == "done":
         iterations.set_stage(connection, iteration.id, "curate", "pending")
     return f"settings of {iteration.title} changed: {dump_json(dict(changes))}"
-
-
-def _has_begun(stage: Stage) -> bool:
-    """True when a stage made something under its settings. One that failed before it did can be set anew, and a
-    training that failed starts over when its settings differ."""
-    undone = stage.state == "failed" and (stage.done == 0 or stage.name == "train")
-    return stage.started is not None and not undone
 
 
 def _save_now(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> str:

@@ -8,8 +8,9 @@ from engine.evaluation.promotion import summarise
 from engine.evaluation.results import compare_child, evaluated_policies
 from engine.rollout.load_plan import settings_of, training_sweep
 from engine.rollout.plan import count
-from store.curation.curated import SET_OF, curation_counts
+from store.curation.curated import curation_counts
 from store.curation.preferences import count_pairs_to_judge
+from store.curation.training_settings import SET_OF
 from store.estimates.figures import EstimateRefused
 from store.estimates.formulas import Owed, optimizer_steps
 from store.estimates.in_workspace import estimate_ahead

@@ -10,12 +10,6 @@ from store.records import Iteration, Policy
 from store.runs import iterations
 from store.runs.policies import decide_policy, list_policies
 
-BASE_POLICY = "p00"
-"""Name of a run's base policy."""
-
-REFLECTOR_POLICY = "reflector"
-"""Name of the policy that writes a run's reflections, where its settings name a model for that."""
-
 
 def current_policy(connection: sqlite3.Connection, run_id: int) -> Policy | None:
     """The policy the next iteration starts from: the newest promoted one that can answer questions."""

@@ -14,12 +14,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from engine.supervisor.lineage import REFLECTOR_POLICY, start_following
+from engine.supervisor.lineage import start_following
 from engine.supervisor.start import Refused, named_policy, next_iteration, number, require_reasoner
 from store.control.telemetry import add_event
 from store.records import Iteration, Policy
 from store.runs import iterations
-from store.runs.policies import decide_policy, list_policies
+from store.runs.policies import REFLECTOR_POLICY, decide_policy, list_policies
 
 
 @dataclass(frozen=True, slots=True)

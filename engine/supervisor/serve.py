@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 
-from engine.complaints import complain
-from engine.errors import EngineError
+from engine.errors import EngineError, complain
 from engine.supervisor.lock import WorkspaceLock
 from engine.supervisor.supervisor import Supervisor
 from store.database.connection import open_writer

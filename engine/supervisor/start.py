@@ -13,19 +13,15 @@ from typing import Any
 from engine.errors import EngineError
 from engine.prompts.instructions import check_draw
 from engine.rollout.load_plan import pool_of
-from engine.supervisor.lineage import BASE_POLICY, current_policy
+from engine.supervisor.lineage import current_policy
 from store.records import Iteration, Policy
 from store.runs import iterations
-from store.runs.policies import find_policy, get_policy, list_policies
+from store.runs.iterations import ACTIVE
+from store.runs.policies import BASE_POLICY, find_policy, get_policy, list_policies
 from store.runs.runs import add_run, get_run, run_named
 from store.settings import RunSettings
+from store.settings.run import changed_fixed
 from store.settings.toml_file import validate_settings
-
-ACTIVE = ("running", "waiting", "paused")
-"""States of an iteration that holds the device, or will."""
-
-FIXED_SETTINGS = ("name", "model", "reflector", "trust_remote_code", "question_seed", "tasks")
-"""Settings that can't change within a run; nor can `seed`, where it chooses the questions."""
 
 _EVALUATED_BY = ("attempt", "reflection", "correction", "evaluation", "generation")
 """The sections that an evaluation takes from the settings it is given; all else is the run's."""
@@ -209,13 +205,6 @@ def _require_confirmed(settings: RunSettings, arguments: Mapping[str, Any]) -> N
             f"the settings let {', '.join(missing)} run code of its own on this machine, as you. If you have read that "
             f"code and mean it: reflectevo run {flags}"
         )
-
-
-def changed_fixed(old: RunSettings, new: RunSettings) -> list[str]:
-    """The settings that differ and can't change within a run."""
-    found = [name for name in FIXED_SETTINGS if getattr(old, name) != getattr(new, name)]
-    moved = old.chooses_by != new.chooses_by and "question_seed" not in found
-    return [*found, "seed"] if moved else found
 
 
 def require_same(old: RunSettings, new: RunSettings) -> None:

@@ -13,9 +13,9 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from engine.complaints import complain
+from engine.errors import complain
 from engine.evaluation.promotion import decide
-from engine.evaluation.results import compare_child, describe_measured, evaluated_policies, settle_rollouts, to_measure
+from engine.evaluation.results import compare_child, describe_measured, evaluated_policies, to_measure
 from engine.rollout.load_plan import settings_of
 from engine.stages.job import DONE, HELD, STOPPED, Errand
 from engine.supervisor.capabilities import publish
@@ -26,16 +26,16 @@ from engine.supervisor.gate_notes import describe_gate
 from engine.supervisor.hardware import readings
 from engine.supervisor.lineage import close_evaluation, close_iteration, current_policy
 from engine.supervisor.next_step import Close, Decide, Rest, Start, Wait, next_step
-from engine.supervisor.start import ACTIVE
 from engine.supervisor.watchdog import Patience, ProgressWatch
 from store.control import directives, telemetry
 from store.database.connection import checkpoint, open_writer, write
 from store.database.outage import disk_trouble
 from store.records import Iteration
 from store.runs import iterations
+from store.runs.iterations import ACTIVE
 from store.runs.progress import progress_mark
 from store.runs.runs import get_run, set_run_state
-from store.settings import RunSettings
+from store.settings import ROLLOUT_STAGES, RunSettings
 from store.workspace import Workspace
 
 _TURN_SECONDS = 0.1
@@ -347,3 +347,25 @@ def _signal_name(code: int) -> str:
         return signal.Signals(-code).name
     except ValueError:
         return f"signal {-code}"
+
+
+def settle_rollouts(connection: sqlite3.Connection, iteration_id: int) -> None:
+    """Mark rollout stages done as soon as the stages before them are done and they owe nothing themselves.
+
+    In flow pace the three overlap; this tells an operator which of them has ended while the others go on.
+    """
+    ended = []
+    for stage in iterations.stages(connection, iteration_id):
+        if stage.name not in ROLLOUT_STAGES:
+            break
+        if stage.state == "done":
+            continue
+        if stage.state != "running" or not stage.total or stage.owed:
+            break
+        ended.append(stage.name)
+    # The last one ends with the child, which may still have held-out questions to answer.
+    ended = [name for name in ended if name != ROLLOUT_STAGES[-1]]
+    if ended:
+        with write(connection):
+            for name in ended:
+                iterations.set_stage(connection, iteration_id, name, "done")

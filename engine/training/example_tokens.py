@@ -10,14 +10,16 @@ from contextlib import closing
 from typing import Any
 
 from engine.errors import EngineError
+from engine.models.loading import load_tokenizer
 from engine.models.resolve import check_chat_template
-from engine.rollout.load_plan import settings_of, weights_of
+from engine.models.weights import weights_of
+from engine.rollout.load_plan import settings_of
 from engine.training.build_examples import question_example, row_examples
 from engine.training.examples import Example, Pair, TokenView, examine
 from engine.training.load_examples import rollouts_of
 from engine.training.request import second_stage
-from engine.training.trl.loading import load_tokenizer
-from store.curation.curated import SET_OF, get_curated
+from store.curation.curated import get_curated
+from store.curation.training_settings import SET_OF
 from store.database.connection import open_reader
 from store.records import CuratedRow
 from store.runs.iterations import get_iteration

@@ -9,7 +9,8 @@ from engine.rollout.load_plan import pool_of, problems_of
 from engine.training.build_examples import Rollouts, question_example, stage_examples
 from engine.training.examples import AnyExample
 from engine.training.rehearsal import distillation, rehearsal
-from store.curation.curated import SET_OF, curated
+from store.curation.curated import curated
+from store.curation.training_settings import SET_OF
 from store.records import Iteration
 from store.rollouts import attempts as rollouts
 from store.runs.runs import run_questions

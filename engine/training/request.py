@@ -12,12 +12,11 @@ from typing import Any, Literal
 
 from engine.errors import TrainingRefused
 from engine.training.examples import AnyExample, Example, Pair
+from store.curation.training_settings import PREFERENCE_SETTINGS
 from store.settings import TrainingSection, TrainingSetting
 
 Trained = Literal["both", "reflector", "reasoner"]
 """Whom the weights of a stage are for: one policy that plays both roles, or one of two."""
-
-PREFERENCE_SETTINGS: tuple[TrainingSetting, ...] = ("dpo-verdict", "dpo-judge")
 
 
 @dataclass(frozen=True)

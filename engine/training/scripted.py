@@ -16,16 +16,10 @@ from typing import TYPE_CHECKING
 from engine.errors import TrainingRefused
 from engine.models.policy_directory import ADAPTER, MERGED, REFLECTOR, is_stable, read_details, write_directory
 from engine.training.held_out import divide, held_out_questions
-from engine.training.request import (
-    PREFERENCE_SETTINGS,
-    StageResult,
-    TrainingRequest,
-    TrainingResult,
-    TrainingStage,
-    stages_of,
-)
+from engine.training.request import StageResult, TrainingRequest, TrainingResult, TrainingStage, stages_of
 from engine.training.train import STAGE_METRIC
 from engine.training.trl.arguments import Batch, optimizer_steps
+from store.curation.training_settings import PREFERENCE_SETTINGS
 from store.settings import TrainingSetting
 
 if TYPE_CHECKING:

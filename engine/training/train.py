@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.errors import TrainingRefused
 from engine.models.library_output import quiet_libraries
+from engine.models.loading import load_tokenizer
 from engine.models.policy_directory import Weights, is_stable, read_details, save_policy
 from engine.models.precision import use_one_gpu
 from engine.models.resolve import check_chat_template
@@ -25,7 +26,6 @@ from engine.training.held_out import divide, held_out_questions
 from engine.training.request import StageResult, TrainingRequest, TrainingResult, TrainingStage, stages_of
 from engine.training.train_stage import StageRun, free_memory
 from engine.training.trl.arguments import Batch, optimizer_steps
-from engine.training.trl.loading import load_tokenizer
 from engine.training.validation import check_training
 from store.settings import GenerationSection
 

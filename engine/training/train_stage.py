@@ -18,18 +18,14 @@ from typing import TYPE_CHECKING, Any
 
 from engine.errors import EngineError
 from engine.models.library_output import quiet_libraries
+from engine.models.loading import load_model
 from engine.models.precision import Precision, choose_precision
 from engine.training import checkpoints
 from engine.training.checkpoints import Checkpoint
 from engine.training.examples import AnyExample
-from engine.training.request import PREFERENCE_SETTINGS
 from engine.training.trl.arguments import Batch, shared_arguments
-from engine.training.trl.loading import (
-    hold_adapter_in_float32,
-    hold_frozen_layers_in_bfloat16,
-    load_for_training,
-    load_model,
-)
+from engine.training.trl.loading import hold_adapter_in_float32, hold_frozen_layers_in_bfloat16, load_for_training
+from store.curation.training_settings import PREFERENCE_SETTINGS
 from store.settings import TrainingSection, TrainingSetting
 
 if TYPE_CHECKING:

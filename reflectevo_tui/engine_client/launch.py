@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from reflectevo_tui.engine_client.process import start_engine
@@ -48,20 +45,6 @@ def edited(text: str, changes: Mapping[str, Any]) -> str:
             table = table[section]
         table[name] = value
     return tomlkit.dumps(document)
-
-
-def save(path: Path, text: str) -> None:
-    """Replace a file as a whole, readable by the owner alone: after a crash it is the old one or the new one."""
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # 0600 by mkstemp
-    try:
-        with open(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except OSError:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def wanted_directive(

@@ -13,7 +13,7 @@ from typing import Any
 
 from store.records import Evaluation, Iteration, Policy
 from store.settings import RunSettings
-from store.settings.experiment import measuring, of_series
+from store.settings.run import measuring, of_series
 
 BASE_POLICY = "p00"
 """Name that the engine gives the base policy of a run."""

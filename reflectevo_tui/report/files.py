@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from reflectevo_tui.engine_client.launch import save
 from store.errors import StorageRefused
+from store.workspace import write_file as save
 
 
 def write_report(directory: Path, name: str, texts: dict[str, str]) -> list[Path]:

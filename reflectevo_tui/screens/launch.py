@@ -27,7 +27,7 @@ from reflectevo_tui.widgets.setting_field import SettingField
 from store.errors import SettingsError, StoreError
 from store.settings import RunSettings
 from store.settings.toml_file import dump_settings
-from store.workspace import Workspace
+from store.workspace import Workspace, write_file
 
 _REST_SECONDS = 0.3
 """How long nothing is typed before the estimate is made anew."""
@@ -242,7 +242,7 @@ class LaunchScreen(FramedScreen):
     @work(thread=True, exclusive=True, group="launch")
     def _save_and_run(self, settings: RunSettings, text: str, *, run: bool) -> None:
         try:
-            launching.save(self.workspace.settings_file, text)
+            write_file(self.workspace.settings_file, text)
             self.post_message(SettingsSaved(text, quiet=run))
             if run:
                 launched = launching.launch(self.workspace, settings)

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 
-from reflectevo_tui.engine_client.launch import save
 from reflectevo_tui.engine_client.process import ask_engine
 from store.database.connection import open_reader
 from store.estimates.estimate import Estimate
@@ -18,6 +17,7 @@ from store.estimates.in_workspace import estimate_here
 from store.settings import RunSettings
 from store.settings.toml_file import load_settings, parse_settings
 from store.workspace import Workspace
+from store.workspace import write_file as save
 
 
 def settings_of(recipe: str | None, workspace: Workspace) -> RunSettings:

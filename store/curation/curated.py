@@ -3,26 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
 
 from store.database.rows import to_record, to_records
 from store.records import CuratedRow, FunnelCount
-
-if TYPE_CHECKING:
-    # Only its name: whoever reads rows needs no settings, and pydantic would cost the terminal a fifth of its start.
-    from store.settings import TrainingSetting
-
-SetName = Literal["d_plus", "d_pm", "d_pref"]
-SET_OF: Mapping[TrainingSetting, SetName | None] = {
-    "sft-one-stage": "d_plus",
-    "sft-two-stage": "d_plus",
-    "dpo-verdict": "d_pm",
-    "dpo-judge": "d_pref",
-    "sft-qa": None,
-}
-"""The curated set that each training setting trains on; `sft-qa` takes the questions themselves."""
 
 NOT_JUDGED = "not judged yet"
 """The reason of a Dpref pair that waits for a judge; the Review screen lists these rows."""

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from store.database.connection import APPLICATION_ID, SCHEMA_VERSION
 from store.database.schema import DECISIONS, LINEAGE, ROLLOUTS, TALLIES, TELEMETRY
-from store.schema_changes import VOTED_RETRIES, WORKED_REFLECTIONS
+
+pass
 
 if TYPE_CHECKING:
     from sqlite_utils import Database, Migrations
@@ -77,3 +78,25 @@ def migrate(connection: sqlite3.Connection) -> None:
     # Before the first table, so that a database whose first migration failed is still known as ours.
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     _migrations().apply(Database(connection))
+
+
+VOTED_RETRIES = """
+CREATE TABLE new_baseline_outcomes (
+    policy_id INTEGER NOT NULL REFERENCES policies(id),
+    protocol TEXT NOT NULL,
+    question_id INTEGER NOT NULL,
+    baseline TEXT NOT NULL
+        CHECK (baseline IN ('retry', 'retry_budget', 'retry_vote_budget', 'vote', 'vote_budget')),
+    correct INTEGER NOT NULL,
+    PRIMARY KEY (policy_id, protocol, question_id, baseline)
+) WITHOUT ROWID;
+INSERT INTO new_baseline_outcomes SELECT policy_id, protocol, question_id, baseline, correct FROM baseline_outcomes;
+DROP TABLE baseline_outcomes;
+ALTER TABLE new_baseline_outcomes RENAME TO baseline_outcomes;
+"""
+
+
+WORKED_REFLECTIONS = """
+ALTER TABLE few_shots ADD COLUMN attempt TEXT;
+ALTER TABLE few_shots ADD COLUMN reflection TEXT;
+"""

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from store.curation.curated import SET_OF
+from store.curation.training_settings import SET_OF
 from store.estimates import symbolic as terms
 from store.estimates.figures import Figures
 from store.estimates.symbolic import Term, number

@@ -10,7 +10,8 @@ import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
 
-from store.curation.curated import SET_OF, curation_counts
+from store.curation.curated import curation_counts
+from store.curation.training_settings import SET_OF
 from store.estimates.estimate import Estimate, estimate
 from store.estimates.figures import FILE_NAME, Figure, Figures, assumed, from_file
 from store.estimates.formulas import Owed

@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import median
 
 from store.control.telemetry import capabilities, metrics
-from store.curation.curated import SET_OF
+from store.curation.training_settings import SET_OF
 from store.estimates.activity import NEWEST_TEXTS, TABLES, first_id, generated_texts, id_list, length
 from store.estimates.figures import Figure
 from store.estimates.model_config import Architecture, read_architecture

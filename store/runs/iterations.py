@@ -7,6 +7,7 @@ import time
 
 from store.database.rows import dump_json, to_record, to_records
 from store.records import Iteration, IterationKind, IterationName, JsonObject, Stage
+from store.runs.stages import STAGES
 
 
 def add_iteration(
@@ -29,9 +30,6 @@ def add_iteration(
         remaining: how many iterations follow it without being asked.
         kind: `training`, or `evaluation` to measure the parent policy and nothing else.
     """
-    # Imported here: readers need no settings, and pydantic would cost the terminal a fifth of its start.
-    from store.settings import STAGES
-
     number = connection.execute(
         "SELECT coalesce(max(number), 0) + 1 FROM iterations WHERE run_id = ? AND kind = ?", (run_id, kind)
     ).fetchone()[0]
@@ -161,3 +159,7 @@ def waiting_gate(iteration: Iteration, all_stages: list[Stage]) -> str | None:
         if stage.state == "waiting":
             return stage.name
     return "promote"
+
+
+ACTIVE = ("running", "waiting", "paused")
+"""States of an iteration that holds the device, or will."""

@@ -102,3 +102,11 @@ def evaluations(connection: sqlite3.Connection, run_id: int) -> list[Evaluation]
             (run_id,),
         ).fetchall(),
     )
+
+
+BASE_POLICY = "p00"
+"""Name of a run's base policy."""
+
+
+REFLECTOR_POLICY = "reflector"
+"""Name of the policy that writes a run's reflections, where its settings name a model for that."""

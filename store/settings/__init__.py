@@ -1,13 +1,12 @@
 """Settings: of a run, its tasks and its experiment; presets and recipes; the TOML file that holds them."""
 
+from store.curation.training_settings import TrainingSetting
+from store.runs.stages import ROLLOUT_STAGES, STAGES, GateName, StageName
 from store.settings.run import (
-    ROLLOUT_STAGES,
-    STAGES,
     CorrectionSection,
     CurationSection,
     Decoding,
     EvaluationSection,
-    GateName,
     GenerationSection,
     GeneratorName,
     JudgeSection,
@@ -16,9 +15,7 @@ from store.settings.run import (
     ReuseSection,
     RunSettings,
     SecondStageSection,
-    StageName,
     TrainingSection,
-    TrainingSetting,
 )
 
 __all__ = [

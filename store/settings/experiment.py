@@ -6,16 +6,12 @@ what happened; `reflectevo_tui.experiment` says what comes next.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Mapping
+from typing import Any
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from store.settings.tasks import Section
-
-if TYPE_CHECKING:
-    from store.settings import RunSettings
+from store.settings.base import Section
 
 _MAY_DIFFER = {
     "training": None,
@@ -87,73 +83,3 @@ class ExperimentSection(Section):
         if self.repeat_seeds and all(one.baseline for one in self.series):
             raise ValueError("repeat_seeds needs a series that isn't a baseline")
         return self
-
-
-def merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy of nested settings with some of them changed; tables are merged, anything else is replaced."""
-    result = dict(values)
-    for name, change in changes.items():
-        old = result.get(name)
-        result[name] = merged(old, change) if isinstance(change, Mapping) and isinstance(old, Mapping) else change
-    return result
-
-
-def of_series(settings: RunSettings, name: str, seed: int) -> RunSettings:
-    """The settings of an iteration of a series.
-
-    Raises:
-        ValidationError: when the series' changes don't fit.
-    """
-    assert settings.experiment is not None
-    series = next(one for one in settings.experiment.series if one.name == name)
-    values = settings.model_dump(mode="json", exclude={"experiment"})
-    own = {"seed": seed, "series": name, "iterations": 1}
-    return type(settings).model_validate(merged(merged(values, series.changes), own))
-
-
-def measuring(settings: RunSettings, place: Literal["each", "end", "base"]) -> RunSettings:
-    """The settings under which a policy is measured on the test questions: one of a series, its end, or the base.
-
-    Raises:
-        ValidationError: when the experiment's changes don't fit.
-    """
-    assert settings.experiment is not None
-    own = {"each": {}, "end": settings.experiment.measure_ends, "base": settings.experiment.measure_base}[place]
-    values = settings.model_dump(mode="json", exclude={"experiment"})
-    changes = {**settings.experiment.measure, **own, "split": "test"}
-    return type(settings).model_validate(merged(values, {"evaluation": changes}))
-
-
-def check_experiment(settings: RunSettings) -> None:
-    """Whether an experiment is honest and can be whole.
-
-    Raises:
-        ValueError: with what is wrong, and where.
-    """
-    experiment = settings.experiment
-    assert experiment is not None
-    if settings.evaluation.split != "dev":
-        raise ValueError(
-            "an experiment needs evaluation.split = 'dev': what decides over a policy must not look at the test "
-            "questions, which measure it"
-        )
-    if experiment.repeat_seeds and settings.question_seed is None:
-        raise ValueError("repeat_seeds needs question_seed, so that all seeds are measured on the same questions")
-    if settings.seed in experiment.repeat_seeds:
-        raise ValueError(f"seed {settings.seed} is the run's own; name others in repeat_seeds")
-    if not all(task.test for task in settings.tasks):
-        raise ValueError("an experiment needs test questions of every task")
-    for one in experiment.series:
-        _try(f"series {one.name}", partial(of_series, settings, one.name, settings.seed))
-    _try("measure", partial(measuring, settings, "each"))
-    _try("measure_ends", partial(measuring, settings, "end"))
-    _try("measure_base", partial(measuring, settings, "base"))
-
-
-def _try(place: str, make: Callable[[], RunSettings]) -> None:
-    try:
-        make()
-    except ValidationError as error:
-        first = error.errors()[0]
-        wrong = ".".join(str(part) for part in first["loc"])
-        raise ValueError(f"{place}: {wrong}: {first['msg'].removeprefix('Value error, ')}") from error

@@ -8,21 +8,21 @@ This module knows nothing of models, devices or databases.
 from __future__ import annotations
 
 import re
-from typing import Literal
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
-from store.settings.experiment import ExperimentSection, check_experiment
-from store.settings.tasks import Section, Task
+from store.curation.training_settings import TrainingSetting
+from store.runs.stages import GateName
+from store.settings.base import Section
+from store.settings.experiment import ExperimentSection
+from store.settings.tasks import Task
 
-StageName = Literal["attempt", "reflect", "correct", "curate", "train", "evaluate"]
-GateName = Literal["attempt", "reflect", "correct", "curate", "train", "evaluate", "promote"]
-TrainingSetting = Literal["sft-one-stage", "sft-two-stage", "dpo-verdict", "dpo-judge", "sft-qa"]
 PreviousAttempt = bool | Literal["quoted"]
 GeneratorName = Literal["auto", "vllm", "transformers", "scripted"]
 
-STAGES: tuple[StageName, ...] = ("attempt", "reflect", "correct", "curate", "train", "evaluate")
-ROLLOUT_STAGES: tuple[StageName, ...] = ("attempt", "reflect", "correct")
 
 _DRAW = re.compile(r"(random|balanced|adaptive):([1-9]\d*)")
 _KEY = re.compile(r"[1-9]\d*-[1-9]\d*-[1-9]\d*")
@@ -353,3 +353,84 @@ class RunSettings(Section):
         if twice:
             raise ValueError(f"two tasks are named {twice[0]!r}; names must differ")
         return value
+
+
+def merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of nested settings with some of them changed; tables are merged, anything else is replaced."""
+    result = dict(values)
+    for name, change in changes.items():
+        old = result.get(name)
+        result[name] = merged(old, change) if isinstance(change, Mapping) and isinstance(old, Mapping) else change
+    return result
+
+
+def of_series(settings: RunSettings, name: str, seed: int) -> RunSettings:
+    """The settings of an iteration of a series.
+
+    Raises:
+        ValidationError: when the series' changes don't fit.
+    """
+    assert settings.experiment is not None
+    series = next(one for one in settings.experiment.series if one.name == name)
+    values = settings.model_dump(mode="json", exclude={"experiment"})
+    own = {"seed": seed, "series": name, "iterations": 1}
+    return type(settings).model_validate(merged(merged(values, series.changes), own))
+
+
+def measuring(settings: RunSettings, place: Literal["each", "end", "base"]) -> RunSettings:
+    """The settings under which a policy is measured on the test questions: one of a series, its end, or the base.
+
+    Raises:
+        ValidationError: when the experiment's changes don't fit.
+    """
+    assert settings.experiment is not None
+    own = {"each": {}, "end": settings.experiment.measure_ends, "base": settings.experiment.measure_base}[place]
+    values = settings.model_dump(mode="json", exclude={"experiment"})
+    changes = {**settings.experiment.measure, **own, "split": "test"}
+    return type(settings).model_validate(merged(values, {"evaluation": changes}))
+
+
+def check_experiment(settings: RunSettings) -> None:
+    """Whether an experiment is honest and can be whole.
+
+    Raises:
+        ValueError: with what is wrong, and where.
+    """
+    experiment = settings.experiment
+    assert experiment is not None
+    if settings.evaluation.split != "dev":
+        raise ValueError(
+            "an experiment needs evaluation.split = 'dev': what decides over a policy must not look at the test "
+            "questions, which measure it"
+        )
+    if experiment.repeat_seeds and settings.question_seed is None:
+        raise ValueError("repeat_seeds needs question_seed, so that all seeds are measured on the same questions")
+    if settings.seed in experiment.repeat_seeds:
+        raise ValueError(f"seed {settings.seed} is the run's own; name others in repeat_seeds")
+    if not all(task.test for task in settings.tasks):
+        raise ValueError("an experiment needs test questions of every task")
+    for one in experiment.series:
+        _try(f"series {one.name}", partial(of_series, settings, one.name, settings.seed))
+    _try("measure", partial(measuring, settings, "each"))
+    _try("measure_ends", partial(measuring, settings, "end"))
+    _try("measure_base", partial(measuring, settings, "base"))
+
+
+def _try(place: str, make: Callable[[], RunSettings]) -> None:
+    try:
+        make()
+    except ValidationError as error:
+        first = error.errors()[0]
+        wrong = ".".join(str(part) for part in first["loc"])
+        raise ValueError(f"{place}: {wrong}: {first['msg'].removeprefix('Value error, ')}") from error
+
+
+FIXED_SETTINGS = ("name", "model", "reflector", "trust_remote_code", "question_seed", "tasks")
+"""Settings that can't change within a run; nor can `seed`, where it chooses the questions."""
+
+
+def changed_fixed(old: RunSettings, new: RunSettings) -> list[str]:
+    """The settings that differ and can't change within a run."""
+    found = [name for name in FIXED_SETTINGS if getattr(old, name) != getattr(new, name)]
+    moved = old.chooses_by != new.chooses_by and "question_seed" not in found
+    return [*found, "seed"] if moved else found

@@ -8,15 +8,10 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
+from store.settings.base import Section
 from store.settings.presets import with_preset
-
-
-class Section(BaseModel):
-    """Base of every settings section: immutable, strict about unknown keys."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class WorkedExample(Section):
@@ -65,7 +60,7 @@ class ProceduralTask(TaskSection):
     """Task type."""
     dataset: str
     """Name of the reasoning-gym dataset, e.g. `letter_counting`."""
-    options: dict[str, int | float | str | bool | list[int | float | str]] = {}
+    options: dict[str, int | float | str | bool | list[int | float | str]] = Field(default={})
     """Options of the dataset's configuration, e.g. `{ min_words = 3, max_words = 5 }`."""
 
 

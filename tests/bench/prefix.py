@@ -12,10 +12,9 @@ import os
 import tempfile
 from pathlib import Path
 
-from engine.generation.base import PolicyWeights
 from engine.generation.vllm import VllmGenerator
-from engine.models.resolve import resolve_model
-from engine.stages.prepare import model_cache
+from engine.models.resolve import model_cache, resolve_model
+from engine.models.weights import PolicyWeights
 from store.settings import RunSettings
 from store.settings.toml_file import parse_settings
 from tests.bench.measure import Row

@@ -20,15 +20,15 @@ from pathlib import Path
 from typing import Any
 
 from engine.commands.init import init_workspace
-from engine.generation.base import Generated, GenerationRequest, Generator, PolicyWeights
+from engine.generation.base import Generated, GenerationRequest, Generator
 from engine.generation.vllm import CPU_BLOCK_TOKENS, VllmGenerator, cpu_dtype
-from engine.models.resolve import resolve_model
+from engine.models.resolve import model_cache, resolve_model
+from engine.models.weights import PolicyWeights
 from engine.rollout.gauges import Gauges
 from engine.rollout.journal import StoreJournal
 from engine.rollout.load_plan import training_sweep
 from engine.rollout.plan import count
 from engine.rollout.runner import Rollout
-from engine.stages.prepare import model_cache
 from engine.tasks import load_tasks
 from engine.tasks.verifier_pool import Judges
 from store.database.connection import open_writer, write

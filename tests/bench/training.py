@@ -17,8 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engine.models.resolve import resolve_model
-from engine.stages.prepare import model_cache
+from engine.models.resolve import model_cache, resolve_model
 from tests.bench.measure import Row
 from tests.bench.training_rows import Kind, rows_of
 
@@ -104,8 +103,8 @@ def _job(kind: Kind, model: Path) -> dict[str, Any]:
 
 
 def _tokens(kind: Kind, model: Path) -> int:
+    from engine.models.loading import load_tokenizer
     from engine.training.examples import fit
-    from engine.training.trl.loading import load_tokenizer
 
     tokenizer = load_tokenizer(model)
     fitted = fit(rows_of(kind, ROWS[kind]), tokenizer, 1024)

@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.curation.answer_leak import leak, prompt_leak
+from engine.curation.answer_leak import leak
 from engine.curation.filters import repeated_share, wrong_language
 from engine.curation.language import check_language, language_of
 from engine.curation.program_leak import asked_names, states_program
 from engine.errors import EngineError
+from engine.prompts.leakage import prompt_leak
 
 CHOICE = "Which is true?\nA.All cats are grey animals\nB.No\nC.Some dogs bark\nD.Nothing"
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"

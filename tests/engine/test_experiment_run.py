@@ -21,7 +21,7 @@ from reflectevo_tui.experiment.drive import ExperimentRefused, drive, known_of
 from reflectevo_tui.experiment.plan import Complete, missing, next_step
 from store.database.connection import open_reader, read
 from store.settings import RunSettings
-from store.settings.experiment import measuring
+from store.settings.run import measuring
 from store.settings.toml_file import load_settings
 from tests.support.engines import REFLECTED, WORK, EngineHarness
 from tests.support.experiments import experiment_settings

@@ -71,8 +71,9 @@ def test_a_batch_that_does_not_fit_into_memory_is_halved_until_it_does(kind: str
     """Every request gets its text, in batches that fit; a request that fits in none says why instead of hanging."""
     torch = pytest.importorskip("torch")
     pytest.importorskip("accelerate")
-    from engine.generation.base import Generated, GenerationRequest, PolicyWeights
+    from engine.generation.base import Generated, GenerationRequest
     from engine.generation.transformers import TransformersGenerator, _Waiting
+    from engine.models.weights import PolicyWeights
     from store.settings import GenerationSection
 
     sizes: list[int] = []

@@ -10,8 +10,9 @@ import pytest
 
 from engine.curation.judge.ranking import CannotJudge, JudgedPair, Judging, Tally, TryAgain
 from engine.errors import JudgeUnavailable
-from engine.generation.base import GenerationRequest, PolicyWeights
+from engine.generation.base import GenerationRequest
 from engine.generation.scripted import ScriptedGenerator
+from engine.models.weights import PolicyWeights
 from engine.prompts.judge import JUDGE_PROMPT_VERSION
 from engine.prompts.rollout import Message
 from engine.stages.judge_pairs import StoreLedger

@@ -15,7 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.rollout.load_plan import held_out_sweep, training_sweep
+from engine.evaluation.load_plan import held_out_sweep
+from engine.rollout.load_plan import training_sweep
 from engine.tasks import TASK_TYPES
 from store.runs import runs
 from tests.support.rows import Rows, run_settings

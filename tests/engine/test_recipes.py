@@ -19,8 +19,8 @@ from engine.tasks import load_tasks
 from engine.tasks.answers.extraction import extract
 from store.errors import SettingsError
 from store.settings import RunSettings
-from store.settings.experiment import measuring, of_series
 from store.settings.recipes import recipe_names, recipe_text
+from store.settings.run import measuring, of_series
 from store.settings.tasks import ChoiceTask
 from store.settings.toml_file import dump_settings, load_settings, parse_settings
 from store.workspace import Workspace

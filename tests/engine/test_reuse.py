@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from engine.errors import EngineError
-from engine.rollout.load_plan import held_out_sweep, training_sweep
+from engine.evaluation.load_plan import held_out_sweep
+from engine.rollout.load_plan import training_sweep
 from engine.rollout.plan import Sweep, count
 from engine.rollout.reuse import offer
 from store.database.connection import write

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.generation.base import PolicyWeights
 from engine.generation.serving import Serving, share
+from engine.models.weights import PolicyWeights
 from store.settings import GenerationSection
 from tests.support.sweeps import FakeGenerator
 

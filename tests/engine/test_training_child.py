@@ -13,12 +13,12 @@ pytest.importorskip("torch")
 pytest.importorskip("trl")
 pytest.importorskip("peft")
 
+from engine.models.loading import load_model, load_tokenizer
+from engine.models.weights import require_weights, root_model, weights_of
 from engine.prompts.leakage import STATES_TARGET
-from engine.rollout.load_plan import require_weights, root_model, weights_of
 from engine.stages.context import Commands, Pulse, StageContext
 from engine.stages.job import Errand
 from engine.stages.train import train, training_request
-from engine.training.trl.loading import load_model, load_tokenizer
 from store.control.telemetry import events, metrics
 from store.curation.curated import NewCurated, replace_curated
 from store.database.connection import write

@@ -10,10 +10,10 @@ import pytest
 pytest.importorskip("transformers")
 
 from engine.errors import TrainingRefused
+from engine.models.loading import load_tokenizer
 from engine.prompts.rollout import Message
 from engine.training.examples import BEGINS_TWICE, NOT_A_PREFIX, Example, Fitted, Pair, fit, pair_views, token_view
 from engine.training.trl.arguments import Batch
-from engine.training.trl.loading import load_tokenizer
 
 
 @pytest.fixture(scope="module")

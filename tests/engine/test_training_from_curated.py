@@ -22,7 +22,7 @@ from engine.training.examples import Example, Pair
 from engine.training.rehearsal import distillation, rehearsal
 from engine.training.request import TrainingRequest, second_stage, stages_of
 from engine.training.validation import check_training, qlora_problems
-from store.curation.curated import SET_OF
+from store.curation.training_settings import SET_OF
 from store.records import CuratedRow, StoredAttempt, StoredQuestion, StoredReflection
 from store.settings import GenerationSection, PreviousAttempt, TrainingSection, TrainingSetting
 

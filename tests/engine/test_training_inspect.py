@@ -13,13 +13,13 @@ import pytest
 pytest.importorskip("transformers")
 
 from engine.errors import EngineError
+from engine.models.loading import load_tokenizer
 from engine.prompts.leakage import STATES_TARGET
 from engine.rollout.load_plan import settings_of
 from engine.training.build_examples import row_examples
 from engine.training.example_tokens import inspect_example, token_texts
 from engine.training.examples import Pair
 from engine.training.load_examples import rollouts_of
-from engine.training.trl.loading import load_tokenizer
 from store.curation.curated import NewCurated, curated, replace_curated
 from store.database.connection import write
 from store.settings import TrainingSetting

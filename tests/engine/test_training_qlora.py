@@ -15,7 +15,8 @@ pytest.importorskip("trl")
 pytest.importorskip("peft")
 pytest.importorskip("bitsandbytes", reason="bitsandbytes is part of the gpu set only")
 
-from engine.training.trl.loading import load_for_training, load_model, load_tokenizer  # noqa: E402
+from engine.models.loading import load_model, load_tokenizer  # noqa: E402
+from engine.training.trl.loading import load_for_training  # noqa: E402
 from tests.engine.training_process import Kind, request_in  # noqa: E402
 from tests.engine.training_runs import Scripted, alike, logits, run, weights_in  # noqa: E402
 

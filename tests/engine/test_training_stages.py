@@ -13,11 +13,11 @@ pytest.importorskip("trl")
 pytest.importorskip("peft")
 
 from engine.errors import TrainingRefused  # noqa: E402
+from engine.models.loading import load_model, load_tokenizer  # noqa: E402
 from engine.models.policy_directory import is_stable, read_details  # noqa: E402
 from engine.training import checkpoints  # noqa: E402
 from engine.training.request import TrainingRequest, TrainingResult  # noqa: E402
 from engine.training.train import STAGE_METRIC  # noqa: E402
-from engine.training.trl.loading import load_model, load_tokenizer  # noqa: E402
 from tests.engine.training_process import PAIRS, request_in  # noqa: E402
 from tests.engine.training_runs import Scripted, alike, logits, run, weights_in  # noqa: E402
 

@@ -13,12 +13,13 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("trl")
 pytest.importorskip("peft")
 
+from engine.models.loading import load_tokenizer  # noqa: E402
 from engine.models.precision import Precision  # noqa: E402
 from engine.training.trl import dpo, sft  # noqa: E402
 from engine.training.trl import prefix_sharing as shared_prompt  # noqa: E402
 from engine.training.trl import reference_logps as reference  # noqa: E402
 from engine.training.trl.arguments import Batch, shared_arguments  # noqa: E402
-from engine.training.trl.loading import hold_frozen_layers_in_bfloat16, load_for_training, load_tokenizer  # noqa: E402
+from engine.training.trl.loading import hold_frozen_layers_in_bfloat16, load_for_training  # noqa: E402
 from engine.training.trl.prefix_sharing import linear_cost, pack, share_prompts  # noqa: E402
 from store.settings import TrainingSection  # noqa: E402
 from tests.engine.training_process import EXAMPLES, PAIRS, request_in, turn  # noqa: E402

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from engine.errors import GenerationFailed
-from engine.generation.base import Generated, GenerationRequest, PolicyWeights
+from engine.generation.base import Generated, GenerationRequest
+from engine.models.weights import PolicyWeights
 from store.settings import GenerationSection
 from tests.support.engines import EngineHarness
 from tests.support.quiz import quiz_settings

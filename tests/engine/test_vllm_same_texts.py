@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.generation.base import PolicyWeights
 from engine.models.precision import cpu_computes_bfloat16
+from engine.models.weights import PolicyWeights
 from store.settings.toml_file import parse_settings
 from tests.support.real_sweep import Exchange, run_sweep
 

@@ -16,7 +16,7 @@ import pytest
 from engine.errors import EngineError, ModelNotFound
 from engine.models.remote_code import trusted_directories, trusts
 from engine.models.resolve import check_adapter, resolve_model
-from engine.rollout.load_plan import weights_of
+from engine.models.weights import weights_of
 from engine.supervisor.child_environment import HUB_SECRETS, child_environment, is_secret, needed_secrets
 from engine.supervisor.child_processes import tag_of, tagged_processes
 from reflectevo_tui.engine_client.directives import OrderRefused, start_or_continue

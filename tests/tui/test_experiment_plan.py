@@ -25,7 +25,7 @@ from reflectevo_tui.experiment.plan import (
 from store.errors import SettingsError
 from store.records import Evaluation, Iteration, Policy
 from store.settings import RunSettings
-from store.settings.experiment import measuring
+from store.settings.run import measuring
 from store.settings.toml_file import parse_settings
 from tests.support.experiments import experiment_settings
 

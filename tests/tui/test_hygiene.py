@@ -99,4 +99,4 @@ def test_files_stay_small(path: Path) -> None:
 
 
 def test_the_application_stays_small() -> None:
-    assert len((PACKAGE / "app" / "app.py").read_text(encoding="utf-8").splitlines()) < 250
+    assert len((PACKAGE / "app" / "app.py").read_text(encoding="utf-8").splitlines()) <= 350

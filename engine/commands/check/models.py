@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from engine.commands.check.findings import Finding
 from engine.errors import ModelNotFound
-from engine.models.resolve import Located, locate_model
-from engine.stages.prepare import model_cache
+from engine.models.resolve import Located, locate_model, model_cache
 from store.settings import RunSettings
 
 

@@ -6,12 +6,12 @@ from contextlib import closing
 from pathlib import Path
 
 from engine.commands.check.findings import Finding
-from engine.supervisor.start import changed_fixed
 from store.database.connection import open_reader
 from store.errors import StoreError
 from store.runs.iterations import current_iteration
 from store.runs.runs import run_named
 from store.settings import RunSettings
+from store.settings.run import changed_fixed
 from store.settings.toml_file import validate_settings
 from store.workspace import Workspace
 

@@ -10,35 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import TrainingRefused
-from engine.models.library_output import quiet_libraries
+from engine.models.loading import load_model, whole_model
 from engine.models.precision import Precision, choose_precision
-from engine.models.remote_code import trusts
 from engine.models.resolve import check_adapter
 from store.settings import TrainingSection
-
-
-def load_tokenizer(path: Path) -> Any:
-    """The tokenizer in `path`, from local files only, and without code of its own unless the run trusts it."""
-    from transformers import AutoTokenizer
-
-    quiet_libraries()
-    return AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=trusts(path))
-
-
-def load_model(path: Path, dtype: Any, **options: Any) -> Any:
-    """The model in `path`, from local safetensors only, and without code of its own unless the run trusts it. `dtype`
-    "auto": as stored."""
-    from transformers import AutoModelForCausalLM
-
-    quiet_libraries()
-    return AutoModelForCausalLM.from_pretrained(
-        path,
-        dtype=dtype,
-        use_safetensors=True,
-        local_files_only=True,
-        trust_remote_code=trusts(path),
-        **options,
-    )
 
 
 def load_for_training(
@@ -64,17 +39,6 @@ def load_for_training(
         check_adapter(adapter)
         return PeftModel.from_pretrained(model, adapter, is_trainable=True)
     return _with_new_adapter(model, settings)
-
-
-def whole_model(base: Path, adapter: Path | None, dtype: str) -> Any:
-    """`base` with `adapter` folded in, as one model without any adapter."""
-    model = load_model(base, dtype)
-    if adapter is None:
-        return model
-    from peft import PeftModel
-
-    check_adapter(adapter)
-    return PeftModel.from_pretrained(model, adapter).merge_and_unload(safe_merge=True)
 
 
 def hold_adapter_in_float32(model: Any) -> None:

@@ -1,0 +1,45 @@
+"""Loads a tokenizer or a whole model from local files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from engine.models.library_output import quiet_libraries
+from engine.models.remote_code import trusts
+from engine.models.resolve import check_adapter
+
+
+def load_tokenizer(path: Path) -> Any:
+    """The tokenizer in `path`, from local files only, and without code of its own unless the run trusts it."""
+    from transformers import AutoTokenizer
+
+    quiet_libraries()
+    return AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=trusts(path))
+
+
+def load_model(path: Path, dtype: Any, **options: Any) -> Any:
+    """The model in `path`, from local safetensors only, and without code of its own unless the run trusts it. `dtype`
+    "auto": as stored."""
+    from transformers import AutoModelForCausalLM
+
+    quiet_libraries()
+    return AutoModelForCausalLM.from_pretrained(
+        path,
+        dtype=dtype,
+        use_safetensors=True,
+        local_files_only=True,
+        trust_remote_code=trusts(path),
+        **options,
+    )
+
+
+def whole_model(base: Path, adapter: Path | None, dtype: str) -> Any:
+    """`base` with `adapter` folded in, as one model without any adapter."""
+    model = load_model(base, dtype)
+    if adapter is None:
+        return model
+    from peft import PeftModel
+
+    check_adapter(adapter)
+    return PeftModel.from_pretrained(model, adapter).merge_and_unload(safe_merge=True)
