@@ -28,7 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
     init.add_argument("--settings", type=Path)
     init.add_argument("--replace", action="store_true")
     child = commands.add_parser("child", help="run one stage (started by serve)")
-    child.add_argument("--errand", required=True)
+    child.add_argument("--job", required=True)
     child.add_argument("--parent", type=int, required=True)
     child.add_argument("--report-fd", type=int, required=True)
     prompt = commands.add_parser("prompt", help="render a prompt again as it was sent, as JSON")
@@ -72,7 +72,7 @@ def main(arguments: list[str] | None = None) -> int:
     if parsed.command == "child":
         from engine.stages.worker import run_child
 
-        return run_child(workspace.root, parsed.errand, parsed.parent, parsed.report_fd)
+        return run_child(workspace.root, parsed.job, parsed.parent, parsed.report_fd)
     if parsed.command == "serve":
         from engine.supervisor.serve import serve_workspace
 

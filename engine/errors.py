@@ -41,7 +41,7 @@ class JudgeUnavailable(EngineError):
     """The judge of Dpref can't be asked: it is down, refuses the key, or doesn't speak the protocol."""
 
 
-def complain(words: str) -> None:
+def log_error(words: str) -> None:
     """Write one line to standard error. A log that takes no more is no reason to fail."""
     with suppress(OSError, ValueError):
         print(words, file=sys.stderr, flush=True)

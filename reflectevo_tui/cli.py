@@ -69,9 +69,9 @@ def _open_app(workspace: Workspace) -> int:
         prepare_environment()
     except TerminalRefused as refusal:
         refuse(refusal)
-    from reflectevo_tui.terminal.idle_gc import RestingCollector
+    from reflectevo_tui.terminal.idle_gc import IdleCollector
 
-    collector = RestingCollector()
+    collector = IdleCollector()
     from reflectevo_tui.app import ReflectEvoApp
 
     application = ReflectEvoApp(workspace, collector)
@@ -132,14 +132,14 @@ def run(
     chosen = chosen_workspace(context, workspace)
 
     def work() -> int:
-        from reflectevo_tui.commands import run as running
+        from reflectevo_tui.commands import run
 
         if dry_run:
-            return running.check(chosen, settings, as_json=as_json)
-        running.start(chosen, settings, trust_code or [], as_json=as_json)
+            return run.check(chosen, settings, as_json=as_json)
+        run.start(chosen, settings, trust_code or [], as_json=as_json)
         if tui:
             return _open_app(chosen)
-        return (running.leave if detach else running.follow_to_the_end)(chosen, as_json=as_json)
+        return (run.leave if detach else run.follow_to_the_end)(chosen, as_json=as_json)
 
     guarded(work)
 
@@ -206,6 +206,6 @@ def main() -> None:
     try:
         app()
     except BrokenPipeError:
-        # The reader (e.g. `head`) has what it wanted; Python would complain when it flushes.
+        # The reader (e.g. `head`) has what it wanted; Python would log_error when it flushes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)

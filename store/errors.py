@@ -24,7 +24,7 @@ class SettingsError(StoreError):
 
 
 class DirectiveRefused(StoreError):
-    """A directive can't be issued as asked, e.g. an unknown kind or a missing argument."""
+    """The engine refuses a directive, or it can't be issued as asked: an unknown kind, nothing it could apply to."""
 
 
 class TakeoverRefused(StoreError):

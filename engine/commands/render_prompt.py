@@ -10,7 +10,7 @@ from engine.evaluation.protocol import feedback_of
 from engine.exchange.published_prompts import published_prompt
 from engine.prompts.rollout import PROMPT_VERSION, Message, prompt_hash
 from engine.rollout.load_plan import pool_of, problems_of, settings_of
-from engine.rollout.plan import Sweep, attempt_prompt, correction_prompt, reflection_prompt, retry_prompt
+from engine.rollout.plan import RolloutPlan, attempt_prompt, correction_prompt, reflection_prompt, retry_prompt
 from store.database.connection import open_reader
 from store.exchange.imports import IMPORTED_VERSION
 from store.records import StoredAttempt
@@ -38,37 +38,39 @@ def rerender(workspace: Workspace, *, attempt_id: int | None, reflection_id: int
             raise EngineError("there is no such attempt or reflection in this workspace")
         if row.prompt_version == IMPORTED_VERSION:
             return published_prompt(connection, row)
-        sweep = asking_sweep(connection, row.iteration_id, row.protocol, on)
+        plan = plan_of_answer(connection, row.iteration_id, row.protocol, on)
         messages: list[Message]
         if reflection is not None:
-            messages = reflection_prompt(sweep, on.question_id, on.reasoning, reflection.instruction)
+            messages = reflection_prompt(plan, on.question_id, on.reasoning, reflection.instruction)
         else:
             assert attempt is not None
             if attempt.turn == 1:
-                messages = attempt_prompt(sweep, attempt.question_id)
+                messages = attempt_prompt(plan, attempt.question_id)
             elif attempt.reflection_id is None:
                 before = get_attempt(connection, attempt.id, first_turn=True)
                 assert before is not None
-                messages = retry_prompt(sweep, attempt.question_id, before.reasoning)
+                messages = retry_prompt(plan, attempt.question_id, before.reasoning)
             else:
                 used = get_reflection(connection, attempt.reflection_id)
                 assert used is not None
                 before = get_attempt(connection, used.attempt_id)
                 assert before is not None
-                messages = correction_prompt(sweep, attempt.question_id, before.reasoning, used.text)
+                messages = correction_prompt(plan, attempt.question_id, before.reasoning, used.text)
     same = row.prompt_version == PROMPT_VERSION and prompt_hash(messages) == row.prompt_hash
     return {"messages": messages, "version": row.prompt_version, "hash": row.prompt_hash, "matches": same}
 
 
-def asking_sweep(connection: sqlite3.Connection, iteration_id: int, protocol: str, answer: StoredAttempt) -> Sweep:
-    """As much of the sweep that made an attempt as its prompts depend on, for its question alone.
+def plan_of_answer(
+    connection: sqlite3.Connection, iteration_id: int, protocol: str, answer: StoredAttempt
+) -> RolloutPlan:
+    """As much of the plan that made an attempt as its prompts depend on, for its question alone.
 
     The protocol's name says whether an oracle gave feedback, also where the settings name another protocol by now.
     """
     iteration = get_iteration(connection, iteration_id)
     settings = settings_of(iteration)
     question = get_question(connection, answer.question_id)
-    return Sweep(
+    return RolloutPlan(
         iteration_id=iteration.id,
         iteration_number=iteration.number,
         policy_id=answer.policy_id,

@@ -7,7 +7,7 @@ import sqlite3
 from engine.evaluation.answers import Feedback
 from engine.evaluation.protocol import (
     deciding_feedback,
-    evaluation_sweep,
+    evaluation_plan,
     feedbacks_of,
     protocol_name,
     sibling_protocol,
@@ -15,15 +15,15 @@ from engine.evaluation.protocol import (
 from engine.rollout.load_plan import Progressed, problems_of, reflector_of, settings_of
 from engine.rollout.plan import gather_done
 from engine.rollout.reuse import offer
-from store.rollouts import attempts as rollouts
+from store.rollouts import attempts
 from store.runs.iterations import get_iteration
 from store.runs.runs import run_questions
 
 
-def held_out_sweep(
+def held_out_plan(
     connection: sqlite3.Connection, iteration_id: int, policy_id: int, feedback: Feedback | None = None
 ) -> Progressed:
-    """The sweep of a policy over the held-out questions, under the iteration's evaluation settings.
+    """The plan of a policy over the held-out questions, under the iteration's evaluation settings.
 
     Where both protocols are measured, the one that decides unless `feedback` names another. First answers that
     the sibling protocol has are taken over: they don't depend on the feedback.
@@ -33,7 +33,7 @@ def held_out_sweep(
     questions = run_questions(connection, iteration.run_id, settings.evaluation.split)
     feedback = feedback or deciding_feedback(settings)
     sibling = sibling_protocol(protocol_name(settings, questions, feedback))
-    sweep = evaluation_sweep(
+    plan = evaluation_plan(
         iteration_id=iteration.id,
         policy_id=policy_id,
         settings=settings,
@@ -41,16 +41,16 @@ def held_out_sweep(
         problems=problems_of(connection, iteration.run_id, settings, questions),
         feedback=feedback,
         reflector_id=reflector_of(connection, iteration, settings, policy_id),
-        reusable=offer(rollouts.evaluation_attempts(connection, policy_id, sibling)),
+        reusable=offer(attempts.evaluation_attempts(connection, policy_id, sibling)),
     )
     done = gather_done(
-        rollouts.evaluation_attempts(connection, policy_id, sweep.protocol),
-        rollouts.evaluation_reflections(connection, policy_id, sweep.protocol),
+        attempts.evaluation_attempts(connection, policy_id, plan.protocol),
+        attempts.evaluation_reflections(connection, policy_id, plan.protocol),
     )
-    return Progressed(sweep, done)
+    return Progressed(plan, done)
 
 
-def held_out_sweeps(connection: sqlite3.Connection, iteration_id: int, policy_id: int) -> list[Progressed]:
-    """One sweep for each protocol that the iteration measures, the deciding one first."""
+def held_out_plans(connection: sqlite3.Connection, iteration_id: int, policy_id: int) -> list[Progressed]:
+    """One plan for each protocol that the iteration measures, the deciding one first."""
     settings = settings_of(get_iteration(connection, iteration_id))
-    return [held_out_sweep(connection, iteration_id, policy_id, feedback) for feedback in feedbacks_of(settings)]
+    return [held_out_plan(connection, iteration_id, policy_id, feedback) for feedback in feedbacks_of(settings)]

@@ -1,4 +1,4 @@
-"""Evaluation of a policy on held-out questions: which sweeps it is, and what their stored answers come to.
+"""Evaluation of a policy on held-out questions: which plans it is, and what their stored answers come to.
 
 Greedy throughout, one general instruction, one reflection (paper, section 4); only the baselines are sampled. An
 evaluation belongs to a policy and a protocol, not to an iteration: a parent that was measured as a child is not
@@ -16,7 +16,7 @@ from engine.evaluation.em_f1 import GRADED_KINDS, grade, graded
 from engine.evaluation.metrics import Metric, evaluate
 from engine.prompts.instructions import GENERAL
 from engine.prompts.rollout import PROMPT_VERSION, Problem
-from engine.rollout.plan import Baselines, Done, Sweep
+from engine.rollout.plan import Baselines, Done, RolloutPlan
 from engine.rollout.reuse import Reusable
 from engine.tasks.free_text import exact_match
 from store.database.rows import dump_json
@@ -75,7 +75,7 @@ def sibling_protocol(protocol: str) -> str:
     return f"{'oracle' if feedback == 'oracle-free' else 'oracle-free'}/{digest}"
 
 
-def evaluation_sweep(
+def evaluation_plan(
     *,
     iteration_id: int | None,
     policy_id: int,
@@ -85,8 +85,8 @@ def evaluation_sweep(
     feedback: Feedback | None = None,
     reflector_id: int | None = None,
     reusable: Reusable | None = None,
-) -> Sweep:
-    """The sweep of one policy over the held-out questions under one feedback, by default the deciding one.
+) -> RolloutPlan:
+    """The plan of one policy over the held-out questions under one feedback, by default the deciding one.
 
     `reflector_id` is the policy that reflects, where that is another one.
     """
@@ -97,7 +97,7 @@ def evaluation_sweep(
     measured = settings.evaluation
     retries = measured.retry_samples if measured.retry_baseline else 0
     sampled = {"temperature": measured.baseline_temperature}
-    return Sweep(
+    return RolloutPlan(
         iteration_id=iteration_id,
         iteration_number=0,
         policy_id=policy_id,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 
-from engine.evaluation.load_plan import held_out_sweep, held_out_sweeps
+from engine.evaluation.load_plan import held_out_plan, held_out_plans
 from engine.evaluation.metrics import Comparison, compare
 from engine.evaluation.protocol import answered, deciding_feedback, feedback_of
 from engine.rollout.load_plan import kinds_of, settings_of
@@ -19,8 +19,8 @@ def evaluated_policies(connection: sqlite3.Connection, iteration: Iteration) -> 
     found = set()
     for policy_id in to_measure(iteration):
         if all(
-            (policy_id, progressed.sweep.protocol) in stored and count(progressed.sweep, progressed.done).complete
-            for progressed in held_out_sweeps(connection, iteration.id, policy_id)
+            (policy_id, progressed.plan.protocol) in stored and count(progressed.plan, progressed.done).complete
+            for progressed in held_out_plans(connection, iteration.id, policy_id)
         ):
             found.add(policy_id)
     return found
@@ -40,8 +40,8 @@ def describe_measured(connection: sqlite3.Connection, iteration: Iteration) -> s
         for row in evaluations(connection, iteration.run_id)
         if row.task == "" and row.policy_id == iteration.parent_id
     }
-    for progressed in held_out_sweeps(connection, iteration.id, iteration.parent_id):
-        protocol = progressed.sweep.protocol
+    for progressed in held_out_plans(connection, iteration.id, iteration.parent_id):
+        protocol = progressed.plan.protocol
         metrics = stored[protocol].metrics
         shares = [f"Acc@{turn} {_percent(metrics[f'acc_{turn}']['value'])}" for turn in ("t1", "t2")]
         words.append(f"{feedback_of(protocol)} {', '.join(shares)}, n = {stored[protocol].n}")
@@ -58,6 +58,6 @@ def compare_child(connection: sqlite3.Connection, iteration: Iteration) -> Compa
     settings = settings_of(iteration)
     rows = []
     for policy_id in (iteration.parent_id, iteration.child_id):
-        progressed = held_out_sweep(connection, iteration.id, policy_id)
-        rows.append(answered(progressed.sweep.questions, progressed.done, kinds_of(settings)))
+        progressed = held_out_plan(connection, iteration.id, policy_id)
+        rows.append(answered(progressed.plan.questions, progressed.done, kinds_of(settings)))
     return compare(rows[0], rows[1], protocol=deciding_feedback(settings), seed=settings.seed)

@@ -25,7 +25,7 @@ from engine.prompts.rollout import (
     reflection_messages,
 )
 from engine.tasks.base import render_question
-from store.exchange import export_pages as exchange
+from store.exchange import export_pages
 from store.exchange.imported_records import ImportedAttempt, ImportedBranch, ImportedQuestion, ImportedRecord
 from store.exchange.imports import StoredImport
 from store.records import StoredAttempt, StoredQuestion, StoredReflection
@@ -49,22 +49,22 @@ def records_of(
 
 def _imported(connection: sqlite3.Connection, source: StoredImport, file_format: Format) -> Iterator[Json]:
     after = 0
-    while page := exchange.import_page(connection, source.id, after=after, limit=PAGE):
+    while page := export_pages.import_page(connection, source.id, after=after, limit=PAGE):
         after = page[-1].number
         yield from imported_records(connection, page, file_format)
 
 
 def imported_records(
-    connection: sqlite3.Connection, page: Sequence[exchange.StoredImportRecord], file_format: Format
+    connection: sqlite3.Connection, page: Sequence[export_pages.StoredImportRecord], file_format: Format
 ) -> list[Json]:
     """Imported records as their file had them, in its one spelling."""
-    attempts = exchange.attempts_by_id(connection, (one.attempt_id for one in page))
-    questions = exchange.questions_by_id(connection, (one.question_id for one in attempts.values()))
+    attempts = export_pages.attempts_by_id(connection, (one.attempt_id for one in page))
+    questions = export_pages.questions_by_id(connection, (one.question_id for one in attempts.values()))
     if file_format == "raw":
-        by_attempt = exchange.reflections_on(connection, attempts)
+        by_attempt = export_pages.reflections_on(connection, attempts)
     else:
         named = [one for row in page for one in (row.reflection_id, row.rejected_reflection_id) if one is not None]
-        known = exchange.reflections_by_id(connection, named)
+        known = export_pages.reflections_by_id(connection, named)
     reflections = (
         {row.number: by_attempt.get(row.attempt_id, []) for row in page}
         if file_format == "raw"
@@ -73,9 +73,9 @@ def imported_records(
             for row in page
         }
     )
-    corrections = exchange.corrections_of(connection, (one.id for listed in reflections.values() for one in listed))
+    corrections = export_pages.corrections_of(connection, (one.id for listed in reflections.values() for one in listed))
     wanted = {name for row in page for name in _named_texts(json.loads(row.remainder))}
-    texts = exchange.import_texts(connection, wanted)
+    texts = export_pages.import_texts(connection, wanted)
     made = []
     for row in page:
         attempt = attempts[row.attempt_id]
@@ -94,9 +94,11 @@ def _named_texts(left: Json) -> Iterator[str]:
 
 def _raw(connection: sqlite3.Connection, scope: Scope) -> Iterator[Json]:
     after, every = 0, scope.settings is None
-    while page := exchange.attempt_page(connection, scope.iteration.id, after=after, limit=PAGE, every_sample=every):
+    while page := export_pages.attempt_page(
+        connection, scope.iteration.id, after=after, limit=PAGE, every_sample=every
+    ):
         after = page[-1].id
-        questions = exchange.questions_by_id(connection, (one.question_id for one in page))
+        questions = export_pages.questions_by_id(connection, (one.question_id for one in page))
         steps = _steps(connection, [one.id for one in page])
         for attempt in page:
             question = questions[attempt.question_id]
@@ -120,8 +122,8 @@ def _steps(
     """Reflections with their corrections, by the attempt they are on, of all rounds that began with these attempts."""
     found: dict[int, list[tuple[StoredReflection, StoredAttempt]]] = {}
     while attempt_ids:
-        reflections = exchange.reflections_on(connection, attempt_ids)
-        corrections = exchange.corrections_of(connection, (one.id for each in reflections.values() for one in each))
+        reflections = export_pages.reflections_on(connection, attempt_ids)
+        corrections = export_pages.corrections_of(connection, (one.id for each in reflections.values() for one in each))
         for attempt_id, each in reflections.items():
             found[attempt_id] = [(one, corrections[one.id]) for one in each if one.id in corrections]
         attempt_ids = [one.id for one in corrections.values()]
@@ -131,13 +133,13 @@ def _steps(
 def _sets(connection: sqlite3.Connection, scope: Scope, file_format: Format, remarks: Counter[str]) -> Iterator[Json]:
     after, set_name = 0, SETS[file_format]
     assert set_name is not None
-    while page := exchange.curated_page(connection, scope.iteration.id, set_name, after=after, limit=PAGE):
+    while page := export_pages.curated_page(connection, scope.iteration.id, set_name, after=after, limit=PAGE):
         after = page[-1].id
         named = [one for row in page for one in (row.reflection_id, row.rejected_reflection_id) if one is not None]
-        reflections = exchange.reflections_by_id(connection, named)
-        corrections = exchange.corrections_of(connection, named)
-        attempts = exchange.attempts_by_id(connection, (one.attempt_id for one in reflections.values()))
-        questions = exchange.questions_by_id(connection, (one.question_id for one in attempts.values()))
+        reflections = export_pages.reflections_by_id(connection, named)
+        corrections = export_pages.corrections_of(connection, named)
+        attempts = export_pages.attempts_by_id(connection, (one.attempt_id for one in reflections.values()))
+        questions = export_pages.questions_by_id(connection, (one.question_id for one in attempts.values()))
         problems = scope.problems(connection, questions.values())
         for row in page:
             sides = [reflections[one] for one in (row.reflection_id, row.rejected_reflection_id) if one is not None]

@@ -16,7 +16,7 @@ from engine.exchange.unmapped_fields import Json
 from engine.training.build_examples import Rollouts, question_example, row_examples
 from engine.training.examples import AnyExample, Pair
 from store.curation.training_settings import SET_OF
-from store.exchange import export_pages as exchange
+from store.exchange import export_pages
 from store.settings import TrainingSetting
 
 TrainerFormat = Literal["trl-sft", "trl-dpo"]
@@ -61,20 +61,20 @@ def examples_of(
     set_name = SET_OF[setting]
     after = 0
     if set_name is None:
-        while asked := exchange.question_page(connection, scope.run.id, after=after, limit=_PAGE):
+        while asked := export_pages.question_page(connection, scope.run.id, after=after, limit=_PAGE):
             after = asked[-1].id
             problems = scope.problems(connection, asked)
             yield [(question_example(question, problems[question.id]),) for question in asked]
         return
-    while page := exchange.curated_page(connection, scope.iteration.id, set_name, after=after, limit=_PAGE):
+    while page := export_pages.curated_page(connection, scope.iteration.id, set_name, after=after, limit=_PAGE):
         after = page[-1].id
         named = [one for row in page for one in (row.reflection_id, row.rejected_reflection_id) if one is not None]
-        reflections = exchange.reflections_by_id(connection, named)
-        first = exchange.attempts_by_id(connection, (one.attempt_id for one in reflections.values()))
-        corrections = exchange.attempts_by_id(
+        reflections = export_pages.reflections_by_id(connection, named)
+        first = export_pages.attempts_by_id(connection, (one.attempt_id for one in reflections.values()))
+        corrections = export_pages.attempts_by_id(
             connection, (row.correction_id for row in page if row.correction_id is not None)
         )
-        questions = exchange.questions_by_id(connection, (one.question_id for one in first.values()))
+        questions = export_pages.questions_by_id(connection, (one.question_id for one in first.values()))
         rollouts = Rollouts(
             problems=scope.problems(connection, questions.values()),
             attempts={**first, **corrections},

@@ -11,7 +11,7 @@ import sqlite3
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-from engine.errors import complain
+from engine.errors import log_error
 from store.database.connection import write
 from store.database.outage import disk_trouble
 from store.rollouts.attempts import NewAttempt, NewReflection, finish_trajectory, insert_attempt, insert_reflection
@@ -138,7 +138,7 @@ class StoreJournal:
                     raise
                 if not self._held:
                     self._held = True
-                    complain(reason)
+                    log_error(reason)
                 await self._hold(reason)
                 await asyncio.sleep(_RETRY_SECONDS)
                 continue

@@ -1,4 +1,4 @@
-"""Reads from the store what a sweep is made of: settings, questions, worked examples, weights, finished work.
+"""Reads from the store what a plan is made of: settings, questions, worked examples, weights, finished work.
 
 The bridge between rows and the pure modules; used by the stage processes and the supervisor.
 """
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from engine.errors import EngineError
 from engine.prompts.instructions import BUILT_IN, Pool
 from engine.prompts.rollout import Problem
-from engine.rollout.plan import Done, Sweep, draw_plan, gather_done
+from engine.rollout.plan import Done, RolloutPlan, draw_plan, gather_done
 from engine.rollout.reuse import Reusable, offer
 from engine.tasks import task_type
 from engine.tasks.base import Example, render_question
@@ -63,16 +63,16 @@ def pool_of(connection: sqlite3.Connection, run_id: int) -> Pool:
 
 @dataclass(frozen=True, slots=True)
 class Progressed:
-    """A sweep and what of it is stored."""
+    """A plan and what of it is stored."""
 
-    sweep: Sweep
+    plan: RolloutPlan
     done: dict[int, Done]
 
 
-def training_sweep(
+def training_plan(
     connection: sqlite3.Connection, iteration_id: int, stages: Sequence[str] = ROLLOUT_STAGES
 ) -> Progressed:
-    """The sweep over the training questions of an iteration, restricted to some of its stages."""
+    """The plan over the training questions of an iteration, restricted to some of its stages."""
     iteration = get_iteration(connection, iteration_id)
     settings = settings_of(iteration)
     questions = run_questions(connection, iteration.run_id, "train")
@@ -82,7 +82,7 @@ def training_sweep(
     takes_reflections = settings.reuse is not None and settings.reuse.what == "reflections"
     drawn_as = settings.reuse.iteration if settings.reuse is not None and takes_reflections else iteration.number
     pool = pool_of(connection, iteration.run_id)
-    sweep = Sweep(
+    plan = RolloutPlan(
         iteration_id=iteration.id,
         iteration_number=iteration.number,
         policy_id=iteration.parent_id,
@@ -110,7 +110,7 @@ def training_sweep(
     done = gather_done(
         rollouts.rollout_attempts(connection, iteration.id), rollouts.rollout_reflections(connection, iteration.id)
     )
-    return Progressed(sweep, done)
+    return Progressed(plan, done)
 
 
 def reusable_of(connection: sqlite3.Connection, iteration: Iteration, settings: RunSettings) -> Reusable:

@@ -1,7 +1,7 @@
-"""A sweep: one policy taken over a set of questions, through attempt, reflection and correction.
+"""A plan: one policy taken over a set of questions, through attempt, reflection and correction.
 
-Training rollouts and evaluations are both sweeps; they differ in the questions, the decoding and in which
-answers are reflected on. This module holds the plan of a sweep and what of it is already stored, as values:
+Training rollouts and evaluations are both plans; they differ in the questions, the decoding and in which
+answers are reflected on. This module holds the plan of a plan and what of it is already stored, as values:
 no database, no model, no event loop.
 
 With several rounds a failed correction is reflected on again, once, and corrected at the next turn (Reflexion).
@@ -68,8 +68,8 @@ class Chain:
 
 
 @dataclass(frozen=True, slots=True)
-class Sweep:
-    """The plan. `protocol` is empty for training rollouts. `stages` are the stages this sweep may do.
+class RolloutPlan:
+    """The plan. `protocol` is empty for training rollouts. `stages` are the stages this plan may do.
 
     `policy_id` answers, `reflector_id` reflects; they are the same where one policy plays both roles.
     """
@@ -136,7 +136,7 @@ class Done:
 
 
 def gather_done(attempts: Iterable[StoredAttempt], reflections: Iterable[StoredReflection]) -> dict[int, Done]:
-    """Sort stored rows of a sweep by question."""
+    """Sort stored rows of a plan by question."""
     done: dict[int, Done] = {}
     known: dict[int, StoredAttempt] = {}
     for attempt in attempts:
@@ -164,7 +164,7 @@ def gather_done(attempts: Iterable[StoredAttempt], reflections: Iterable[StoredR
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Items done and known of each kind of work of a sweep."""
+    """Items done and known of each kind of work of a plan."""
 
     done: dict[str, int]
     total: dict[str, int]
@@ -189,27 +189,27 @@ def no_counts() -> Counts:
     return Counts(*(dict.fromkeys(STAGE_OF, 0) for _ in range(4)))
 
 
-def count(sweep: Sweep, done: Mapping[int, Done]) -> Counts:
+def count(plan: RolloutPlan, done: Mapping[int, Done]) -> Counts:
     """Count what is stored against what the stored verdicts ask for."""
     counts = no_counts()
-    counts.total["attempt"] = len(sweep.questions)
-    counts.total["vote"] = sweep.baselines.votes * len(sweep.questions)
-    for question in sweep.questions:
+    counts.total["attempt"] = len(plan.questions)
+    counts.total["vote"] = plan.baselines.votes * len(plan.questions)
+    for question in plan.questions:
         entry = done.get(question.id)
         if entry is None:
             continue
-        _count_answers(counts, "vote", entry.votes, range(1, sweep.baselines.votes + 1))
+        _count_answers(counts, "vote", entry.votes, range(1, plan.baselines.votes + 1))
         attempt = entry.attempt
         if attempt is None:
             continue
         _count_answer(counts, "attempt", attempt)
-        if attempt.error is not None or not sweep.needs_reflection(attempt.verdict):
+        if attempt.error is not None or not plan.needs_reflection(attempt.verdict):
             continue
-        for key in sweep.draws[question.id]:
-            _count_chain(counts, sweep, entry, attempt, Chain(key))
+        for key in plan.draws[question.id]:
+            _count_chain(counts, plan, entry, attempt, Chain(key))
         if attempt.verdict == "incorrect":
-            counts.total["retry"] += sweep.baselines.retries
-            _count_answers(counts, "retry", entry.retries, range(sweep.baselines.retries))
+            counts.total["retry"] += plan.baselines.retries
+            _count_answers(counts, "retry", entry.retries, range(plan.baselines.retries))
     return counts
 
 
@@ -225,12 +225,12 @@ def _count_answers(counts: Counts, kind: str, stored: Mapping[int, StoredAttempt
             _count_answer(counts, kind, stored[sample])
 
 
-def _count_chain(counts: Counts, sweep: Sweep, entry: Done, attempt: StoredAttempt, chain: Chain) -> None:
+def _count_chain(counts: Counts, plan: RolloutPlan, entry: Done, attempt: StoredAttempt, chain: Chain) -> None:
     """Walk a chain from an attempt as far as it is stored."""
     while True:
         kind = "reflect" if chain.round == 1 else "again"
         counts.total[kind] += 1
-        reflection = entry.reflection(attempt.id, sweep.key_at(attempt.question_id, chain), chain.round)
+        reflection = entry.reflection(attempt.id, plan.key_at(attempt.question_id, chain), chain.round)
         if reflection is not None:
             counts.done[kind] += 1
             counts.reused[kind] += reflection.reused_from is not None
@@ -241,7 +241,7 @@ def _count_chain(counts: Counts, sweep: Sweep, entry: Done, attempt: StoredAttem
         if correction is None:
             return
         _count_answer(counts, "correct", correction)
-        if not sweep.goes_on(chain, correction.verdict, correction.error):
+        if not plan.goes_on(chain, correction.verdict, correction.error):
             return
         attempt, chain = correction, chain.next()
 
@@ -277,37 +277,37 @@ def draw_plan(
     return plan
 
 
-def attempt_prompt(sweep: Sweep, question_id: int) -> list[Message]:
+def attempt_prompt(plan: RolloutPlan, question_id: int) -> list[Message]:
     """Messages of attempt 1."""
-    return attempt_messages(sweep.problems[question_id])
+    return attempt_messages(plan.problems[question_id])
 
 
-def reflection_prompt(sweep: Sweep, question_id: int, attempt_text: str, instruction: str) -> list[Message]:
+def reflection_prompt(plan: RolloutPlan, question_id: int, attempt_text: str, instruction: str) -> list[Message]:
     """Messages of a reflection on one attempt: attempt 1, or in later rounds the newest of its chain."""
     return reflection_messages(
-        sweep.problems[question_id],
+        plan.problems[question_id],
         attempt_text,
-        instructions.compose(instruction, sweep.pool),
-        told_wrong=not sweep.reflect_on_all,
+        instructions.compose(instruction, plan.pool),
+        told_wrong=not plan.reflect_on_all,
     )
 
 
-def correction_prompt(sweep: Sweep, question_id: int, attempt_text: str, reflection_text: str) -> list[Message]:
+def correction_prompt(plan: RolloutPlan, question_id: int, attempt_text: str, reflection_text: str) -> list[Message]:
     """Messages of a correction from one attempt and the one reflection on it."""
     return correction_messages(
-        sweep.problems[question_id],
+        plan.problems[question_id],
         attempt_text,
         reflection_text,
-        show_previous_attempt=sweep.correction.show_previous_attempt,
-        told_wrong=not sweep.reflect_on_all,
+        show_previous_attempt=plan.correction.show_previous_attempt,
+        told_wrong=not plan.reflect_on_all,
     )
 
 
-def retry_prompt(sweep: Sweep, question_id: int, attempt_text: str) -> list[Message]:
+def retry_prompt(plan: RolloutPlan, question_id: int, attempt_text: str) -> list[Message]:
     """Messages of a second try without a reflection."""
     return retry_messages(
-        sweep.problems[question_id],
+        plan.problems[question_id],
         attempt_text,
-        show_previous_attempt=sweep.correction.show_previous_attempt,
-        told_wrong=not sweep.reflect_on_all,
+        show_previous_attempt=plan.correction.show_previous_attempt,
+        told_wrong=not plan.reflect_on_all,
     )

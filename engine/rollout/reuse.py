@@ -1,4 +1,4 @@
-"""Stored texts that a sweep takes over instead of generating them again.
+"""Stored texts that a plan takes over instead of generating them again.
 
 A text is taken over when it answers the very same prompt (version and hash) under the same policy, for the same
 question and sample; that the decoding is the same is for those to see to who offer the texts. Values only: knows

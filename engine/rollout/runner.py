@@ -2,7 +2,7 @@
 
 There is no barrier between the stages: a wrong verdict puts its reflections into the queue at once, and each
 reflection its correction; the queue (`engine.rollout.work_queue`) knows which goes first. This is the seam where a
-cluster would plug in: it sees generators, a judge and a journal, never a database or a device.
+cluster would plug in: it sees generators, a verify and a journal, never a database or a device.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from functools import partial
 from typing import Protocol
 
 from engine.generation.base import Generator
-from engine.rollout.plan import STAGE_OF, Chain, Done, Sweep
-from engine.rollout.steps import Judge, Pieces, Reflected, Watcher
-from engine.rollout.work_queue import Job, WorkQueue
+from engine.rollout.plan import STAGE_OF, Chain, Done, RolloutPlan
+from engine.rollout.steps import Reflected, Steps, Verify, Watcher
+from engine.rollout.work_queue import WorkItem, WorkQueue
 from store.records import StoredQuestion
 from store.rollouts.attempts import NewAttempt, NewReflection
 
@@ -31,18 +31,18 @@ class Journal(Protocol):
         """Store a reflection and return its id; one that failed ends its trajectory."""
 
 
-class Rollout:
-    """Runs one sweep to its end, or until told to stop.
+class RolloutRunner:
+    """Runs one plan to its end, or until told to stop.
 
     `generator` answers and, where no `reflector` is given, reflects too.
     """
 
     def __init__(
         self,
-        sweep: Sweep,
+        plan: RolloutPlan,
         done: Mapping[int, Done],
         generator: Generator,
-        judge: Judge,
+        verify: Verify,
         journal: Journal,
         watcher: Watcher,
         *,
@@ -50,9 +50,9 @@ class Rollout:
         retries: int,
         reflector: Generator | None = None,
     ) -> None:
-        self._sweep = sweep
+        self._plan = plan
         self._done = done
-        self._pieces = Pieces(sweep, generator, reflector or generator, judge, watcher, retries)
+        self._steps = Steps(plan, generator, reflector or generator, verify, watcher, retries)
         self._journal = journal
         self._watcher = watcher
         self._concurrency = concurrency
@@ -73,8 +73,8 @@ class Rollout:
         Raises:
             Exception: whatever is not a failure of one sample, e.g. a generator that died.
         """
-        for question in self._sweep.questions:
-            self._plan(question)
+        for question in self._plan.questions:
+            self._enqueue(question)
         workers = [asyncio.create_task(self._work()) for _ in range(self._concurrency)]
         finished = asyncio.create_task(self._queue.join())
         try:
@@ -92,20 +92,20 @@ class Rollout:
         while True:
             owed = await self._queue.get()
             if not self._stopping:
-                await owed.job()
+                await owed.item()
             self._queue.task_done()
 
-    def _add(self, kind: str, job: Job, round: int = 1) -> None:
-        self._queue.add(kind, round, job)
+    def _add(self, kind: str, item: WorkItem, round: int = 1) -> None:
+        self._queue.add(kind, round, item)
 
     def _may(self, kind: str) -> bool:
-        return STAGE_OF[kind] in self._sweep.stages
+        return STAGE_OF[kind] in self._plan.stages
 
-    def _plan(self, question: StoredQuestion) -> None:
+    def _enqueue(self, question: StoredQuestion) -> None:
         """Queue what is owed of one question."""
         done = self._done.get(question.id) or Done()
         if self._may("vote"):
-            for sample in range(1, self._sweep.baselines.votes + 1):
+            for sample in range(1, self._plan.baselines.votes + 1):
                 if sample not in done.votes:
                     self._add("vote", partial(self._vote, question, sample))
         first = done.attempt
@@ -117,13 +117,13 @@ class Rollout:
 
     def _follow(self, question: StoredQuestion, attempt: Reflected, done: Done) -> None:
         """Queue what the verdict of attempt 1 asks for and isn't stored yet."""
-        sweep = self._sweep
-        if not sweep.needs_reflection(attempt.verdict):
+        plan = self._plan
+        if not plan.needs_reflection(attempt.verdict):
             return
-        for key in sweep.draws[question.id]:
+        for key in plan.draws[question.id]:
             self._walk(question, attempt, Chain(key), done)
         if attempt.verdict == "incorrect" and self._may("retry"):
-            for sample in range(sweep.baselines.retries):
+            for sample in range(plan.baselines.retries):
                 if sample not in done.retries:
                     self._add("retry", partial(self._retry, question, attempt, sample))
 
@@ -131,7 +131,7 @@ class Rollout:
         """Follow a chain from an attempt as far as it is stored, and queue its next piece."""
         while True:
             kind = "reflect" if chain.round == 1 else "again"
-            reflection = done.reflection(attempt.id, self._sweep.key_at(question.id, chain), chain.round)
+            reflection = done.reflection(attempt.id, self._plan.key_at(question.id, chain), chain.round)
             if reflection is None:
                 if self._may(kind):
                     self._add(kind, partial(self._reflect, question, attempt, chain), chain.round)
@@ -141,36 +141,36 @@ class Rollout:
                 return
             if correction is None:
                 if self._may("correct"):
-                    job = partial(self._correct, question, attempt, reflection.id, reflection.text, chain)
-                    self._add("correct", job, chain.round)
+                    item = partial(self._correct, question, attempt, reflection.id, reflection.text, chain)
+                    self._add("correct", item, chain.round)
                 return
-            if not self._sweep.goes_on(chain, correction.verdict, correction.error):
+            if not self._plan.goes_on(chain, correction.verdict, correction.error):
                 return
             attempt = Reflected(correction.id, correction.reasoning, correction.verdict)
             chain = chain.next()
 
     async def _attempt(self, question: StoredQuestion) -> None:
-        sweep = self._sweep
-        new = await self._pieces.first_answer(question)
-        reflected = new.generation.error is None and sweep.needs_reflection(new.verdict)
+        plan = self._plan
+        new = await self._steps.first_answer(question)
+        reflected = new.generation.error is None and plan.needs_reflection(new.verdict)
         attempt_id = await self._journal.attempt(new, ends_trajectory=None if reflected else (None, None))
         if reflected:
-            keys = len(sweep.draws[question.id])
+            keys = len(plan.draws[question.id])
             self._watcher.owes("reflect", keys)
             self._watcher.owes("correct", keys)
             if new.verdict == "incorrect":
-                self._watcher.owes("retry", sweep.baselines.retries)
+                self._watcher.owes("retry", plan.baselines.retries)
         self._watcher.did("attempt", new.verdict, reused=new.generation.reused_from is not None)
         if reflected:
             self._follow(question, Reflected(attempt_id, new.generation.text, new.verdict), Done())
 
     async def _vote(self, question: StoredQuestion, sample: int) -> None:
-        new = await self._pieces.first_answer(question, sample)
+        new = await self._steps.first_answer(question, sample)
         await self._journal.attempt(new, ends_trajectory=None)
         self._watcher.did("vote", new.verdict, reused=new.generation.reused_from is not None)
 
     async def _reflect(self, question: StoredQuestion, attempt: Reflected, chain: Chain) -> None:
-        new = await self._pieces.reflection(question, attempt, chain)
+        new = await self._steps.reflection(question, attempt, chain)
         failed = new.generation.error is not None
         reflection_id = await self._journal.reflection(new, ends_trajectory=failed)
         kind = "reflect" if chain.round == 1 else "again"
@@ -178,15 +178,15 @@ class Rollout:
         if failed:
             self._watcher.owes("correct", -1)
         elif self._may("correct"):
-            job = partial(self._correct, question, attempt, reflection_id, new.generation.text, chain)
-            self._add("correct", job, chain.round)
+            item = partial(self._correct, question, attempt, reflection_id, new.generation.text, chain)
+            self._add("correct", item, chain.round)
 
     async def _correct(
         self, question: StoredQuestion, attempt: Reflected, reflection_id: int, reflection: str, chain: Chain
     ) -> None:
-        new = await self._pieces.correction(question, attempt, reflection_id, reflection, chain)
+        new = await self._steps.correction(question, attempt, reflection_id, reflection, chain)
         correction_id = await self._journal.attempt(new, ends_trajectory=(attempt.id, reflection_id))
-        goes_on = self._sweep.goes_on(chain, new.verdict, new.generation.error)
+        goes_on = self._plan.goes_on(chain, new.verdict, new.generation.error)
         if goes_on:
             self._watcher.owes("again", 1)
             self._watcher.owes("correct", 1)
@@ -196,6 +196,6 @@ class Rollout:
             self._walk(question, newest, chain.next(), Done())
 
     async def _retry(self, question: StoredQuestion, attempt: Reflected, sample: int) -> None:
-        new = await self._pieces.retry(question, attempt, sample)
+        new = await self._steps.retry(question, attempt, sample)
         await self._journal.attempt(new, ends_trajectory=None)
         self._watcher.did("retry", new.verdict)

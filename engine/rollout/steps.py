@@ -14,14 +14,14 @@ from typing import Protocol
 from engine.errors import GenerationFailed
 from engine.generation.base import Generated, GenerationRequest, Generator
 from engine.prompts.rollout import PROMPT_VERSION, Message, prompt_hash
-from engine.rollout.plan import Chain, Sweep, attempt_prompt, correction_prompt, reflection_prompt, retry_prompt
-from engine.tasks.base import Judgement
+from engine.rollout.plan import Chain, RolloutPlan, attempt_prompt, correction_prompt, reflection_prompt, retry_prompt
+from engine.tasks.base import Verification
 from store.records import StoredAttempt, StoredQuestion, StoredReflection, Verdict
 from store.rollouts.attempts import NewAttempt, NewGeneration, NewReflection
 from store.settings import Decoding
 
-Judge = Callable[[StoredQuestion, str], Awaitable[Judgement]]
-"""Judges a reply to a question."""
+Verify = Callable[[StoredQuestion, str], Awaitable[Verification]]
+"""VerifierPool a reply to a question."""
 
 
 class Watcher(Protocol):
@@ -55,72 +55,78 @@ class _Reply:
     error: str | None
 
 
-class Pieces:
-    """Makes the pieces of one sweep; `retries` is how often a failed generation is tried again."""
+class Steps:
+    """Makes the pieces of one plan; `retries` is how often a failed generation is tried again."""
 
     def __init__(
-        self, sweep: Sweep, generator: Generator, reflector: Generator, judge: Judge, watcher: Watcher, retries: int
+        self,
+        plan: RolloutPlan,
+        generator: Generator,
+        reflector: Generator,
+        verify: Verify,
+        watcher: Watcher,
+        retries: int,
     ) -> None:
-        self._sweep = sweep
+        self._plan = plan
         self._generator = generator
         self._reflector = reflector
-        self._judge = judge
+        self._verify = verify
         self._watcher = watcher
         self._retries = retries
 
     async def first_answer(self, question: StoredQuestion, sample: int = 0) -> NewAttempt:
         """An answer of turn 1: sample 0 is the attempt, higher ones are votes."""
-        sweep = self._sweep
-        messages = attempt_prompt(sweep, question.id)
-        stored = sweep.reusable.attempt(
-            question.id, sample, policy_id=sweep.policy_id, version=PROMPT_VERSION, prompt_hash=prompt_hash(messages)
+        plan = self._plan
+        messages = attempt_prompt(plan, question.id)
+        stored = plan.reusable.attempt(
+            question.id, sample, policy_id=plan.policy_id, version=PROMPT_VERSION, prompt_hash=prompt_hash(messages)
         )
         if stored is not None:
             copy = self._copy(stored, stored.reasoning)
             return NewAttempt(copy, question.id, 1, None, stored.answer, stored.verdict, stored.detail, stored.score)
-        kind, decoding = ("vote", sweep.baselines.vote) if sample else ("attempt", sweep.attempt)
-        seed = sweep.seed_of(question.id, kind, ("", sample))
+        kind, decoding = ("vote", plan.baselines.vote) if sample else ("attempt", plan.attempt)
+        seed = plan.seed_of(question.id, kind, ("", sample))
         reply = await self._generate(kind, question, "", messages, decoding, seed)
-        return await self._judged(question, reply, messages, turn=1, sample=sample)
+        return await self._verified(question, reply, messages, turn=1, sample=sample)
 
     async def reflection(self, question: StoredQuestion, attempt: Reflected, chain: Chain) -> NewReflection:
         """The reflection of a chain's round on one attempt."""
-        sweep = self._sweep
-        instruction, sample = sweep.key_at(question.id, chain)
-        messages = reflection_prompt(sweep, question.id, attempt.text, instruction)
+        plan = self._plan
+        instruction, sample = plan.key_at(question.id, chain)
+        messages = reflection_prompt(plan, question.id, attempt.text, instruction)
         if chain.round == 1:
-            stored = sweep.reusable.reflection(
+            stored = plan.reusable.reflection(
                 question.id,
                 instruction,
                 sample,
-                policy_id=sweep.reflector_id,
+                policy_id=plan.reflector_id,
                 version=PROMPT_VERSION,
                 prompt_hash=prompt_hash(messages),
             )
             if stored is not None:
                 return NewReflection(self._copy(stored, stored.text), attempt.id, instruction, stored.flags)
-        seed = sweep.seed_of(question.id, "reflect", chain.key, chain.round)
-        reply = await self._generate("reflect", question, instruction, messages, sweep.reflection, seed)
-        made = self._generation(reply, messages, sample, sweep.reflector_id)
+        seed = plan.seed_of(question.id, "reflect", chain.key, chain.round)
+        reply = await self._generate("reflect", question, instruction, messages, plan.reflection, seed)
+        made = self._generation(reply, messages, sample, plan.reflector_id)
         return NewReflection(made, attempt.id, instruction, flags="")
 
     async def correction(
         self, question: StoredQuestion, attempt: Reflected, reflection_id: int, reflection: str, chain: Chain
     ) -> NewAttempt:
         """The next turn after one reflection."""
-        sweep = self._sweep
-        messages = correction_prompt(sweep, question.id, attempt.text, reflection)
-        seed = sweep.seed_of(question.id, "correct", chain.key, chain.round)
-        reply = await self._generate("correct", question, chain.key[0], messages, sweep.correction, seed)
-        return await self._judged(question, reply, messages, turn=chain.round + 1, reflection_id=reflection_id)
+        plan = self._plan
+        messages = correction_prompt(plan, question.id, attempt.text, reflection)
+        seed = plan.seed_of(question.id, "correct", chain.key, chain.round)
+        reply = await self._generate("correct", question, chain.key[0], messages, plan.correction, seed)
+        return await self._verified(question, reply, messages, turn=chain.round + 1, reflection_id=reflection_id)
 
     async def retry(self, question: StoredQuestion, attempt: Reflected, sample: int) -> NewAttempt:
         """A second try without a reflection."""
-        sweep = self._sweep
-        messages = retry_prompt(sweep, question.id, attempt.text)
-        seed = sweep.seed_of(question.id, "retry", ("", sample))
-        reply = await self._generate("retry", question, "", messages, sweep.baselines.retry, seed)
-        return await self._judged(question, reply, messages, turn=2, sample=sample)
+        plan = self._plan
+        messages = retry_prompt(plan, question.id, attempt.text)
+        seed = plan.seed_of(question.id, "retry", ("", sample))
+        reply = await self._generate("retry", question, "", messages, plan.baselines.retry, seed)
+        return await self._verified(question, reply, messages, turn=2, sample=sample)
 
     async def _generate(
         self,
@@ -153,9 +159,9 @@ class Pieces:
     def _generation(self, reply: _Reply, messages: Sequence[Message], sample: int, policy_id: int) -> NewGeneration:
         generated = reply.generated
         return NewGeneration(
-            iteration_id=self._sweep.iteration_id,
+            iteration_id=self._plan.iteration_id,
             policy_id=policy_id,
-            protocol=self._sweep.protocol,
+            protocol=self._plan.protocol,
             sample=sample,
             text=generated.text,
             prompt_tokens=generated.prompt_tokens,
@@ -169,11 +175,11 @@ class Pieces:
         )
 
     def _copy(self, stored: StoredAttempt | StoredReflection, text: str) -> NewGeneration:
-        """A stored text as a row of this sweep; its tokens say how long it is, not that they were spent again."""
+        """A stored text as a row of this plan; its tokens say how long it is, not that they were spent again."""
         return NewGeneration(
-            iteration_id=self._sweep.iteration_id,
+            iteration_id=self._plan.iteration_id,
             policy_id=stored.policy_id,
-            protocol=self._sweep.protocol,
+            protocol=self._plan.protocol,
             sample=stored.sample,
             text=text,
             prompt_tokens=stored.prompt_tokens,
@@ -187,7 +193,7 @@ class Pieces:
             reused_from=stored.id,
         )
 
-    async def _judged(
+    async def _verified(
         self,
         question: StoredQuestion,
         reply: _Reply,
@@ -198,17 +204,17 @@ class Pieces:
         sample: int = 0,
     ) -> NewAttempt:
         if reply.error is None:
-            judgement = await self._judge(question, reply.generated.text)
+            verification = await self._verify(question, reply.generated.text)
         else:
-            judgement = Judgement("unverified", None, "", None, reply.error)
-        detail = ": ".join(part for part in (judgement.rule, judgement.detail) if part)
+            verification = Verification("unverified", None, "", None, reply.error)
+        detail = ": ".join(part for part in (verification.rule, verification.detail) if part)
         return NewAttempt(
-            generation=self._generation(reply, messages, sample, self._sweep.policy_id),
+            generation=self._generation(reply, messages, sample, self._plan.policy_id),
             question_id=question.id,
             turn=turn,
             reflection_id=reflection_id,
-            answer=judgement.answer,
-            verdict=judgement.verdict,
+            answer=verification.answer,
+            verdict=verification.verdict,
             detail=detail,
-            score=judgement.score,
+            score=verification.score,
         )

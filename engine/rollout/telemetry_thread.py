@@ -46,7 +46,7 @@ class Broadcast:
         self.gauges: Gauges | None = None
         self.queued: Callable[[], int] = lambda: 0
         self.progress: list[Callable[[], dict[str, tuple[int, int, str]]]] = []
-        """One for each sweep: stage → done, total, note."""
+        """One for each plan: stage → done, total, note."""
 
     def start(self) -> None:
         """Start telling."""

@@ -3,7 +3,7 @@
 While questions wait that nobody has tried, later stages go first: trajectories finish early and their prompts find
 their prefix still cached. When the questions that are left all have a place, the longest way goes first (an attempt
 has its reflections and corrections still before it), because what starts last would otherwise run alone at the end of
-the sweep. With 64 questions in 64 places that kept 61 places busy on average instead of 55 (SmolLM2-135M, vLLM on CPU).
+the plan. With 64 questions in 64 places that kept 61 places busy on average instead of 55 (SmolLM2-135M, vLLM on CPU).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import itertools
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
-Job = Callable[[], Awaitable[None]]
+WorkItem = Callable[[], Awaitable[None]]
 
 _DEPTH_FIRST = {"correct": 0, "again": 1, "reflect": 1, "retry": 2, "attempt": 3, "vote": 4}
 _LONGEST_FIRST = {"attempt": 0, "reflect": 1, "again": 1, "correct": 2, "retry": 3, "vote": 4}
@@ -26,7 +26,7 @@ class _Owed(NamedTuple):
     kind: str
     round: int
     number: int
-    job: Job
+    item: WorkItem
 
 
 class WorkQueue(asyncio.Queue[_Owed]):
@@ -43,10 +43,10 @@ class WorkQueue(asyncio.Queue[_Owed]):
         self._ending = False
         super().__init__()
 
-    def add(self, kind: str, round: int, job: Job) -> None:
-        """Queue the job of a kind of work (`engine.rollout.plan.STAGE_OF`) in a round of reflection."""
+    def add(self, kind: str, round: int, item: WorkItem) -> None:
+        """Queue the item of a kind of work (`engine.rollout.plan.STAGE_OF`) in a round of reflection."""
         number = next(self._numbers)
-        self.put_nowait(_Owed(self._rank(kind, round, number), kind, round, number, job))
+        self.put_nowait(_Owed(self._rank(kind, round, number), kind, round, number, item))
 
     def _rank(self, kind: str, round: int, number: int) -> tuple[int, int, int]:
         if self._ending:
@@ -65,7 +65,7 @@ class WorkQueue(asyncio.Queue[_Owed]):
         if self._ending != (self._untried < self._places):
             self._ending = not self._ending
             self._queue = [
-                _Owed(self._rank(one.kind, one.round, one.number), one.kind, one.round, one.number, one.job)
+                _Owed(self._rank(one.kind, one.round, one.number), one.kind, one.round, one.number, one.item)
                 for one in self._queue
             ]
             heapq.heapify(self._queue)

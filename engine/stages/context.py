@@ -1,4 +1,4 @@
-"""What a stage process works with: its errand, its workspace, its supervisor's commands and its heartbeat.
+"""What a stage process works with: its job, its workspace, its supervisor's commands and its heartbeat.
 
 Knows nothing of what any stage does.
 """
@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.stages.job import Errand
+from engine.stages.job import Job
 from store.control.telemetry import beat, end_heartbeat
 from store.database.connection import open_writer, write
 from store.workspace import Workspace
@@ -112,7 +112,7 @@ class StageContext:
     """What a stage works with."""
 
     workspace: Workspace
-    errand: Errand
+    job: Job
     connection: sqlite3.Connection
     commands: Commands
     pulse: Pulse

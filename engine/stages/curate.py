@@ -38,9 +38,9 @@ from store.settings import RunSettings
 
 def curate(context: StageContext) -> bool:
     """Curate an iteration, anew each time: reviews made meanwhile count. False when stopped while a judge was asked."""
-    connection, errand = context.connection, context.errand
-    assert errand.iteration_id is not None
-    iteration = get_iteration(connection, errand.iteration_id)
+    connection, job = context.connection, context.job
+    assert job.iteration_id is not None
+    iteration = get_iteration(connection, job.iteration_id)
     settings = settings_of(iteration)
     check_language(settings.curation.language)
     candidates = candidates_of(connection, iteration, settings)

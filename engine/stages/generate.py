@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 
 from engine.evaluation.baselines import baseline_outcomes, budgets
-from engine.evaluation.load_plan import held_out_sweep, held_out_sweeps
+from engine.evaluation.load_plan import held_out_plan, held_out_plans
 from engine.evaluation.protocol import answered, feedback_of, feedbacks_of, measure
 from engine.evaluation.results import to_measure
 from engine.generation import GENERATORS, choose
@@ -21,12 +21,12 @@ from engine.generation.vllm import set_cpu_environment
 from engine.models.weights import PolicyWeights, require_weights, weights_of
 from engine.rollout.gauges import Gauges
 from engine.rollout.journal import StoreJournal
-from engine.rollout.load_plan import Progressed, kinds_of, reflector_of, settings_of, training_sweep
-from engine.rollout.plan import Counts, Sweep, count
-from engine.rollout.runner import Rollout
+from engine.rollout.load_plan import Progressed, kinds_of, reflector_of, settings_of, training_plan
+from engine.rollout.plan import Counts, RolloutPlan, count
+from engine.rollout.runner import RolloutRunner
 from engine.rollout.telemetry_thread import Broadcast
 from engine.stages.context import StageContext
-from engine.tasks.verifier_pool import Judges
+from engine.tasks.verifier_pool import VerifierPool
 from store.control.telemetry import add_event
 from store.database.connection import write
 from store.evaluation.comparisons import put_baseline_outcomes
@@ -39,20 +39,20 @@ _LISTEN_SECONDS = 0.1
 
 
 def generate(context: StageContext) -> bool:
-    """Do the errand's rollouts and evaluation; True when nothing of them is owed any more."""
-    errand, connection = context.errand, context.connection
-    assert errand.iteration_id is not None and errand.policy_id is not None
-    iteration = get_iteration(connection, errand.iteration_id)
+    """Do the job's rollouts and evaluation; True when nothing of them is owed any more."""
+    job, connection = context.job, context.connection
+    assert job.iteration_id is not None and job.policy_id is not None
+    iteration = get_iteration(connection, job.iteration_id)
     settings = settings_of(iteration)
-    plan: list[_Part] = []
-    if errand.stages:
-        plan.append(_Part(partial(training_sweep, connection, iteration.id, errand.stages), _training_progress))
-    if errand.evaluates:
-        plan += _evaluation(connection, iteration, errand.policy_id, settings)
-    if any(_owes(part.load()) for part in plan) and not asyncio.run(_Generation(context, settings).run(plan)):
+    parts: list[_Part] = []
+    if job.stages:
+        parts.append(_Part(partial(training_plan, connection, iteration.id, job.stages), _training_progress))
+    if job.evaluates:
+        parts += _evaluation(connection, iteration, job.policy_id, settings)
+    if any(_owes(part.load()) for part in parts) and not asyncio.run(_Generation(context, settings).run(parts)):
         return False
-    if errand.evaluates:
-        for held_out in held_out_sweeps(connection, iteration.id, errand.policy_id):
+    if job.evaluates:
+        for held_out in held_out_plans(connection, iteration.id, job.policy_id):
             _record_evaluation(connection, iteration.id, held_out, settings)
     return True
 
@@ -62,7 +62,7 @@ _Progress = Callable[[Counts], dict[str, tuple[int, int, str]]]
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """One sweep of the child. It is loaded when its turn comes: a second protocol builds on what the first stored."""
+    """One plan of the child. It is loaded when its turn comes: a second protocol builds on what the first stored."""
 
     load: Callable[[], Progressed]
     progress: _Progress
@@ -73,29 +73,29 @@ def _evaluation(
 ) -> list[_Part]:
     """A part for each protocol that a policy is measured under."""
     counted = {
-        (policy, progressed.sweep.protocol): count(progressed.sweep, progressed.done)
+        (policy, progressed.plan.protocol): count(progressed.plan, progressed.done)
         for policy in {policy_id} | to_measure(iteration)
-        for progressed in held_out_sweeps(connection, iteration.id, policy)
+        for progressed in held_out_plans(connection, iteration.id, policy)
     }
-    mine = held_out_sweeps(connection, iteration.id, policy_id)
+    mine = held_out_plans(connection, iteration.id, policy_id)
     awaited = []
     if iteration.child_id is None and iteration.kind == "training":
         # The child policy will answer the same questions once it is trained.
-        awaited = [count(held_out.sweep, {}) for held_out in mine]
-    own = {held_out.sweep.protocol: counted[policy_id, held_out.sweep.protocol] for held_out in mine}
+        awaited = [count(held_out.plan, {}) for held_out in mine]
+    own = {held_out.plan.protocol: counted[policy_id, held_out.plan.protocol] for held_out in mine}
     others = [counts for (policy, _), counts in counted.items() if policy != policy_id]
     progress = _EvaluationProgress(get_policy(connection, policy_id).name, own, [*others, *awaited])
     return [
         _Part(
-            partial(held_out_sweep, connection, iteration.id, policy_id, feedback),
-            partial(progress, held_out.sweep.protocol),
+            partial(held_out_plan, connection, iteration.id, policy_id, feedback),
+            partial(progress, held_out.plan.protocol),
         )
         for feedback, held_out in zip(feedbacks_of(settings), mine, strict=True)
     ]
 
 
 def _owes(progressed: Progressed) -> bool:
-    return count(progressed.sweep, progressed.done).owes(progressed.sweep.stages)
+    return count(progressed.plan, progressed.done).owes(progressed.plan.stages)
 
 
 def _percent(part: int, whole: int) -> str:
@@ -123,7 +123,7 @@ class _EvaluationProgress:
 
     Args:
         policy: name of the policy that answers now.
-        own: its counts by protocol; those of a sweep take their place when it begins, since a second protocol finds
+        own: its counts by protocol; those of a plan take their place when it begins, since a second protocol finds
             the first answers there.
         others: counts of what other policies answered, or will.
     """
@@ -143,7 +143,7 @@ class _EvaluationProgress:
 
 
 class _Generation:
-    """The event loop's part: the generators, and several sweeps one after another."""
+    """The event loop's part: the generators, and several plans one after another."""
 
     def __init__(self, context: StageContext, settings: RunSettings) -> None:
         self._context = context
@@ -151,10 +151,10 @@ class _Generation:
         self._held: str | None = None
         self._paused = False
 
-    async def run(self, plan: list[_Part]) -> bool:
+    async def run(self, parts: list[_Part]) -> bool:
         context, settings = self._context, self._settings
-        errand = context.errand
-        assert errand.policy_id is not None and errand.iteration_id is not None
+        job = context.job
+        assert job.policy_id is not None and job.iteration_id is not None
         reasoner, reflector = self._weights()
         # vLLM's CPU backend reads how much memory it may use when it is imported.
         set_cpu_environment(share(settings.generation, reasoner, reflector))
@@ -162,29 +162,29 @@ class _Generation:
         name = chosen.name
         if chosen.note:
             with write(context.connection):
-                add_event(context.connection, "warning", errand.slot, chosen.note, errand.iteration_id)
+                add_event(context.connection, "warning", job.slot, chosen.note, job.iteration_id)
         if name != "scripted":
             for weights in (reasoner, reflector):
                 require_weights(weights)
         serving = Serving(GENERATORS[name], reasoner, reflector, settings.generation, settings.seed)
-        broadcast = Broadcast(context.workspace.database, errand.slot, errand.iteration_id, name, reasoner.name)
-        judges = Judges(kinds_of(settings))
+        broadcast = Broadcast(context.workspace.database, job.slot, job.iteration_id, name, reasoner.name)
+        verifiers = VerifierPool(kinds_of(settings))
         journal = StoreJournal(context.connection, lambda reason: self._hold(serving, reason))
         # From here on the broadcast tells more than the pulse does.
         context.pulse.end()
         broadcast.start()
         try:
             await serving.start()
-            for part in plan:
+            for part in parts:
                 progressed = part.load()
-                counts = count(progressed.sweep, progressed.done)
+                counts = count(progressed.plan, progressed.done)
                 taken_before = sum(counts.reused.values())
                 gauges = Gauges(counts)
-                rollout = Rollout(
-                    progressed.sweep,
+                rollout = RolloutRunner(
+                    progressed.plan,
                     progressed.done,
                     serving.reasoner,
-                    judges.judge,
+                    verifiers.verify,
                     journal,
                     gauges,
                     concurrency=settings.generation.concurrency,
@@ -198,35 +198,35 @@ class _Generation:
                     finished = await rollout.run()
                 finally:
                     listening.cancel()
-                self._tell_reuse(sum(counts.reused.values()) - taken_before, progressed.sweep)
+                self._tell_reuse(sum(counts.reused.values()) - taken_before, progressed.plan)
                 if not finished:
                     return False
             return True
         finally:
             broadcast.stop()
-            judges.close()
+            verifiers.close()
             await serving.close()
 
     def _weights(self) -> tuple[PolicyWeights, PolicyWeights]:
         """The weights that answer and those that reflect; one policy plays both roles unless a run names another."""
-        context, policy_id = self._context, self._context.errand.policy_id
-        assert policy_id is not None and context.errand.iteration_id is not None
-        iteration = get_iteration(context.connection, context.errand.iteration_id)
+        context, policy_id = self._context, self._context.job.policy_id
+        assert policy_id is not None and context.job.iteration_id is not None
+        iteration = get_iteration(context.connection, context.job.iteration_id)
         reflects = reflector_of(context.connection, iteration, self._settings, policy_id)
         reasoner = weights_of(context.connection, context.workspace, policy_id)
         return reasoner, weights_of(context.connection, context.workspace, reflects, "reflector")
 
-    def _tell_reuse(self, taken: int, sweep: Sweep) -> None:
+    def _tell_reuse(self, taken: int, plan: RolloutPlan) -> None:
         if not taken:
             return
-        errand = self._context.errand
+        job = self._context.job
         reuse = self._settings.reuse
-        source = f"iteration {reuse.iteration}" if reuse and not sweep.protocol else "the other protocol"
+        source = f"iteration {reuse.iteration}" if reuse and not plan.protocol else "the other protocol"
         words = f"{taken} texts were taken over from {source}, not generated again"
         with write(self._context.connection):
-            add_event(self._context.connection, "info", errand.slot, words, errand.iteration_id)
+            add_event(self._context.connection, "info", job.slot, words, job.iteration_id)
 
-    async def _listen(self, serving: Serving, rollout: Rollout, broadcast: Broadcast) -> None:
+    async def _listen(self, serving: Serving, rollout: RolloutRunner, broadcast: Broadcast) -> None:
         """Pass on what the supervisor says."""
         commands = self._context.commands
         while True:
@@ -252,18 +252,18 @@ class _Generation:
 def _record_evaluation(
     connection: sqlite3.Connection, iteration_id: int, held_out: Progressed, settings: RunSettings
 ) -> None:
-    sweep = held_out.sweep
-    rows = answered(sweep.questions, held_out.done, kinds_of(settings))
-    measured = measure(rows, feedback_of(sweep.protocol), settings)
-    outcomes = baseline_outcomes(rows, budgets(rows), feedback_of(sweep.protocol))
+    plan = held_out.plan
+    rows = answered(plan.questions, held_out.done, kinds_of(settings))
+    measured = measure(rows, feedback_of(plan.protocol), settings)
+    outcomes = baseline_outcomes(rows, budgets(rows), feedback_of(plan.protocol))
     with write(connection):
-        put_baseline_outcomes(connection, sweep.policy_id, sweep.protocol, outcomes)
+        put_baseline_outcomes(connection, plan.policy_id, plan.protocol, outcomes)
         for task, metrics in measured.items():
             put_evaluation(
                 connection,
-                policy_id=sweep.policy_id,
+                policy_id=plan.policy_id,
                 iteration_id=iteration_id,
-                protocol=sweep.protocol,
+                protocol=plan.protocol,
                 task=task,
                 n=sum(1 for row in rows if task in ("", row.task)),
                 metrics={name: asdict(metric) for name, metric in metrics.items()},

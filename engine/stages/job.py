@@ -17,7 +17,7 @@ be written. One that failed or is held up reported why."""
 
 
 @dataclass(frozen=True, slots=True)
-class Errand:
+class Job:
     """One child's work.
 
     `stages` are the rollout stages it may do; `evaluates` says whether it also answers the held-out
@@ -36,11 +36,11 @@ class Errand:
         return json.dumps(asdict(self), separators=(",", ":"))
 
     @staticmethod
-    def load(text: str) -> Errand:
+    def load(text: str) -> Job:
         """From a command-line argument."""
         values = json.loads(text)
         values["stages"] = tuple(values["stages"])
-        return Errand(**values)
+        return Job(**values)
 
     @property
     def slot(self) -> str:

@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 
 from engine.curation.judge.endpoint import EndpointJudge
 from engine.curation.judge.policy import SelfJudge
-from engine.curation.judge.ranking import Answer, Judge, JudgedPair, Judging, Order, Tally
+from engine.curation.judge.ranking import Answer, Judge, JudgedPair, Order, PairRanking, Tally
 from engine.generation import GENERATORS, choose
 from engine.generation.base import Generator
 from engine.generation.vllm import set_cpu_environment
@@ -142,7 +142,7 @@ async def prefer(
         ledger = StoreLedger(context.connection, iteration.id, name, settings.judge.max_requests, on_decided)
         by_endpoint = settings.judge.by == "endpoint"
         while pairs and total.ended == "done":
-            judging = Judging(
+            judging = PairRanking(
                 judge,
                 ledger,
                 concurrency=settings.judge.concurrency if by_endpoint else settings.generation.concurrency,
@@ -192,7 +192,7 @@ def _generator(context: StageContext, iteration: Iteration, settings: RunSetting
     chosen = choose(settings.generation.generator)
     if chosen.note:
         with write(context.connection):
-            add_event(context.connection, "warning", context.errand.slot, chosen.note, iteration.id)
+            add_event(context.connection, "warning", context.job.slot, chosen.note, iteration.id)
     weights = weights_of(context.connection, context.workspace, iteration.parent_id)
     if chosen.name != "scripted":
         require_weights(weights)

@@ -23,8 +23,8 @@ from store.settings import RunSettings
 
 def prepare(context: StageContext) -> bool:
     """Make a run ready: its questions stored, its base policy resolved and checked."""
-    connection, errand = context.connection, context.errand
-    run = get_run(connection, errand.run_id)
+    connection, job = context.connection, context.job
+    run = get_run(connection, job.run_id)
     settings = RunSettings.model_validate(run.settings)
     base_directory = Path(run.base_directory or ".")
     parts = load_parts(base_directory / settings.reflection.parts) if settings.reflection.parts else {}

@@ -27,9 +27,9 @@ from store.workspace import Workspace
 
 def train(context: StageContext) -> bool:
     """Train the child policy of an iteration; resumes from its checkpoint. False when stopped before the end."""
-    connection, errand, workspace = context.connection, context.errand, context.workspace
-    assert errand.iteration_id is not None
-    iteration = get_iteration(connection, errand.iteration_id)
+    connection, job, workspace = context.connection, context.job, context.workspace
+    assert job.iteration_id is not None
+    iteration = get_iteration(connection, job.iteration_id)
     settings = settings_of(iteration)
     assert iteration.parent_id is not None
     parent = get_policy(connection, iteration.parent_id)

@@ -15,7 +15,7 @@ from pathlib import Path
 from engine.errors import EngineError
 from engine.models.remote_code import trust, trusted_directories
 from engine.stages.context import Commands, Pulse, StageContext
-from engine.stages.job import DONE, FAILED, HELD, STOPPED, Errand
+from engine.stages.job import DONE, FAILED, HELD, STOPPED, Job
 from store.database.connection import open_writer
 from store.database.outage import disk_trouble
 from store.errors import StoreError
@@ -35,23 +35,23 @@ def die_with(parent: int) -> None:
 
 
 Stage = Callable[[StageContext], bool]
-"""Does an errand; True when nothing is owed any more, False when stopped before."""
+"""Does an job; True when nothing is owed any more, False when stopped before."""
 
 
-def run_child(workspace_root: Path, errand_text: str, parent: int, report_descriptor: int) -> int:
-    """Run one errand and return the exit code. Errors meant for operators go to the supervisor as one message;
+def run_child(workspace_root: Path, job_text: str, parent: int, report_descriptor: int) -> int:
+    """Run one job and return the exit code. Errors meant for operators go to the supervisor as one message;
     anything else is a bug: it is reported by name, and its traceback stands in the child's log."""
     die_with(parent)
-    errand = Errand.load(errand_text)
+    job = Job.load(job_text)
     workspace = Workspace(workspace_root)
     commands = Commands()
     commands.listen()
     try:
         connection = open_writer(workspace.database)
-        pulse = Pulse(workspace.database, errand.slot)
-        settings = RunSettings.model_validate(get_run(connection, errand.run_id).settings)
-        trust(trusted_directories(connection, workspace, errand.run_id, settings))
-        complete = _stage(errand.kind)(StageContext(workspace, errand, connection, commands, pulse))
+        pulse = Pulse(workspace.database, job.slot)
+        settings = RunSettings.model_validate(get_run(connection, job.run_id).settings)
+        trust(trusted_directories(connection, workspace, job.run_id, settings))
+        complete = _stage(job.kind)(StageContext(workspace, job, connection, commands, pulse))
         pulse.end()
     except Exception as error:
         # Whatever wrapped it: a disk that is full now is no failure, the work goes on when it isn't.
@@ -62,7 +62,7 @@ def run_child(workspace_root: Path, errand_text: str, parent: int, report_descri
         if isinstance(error, EngineError | StoreError):
             _report(report_descriptor, str(error))
             return FAILED
-        _report(report_descriptor, f"{type(error).__name__}: {error} (details in {workspace.child_log(errand.slot)})")
+        _report(report_descriptor, f"{type(error).__name__}: {error} (details in {workspace.child_log(job.slot)})")
         raise
     return DONE if complete else STOPPED
 

@@ -39,7 +39,7 @@ def child_environment(inherited: Mapping[str, str], needed: frozenset[str]) -> d
 
 
 def needed_secrets(settings: RunSettings, kind: str) -> frozenset[str]:
-    """Names of the secrets that an errand of this kind has use for: the hub's token where something may come from the
+    """Names of the secrets that an job of this kind has use for: the hub's token where something may come from the
     hub, the judge's key where the judge is an endpoint."""
     if kind == "curate":
         judges = settings.training.setting == "dpo-judge" and settings.judge.by == "endpoint"

@@ -1,4 +1,4 @@
-"""The supervisor's side of its children: start, command, stop with escalation, and sweep what is left over.
+"""The supervisor's side of its children: start, command, stop with escalation, and plan what is left over.
 
 Every process of ours carries a tag in its environment. Only tagged processes are ever ended.
 """
@@ -15,7 +15,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from engine.stages.job import TAG, Errand
+from engine.stages.job import TAG, Job
 from engine.supervisor.child_environment import child_environment
 from store.workspace import Workspace, private_opener
 
@@ -33,7 +33,7 @@ HUNG_TERM_AFTER, HUNG_KILL_AFTER = 5.0, 10.0
 class Child:
     """A running child."""
 
-    errand: Errand
+    job: Job
     process: subprocess.Popen[bytes]
     report: int
     started: float
@@ -114,8 +114,8 @@ def tag_of(workspace: Workspace) -> str:
     return str(workspace.root)
 
 
-def start_child(workspace: Workspace, errand: Errand, secrets: frozenset[str] = frozenset()) -> Child:
-    """Start a child for an errand in a session of its own, with its output in a log only the owner reads.
+def start_child(workspace: Workspace, job: Job, secrets: frozenset[str] = frozenset()) -> Child:
+    """Start a child for an job in a session of its own, with its output in a log only the owner reads.
 
     Of the secrets in the environment it inherits only those named in `secrets`. Raises OSError.
     """
@@ -132,9 +132,9 @@ def start_child(workspace: Workspace, errand: Errand, secrets: frozenset[str] = 
     }
     command = [
         *(sys.executable, "-P", "-m", "engine", "child", "-w", str(workspace.root)),
-        *("--errand", errand.dump(), "--parent", str(os.getpid()), "--report-fd", str(writable)),
+        *("--job", job.dump(), "--parent", str(os.getpid()), "--report-fd", str(writable)),
     ]
-    with open(workspace.child_log(errand.slot), "ab", opener=private_opener) as log:
+    with open(workspace.child_log(job.slot), "ab", opener=private_opener) as log:
         process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
@@ -146,7 +146,7 @@ def start_child(workspace: Workspace, errand: Errand, secrets: frozenset[str] = 
             env=environment,
         )
     os.close(writable)
-    return Child(errand, process, readable, time.monotonic())
+    return Child(job, process, readable, time.monotonic())
 
 
 def tagged_processes(workspace: Workspace) -> list[int]:
@@ -164,7 +164,7 @@ def tagged_processes(workspace: Workspace) -> list[int]:
     return found
 
 
-def sweep_orphans(workspace: Workspace, seconds: float = 5.0) -> int:
+def end_orphans(workspace: Workspace, seconds: float = 5.0) -> int:
     """End what a former engine or an ended child of this workspace left behind; returns how many.
 
     Goes through pidfds: a pid that was reused meanwhile is never hit.

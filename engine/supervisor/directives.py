@@ -40,7 +40,7 @@ from store.settings import RunSettings
 from store.settings.toml_file import validate_settings
 
 
-def obey(connection: sqlite3.Connection, directive: Directive) -> bool:
+def apply_directive(connection: sqlite3.Connection, directive: Directive) -> bool:
     """Apply one directive inside the caller's write transaction and record its outcome; True when accepted."""
     handler = _HANDLERS.get(directive.kind)
     try:

@@ -6,7 +6,7 @@ import sqlite3
 
 from engine.evaluation.promotion import summarise
 from engine.evaluation.results import compare_child, evaluated_policies
-from engine.rollout.load_plan import settings_of, training_sweep
+from engine.rollout.load_plan import settings_of, training_plan
 from engine.rollout.plan import count
 from store.curation.curated import curation_counts
 from store.curation.preferences import count_pairs_to_judge
@@ -40,8 +40,8 @@ def describe_gate(
         n = len(run_questions(connection, iteration.run_id, "train"))
         return f"would answer {n} training questions, {estimated(Owed({'attempt': n}))}"
     if gate in ("reflect", "correct"):
-        sweep = training_sweep(connection, iteration.id)
-        counts = count(sweep.sweep, sweep.done)
+        plan = training_plan(connection, iteration.id)
+        counts = count(plan.plan, plan.done)
         wrong = counts.done["attempt"] - counts.correct["attempt"]
         owed = counts.total[gate] - counts.done[gate]
         what = "reflections" if gate == "reflect" else "corrections"

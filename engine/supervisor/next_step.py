@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from engine.stages.job import Errand
+from engine.stages.job import Job
 from store.records import Iteration, Run, Stage
 from store.settings import ROLLOUT_STAGES, RunSettings
 
@@ -18,7 +18,7 @@ from store.settings import ROLLOUT_STAGES, RunSettings
 class Start:
     """Start a child for these stages."""
 
-    errand: Errand
+    job: Job
     stages: tuple[str, ...]
 
 
@@ -78,7 +78,7 @@ def next_step(
         return Rest()
     # A run that another iteration made ready has a base policy by now; preparing again only names it as parent.
     if run.state != "ready" or iteration.parent_id is None:
-        return Start(Errand("prepare", run.id, iteration.id), ())
+        return Start(Job("prepare", run.id, iteration.id), ())
     open_stages = [stage for stage in stages if stage.state not in ("done", "skipped")]
     if not open_stages and iteration.kind == "evaluation":
         return Close()
@@ -98,15 +98,15 @@ def next_step(
     if first.name in ROLLOUT_STAGES:
         return _rollouts(run, iteration, open_stages, stages, settings, evaluated)
     if first.name == "curate":
-        return Start(Errand("curate", run.id, iteration.id), ("curate",))
+        return Start(Job("curate", run.id, iteration.id), ("curate",))
     if first.name == "train":
-        return Start(Errand("train", run.id, iteration.id), ("train",))
+        return Start(Job("train", run.id, iteration.id), ("train",))
     for policy_id in (iteration.parent_id, iteration.child_id):
         if policy_id is not None and policy_id not in evaluated:
-            return Start(Errand("generate", run.id, iteration.id, policy_id=policy_id, evaluates=True), ("evaluate",))
+            return Start(Job("generate", run.id, iteration.id, policy_id=policy_id, evaluates=True), ("evaluate",))
     # All were measured before, e.g. when the engine was killed between the last answer and the stage's end.
     policy_id = iteration.child_id or iteration.parent_id
-    return Start(Errand("generate", run.id, iteration.id, policy_id=policy_id, evaluates=True), ("evaluate",))
+    return Start(Job("generate", run.id, iteration.id, policy_id=policy_id, evaluates=True), ("evaluate",))
 
 
 def _rollouts(
@@ -132,7 +132,7 @@ def _rollouts(
         and not gated(evaluate, settings)
         and iteration.parent_id not in evaluated
     )
-    errand = Errand(
+    job = Job(
         "generate",
         run.id,
         iteration.id,
@@ -140,4 +140,4 @@ def _rollouts(
         stages=tuple(names),
         evaluates=evaluates,
     )
-    return Start(errand, tuple(names))
+    return Start(job, tuple(names))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 
-from engine.errors import EngineError, complain
+from engine.errors import EngineError, log_error
 from engine.supervisor.lock import WorkspaceLock
 from engine.supervisor.supervisor import Supervisor
 from store.database.connection import open_writer
@@ -33,7 +33,7 @@ def serve_workspace(workspace: Workspace, ready_descriptor: int | None) -> int:
         supervisor.prepare()
     except (EngineError, StoreError, sqlite3.DatabaseError) as error:
         words = str(error) if isinstance(error, EngineError | StoreError) else _named(workspace, error)
-        complain(words)
+        log_error(words)
         # Before the answer: whoever hears it may try again at once.
         lock.release()
         _answer(ready_descriptor, f"ERROR {words}")
@@ -44,7 +44,7 @@ def serve_workspace(workspace: Workspace, ready_descriptor: int | None) -> int:
     except sqlite3.DatabaseError as error:
         if _is_bug(error):
             raise
-        complain(_named(workspace, error))
+        log_error(_named(workspace, error))
         return 1
     connection.close()
     lock.release()

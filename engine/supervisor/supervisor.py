@@ -13,15 +13,15 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from engine.errors import complain
+from engine.errors import log_error
 from engine.evaluation.promotion import decide
 from engine.evaluation.results import compare_child, describe_measured, evaluated_policies, to_measure
 from engine.rollout.load_plan import settings_of
-from engine.stages.job import DONE, HELD, STOPPED, Errand
+from engine.stages.job import DONE, HELD, STOPPED, Job
 from engine.supervisor.capabilities import publish
 from engine.supervisor.child_environment import needed_secrets
-from engine.supervisor.child_processes import Child, start_child, sweep_orphans
-from engine.supervisor.directives import obey
+from engine.supervisor.child_processes import Child, end_orphans, start_child
+from engine.supervisor.directives import apply_directive
 from engine.supervisor.gate_notes import describe_gate
 from engine.supervisor.hardware import readings
 from engine.supervisor.lineage import close_evaluation, close_iteration, current_policy
@@ -77,7 +77,7 @@ class Supervisor:
 
     def prepare(self) -> None:
         """Clear away what a former engine left and publish what this one can do; then it is READY."""
-        ended = sweep_orphans(self._workspace)
+        ended = end_orphans(self._workspace)
         with write(self._connection):
             for slot in telemetry.heartbeats(self._connection):
                 telemetry.end_heartbeat(self._connection, slot)
@@ -116,7 +116,7 @@ class Supervisor:
             raise error
         self._progress.excuse()
         if reason != self._held:
-            complain(reason)
+            log_error(reason)
             self._note(reason)
         self._held = reason
 
@@ -143,7 +143,7 @@ class Supervisor:
     def _obey(self) -> None:
         for directive in directives.pending(self._connection):
             with write(self._connection):
-                accepted = obey(self._connection, directive)
+                accepted = apply_directive(self._connection, directive)
             if accepted and directive.kind == "shut_down":
                 self._leaving = True
             if accepted and directive.kind == "save_now" and self._child is not None:
@@ -151,7 +151,7 @@ class Supervisor:
 
     def _watch(self, child: Child, iteration: Iteration | None) -> None:
         """Make the running child follow the wanted state, and take in its end."""
-        mine = iteration is not None and iteration.id == child.errand.iteration_id
+        mine = iteration is not None and iteration.id == child.job.iteration_id
         if self._leaving or not mine or (iteration is not None and iteration.control == "stop"):
             child.ask_stop()
         elif iteration is not None:
@@ -159,7 +159,7 @@ class Supervisor:
         child.escalate()
         code = child.exit_code()
         if code is None:
-            if child.errand.stages and iteration is not None:
+            if child.job.stages and iteration is not None:
                 settle_rollouts(self._connection, iteration.id)
             self._look_for_progress(child)
             return
@@ -174,25 +174,23 @@ class Supervisor:
         if child.paused or child.stop_asked is not None or not self._stall_seconds:
             self._progress.excuse()
             return
-        assert child.errand.iteration_id is not None
-        silent = self._progress.silent_for(progress_mark(self._connection, child.errand.iteration_id), time.monotonic())
+        assert child.job.iteration_id is not None
+        silent = self._progress.silent_for(progress_mark(self._connection, child.job.iteration_id), time.monotonic())
         if silent > self._stall_seconds:
-            words = (
-                f"the {child.errand.slot} process (pid {child.pid}) made no progress for {silent:.0f} s; it is ended"
-            )
+            words = f"the {child.job.slot} process (pid {child.pid}) made no progress for {silent:.0f} s; it is ended"
             with write(self._connection):
-                telemetry.add_event(self._connection, "error", "engine", words, child.errand.iteration_id)
+                telemetry.add_event(self._connection, "error", "engine", words, child.job.iteration_id)
             child.end_hung()
 
     def _ended(self, child: Child, code: int) -> None:
         failure = child.failure()
-        sweep_orphans(self._workspace)
-        errand = child.errand
-        assert errand.iteration_id is not None
+        end_orphans(self._workspace)
+        job = child.job
+        assert job.iteration_id is not None
         with write(self._connection):
-            telemetry.end_heartbeat(self._connection, errand.slot)
+            telemetry.end_heartbeat(self._connection, job.slot)
             telemetry.put_live_text(self._connection, [])
-        key = (errand.iteration_id, errand.kind)
+        key = (job.iteration_id, job.kind)
         tries = self._crashes.get(key, 0)
         silent = "hung" if child.hung else f"ended without a word ({_signal_name(code)})"
         if code == DONE:
@@ -204,37 +202,37 @@ class Supervisor:
         elif not child.hung and (code == STOPPED or child.stop_asked is not None):
             self._back_to_pending("stopped", child)
         elif (child.hung or failure is None) and tries < _RESTARTS:
-            words = f"the {errand.slot} process {silent}; it is started again"
+            words = f"the {job.slot} process {silent}; it is started again"
             with write(self._connection):
-                telemetry.add_event(self._connection, "warning", "engine", words, errand.iteration_id)
+                telemetry.add_event(self._connection, "warning", "engine", words, job.iteration_id)
             self._back_to_pending("crashed", child)
             self._crashes[key] = tries + 1
         else:
-            log = self._workspace.child_log(errand.slot)
-            words = f"the {errand.slot} process {silent}; see {log}"
-            self._fail(errand, self._child_stages, words if child.hung else failure or words)
+            log = self._workspace.child_log(job.slot)
+            words = f"the {job.slot} process {silent}; see {log}"
+            self._fail(job, self._child_stages, words if child.hung else failure or words)
 
     def _put_off(self, child: Child, reason: str) -> None:
-        """Try a held-up errand again later, for as long as it takes."""
-        errand = child.errand
-        assert errand.iteration_id is not None
-        words = f"{_HELD_PREFIX}{errand.slot}: {reason}"
-        if iterations.get_iteration(self._connection, errand.iteration_id).reason != words:
+        """Try a held-up job again later, for as long as it takes."""
+        job = child.job
+        assert job.iteration_id is not None
+        words = f"{_HELD_PREFIX}{job.slot}: {reason}"
+        if iterations.get_iteration(self._connection, job.iteration_id).reason != words:
             with write(self._connection):
-                iterations.update_iteration(self._connection, errand.iteration_id, reason=words)
-                telemetry.add_event(self._connection, "warning", "engine", words, errand.iteration_id)
+                iterations.update_iteration(self._connection, job.iteration_id, reason=words)
+                telemetry.add_event(self._connection, "warning", "engine", words, job.iteration_id)
         self._back_to_pending("held", child)
         self._patience.held(time.monotonic())
 
     def _complete(self, child: Child) -> None:
-        errand = child.errand
-        assert errand.iteration_id is not None
-        iteration = iterations.get_iteration(self._connection, errand.iteration_id)
+        job = child.job
+        assert job.iteration_id is not None
+        iteration = iterations.get_iteration(self._connection, job.iteration_id)
         with write(self._connection):
             if iteration.reason.startswith(_HELD_PREFIX):
                 iterations.update_iteration(self._connection, iteration.id, reason="")
-            if errand.kind == "prepare":
-                parent = current_policy(self._connection, errand.run_id)
+            if job.kind == "prepare":
+                parent = current_policy(self._connection, job.run_id)
                 assert parent is not None
                 iterations.update_iteration(self._connection, iteration.id, parent_id=iteration.parent_id or parent.id)
             for name in self._child_stages:
@@ -243,27 +241,27 @@ class Supervisor:
                 iterations.set_stage(self._connection, iteration.id, name, "done")
 
     def _back_to_pending(self, why: str, child: Child) -> None:
-        errand = child.errand
-        assert errand.iteration_id is not None
+        job = child.job
+        assert job.iteration_id is not None
         with write(self._connection):
             for name in self._child_stages:
-                stages = {stage.name: stage for stage in iterations.stages(self._connection, errand.iteration_id)}
+                stages = {stage.name: stage for stage in iterations.stages(self._connection, job.iteration_id)}
                 if stages[name].state == "running":
-                    iterations.set_stage(self._connection, errand.iteration_id, name, "pending")
-            iteration = iterations.get_iteration(self._connection, errand.iteration_id)
+                    iterations.set_stage(self._connection, job.iteration_id, name, "pending")
+            iteration = iterations.get_iteration(self._connection, job.iteration_id)
             if iteration.control == "stop":
                 iterations.update_iteration(self._connection, iteration.id, state="stopped", reason=why)
 
-    def _fail(self, errand: Errand, stages: tuple[str, ...], message: str) -> None:
-        assert errand.iteration_id is not None
+    def _fail(self, job: Job, stages: tuple[str, ...], message: str) -> None:
+        assert job.iteration_id is not None
         with write(self._connection):
-            if errand.kind == "prepare":
-                set_run_state(self._connection, errand.run_id, "failed", message)
-            for stage in iterations.stages(self._connection, errand.iteration_id):
+            if job.kind == "prepare":
+                set_run_state(self._connection, job.run_id, "failed", message)
+            for stage in iterations.stages(self._connection, job.iteration_id):
                 if stage.name in stages and stage.state != "done":
-                    iterations.set_stage(self._connection, errand.iteration_id, stage.name, "failed", message)
-            iterations.update_iteration(self._connection, errand.iteration_id, state="failed", reason=message)
-            telemetry.add_event(self._connection, "error", errand.slot, message, errand.iteration_id)
+                    iterations.set_stage(self._connection, job.iteration_id, stage.name, "failed", message)
+            iterations.update_iteration(self._connection, job.iteration_id, state="failed", reason=message)
+            telemetry.add_event(self._connection, "error", job.slot, message, job.iteration_id)
 
     def _advance(self, iteration: Iteration) -> None:
         """Do the next thing an iteration asks for."""
@@ -321,13 +319,13 @@ class Supervisor:
             if iteration.state != "running":
                 iterations.update_iteration(self._connection, iteration.id, state="running")
         try:
-            child = start_child(self._workspace, step.errand, needed_secrets(settings, step.errand.kind))
+            child = start_child(self._workspace, step.job, needed_secrets(settings, step.job.kind))
         except OSError as error:
-            self._fail(step.errand, step.stages, f"can't start a process for {step.errand.kind}: {error}")
+            self._fail(step.job, step.stages, f"can't start a process for {step.job.kind}: {error}")
             return
         self._child, self._child_stages = child, step.stages
         self._progress.excuse()
-        self._stall_seconds = 60 * settings.stall_minutes * (_PREPARE_SHARE if step.errand.kind == "prepare" else 1)
+        self._stall_seconds = 60 * settings.stall_minutes * (_PREPARE_SHARE if step.job.kind == "prepare" else 1)
 
     def _beat(self, *, force: bool = False) -> None:
         now = time.monotonic()
@@ -335,7 +333,7 @@ class Supervisor:
             return
         self._last_beat = now
         state = "working" if self._child is not None else "idle"
-        detail = {**readings(self._workspace.root), "child": self._child.errand.slot if self._child else None}
+        detail = {**readings(self._workspace.root), "child": self._child.job.slot if self._child else None}
         with write(self._gauges):
             telemetry.beat(self._gauges, "engine", os.getpid(), self._started, state, detail)
 

@@ -1,4 +1,4 @@
-"""Tells a process that makes no progress from one that is slow, and how long a held-up errand is left alone.
+"""Tells a process that makes no progress from one that is slow, and how long a held-up job is left alone.
 
 Knows marks and seconds, nothing of what the marks are made of.
 """
@@ -28,7 +28,7 @@ class ProgressWatch:
 
 
 class Patience:
-    """When an errand that a disk or database held up is tried again: after 2 s, then ever later, up to 60 s."""
+    """When an job that a disk or database held up is tried again: after 2 s, then ever later, up to 60 s."""
 
     def __init__(self) -> None:
         self._tries = 0

@@ -1,4 +1,4 @@
-"""What every task type has in common: questions, worked examples, judgements and the protocol they follow.
+"""What every task type has in common: questions, worked examples, verifications and the protocol they follow.
 
 Terms as in the paper (ReflectEvo, ACL 2025 Findings, arXiv 2505.16475, section 3). This module must not know
 any single task type, nor a database, a model or a prompt.
@@ -69,7 +69,7 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Judgement:
+class Verification:
     """The verifier's word on one reply."""
 
     verdict: Verdict
@@ -166,8 +166,8 @@ class TaskType(Protocol[SettingsT_contra]):
         """
         ...
 
-    def judge(self, reply: str, reference: str, payload: Mapping[str, object]) -> Judgement:
-        """Judge a whole reply of the model against the reference. Never raises because of what the reply says."""
+    def verify(self, reply: str, reference: str, payload: Mapping[str, object]) -> Verification:
+        """Verify a whole reply of the model against the reference. Never raises because of what the reply says."""
         ...
 
     def format_instruction(self, settings: SettingsT_contra) -> str:

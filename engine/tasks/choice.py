@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from engine.tasks.answers.extraction import extract
-from engine.tasks.base import Judgement, Loaded, Question, Split, worked_example
+from engine.tasks.base import Loaded, Question, Split, Verification, worked_example
 from engine.tasks.loading.fields import asked
 from engine.tasks.loading.options import LETTERS, options_of, right_letter, same_option
 from engine.tasks.loading.sources import load_local
@@ -53,23 +53,23 @@ class Choice:
 
         return load_local(settings, base_dir, seed, question, worked_example)
 
-    def judge(self, reply: str, reference: str, payload: Mapping[str, object]) -> Judgement:
+    def verify(self, reply: str, reference: str, payload: Mapping[str, object]) -> Verification:
         """Correct when exactly one letter results from the reply and it is the reference.
 
         No letter, or more than one, is incorrect: a reply that commits to nothing has not answered.
         """
         found = extract(reply, phrases=_PHRASES)
         if found.answer is None:
-            return Judgement("incorrect", None, "", None, "the reply marks no answer")
+            return Verification("incorrect", None, "", None, "the reply marks no answer")
         options = payload.get("options")
         letter = single_letter(found.answer, options if isinstance(options, dict) else {})
         letters = str(payload.get("letters", LETTERS))
         if letter is None or letter not in letters:
             detail = f"not one letter of {letters}"
-            return Judgement("incorrect", found.answer, found.rule, None, detail)
+            return Verification("incorrect", found.answer, found.rule, None, detail)
         if letter == reference.upper():
-            return Judgement("correct", letter, found.rule, 1.0, "")
-        return Judgement("incorrect", letter, found.rule, 0.0, f"{letter} instead of {reference.upper()}")
+            return Verification("correct", letter, found.rule, 1.0, "")
+        return Verification("incorrect", letter, found.rule, 0.0, f"{letter} instead of {reference.upper()}")
 
     def format_instruction(self, settings: ChoiceTask) -> str:
         """The same for every choice task."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from engine.tasks.answers.extraction import extract
-from engine.tasks.base import Judgement, Loaded, Question, Split, worked_example
+from engine.tasks.base import Loaded, Question, Split, Verification, worked_example
 from engine.tasks.loading.fields import RowRefused, asked, field, texts
 from engine.tasks.loading.sources import load_local
 from store.settings.tasks import FreeTextTask
@@ -40,7 +40,7 @@ class FreeText:
 
         return load_local(settings, base_dir, seed, question, worked_example)
 
-    def judge(self, reply: str, reference: str, payload: Mapping[str, object]) -> Judgement:
+    def verify(self, reply: str, reference: str, payload: Mapping[str, object]) -> Verification:
         """Correct on an exact match, or from the payload's `threshold` of token F1 on. `score` is always the F1.
 
         A reply of one short line without any mark is taken as the answer: asked for a few words, a model that
@@ -50,16 +50,16 @@ class FreeText:
         references = [str(one) for one in listed] if isinstance(listed, list) and listed else [reference]
         found = extract(reply, whole_reply=True)
         if found.answer is None:
-            return Judgement("incorrect", None, "", 0.0, "the reply marks no answer")
+            return Verification("incorrect", None, "", 0.0, "the reply marks no answer")
         score = max(token_f1(found.answer, one) for one in references)
         if any(exact_match(found.answer, one) for one in references):
-            return Judgement("correct", found.answer, found.rule, score, "exact match")
+            return Verification("correct", found.answer, found.rule, score, "exact match")
         threshold = payload.get("threshold")
         if not isinstance(threshold, int | float):
-            return Judgement("incorrect", found.answer, found.rule, score, f"token F1 {score:.2f}, no exact match")
+            return Verification("incorrect", found.answer, found.rule, score, f"token F1 {score:.2f}, no exact match")
         enough = score >= threshold
         detail = f"token F1 {score:.2f} {'reaches' if enough else 'stays below'} the threshold {threshold:.2f}"
-        return Judgement("correct" if enough else "incorrect", found.answer, found.rule, score, detail)
+        return Verification("correct" if enough else "incorrect", found.answer, found.rule, score, detail)
 
     def format_instruction(self, settings: FreeTextTask) -> str:
         """The same for every free-text task."""

@@ -14,7 +14,7 @@ from typing import ClassVar
 
 from engine.tasks.answers.extraction import cleaned, extract, last_boxed
 from engine.tasks.answers.math_equality import compare
-from engine.tasks.base import Judgement, Loaded, Question, Split, worked_example
+from engine.tasks.base import Loaded, Question, Split, Verification, worked_example
 from engine.tasks.loading.fields import RowRefused, asked, text_field
 from engine.tasks.loading.sources import load_local
 from store.settings.tasks import MathTask
@@ -41,7 +41,7 @@ class Math:
 
         return load_local(settings, base_dir, seed, question, worked_example)
 
-    def judge(self, reply: str, reference: str, payload: Mapping[str, object]) -> Judgement:
+    def verify(self, reply: str, reference: str, payload: Mapping[str, object]) -> Verification:
         """Correct when the last marked answer means the same as the reference.
 
         A sum or product left undone doesn't answer a question whose reference is a number. `unverified` when
@@ -49,11 +49,11 @@ class Math:
         """
         found = extract(reply)
         if found.answer is None:
-            return Judgement("incorrect", None, "", None, "the reply marks no answer")
+            return Verification("incorrect", None, "", None, "the reply marks no answer")
         same, how = compare(found.answer, reference)
         if same is None:
-            return Judgement("unverified", found.answer, found.rule, None, how)
-        return Judgement("correct" if same else "incorrect", found.answer, found.rule, float(same), how)
+            return Verification("unverified", found.answer, found.rule, None, how)
+        return Verification("correct" if same else "incorrect", found.answer, found.rule, float(same), how)
 
     def format_instruction(self, settings: MathTask) -> str:
         """The same for every math task."""

@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 
 from engine.errors import EngineError, TaskError
 from engine.tasks.answers.extraction import extract
-from engine.tasks.base import Example, Judgement, Loaded, Question, Split, worked_example
+from engine.tasks.base import Example, Loaded, Question, Split, Verification, worked_example
 from store.settings.tasks import ProceduralTask
 
 EVALUATES_REPLIES = frozenset(
@@ -68,7 +68,7 @@ class Procedural:
         few_shot = tuple(_example(settings, question) for question in shown)
         return Loaded(train=train, dev=dev, test=test, few_shot=few_shot)
 
-    def judge(self, reply: str, reference: str, payload: Mapping[str, object]) -> Judgement:
+    def verify(self, reply: str, reference: str, payload: Mapping[str, object]) -> Verification:
         """Correct when the dataset's scorer gives the extracted answer 1.0; partial credit is incorrect.
 
         The answer is scored as written and without markup, and the better score counts. A scorer that fails on
@@ -79,7 +79,7 @@ class Procedural:
             raise TaskError("this question's payload holds no reasoning-gym entry; make the workspace's questions anew")
         found = extract(reply, multiline="\n" in reference.strip())
         if found.answer is None or found.raw is None:
-            return Judgement("incorrect", None, "", None, "the reply marks no answer")
+            return Verification("incorrect", None, "", None, "the reply marks no answer")
         dataset = _dataset(str(payload["dataset"]), json.dumps(payload["options"], sort_keys=True), 0, 1)
         best, detail = 0.0, ""
         for answer in dict.fromkeys((found.answer, found.raw)):
@@ -87,7 +87,7 @@ class Procedural:
                 best = max(best, float(dataset.score_answer(answer, entry)))
             except Exception as error:  # noqa: BLE001  a scorer may raise anything on a malformed answer
                 detail = f"the scorer can't read the answer ({type(error).__name__})"
-        return Judgement("correct" if best == 1.0 else "incorrect", found.answer, found.rule, best, detail)
+        return Verification("correct" if best == 1.0 else "incorrect", found.answer, found.rule, best, detail)
 
     def format_instruction(self, settings: ProceduralTask) -> str:
         """The same for every procedural task."""

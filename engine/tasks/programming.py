@@ -19,7 +19,7 @@ from typing import ClassVar, Literal, NamedTuple
 from engine.errors import TaskError
 from engine.tasks.answers.asserts import NO_LITERAL, Check, checks, read_literal
 from engine.tasks.answers.extraction import extract
-from engine.tasks.base import Example, Judgement, Loaded, Question, Split
+from engine.tasks.base import Example, Loaded, Question, Split, Verification
 from engine.tasks.loading.fields import RowRefused, asked, text_field
 from engine.tasks.loading.sources import load_local
 from engine.tasks.sandbox import Limits, Record, Report, SandboxUnavailable, Step, run_steps
@@ -61,15 +61,15 @@ class Code:
 
         return _proven(settings.name, load_local(settings, base_dir, seed, question, _example))
 
-    def judge(self, reply: str, reference: str, payload: Mapping[str, object]) -> Judgement:
+    def verify(self, reply: str, reference: str, payload: Mapping[str, object]) -> Verification:
         """Correct when the program passes every test; blocks while it runs.
 
         `unverified` when no sandbox works. The score is the share of tests passed.
         """
         program = extract_program(reply)
         if program.source is None:
-            return Judgement("incorrect", None, "", None, "the reply holds no program")
-        return judge_program(program.source, program.rule, payload)
+            return Verification("incorrect", None, "", None, "the reply holds no program")
+        return verify_program(program.source, program.rule, payload)
 
     def format_instruction(self, settings: CodeTask) -> str:
         """The same for every code task."""
@@ -89,7 +89,7 @@ def extract_program(reply: str) -> Program:
     return Program(reply, "whole reply") if _defines(reply) else Program(None, "")
 
 
-def judge_program(source: str, rule: str, payload: Mapping[str, object]) -> Judgement:
+def verify_program(source: str, rule: str, payload: Mapping[str, object]) -> Verification:
     """Run a program with the tests of a payload: one sandbox for all of them."""
     tests = _texts(payload["tests"])
     planned = [checks(test) for test in tests]
@@ -99,19 +99,19 @@ def judge_program(source: str, rule: str, payload: Mapping[str, object]) -> Judg
     try:
         report = run_steps(source, str(payload["setup"]), steps, limits)
     except SandboxUnavailable as error:
-        return Judgement("unverified", source, rule, None, str(error))
-    return _judgement(source, rule, tests, planned, report, limits)
+        return Verification("unverified", source, rule, None, str(error))
+    return _verification(source, rule, tests, planned, report, limits)
 
 
 def may_pass(program: str, payload: Mapping[str, object]) -> bool:
     """Whether a program passes the tests of a payload; also True when no sandbox could tell, so that what might give
     the solution away counts as if it did. Blocks while the program runs."""
-    return judge_program(program, "", payload).verdict != "incorrect"
+    return verify_program(program, "", payload).verdict != "incorrect"
 
 
-def _judgement(
+def _verification(
     source: str, rule: str, tests: Sequence[str], planned: Sequence[Sequence[Check]], report: Report, limits: Limits
-) -> Judgement:
+) -> Verification:
     records = iter(report.records)
     wrong: list[str] = []
     for number, (test, parts) in enumerate(zip(tests, planned, strict=True), start=1):
@@ -131,8 +131,8 @@ def _judgement(
     else:
         weak = [str(number) for number, parts in enumerate(planned, 1) if not all(check.strong for check in parts)]
         note = f"; weaker check: test {', '.join(weak)} ran beside the program" if weak else ""
-        return Judgement("correct", source, rule, 1.0, f"all {len(tests)} tests passed{note}")
-    return Judgement("incorrect", source, rule, passed / len(tests) if passed < len(tests) else 0.0, detail)
+        return Verification("correct", source, rule, 1.0, f"all {len(tests)} tests passed{note}")
+    return Verification("incorrect", source, rule, passed / len(tests) if passed < len(tests) else 0.0, detail)
 
 
 def _failure(check: Check, record: Record | None) -> str | None:
@@ -255,9 +255,9 @@ def _proven(name: str, loaded: Loaded) -> Loaded:
     def fails(question: Question) -> str | None:
         if time.monotonic() > until:
             return "?"
-        judgement = judge_program(question.reference, "", question.payload)
-        failed = judgement.verdict == "incorrect" and "limit" not in judgement.detail
-        return judgement.detail if failed else "?" if judgement.verdict == "unverified" else None
+        verification = verify_program(question.reference, "", question.payload)
+        failed = verification.verdict == "incorrect" and "limit" not in verification.detail
+        return verification.detail if failed else "?" if verification.verdict == "unverified" else None
 
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as threads:
         found = dict(zip((question.content_hash for question in questions), threads.map(fails, questions), strict=True))

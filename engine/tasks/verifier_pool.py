@@ -1,4 +1,4 @@
-"""Judges replies beside the event loop, as many at once as there are cores.
+"""VerifierPool replies beside the event loop, as many at once as there are cores.
 
 Symbolic mathematics on a hostile reply can run for ever or eat all memory. Such verifiers run in worker processes,
 each with one reply at a time, so that a process that has to be ended or breaks costs the verdict of its own reply
@@ -22,7 +22,7 @@ from multiprocessing.context import SpawnProcess
 from typing import TypeAlias
 
 from engine.tasks import task_type
-from engine.tasks.base import Judgement, Sandboxed
+from engine.tasks.base import Sandboxed, Verification
 from store.records import StoredQuestion
 
 JUDGE_SECONDS = 20.0
@@ -38,20 +38,20 @@ _ALONE_SECONDS = 5
 Arguments = tuple[str, str, str, dict[str, object]]
 """Task type, reply, reference and what else belongs to the question."""
 
-_OursToTheirs: TypeAlias = "Connection[tuple[float, Arguments], Judgement | Exception | None]"
-_TheirsToOurs: TypeAlias = "Connection[Judgement | Exception | None, tuple[float, Arguments]]"
+_OursToTheirs: TypeAlias = "Connection[tuple[float, Arguments], Verification | Exception | None]"
+_TheirsToOurs: TypeAlias = "Connection[Verification | Exception | None, tuple[float, Arguments]]"
 """Seconds and arguments one way; back nothing when the process has started, then verdicts or what went wrong."""
 
 
-def _judge(kind: str, reply: str, reference: str, payload: dict[str, object]) -> Judgement:
+def _verify(kind: str, reply: str, reference: str, payload: dict[str, object]) -> Verification:
     try:
-        return task_type(kind).judge(reply, reference, payload)
+        return task_type(kind).verify(reply, reference, payload)
     except (MemoryError, RecursionError) as error:
         return _unverified(f"the verifier gave up on this reply ({type(error).__name__})")
 
 
 def _serve(pipe: _TheirsToOurs) -> None:
-    """What a worker process does: judge what comes until the pipe is closed, also by an engine that was killed."""
+    """What a worker process does: verify what comes until the pipe is closed, also by an engine that was killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
     with contextlib.suppress(EOFError, OSError):
@@ -59,11 +59,11 @@ def _serve(pipe: _TheirsToOurs) -> None:
         pipe.send(None)
         while True:
             seconds, arguments = pipe.recv()
-            answer: Judgement | Exception
+            answer: Verification | Exception
             # Ends this process, whatever it is in, when nobody is there any more to do so.
             signal.alarm(math.ceil(seconds) + _ALONE_SECONDS)
             try:
-                answer = _judge(*arguments)
+                answer = _verify(*arguments)
             except Exception as error:  # noqa: BLE001 - a bug is raised where the verdict is waited for
                 error.add_note(f"In the verifier's process:\n{traceback.format_exc()}")
                 answer = error
@@ -88,7 +88,7 @@ def _tell(here: asyncio.Future[None]) -> None:
 
 
 class _Worker:
-    """One process that judges one reply at a time; a new one takes its place when it was ended.
+    """One process that verifiers one reply at a time; a new one takes its place when it was ended.
 
     Its pipe belongs to the event loop: no thread stands between a reply and its verdict.
     """
@@ -102,12 +102,12 @@ class _Worker:
         """The process, when there is one."""
         return [self._process.pid] if self._process is not None and self._process.pid is not None else []
 
-    async def judge(self, arguments: Arguments, seconds: float) -> Judgement:
+    async def verify(self, arguments: Arguments, seconds: float) -> Verification:
         """The verdict, or `unverified` when the process takes too long or ends. Cancelling ends the process."""
         if self._process is not None and not self._process.is_alive():
             # It was killed while it had nothing to do; no reply is to blame.
             self.close()
-        answer: Judgement | Exception | None = None
+        answer: Verification | Exception | None = None
         try:
             if self._pipe is None:
                 self._pipe = self._start()
@@ -138,7 +138,7 @@ class _Worker:
         return ours
 
     @staticmethod
-    async def _answer(pipe: _OursToTheirs) -> Judgement | Exception | None:
+    async def _answer(pipe: _OursToTheirs) -> Verification | Exception | None:
         """The next thing the process says. Raises _Ended."""
         loop = asyncio.get_running_loop()
         here = loop.create_future()
@@ -163,7 +163,7 @@ class _Worker:
             pipe.close()
 
 
-class Judges:
+class VerifierPool:
     """The verifiers of the tasks in a run.
 
     Args:
@@ -178,24 +178,24 @@ class Judges:
         self._seconds = seconds
         count = workers or len(os.sched_getaffinity(0))
         self._workers = [_Worker() for _ in range(count)]
-        # The worker used last is taken first: a run with few replies to judge starts few processes.
+        # The worker used last is taken first: a run with few replies to verify starts few processes.
         self._idle: asyncio.LifoQueue[_Worker] = asyncio.LifoQueue()
         for worker in reversed(self._workers):
             self._idle.put_nowait(worker)
         self._threads = ThreadPoolExecutor(max_workers=count + 1, thread_name_prefix="sandbox")
 
-    async def judge(self, question: StoredQuestion, reply: str) -> Judgement:
+    async def verify(self, question: StoredQuestion, reply: str) -> Verification:
         """The verdict on a reply to a question."""
         kind = self._kinds[question.task]
         verifier = task_type(kind)
         arguments = (kind, reply, question.reference, dict(question.payload))
         if isinstance(verifier, Sandboxed) and verifier.sandboxed:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, _judge, *arguments)
+            return await asyncio.get_running_loop().run_in_executor(self._threads, _verify, *arguments)
         if not verifier.isolated:
-            return _judge(*arguments)
+            return _verify(*arguments)
         worker = await self._idle.get()
         try:
-            return await worker.judge(arguments, self._seconds)
+            return await worker.verify(arguments, self._seconds)
         finally:
             self._idle.put_nowait(worker)
 
@@ -211,5 +211,5 @@ class Judges:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
-def _unverified(detail: str) -> Judgement:
-    return Judgement("unverified", None, "", None, detail)
+def _unverified(detail: str) -> Verification:
+    return Verification("unverified", None, "", None, detail)

@@ -12,7 +12,7 @@ from engine.training.rehearsal import distillation, rehearsal
 from store.curation.curated import curated
 from store.curation.training_settings import SET_OF
 from store.records import Iteration
-from store.rollouts import attempts as rollouts
+from store.rollouts import attempts
 from store.runs.runs import run_questions
 from store.settings import RunSettings
 
@@ -23,8 +23,8 @@ def rollouts_of(connection: sqlite3.Connection, iteration: Iteration, settings: 
     pool = pool_of(connection, iteration.run_id)
     return Rollouts(
         problems=problems_of(connection, iteration.run_id, settings, questions),
-        attempts={attempt.id: attempt for attempt in rollouts.rollout_attempts(connection, iteration.id)},
-        reflections={one.id: one for one in rollouts.rollout_reflections(connection, iteration.id)},
+        attempts={attempt.id: attempt for attempt in attempts.rollout_attempts(connection, iteration.id)},
+        reflections={one.id: one for one in attempts.rollout_reflections(connection, iteration.id)},
         compose=lambda key: compose(key, pool),
         show_previous_attempt=settings.correction.show_previous_attempt,
     )

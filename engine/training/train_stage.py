@@ -180,9 +180,9 @@ def free_memory() -> None:
 def _builder(setting: TrainingSetting) -> Callable[..., Any]:
     """The registry of settings: what builds the trainer of each. Imported on demand, TRL is heavy."""
     if setting in PREFERENCE_SETTINGS:
-        from engine.training.trl.dpo import train_dpo
+        from engine.training.trl.dpo import dpo_trainer
 
-        return train_dpo
-    from engine.training.trl.sft import train_sft
+        return dpo_trainer
+    from engine.training.trl.sft import sft_trainer
 
-    return train_sft
+    return sft_trainer

@@ -18,7 +18,7 @@ from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
-from reflectevo_tui.app.engine_link import EngineTraffic
+from reflectevo_tui.app.engine_link import EngineLink
 from reflectevo_tui.app.theme import THEMES
 from reflectevo_tui.screens.base.framed import SCREENS, FramedScreen
 from reflectevo_tui.screens.dialogs.confirm import ConfirmDialog
@@ -40,7 +40,7 @@ from reflectevo_tui.state.messages import (
     TrajectoryWanted,
 )
 from reflectevo_tui.state.user_config import load_choices, save_choices
-from reflectevo_tui.terminal.idle_gc import RestingCollector
+from reflectevo_tui.terminal.idle_gc import IdleCollector
 from reflectevo_tui.text import display
 from reflectevo_tui.widgets.screen_tabs import ScreenTabs
 from store.workspace import Workspace
@@ -59,7 +59,7 @@ LAZY = {
 """Screens whose modules are loaded when they are opened, or soon after the first frame."""
 
 
-class ReflectEvoApp(EngineTraffic):
+class ReflectEvoApp(EngineLink):
     """Supervises the engine of one workspace. Leaving it leaves the engine running."""
 
     CSS_PATH = "styles.tcss"
@@ -72,7 +72,7 @@ class ReflectEvoApp(EngineTraffic):
         Binding("q,ctrl+q", "detach", "detach: leave, the engine goes on", show=False),
     ]
 
-    def __init__(self, workspace: Workspace, collector: RestingCollector | None = None) -> None:
+    def __init__(self, workspace: Workspace, collector: IdleCollector | None = None) -> None:
         super().__init__(workspace, collector)
         self.choices = load_choices()
         self.add_mode("monitor", partial(MonitorScreen, workspace))

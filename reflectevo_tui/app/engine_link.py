@@ -25,8 +25,8 @@ from reflectevo_tui.state.messages import (
 )
 from reflectevo_tui.state.poller import Poller
 from reflectevo_tui.state.snapshot import Snapshot
-from reflectevo_tui.terminal.idle_gc import RestingCollector
-from reflectevo_tui.terminal.minimal_repaint import FrugalApp
+from reflectevo_tui.terminal.idle_gc import IdleCollector
+from reflectevo_tui.terminal.minimal_repaint import MinimalRepaintApp
 from reflectevo_tui.text import display
 from store.control.directives import issue
 from store.database.connection import open_writer
@@ -34,10 +34,10 @@ from store.errors import StoreError
 from store.workspace import Workspace
 
 
-class EngineTraffic(FrugalApp):
+class EngineLink(MinimalRepaintApp):
     """Base of the application: watches one workspace and talks to its engine."""
 
-    def __init__(self, workspace: Workspace, collector: RestingCollector | None = None) -> None:
+    def __init__(self, workspace: Workspace, collector: IdleCollector | None = None) -> None:
         super().__init__(collector)
         self.workspace = workspace
         self.snapshot: Snapshot | None = None

@@ -53,14 +53,15 @@ def give_order(
     chosen = chosen_workspace(context, workspace)
 
     def work() -> int:
-        from reflectevo_tui.engine_client.directives import OrderRefused, order
+        from reflectevo_tui.engine_client.directives import issue_and_wait
+        from store.errors import DirectiveRefused
 
         chosen.require()
         accepted = True
         try:
             given = arguments(chosen) if callable(arguments) else arguments or {}
-            outcome = order(chosen, kind, given, start=start)
-        except OrderRefused as refusal:
+            outcome = issue_and_wait(chosen, kind, given, start=start)
+        except DirectiveRefused as refusal:
             if not as_json:
                 raise
             accepted, outcome = False, str(refusal)
@@ -229,8 +230,8 @@ def _order_about(
 
 
 def _policy_argument(workspace: Workspace, name: str, run: str | None, *, put_aside: bool) -> dict[str, object]:
-    from reflectevo_tui.engine_client.directives import OrderRefused
     from store.database.connection import open_reader
+    from store.errors import DirectiveRefused
     from store.runs import iterations
 
     with closing(open_reader(workspace.database)) as connection:
@@ -240,7 +241,7 @@ def _policy_argument(workspace: Workspace, name: str, run: str | None, *, put_as
             current = iterations.current_iteration(connection, found.id, "training")
             gate = iterations.waiting_gate(current, iterations.stages(connection, current.id)) if current else None
             if current is None or gate is None:
-                raise OrderRefused(f"no iteration of run {found.name!r} waits at a gate; leave --put-aside out")
+                raise DirectiveRefused(f"no iteration of run {found.name!r} waits at a gate; leave --put-aside out")
             given |= {"put_aside": current.id, "stage": gate}
     return given
 
@@ -249,9 +250,9 @@ def chosen_run(connection: sqlite3.Connection, name: str | None) -> Run:
     """The run of that name; without a name that of the current iteration, else the newest.
 
     Raises:
-        OrderRefused: when there is none.
+        DirectiveRefused: when there is none.
     """
-    from reflectevo_tui.engine_client.directives import OrderRefused
+    from store.errors import DirectiveRefused
     from store.runs import iterations
     from store.runs.runs import get_run, list_runs, run_named
 
@@ -259,14 +260,14 @@ def chosen_run(connection: sqlite3.Connection, name: str | None) -> Run:
         found = run_named(connection, name)
         if found is None:
             known = ", ".join(one.name for one in list_runs(connection)) or "none yet"
-            raise OrderRefused(f"there is no run {name!r}; there are: {known}")
+            raise DirectiveRefused(f"there is no run {name!r}; there are: {known}")
         return found
     current = iterations.current_iteration(connection)
     if current is not None:
         return get_run(connection, current.run_id)
     every = list_runs(connection)
     if not every:
-        raise OrderRefused("there is no run yet; start one with: reflectevo run")
+        raise DirectiveRefused("there is no run yet; start one with: reflectevo run")
     return every[-1]
 
 
@@ -274,9 +275,9 @@ def named_policy(connection: sqlite3.Connection, run: Run, name: str) -> Policy:
     """The policy of a run with that name or id.
 
     Raises:
-        OrderRefused: when the run has none.
+        DirectiveRefused: when the run has none.
     """
-    from reflectevo_tui.engine_client.directives import OrderRefused
+    from store.errors import DirectiveRefused
     from store.runs.policies import list_policies
 
     every = list_policies(connection, run.id)
@@ -284,4 +285,4 @@ def named_policy(connection: sqlite3.Connection, run: Run, name: str) -> Policy:
         if name in (policy.name, str(policy.id)):
             return policy
     known = ", ".join(policy.name for policy in every) or "none yet"
-    raise OrderRefused(f"run {run.name!r} has no policy {name!r}; it has: {known}")
+    raise DirectiveRefused(f"run {run.name!r} has no policy {name!r}; it has: {known}")

@@ -48,15 +48,15 @@ def estimate(
     }
 
     def work() -> None:
-        from reflectevo_tui.state import estimate as estimating
+        from reflectevo_tui.state import estimate
         from store.estimates.figures import given
 
         words = [f"{name}={value}" for name, value in options.items() if value is not None]
         own = given([*words, *(figures or [])])
-        settings = estimating.settings_of(recipe, chosen)
+        settings = estimate.settings_of(recipe, chosen)
         if keep:
-            estimating.keep(chosen, own)
-        found = estimating.estimate_in(chosen, settings, own)
+            estimate.keep(chosen, own)
+        found = estimate.estimate_in(chosen, settings, own)
         if as_json:
             from reflectevo_tui.text.estimates import as_json as to_json
 
@@ -72,7 +72,7 @@ def _print(settings: RunSettings, found: Estimate, workspace: Workspace) -> None
     from rich.table import Table
     from rich.text import Text
 
-    from reflectevo_tui.text import estimates as estimate_text
+    from reflectevo_tui.text import estimates
     from reflectevo_tui.text.display import visible
 
     console = Console(width=None if Console().is_terminal else 140, highlight=False)
@@ -83,15 +83,15 @@ def _print(settings: RunSettings, found: Estimate, workspace: Workspace) -> None
             continue
         table = Table(title, "texts", "prompt tokens", "generated tokens", "training tokens", "time", box=None)
         for stage in stages:
-            table.add_row(*(Text(part) for part in estimate_text.stage_cells(stage)))
+            table.add_row(*(Text(part) for part in estimates.stage_cells(stage)))
         console.print(table)
         console.print()
     sums = Table("the whole run", "", box=None)
-    for name, value in estimate_text.sums(found):
+    for name, value in estimates.sums(found):
         sums.add_row(Text(name), Text(value))
     console.print(sums)
     console.print()
     figures = Table("figure", "value", "from", "is", box=None)
-    for row in estimate_text.figure_rows(found):
+    for row in estimates.figure_rows(found):
         figures.add_row(*(Text(visible(part)) for part in row))
     console.print(figures)

@@ -53,7 +53,7 @@ def evaluate(
     def work() -> int:
         from rich.console import Console
 
-        from reflectevo_tui.engine_client.directives import order
+        from reflectevo_tui.engine_client.directives import issue_and_wait
         from reflectevo_tui.engine_client.follow import COMPLETED, follow
         from reflectevo_tui.engine_client.preflight import require_possible
         from store.settings.toml_file import load_settings, validate_settings
@@ -71,7 +71,7 @@ def evaluate(
             "base_directory": str(file.resolve().parent),
             "policy": policy,
         }
-        typer.echo(order(chosen, "evaluate", arguments, start=True), err=as_json)
+        typer.echo(issue_and_wait(chosen, "evaluate", arguments, start=True), err=as_json)
         if detach:
             typer.echo(f"the engine works in the background; look in with: reflectevo -w {chosen.root}", err=as_json)
             return 0

@@ -12,16 +12,16 @@ from store.workspace import Workspace
 
 def check(workspace: Workspace, settings: Path | None, *, as_json: bool) -> int:
     """Print everything that would stop the run; 1 when something would."""
-    from reflectevo_tui.engine_client import preflight as checking
+    from reflectevo_tui.engine_client import preflight
 
     if settings is None:
         workspace.require()
-    found = checking.findings(settings or workspace.settings_file, workspace, quick=False)
-    wrong = checking.failed(found)
+    found = preflight.findings(settings or workspace.settings_file, workspace, quick=False)
+    wrong = preflight.failed(found)
     if as_json:
         typer.echo(json.dumps({"possible": not wrong, "findings": found}, indent=2))
     else:
-        typer.echo(checking.described(found))
+        typer.echo(preflight.described(found))
     return int(wrong)
 
 

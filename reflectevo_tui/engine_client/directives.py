@@ -11,7 +11,7 @@ from reflectevo_tui.engine_client.process import start_engine
 from store.control.directives import find, issue
 from store.control.liveness import lock_owner
 from store.database.connection import open_reader, open_writer
-from store.errors import StoreError
+from store.errors import DirectiveRefused
 from store.runs import iterations
 from store.runs.runs import run_named
 from store.settings.toml_file import load_settings
@@ -21,11 +21,7 @@ _ANSWER_SECONDS = 30.0
 _ACTIVE = ("running", "waiting", "paused")
 
 
-class OrderRefused(StoreError):
-    """The engine refused a directive, or there is nothing it could apply to."""
-
-
-def order(workspace: Workspace, kind: str, arguments: Mapping[str, object], *, start: bool) -> str:
+def issue_and_wait(workspace: Workspace, kind: str, arguments: Mapping[str, object], *, start: bool) -> str:
     """Issue a directive and return the engine's outcome.
 
     Args:
@@ -35,7 +31,7 @@ def order(workspace: Workspace, kind: str, arguments: Mapping[str, object], *, s
         start: start the engine when none runs; else the directive waits for the next one.
 
     Raises:
-        OrderRefused: with the engine's reason.
+        DirectiveRefused: with the engine's reason.
         EngineUnavailable: when the engine can't be started.
     """
     if start:
@@ -52,12 +48,14 @@ def order(workspace: Workspace, kind: str, arguments: Mapping[str, object], *, s
             directive = find(connection, uuid)
             if directive is not None and directive.done is not None:
                 if not directive.accepted:
-                    raise OrderRefused(f"{kind}: {directive.outcome}")
+                    raise DirectiveRefused(f"{kind}: {directive.outcome}")
                 return str(directive.outcome)
             if gone:
-                raise OrderRefused(f"{kind} is noted, but the engine ended before it answered; the next one obeys it")
+                raise DirectiveRefused(
+                    f"{kind} is noted, but the engine ended before it answered; the next one obeys it"
+                )
             time.sleep(0.05)
-    raise OrderRefused(
+    raise DirectiveRefused(
         f"{kind} is noted, but the engine hasn't answered in {_ANSWER_SECONDS:.0f} s; see reflectevo status"
     )
 
@@ -69,7 +67,7 @@ def start_or_continue(workspace: Workspace, settings_file: Path | None, trusted:
 
     Raises:
         SettingsError: when the settings are wrong.
-        OrderRefused: when the engine refuses.
+        DirectiveRefused: when the engine refuses.
         EngineUnavailable: when the engine can't be started.
     """
     path = settings_file or workspace.settings_file
@@ -84,9 +82,9 @@ def start_or_continue(workspace: Workspace, settings_file: Path | None, trusted:
             current = iterations.current_iteration(connection, run.id, "training")
     if run is None:
         arguments = {"settings": values, "base_directory": str(path.resolve().parent), "confirmed_code": list(trusted)}
-        return order(workspace, "start_run", arguments, start=False)
+        return issue_and_wait(workspace, "start_run", arguments, start=False)
     if current is None or current.state == "done":
-        return order(workspace, "start_iteration", {"run": run.id, "settings": values}, start=False)
+        return issue_and_wait(workspace, "start_iteration", {"run": run.id, "settings": values}, start=False)
     if current.state in ("stopped", "failed", "paused"):
-        return order(workspace, "resume", {"iteration": current.id}, start=False)
+        return issue_and_wait(workspace, "resume", {"iteration": current.id}, start=False)
     return f"{current.title} of run {run.name!r} goes on"

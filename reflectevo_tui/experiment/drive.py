@@ -12,7 +12,7 @@ from typing import Any
 
 from rich.console import Console
 
-from reflectevo_tui.engine_client.directives import order
+from reflectevo_tui.engine_client.directives import issue_and_wait
 from reflectevo_tui.engine_client.follow import COMPLETED, ENGINE_GONE, FAILED, INTERRUPTED, WAITING, watch
 from reflectevo_tui.experiment.plan import Complete, GoOn, Iterate, Known, Measure, Step, next_step
 from reflectevo_tui.text.display import visible
@@ -85,7 +85,7 @@ def drive(workspace: Workspace, settings: RunSettings, base_directory: Path, con
     """Do all that is left of an experiment; returns the exit code, as `reflectevo run` gives it.
 
     Raises:
-        OrderRefused: when the engine refuses a step.
+        DirectiveRefused: when the engine refuses a step.
         ExperimentRefused: when the run was begun with other settings.
     """
     tried: dict[int, int] = {}
@@ -96,7 +96,7 @@ def drive(workspace: Workspace, settings: RunSettings, base_directory: Path, con
             return COMPLETED
         if isinstance(step, GoOn) and nothing_to_train_on(workspace, step.iteration):
             _say(console, f"{step.iteration.title} has too little to train on; it is given up")
-            order(workspace, "reject", {"iteration": step.iteration.id}, start=True)
+            issue_and_wait(workspace, "reject", {"iteration": step.iteration.id}, start=True)
             continue
         _say(console, described(step))
         if isinstance(step, GoOn):
@@ -104,7 +104,7 @@ def drive(workspace: Workspace, settings: RunSettings, base_directory: Path, con
             if code is not None:
                 return code
         elif isinstance(step, Measure):
-            order(
+            issue_and_wait(
                 workspace,
                 "evaluate",
                 {
@@ -117,7 +117,7 @@ def drive(workspace: Workspace, settings: RunSettings, base_directory: Path, con
             )
         else:
             wanted = {"policy": step.policy_id, "settings": step.settings.model_dump(mode="json")}
-            order(workspace, "branch", wanted, start=True)
+            issue_and_wait(workspace, "branch", wanted, start=True)
         code = _outcome(workspace, watch(workspace, console), tried, console)
         if code is not None:
             return code
@@ -136,7 +136,7 @@ def _go_on(workspace: Workspace, iteration: Iteration, tried: dict[int, int]) ->
     """Have an iteration that has not ended gone on with; the exit code where that isn't for this command to do."""
     if iteration.state in ("paused", "stopped", "failed"):
         tried[iteration.id] = tried.get(iteration.id, 0) + 1
-        order(workspace, "resume", {"iteration": iteration.id}, start=True)
+        issue_and_wait(workspace, "resume", {"iteration": iteration.id}, start=True)
     elif iteration.state == "running":
         # An engine that was ended with it goes on by itself once it is there again.
         from reflectevo_tui.engine_client.process import start_engine

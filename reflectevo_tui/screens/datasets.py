@@ -16,8 +16,7 @@ from reflectevo_tui.screens.base.iteration import ITERATION_KEYS, IterationScree
 from reflectevo_tui.screens.dialogs.example import ExampleDialog
 from reflectevo_tui.state.messages import TrajectoryWanted, WorkFailed
 from reflectevo_tui.state.query import ask_store
-from reflectevo_tui.text import display
-from reflectevo_tui.text import formatting as figures
+from reflectevo_tui.text import display, formatting
 from reflectevo_tui.text.display import Part
 from reflectevo_tui.widgets.dataset_funnel import SETS, count_lines, funnel_lines, included_in, reasons_of
 from reflectevo_tui.widgets.line_panel import LinePanel
@@ -33,7 +32,7 @@ NOTHING = DatasetFacts(RolloutCounts(0, 0, 0, 0, 0), (), 0)
 def example_line(row: ExampleRow) -> Content:
     """An example in one line: what it belongs to, and how its text begins; of a pair both sides."""
     parts: list[Part] = [
-        (f"{figures.count(row.id):>8} ", ""),
+        (f"{formatting.count(row.id):>8} ", ""),
         (display.fitted(row.task, 12), "$quiet"),
         (f" {row.instruction:<6} ", "$quiet"),
     ]
@@ -177,7 +176,7 @@ class DatasetsScreen(IterationScreen):
         listed = self.query_one(PagedList)
         what = "Examples" if self._reason is None else f"Left out: {self._reason}"
         listed.set_title(
-            display.line((f"{SETS[self._set]} · {what}", "bold"), f" · {figures.count(self._row_count())}")
+            display.line((f"{SETS[self._set]} · {what}", "bold"), f" · {formatting.count(self._row_count())}")
         )
         listed.say_empty(self._empty_words())
         shown = [ListedRow(row.id, example_line(row)) for row in rows]
@@ -195,7 +194,7 @@ class DatasetsScreen(IterationScreen):
     def _show_facts(self) -> None:
         parts: list[Part] = [(f" {self.iteration_words}  ", "bold")]
         for name in SET_NAMES:
-            words = f" {SETS[name]} {figures.count(included_in(self._facts.counts, name))} "
+            words = f" {SETS[name]} {formatting.count(included_in(self._facts.counts, name))} "
             parts += [(words, "bold reverse" if name == self._set else "$quiet"), " "]
         self.query_one("#dataset-sets", LinePanel).show_lines([display.line(*parts)])
         funnel = funnel_lines(self._facts, self._set, self._reason)
@@ -233,7 +232,7 @@ class DatasetsScreen(IterationScreen):
         self._show_example(message.key)
 
     def _show_example(self, key: int) -> None:
-        self.app.push_screen(ExampleDialog(self.workspace, key, f"{SETS[self._set]} example {figures.count(key)}"))
+        self.app.push_screen(ExampleDialog(self.workspace, key, f"{SETS[self._set]} example {formatting.count(key)}"))
 
     def action_open(self) -> None:
         """The trajectory of the example under the cursor."""

@@ -15,8 +15,7 @@ from textual.widgets import Static
 from reflectevo_tui.screens.base.iteration import ITERATION_KEYS, IterationScreen
 from reflectevo_tui.state.messages import TrajectoriesWanted, WorkFailed
 from reflectevo_tui.state.query import ask_store
-from reflectevo_tui.text import display
-from reflectevo_tui.text import formatting as figures
+from reflectevo_tui.text import display, formatting
 from reflectevo_tui.text.display import Part
 from reflectevo_tui.widgets.heatmap import Heatmap, key_parts
 from reflectevo_tui.widgets.line_panel import LinePanel
@@ -120,7 +119,9 @@ class InstructionsScreen(IterationScreen):
         self.query_one("#instruction-tasks", LinePanel).show_lines([line])
         found = self._yields[self._of_task]
         total = InstructionYield(sum(one.helped for one in found.values()), sum(one.n for one in found.values()))
-        title = f"i→c · {self._of_task or 'all tasks'} · {figures.percent(total.share)} of {figures.count(total.n)}"
+        title = (
+            f"i→c · {self._of_task or 'all tasks'} · {formatting.percent(total.share)} of {formatting.count(total.n)}"
+        )
         self.query_one(Heatmap).show_yields(title, found, self._pool)
         self._show_words()
 
@@ -132,7 +133,7 @@ class InstructionsScreen(IterationScreen):
             numbers = "not used in this iteration" if self._yields[self._of_task] else "nothing was reflected on yet"
         else:
             interval = found.interval
-            numbers = f"{figures.interval(found.share, interval.low, interval.high)} of {figures.count(found.n)}"
+            numbers = f"{formatting.interval(found.share, interval.low, interval.high)} of {formatting.count(found.n)}"
         head = display.line(
             (key, "bold $primary"), "  ", (numbers, "bold"), ("   ⏎ opens them" if found else "", "$quiet")
         )
@@ -147,8 +148,8 @@ class InstructionsScreen(IterationScreen):
             return []
         lines = [display.line(), display.line((f"{key} by task", "bold"))]
         for task, one in tasks:
-            filled, empty = figures.bar(one.share or 0.0, 24)
-            words = f"{figures.interval(one.share, one.interval.low, one.interval.high):>22}"
+            filled, empty = formatting.bar(one.share or 0.0, 24)
+            words = f"{formatting.interval(one.share, one.interval.low, one.interval.high):>22}"
             lines.append(
                 display.line(
                     display.fitted(task, 20), (filled, "$success"), (empty, "$rule"), words, (f"  n {one.n}", "$quiet")
@@ -166,7 +167,9 @@ class InstructionsScreen(IterationScreen):
         """Say which instructions yield most in this task, with a word on how sure that is."""
         found = [(one.share, key, one) for key, one in self._yields[self._of_task].items() if one.share is not None]
         best = sorted(found, key=lambda one: (-one[0], one[1]))[:3]
-        words = [f"{key}: {figures.interval(share, one.interval.low, one.interval.high)}" for share, key, one in best]
+        words = [
+            f"{key}: {formatting.interval(share, one.interval.low, one.interval.high)}" for share, key, one in best
+        ]
         self.notify("\n".join(words) or "Nothing was reflected on yet.", title="Highest yield", markup=False)
 
     def action_open(self) -> None:

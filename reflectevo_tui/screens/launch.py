@@ -14,15 +14,13 @@ from textual.content import Content
 from textual.timer import Timer
 from textual.widgets import Static
 
-from reflectevo_tui.engine_client import launch as launching
+from reflectevo_tui.engine_client import launch
 from reflectevo_tui.engine_client.process import EngineUnavailable
 from reflectevo_tui.screens.base.framed import FramedScreen
-from reflectevo_tui.state import estimate as estimating
-from reflectevo_tui.state import settings_form
+from reflectevo_tui.state import estimate, settings_form
 from reflectevo_tui.state.messages import DirectiveIssued, Estimated, SettingsSaved, WorkFailed
 from reflectevo_tui.state.settings_form import Checked, FormField
-from reflectevo_tui.text import display
-from reflectevo_tui.text import estimates as estimate_text
+from reflectevo_tui.text import display, estimates
 from reflectevo_tui.widgets.setting_field import SettingField
 from store.errors import SettingsError, StoreError
 from store.settings import RunSettings
@@ -196,7 +194,7 @@ class LaunchScreen(FramedScreen):
     @work(thread=True, exclusive=True, group="estimate")
     def _estimate(self, settings: RunSettings) -> None:
         try:
-            lines = estimate_text.brief(estimating.estimate_in(self.workspace, settings))
+            lines = estimates.brief(estimate.estimate_in(self.workspace, settings))
         except (StoreError, sqlite3.Error) as error:
             lines = [f"no estimate: {error}"]
         self.post_message(Estimated(settings, tuple(lines)))
@@ -224,7 +222,7 @@ class LaunchScreen(FramedScreen):
         return self._checked.settings
 
     def _file_text(self, settings: RunSettings) -> str:
-        return launching.edited(self._text, settings_form.changed_keys(self._file, settings))
+        return launch.edited(self._text, settings_form.changed_keys(self._file, settings))
 
     def action_save(self) -> None:
         """Save the file."""
@@ -245,9 +243,9 @@ class LaunchScreen(FramedScreen):
             write_file(self.workspace.settings_file, text)
             self.post_message(SettingsSaved(text, quiet=run))
             if run:
-                launched = launching.launch(self.workspace, settings)
+                launched = launch.launch(self.workspace, settings)
                 self.post_message(DirectiveIssued(launched.kind, launched.uuid))
-        except (launching.LaunchRefused, EngineUnavailable, StoreError) as error:
+        except (launch.LaunchRefused, EngineUnavailable, StoreError) as error:
             self.post_message(WorkFailed(str(error)))
         except (OSError, sqlite3.Error) as error:
             self.post_message(WorkFailed(f"the settings could not be saved or launched: {error}"))

@@ -19,8 +19,7 @@ from reflectevo_tui.screens.dialogs.gate import VERBS, put_aside_words
 from reflectevo_tui.state.messages import DirectiveWanted, TrajectoriesWanted, TrajectoryWanted, WorkFailed
 from reflectevo_tui.state.query import ask_store
 from reflectevo_tui.state.snapshot import Snapshot
-from reflectevo_tui.text import display
-from reflectevo_tui.text import formatting as figures
+from reflectevo_tui.text import display, formatting
 from reflectevo_tui.widgets.comparison_lines import Differences, comparison_lines, flip_line
 from reflectevo_tui.widgets.lineage_tree import LineageTree, measured_words
 from reflectevo_tui.widgets.paged_list import ListedRow, PagedList
@@ -241,7 +240,7 @@ class LineageScreen(FramedScreen):
                 ListedRow(question, flip_line(compared.pairs[question], self._turn, gained)) for question in questions
             ]
         turn = "turn 1" if self._turn == "t1" else "turn 2"
-        title = f"Flips at {turn} · {figures.count(len(rows))}"
+        title = f"Flips at {turn} · {formatting.count(len(rows))}"
         flips.set_title(display.line((title, "bold"), ("  ⏎ b B's answer · a A's · t turn", "$quiet")))
         flips.say_empty("Both answer the same questions right." if compared.pairs else "No question was put to both.")
         flips.show_rows(rows)

@@ -15,8 +15,7 @@ from textual.widgets import Input
 from reflectevo_tui.screens.base.framed import FramedScreen
 from reflectevo_tui.state.log_reader import TAIL_BYTES, LogText, log_files, search, size_of, tail
 from reflectevo_tui.state.messages import WorkFailed
-from reflectevo_tui.text import display
-from reflectevo_tui.text import formatting as figures
+from reflectevo_tui.text import display, formatting
 from reflectevo_tui.text.display import Part
 from reflectevo_tui.widgets.line_panel import LinePanel
 from reflectevo_tui.widgets.log_view import LogView
@@ -107,12 +106,12 @@ class LogsScreen(FramedScreen):
         text = message.text
         if text.path != self._file or text.search != self._words:
             return
-        parts: list[Part] = [(text.path.name, "bold"), f" · {figures.count(len(text.lines))} lines"]
+        parts: list[Part] = [(text.path.name, "bold"), f" · {formatting.count(len(text.lines))} lines"]
         if text.search:
             parts.append(f' with "{text.search}"')
         if text.cut:
             held = "the newest of those found" if text.search else f"the last {TAIL_BYTES // 1024} KiB"
-            parts.append((f" · {held} of {figures.count(text.size)} bytes", "$quiet"))
+            parts.append((f" · {held} of {formatting.count(text.size)} bytes", "$quiet"))
         empty = "Nothing in this log holds these words. x shows all lines." if text.search else "This log is empty."
         self.query_one(LogView).show_text(display.line(*parts), text.lines, empty)
 

@@ -14,7 +14,7 @@ from reflectevo_tui.screens.dialogs.confirm import ConfirmDialog
 from reflectevo_tui.screens.dialogs.gate import GateDecision, GateDialog
 from reflectevo_tui.state.messages import DirectiveWanted, EngineWanted, SearchWanted, TrajectoryWanted
 from reflectevo_tui.state.snapshot import Snapshot
-from reflectevo_tui.terminal.throttle import Pace
+from reflectevo_tui.terminal.throttle import Throttle
 from reflectevo_tui.widgets.event_log import EventLog
 from reflectevo_tui.widgets.generation_gauges import GenerationGauges
 from reflectevo_tui.widgets.hardware_table import HardwareTable
@@ -64,7 +64,7 @@ class MonitorScreen(FramedScreen):
     def __init__(self, workspace: Workspace) -> None:
         super().__init__(workspace)
         self._snapshot: Snapshot | None = None
-        self._stream, self._list = Pace(STREAM_SECONDS), Pace(NEWEST_SECONDS)
+        self._stream, self._list = Throttle(STREAM_SECONDS), Throttle(NEWEST_SECONDS)
         self._shown: tuple[object, ...] | None = None
         self._held_back = False
 

@@ -16,7 +16,7 @@ from reflectevo_tui.state.list_position import HINT, NoSuchPlace, Place, read_pl
 from reflectevo_tui.state.messages import AnchorsRead, PageRead, WorkFailed
 from reflectevo_tui.state.snapshot import Snapshot
 from reflectevo_tui.state.trajectory_reader import GROWTH_SECONDS, PAGE_ROWS, Interrupted, TrajectoryReader
-from reflectevo_tui.terminal.throttle import Pace
+from reflectevo_tui.terminal.throttle import Throttle
 from reflectevo_tui.widgets.trajectory_list import TrajectoryList
 from store.errors import StoreError
 from store.rollouts.trajectories import Anchors, TrajectoryFilter
@@ -35,7 +35,7 @@ class PagedTrajectories(FramedScreen):
         self._anchors: Anchors | None = None
         self._all: int | None = None
         self._walking = False
-        self._growth = Pace(GROWTH_SECONDS)
+        self._growth = Throttle(GROWTH_SECONDS)
         self._target: int | None = None
 
     def show_chips(self) -> None:

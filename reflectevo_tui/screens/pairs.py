@@ -21,8 +21,7 @@ from textual.widgets import Static
 from reflectevo_tui.screens.base.deciding import DecidingScreen
 from reflectevo_tui.state.messages import PairsRead, WorkFailed
 from reflectevo_tui.state.query import ask_store
-from reflectevo_tui.text import display
-from reflectevo_tui.text import formatting as figures
+from reflectevo_tui.text import display, formatting
 from reflectevo_tui.text.display import Part
 from reflectevo_tui.widgets.line_panel import LinePanel
 from store.curation.preferences import add_preference, count_pairs_to_judge, pairs_to_judge
@@ -162,7 +161,7 @@ class PairsScreen(DecidingScreen):
             display.line((f"{chr(ord('A') + place)} ", "bold"), display.one_line(option)[:400])
             for place, option in enumerate(pair.options)
         ]
-        title = display.line(("Question ", "bold"), (figures.count(pair.question_id), "bold"), f" · {pair.task}")
+        title = display.line(("Question ", "bold"), (formatting.count(pair.question_id), "bold"), f" · {pair.task}")
         self._put("question", title, display.stacked([self._portion(pair.question), *options]))
         attempt = display.line(("Attempt 1", "bold"), " · ", ("✗ incorrect", "bold $error"))
         self._put("attempt", attempt, self._portion(pair.attempt))
@@ -185,7 +184,7 @@ class PairsScreen(DecidingScreen):
         parts: list[Part] = [(" Pairs of ", "$quiet"), (f"iteration {self._iteration.number}", "bold")]
         judged = len(self._chosen)
         left = max(self._left - judged, 0)
-        parts += [f" · {figures.count(judged)} judged now · ", (f"{figures.count(left)} left", "bold")]
+        parts += [f" · {formatting.count(judged)} judged now · ", (f"{formatting.count(left)} left", "bold")]
         pair = self._pair()
         if pair is not None and pair.id in self._chosen:
             parts.append((f" · you chose {self._chosen[pair.id]}", "$accent"))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from store.control import directives, telemetry
 from store.control.liveness import EngineState, engine_state
-from store.curation import curated as curation
+from store.curation import curated
 from store.database.connection import read
 from store.evaluation.protocols import main_protocol, overall_evaluations
 from store.records import (
@@ -172,7 +172,7 @@ def read_gate(connection: sqlite3.Connection, snapshot: Snapshot, workspace: Wor
         return GateFacts({}, None, None)
     points = {point.policy: point for point in accuracy_points(connection, run)}
     return GateFacts(
-        curation.curation_counts(connection, iteration.id),
+        curated.curation_counts(connection, iteration.id),
         points.get(snapshot.parent.name) if snapshot.parent else None,
         points.get(snapshot.child.name) if snapshot.child else None,
         _ahead(connection, snapshot, iteration, workspace),

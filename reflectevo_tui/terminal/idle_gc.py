@@ -32,7 +32,7 @@ SWITCH_SECONDS = 0.001
 """How long a background thread may compute before the one that paints gets its turn; Python's own is 5 ms."""
 
 
-class RestingCollector:
+class IdleCollector:
     """Made before the application's modules are imported, because collecting between imports is time for nothing."""
 
     def __init__(self) -> None:

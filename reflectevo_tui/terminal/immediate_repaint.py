@@ -36,7 +36,7 @@ times a second, and nobody types 20."""
 Result = TypeVar("Result")
 
 
-class Promptness:
+class KeyLatency:
     """Counts the repaints that a key has a right to."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -72,7 +72,7 @@ class HeldRepaints:
     What somebody waits to read is painted whatever else is still held, and that is held again after it.
     """
 
-    def __init__(self, app: App[None], promptness: Promptness) -> None:
+    def __init__(self, app: App[None], promptness: KeyLatency) -> None:
         self._app, self._promptness = app, promptness
         self._held: dict[str, Timer] = {}
         self._awaited: set[str] = set()
@@ -132,7 +132,7 @@ def paint_held(node: DOMNode, what: str) -> None:
 def paint_promptly(screen: Screen[Result], event: events.Idle) -> None:
     """Paint what a key has a right to at once; Textual's own handler, which waits for a frame, is left out then."""
     promptness = getattr(screen.app, "promptness", None)
-    if screen.app._batch_count or not screen.is_current or not isinstance(promptness, Promptness):
+    if screen.app._batch_count or not screen.is_current or not isinstance(promptness, KeyLatency):
         return
     owed = screen._layout_required or screen._scroll_required or screen._repaint_required or screen._dirty_widgets
     if owed and promptness.take():
@@ -155,7 +155,7 @@ def may_render(screen: Screen[Result]) -> bool:
     return True
 
 
-class PromptScreen(Screen[Result]):
+class ImmediateScreen(Screen[Result]):
     """Base of the numbered screens."""
 
     _seen = False
@@ -174,7 +174,7 @@ class PromptScreen(Screen[Result]):
 
 
 class Dialog(ModalScreen[Result]):
-    """A window over a screen that closes with a result. (Not a PromptScreen: styles come from the first base alone.)"""
+    """A window over a screen that closes with a result. (No ImmediateScreen: styles come from the first base.)"""
 
     async def _on_idle(self, event: events.Idle) -> None:
         paint_promptly(self, event)

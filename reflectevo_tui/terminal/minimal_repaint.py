@@ -19,8 +19,8 @@ from textual.await_complete import AwaitComplete
 from textual.screen import Screen
 from textual.strip import Strip
 
-from reflectevo_tui.terminal.idle_gc import REST_SECONDS, RestingCollector
-from reflectevo_tui.terminal.immediate_repaint import HeldRepaints, Promptness
+from reflectevo_tui.terminal.idle_gc import REST_SECONDS, IdleCollector
+from reflectevo_tui.terminal.immediate_repaint import HeldRepaints, KeyLatency
 from reflectevo_tui.text.display import LastNet
 
 
@@ -70,18 +70,18 @@ class ExactUpdate(ChopsUpdate):
         return "".join(written)
 
 
-class FrugalApp(App[None]):
+class MinimalRepaintApp(App[None]):
     """Base of the application.
 
     Args:
         collector: the garbage collector of this process, if it is this application's alone.
     """
 
-    def __init__(self, collector: RestingCollector | None = None) -> None:
+    def __init__(self, collector: IdleCollector | None = None) -> None:
         super().__init__()
         self._collector = collector
         self._filters.append(LastNet())
-        self.promptness = Promptness()
+        self.promptness = KeyLatency()
         self.repaints = HeldRepaints(self, self.promptness)
         self._first_variables: dict[str, str] | None = None
         self._first_frame_shown = False

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from reflectevo_tui.text import formatting as figures
+from reflectevo_tui.text import formatting
 from store.estimates.estimate import Column, Estimate
 from store.estimates.figures import MEANINGS
 from store.estimates.formulas import StageEstimate
-from store.estimates.symbolic import Term
+from store.estimates.symbolic import Symbolic
 from store.estimates.wording import count_words, time_words
 
 LABELS = {"loads": "load models"}
@@ -30,7 +30,7 @@ def seconds(value: float) -> str:
 
 def size(value: float) -> str:
     """`7.2 GiB`; `120 MiB` below one."""
-    return f"{figures.gibibytes(value)} GiB" if value >= 2**30 else f"{value / 2**20:,.1f} MiB"
+    return f"{formatting.gibibytes(value)} GiB" if value >= 2**30 else f"{value / 2**20:,.1f} MiB"
 
 
 def price(value: float) -> str:
@@ -38,7 +38,7 @@ def price(value: float) -> str:
     return f"{value:,.2f}"
 
 
-def cell(term: Term, write: Callable[[float], str] = whole) -> str:
+def cell(term: Symbolic, write: Callable[[float], str] = whole) -> str:
     """A number, a formula, or nothing for a stage that has none of it."""
     return "" if term.value == 0 else term.words(write)
 
@@ -110,7 +110,7 @@ def brief(estimate: Estimate) -> list[str]:
     return [*lines, origins(estimate, time)]
 
 
-def origins(estimate: Estimate, term: Term) -> str:
+def origins(estimate: Estimate, term: Symbolic) -> str:
     """Where the rates behind a time come from."""
     rates = [name for name in sorted(term.uses) if name.endswith(("_per_s", "load_s", "start_s"))]
     parts = []
@@ -123,8 +123,8 @@ def origins(estimate: Estimate, term: Term) -> str:
 def as_json(estimate: Estimate) -> dict[str, Any]:
     """Everything, for scripts; a figure that is unknown is null and its formula stands beside it."""
 
-    def shown(term: Term) -> dict[str, Any]:
-        # Formulas are for reading: a sum of numbers and products of names, in the unit of the key.
+    def shown(term: Symbolic) -> dict[str, Any]:
+        # StageFormulas are for reading: a sum of numbers and products of names, in the unit of the key.
         formula = term.words(lambda value: f"{value:.10g}")
         return {"value": term.value, "formula": formula, "unknown": list(term.unknown)}
 

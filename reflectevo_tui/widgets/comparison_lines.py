@@ -6,8 +6,7 @@ from collections.abc import Mapping
 
 from textual.content import Content
 
-from reflectevo_tui.text import display
-from reflectevo_tui.text import formatting as figures
+from reflectevo_tui.text import display, formatting
 from store.evaluation.comparisons import Difference, PairedVerdict, Turn
 from store.records import Verdict
 
@@ -60,7 +59,7 @@ def comparison_lines(first: str, second: str, protocol: str, differences: Differ
                     (label, "bold" if not task else ""),
                     f" {name:<8}",
                     (f"{sureness(one)} {words:<24}", style),
-                    f" {p:>6} {figures.count(one.n):>6} {len(one.gained):>7} {len(one.lost):>5}",
+                    f" {p:>6} {formatting.count(one.n):>6} {len(one.gained):>7} {len(one.lost):>5}",
                 )
             )
     lines.append(display.line())
@@ -78,7 +77,7 @@ def flip_line(pair: PairedVerdict, turn: Turn, gained: bool) -> Content:
     return display.line(
         ("+ gained " if gained else "− lost   ", "bold $success" if gained else "bold $error"),
         f"{turn} ",
-        (f"{figures.count(pair.question_id):>8} ", ""),
+        (f"{formatting.count(pair.question_id):>8} ", ""),
         (display.fitted(pair.task, 16), "$quiet"),
         " A ",
         *sides[0],

@@ -7,8 +7,7 @@ from collections.abc import Iterable
 
 from textual.content import Content
 
-from reflectevo_tui.text import display
-from reflectevo_tui.text import formatting as figures
+from reflectevo_tui.text import display, formatting
 from reflectevo_tui.text.display import Part
 from store.curation.datasets import DatasetFacts
 from store.records import FunnelCount
@@ -40,11 +39,11 @@ def included_in(counts: Iterable[FunnelCount], set_name: str) -> int:
 
 
 def _step(name: str, number: int, of: int, style: str = "$primary", width: int = NAME) -> Content:
-    filled, empty = figures.bar(number / of if of else 0.0, BAR)
-    share = f"{figures.percent(number / of if of else None):>8}"
+    filled, empty = formatting.bar(number / of if of else 0.0, BAR)
+    share = f"{formatting.percent(number / of if of else None):>8}"
     return display.line(
         display.fitted(name, width),
-        f"{figures.count(number):>9} ",
+        f"{formatting.count(number):>9} ",
         (filled, style),
         (empty, "$rule"),
         (share, "$quiet"),
@@ -81,9 +80,9 @@ def funnel_lines(facts: DatasetFacts, set_name: str, shown: str | None) -> list[
 def decisions_line(facts: DatasetFacts, reasons: dict[str, int]) -> Content:
     """What operators' decisions did to the set, and what newer ones will do."""
     decided = sum(number for reason, number in reasons.items() if reason.startswith("human"))
-    parts: list[Part] = [("✎ ", "bold $accent"), f"{figures.count(decided)} left out by reviewers"]
+    parts: list[Part] = [("✎ ", "bold $accent"), f"{formatting.count(decided)} left out by reviewers"]
     if facts.later_decisions:
-        parts.append((f" · {figures.count(facts.later_decisions)} newer count at the next curation", "$warning"))
+        parts.append((f" · {formatting.count(facts.later_decisions)} newer count at the next curation", "$warning"))
     return display.line(*parts)
 
 

@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from textual import events
 from textual.message import Message
 
-from reflectevo_tui.text import display
-from reflectevo_tui.text import formatting as figures
+from reflectevo_tui.text import display, formatting
 from reflectevo_tui.widgets.line_panel import LinePanel
 
 
@@ -35,10 +34,10 @@ class FilterChips(LinePanel):
             chips: label of each filter, by its name.
         """
         parts: list[tuple[str, str]] = [(" ", "")]
-        counted = "…" if total is None else figures.count(total)
+        counted = "…" if total is None else formatting.count(total)
         parts.append((counted, "$quiet" if chips else "bold"))
         if chips:
-            parts += [(" → ", "$quiet"), ("…" if found is None else figures.count(found), "bold")]
+            parts += [(" → ", "$quiet"), ("…" if found is None else formatting.count(found), "bold")]
         else:
             parts.append((" trajectories", "$quiet"))
         self._places = []

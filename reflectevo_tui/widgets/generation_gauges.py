@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from textual.content import Content
 
 from reflectevo_tui.state.snapshot import Snapshot
-from reflectevo_tui.text import display
-from reflectevo_tui.text import formatting as figures
+from reflectevo_tui.text import display, formatting
 from reflectevo_tui.text.display import Part
 from reflectevo_tui.widgets.line_panel import LinePanel
 
@@ -22,7 +21,7 @@ def number(detail: Mapping[str, object], name: str) -> float | None:
 def gauge_lines(snapshot: Snapshot) -> list[Content]:
     """The two lines of gauges."""
     heartbeat = snapshot.heartbeats.get("rollout")
-    history = figures.sparkline(snapshot.throughput, 24)
+    history = formatting.sparkline(snapshot.throughput, 24)
     if heartbeat is None:
         return [
             display.line(("no generation now", "$quiet"), f"   {history}" if history else ""),
@@ -31,7 +30,7 @@ def gauge_lines(snapshot: Snapshot) -> list[Content]:
     detail = heartbeat.detail
     speed, cache = number(detail, "tokens_per_s"), number(detail, "prefix_cache_hit")
     first: list[Part] = [
-        (f"{figures.compact(speed) if speed is not None else '–':>6}", "bold"),
+        (f"{formatting.compact(speed) if speed is not None else '–':>6}", "bold"),
         (" tok/s ", "$quiet"),
         (f"{history:<24}", "$primary"),
         ("  in flight ", "$quiet"),
@@ -42,7 +41,7 @@ def gauge_lines(snapshot: Snapshot) -> list[Content]:
     second: list[Part] = [
         (heartbeat.state, ""),
         ("  prefix cache ", "$quiet"),
-        (figures.percent(cache, 0), "bold"),
+        (formatting.percent(cache, 0), "bold"),
         ("  by ", "$quiet"),
         str(detail.get("generator", "–")),
         ("  policy ", "$quiet"),

@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from textual.content import Content
 
 from reflectevo_tui.state.snapshot import Snapshot
-from reflectevo_tui.text import display
-from reflectevo_tui.text import formatting as figures
+from reflectevo_tui.text import display, formatting
 from reflectevo_tui.text.display import Part
 from reflectevo_tui.widgets.generation_gauges import number
 from reflectevo_tui.widgets.line_panel import LinePanel
@@ -20,7 +19,7 @@ LITTLE_DISK = 2 * 2**30
 def _gauge(share: float | None, width: int = 10) -> list[Part]:
     if share is None:
         return [("░" * width, "$quiet"), "   – %"]
-    filled, empty = figures.meter(share, width)
+    filled, empty = formatting.meter(share, width)
     style = "$error" if share > 0.95 else "$success"
     return [(filled, style), (empty, "$rule"), f" {100 * share:3.0f} %"]
 
@@ -28,7 +27,7 @@ def _gauge(share: float | None, width: int = 10) -> list[Part]:
 def _of(used: float | None, total: float | None) -> str:
     if used is None or not total:
         return "–"
-    return f"{figures.gibibytes(used)}/{figures.gibibytes(total)} GiB"
+    return f"{formatting.gibibytes(used)}/{formatting.gibibytes(total)} GiB"
 
 
 def gpu_line(position: int, gpu: Mapping[str, object]) -> Content:
@@ -65,7 +64,7 @@ def hardware_lines(snapshot: Snapshot) -> list[Content]:
     parts += [*_gauge(used / total if used is not None and total else None), f"  {_of(used, total)}"]
     if disk is not None:
         style = "bold $error" if disk < LITTLE_DISK else "$quiet"
-        parts.append((f"  disk {figures.gibibytes(disk)} GiB free", style))
+        parts.append((f"  disk {formatting.gibibytes(disk)} GiB free", style))
     lines.append(display.line(*parts))
     return lines
 

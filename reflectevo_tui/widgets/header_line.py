@@ -8,8 +8,7 @@ import time
 from textual.content import Content
 
 from reflectevo_tui.state.snapshot import Snapshot
-from reflectevo_tui.text import display
-from reflectevo_tui.text import formatting as figures
+from reflectevo_tui.text import display, formatting
 from reflectevo_tui.widgets.line_panel import LinePanel
 
 _ENGINE = {"running": ("●", "$success"), "stale": ("◌", "$warning"), "stopped": ("○", "$error")}
@@ -30,7 +29,7 @@ def state_words(snapshot: Snapshot, now: float) -> tuple[str, str, str]:
         return (*_ENGINE[engine][:1], "engine stopped", _ENGINE[engine][1])
     if engine == "stale":
         heartbeat = snapshot.heartbeats.get("engine")
-        silent = f" {figures.duration(now - heartbeat.beat)}" if heartbeat else ""
+        silent = f" {formatting.duration(now - heartbeat.beat)}" if heartbeat else ""
         return _ENGINE[engine][0], f"engine silent{silent}", _ENGINE[engine][1]
     if snapshot.iteration is None:
         busy = snapshot.run is not None and snapshot.run.state == "new"
@@ -49,10 +48,10 @@ def elapsed(snapshot: Snapshot, now: float) -> str:
     if iteration is None:
         return ""
     if iteration.ended is not None:
-        return figures.clock(iteration.ended - iteration.created)
+        return formatting.clock(iteration.ended - iteration.created)
     if iteration.state != "running" or snapshot.engine.state == "stopped":
         return ""
-    return figures.clock(now - iteration.created)
+    return formatting.clock(now - iteration.created)
 
 
 class HeaderLine(LinePanel):

@@ -13,8 +13,7 @@ from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.message import Message
 
-from reflectevo_tui.text import display
-from reflectevo_tui.text import formatting as figures
+from reflectevo_tui.text import display, formatting
 from reflectevo_tui.text.display import Part
 from reflectevo_tui.widgets.line_panel import LinePanel
 from store.curation.reviews import ERROR_KINDS
@@ -135,7 +134,7 @@ class Heatmap(LinePanel, can_focus=True):
         if found is None or found.share is None:
             return [(left, "bold $accent"), (display.fitted("· not used", width - 3), f"{reverse}$quiet"), right, " "]
         step = shade(found.share, *span)
-        body = display.fitted(f"{100 * found.share:4.1f} % n {figures.count(found.n)}", width - 6)
+        body = display.fitted(f"{100 * found.share:4.1f} % n {formatting.count(found.n)}", width - 6)
         return [
             (left, "bold $accent"),
             (SHADES[step] * 2, STYLES[step]),
@@ -145,9 +144,9 @@ class Heatmap(LinePanel, can_focus=True):
         ]
 
     def _legend(self, low: float, high: float) -> Content:
-        parts: list[Part] = [("i→c share, from ", "$quiet"), figures.percent(low), ("  ", "")]
+        parts: list[Part] = [("i→c share, from ", "$quiet"), formatting.percent(low), ("  ", "")]
         parts += [(glyph * 2, style) for glyph, style in zip(SHADES, STYLES, strict=True)]
-        return display.line(*parts, ("  to ", "$quiet"), figures.percent(high))
+        return display.line(*parts, ("  to ", "$quiet"), formatting.percent(high))
 
     def on_focus(self) -> None:
         """The cursor stands out where it acts."""

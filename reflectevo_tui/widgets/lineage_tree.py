@@ -10,8 +10,7 @@ from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.message import Message
 
-from reflectevo_tui.text import display
-from reflectevo_tui.text import formatting as figures
+from reflectevo_tui.text import display, formatting
 from reflectevo_tui.text.display import Part
 from reflectevo_tui.widgets.line_panel import LinePanel
 from store.runs.lineage import LineageNode
@@ -39,7 +38,7 @@ def accuracy_words(metric: Mapping[str, float | None] | None, *, wide: bool) -> 
     if metric is None:
         return "–"
     value = metric.get("value")
-    return figures.interval(value, metric.get("low"), metric.get("high")) if wide else figures.percent(value)
+    return formatting.interval(value, metric.get("low"), metric.get("high")) if wide else formatting.percent(value)
 
 
 def node_line(node: LineageNode, mark: str, chosen: bool, current: bool, width: int) -> Content:

@@ -5,15 +5,14 @@ from __future__ import annotations
 from textual.content import Content
 
 from reflectevo_tui.state.snapshot import Snapshot
-from reflectevo_tui.text import display
-from reflectevo_tui.text import formatting as figures
+from reflectevo_tui.text import display, formatting
 from reflectevo_tui.widgets.line_panel import LinePanel
 from store.records import LiveText
 
 
 def heading(text: LiveText) -> Content:
     """Which question, task, instruction and role a text belongs to."""
-    parts = [f"q {figures.count(text.question_id)}"] if text.question_id is not None else []
+    parts = [f"q {formatting.count(text.question_id)}"] if text.question_id is not None else []
     parts += [part for part in (text.task, text.instruction, text.role) if part]
     return display.line((" · ".join(parts), "bold $primary"))
 

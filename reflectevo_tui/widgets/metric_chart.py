@@ -12,8 +12,7 @@ from textual.content import Content
 from textual_plotext import PlotextPlot
 
 from reflectevo_tui.state.snapshot import Curve, Snapshot
-from reflectevo_tui.text import display
-from reflectevo_tui.text import formatting as figures
+from reflectevo_tui.text import display, formatting
 
 Colour = tuple[int, int, int]
 FIRST: Colour = (90, 170, 255)
@@ -109,7 +108,7 @@ def show_training(chart: MetricChart, snapshot: Snapshot) -> None:
         words.append(f"{'reward margin' if preference else 'token accuracy'} ○ {second[-1][1]:.4g} (right)")
     accuracies = curves.get("rewards/accuracies", ())
     if accuracies:
-        words.append(f"reward accuracy {figures.percent(accuracies[-1][1], 0)}")
+        words.append(f"reward accuracy {formatting.percent(accuracies[-1][1], 0)}")
     rate = curves.get("learning_rate", ())
     if rate:
         words.append(f"lr {rate[-1][1]:.1e}")

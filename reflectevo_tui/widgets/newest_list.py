@@ -9,8 +9,7 @@ from textual.content import Content
 from textual.message import Message
 
 from reflectevo_tui.state.snapshot import Snapshot
-from reflectevo_tui.text import display
-from reflectevo_tui.text import formatting as figures
+from reflectevo_tui.text import display, formatting
 from reflectevo_tui.widgets.line_panel import LinePanel
 from store.records import TrajectoryRow
 
@@ -23,7 +22,7 @@ def newest_line(row: TrajectoryRow, chosen: bool) -> Content:
     return display.line(
         ("▸ " if chosen else "  ", "bold $accent"),
         (f"{row.transition:<4}", TRANSITION_STYLES.get(row.transition, "")),
-        f"{figures.count(row.id):>9} ",
+        f"{formatting.count(row.id):>9} ",
         (display.fitted(row.task, 16), "$quiet"),
         (f" {row.instruction:<8}", "$quiet"),
         display.one_line(row.excerpt[:160]),

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 from textual.content import Content
 
-from reflectevo_tui.text import display
-from reflectevo_tui.text import formatting as figures
+from reflectevo_tui.text import display, formatting
 from reflectevo_tui.widgets.line_panel import LinePanel
 from store.records import Evaluation
 from store.runs.lineage import LineageNode
@@ -30,7 +29,7 @@ def policy_facts(node: LineageNode, width: int) -> list[Content]:
 
 def _measured_line(one: Evaluation) -> Content:
     oracle = "no oracle" if one.protocol.startswith("oracle-free") else "oracle"
-    first, second = (figures.percent(one.metrics.get(name, {}).get("value")) for name in ("acc_t1", "acc_t2"))
+    first, second = (formatting.percent(one.metrics.get(name, {}).get("value")) for name in ("acc_t1", "acc_t2"))
     return display.line((f"{oracle:<10}{f'n = {one.n:,}':<11}", "$quiet"), f"Acc@t1 {first:>7}  Acc@t2 {second:>7}")
 
 

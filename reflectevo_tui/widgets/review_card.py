@@ -13,8 +13,7 @@ from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
-from reflectevo_tui.text import display
-from reflectevo_tui.text import formatting as figures
+from reflectevo_tui.text import display, formatting
 from reflectevo_tui.text.display import Part
 from reflectevo_tui.text.word_diff import WordChanges
 from reflectevo_tui.widgets.trajectory_detail import VERDICTS, change_content
@@ -38,7 +37,7 @@ def question_title(question: StoredQuestion) -> Content:
     """`Question 4,871 · logiqa · logical reasoning · answer B`."""
     return display.line(
         ("Question ", "bold"),
-        (figures.count(question.id), "bold"),
+        (formatting.count(question.id), "bold"),
         f" · {question.task} · {question.domain} · answer ",
         (display.one_line(question.reference)[:60], "bold"),
     )

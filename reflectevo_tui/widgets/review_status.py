@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from textual.content import Content
 
-from reflectevo_tui.text import display
-from reflectevo_tui.text import formatting as figures
+from reflectevo_tui.text import display, formatting
 from reflectevo_tui.text.display import Part
 from reflectevo_tui.widgets.line_panel import LinePanel
 from store.curation.review_queue import ReviewEstimate, Share
@@ -26,7 +25,7 @@ def status_lines(
 ) -> list[Content]:
     """The two lines above the card."""
     wide = width >= WIDE
-    filled, empty = figures.bar(estimate.done / total if total else 0.0, 20 if wide else 10)
+    filled, empty = formatting.bar(estimate.done / total if total else 0.0, 20 if wide else 10)
     first: list[Part] = [" "]
     if wide:
         first += [(where, "bold"), (f" · sample {total}, seed {seed}  ", "$quiet")]
@@ -38,7 +37,7 @@ def status_lines(
         return [display.line(*first), display.line((" ✗ NOT SAVED ", "bold reverse $error"), f" {unsaved}")]
     second: list[Part] = [(" by task ", "$quiet")]
     for position, (task, share) in enumerate(estimate.by_task.items()):
-        value = share_words(share) if wide else figures.percent(share.value, 0)
+        value = share_words(share) if wide else formatting.percent(share.value, 0)
         second += [("" if not position else " · ", "$quiet"), f"{task} ", (value, "bold")]
         second.append((f" n {share.n}", "$quiet"))
     return [display.line(*first), display.line(*second)]

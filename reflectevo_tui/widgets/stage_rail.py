@@ -7,8 +7,7 @@ from collections.abc import Collection
 from textual.content import Content
 
 from reflectevo_tui.state.snapshot import Snapshot
-from reflectevo_tui.text import display
-from reflectevo_tui.text import formatting as figures
+from reflectevo_tui.text import display, formatting
 from reflectevo_tui.text.display import Part
 from reflectevo_tui.widgets.line_panel import LinePanel
 from store.records import Iteration, Stage
@@ -33,20 +32,20 @@ def gates_ahead(iteration: Iteration) -> Collection[str]:
 def time_of(stage: Stage, rate: float | None, now: float, *, moving: bool) -> str:
     """What stands at the right edge: how long it took, or how long it may take."""
     if stage.state == "done" and stage.started and stage.ended:
-        return figures.duration(stage.ended - stage.started)
+        return formatting.duration(stage.ended - stage.started)
     if stage.state == "running" and rate and stage.owed:
-        return "~" + figures.duration(stage.owed / rate)
+        return "~" + formatting.duration(stage.owed / rate)
     if stage.state == "running" and stage.started and moving:
-        return figures.duration(now - stage.started)
+        return formatting.duration(now - stage.started)
     return ""
 
 
 def _progress(stage: Stage, width: int) -> list[Part]:
     if not stage.total:
         return [" " * (width + 20)]
-    filled, empty = figures.bar(stage.done / stage.total, width)
+    filled, empty = formatting.bar(stage.done / stage.total, width)
     style = {"done": "$success", "failed": "$error"}.get(stage.state, "$primary")
-    counts = f"{figures.count(stage.done)} / {figures.count(stage.total)}"
+    counts = f"{formatting.count(stage.done)} / {formatting.count(stage.total)}"
     return [(filled, style), (empty, "$rule"), f" {counts:>17}  "]
 
 
@@ -72,7 +71,7 @@ def stage_line(stage: Stage, snapshot: Snapshot, width: int) -> Content:
         case "pending" | "skipped" if not stage.total:
             middle = [(stage.note or ("skipped" if stage.state == "skipped" else ""), "$quiet")]
         case _:
-            pieces = ([f"{figures.compact(rate)} /s"] if rate else []) + ([stage.note] if stage.note else [])
+            pieces = ([f"{formatting.compact(rate)} /s"] if rate else []) + ([stage.note] if stage.note else [])
             middle = [*_progress(stage, bar_width), " · ".join(pieces)]
     return _at_the_edges(display.line(*head, *middle), right, width, stage.state == "waiting")
 

@@ -10,8 +10,7 @@ from textual.containers import Horizontal, VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
-from reflectevo_tui.text import display
-from reflectevo_tui.text import formatting as figures
+from reflectevo_tui.text import display, formatting
 from reflectevo_tui.text.display import Part
 from reflectevo_tui.text.word_diff import WordChanges
 from store.records import StoredAttempt, StoredReflection, TrajectoryDetail
@@ -66,7 +65,7 @@ def question_lines(detail: TrajectoryDetail, part: int) -> list[Content]:
     question = detail.question
     lines = [
         _heading(
-            (f"Question {figures.count(question.id)}", "bold"),
+            (f"Question {formatting.count(question.id)}", "bold"),
             f" · {question.task} · {question.domain} · {question.split}",
         ),
         *_body(question.text, part),
@@ -138,7 +137,7 @@ def _origin(name: str, made: StoredAttempt | StoredReflection) -> Content:
     seed = "–" if made.seed is None else str(made.seed)
     return display.line(
         f"  {name:<11}",
-        f"{figures.count(made.prompt_tokens):>6} → {figures.count(made.completion_tokens):>5} tokens",
+        f"{formatting.count(made.prompt_tokens):>6} → {formatting.count(made.completion_tokens):>5} tokens",
         f"  {made.finish_reason or '–':<7} seed {seed:<10} {made.latency:5.1f} s",
         (f"  {made.prompt_version} {made.prompt_hash[:7]}", "$quiet"),
     )
@@ -193,7 +192,7 @@ class TrajectoryDetailPane(VerticalScroll, can_focus=True):
     def show_detail(self, detail: TrajectoryDetail, changes: WordChanges | None) -> None:
         """Show a trajectory from its top."""
         self._shown, self._part = (detail, changes), 0
-        self.border_title = display.line(f"Trajectory {figures.count(detail.row.id)} · {detail.row.transition}")
+        self.border_title = display.line(f"Trajectory {formatting.count(detail.row.id)} · {detail.row.transition}")
         self._draw()
         self.scroll_home(animate=False, immediate=True)
 

@@ -18,8 +18,7 @@ from textual.visual import Visual
 
 from reflectevo_tui.state.trajectory_reader import PAGE_ROWS
 from reflectevo_tui.terminal.immediate_repaint import hold_repaint, paint_held
-from reflectevo_tui.text import display
-from reflectevo_tui.text import formatting as figures
+from reflectevo_tui.text import display, formatting
 from reflectevo_tui.widgets.newest_list import TRANSITION_STYLES
 from store.records import TrajectoryRow
 
@@ -39,7 +38,7 @@ def row_line(row: TrajectoryRow, width: int, chosen: bool) -> Content:
     task = 20 if width >= 100 else 12
     return display.line(
         (" ▸ " if chosen else "   ", "bold $accent"),
-        f"{figures.count(row.id):>9}  ",
+        f"{formatting.count(row.id):>9}  ",
         (display.fitted(row.task, task), "$quiet"),
         (f"  {row.transition:<5}  ", TRANSITION_STYLES.get(row.transition, "")),
         (f"{row.instruction:<7} ", "$quiet"),

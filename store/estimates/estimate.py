@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from store.estimates import symbolic as terms
+from store.estimates import symbolic
 from store.estimates.figures import Figures
-from store.estimates.formulas import NOTHING, Formulas, Owed, StageEstimate
-from store.estimates.symbolic import Term, number
+from store.estimates.formulas import NOTHING, Owed, StageEstimate, StageFormulas
+from store.estimates.symbolic import Symbolic, number
 from store.settings import RunSettings
 
 Column = Literal["texts", "prompt_tokens", "generated_tokens", "training_tokens", "seconds"]
@@ -27,21 +27,21 @@ class Estimate:
     """The first iteration, which measures parent and child."""
     later: tuple[StageEstimate, ...]
     """Each later one, whose parent was measured before."""
-    trajectories: Term
+    trajectories: Symbolic
     """Of one iteration."""
-    database_bytes: Term
+    database_bytes: Symbolic
     """Of one iteration."""
-    policy_bytes: Term
+    policy_bytes: Symbolic
     """Of one child policy."""
-    generation_bytes: Term
+    generation_bytes: Symbolic
     """Memory of weights and cache while generating, at full width with texts of mean length."""
-    training_bytes: Term
+    training_bytes: Symbolic
     """Memory of weights, optimizer and activations while training, with examples of the longest length."""
     figures: Figures = field(repr=False)
 
-    def over_all(self, part: Column) -> Term:
+    def over_all(self, part: Column) -> Symbolic:
         """A column added up over all iterations; texts are generated ones alone."""
-        return terms.total(
+        return symbolic.total(
             [
                 number(times) * getattr(stage, part)
                 for times, stage in self._all_stages()
@@ -54,17 +54,17 @@ class Estimate:
         return [(1, stage) for stage in self.first] + [(self.iterations - 1, stage) for stage in self.later]
 
     @property
-    def gpu_seconds(self) -> Term:
+    def gpu_seconds(self) -> Symbolic:
         """Of every GPU, over all iterations."""
-        return terms.total([number(times) * stage_gpu_seconds(self, stage) for times, stage in self._all_stages()])
+        return symbolic.total([number(times) * stage_gpu_seconds(self, stage) for times, stage in self._all_stages()])
 
     @property
-    def cost(self) -> Term:
+    def cost(self) -> Symbolic:
         """Over all iterations."""
         return self.gpu_seconds * self.figures.term("price_per_gpu_hour") / number(3600)
 
     @property
-    def disk_bytes(self) -> Term:
+    def disk_bytes(self) -> Symbolic:
         """Database and policies of all iterations."""
         return number(self.iterations) * (self.database_bytes + self.policy_bytes)
 
@@ -82,7 +82,7 @@ class Estimate:
 
 def estimate(settings: RunSettings, figures: Figures, owed: Owed | None = None) -> Estimate:
     """What a run with these settings takes; with `owed`, what the first iteration still has to do."""
-    made = Formulas(settings, figures, owed or Owed())
+    made = StageFormulas(settings, figures, owed or Owed())
     trajectories = made.trajectories()
     return Estimate(
         iterations=settings.iterations,
@@ -97,13 +97,13 @@ def estimate(settings: RunSettings, figures: Figures, owed: Owed | None = None) 
     )
 
 
-def stage_gpu_seconds(estimate: Estimate, stage: StageEstimate) -> Term:
+def stage_gpu_seconds(estimate: Estimate, stage: StageEstimate) -> Symbolic:
     """Seconds of the GPUs that a stage holds, whether they work or wait; nothing on a CPU."""
     if estimate.figures["gpus"].value == 0:
         return NOTHING
     return stage.seconds * estimate.figures.term("training_gpus" if stage.stage == "train" else "gpus")
 
 
-def stage_cost(estimate: Estimate, stage: StageEstimate) -> Term:
+def stage_cost(estimate: Estimate, stage: StageEstimate) -> Symbolic:
     """Price of a stage."""
     return stage_gpu_seconds(estimate, stage) * estimate.figures.term("price_per_gpu_hour") / number(3600)

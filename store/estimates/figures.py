@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Literal
 
 from store.errors import StoreError
-from store.estimates import symbolic as terms
+from store.estimates import symbolic
 from store.estimates.model_config import PUBLISHED, Architecture
-from store.estimates.symbolic import Term
+from store.estimates.symbolic import Symbolic
 from store.settings import Decoding, RunSettings
 
 Origin = Literal["measured", "given", "settings", "reference", "unknown"]
@@ -122,10 +122,10 @@ class Figures:
     def __getitem__(self, name: str) -> Figure:
         return self._figures.get(name, Figure(None, "unknown", "nobody measured or gave it"))
 
-    def term(self, name: str) -> Term:
+    def term(self, name: str) -> Symbolic:
         """The figure as a number, or as its name while it is unknown."""
         value = self[name].value
-        return terms.name(name) if value is None else terms.number(value, name)
+        return symbolic.name(name) if value is None else symbolic.number(value, name)
 
     def has(self, name: str) -> bool:
         """Whether the figure is known."""

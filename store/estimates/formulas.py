@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from store.curation.training_settings import SET_OF
-from store.estimates import symbolic as terms
+from store.estimates import symbolic
 from store.estimates.figures import Figures
-from store.estimates.symbolic import Term, number
+from store.estimates.symbolic import Symbolic, number
 from store.settings import ROLLOUT_STAGES, RunSettings, TrainingSection
 
 StageLabel = Literal["attempt", "reflect", "correct", "curate", "train", "evaluate", "loads"]
@@ -35,11 +35,11 @@ class StageEstimate:
     """
 
     stage: StageLabel
-    texts: Term = NOTHING
-    prompt_tokens: Term = NOTHING
-    generated_tokens: Term = NOTHING
-    training_tokens: Term = NOTHING
-    seconds: Term = NOTHING
+    texts: Symbolic = NOTHING
+    prompt_tokens: Symbolic = NOTHING
+    generated_tokens: Symbolic = NOTHING
+    training_tokens: Symbolic = NOTHING
+    seconds: Symbolic = NOTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ def examples_of_attempt(settings: RunSettings, reflections: int, yield_share: fl
     return mean
 
 
-class Formulas:
+class StageFormulas:
     """The formulas, over one set of settings and figures."""
 
     def __init__(self, settings: RunSettings, figures: Figures, owed: Owed) -> None:
@@ -142,55 +142,55 @@ class Formulas:
         texts = self._owed_or("correct", first, self._wrong() * self._per_attempt() * self._rounds(self._chain()))
         return self._generated("correct", texts, self._correction_prompt(), self._term("correction_tokens"))
 
-    def _owed_or(self, stage: str, first: bool, planned: Term) -> Term:
+    def _owed_or(self, stage: str, first: bool, planned: Symbolic) -> Symbolic:
         known = self._owed.texts.get(stage) if first else None
         return planned if known is None else number(known)
 
-    def _generated(self, stage: StageLabel, texts: Term, prompt: Term, length: Term) -> StageEstimate:
+    def _generated(self, stage: StageLabel, texts: Symbolic, prompt: Symbolic, length: Symbolic) -> StageEstimate:
         generated = texts * length
         return StageEstimate(stage, texts, texts * prompt, generated, seconds=self._generating(generated))
 
-    def _generating(self, tokens: Term) -> Term:
+    def _generating(self, tokens: Symbolic) -> Symbolic:
         rate = self._term("generation_tokens_per_s")
         return tokens / (rate * self._devices("gpus"))
 
-    def _devices(self, name: str) -> Term:
+    def _devices(self, name: str) -> Symbolic:
         """How many devices share the work: a CPU counts as one."""
         return number(1, name) if self._figures[name].value == 0 else self._term(name)
 
-    def _wrong(self) -> Term:
+    def _wrong(self) -> Symbolic:
         return self._term("train_questions") * self._term("wrong_share")
 
-    def _per_attempt(self) -> Term:
+    def _per_attempt(self) -> Symbolic:
         return self._term("reflections_per_attempt")
 
     def _chain(self) -> int:
         return self._settings.reflection.rounds
 
-    def _rounds(self, rounds: int) -> Term:
+    def _rounds(self, rounds: int) -> Symbolic:
         """Texts of a chain of rounds: each later one follows only on a correction that is wrong again."""
         if rounds == 1:
             return number(1)
         fixed = self._figures["yield_share"].value
         if fixed is None:
-            return terms.name("texts_per_chain")
+            return symbolic.name("texts_per_chain")
         return number(sum((1 - fixed) ** round for round in range(rounds)), "yield_share")
 
     # -- prompts
 
-    def _attempt_prompt(self) -> Term:
+    def _attempt_prompt(self) -> Symbolic:
         if self._figures.has("attempt_prompt_tokens"):
             return self._term("attempt_prompt_tokens")
         question, answer = self._term("question_tokens"), self._term("attempt_tokens")
         shot = question + answer + self._term("shot_overhead_tokens")
         return question + self._term("attempt_overhead_tokens") + self._shots * shot
 
-    def _reflection_prompt(self) -> Term:
+    def _reflection_prompt(self) -> Symbolic:
         if self._figures.has("reflection_prompt_tokens"):
             return self._term("reflection_prompt_tokens")
         return self._attempt_prompt() + self._term("attempt_tokens") + self._term("reflection_overhead_tokens")
 
-    def _correction_prompt(self) -> Term:
+    def _correction_prompt(self) -> Symbolic:
         if self._figures.has("correction_prompt_tokens"):
             return self._term("correction_prompt_tokens")
         shown = self._term("attempt_tokens") if self._settings.correction.show_previous_attempt else NOTHING
@@ -199,7 +199,7 @@ class Formulas:
 
     # -- the rest of an iteration
 
-    def trajectories(self) -> Term:
+    def trajectories(self) -> Symbolic:
         """Rows of the trajectory list that an iteration's training questions make."""
         questions, wrong = self._term("train_questions"), self._term("wrong_share")
         return questions + questions * wrong * (self._per_attempt() + number(-1))
@@ -208,7 +208,7 @@ class Formulas:
         made = self._owed_or("curate", first, self.trajectories())
         return StageEstimate("curate", made, seconds=made / self._term("curated_per_s"))
 
-    def _examples(self, first: bool) -> Term:
+    def _examples(self, first: bool) -> Symbolic:
         if first and self._owed.examples is not None:
             return number(self._owed.examples)
         if self._settings.training.setting == "sft-qa":
@@ -217,7 +217,7 @@ class Formulas:
             return self._wrong() * self._term("examples_per_attempt")
         reflections, fixed = self._figures["reflections_per_attempt"].value, self._figures["yield_share"].value
         if reflections is None or fixed is None:
-            return self._wrong() * terms.name("examples_per_attempt")
+            return self._wrong() * symbolic.name("examples_per_attempt")
         mean = examples_of_attempt(self._settings, round(reflections), fixed)
         return self._wrong() * number(mean, "yield_share", "reflections_per_attempt")
 
@@ -227,7 +227,7 @@ class Formulas:
         kept = examples * number(1 - training.validation_share)
         lengths = self._example_lengths()
         passes = _passes(training)
-        tokens = terms.total(
+        tokens = symbolic.total(
             [kept * length * number(epochs) for length, (epochs, _, _) in zip(lengths, passes, strict=True)]
         )
         if share := _first_attempts(training):
@@ -237,7 +237,7 @@ class Formulas:
         seconds = tokens / (rate * self._devices("training_gpus")) + self._term("training_start_s")
         return StageEstimate("train", examples, training_tokens=tokens, seconds=seconds)
 
-    def _example_lengths(self) -> list[Term]:
+    def _example_lengths(self) -> list[Symbolic]:
         """Tokens of an example in each stage of the training, prompt included."""
         reflection = self._reflection_prompt() + self._term("reflection_tokens")
         correction = self._correction_prompt() + self._term("correction_tokens")
@@ -286,14 +286,14 @@ class Formulas:
 
     # -- disk, memory, price
 
-    def trajectory_bytes(self) -> Term:
+    def trajectory_bytes(self) -> Symbolic:
         """Bytes of the database a trajectory takes."""
         if self._figures.has("trajectory_bytes"):
             return self._term("trajectory_bytes")
-        tokens = terms.total([self._term(f"{name}_tokens") for name in ("attempt", "reflection", "correction")])
+        tokens = symbolic.total([self._term(f"{name}_tokens") for name in ("attempt", "reflection", "correction")])
         return self._term("row_bytes") + tokens * self._term("text_bytes_per_token")
 
-    def policy_bytes(self) -> Term:
+    def policy_bytes(self) -> Symbolic:
         """Bytes of a child policy: the adapter, and the whole model where adapters aren't served (on a CPU)."""
         whole = self._term("parameters") * self._term("weight_bytes")
         if self._settings.training.method == "full":
@@ -303,7 +303,7 @@ class Formulas:
         merged = whole if self._figures["gpus"].value == 0 else NOTHING
         return number(2 if separate else 1) * (adapter + merged)
 
-    def generation_bytes(self) -> Term:
+    def generation_bytes(self) -> Symbolic:
         """Weights and cache of as many texts at once as the settings let in, each of mean length at its end."""
         length = self._correction_prompt() + self._term("correction_tokens")
         cache = number(self._settings.generation.concurrency) * length
@@ -311,7 +311,7 @@ class Formulas:
             "cache_bytes"
         )
 
-    def training_bytes(self) -> Term:
+    def training_bytes(self) -> Symbolic:
         """Weights, optimizer and activations of one device."""
         training = self._settings.training
         batch = number(training.batch_size * training.max_length * _HALVES.get(training.setting, 1))

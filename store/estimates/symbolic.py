@@ -16,7 +16,7 @@ _NUMBER: Product = ()
 
 
 @dataclass(frozen=True)
-class Term:
+class Symbolic:
     """A sum: the factor of each product of unknown names. `uses` are the names of all figures that went in."""
 
     factors: Mapping[Product, float]
@@ -37,23 +37,23 @@ class Term:
         """The names that stand in the way of a number, in order."""
         return tuple(sorted({name for product in self.factors for name, _ in product}))
 
-    def __add__(self, other: Term) -> Term:
+    def __add__(self, other: Symbolic) -> Symbolic:
         """The sum of two terms."""
         factors = dict(self.factors)
         for product, factor in other.factors.items():
             factors[product] = factors.get(product, 0.0) + factor
-        return Term(_without_nothing(factors), self.uses | other.uses)
+        return Symbolic(_without_nothing(factors), self.uses | other.uses)
 
-    def __mul__(self, other: Term) -> Term:
+    def __mul__(self, other: Symbolic) -> Symbolic:
         """The product of two terms."""
         factors: dict[Product, float] = {}
         for one, first in self.factors.items():
             for two, second in other.factors.items():
                 product = _joined(one, two)
                 factors[product] = factors.get(product, 0.0) + first * second
-        return Term(_without_nothing(factors), self.uses | other.uses)
+        return Symbolic(_without_nothing(factors), self.uses | other.uses)
 
-    def __truediv__(self, other: Term) -> Term:
+    def __truediv__(self, other: Symbolic) -> Symbolic:
         """A term divided by a single product.
 
         Raises:
@@ -65,7 +65,7 @@ class Term:
         if len(other.factors) > 1:
             raise ValueError("a term can be divided by a product of figures, not by a sum")
         [(product, factor)] = other.factors.items()
-        turned = Term({tuple((name, -power) for name, power in product): 1 / factor}, other.uses)
+        turned = Symbolic({tuple((name, -power) for name, power in product): 1 / factor}, other.uses)
         return self * turned
 
     def words(self, number: Callable[[float], str]) -> str:
@@ -78,17 +78,17 @@ class Term:
         return " + ".join(parts)
 
 
-def number(value: float, *uses: str) -> Term:
+def number(value: float, *uses: str) -> Symbolic:
     """A known value; `uses` names the figures it stands for."""
-    return Term(_without_nothing({_NUMBER: float(value)}), frozenset(uses))
+    return Symbolic(_without_nothing({_NUMBER: float(value)}), frozenset(uses))
 
 
-def name(unknown: str) -> Term:
+def name(unknown: str) -> Symbolic:
     """A figure that nobody knows yet."""
-    return Term({((unknown, 1),): 1.0}, frozenset({unknown}))
+    return Symbolic({((unknown, 1),): 1.0}, frozenset({unknown}))
 
 
-def total(terms: list[Term]) -> Term:
+def total(terms: list[Symbolic]) -> Symbolic:
     """The sum of many terms."""
     result = number(0)
     for term in terms:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from store.estimates.estimate import Estimate, stage_cost
 from store.estimates.formulas import StageEstimate
-from store.estimates.symbolic import Term
+from store.estimates.symbolic import Symbolic
 
 
 def time_words(seconds: float) -> str:
@@ -58,5 +58,5 @@ def _rate(estimate: Estimate, stage: StageEstimate) -> str:
     return f" at {figure.value:,.4g} {unit} ({figure.origin})"
 
 
-def _rate_name(term: Term) -> str | None:
+def _rate_name(term: Symbolic) -> str | None:
     return next((name for name in sorted(term.uses) if name.endswith("_per_s")), None)

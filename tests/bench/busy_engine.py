@@ -23,7 +23,7 @@ from random import Random
 from store.control import telemetry
 from store.database.connection import open_writer, write
 from store.records import LiveText
-from store.rollouts import attempts as rollouts
+from store.rollouts import attempts
 from store.rollouts.attempts import NewAttempt, NewGeneration, NewReflection
 from store.runs import iterations, runs
 from store.runs.policies import list_policies
@@ -94,14 +94,14 @@ class BusyEngine:
         """One that was attempted, reflected on and corrected; a question gets as many as it takes."""
         question = self._questions[n % len(self._questions)]
         first = NewAttempt(self._made(self._words(60)), question, 1, None, "3", "incorrect", "", 0.0)
-        attempt = rollouts.insert_attempt(self._connection, first)
+        attempt = attempts.insert_attempt(self._connection, first)
         key = f"1-{n % 8 + 1}-2"
         words = self._made(self._words(40), n // len(self._questions))
-        reflection = rollouts.insert_reflection(self._connection, NewReflection(words, attempt, key, ""))
+        reflection = attempts.insert_reflection(self._connection, NewReflection(words, attempt, key, ""))
         verdict = "correct" if n % 4 == 0 else "incorrect"
         again = NewAttempt(self._made(self._words(60)), question, 2, reflection, "4", verdict, "", float(n % 4 == 0))
-        rollouts.finish_trajectory(
-            self._connection, attempt, reflection, rollouts.insert_attempt(self._connection, again)
+        attempts.finish_trajectory(
+            self._connection, attempt, reflection, attempts.insert_attempt(self._connection, again)
         )
 
     def _broadcast(self, turn: int) -> None:

@@ -21,7 +21,7 @@ from random import Random
 from reflectevo_tui.engine_client.status import collect_status
 from reflectevo_tui.state.snapshot import read_snapshot
 from store.database.connection import checkpoint, open_reader, open_writer, write
-from store.rollouts import attempts as rollouts
+from store.rollouts import attempts
 from store.rollouts.attempts import NewAttempt, NewGeneration, NewReflection
 from store.rollouts.trajectories import TrajectoryFilter, page
 from store.runs import iterations, policies, runs
@@ -95,12 +95,12 @@ class _Store:
                 self._sample += 1
                 question = self._draw.choice(self._questions)
                 first = NewAttempt(self._made(60), question, 1, None, "3", "incorrect", "", 0.0)
-                attempt = rollouts.insert_attempt(self._writer, first)
+                attempt = attempts.insert_attempt(self._writer, first)
                 told = NewReflection(self._made(90), attempt, "1-3-2", "")
-                reflection = rollouts.insert_reflection(self._writer, told)
+                reflection = attempts.insert_reflection(self._writer, told)
                 again = NewAttempt(self._made(60), question, 2, reflection, "4", "correct", "", 1.0)
-                correction = rollouts.insert_attempt(self._writer, again)
-                rollouts.finish_trajectory(self._writer, attempt, reflection, correction)
+                correction = attempts.insert_attempt(self._writer, again)
+                attempts.finish_trajectory(self._writer, attempt, reflection, correction)
 
     def _made(self, words: int) -> NewGeneration:
         text = " ".join(self._draw.choices(_WORDS, k=words))

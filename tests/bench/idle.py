@@ -15,7 +15,7 @@ from pathlib import Path
 from rich.console import Console
 
 from engine.commands.init import init_workspace
-from reflectevo_tui.engine_client.directives import order, start_or_continue
+from reflectevo_tui.engine_client.directives import issue_and_wait, start_or_continue
 from reflectevo_tui.engine_client.follow import follow
 from store.database.connection import open_reader
 from store.estimates.activity import idleness, iteration_activity
@@ -72,7 +72,7 @@ def measure() -> list[Row]:
         try:
             code = follow(workspace, Console(stderr=True, quiet=True))
         finally:
-            order(workspace, "shut_down", {}, start=False)
+            issue_and_wait(workspace, "shut_down", {}, start=False)
         if code:
             raise RuntimeError(f"the iteration ended with exit code {code}; the engine's log: {_log(workspace)}")
         with closing(open_reader(workspace.database)) as connection:

@@ -18,7 +18,7 @@ from engine.models.weights import PolicyWeights
 from store.settings import RunSettings
 from store.settings.toml_file import parse_settings
 from tests.bench.measure import Row
-from tests.support.real_sweep import Exchange, run_sweep
+from tests.support.real_rollout import Exchange, run_plan
 
 SETTINGS = """
 name = "bench"
@@ -62,19 +62,19 @@ def measure() -> list[Row]:
     """Prompt tokens that were computed, of those that prompts had."""
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
     settings = parse_settings(SETTINGS)
-    exchanges = asyncio.run(_sweep(settings))
+    exchanges = asyncio.run(_plan(settings))
     whole = sum(one.generated.prompt_tokens for one in exchanges)
     computed = whole - sum(one.generated.cached_tokens for one in exchanges)
     what = "prompt tokens computed, 2 × 8 instructions a failed attempt"
     return [Row(what, f"{computed:,} tokens", f"{whole:,} tokens", computed / whole, 0.35, False)]
 
 
-async def _sweep(settings: RunSettings) -> list[Exchange]:
+async def _plan(settings: RunSettings) -> list[Exchange]:
     model = resolve_model(settings.model, model_cache()).path
     generator = VllmGenerator(PolicyWeights(1, "p00", model, model), settings.generation, settings.seed)
     await generator.start()
     try:
         with tempfile.TemporaryDirectory() as directory:
-            return await run_sweep(settings, Path(directory), generator)
+            return await run_plan(settings, Path(directory), generator)
     finally:
         await generator.close()

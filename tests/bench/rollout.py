@@ -26,11 +26,11 @@ from engine.models.resolve import model_cache, resolve_model
 from engine.models.weights import PolicyWeights
 from engine.rollout.gauges import Gauges
 from engine.rollout.journal import StoreJournal
-from engine.rollout.load_plan import training_sweep
+from engine.rollout.load_plan import training_plan
 from engine.rollout.plan import count
-from engine.rollout.runner import Rollout
+from engine.rollout.runner import RolloutRunner
 from engine.tasks import load_tasks
-from engine.tasks.verifier_pool import Judges
+from engine.tasks.verifier_pool import VerifierPool
 from store.database.connection import open_writer, write
 from store.runs.iterations import add_iteration
 from store.runs.policies import add_policy
@@ -160,7 +160,7 @@ async def _rollouts(
     and waits for its last text; with one pass for all stages nothing waits."""
     await generator.forget_prefixes()
     recording = _Recording(generator)
-    judges = Judges({task.name: task.kind for task in settings.tasks})
+    verifiers = VerifierPool({task.name: task.kind for task in settings.tasks})
     with tempfile.TemporaryDirectory() as directory:
         workspace = Workspace(Path(directory) / "workspace")
         init_workspace(workspace, "demo-cpu", None, replace=False)
@@ -168,20 +168,20 @@ async def _rollouts(
             iteration_id = _prepare(connection, settings, model)
             started = time.perf_counter()
             for stages in passes:
-                progressed = training_sweep(connection, iteration_id, stages)
-                rollout = Rollout(
-                    progressed.sweep,
+                progressed = training_plan(connection, iteration_id, stages)
+                rollout = RolloutRunner(
+                    progressed.plan,
                     progressed.done,
                     recording,
-                    judges.judge,
+                    verifiers.verify,
                     StoreJournal(connection, _hold),
-                    Gauges(count(progressed.sweep, progressed.done)),
+                    Gauges(count(progressed.plan, progressed.done)),
                     concurrency=settings.generation.concurrency,
                     retries=0,
                 )
                 assert await rollout.run()
             seconds = time.perf_counter() - started
-    judges.close()
+    verifiers.close()
     return recording.tokens / seconds, recording.asked
 
 

@@ -20,7 +20,7 @@ from contextlib import closing
 from pathlib import Path
 
 from engine.commands.init import init_workspace
-from reflectevo_tui.engine_client.directives import order
+from reflectevo_tui.engine_client.directives import issue_and_wait
 from reflectevo_tui.engine_client.process import start_engine
 from store.control.liveness import lock_owner
 from store.database.connection import open_reader
@@ -115,7 +115,7 @@ def _ready() -> float:
         started = time.perf_counter()
         start_engine(workspace)
         taken = time.perf_counter() - started
-        order(workspace, "shut_down", {}, start=False)
+        issue_and_wait(workspace, "shut_down", {}, start=False)
         _until_over(workspace)
         return taken
 

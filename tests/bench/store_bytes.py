@@ -13,7 +13,7 @@ from contextlib import closing
 from pathlib import Path
 from unittest import mock
 
-from reflectevo_tui.commands.demo import prose as demo_prose
+from reflectevo_tui.commands.demo import prose
 from reflectevo_tui.commands.demo.synthetic_store import DemoStore
 from store.database.connection import checkpoint, open_writer
 from store.workspace import Workspace
@@ -39,7 +39,7 @@ def measure() -> tuple[float, float]:
 
 def _store(times: int) -> tuple[float, float]:
     """Mean bytes of text and of database of a trajectory."""
-    attempt, reflection, corrected = demo_prose.attempt, demo_prose.reflection, demo_prose.corrected
+    attempt, reflection, corrected = prose.attempt, prose.reflection, prose.corrected
 
     def longer(text: str, again: list[str]) -> str:
         return "\n".join([*again, text])
@@ -47,16 +47,16 @@ def _store(times: int) -> tuple[float, float]:
     with (
         tempfile.TemporaryDirectory() as directory,
         mock.patch.object(
-            demo_prose,
+            prose,
             "attempt",
             lambda draw, right: longer(attempt(draw, right), [attempt(draw, right) for _ in range(times - 1)]),
         ),
         mock.patch.object(
-            demo_prose,
+            prose,
             "reflection",
             lambda draw, key: longer(reflection(draw, key), [reflection(draw, key) for _ in range(times - 1)]),
         ),
-        mock.patch.object(demo_prose, "corrected", corrected),
+        mock.patch.object(prose, "corrected", corrected),
     ):
         workspace = Workspace(Path(directory) / "workspace")
         for _ in DemoStore(workspace, ROWS, 0).make():

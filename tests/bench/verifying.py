@@ -21,8 +21,8 @@ from multiprocessing.synchronize import Barrier
 from random import Random
 
 from engine.tasks import task_type
-from engine.tasks.base import Judgement
-from engine.tasks.verifier_pool import Judges
+from engine.tasks.base import Verification
+from engine.tasks.verifier_pool import VerifierPool
 from store.records import StoredQuestion
 from tests.bench.measure import Row
 
@@ -84,8 +84,8 @@ def _round(items: Sequence[Item]) -> tuple[float, float]:
     return pool, loop
 
 
-def _judge_all(items: Sequence[Item]) -> list[Judgement]:
-    return [task_type(q.task).judge(reply, q.reference, dict(q.payload)) for q, reply in items]
+def _judge_all(items: Sequence[Item]) -> list[Verification]:
+    return [task_type(q.task).verify(reply, q.reference, dict(q.payload)) for q, reply in items]
 
 
 def _loops_at_once(items: Sequence[Item], cores: int) -> float:
@@ -117,15 +117,15 @@ def _others() -> list[Item]:
     return [_math(draw, n) for n in range(MATH)]
 
 
-async def _through_pool(items: Sequence[Item]) -> tuple[float, list[Judgement]]:
-    judges = Judges({name: name for name in ("math", "choice", "code")})
+async def _through_pool(items: Sequence[Item]) -> tuple[float, list[Verification]]:
+    verifiers = VerifierPool({name: name for name in ("math", "choice", "code")})
     try:
-        await asyncio.gather(*(judges.judge(*item) for item in _others()))
+        await asyncio.gather(*(verifiers.verify(*item) for item in _others()))
         started = time.perf_counter()
-        found = await asyncio.gather(*(judges.judge(*item) for item in items))
+        found = await asyncio.gather(*(verifiers.verify(*item) for item in items))
         return time.perf_counter() - started, found
     finally:
-        judges.close()
+        verifiers.close()
 
 
 def _question(number: int, kind: str, reference: str, payload: dict[str, object]) -> StoredQuestion:

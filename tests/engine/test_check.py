@@ -12,7 +12,7 @@ import pytest
 
 from engine.commands.check import at_once, everything
 from engine.commands.check.findings import Finding
-from engine.models import resolve as models
+from engine.models import resolve
 from engine.models.resolve import Located
 from store.settings.recipes import recipe_text
 from store.workspace import Workspace
@@ -146,17 +146,17 @@ def test_a_model_is_located_as_it_would_be_resolved(tmp_path: Path) -> None:
     """Local directory first, then packages; what can't be found has the same words."""
     directory = tmp_path / "model"
     directory.mkdir()
-    with pytest.raises(models.ModelNotFound, match=r"config\.json"):
-        models.locate_model(str(directory), tmp_path)
+    with pytest.raises(resolve.ModelNotFound, match=r"config\.json"):
+        resolve.locate_model(str(directory), tmp_path)
     (directory / "config.json").write_text("{}")
     (directory / "model.safetensors").write_bytes(b"12345")
-    assert models.locate_model(str(directory), tmp_path) == Located("path", directory, 5, False)
+    assert resolve.locate_model(str(directory), tmp_path) == Located("path", directory, 5, False)
     (directory / "chat_template.jinja").write_text("{{ messages }}")
-    assert models.locate_model(str(directory), tmp_path).chat_template is True
-    with pytest.raises(models.ModelNotFound) as located:
-        models.locate_model("/no/such/model", tmp_path)
-    with pytest.raises(models.ModelNotFound) as resolved:
-        models.resolve_model("/no/such/model", tmp_path)
+    assert resolve.locate_model(str(directory), tmp_path).chat_template is True
+    with pytest.raises(resolve.ModelNotFound) as located:
+        resolve.locate_model("/no/such/model", tmp_path)
+    with pytest.raises(resolve.ModelNotFound) as resolved:
+        resolve.resolve_model("/no/such/model", tmp_path)
     assert str(located.value) == str(resolved.value)
 
 

@@ -15,7 +15,7 @@ from engine.prompts.rollout import attempt_messages
 from engine.rollout.load_plan import problems_of
 from engine.stages.context import Commands, Pulse, StageContext
 from engine.stages.curate import candidates_of, curate
-from engine.stages.job import Errand
+from engine.stages.job import Job
 from engine.tasks.sandbox import probe
 from store.control.telemetry import events, metrics
 from store.curation.curated import curated, curation_counts
@@ -64,10 +64,10 @@ class Place:
 
     def curate(self) -> bool:
         """Run the stage in this process."""
-        errand = Errand("curate", self.rows.run, self.rows.iteration)
-        pulse = Pulse(self.workspace.database, errand.slot)
+        job = Job("curate", self.rows.run, self.rows.iteration)
+        pulse = Pulse(self.workspace.database, job.slot)
         try:
-            return curate(StageContext(self.workspace, errand, self.rows.connection, self.commands, pulse))
+            return curate(StageContext(self.workspace, job, self.rows.connection, self.commands, pulse))
         finally:
             pulse.end()
 

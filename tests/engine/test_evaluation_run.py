@@ -43,7 +43,7 @@ def test_a_fresh_run_is_prepared_and_its_base_measured_with_everything(harness: 
     one = harness(text)
     one.start()
     everything = {"protocol": "both", "rounds": 3, "vote_samples": 3, "retry_samples": 2}
-    words = one.order("evaluate", settings=settings_of(text, evaluation=everything), base_directory=str(tmp_path))
+    words = one.issue("evaluate", settings=settings_of(text, evaluation=everything), base_directory=str(tmp_path))
     assert words == "run 'scripted' is made ready, then its policy p00 is evaluated"
     one.wait(lambda: finished(one))
     status = one.status()
@@ -75,7 +75,7 @@ def test_an_evaluation_in_between_changes_nothing_of_the_iterations(harness: Mak
     plain, one = harness(text), harness(text)
     for engine in (plain, one):
         engine.start()
-    one.order("evaluate", settings=settings_of(text))
+    one.issue("evaluate", settings=settings_of(text))
     one.wait(lambda: finished(one))
     answers = one.rows("SELECT count(*) FROM attempts")
     for engine in (plain, one):
@@ -88,7 +88,7 @@ def test_an_evaluation_in_between_changes_nothing_of_the_iterations(harness: Mak
     again = one.rows("SELECT count(*) FROM attempts WHERE policy_id = 1 AND protocol <> ''")
     assert again == answers, "the base policy's held-out answers are those of the evaluation"
     # A policy by name, with votes: only the votes' protocol is new.
-    one.order("evaluate", settings=settings_of(text, evaluation={"vote_samples": 2}), policy="p01")
+    one.issue("evaluate", settings=settings_of(text, evaluation={"vote_samples": 2}), policy="p01")
     one.wait(lambda: finished(one))
     assert one.rows("SELECT kind, number FROM iterations ORDER BY id") == [
         ("evaluation", 1),
@@ -107,16 +107,16 @@ def test_an_evaluation_that_is_interrupted_goes_on(harness: Make, tmp_path: Path
     values = settings_of(text, evaluation={"protocol": "both", "rounds": 2, "vote_samples": 2})
     straight, broken = harness(text), harness(text)
     straight.start()
-    straight.order("evaluate", settings=values)
+    straight.issue("evaluate", settings=values)
     broken.start(delay=0.1)
-    broken.order("evaluate", settings=values)
+    broken.issue("evaluate", settings=values)
     broken.wait(lambda: broken.rows("SELECT count(*) FROM attempts")[0][0] > 5)
     if way == "stop":
-        broken.order("pause")
-        broken.order("resume")
-        broken.order("stop")
+        broken.issue("pause")
+        broken.issue("resume")
+        broken.issue("stop")
         broken.wait_state("stopped")
-        broken.order("resume")
+        broken.issue("resume")
     else:
         broken.kill()
         broken.start()
@@ -132,9 +132,9 @@ def test_the_chosen_split_is_measured(harness: Make, tmp_path: Path) -> None:
     text = quiz_settings(tmp_path, train=5, test=3).replace("train = 5", "train = 4\ndev = 1")
     one = harness(text)
     one.start()
-    one.order("evaluate", settings=settings_of(text))
+    one.issue("evaluate", settings=settings_of(text))
     one.wait(lambda: finished(one))
-    one.order("evaluate", settings=settings_of(text, evaluation={"split": "dev"}))
+    one.issue("evaluate", settings=settings_of(text, evaluation={"split": "dev"}))
     one.wait(lambda: finished(one) and one.status()["iteration"]["number"] == 2)
     asked = one.rows(
         "SELECT i.number, q.split, count(DISTINCT q.question_id) FROM attempts a"

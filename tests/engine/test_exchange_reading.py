@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.exchange import json_records as reading
+from engine.exchange import json_records
 from engine.exchange.json_records import CUT_OFF, Damaged, Found, read_records
 
 RECORDS: list[dict[str, Any]] = [
@@ -49,7 +49,7 @@ def test_every_layout_gives_the_same_records(
     layout: str, chunk: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Published files are not one object a line; a chunk may end anywhere, also inside a character."""
-    monkeypatch.setattr(reading, "CHUNK_BYTES", chunk)
+    monkeypatch.setattr(json_records, "CHUNK_BYTES", chunk)
     path = tmp_path / "records"
     path.write_bytes(layouts(RECORDS)[layout].encode("utf-8"))
     assert values(path) == RECORDS
@@ -85,7 +85,7 @@ def test_reading_goes_on_from_the_end_of_any_record(
     path = tmp_path_factory.mktemp("read") / "records"
     path.write_text("\n".join(json.dumps(one, indent=indent, ensure_ascii=escaped) for one in records), "utf-8")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(reading, "CHUNK_BYTES", chunk)
+        patch.setattr(json_records, "CHUNK_BYTES", chunk)
         everything = found(path)
         assert [one.value for one in everything if isinstance(one, Found)] == records
         for position, one in enumerate(everything):
@@ -120,7 +120,7 @@ def test_damage_costs_only_what_it_hits(
     damage: str, chunk: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One bad record in 460,000 must not end the import, and is named with its place."""
-    monkeypatch.setattr(reading, "CHUNK_BYTES", chunk)
+    monkeypatch.setattr(json_records, "CHUNK_BYTES", chunk)
     path = tmp_path / "records"
     good = [json.dumps({"question": f"q{n}", "output": [{"trial": n}]}) for n in range(4)]
     path.write_text("\n".join([*good[:2], damage, *good[2:]]), "utf-8")
@@ -152,14 +152,14 @@ def test_bytes_that_are_not_utf8_become_replacement_characters_and_are_counted(t
 
 def test_a_record_without_end_is_given_up_in_bounded_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A missing quote may swallow the rest of a file; it must not be loaded to find out."""
-    monkeypatch.setattr(reading, "CHUNK_BYTES", 1000)
-    monkeypatch.setattr(reading, "LARGEST_RECORD", 10_000)
+    monkeypatch.setattr(json_records, "CHUNK_BYTES", 1000)
+    monkeypatch.setattr(json_records, "LARGEST_RECORD", 10_000)
     path = tmp_path / "records"
     path.write_text('{"id": 1}{"id": "' + "x" * 200_000 + '{"id": 3}')
     widest = 0
-    window = reading._Window(path, 0)
+    window = json_records._Window(path, 0)
     everything = []
-    for one in reading._records(window):
+    for one in json_records._records(window):
         widest = max(widest, len(window.text))
         everything.append(one)
     assert [one.value for one in everything if isinstance(one, Found)] == [{"id": 1}, {"id": 3}]

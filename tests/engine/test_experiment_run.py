@@ -194,7 +194,7 @@ def test_a_report_of_half_an_experiment_names_what_is_missing(harness: Make, tmp
     one.start()
     settings = settings_of(one)
     assert settings.experiment is not None
-    one.order(
+    one.issue(
         "evaluate",
         settings=settings.model_dump(mode="json"),
         evaluation=measuring(settings, "each").evaluation.model_dump(mode="json"),
@@ -225,7 +225,7 @@ def test_an_experiment_begun_with_other_settings_is_refused(harness: Make, tmp_p
     one = harness(experiment_settings(tmp_path))
     one.start()
     settings = settings_of(one)
-    one.order("evaluate", settings=settings.model_dump(mode="json"), base_directory=str(tmp_path), policy=None)
+    one.issue("evaluate", settings=settings.model_dump(mode="json"), base_directory=str(tmp_path), policy=None)
     assert settings.experiment is not None
     told = settings.experiment.model_copy(update={"remarks": ["news"], "recipes_tried": 9})
     assert known_of(one.workspace, settings.model_copy(update={"experiment": told})).iterations

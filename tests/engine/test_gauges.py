@@ -11,7 +11,7 @@ import pytest
 from engine.rollout.gauges import LIVE_SLOTS, Gauges
 from engine.rollout.plan import Counts
 from store.records import StoredQuestion
-from tests.support.sweeps import generated
+from tests.support.rollout_plans import generated
 
 QUESTION = StoredQuestion(1, "quiz", "reasoning", "train", "q", (), "A", {}, "h")
 

@@ -13,10 +13,10 @@ from engine.rollout import journal as journal_module
 from engine.rollout.gauges import Gauges
 from engine.rollout.journal import StoreJournal
 from engine.rollout.plan import count
-from engine.rollout.runner import Rollout
+from engine.rollout.runner import RolloutRunner
 from store.rollouts.attempts import NewAttempt
+from tests.support.rollout_plans import FakeGenerator, add_questions, make_plan, run_plan, stored, verify, work
 from tests.support.rows import Rows
-from tests.support.sweeps import FakeGenerator, add_questions, judge, make_sweep, run_sweep, stored, work
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def test_a_full_disk_pauses_the_generator_and_loses_nothing(
         if len(reasons) == 6:
             _free(rows.connection)
 
-    sweep = make_sweep(rows)
+    plan = make_plan(rows)
     # Long texts, so that a few rows need new pages.
     long = "very long " * 500
 
@@ -62,9 +62,9 @@ def test_a_full_disk_pauses_the_generator_and_loses_nothing(
             return type(made)(made.text + long, 1, 0, 1, "stop", 0.0, made.seed)
 
     generator = Wordy()
-    gauges = Gauges(count(sweep, {}))
-    rollout = Rollout(
-        sweep, {}, generator, judge, StoreJournal(rows.connection, hold), gauges, concurrency=4, retries=0
+    gauges = Gauges(count(plan, {}))
+    rollout = RolloutRunner(
+        plan, {}, generator, verify, StoreJournal(rows.connection, hold), gauges, concurrency=4, retries=0
     )
     _fill(rows.connection)
     assert asyncio.run(asyncio.wait_for(rollout.run(), 30))
@@ -73,11 +73,11 @@ def test_a_full_disk_pauses_the_generator_and_loses_nothing(
     assert reasons[-1] is None
     assert all(reason is None or "database or disk is full" in reason for reason in reasons)
     assert "free space" in capsys.readouterr().err
-    assert count(sweep, stored(rows)).complete
+    assert count(plan, stored(rows)).complete
 
     straight = Rows(tmp_path / "straight.db")
     add_questions(straight)
-    run_sweep(straight, make_sweep(straight), Wordy())
+    run_plan(straight, make_plan(straight), Wordy())
     assert work(rows) == work(straight)
     straight.connection.close()
     assert rows.connection.execute("PRAGMA integrity_check").fetchone()[0] == "ok"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.curation.judge.ranking import CannotJudge, JudgedPair, Judging, Tally, TryAgain
+from engine.curation.judge.ranking import CannotJudge, JudgedPair, PairRanking, Tally, TryAgain
 from engine.errors import JudgeUnavailable
 from engine.generation.base import GenerationRequest
 from engine.generation.scripted import ScriptedGenerator
@@ -85,7 +85,7 @@ class Desk:
         is_paused: Callable[[], bool] = lambda: False,
         pairs: list[JudgedPair] | None = None,
     ) -> Tally:
-        judging = Judging(
+        judging = PairRanking(
             judge,
             self.ledger(budget, name),
             concurrency=concurrency,

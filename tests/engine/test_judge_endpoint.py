@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from engine.curation.judge.endpoint import EndpointJudge, check_endpoint
-from engine.curation.judge.ranking import CannotJudge, JudgedPair, Judging, Tally, TryAgain
+from engine.curation.judge.ranking import CannotJudge, JudgedPair, PairRanking, Tally, TryAgain
 from engine.errors import JudgeUnavailable
 from engine.prompts.judge import judge_messages
 from engine.stages.judge_pairs import StoreLedger
@@ -75,7 +75,7 @@ class Desk:
             await judge.start()
             try:
                 ledger = StoreLedger(self.rows.connection, self.rows.iteration, "endpoint judge-model", 100)
-                judging = Judging(
+                judging = PairRanking(
                     judge, ledger, concurrency=concurrency, retries=retries, unclear_retries=retries, backoff=0.01
                 )
                 return await judging.run(self.pairs)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.prompts import rollout as prompts
+from engine.prompts import rollout
 from engine.prompts.instructions import ALL_KEYS, compose
 from engine.prompts.rollout import (
     Message,
@@ -37,7 +37,7 @@ def test_no_prompt_function_takes_a_reference_or_a_question_record() -> None:
     allowed = {
         "problem", "attempt_text", "instruction_text", "reflection_text", "show_previous_attempt", "told_wrong",
     }  # fmt: skip
-    functions = [one for name, one in inspect.getmembers(prompts, inspect.isfunction) if name.endswith("_messages")]
+    functions = [one for name, one in inspect.getmembers(rollout, inspect.isfunction) if name.endswith("_messages")]
     assert len(functions) == 5
     for function in functions:
         assert set(inspect.signature(function).parameters) <= allowed
@@ -198,7 +198,7 @@ def test_the_hash_and_the_wording_are_those_of_this_version() -> None:
         *retry_messages(PROBLEM, "Answer: 6", show_previous_attempt=False, told_wrong=False),
         *one_stage_messages(PROBLEM, "Answer: 6", compose("2-8-2"), told_wrong=False),
     ]
-    assert (prompts.PROMPT_VERSION, prompt_hash(everything)) == (
+    assert (rollout.PROMPT_VERSION, prompt_hash(everything)) == (
         "1",
         "cb984dd72a9f089b57bbfb8c0affcf2d46db0d714c82bdcabfbe407bc369afd1",
     )

@@ -1,7 +1,7 @@
 """Protects the prompts of every task type in every setting: what a model is asked never holds the reference answer.
 
 Trap 2: published training rows carry their target inside the prompt. Here each question's reference, and every text
-that its verifier's payload holds, is a marker that stands nowhere else; no request of a whole sweep may show it.
+that its verifier's payload holds, is a marker that stands nowhere else; no request of a whole plan may show it.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.evaluation.load_plan import held_out_sweep
-from engine.rollout.load_plan import training_sweep
+from engine.evaluation.load_plan import held_out_plan
+from engine.rollout.load_plan import training_plan
 from engine.tasks import TASK_TYPES
 from store.runs import runs
+from tests.support.rollout_plans import FakeGenerator, make_rollout, question_of, run_plan, stage_of
 from tests.support.rows import Rows, run_settings
-from tests.support.sweeps import FakeGenerator, make_rollout, question_of, run_sweep, stage_of
 
 TASKS: dict[str, dict[str, Any]] = {
     "choice": {"path": "x.jsonl"},
@@ -91,12 +91,12 @@ def test_no_prompt_of_any_setting_holds_a_reference_answer(
     with tempfile.TemporaryDirectory() as root:
         rows = Rows(Path(root) / "reflectevo.db", chosen)
         secret = _fill(rows)
-        generators = [run_sweep(rows, training_sweep(rows.connection, rows.iteration).sweep)]
+        generators = [run_plan(rows, training_plan(rows.connection, rows.iteration).plan)]
         feedbacks = ("oracle", "oracle-free") if evaluation["protocol"] == "both" else (evaluation["protocol"],)
         for feedback in feedbacks:
-            held_out = held_out_sweep(rows.connection, rows.iteration, rows.policy, feedback)
+            held_out = held_out_plan(rows.connection, rows.iteration, rows.policy, feedback)
             generators.append(FakeGenerator())
-            rollout, _ = make_rollout(rows, held_out.sweep, generators[-1])
+            rollout, _ = make_rollout(rows, held_out.plan, generators[-1])
             _run(rollout)
         asked = [request for generator in generators for request in generator.requests]
         assert {"attempt", "reflect", "correct"} <= {stage_of(request) for request in asked}
@@ -122,6 +122,6 @@ def test_a_reference_that_the_question_states_is_seen(tmp_path: Path, place: str
     rows = Rows(tmp_path / "reflectevo.db")
     text, options = ("incorrect LEAK", ()) if place == "question" else ("incorrect", ("LEAK",))
     runs.add_questions(rows.connection, rows.run, [("quiz", "d", "train", text, options, "LEAK", {}, "h")])
-    generator = run_sweep(rows, training_sweep(rows.connection, rows.iteration).sweep)
+    generator = run_plan(rows, training_plan(rows.connection, rows.iteration).plan)
     assert any("LEAK" in message["content"] for request in generator.requests for message in request.messages)
     rows.connection.close()

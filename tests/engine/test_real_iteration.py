@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from reflectevo_tui.engine_client.directives import order
+from reflectevo_tui.engine_client.directives import issue_and_wait
 from store.settings.toml_file import load_settings
 from tests.engine.tiny_model import build_tiny_model
 from tests.support.engines import EngineHarness
@@ -111,7 +111,7 @@ def test_iterations_of_three_settings(tiny_run: EngineHarness) -> None:
 
     settings = load_settings(tiny_run.workspace.settings_file).model_dump(mode="json")
     settings["training"]["setting"] = "dpo-verdict"
-    order(tiny_run.workspace, "start_iteration", {"run": 1, "settings": settings}, start=False)
+    issue_and_wait(tiny_run.workspace, "start_iteration", {"run": 1, "settings": settings}, start=False)
     tiny_run.wait(lambda: tiny_run.status()["iteration"]["number"] == 2)
     second = tiny_run.wait_state("done", 400)["iteration"]
     assert second["complete"], second
@@ -128,7 +128,7 @@ def test_iterations_of_three_settings(tiny_run: EngineHarness) -> None:
     assert answered == [(1, 8), (2, 8), (3, 8)]
 
     settings["training"] |= {"setting": "sft-two-stage", "adapters": "separate", "validation_share": 0.2, "patience": 3}
-    order(tiny_run.workspace, "start_iteration", {"run": 1, "settings": settings}, start=False)
+    issue_and_wait(tiny_run.workspace, "start_iteration", {"run": 1, "settings": settings}, start=False)
     tiny_run.wait(lambda: tiny_run.status()["iteration"]["number"] == 3)
     third = tiny_run.wait_state("done", 400)["iteration"]
     assert third["complete"], third

@@ -11,16 +11,16 @@ from typing import Any
 import pytest
 
 from engine.errors import EngineError
-from engine.evaluation.load_plan import held_out_sweep
-from engine.rollout.load_plan import training_sweep
-from engine.rollout.plan import Sweep, count
+from engine.evaluation.load_plan import held_out_plan
+from engine.rollout.load_plan import training_plan
+from engine.rollout.plan import RolloutPlan, count
 from engine.rollout.reuse import offer
 from store.database.connection import write
 from store.rollouts.attempts import rollout_attempts, rollout_reflections
 from store.runs import iterations
 from store.settings import RunSettings
+from tests.support.rollout_plans import FakeGenerator, add_questions, make_rollout, run_plan, stage_of, stored
 from tests.support.rows import Rows, run_settings
-from tests.support.sweeps import FakeGenerator, add_questions, make_rollout, run_sweep, stage_of, stored
 
 EARLIER = {"reflection": {"instructions": "random:2", "samples": 2}}
 
@@ -30,19 +30,19 @@ def rows(tmp_path: Path) -> Iterator[Rows]:
     """A run whose first iteration has made its rollouts."""
     made = Rows(tmp_path / "reflectevo.db", run_settings(**EARLIER))
     add_questions(made)
-    run_sweep(made, training_sweep(made.connection, made.iteration).sweep)
+    run_plan(made, training_plan(made.connection, made.iteration).plan)
     yield made
     made.connection.close()
 
 
-def next_iteration(rows: Rows, **changes: Any) -> Sweep:
-    """Start another iteration from the same policy; returns its sweep."""
+def next_iteration(rows: Rows, **changes: Any) -> RolloutPlan:
+    """Start another iteration from the same policy; returns its plan."""
     settings = RunSettings.model_validate({**rows.settings.model_dump(mode="json"), **changes})
     with write(rows.connection):
         rows.iteration = iterations.add_iteration(
             rows.connection, rows.run, rows.policy, settings.model_dump(mode="json"), 0
         )
-    return training_sweep(rows.connection, rows.iteration).sweep
+    return training_plan(rows.connection, rows.iteration).plan
 
 
 def asked(generator: FakeGenerator) -> Counter[str]:
@@ -52,8 +52,8 @@ def asked(generator: FakeGenerator) -> Counter[str]:
 def test_attempts_are_taken_over_and_reflected_on_anew(rows: Rows) -> None:
     """Another instruction setting re-reflects on the same attempts: that is what makes the two comparable."""
     first = {row.question_id: row for row in rollout_attempts(rows.connection, rows.iteration) if row.turn == 1}
-    sweep = next_iteration(rows, reuse={"iteration": 1}, reflection={"instructions": ["2-8-2"], "samples": 1})
-    generator = run_sweep(rows, sweep)
+    plan = next_iteration(rows, reuse={"iteration": 1}, reflection={"instructions": ["2-8-2"], "samples": 1})
+    generator = run_plan(rows, plan)
     assert asked(generator) == {"reflect": 3, "correct": 3}
     copies = [row for row in rollout_attempts(rows.connection, rows.iteration) if row.turn == 1]
     assert len(copies) == len(first) == 6
@@ -68,7 +68,7 @@ def test_attempts_are_taken_over_and_reflected_on_anew(rows: Rows) -> None:
             source.completion_tokens,
         )
     assert {row.reused_from for row in rollout_reflections(rows.connection, rows.iteration)} == {None}
-    counts = count(sweep, stored(rows))
+    counts = count(plan, stored(rows))
     assert counts.complete and counts.reused["attempt"] == 6
     listed = rows.connection.execute("SELECT count(*) FROM trajectories WHERE iteration_id = ?", (rows.iteration,))
     assert listed.fetchone()[0] == 6, "what was taken over is in the list of the iteration too"
@@ -77,10 +77,10 @@ def test_attempts_are_taken_over_and_reflected_on_anew(rows: Rows) -> None:
 def test_reflections_are_taken_over_with_their_draw(rows: Rows) -> None:
     """Another way of correcting is tried on the very same reflections."""
     before = {(row.text, row.instruction, row.sample): row.id for row in rollout_reflections(rows.connection, 1)}
-    sweep = next_iteration(
+    plan = next_iteration(
         rows, reuse={"iteration": 1, "what": "reflections"}, correction={"show_previous_attempt": False}
     )
-    generator = run_sweep(rows, sweep)
+    generator = run_plan(rows, plan)
     assert asked(generator) == {"correct": 12}
     copies = rollout_reflections(rows.connection, rows.iteration)
     assert {(row.text, row.instruction, row.sample): row.reused_from for row in copies} == before
@@ -105,14 +105,14 @@ def test_what_does_not_match_is_generated(
 ) -> None:
     """Taking over a text that was made under other settings would falsify the iteration."""
     merged = {name: {**EARLIER.get(name, {}), **section} for name, section in changes.items()}
-    sweep = next_iteration(rows, reuse={"iteration": 1, "what": "reflections"}, **merged)
-    generator = run_sweep(rows, sweep)
+    plan = next_iteration(rows, reuse={"iteration": 1, "what": "reflections"}, **merged)
+    generator = run_plan(rows, plan)
     if generated is not None:
         assert asked(generator) == generated
     else:
         later = [row for row in rollout_reflections(rows.connection, rows.iteration) if row.reused_from is None]
         assert asked(generator)["reflect"] == len(later) > 0, "later rounds stand on new corrections"
-    assert count(sweep, stored(rows)).complete
+    assert count(plan, stored(rows)).complete
 
 
 def test_another_policy_or_prompt_takes_nothing_over(rows: Rows) -> None:
@@ -141,9 +141,9 @@ def test_failed_texts_and_later_turns_are_not_offered(rows: Rows) -> None:
 
 def test_an_interrupted_reuse_goes_on(rows: Rows) -> None:
     """A copy is a row like any other: stored once, not owed again, not copied twice."""
-    sweep = next_iteration(rows, reuse={"iteration": 1, "what": "reflections"})
+    plan = next_iteration(rows, reuse={"iteration": 1, "what": "reflections"})
     generator = FakeGenerator()
-    rollout, gauges = make_rollout(rows, sweep, generator, concurrency=1)
+    rollout, gauges = make_rollout(rows, plan, generator, concurrency=1)
     original = rollout._journal.reflection
 
     async def stop_after(*arguments: Any, **more: Any) -> int:
@@ -152,8 +152,8 @@ def test_an_interrupted_reuse_goes_on(rows: Rows) -> None:
 
     rollout._journal.reflection = stop_after  # type: ignore[method-assign]
     assert asyncio.run(rollout.run()) is False
-    assert gauges.counts == count(sweep, stored(rows))
-    assert asked(run_sweep(rows, sweep)) == {"correct": 12}
+    assert gauges.counts == count(plan, stored(rows))
+    assert asked(run_plan(rows, plan)) == {"correct": 12}
     reused = [row.reused_from for row in rollout_reflections(rows.connection, rows.iteration)]
     assert len(reused) == len(set(reused)) == 12
 
@@ -171,13 +171,13 @@ def test_both_protocols_are_measured_on_the_same_first_answers(tmp_path: Path) -
     made = Rows(tmp_path / "both.db", both)
     add_questions(made, split="test")
 
-    def measure(feedback: str) -> tuple[Sweep, FakeGenerator]:
-        progressed = held_out_sweep(made.connection, made.iteration, made.policy, feedback)  # type: ignore[arg-type]
+    def measure(feedback: str) -> tuple[RolloutPlan, FakeGenerator]:
+        progressed = held_out_plan(made.connection, made.iteration, made.policy, feedback)  # type: ignore[arg-type]
         generator = FakeGenerator()
-        rollout, _ = make_rollout(made, progressed.sweep, generator)
+        rollout, _ = make_rollout(made, progressed.plan, generator)
         rollout._done = progressed.done
         assert asyncio.run(rollout.run())
-        return progressed.sweep, generator
+        return progressed.plan, generator
 
     oracle, first = measure("oracle")
     assert asked(first) == {"attempt": 18, "reflect": 3, "correct": 3, "retry": 3}
@@ -189,6 +189,6 @@ def test_both_protocols_are_measured_on_the_same_first_answers(tmp_path: Path) -
         " ORDER BY question_id, sample) GROUP BY protocol"
     ).fetchall()
     assert len(texts) == 2 and texts[0][1] == texts[1][1]
-    again = held_out_sweep(made.connection, made.iteration, made.policy, "oracle")
-    assert count(again.sweep, again.done).complete, "copies don't change what was measured first"
+    again = held_out_plan(made.connection, made.iteration, made.policy, "oracle")
+    assert count(again.plan, again.done).complete, "copies don't change what was measured first"
     made.connection.close()

@@ -16,26 +16,26 @@ from hypothesis import strategies as st
 
 from engine.generation.base import GenerationRequest
 from engine.rollout.gauges import Gauges
-from engine.rollout.plan import Sweep, count
-from engine.tasks.base import Judgement
+from engine.rollout.plan import RolloutPlan, count
+from engine.tasks.base import Verification
 from store.records import StoredQuestion
 from store.rollouts.attempts import rollout_attempts, rollout_reflections
 from store.settings import PreviousAttempt
-from tests.support.rows import Rows
-from tests.support.sweeps import (
+from tests.support.rollout_plans import (
     KEYS,
     FakeGenerator,
     add_questions,
     failing,
+    make_plan,
     make_rollout,
-    make_sweep,
     question_of,
     reply_to,
-    run_sweep,
+    run_plan,
     stage_of,
     stored,
     work,
 )
+from tests.support.rows import Rows
 
 
 @contextmanager
@@ -62,7 +62,7 @@ def _said(request: GenerationRequest) -> str:
 @pytest.mark.parametrize("show", [True, False, "quoted"])
 def test_every_reflection_and_correction_comes_from_attempt_1_alone(rows: Rows, show: PreviousAttempt) -> None:
     """Trap 1: a reflection on the retry of another reflection, or a correction that saw two, falsifies the data."""
-    generator = run_sweep(rows, make_sweep(rows, show_previous_attempt=show))
+    generator = run_plan(rows, make_plan(rows, show_previous_attempt=show))
     attempts = {question_of(request): reply_to(request) for request in generator.of("attempt")}
     reflections = {reply_to(request) for request in generator.of("reflect")}
     corrections = {reply_to(request) for request in generator.of("correct")}
@@ -90,8 +90,8 @@ def test_each_round_comes_from_the_newest_attempt_of_its_chain_and_its_one_refle
 ) -> None:
     """Trap 1 with several rounds: only from round 2 on is a correction reflected on, each with nothing but its own
     past; nothing of another chain, and nothing older, reaches a prompt."""
-    sweep = make_sweep(rows, show_previous_attempt=show, rounds=3, reflect_on_all=reflect_on_all)
-    generator = run_sweep(rows, sweep)
+    plan = make_plan(rows, show_previous_attempt=show, rounds=3, reflect_on_all=reflect_on_all)
+    generator = run_plan(rows, plan)
     attempts = {row.id: row for row in rollout_attempts(rows.connection, rows.iteration)}
     reflections = {row.id: row for row in rollout_reflections(rows.connection, rows.iteration)}
     said = {request.seed: _said(request) for request in generator.requests}
@@ -114,7 +114,7 @@ def test_each_round_comes_from_the_newest_attempt_of_its_chain_and_its_one_refle
 
 def test_every_round_is_a_row_of_the_list_and_a_failed_correction_is_reflected_on_once(rows: Rows) -> None:
     """An operator sees what each reflection was about: the attempt of its own round."""
-    run_sweep(rows, make_sweep(rows, rounds=3))
+    run_plan(rows, make_plan(rows, rounds=3))
     attempts = {row.id: row for row in rollout_attempts(rows.connection, rows.iteration)}
     listed = rows.connection.execute("SELECT attempt_id, reflection_id, correction_id, transition FROM trajectories")
     seen = Counter()
@@ -132,22 +132,22 @@ def test_every_round_is_a_row_of_the_list_and_a_failed_correction_is_reflected_o
 
 def test_no_text_is_generated_twice_and_many_are_at_once(rows: Rows) -> None:
     """Trap 8: one question at a time leaves the accelerator idle, and one reflection twice is half the data."""
-    sweep = make_sweep(rows, rounds=3, retries=2, votes=2)
-    generator = run_sweep(rows, sweep, concurrency=16)
+    plan = make_plan(rows, rounds=3, retries=2, votes=2)
+    generator = run_plan(rows, plan, concurrency=16)
     assert generator.widest == 16
     asked = [(request.messages[-1]["content"], request.seed) for request in generator.requests]
     assert len(set(asked)) == len(asked)
     texts = [row.text for row in rollout_reflections(rows.connection, rows.iteration)]
     assert len(set(texts)) == len(texts)
-    assert run_sweep(rows, sweep).requests == []
+    assert run_plan(rows, plan).requests == []
 
 
 def test_votes_are_sampled_first_answers_that_change_nothing_else(rows: Rows) -> None:
     """The baseline samples the prompt of attempt 1; it is no attempt to reflect on and no row of the list."""
     with new_rows() as plain:
         add_questions(plain)
-        run_sweep(plain, make_sweep(plain))
-        generator = run_sweep(rows, make_sweep(rows, votes=2))
+        run_plan(plain, make_plan(plain))
+        generator = run_plan(rows, make_plan(rows, votes=2))
         first = {question_of(request): request for request in generator.of("attempt") if request.temperature == 0}
         votes = [request for request in generator.of("attempt") if request.temperature == 0.7]
         assert len(votes) == 2 * len(first) == 12
@@ -161,27 +161,27 @@ def test_votes_are_sampled_first_answers_that_change_nothing_else(rows: Rows) ->
 def test_reflections_come_from_the_reflector_and_everything_else_from_the_reasoner(rows: Rows) -> None:
     """Two policies, two generators: a reflection carries the policy that wrote it."""
     other = rows.add_policy("reflector", None, "promoted")
-    sweep = make_sweep(rows, reflector=other, rounds=2, retries=1)
+    plan = make_plan(rows, reflector=other, rounds=2, retries=1)
     reasoner, reflector = FakeGenerator(), FakeGenerator()
-    rollout, gauges = make_rollout(rows, sweep, reasoner, reflector=reflector)
+    rollout, gauges = make_rollout(rows, plan, reasoner, reflector=reflector)
     assert asyncio.run(rollout.run())
     assert {stage_of(request) for request in reflector.requests} == {"reflect"}
     assert {stage_of(request) for request in reasoner.requests} == {"attempt", "correct", "retry"}
     assert {row.policy_id for row in rollout_reflections(rows.connection, rows.iteration)} == {other}
     assert {row.policy_id for row in rollout_attempts(rows.connection, rows.iteration)} == {rows.policy}
-    assert gauges.counts == count(sweep, stored(rows))
+    assert gauges.counts == count(plan, stored(rows))
 
 
 def test_prompts_never_hold_the_reference_answer(rows: Rows) -> None:
     """Trap 2: what the model is asked, and what is stored of it, is fixed before there is an answer."""
     rows.question("incorrect secret", reference="TOP-SECRET")
-    generator = run_sweep(rows, make_sweep(rows))
+    generator = run_plan(rows, make_plan(rows))
     assert not any("TOP-SECRET" in _said(request) for request in generator.requests)
 
 
 def test_only_wrong_attempts_are_reflected_on(rows: Rows) -> None:
     """Right answers need no reflection, and what nobody could judge is left alone: it counts as neither."""
-    generator = run_sweep(rows, make_sweep(rows))
+    generator = run_plan(rows, make_plan(rows))
     reflected = Counter(question_of(request) for request in generator.of("reflect"))
     assert reflected == {f"incorrect train {number}": len(KEYS) for number in range(3)}
     assert Counter(map(stage_of, generator.requests)) == {"attempt": 6, "reflect": 9, "correct": 9}
@@ -189,7 +189,7 @@ def test_only_wrong_attempts_are_reflected_on(rows: Rows) -> None:
 
 def test_without_an_oracle_every_judged_attempt_is_reflected_on_and_no_verdict_is_told(rows: Rows) -> None:
     """Trap 3: right→wrong flips are visible only if right answers are reflected on, without being given away."""
-    generator = run_sweep(rows, make_sweep(rows, reflect_on_all=True))
+    generator = run_plan(rows, make_plan(rows, reflect_on_all=True))
     reflected = {question_of(request).split()[0] for request in generator.of("reflect")}
     assert reflected == {"incorrect", "correct"}
     for request in generator.of("reflect") + generator.of("correct"):
@@ -203,7 +203,7 @@ def test_without_an_oracle_every_judged_attempt_is_reflected_on_and_no_verdict_i
 @pytest.mark.parametrize("reflect_on_all", [False, True])
 def test_the_retry_baseline_is_one_second_try_without_a_reflection(rows: Rows, reflect_on_all: bool) -> None:
     """The baseline answers wrong questions once more from attempt 1, and its row is no trajectory."""
-    generator = run_sweep(rows, make_sweep(rows, retries=1, reflect_on_all=reflect_on_all))
+    generator = run_plan(rows, make_plan(rows, retries=1, reflect_on_all=reflect_on_all))
     retries = generator.of("retry")
     assert sorted(map(question_of, retries)) == [f"incorrect train {number}" for number in range(3)]
     for request in retries:
@@ -219,7 +219,7 @@ def test_the_retry_baseline_is_one_second_try_without_a_reflection(rows: Rows, r
 
 def test_each_stage_decodes_as_set_and_every_seed_differs(rows: Rows) -> None:
     """Lengths and temperatures belong to their stage; two samples with one seed would be one text twice."""
-    generator = run_sweep(rows, make_sweep(rows, retries=1))
+    generator = run_plan(rows, make_plan(rows, retries=1))
     lengths = {"attempt": 10, "reflect": 20, "correct": 30, "retry": 30}
     for request in generator.requests:
         assert request.max_tokens == lengths[stage_of(request)]
@@ -231,10 +231,10 @@ def test_each_stage_decodes_as_set_and_every_seed_differs(rows: Rows) -> None:
 def test_stages_one_by_one_make_the_same_rows_as_all_at_once_with_rounds(rows: Rows) -> None:
     """In step pace the later rounds are made where their corrections are: the stage `reflect` is over by then."""
     for stage in ("attempt", "reflect", "correct"):
-        run_sweep(rows, make_sweep(rows, stages=(stage,), rounds=3))
+        run_plan(rows, make_plan(rows, stages=(stage,), rounds=3))
     with new_rows() as flow:
         add_questions(flow)
-        run_sweep(flow, make_sweep(flow, rounds=3))
+        run_plan(flow, make_plan(flow, rounds=3))
         assert work(flow) == work(rows)
         assert max(row[1] for row in work(rows)) == 4
 
@@ -242,11 +242,11 @@ def test_stages_one_by_one_make_the_same_rows_as_all_at_once_with_rounds(rows: R
 def test_stages_one_by_one_make_the_same_rows_as_all_at_once(rows: Rows) -> None:
     """Step pace and flow pace differ in when work is done, never in what."""
     for stage, asked in (("attempt", 6), ("reflect", 9), ("correct", 9)):
-        generator = run_sweep(rows, make_sweep(rows, stages=(stage,)))
+        generator = run_plan(rows, make_plan(rows, stages=(stage,)))
         assert [stage_of(request) for request in generator.requests] == [stage] * asked
     with new_rows() as flow:
         add_questions(flow)
-        run_sweep(flow, make_sweep(flow))
+        run_plan(flow, make_plan(flow))
         assert work(flow) == work(rows)
 
 
@@ -254,8 +254,8 @@ class _Killed(Exception):
     """Stands for the end of the process in the middle of a generation."""
 
 
-def _interrupted(rows: Rows, sweep: Sweep, number: int, concurrency: int, kill: bool) -> Gauges:
-    """Run a sweep that is killed, or stopped, at its `number`-th generation; returns its gauges at that moment."""
+def _interrupted(rows: Rows, plan: RolloutPlan, number: int, concurrency: int, kill: bool) -> Gauges:
+    """Run a plan that is killed, or stopped, at its `number`-th generation; returns its gauges at that moment."""
     asked = itertools.count(1)
 
     async def before(request: GenerationRequest) -> None:
@@ -264,7 +264,7 @@ def _interrupted(rows: Rows, sweep: Sweep, number: int, concurrency: int, kill: 
                 raise _Killed
             rollout.stop()
 
-    rollout, gauges = make_rollout(rows, sweep, FakeGenerator(before), concurrency=concurrency)
+    rollout, gauges = make_rollout(rows, plan, FakeGenerator(before), concurrency=concurrency)
     with suppress(_Killed):
         asyncio.run(rollout.run())
     return gauges
@@ -279,32 +279,32 @@ def _interrupted(rows: Rows, sweep: Sweep, number: int, concurrency: int, kill: 
     extras=st.sampled_from([(1, 0), (2, 2)]),
 )
 @settings(max_examples=40, deadline=None)
-def test_interrupted_anywhere_a_resumed_sweep_ends_with_the_same_rows(
+def test_interrupted_anywhere_a_resumed_rollout_ends_with_the_same_rows(
     interrupts: list[int], concurrency: int, kill: bool, rounds: int, reflect_on_all: bool, extras: tuple[int, int]
 ) -> None:
     """Killed or stopped after any number of generations, the union is the uninterrupted set, without duplicates,
     and no stored text is generated again."""
 
-    def plan(rows: Rows) -> Sweep:
-        return make_sweep(rows, retries=extras[0], votes=extras[1], rounds=rounds, reflect_on_all=reflect_on_all)
+    def plan(rows: Rows) -> RolloutPlan:
+        return make_plan(rows, retries=extras[0], votes=extras[1], rounds=rounds, reflect_on_all=reflect_on_all)
 
     with new_rows() as straight, new_rows() as broken:
         for rows in (straight, broken):
             add_questions(rows, {"incorrect": 2, "correct": 1, "unverified": 1})
-        run_sweep(straight, plan(straight))
+        run_plan(straight, plan(straight))
         finished: Counter[str] = Counter()
         for number in interrupts:
-            sweep = plan(broken)
+            plan = plan(broken)
             already = {row[4] for row in work(broken)}
-            gauges = _interrupted(broken, sweep, number, concurrency, kill)
+            gauges = _interrupted(broken, plan, number, concurrency, kill)
             finished.update(row[4] for row in work(broken) if row[1] >= 0 and row[4] not in already)
             # What a gauge shows at this moment is what a count of the rows says.
-            assert gauges.counts == count(sweep, stored(broken))
-        last = run_sweep(broken, plan(broken), concurrency=concurrency)
+            assert gauges.counts == count(plan, stored(broken))
+        last = run_plan(broken, plan(broken), concurrency=concurrency)
         finished.update(reply_to(request) for request in last.requests)
         assert work(broken) == work(straight)
         assert set(finished.values()) == {1}
-        assert run_sweep(broken, plan(broken)).requests == []
+        assert run_plan(broken, plan(broken)).requests == []
 
 
 @pytest.mark.parametrize(("stage", "pieces"), [("attempt", 6), ("reflect", 9), ("correct", 9), ("retry", 3)])
@@ -312,8 +312,8 @@ def test_a_generation_that_fails_now_and_then_is_tried_again(rows: Rows, stage: 
     """A failure within the bound leaves no trace but its cost."""
     with new_rows() as smooth:
         add_questions(smooth)
-        run_sweep(smooth, make_sweep(smooth, retries=1))
-        generator = run_sweep(rows, make_sweep(rows, retries=1), failing(stage, 2), retries=2)  # type: ignore[arg-type]
+        run_plan(smooth, make_plan(smooth, retries=1))
+        generator = run_plan(rows, make_plan(rows, retries=1), failing(stage, 2), retries=2)  # type: ignore[arg-type]
         assert len(generator.of(stage)) == 3 * pieces  # type: ignore[arg-type]
         assert work(rows) == work(smooth)
 
@@ -321,19 +321,19 @@ def test_a_generation_that_fails_now_and_then_is_tried_again(rows: Rows, stage: 
 @pytest.mark.parametrize("stage", ["attempt", "reflect", "correct", "retry"])
 def test_a_generation_that_fails_for_good_is_a_row_with_its_error(rows: Rows, stage: str) -> None:
     """A bad sample is data, not a crash: it is unverified, ends its trajectory, is not retried, and nothing is owed."""
-    sweep = make_sweep(rows, retries=1)
-    generator = run_sweep(rows, sweep, failing(stage, 99), retries=1)  # type: ignore[arg-type]
+    plan = make_plan(rows, retries=1)
+    generator = run_plan(rows, plan, failing(stage, 99), retries=1)  # type: ignore[arg-type]
     attempts = rollout_attempts(rows.connection, rows.iteration)
     reflections = rollout_reflections(rows.connection, rows.iteration)
     failed = [row for row in (*attempts, *reflections) if row.error is not None]
     assert len(generator.of(stage)) == 2 * len(failed) > 0  # type: ignore[arg-type]
     assert {row.error for row in failed} == {"the prompt is too long"}
     assert all(row.verdict == "unverified" for row in attempts if row.error is not None)
-    assert count(sweep, stored(rows)).complete
+    assert count(plan, stored(rows)).complete
     # Each failure that belongs to a trajectory ended it, so the list shows it.
     expected = {"attempt": 6, "reflect": 12, "correct": 12, "retry": 12}[stage]
     assert len([row for row in work(rows) if row[1] == -1]) == expected
-    assert run_sweep(rows, sweep).requests == []
+    assert run_plan(rows, plan).requests == []
 
 
 def test_a_reflection_starts_before_the_last_attempt_has_finished(rows: Rows) -> None:
@@ -347,7 +347,7 @@ def test_a_reflection_starts_before_the_last_attempt_has_finished(rows: Rows) ->
             corrected.set()
 
     async def run() -> bool:
-        rollout, _ = make_rollout(rows, make_sweep(rows), FakeGenerator(before), concurrency=2)
+        rollout, _ = make_rollout(rows, make_plan(rows), FakeGenerator(before), concurrency=2)
         return await asyncio.wait_for(rollout.run(), 10)
 
     assert asyncio.run(run())
@@ -355,7 +355,7 @@ def test_a_reflection_starts_before_the_last_attempt_has_finished(rows: Rows) ->
 
 def test_later_stages_go_first(rows: Rows) -> None:
     """Trajectories finish early and find their prefix still cached: with one place, each question runs to its end."""
-    generator = run_sweep(rows, make_sweep(rows, retries=1, votes=1), concurrency=1)
+    generator = run_plan(rows, make_plan(rows, retries=1, votes=1), concurrency=1)
     wrong = ["attempt", *["reflect", "correct"] * len(KEYS), "retry"]
     assert [stage_of(request) for request in generator.requests] == [*wrong * 3, *["attempt"] * 3, *["attempt"] * 6]
     assert [request.temperature > 0 for request in generator.of("attempt")] == [False] * 6 + [True] * 6
@@ -363,7 +363,7 @@ def test_later_stages_go_first(rows: Rows) -> None:
 
 def test_a_chain_runs_to_its_last_round_before_the_next_begins(rows: Rows) -> None:
     """Later rounds go first too: the newest attempt is what the cache holds."""
-    run_sweep(rows, make_sweep(rows, rounds=3), concurrency=1)
+    run_plan(rows, make_plan(rows, rounds=3), concurrency=1)
     chains = []
     reflections = {row.id: row for row in rollout_reflections(rows.connection, rows.iteration)}
     attempts = rollout_attempts(rows.connection, rows.iteration)
@@ -380,7 +380,7 @@ def test_a_chain_runs_to_its_last_round_before_the_next_begins(rows: Rows) -> No
 @pytest.mark.parametrize("limit", [1, 3, 7])
 def test_the_concurrency_limit_is_reached_and_never_passed(rows: Rows, limit: int) -> None:
     """The limit is the memory of the device; staying below it wastes the device."""
-    generator = run_sweep(rows, make_sweep(rows, retries=1), concurrency=limit)
+    generator = run_plan(rows, make_plan(rows, retries=1), concurrency=limit)
     assert generator.widest == min(limit, 6 + 9)
 
 
@@ -392,7 +392,7 @@ def test_a_stop_finishes_what_is_in_flight_and_starts_nothing_new(rows: Rows) ->
         await release.wait()
 
     generator = FakeGenerator(before)
-    rollout, gauges = make_rollout(rows, make_sweep(rows), generator, concurrency=3)
+    rollout, gauges = make_rollout(rows, make_plan(rows), generator, concurrency=3)
 
     async def run() -> bool:
         running = asyncio.create_task(rollout.run())
@@ -417,7 +417,7 @@ def test_a_bug_in_the_generator_ends_the_rollout_with_its_own_words(rows: Rows) 
             raise RuntimeError("CUDA error: device-side assert")
 
     generator = FakeGenerator(before)
-    rollout, gauges = make_rollout(rows, make_sweep(rows), generator, concurrency=2)
+    rollout, gauges = make_rollout(rows, make_plan(rows), generator, concurrency=2)
     with pytest.raises(RuntimeError, match="device-side assert"):
         asyncio.run(rollout.run())
     assert gauges.in_flight == 0
@@ -426,20 +426,20 @@ def test_a_bug_in_the_generator_ends_the_rollout_with_its_own_words(rows: Rows) 
 
 def test_a_bug_in_the_judge_ends_the_rollout(rows: Rows) -> None:
     """A verifier that raises is a bug; the attempt it was about is owed again."""
-    rollout, _ = make_rollout(rows, make_sweep(rows), FakeGenerator())
+    rollout, _ = make_rollout(rows, make_plan(rows), FakeGenerator())
 
-    async def broken(question: StoredQuestion, reply: str) -> Judgement:
+    async def broken(question: StoredQuestion, reply: str) -> Verification:
         raise KeyError("reference")
 
-    rollout._pieces._judge = broken
+    rollout._pieces._verify = broken
     with pytest.raises(KeyError):
         asyncio.run(rollout.run())
     assert rollout_attempts(rows.connection, rows.iteration) == []
 
 
 def test_nothing_owed_asks_nothing() -> None:
-    """A sweep without questions, as with no held-out set, ends at once and counts as complete."""
+    """A plan without questions, as with no held-out set, ends at once and counts as complete."""
     with new_rows() as empty:
-        sweep = make_sweep(empty)
-        assert run_sweep(empty, sweep).requests == []
-        assert count(sweep, {}).complete
+        plan = make_plan(empty)
+        assert run_plan(empty, plan).requests == []
+        assert count(plan, {}).complete

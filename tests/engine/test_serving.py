@@ -10,7 +10,7 @@ import pytest
 from engine.generation.serving import Serving, share
 from engine.models.weights import PolicyWeights
 from store.settings import GenerationSection
-from tests.support.sweeps import FakeGenerator
+from tests.support.rollout_plans import FakeGenerator
 
 SETTINGS = GenerationSection(memory_gib=3.0, gpu_memory_share=0.8)
 

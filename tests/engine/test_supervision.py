@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from engine.supervisor.child_processes import tagged_processes
-from reflectevo_tui.engine_client.directives import OrderRefused
 from store.database.connection import open_reader
+from store.errors import DirectiveRefused
 from store.runs.policies import list_policies
 from tests.support.engines import EngineHarness
 from tests.support.quiz import quiz_settings
@@ -51,20 +51,20 @@ def test_gates_wait_with_what_they_would_do_and_an_approval_goes_on(harness: Mak
     }
     assert one.rows("SELECT count(*) FROM reflections") == [(0,)]
     assert one.stage("reflect")["note"].startswith("would generate ")
-    with pytest.raises(OrderRefused, match="does not wait at a gate 'train'"):
-        one.order("approve", stage="train")
-    one.order("approve", stage="reflect")
+    with pytest.raises(DirectiveRefused, match="does not wait at a gate 'train'"):
+        one.issue("approve", stage="train")
+    one.issue("approve", stage="reflect")
 
     one.wait(lambda: one.status()["iteration"]["gate"] == "train")
     assert states(one)["curate"] == "done"
     assert one.stage("train")["note"].startswith("would train sft-one-stage on ")
-    one.order("set_settings", settings={"training": {"epochs": 2}})
-    one.order("approve", stage="train")
+    one.issue("set_settings", settings={"training": {"epochs": 2}})
+    one.issue("approve", stage="train")
 
     one.wait(lambda: one.status()["iteration"]["gate"] == "promote")
     assert "Acc@t2" in one.status()["iteration"]["reason"]
     assert one.status()["iteration"]["child"]["state"] == "candidate"
-    one.order("approve")
+    one.issue("approve")
     status = one.wait_state("done")
     assert status["iteration"]["complete"]
     assert status["iteration"]["child"]["state"] == "promoted"
@@ -79,9 +79,9 @@ def test_a_skipped_training_ends_the_iteration_and_the_next_one_starts_from_the_
     one.run()
     one.wait_state("waiting")
     counts = one.rows("SELECT (SELECT count(*) FROM attempts), (SELECT count(*) FROM curated)")
-    with pytest.raises(OrderRefused, match="does not wait at a gate 'evaluate'"):
-        one.order("skip", stage="evaluate")
-    one.order("skip", stage="train")
+    with pytest.raises(DirectiveRefused, match="does not wait at a gate 'evaluate'"):
+        one.issue("skip", stage="evaluate")
+    one.issue("skip", stage="train")
     status = one.wait_state("done")["iteration"]
     assert not status["complete"] and status["child"] is None
     assert states(one) | {"train": "", "evaluate": ""} == {
@@ -102,10 +102,10 @@ def test_a_skipped_evaluation_waits_for_a_decision_about_the_child(harness: Make
     one.start()
     one.run()
     one.wait(lambda: one.status()["iteration"]["gate"] == "evaluate")
-    one.order("skip")
+    one.issue("skip")
     one.wait(lambda: one.status()["iteration"]["gate"] == "promote")
     assert "nothing compares" in one.status()["iteration"]["reason"]
-    one.order("reject")
+    one.issue("reject")
     status = one.wait_state("done")["iteration"]
     assert status["child"]["state"] == "rejected" and not status["complete"]
 
@@ -116,7 +116,7 @@ def test_a_rejected_child_does_not_become_the_parent(harness: Make, tmp_path: Pa
     one.start()
     one.run()
     one.wait_state("waiting")
-    one.order("reject")
+    one.issue("reject")
     status = one.wait_state("done")
     assert status["iteration"]["child"]["state"] == "rejected"
     assert status["iteration"]["child"]["reason"].startswith("an operator rejected it")
@@ -134,9 +134,9 @@ def test_step_pace_waits_before_every_stage(harness: Make, tmp_path: Path) -> No
         one.wait(lambda stage=stage: one.status()["iteration"]["gate"] == stage)
         assert list(states(one).values()) == ["done"] * number + ["waiting"] + ["pending"] * (5 - number)
         assert not tagged_processes(one.workspace), "nothing holds the device while it waits"
-        one.order("run_stage", stage=stage)
+        one.issue("run_stage", stage=stage)
     one.wait(lambda: one.status()["iteration"]["gate"] == "promote")
-    one.order("approve")
+    one.issue("approve")
     assert one.wait_state("done")["iteration"]["complete"]
 
 
@@ -146,7 +146,7 @@ def test_a_pause_holds_within_two_seconds_and_resume_goes_on(harness: Make, tmp_
     one.start(delay=0.1)
     one.run()
     one.wait(lambda: done(one, "attempt") > 4)
-    one.order("pause")
+    one.issue("pause")
     assert one.status()["iteration"]["state"] == "paused"
     time.sleep(1.5)
     rows = "SELECT (SELECT count(*) FROM attempts) + (SELECT count(*) FROM reflections)"
@@ -155,7 +155,7 @@ def test_a_pause_holds_within_two_seconds_and_resume_goes_on(harness: Make, tmp_
     time.sleep(1.0)
     assert one.rows(rows) == held
     assert running and tagged_processes(one.workspace) == running
-    one.order("resume")
+    one.issue("resume")
     one.wait(lambda: one.rows(rows) > held, 5)
     assert tagged_processes(one.workspace) == running
 
@@ -166,7 +166,7 @@ def test_a_stop_keeps_what_is_done_and_resume_completes_it(harness: Make, tmp_pa
     one.start(delay=0.05)
     one.run()
     one.wait(lambda: done(one, "correct") > 2)
-    one.order("stop")
+    one.issue("stop")
     one.wait_state("stopped", 10)
     assert not tagged_processes(one.workspace)
     kept = set(one.rows("SELECT id, prompt_hash FROM attempts"))
@@ -174,7 +174,7 @@ def test_a_stop_keeps_what_is_done_and_resume_completes_it(harness: Make, tmp_pa
     one.shut_down()
     one.start()
     assert one.status()["iteration"]["state"] == "stopped", "a stopped iteration waits for its word across engines"
-    one.order("resume")
+    one.issue("resume")
     status = one.wait_state("done")
     assert status["iteration"]["complete"]
     assert kept <= set(one.rows("SELECT id, prompt_hash FROM attempts"))
@@ -190,10 +190,10 @@ def test_a_failed_stage_says_why_and_goes_on_after_its_setting_was_changed(harne
     assert one.stage("train")["state"] == "failed"
     assert "min_examples = 5000" in one.stage("train")["error"]
     assert states(one)["curate"] == "done"
-    one.order("retry_failed")
+    one.issue("retry_failed")
     one.wait(lambda: one.status()["iteration"]["state"] == "failed")
-    one.order("set_settings", settings={"training": {"min_examples": 1}})
-    one.order("resume")
+    one.issue("set_settings", settings={"training": {"min_examples": 1}})
+    one.issue("resume")
     status = one.wait_state("done")
     assert status["iteration"]["complete"]
     assert one.stage("train")["error"] is None
@@ -240,7 +240,7 @@ def test_shutting_down_leaves_no_process_and_the_next_engine_goes_on(harness: Ma
     one.run()
     one.wait(lambda: done(one, "attempt") > 2)
     pid = one.engine_pid()
-    assert one.order("shut_down") == "the engine ends after what is in hand"
+    assert one.issue("shut_down") == "the engine ends after what is in hand"
     one.wait(lambda: one.engine_pid() is None, 10)
     assert not tagged_processes(one.workspace)
     status = one.status()
@@ -282,5 +282,5 @@ def test_a_process_that_can_not_be_started_fails_its_stage_not_the_engine(harnes
     assert "can't start a process for prepare" in status["iteration"]["reason"]
     assert status["engine"]["state"] == "running"
     log.rmdir()
-    one.order("resume")
+    one.issue("resume")
     assert one.wait_state("done")["iteration"]["complete"]

@@ -226,7 +226,7 @@ def test_a_reference_that_is_no_option_is_refused(tmp_path: Path, answer: object
 def test_math_is_judged_by_meaning(reference: str, answer: str, verdict: str) -> None:
     """Trap 10: `1,000` is `1000`, `5` is `5.0`, `$5$` is `5`; restating the question is no answer."""
     pytest.importorskip("math_verify")
-    assert task_type("math").judge(f"So.\nAnswer: {answer}", reference, {}).verdict == verdict
+    assert task_type("math").verify(f"So.\nAnswer: {answer}", reference, {}).verdict == verdict
 
 
 def test_math_is_judged_in_a_thread() -> None:
@@ -234,7 +234,7 @@ def test_math_is_judged_in_a_thread() -> None:
     pytest.importorskip("math_verify")
     verdicts: list[str] = []
     thread = threading.Thread(
-        target=lambda: verdicts.append(task_type("math").judge("\\boxed{\\frac{2}{4}}", "\\frac12", {}).verdict)
+        target=lambda: verdicts.append(task_type("math").verify("\\boxed{\\frac{2}{4}}", "\\frac12", {}).verdict)
     )
     thread.start()
     thread.join()

@@ -196,18 +196,18 @@ def test_a_row_of_the_dataset_becomes_a_question(preset: str, tmp_path: Path) ->
     if kind != "code":
         assert question.text == text
         assert question.reference == reference
-    judge(question)
+    verify(question)
 
 
-def judge(question: Question) -> None:
+def verify(question: Question) -> None:
     """The worked answer of a question is judged correct: it is what training without reflection teaches."""
     kind = PRESETS[question.task]["kind"]
     if kind == "code":
         return  # its tests run each reference program in the sandbox
     if kind == "math":
         pytest.importorskip("math_verify")
-    judgement = task_type(kind).judge(str(question.payload["worked"]), question.reference, question.payload)
-    assert judgement.verdict == "correct", judgement
+    verification = task_type(kind).verify(str(question.payload["worked"]), question.reference, question.payload)
+    assert verification.verdict == "correct", verification
 
 
 @pytest.mark.parametrize(
@@ -229,7 +229,7 @@ def test_published_files_load_with_their_preset(preset: str, file: str, least: i
     count = len(one.train) + len(one.dev) + len(one.test) + len(one.few_shot)
     assert count >= least, (one.skipped, one.notes)
     for question in (*one.train, *one.dev, *one.test):
-        judge(question)
+        verify(question)
 
 
 def test_a_preset_with_a_directory_keeps_its_fields_and_splits_only() -> None:

@@ -68,30 +68,30 @@ def test_verdicts_are_recomputed_from_the_stored_payload(dataset: str) -> None:
     for question in loaded.train:
         payload = json.loads(json.dumps(question.payload))
         reply = f"Let me see.\nAnswer:{chr(10) if chr(10) in question.reference else ' '}{question.reference}"
-        right = task.judge(reply, question.reference, payload)
+        right = task.verify(reply, question.reference, payload)
         assert (right.verdict, right.score) == ("correct", 1.0)
-        assert task.judge("Answer: zzz", question.reference, payload).verdict == "incorrect"
-        assert task.judge("no idea", question.reference, payload).verdict == "incorrect"
-        assert task.judge(payload["worked"], question.reference, payload).verdict == "correct"
+        assert task.verify("Answer: zzz", question.reference, payload).verdict == "incorrect"
+        assert task.verify("no idea", question.reference, payload).verdict == "incorrect"
+        assert task.verify(payload["worked"], question.reference, payload).verdict == "correct"
     assert loaded.few_shot[0].answer.startswith("Answer:")
 
 
 def test_partial_credit_is_incorrect() -> None:
     """reasoning-gym gives a score for an answer that merely contains the reference."""
     (question,) = load("syllogism", train=1, test=0).train
-    judgement = task_type("procedural").judge(
+    verification = task_type("procedural").verify(
         f"Answer: {question.reference}, perhaps", question.reference, question.payload
     )
-    assert judgement.verdict == "incorrect"
-    assert judgement.score is not None
-    assert judgement.score < 1
+    assert verification.verdict == "incorrect"
+    assert verification.score is not None
+    assert verification.score < 1
 
 
 def test_a_scorer_that_fails_on_a_reply_makes_it_incorrect() -> None:
     """A malformed reply must not drop out of the count."""
     (question,) = load("number_sorting", train=1, test=0).train
     for reply in ("Answer: []]", "Answer: " + "9" * 5000, "Answer: \x00"):
-        assert task_type("procedural").judge(reply, question.reference, question.payload).verdict == "incorrect"
+        assert task_type("procedural").verify(reply, question.reference, question.payload).verdict == "incorrect"
 
 
 def test_unknown_names_are_answered_with_the_nearest() -> None:

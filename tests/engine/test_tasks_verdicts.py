@@ -27,27 +27,27 @@ def test_the_lists_are_long_enough() -> None:
 def test_math(reply: str, reference: str, right: bool) -> None:
     """Mathematics is judged by meaning, and what only looks alike is wrong."""
     pytest.importorskip("math_verify")
-    judgement = task_type("math").judge(reply, reference, {})
-    assert judgement.verdict == ("correct" if right else "incorrect"), judgement
-    assert bool(judgement.rule) == (judgement.answer is not None)
+    verification = task_type("math").verify(reply, reference, {})
+    assert verification.verdict == ("correct" if right else "incorrect"), verification
+    assert bool(verification.rule) == (verification.answer is not None)
 
 
 @pytest.mark.parametrize(("reply", "letter", "right"), CHOICE_PAIRS)
 def test_choice(reply: str, letter: str, right: bool) -> None:
     """One letter counts, in whatever form; hedging is no answer."""
-    judgement = task_type("choice").judge(reply, letter, {"letters": "ABCD", "options": OPTIONS})
-    assert judgement.verdict == ("correct" if right else "incorrect"), judgement
-    assert bool(judgement.rule) == (judgement.answer is not None)
+    verification = task_type("choice").verify(reply, letter, {"letters": "ABCD", "options": OPTIONS})
+    assert verification.verdict == ("correct" if right else "incorrect"), verification
+    assert bool(verification.rule) == (verification.answer is not None)
 
 
 @pytest.mark.parametrize(("reply", "references", "right"), EXACT)
 def test_free_text(reply: str, references: tuple[str, ...], right: bool) -> None:
     """Without a threshold only an exact match, as SQuAD normalises, is correct."""
-    judgement = task_type("free_text").judge(reply, references[0], {"references": list(references)})
-    assert judgement.verdict == ("correct" if right else "incorrect"), judgement
-    assert judgement.score is not None
-    assert 0.0 <= judgement.score <= 1.0
-    assert (judgement.detail == "exact match") == right
+    verification = task_type("free_text").verify(reply, references[0], {"references": list(references)})
+    assert verification.verdict == ("correct" if right else "incorrect"), verification
+    assert verification.score is not None
+    assert 0.0 <= verification.score <= 1.0
+    assert (verification.detail == "exact match") == right
 
 
 @pytest.mark.parametrize(("reply", "references", "f1"), F1)
@@ -55,9 +55,9 @@ def test_token_f1(reply: str, references: tuple[str, ...], f1: float) -> None:
     """The score is the token F1 against the best reference, whatever the verdict."""
     judge = task_type("free_text").judge
     payload = {"references": list(references), "threshold": 0.6}
-    judgement = judge(reply, references[0], payload)
-    assert judgement.score == pytest.approx(f1)
-    assert judgement.verdict == ("correct" if f1 >= 0.6 else "incorrect")
+    verification = judge(reply, references[0], payload)
+    assert verification.score == pytest.approx(f1)
+    assert verification.verdict == ("correct" if f1 >= 0.6 else "incorrect")
     assert judge(reply, references[0], {"references": list(references)}).score == pytest.approx(f1)
 
 
@@ -70,8 +70,8 @@ PIECES = st.lists(st.sampled_from([*"0123456789.,;:/-+=<>()[]{}$%€ xyi°²½�
 def test_no_answer_stops_the_judging_of_mathematics(answer: str, reference: str) -> None:
     """Whatever a model writes, there is a verdict; the same text is right."""
     pytest.importorskip("math_verify")
-    judgement = task_type("math").judge(f"Answer: {answer}", reference, {})
-    assert judgement.verdict in ("correct", "incorrect")
+    verification = task_type("math").verify(f"Answer: {answer}", reference, {})
+    assert verification.verdict in ("correct", "incorrect")
     assert compare(reference, reference).same
 
 
@@ -79,9 +79,9 @@ def test_no_answer_stops_the_judging_of_mathematics(answer: str, reference: str)
 def test_no_reply_stops_the_judging_of_texts_and_letters(reply: str, reference: str) -> None:
     """A reply is data: it never raises, and an empty one is never right."""
     for kind, payload in (("choice", {"options": OPTIONS, "letters": "ABCD"}), ("free_text", {})):
-        judgement = task_type(kind).judge(reply, reference, payload)
-        assert judgement.verdict in ("correct", "incorrect")
-        assert judgement.verdict == "incorrect" or judgement.answer
+        verification = task_type(kind).verify(reply, reference, payload)
+        assert verification.verdict in ("correct", "incorrect")
+        assert verification.verdict == "incorrect" or verification.answer
 
 
 def test_a_model_that_repeats_itself_is_read_in_no_time() -> None:
@@ -89,5 +89,5 @@ def test_a_model_that_repeats_itself_is_read_in_no_time() -> None:
     for loop in ("\\boxed{", "Answer: ", "the answer is ", "```\n", "**", "#### 1  ", "(A) or ", "\\text{"):
         reply = loop * 20_000
         extract(reply, whole_reply=True)
-        task_type("choice").judge(reply, "A", {})
-        task_type("free_text").judge(reply, "A", {})
+        task_type("choice").verify(reply, "A", {})
+        task_type("free_text").verify(reply, "A", {})

@@ -16,7 +16,7 @@ from engine.prompts.rollout import (
     reflection_messages,
     retry_messages,
 )
-from engine.rollout import load_plan as situation
+from engine.rollout import load_plan
 from engine.tasks import load_tasks, task_type
 from engine.tasks.base import Question
 from store.records import StoredQuestion
@@ -56,8 +56,8 @@ def test_every_question_carries_a_worked_answer_that_is_right(tmp_path: Path) ->
         worked = question.payload["worked"]
         assert isinstance(worked, str)
         assert worked.rpartition("\n")[2].startswith("Answer: ")
-        judgement = task_type(question.task).judge(worked, question.reference, question.payload)
-        assert judgement.verdict == "correct", judgement
+        verification = task_type(question.task).verify(worked, question.reference, question.payload)
+        assert verification.verdict == "correct", verification
     math = [str(question.payload["worked"]) for question in found if question.task == "math"]
     assert all(worked.startswith("Zyzzyva reckons") for worked in math)
 
@@ -65,7 +65,7 @@ def test_every_question_carries_a_worked_answer_that_is_right(tmp_path: Path) ->
 def test_no_prompt_holds_the_worked_answer_of_its_question(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Trap 2: what is stored for training must not reach what the model is asked."""
     pytest.importorskip("reasoning_gym")
-    monkeypatch.setattr(situation, "few_shots", lambda _connection, _run: {})
+    monkeypatch.setattr(load_plan, "few_shots", lambda _connection, _run: {})
     stored = [
         StoredQuestion(
             number, q.task, q.domain, q.split, q.text, q.options, q.reference, dict(q.payload), q.content_hash
@@ -73,7 +73,7 @@ def test_no_prompt_holds_the_worked_answer_of_its_question(tmp_path: Path, monke
         for number, q in enumerate(questions(tmp_path))
     ]
     with sqlite3.connect(":memory:") as connection:
-        problems = situation.problems_of(connection, 1, settings(tmp_path), stored)
+        problems = load_plan.problems_of(connection, 1, settings(tmp_path), stored)
     for question in stored:
         problem = problems[question.id]
         prompts = [

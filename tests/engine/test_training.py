@@ -130,18 +130,18 @@ def test_over_long_examples_are_dropped_and_counted(tiny_model: Path, tmp_path: 
 
 
 def test_the_trainers_see_the_tokens_shown_to_operators(tiny_model: Path, tmp_path: Path) -> None:
-    from engine.training.trl.dpo import train_dpo
-    from engine.training.trl.sft import train_sft
+    from engine.training.trl.dpo import dpo_trainer
+    from engine.training.trl.sft import sft_trainer
 
     request, tokenizer = request_in(tmp_path, tiny_model), load_tokenizer(tiny_model)
     shared = shared_arguments(request.settings, Batch(2, 1), CPU, 0, tmp_path, examples=8)
     model = load_for_training(tiny_model, None, request.settings, CPU)
-    sft = train_sft(model, tokenizer, request.examples, request.settings, shared, [])
+    sft = sft_trainer(model, tokenizer, request.examples, request.settings, shared, [])
     for example, row in zip(request.examples, sft.train_dataset, strict=True):
         view = token_view(example, tokenizer)
         assert tuple(row["input_ids"]) == view.ids
         assert tuple(int(label != -100) for label in row["labels"]) == view.loss_mask
-    dpo = train_dpo(load_for_training(tiny_model, None, DPO, CPU), tokenizer, PAIRS, DPO, shared, [])
+    dpo = dpo_trainer(load_for_training(tiny_model, None, DPO, CPU), tokenizer, PAIRS, DPO, shared, [])
     for pair, row in zip(PAIRS, dpo.train_dataset, strict=True):
         chosen, rejected = pair_views(pair, tokenizer)
         assert tuple(row["prompt_ids"] + row["chosen_ids"]) == chosen.ids
@@ -155,7 +155,7 @@ def test_leaving_out_prompt_logits_changes_no_gradient(
     import trl.trainer.utils as fused_head
 
     from engine.training.trl.completion_logits import score_completions_only
-    from engine.training.trl.sft import train_sft
+    from engine.training.trl.sft import sft_trainer
 
     def step() -> tuple[Any, list[Any]]:
         torch.manual_seed(0)
@@ -163,7 +163,7 @@ def test_leaving_out_prompt_logits_changes_no_gradient(
         settings = request.settings.model_copy(update={"lora_dropout": 0.0})
         shared = shared_arguments(settings, Batch(4, 1), CPU, 0, tmp_path, examples=8)
         model = load_for_training(tiny_model, None, settings, CPU)
-        trainer = train_sft(model, load_tokenizer(tiny_model), request.examples, settings, shared, [])
+        trainer = sft_trainer(model, load_tokenizer(tiny_model), request.examples, settings, shared, [])
         loss = trainer.compute_loss(trainer.model, next(iter(trainer.get_train_dataloader())))
         loss.backward()
         return loss.detach(), [part.grad for part in trainer.model.parameters() if part.grad is not None]
@@ -184,7 +184,7 @@ def test_dpo_reference_is_the_chosen_policy(
     from peft import PeftModel
     from transformers import AutoModelForCausalLM
 
-    from engine.training.trl.dpo import train_dpo
+    from engine.training.trl.dpo import dpo_trainer
 
     settings = DPO.model_copy(update={"reference": reference})
     parent, tokenizer = trained[0] / "adapter", load_tokenizer(tiny_model)
@@ -193,7 +193,7 @@ def test_dpo_reference_is_the_chosen_policy(
     if reference == "parent":
         expected = PeftModel.from_pretrained(expected, parent)
     model = load_for_training(tiny_model, parent, settings, CPU)
-    trainer = train_dpo(model, tokenizer, PAIRS, settings, shared, [])
+    trainer = dpo_trainer(model, tokenizer, PAIRS, settings, shared, [])
     batch = trainer.data_collator([trainer.train_dataset[0]])
     trainer.train()
     chosen, rejected = trainer.compute_ref_log_probs(trainer.model, batch)

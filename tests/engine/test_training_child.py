@@ -17,7 +17,7 @@ from engine.models.loading import load_model, load_tokenizer
 from engine.models.weights import require_weights, root_model, weights_of
 from engine.prompts.leakage import STATES_TARGET
 from engine.stages.context import Commands, Pulse, StageContext
-from engine.stages.job import Errand
+from engine.stages.job import Job
 from engine.stages.train import train, training_request
 from store.control.telemetry import events, metrics
 from store.curation.curated import NewCurated, replace_curated
@@ -59,7 +59,7 @@ class Child:
             self._roll_out()
         context = StageContext(
             self.workspace,
-            Errand("train", self.rows.run, iteration),
+            Job("train", self.rows.run, iteration),
             self.connection,
             Commands(),
             cast(Pulse, Silence()),

@@ -96,9 +96,9 @@ def test_the_begin_token_stands_once(beginning: Any, tiny_model: Path, tmp_path:
     pytest.importorskip("trl")
     from engine.models.precision import Precision
     from engine.training.trl.arguments import shared_arguments
-    from engine.training.trl.dpo import train_dpo
+    from engine.training.trl.dpo import dpo_trainer
     from engine.training.trl.loading import load_for_training
-    from engine.training.trl.sft import train_sft
+    from engine.training.trl.sft import sft_trainer
     from store.settings import TrainingSection
 
     begin = beginning.bos_token_id
@@ -110,10 +110,10 @@ def test_the_begin_token_stands_once(beginning: Any, tiny_model: Path, tmp_path:
     cpu, settings = Precision("cpu", "float32", False), TrainingSection()
     shared = shared_arguments(settings, Batch(1, 1), cpu, 0, tmp_path, examples=1)
     model = load_for_training(tiny_model, None, settings, cpu)
-    row = train_sft(model, beginning, [example(1)], settings, shared, []).train_dataset[0]
+    row = sft_trainer(model, beginning, [example(1)], settings, shared, []).train_dataset[0]
     assert tuple(row["input_ids"]) == view.ids
     model = load_for_training(tiny_model, None, settings, cpu)
-    row = train_dpo(model, beginning, [pair], settings, shared, []).train_dataset[0]
+    row = dpo_trainer(model, beginning, [pair], settings, shared, []).train_dataset[0]
     assert [(row["prompt_ids"] + row[side]).count(begin) for side in ("chosen_ids", "rejected_ids")] == [1, 1]
 
 

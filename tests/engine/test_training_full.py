@@ -125,7 +125,7 @@ def test_the_reference_is_the_chosen_policy_behind_a_full_parent(
     """The parent is fully fine-tuned, so the run's base is another model: log-probabilities equal those of the model
     that was named, before and after training, and training moves the policy away from it."""
     from engine.training.trl.arguments import Batch, shared_arguments
-    from engine.training.trl.dpo import train_dpo
+    from engine.training.trl.dpo import dpo_trainer
 
     parent = full.destination / "merged"
     settings = TrainingSection.model_validate(
@@ -137,7 +137,7 @@ def test_the_reference_is_the_chosen_policy_behind_a_full_parent(
         "dpo-verdict", settings, parent, None, tiny_model, PAIRS, (), 0, tmp_path / "work", tokenizer, after=""
     )
     shared = shared_arguments(settings, Batch(2, 1), CPU, 0, tmp_path, examples=8)
-    trainer = train_dpo(model, tokenizer, PAIRS, settings, shared, [], **stage._reference(model, CPU))
+    trainer = dpo_trainer(model, tokenizer, PAIRS, settings, shared, [], **stage._reference(model, CPU))
     batch = trainer.data_collator([trainer.train_dataset[0]])
     trainer.train()
     expected = load_model(tiny_model if reference == "base" else parent, "float32")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from reflectevo_tui.engine_client.directives import order
+from reflectevo_tui.engine_client.directives import issue_and_wait
 from store.settings.toml_file import load_settings
 from tests.support.engines import EngineHarness
 from tests.support.quiz import quiz_settings
@@ -32,7 +32,7 @@ def test_settings_follow_one_another(harness: Callable[[str], EngineHarness], tm
     )
     for number, training in enumerate(plan, 2):
         changed = {**settings, "training": {**settings["training"], **training}}
-        order(one.workspace, "start_iteration", {"run": 1, "settings": changed}, start=False)
+        issue_and_wait(one.workspace, "start_iteration", {"run": 1, "settings": changed}, start=False)
         one.wait(lambda number=number: one.status()["iteration"]["number"] == number)
         iteration = one.wait_state("done")["iteration"]
         assert iteration["complete"], iteration

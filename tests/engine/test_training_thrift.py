@@ -15,9 +15,12 @@ pytest.importorskip("peft")
 
 from engine.models.loading import load_tokenizer  # noqa: E402
 from engine.models.precision import Precision  # noqa: E402
-from engine.training.trl import dpo, sft  # noqa: E402
-from engine.training.trl import prefix_sharing as shared_prompt  # noqa: E402
-from engine.training.trl import reference_logps as reference  # noqa: E402
+from engine.training.trl import (  # noqa: E402
+    dpo,
+    prefix_sharing,
+    reference_logps,
+    sft,
+)
 from engine.training.trl.arguments import Batch, shared_arguments  # noqa: E402
 from engine.training.trl.loading import hold_frozen_layers_in_bfloat16, load_for_training  # noqa: E402
 from engine.training.trl.prefix_sharing import linear_cost, pack, share_prompts  # noqa: E402
@@ -97,7 +100,7 @@ def _plain_and_packed(ids: Any, mask: Any) -> list[tuple[Any, list[Any]]]:
 def test_packed_pairs_have_the_hidden_states_and_gradients_of_plain_ones(
     some: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shared_prompt, "linear_cost", lambda _: 1e9)  # pairs this short are worth no mask otherwise
+    monkeypatch.setattr(prefix_sharing, "linear_cost", lambda _: 1e9)  # pairs this short are worth no mask otherwise
     (plain, gradients), (packed, packed_gradients) = _plain_and_packed(*_batch(some))
     assert torch.allclose(plain, packed, atol=1e-5)
     assert all(torch.allclose(a, b, atol=1e-4) for a, b in zip(gradients, packed_gradients, strict=True))
@@ -203,7 +206,7 @@ def test_our_dpo_has_the_loss_gradients_and_metrics_of_plain_trl(
     def trainer() -> Any:
         torch.manual_seed(0)
         model = load_for_training(tiny_model, None, settings, CPU)
-        return dpo.train_dpo(model, tokenizer, pairs, settings, shared, [])
+        return dpo.dpo_trainer(model, tokenizer, pairs, settings, shared, [])
 
     ours = trainer()
     with pytest.MonkeyPatch.context() as plain:
@@ -250,7 +253,7 @@ def test_our_sft_has_the_loss_gradients_and_metrics_of_plain_trl(
     def trainer() -> Any:
         torch.manual_seed(0)
         model = load_for_training(tiny_model, None, settings, CPU)
-        return sft.train_sft(model, tokenizer, examples, settings, shared, [])
+        return sft.sft_trainer(model, tokenizer, examples, settings, shared, [])
 
     ours = step(trainer())
     with pytest.MonkeyPatch.context() as plain:
@@ -290,11 +293,11 @@ def test_a_kept_reference_is_never_replaced(tmp_path: Path) -> None:
     """Beside other pairs the same pair's value differs in its last digits; a resume must see the first one."""
     ids, mask = _batch(SIDES[:2])
     batch = {"input_ids": ids, "attention_mask": mask}
-    memory = reference.ReferenceMemory()
+    memory = reference_logps.ReferenceMemory()
     first = torch.tensor([-1.1, -2.2]), torch.tensor([-3.3, -4.4])
     assert torch.equal(memory.completed(batch, lambda: first)["ref_chosen_logps"], first[0])
     memory.save(tmp_path)
-    resumed = reference.ReferenceMemory()
+    resumed = reference_logps.ReferenceMemory()
     resumed.load(tmp_path)
     wider, wider_mask = _batch([SIDES[1], SIDES[4]])
     other = torch.tensor([-9.0, -8.0]), torch.tensor([-7.0, -6.0])
@@ -330,4 +333,4 @@ def test_frozen_layers_in_bfloat16_change_nothing_under_autocast(tiny_model: Pat
 def test_pairs_are_what_the_memory_tells_apart() -> None:
     """Equal prompts with swapped sides are another pair."""
     ids, mask = _batch([SIDES[0], (SIDES[0][1], SIDES[0][0])])
-    assert len(set(reference._digests(ids, mask))) == 2
+    assert len(set(reference_logps._digests(ids, mask))) == 2

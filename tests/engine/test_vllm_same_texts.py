@@ -18,7 +18,7 @@ import pytest
 from engine.models.precision import cpu_computes_bfloat16
 from engine.models.weights import PolicyWeights
 from store.settings.toml_file import parse_settings
-from tests.support.real_sweep import Exchange, run_sweep
+from tests.support.real_rollout import Exchange, run_plan
 
 # Without AVX512 it takes 280 s alone, and beside another worker on two cores more than the usual guard against a hang.
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
@@ -74,7 +74,7 @@ async def _in_flow(model: Path, directory: Path, dtype: str) -> list[Exchange]:
     generator = VllmGenerator(PolicyWeights(1, "p00", model, model), settings.generation, settings.seed)
     await generator.start()
     try:
-        return await run_sweep(settings, directory, generator)
+        return await run_plan(settings, directory, generator)
     finally:
         await generator.close()
 
@@ -129,7 +129,7 @@ def _gap_by(model: Path) -> Callable[[Exchange, str, str], float]:
 
 @pytest.fixture
 def model(model_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """SmolLM2-135M, for a sweep in a directory of its own."""
+    """SmolLM2-135M, for a plan in a directory of its own."""
     if importlib.util.find_spec("vllm") is None:
         pytest.skip("vLLM has no build for this machine")
     from engine.models.resolve import resolve_model
@@ -142,7 +142,7 @@ def model(model_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def _both_ways(model: Path, directory: Path, dtype: str) -> tuple[list[Exchange], list[tuple[str, int]], list[int]]:
-    """Attempts, reflections and corrections of a sweep, all greedy; each prompt sent alone; the places that differ."""
+    """Attempts, reflections and corrections of a plan, all greedy; each prompt sent alone; the places that differ."""
     exchanges = asyncio.run(_in_flow(model, directory, dtype))
     assert any(one.generated.cached_tokens for one in exchanges), "no prefix was shared: nothing was put to the test"
     kinds = {len(one.request.messages) for one in exchanges}

@@ -29,14 +29,14 @@ def _drain(places: int, owed: Sequence[tuple[str, int]]) -> list[tuple[str, int]
 
 
 def test_later_stages_and_rounds_go_first_while_untried_questions_wait() -> None:
-    """Trajectories finish early in a long sweep."""
+    """Trajectories finish early in a long plan."""
     owed = [("vote", 1), ("attempt", 1), ("attempt", 1), ("retry", 1), ("reflect", 1), ("again", 2), ("correct", 1)]
     taken = _drain(1, [*owed, ("correct", 2)])
     assert taken[:6] == [("correct", 2), ("correct", 1), ("again", 2), ("reflect", 1), ("retry", 1), ("attempt", 1)]
 
 
 def test_the_longest_way_goes_first_once_every_question_has_a_place() -> None:
-    """At the end of a sweep nothing long is left to run alone; votes fill up."""
+    """At the end of a plan nothing long is left to run alone; votes fill up."""
     owed = [("vote", 1), ("correct", 2), ("correct", 1), ("retry", 1), ("again", 2), ("reflect", 1), ("attempt", 1)]
     assert _drain(4, owed) == [
         ("attempt", 1),

@@ -16,8 +16,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from reflectevo_tui.engine_client.directives import OrderRefused
 from reflectevo_tui.engine_client.process import EngineUnavailable, engine_command
+from store.errors import DirectiveRefused
 from store.workspace import Workspace
 from tests.faults.results import Result
 from tests.faults.scenes import INJECTED, Scene, draw, straight
@@ -167,7 +167,7 @@ def _hit(one: Scene, spot: str, chance: random.Random, found: Toll) -> None:
     try:
         one.start_with(plan, _DELAY)
         one.go_on()
-    except (EngineUnavailable, OrderRefused):
+    except (EngineUnavailable, DirectiveRefused):
         # The kill came before the engine was ready, or before it answered.
         one.until(lambda: one.engine_pid() is None, 10)
     if plan is None:

@@ -39,7 +39,7 @@ def run(n: int, seed: int, kills: int | None = None) -> Result:
             away.append((before, time.time()))
         sender.join()
         one.until(lambda: one.rows("SELECT count(*) FROM directives WHERE done IS NULL") == [(0,)], 60)
-        return _judge(one, n, issued, away)
+        return _verify(one, n, issued, away)
 
 
 def _send(one: Scene, iteration: int, n: int, issued: list[str], over: threading.Event) -> None:
@@ -52,7 +52,7 @@ def _send(one: Scene, iteration: int, n: int, issued: list[str], over: threading
     over.set()
 
 
-def _judge(one: Scene, n: int, issued: list[str], away: list[tuple[float, float]]) -> Result:
+def _verify(one: Scene, n: int, issued: list[str], away: list[tuple[float, float]]) -> Result:
     rows = one.rows("SELECT uuid, issued_by, created, done, accepted FROM directives WHERE issued_by LIKE 'operator-%'")
     logged = [text.split(":")[0] for (text,) in one.rows("SELECT text FROM events WHERE source = 'directive'")]
     times = {by: logged.count(by) for _, by, *_ in rows}

@@ -19,8 +19,9 @@ from engine.models.resolve import check_adapter, resolve_model
 from engine.models.weights import weights_of
 from engine.supervisor.child_environment import HUB_SECRETS, child_environment, is_secret, needed_secrets
 from engine.supervisor.child_processes import tag_of, tagged_processes
-from reflectevo_tui.engine_client.directives import OrderRefused, start_or_continue
+from reflectevo_tui.engine_client.directives import start_or_continue
 from reflectevo_tui.engine_client.process import engine_command
+from store.errors import DirectiveRefused
 from store.runs.policies import add_policy
 from store.settings import RunSettings
 from store.workspace import Workspace
@@ -160,7 +161,7 @@ def test_code_of_a_model_runs_only_when_settings_and_operator_say_so(harness: Ma
     """The settings file alone is not enough: the start is refused with what to type, and recorded when confirmed."""
     one = harness(quiz_settings(tmp_path, top='trust_remote_code = ["none"]'))
     one.start()
-    with pytest.raises(OrderRefused, match=r"run code of its own .* --trust-code none"):
+    with pytest.raises(DirectiveRefused, match=r"run code of its own .* --trust-code none"):
         start_or_continue(one.workspace, None)
     refused = cli("-w", one.workspace.root, "run", "--detach", "--trust-code", "another")
     assert refused.returncode == 1 and "--trust-code none" in refused.stderr

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.stages.job import Errand
-from engine.supervisor import child_processes as children
+from engine.stages.job import Job
+from engine.supervisor import child_processes
 from engine.supervisor.child_processes import Child, tagged_processes
 from engine.supervisor.supervisor import Supervisor
 from reflectevo_tui.app import ReflectEvoApp
@@ -195,14 +195,14 @@ def _deaf_child() -> Child:
     readable, writable = os.pipe()
     os.close(writable)
     os.set_blocking(readable, False)
-    return Child(Errand("train", 1, 1), process, readable, time.monotonic())
+    return Child(Job("train", 1, 1), process, readable, time.monotonic())
 
 
 @pytest.mark.parametrize("hung", [False, True])
 def test_a_child_that_ignores_everything_is_killed_in_the_end(monkeypatch: pytest.MonkeyPatch, hung: bool) -> None:
     """Stop, SIGTERM, SIGKILL, in this order and not before their times."""
-    monkeypatch.setattr(children, "HUNG_TERM_AFTER" if hung else "TERM_AFTER", 0.2)
-    monkeypatch.setattr(children, "HUNG_KILL_AFTER" if hung else "KILL_AFTER", 0.6)
+    monkeypatch.setattr(child_processes, "HUNG_TERM_AFTER" if hung else "TERM_AFTER", 0.2)
+    monkeypatch.setattr(child_processes, "HUNG_KILL_AFTER" if hung else "KILL_AFTER", 0.6)
     child = _deaf_child()
     child.escalate()
     assert child.exit_code() is None and child.stop_asked is None
@@ -235,7 +235,7 @@ def test_two_applications_and_a_command_line_at_once(harness: Make, tmp_path: Pa
         for _ in range(3):
             one.type("p")
             other.type("?")
-            shared.order("resume")
+            shared.issue("resume")
             other.type("\x1b")
             one.read(0.2)
             other.read(0.2)
@@ -243,7 +243,7 @@ def test_two_applications_and_a_command_line_at_once(harness: Make, tmp_path: Pa
             one.read(0.05)
             other.read(0.05)
             if (shared.status()["iteration"] or {}).get("state") == "paused":
-                shared.order("resume")
+                shared.issue("resume")
             if (shared.status()["iteration"] or {}).get("state") == "done":
                 break
         assert one.alive() and other.alive()

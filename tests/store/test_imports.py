@@ -6,8 +6,7 @@ from typing import Any
 
 from store.database.connection import write
 from store.database.search_buffer import widen_search_buffer
-from store.exchange import export_pages as exchange
-from store.exchange import imports
+from store.exchange import export_pages, imports
 from store.exchange.import_rows import insert_records
 from store.exchange.imported_records import ImportedAttempt, ImportedBranch, ImportedQuestion, ImportedRecord
 from store.exchange.imports import Advance, ImportTarget
@@ -104,7 +103,7 @@ def test_pages_follow_keys_and_leave_failures_out(rows: Rows) -> None:
 
     def walk(iteration: int, every: bool) -> list[int]:
         found: list[int] = []
-        while page := exchange.attempt_page(
+        while page := export_pages.attempt_page(
             rows.connection, iteration, after=found[-1] if found else 0, limit=2, every_sample=every
         ):
             found += [one.id for one in page]
@@ -112,11 +111,13 @@ def test_pages_follow_keys_and_leave_failures_out(rows: Rows) -> None:
 
     assert walk(rows.iteration, False) == [one for one in made if one != made[2]]
     assert len(walk(target.iteration_id, False)) == 1 and len(walk(target.iteration_id, True)) == 2
-    numbers = [one.number for one in exchange.import_page(rows.connection, target.import_id, after=9, limit=5)]
+    numbers = [one.number for one in export_pages.import_page(rows.connection, target.import_id, after=9, limit=5)]
     assert numbers == [10]
-    reflections = exchange.reflections_on(rows.connection, made)
-    corrections = exchange.corrections_of(rows.connection, (one.id for each in reflections.values() for one in each))
+    reflections = export_pages.reflections_on(rows.connection, made)
+    corrections = export_pages.corrections_of(
+        rows.connection, (one.id for each in reflections.values() for one in each)
+    )
     assert len(corrections) == 5
-    found = exchange.record_of_attempt(rows.connection, walk(target.iteration_id, True)[0])
+    found = export_pages.record_of_attempt(rows.connection, walk(target.iteration_id, True)[0])
     assert found is not None and (found[0].number, found[1]) == (9, "raw")
-    assert exchange.record_of_attempt(rows.connection, made[0]) is None
+    assert export_pages.record_of_attempt(rows.connection, made[0]) is None

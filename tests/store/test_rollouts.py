@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from store.curation.curated import NewCurated, curated, curation_counts, replace_curated
 from store.curation.reviews import add_review
 from store.database.connection import write
-from store.rollouts import attempts as rollouts
+from store.rollouts import attempts
 from store.rollouts.trajectories import TrajectoryFilter, count, page
 from store.runs import iterations, runs
 from tests.support.rows import Rows
@@ -38,7 +38,7 @@ def test_the_same_work_twice_is_one_row_with_one_id(rows: Rows, protocol: str) -
     assert rows.attempt(question, turn=2, reflection=reflection, protocol=protocol) == correction
     retry = rows.attempt(question, turn=2, protocol=protocol)
     assert len({attempt, correction, retry}) == 3
-    stored = rollouts.get_attempt(rows.connection, attempt)
+    stored = attempts.get_attempt(rows.connection, attempt)
     assert stored is not None and stored.reasoning == "first"
 
 
@@ -58,7 +58,7 @@ def test_what_differs_in_any_part_of_its_key_is_other_work(rows: Rows) -> None:
     assert rows.attempt(question) != attempt
     keys.append(rows.reflection(attempt, "1-1-1"))
     assert len(set(keys)) == 4
-    assert len(rollouts.rollout_attempts(rows.connection, first)) == 1
+    assert len(attempts.rollout_attempts(rows.connection, first)) == 1
 
 
 def test_an_evaluation_belongs_to_policy_and_protocol_not_to_an_iteration(rows: Rows) -> None:
@@ -69,9 +69,9 @@ def test_an_evaluation_belongs_to_policy_and_protocol_not_to_an_iteration(rows: 
     with write(rows.connection):
         rows.iteration = iterations.add_iteration(rows.connection, rows.run, rows.policy, {}, 0)
     assert rows.attempt(question, protocol="oracle/abc") == attempt
-    assert len(rollouts.evaluation_attempts(rows.connection, rows.policy, "oracle/abc")) == 1
-    assert len(rollouts.evaluation_reflections(rows.connection, rows.policy, "oracle/abc")) == 1
-    assert rollouts.evaluation_reflections(rows.connection, rows.policy, "oracle/other") == []
+    assert len(attempts.evaluation_attempts(rows.connection, rows.policy, "oracle/abc")) == 1
+    assert len(attempts.evaluation_reflections(rows.connection, rows.policy, "oracle/abc")) == 1
+    assert attempts.evaluation_reflections(rows.connection, rows.policy, "oracle/other") == []
 
 
 def test_text_that_sqlite_can_not_hold_is_stored_cleaned(rows: Rows) -> None:
@@ -79,8 +79,8 @@ def test_text_that_sqlite_can_not_hold_is_stored_cleaned(rows: Rows) -> None:
     question = rows.question("q")
     attempt = rows.attempt(question, text="half \ud83d of an emoji")
     reflection = rows.reflection(attempt, text="\udc00\0 end")
-    stored = rollouts.get_attempt(rows.connection, attempt)
-    thought = rollouts.get_reflection(rows.connection, reflection)
+    stored = attempts.get_attempt(rows.connection, attempt)
+    thought = attempts.get_reflection(rows.connection, reflection)
     assert stored is not None and stored.reasoning == "half \ufffd of an emoji"
     assert thought is not None and thought.text == "\ufffd\0 end"
 
@@ -90,8 +90,8 @@ def test_a_trajectory_is_finished_once_with_its_transition(rows: Rows) -> None:
     question = rows.question("how many apples")
     attempt = rows.attempt(question)
     reflection, correction = rows.corrected(attempt, question, "correct", text="counted twice", flags="short")
-    rollouts.finish_trajectory(rows.connection, attempt, reflection, correction)
-    rollouts.finish_trajectory(rows.connection, attempt, reflection, None)
+    attempts.finish_trajectory(rows.connection, attempt, reflection, correction)
+    attempts.finish_trajectory(rows.connection, attempt, reflection, None)
     (row,) = page(rows.connection, TrajectoryFilter())
     assert (row.transition, row.instruction, row.flags, row.excerpt) == ("i→c", "1-1-1", "short", "counted twice")
     assert count(rows.connection, TrajectoryFilter(search="apples counted")) == 1
@@ -120,7 +120,7 @@ def test_transitions(
     question = rows.question("q")
     attempt = rows.attempt(question, first)
     if second is None:
-        rollouts.finish_trajectory(rows.connection, attempt, None, None)
+        attempts.finish_trajectory(rows.connection, attempt, None, None)
     else:
         rows.corrected(attempt, question, second)
     assert [row.transition for row in page(rows.connection, TrajectoryFilter())] == [transition]
@@ -133,8 +133,8 @@ def test_yields_count_training_corrections_of_earlier_iterations(rows: Rows) -> 
         rows.corrected(rows.attempt(question), question, verdict, instruction="1-2-1")  # type: ignore[arg-type]
     held_out = rows.question("test", split="test")
     rows.corrected(rows.attempt(held_out, protocol="p"), held_out, "correct", instruction="general", protocol="p")
-    assert rollouts.instruction_yields(rows.connection, rows.run, before=1) == {}
-    assert rollouts.instruction_yields(rows.connection, rows.run, before=2) == {("quiz", "1-2-1"): (2, 3)}
+    assert attempts.instruction_yields(rows.connection, rows.run, before=1) == {}
+    assert attempts.instruction_yields(rows.connection, rows.run, before=2) == {("quiz", "1-2-1"): (2, 3)}
 
 
 def test_the_newest_review_counts_and_none_is_lost(rows: Rows) -> None:
@@ -143,7 +143,7 @@ def test_the_newest_review_counts_and_none_is_lost(rows: Rows) -> None:
     reflection, _ = rows.corrected(rows.attempt(question), question)
     for decision, shown in (("reject", {reflection: "reject"}), ("accept", {reflection: "accept"}), ("clear", {})):
         add_review(rows.connection, reflection, decision, error_kind=3, note="n\ud800", reviewer="me@here")
-        assert rollouts.reviewed(rows.connection, rows.iteration) == shown
+        assert attempts.reviewed(rows.connection, rows.iteration) == shown
         (row,) = page(rows.connection, TrajectoryFilter())
         assert row.review == shown.get(reflection, "")
     stored = rows.connection.execute("SELECT decision, note, reviewer FROM reviews ORDER BY id").fetchall()
@@ -160,19 +160,19 @@ def _failures(rows: Rows, marks: list[tuple[bool, bool, bool]]) -> int:
         )
         failed += bad_attempt
         if bad_attempt:
-            rollouts.finish_trajectory(rows.connection, attempt, None, None)
+            attempts.finish_trajectory(rows.connection, attempt, None, None)
             continue
         rows.corrected(attempt, question, "correct", instruction="2-2-2")
         reflection = rows.reflection(attempt, error="x" if bad_reflection else None)
         failed += bad_reflection
         if bad_reflection:
-            rollouts.finish_trajectory(rows.connection, attempt, reflection, None)
+            attempts.finish_trajectory(rows.connection, attempt, reflection, None)
             continue
         correction = rows.attempt(
             question, "unverified", turn=2, reflection=reflection, error="x" if bad_correction else None
         )
         failed += bad_correction
-        rollouts.finish_trajectory(rows.connection, attempt, reflection, correction)
+        attempts.finish_trajectory(rows.connection, attempt, reflection, correction)
     return failed
 
 
@@ -185,7 +185,7 @@ def test_forgotten_failures_are_gone_and_nothing_else_is(rows: Rows, marks: list
         failed = _failures(rows, marks)
         sound = "SELECT id FROM {} WHERE error IS NULL ORDER BY id"
         before = [rows.connection.execute(sound.format(t)).fetchall() for t in ("attempts", "reflections")]
-        assert rollouts.forget_failures(rows.connection, rows.iteration) == failed
+        assert attempts.forget_failures(rows.connection, rows.iteration) == failed
         after = [rows.connection.execute(sound.format(t)).fetchall() for t in ("attempts", "reflections")]
         assert [[row[0] for row in found] for found in after] == [[row[0] for row in found] for found in before]
         left = "SELECT count(*) FROM {} WHERE error IS NOT NULL"
@@ -203,11 +203,11 @@ def test_failures_that_curation_left_out_can_be_forgotten(rows: Rows) -> None:
     attempt = rows.attempt(question)
     reflection = rows.reflection(attempt)
     correction = rows.attempt(question, "unverified", turn=2, reflection=reflection, error="too long")
-    rollouts.finish_trajectory(rows.connection, attempt, reflection, correction)
+    attempts.finish_trajectory(rows.connection, attempt, reflection, correction)
     with write(rows.connection):
         row = NewCurated("d_plus", reflection, None, correction, False, "correction unverified")
         replace_curated(rows.connection, rows.iteration, [row])
-        assert rollouts.forget_failures(rows.connection, rows.iteration) == 1
+        assert attempts.forget_failures(rows.connection, rows.iteration) == 1
     assert curated(rows.connection, rows.iteration, "d_plus", included=False) == []
 
 
@@ -217,10 +217,10 @@ def test_a_failed_reflection_that_somebody_reviewed_stays(rows: Rows) -> None:
     attempt = rows.attempt(question)
     failed, reviewed = rows.reflection(attempt, error="x"), rows.reflection(attempt, sample=1, error="x")
     for reflection in (failed, reviewed):
-        rollouts.finish_trajectory(rows.connection, attempt, reflection, None)
+        attempts.finish_trajectory(rows.connection, attempt, reflection, None)
     add_review(rows.connection, reviewed, "flag", reviewer="me")
-    assert rollouts.forget_failures(rows.connection, rows.iteration) == 1
-    assert rollouts.get_reflection(rows.connection, reviewed) is not None
+    assert attempts.forget_failures(rows.connection, rows.iteration) == 1
+    assert attempts.get_reflection(rows.connection, reviewed) is not None
     assert _number_of(rows, "trajectories") == 1
 
 
@@ -229,8 +229,8 @@ def test_held_out_failures_can_be_forgotten_alone(rows: Rows) -> None:
     question = rows.question("q")
     rows.attempt(question, "unverified", error="x")
     rows.attempt(question, "unverified", protocol="oracle/abc", error="x")
-    assert rollouts.forget_failures(rows.connection, rows.iteration, held_out_only=True) == 1
-    assert len(rollouts.rollout_attempts(rows.connection, rows.iteration)) == 1
+    assert attempts.forget_failures(rows.connection, rows.iteration, held_out_only=True) == 1
+    assert len(attempts.rollout_attempts(rows.connection, rows.iteration)) == 1
 
 
 def test_curation_is_replaced_whole_with_its_reasons(rows: Rows) -> None:
@@ -268,4 +268,4 @@ def test_a_trajectory_stands_in_the_split_of_its_run(rows: Rows) -> None:
     question = rows.question("q", split="train")
     rows.corrected(rows.attempt(question), question, "correct")
     assert [row[0] for row in rows.connection.execute("SELECT split FROM trajectories")] == ["train"]
-    assert rollouts.instruction_yields(rows.connection, rows.run, 2) == {("quiz", "1-1-1"): (1, 1)}
+    assert attempts.instruction_yields(rows.connection, rows.run, 2) == {("quiz", "1-1-1"): (1, 1)}

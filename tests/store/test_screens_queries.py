@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from store.control.telemetry import put_capability
-from store.curation import curated as curation
+from store.curation import curated
 from store.curation.curated import NewCurated
 from store.curation.datasets import dataset_facts, examples
 from store.curation.reviews import add_review
@@ -47,7 +47,7 @@ def test_wording_is_what_the_engine_published(rows: Rows) -> None:
     assert instruction_wording(rows.connection) == {}
 
 
-def curated(rows: Rows, n: int = 7) -> list[int]:
+def add_curated(rows: Rows, n: int = 7) -> list[int]:
     """`n` decisions for D+, every third left out; returns the reflections."""
     made, new = [], []
     for number in range(n):
@@ -57,14 +57,14 @@ def curated(rows: Rows, n: int = 7) -> list[int]:
         left_out = number % 3 == 0
         new.append(NewCurated("d_plus", reflection, None, correction, not left_out, "leak" if left_out else "included"))
     with write(rows.connection):
-        curation.replace_curated(rows.connection, rows.iteration, new)
+        curated.replace_curated(rows.connection, rows.iteration, new)
         iterations.set_stage(rows.connection, rows.iteration, "curate", "running")
         iterations.set_stage(rows.connection, rows.iteration, "curate", "done")
     return made
 
 
 def test_dataset_facts_count_rollouts_rows_and_later_decisions(rows: Rows) -> None:
-    made = curated(rows)
+    made = add_curated(rows)
     right = rows.question("right")
     finish_trajectory(rows.connection, rows.attempt(right, "correct"), None, None)
     facts = dataset_facts(rows.connection, rows.iteration)
@@ -77,7 +77,7 @@ def test_dataset_facts_count_rollouts_rows_and_later_decisions(rows: Rows) -> No
 
 
 def test_pages_of_examples_walk_both_ways_without_gap_or_repeat(rows: Rows) -> None:
-    curated(rows, 11)
+    add_curated(rows, 11)
     forwards, key = [], 0
     while page := examples(rows.connection, rows.iteration, "d_plus", key=key, limit=3):
         forwards += [row.id for row in page]

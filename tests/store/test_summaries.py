@@ -4,7 +4,7 @@ leaked example shown as a success."""
 from __future__ import annotations
 
 from store.database.connection import write
-from store.rollouts import attempts as rollouts
+from store.rollouts import attempts
 from store.runs.summaries import example_trajectories, preference_counts, question_counts, review_summary, stage_costs
 from tests.support.measured import measured_run
 from tests.support.rows import Rows
@@ -56,7 +56,7 @@ def test_the_newest_decision_on_a_reflection_counts(rows: Rows) -> None:
 def test_preferences_and_questions_are_counted(rows: Rows) -> None:
     """By source, and by task and split."""
     measured_run(rows)
-    first, second, *_ = rollouts.rollout_reflections(rows.connection, rows.iteration)
+    first, second, *_ = attempts.rollout_reflections(rows.connection, rows.iteration)
     assert preference_counts(rows.connection, rows.run) == {}
     rows.connection.execute(
         "INSERT INTO preferences (chosen_id, rejected_id, source, created) VALUES (?, ?, 'human', 0)",

@@ -9,7 +9,7 @@ import pytest
 
 from store.curation.curated import NewCurated, curation_counts, replace_curated
 from store.database import bulk
-from store.rollouts import attempts as rollouts
+from store.rollouts import attempts
 from store.rollouts.trajectories import TrajectoryFilter, anchors, count, page
 from store.runs.progress import iteration_counts
 from tests.support.rows import Rows
@@ -65,7 +65,7 @@ def test_work_that_is_done_twice_counts_once(rows: Rows) -> None:
 
 
 def test_what_is_deleted_counts_no_more(rows: Rows) -> None:
-    assert rollouts.forget_failures(rows.connection, rows.iteration) == 1
+    assert attempts.forget_failures(rows.connection, rows.iteration) == 1
     counts = iteration_counts(rows.connection, rows.iteration)
     assert counts == _counted(rows)
     assert (counts["attempts"], counts["failed_samples"]) == (3, 0)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from store.curation.reviews import add_review
 from store.database.connection import open_reader, write
 from store.records import TrajectoryRow
-from store.rollouts import attempts as rollouts
+from store.rollouts import attempts
 from store.rollouts.trajectories import (
     TrajectoryFilter,
     anchors,
@@ -46,7 +46,7 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rows]:
             )
             if number % 4 == 0:
                 attempt = made.attempt(question, "correct" if number % 8 else "unverified")
-                rollouts.finish_trajectory(writer, attempt, None, None)
+                attempts.finish_trajectory(writer, attempt, None, None)
                 continue
             attempt = made.attempt(question, text=f"tried {WORDS[number % 5]}")
             for sample in range(2):
@@ -155,7 +155,7 @@ def test_known_anchors_are_continued_with_what_was_appended(rows: Rows) -> None:
     assert (known.ids, known.total) == ((0,), 0)
     for number in range(7):
         question = rows.question(f"q{number}", task="quiz" if number % 3 else "other")
-        rollouts.finish_trajectory(rows.connection, rows.attempt(question, "correct"), None, None)
+        attempts.finish_trajectory(rows.connection, rows.attempt(question, "correct"), None, None)
         known = anchors(rows.connection, wanted, known=known)
         assert known == anchors(rows.connection, wanted, step=2)
     assert known.total == 4
@@ -200,7 +200,7 @@ def test_what_a_search_finds(rows: Rows, search: str, hits: list[str]) -> None:
     """Every word must occur, a quoted part as a phrase, the last word as a prefix, without case or accents."""
     for text in ("the wolf eats", "grüße aus Zürich", "do NOT eat AND run", "reflection: none"):
         question = rows.question(f"Q {text}")
-        rollouts.finish_trajectory(rows.connection, rows.attempt(question, "correct", text=text), None, None)
+        attempts.finish_trajectory(rows.connection, rows.attempt(question, "correct", text=text), None, None)
     found = page(rows.connection, TrajectoryFilter(search=search))
     assert [row.excerpt for row in found] == hits
 

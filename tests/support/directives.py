@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engine.supervisor.directives import obey
+from engine.supervisor.directives import apply_directive
 from store.control.directives import find, issue, pending
 from store.database.connection import write
 from tests.support.rows import Rows
@@ -13,7 +13,7 @@ def tell(rows: Rows, kind: str, **arguments: object) -> tuple[bool, str]:
     uuid = issue(rows.connection, kind, arguments, issued_by="me@here")
     (directive,) = pending(rows.connection)
     with write(rows.connection):
-        accepted = obey(rows.connection, directive)
+        accepted = apply_directive(rows.connection, directive)
     stored = find(rows.connection, uuid)
     assert stored is not None and stored.outcome is not None
     # The outcome is stored whatever it was, and an operator reads it in the log too.

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.commands.init import init_workspace
-from reflectevo_tui.engine_client.directives import order, start_or_continue
+from reflectevo_tui.engine_client.directives import issue_and_wait, start_or_continue
 from reflectevo_tui.engine_client.process import start_engine
 from reflectevo_tui.engine_client.status import collect_status
 from store.control.liveness import lock_owner
@@ -74,9 +74,9 @@ class EngineHarness:
         """Start the run of a settings file, continue it, or start its next iteration."""
         return start_or_continue(self.workspace, settings)
 
-    def order(self, kind: str, **arguments: object) -> str:
+    def issue(self, kind: str, **arguments: object) -> str:
         """Issue a directive and wait for its outcome."""
-        return order(self.workspace, kind, arguments, start=False)
+        return issue_and_wait(self.workspace, kind, arguments, start=False)
 
     def status(self) -> dict[str, Any]:
         """What `reflectevo status --json` says."""

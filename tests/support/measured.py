@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from store.control import telemetry
-from store.curation import curated as curation
-from store.curation import reviews
+from store.curation import curated, reviews
 from store.curation.curated import NewCurated
 from store.database.connection import write
 from store.evaluation.intervals import wilson
 from store.records import Verdict
-from store.rollouts import attempts as rollouts
+from store.rollouts import attempts
 from store.rollouts.attempts import NewAttempt, NewReflection
 from store.runs import iterations, policies
 from tests.support.rows import Rows
@@ -26,12 +25,12 @@ def answer_held_out(rows: Rows, policy: int, protocol: str, answers: dict[int, A
     """Store the answers of a policy to held-out questions."""
     for question, (first, second) in answers.items():
         made = replace(rows.generation("a try", protocol=protocol), policy_id=policy)
-        attempt = rollouts.insert_attempt(rows.connection, NewAttempt(made, question, 1, None, None, first, "", None))
+        attempt = attempts.insert_attempt(rows.connection, NewAttempt(made, question, 1, None, None, first, "", None))
         if second is None:
             continue
         thought = replace(rows.generation("a thought", protocol=protocol), policy_id=policy)
-        reflection = rollouts.insert_reflection(rows.connection, NewReflection(thought, attempt, "general", ""))
-        rollouts.insert_attempt(rows.connection, NewAttempt(made, question, 2, reflection, None, second, "", None))
+        reflection = attempts.insert_reflection(rows.connection, NewReflection(thought, attempt, "general", ""))
+        attempts.insert_attempt(rows.connection, NewAttempt(made, question, 2, reflection, None, second, "", None))
 
 
 def share(successes: int, n: int) -> dict[str, float | None]:
@@ -85,8 +84,8 @@ def measured_run(rows: Rows, *, text: str = "Count the letters again.") -> int:
                 )
         for step in range(5):
             telemetry.add_metrics(connection, rows.iteration, "train", step, {"loss": 2.0 / (step + 1)})
-        reflections = rollouts.rollout_reflections(connection, rows.iteration)
-        curation.replace_curated(
+        reflections = attempts.rollout_reflections(connection, rows.iteration)
+        curated.replace_curated(
             connection,
             rows.iteration,
             [

@@ -9,7 +9,7 @@ from typing import Any
 from store.database.connection import open_writer, write
 from store.database.migrations import migrate
 from store.records import Iteration, Stage, Verdict
-from store.rollouts import attempts as rollouts
+from store.rollouts import attempts
 from store.rollouts.attempts import NewAttempt, NewGeneration, NewReflection
 from store.runs import iterations, policies, runs
 from store.settings import RunSettings
@@ -94,7 +94,7 @@ class Rows:
     ) -> int:
         """An attempt, or with a reflection its correction."""
         made = self.generation("" if error else text, protocol=protocol, sample=sample, error=error)
-        return rollouts.insert_attempt(
+        return attempts.insert_attempt(
             self.connection, NewAttempt(made, question, turn, reflection, answer, verdict, "", score)
         )
 
@@ -111,7 +111,7 @@ class Rows:
     ) -> int:
         """A reflection on an attempt."""
         made = self.generation("" if error else text, protocol=protocol, sample=sample, error=error)
-        return rollouts.insert_reflection(self.connection, NewReflection(made, attempt, instruction, flags))
+        return attempts.insert_reflection(self.connection, NewReflection(made, attempt, instruction, flags))
 
     def corrected(
         self, attempt: int, question: int, verdict: Verdict = "correct", *, instruction: str = "1-1-1", **more: Any
@@ -119,5 +119,5 @@ class Rows:
         """A reflection, its correction and the finished trajectory; returns the ids of the first two."""
         reflection = self.reflection(attempt, instruction, **more)
         correction = self.attempt(question, verdict, turn=2, reflection=reflection, protocol=more.get("protocol", ""))
-        rollouts.finish_trajectory(self.connection, attempt, reflection, correction)
+        attempts.finish_trajectory(self.connection, attempt, reflection, correction)
         return reflection, correction

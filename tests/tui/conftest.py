@@ -17,12 +17,12 @@ from textual.app import App
 from textual.pilot import Pilot
 
 from store.control import telemetry
-from store.curation import curated as curation
+from store.curation import curated
 from store.curation.curated import NewCurated
 from store.database.connection import open_writer, write
 from store.database.migrations import migrate
 from store.records import LiveText
-from store.rollouts import attempts as rollouts
+from store.rollouts import attempts
 from store.rollouts.attempts import NewAttempt, NewGeneration, NewReflection
 from store.runs import iterations, policies, runs
 from store.settings import RunSettings
@@ -93,21 +93,21 @@ class Built:
         reasoning = text or "I count " + " ".join(draw.choices(WORDS, k=40)) + "\nAnswer: 3"
         right = number % 5 == 0
         verdict = "correct" if right else "incorrect"
-        attempt = rollouts.insert_attempt(
+        attempt = attempts.insert_attempt(
             self.writer, NewAttempt(self._made(reasoning), question, 1, None, text or "3", verdict, "", float(right))
         )
         if right:
-            rollouts.finish_trajectory(self.writer, attempt, None, None)
+            attempts.finish_trajectory(self.writer, attempt, None, None)
             return 1
         made = min(2, left)
         for sample in range(made):
             words = text or f"Reflection {number}: " + " ".join(draw.choices(WORDS, k=30))
-            reflection = rollouts.insert_reflection(
+            reflection = attempts.insert_reflection(
                 self.writer, NewReflection(self._made(words, sample), attempt, f"1-{number % 8 + 1}-2", "")
             )
             fixed = (number + sample) % 3 == 0
             retry = text or reasoning.replace("I count", "Now I count slowly") + " again"
-            correction = rollouts.insert_attempt(
+            correction = attempts.insert_attempt(
                 self.writer,
                 NewAttempt(
                     self._made(retry),
@@ -120,7 +120,7 @@ class Built:
                     float(fixed),
                 ),
             )
-            rollouts.finish_trajectory(self.writer, attempt, reflection, correction)
+            attempts.finish_trajectory(self.writer, attempt, reflection, correction)
         return made
 
     def evaluate(self, policy: int, first: float, second: float) -> None:
@@ -163,9 +163,9 @@ class Built:
 
     def curate(self) -> None:
         """A few decisions of curation."""
-        rows = rollouts.rollout_reflections(self.writer, self.iteration)[:12]
+        rows = attempts.rollout_reflections(self.writer, self.iteration)[:12]
         with write(self.writer):
-            curation.replace_curated(
+            curated.replace_curated(
                 self.writer,
                 self.iteration,
                 [

@@ -13,7 +13,7 @@ from reflectevo_tui.screens.dialogs.example import ExampleDialog, token_content
 from reflectevo_tui.state.messages import TrajectoryWanted
 from reflectevo_tui.widgets.line_panel import LinePanel
 from reflectevo_tui.widgets.paged_list import PagedList
-from store.curation import curated as curation
+from store.curation import curated
 from store.curation.curated import NewCurated
 from store.curation.reviews import add_review
 from store.database.connection import write
@@ -47,7 +47,7 @@ def curate(built: Built) -> list[int]:
     new += [NewCurated("d_plus", row[0], None, row[1], True, "included") for row in helped[1:]]
     new += [NewCurated("d_pm", helped[1][0], rows[0][0], helped[1][1], True, "included")]
     with write(built.writer):
-        curation.replace_curated(built.writer, built.iteration, new)
+        curated.replace_curated(built.writer, built.iteration, new)
         iterations.set_stage(built.writer, built.iteration, "curate", "running")
         iterations.set_stage(built.writer, built.iteration, "curate", "done")
     return [row[0] for row in helped[1:]]
@@ -117,7 +117,7 @@ async def test_pages_follow_the_cursor_both_ways(build, until) -> None:
     ).fetchone()
     built.writer.execute("DROP INDEX curated_rows")
     with write(built.writer):
-        curation.replace_curated(
+        curated.replace_curated(
             built.writer,
             built.iteration,
             [NewCurated("d_plus", reflection, None, correction, True, "included") for _ in range(3 * PAGE_ROWS + 5)],

@@ -15,7 +15,7 @@ from reflectevo_tui.widgets.lineage_tree import LineageTree
 from reflectevo_tui.widgets.paged_list import PagedList
 from store.control import directives
 from store.database.connection import write
-from store.rollouts import attempts as rollouts
+from store.rollouts import attempts
 from store.rollouts.attempts import NewAttempt, NewGeneration
 from store.runs import policies, runs
 from tests.tui.conftest import Built
@@ -38,8 +38,8 @@ def answer_held_out(built: Built, policy: int, verdicts: str) -> None:
             ).fetchone()[0]
             made = NewGeneration(None, policy, PROTOCOL, 0, "an answer", 10, 5, "stop", 1, "v1", "ab", 0.1, None)
             word = "correct" if verdict == "c" else "incorrect"
-            attempt = rollouts.insert_attempt(built.writer, NewAttempt(made, question, 1, None, "1", word, "", None))
-            rollouts.finish_trajectory(built.writer, attempt, None, None)
+            attempt = attempts.insert_attempt(built.writer, NewAttempt(made, question, 1, None, "1", word, "", None))
+            attempts.finish_trajectory(built.writer, attempt, None, None)
 
 
 def measured(built: Built) -> int:

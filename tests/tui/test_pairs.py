@@ -10,7 +10,7 @@ from reflectevo_tui.app import ReflectEvoApp
 from reflectevo_tui.screens.pairs import PairsScreen, sides, swapped
 from reflectevo_tui.screens.review import ReviewScreen
 from reflectevo_tui.widgets.line_panel import LinePanel
-from store.curation import curated as curation
+from store.curation import curated
 from store.curation.curated import NOT_JUDGED, NewCurated
 from store.curation.preferences import pairs_to_judge
 from store.database.connection import write
@@ -25,7 +25,7 @@ def leave_open(built: Built, count: int) -> list[tuple[int, int]]:
     ).fetchall()
     pairs = [(row[0], row[1]) for row in rows]
     with write(built.writer):
-        curation.replace_curated(
+        curated.replace_curated(
             built.writer,
             built.iteration,
             [NewCurated("d_pref", first, second, None, False, NOT_JUDGED) for first, second in pairs],

@@ -74,7 +74,7 @@ async def test_a_viewer_stays_open_over_iterations_a_rejection_and_a_second_run(
             await until(pilot, at(number, "waiting"))
             if number == 2:
                 await pilot.press("5")
-            one.order("reject" if number == 2 else "approve", stage="promote")
+            one.issue("reject" if number == 2 else "approve", stage="promote")
             await until(pilot, at(number, "done"))
             if number == 2:
                 await pilot.press("1")

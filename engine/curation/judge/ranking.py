@@ -116,7 +116,7 @@ class Tally:
 
 
 @dataclass(slots=True)
-class Judging:
+class PairRanking:
     """One go at a list of pairs.
 
     `retries`: how often a request without a reply is sent again. `unclear_retries`: how often a reply that names

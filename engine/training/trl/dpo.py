@@ -53,7 +53,7 @@ class _ThriftyDPOTrainer(DPOTrainer):  # type: ignore[misc]
         return sampler_for(train_dataset if train_dataset is not None else self.train_dataset, self.args)
 
 
-def train_dpo(
+def dpo_trainer(
     model: Any,
     tokenizer: Any,
     examples: Sequence[Pair],

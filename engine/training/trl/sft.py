@@ -29,7 +29,7 @@ class _ThriftySFTTrainer(SFTTrainer):  # type: ignore[misc]
         return sampler_for(train_dataset if train_dataset is not None else self.train_dataset, self.args)
 
 
-def train_sft(
+def sft_trainer(
     model: Any,
     tokenizer: Any,
     examples: Sequence[Example],

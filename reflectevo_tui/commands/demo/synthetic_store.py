@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-from reflectevo_tui.commands.demo import prose as demo_prose
+from reflectevo_tui.commands.demo import prose
 from store.control import telemetry
 from store.database import bulk
 from store.database.connection import open_writer, write
@@ -93,17 +93,17 @@ class DemoStore:
             bulk.finish(connection)
 
     def _fill(self, connection: sqlite3.Connection) -> Iterator[int]:
-        settings = demo_prose.run_settings(SETTINGS[0])
+        settings = prose.run_settings(SETTINGS[0])
         with write(connection):
-            run = runs.add_run(connection, "synthetic", demo_prose.MODEL, settings, "", "synthetic")
+            run = runs.add_run(connection, "synthetic", prose.MODEL, settings, "", "synthetic")
             runs.set_run_state(connection, run, "ready")
             parent = self._add_policy(connection, run, None, None, 0, "promoted", 0)
-            telemetry.put_capability(connection, "instructions", demo_prose.INSTRUCTIONS)
+            telemetry.put_capability(connection, "instructions", prose.INSTRUCTIONS)
         held_out = self._held_out(connection, run)
         self._evaluate(connection, run, parent, None, held_out, 0.0)
         share = max(self._rows - 4 * len(held_out), 30)
         for number, (part, gain) in enumerate(((0.4, 0.07), (0.3, -0.03), (0.3, 0.1)), start=1):
-            stored = demo_prose.run_settings(SETTINGS[number - 1])
+            stored = prose.run_settings(SETTINGS[number - 1])
             with write(connection):
                 iteration = iterations.add_iteration(connection, run, parent, stored, 0)
             last = number == 3
@@ -138,7 +138,7 @@ class DemoStore:
             name=f"p{number:02d}",
             setting=SETTINGS[number - 1] if number else "base",
             path=f"policies/synthetic-p{number:02d}",
-            base_model=demo_prose.MODEL,
+            base_model=prose.MODEL,
             state=state,
             details=details,
         )
@@ -175,19 +175,19 @@ class DemoStore:
                 connection, iteration, "attempt", step, {"tokens_per_s": 9000 + 3000 * self._draw.random()}
             )
 
-    def _question(self, run: int, split: str) -> tuple[int, demo_prose.TaskShape]:
-        task = self._draw.choices(demo_prose.TASKS, [shape.share for shape in demo_prose.TASKS])[0]
+    def _question(self, run: int, split: str) -> tuple[int, prose.TaskShape]:
+        task = self._draw.choices(prose.TASKS, [shape.share for shape in prose.TASKS])[0]
         number = self._next.question
         self._next.question += 1
         self._batch.add(
             "questions",
-            *(number, task.name, task.domain, split, demo_prose.question(self._draw, task, number)),
-            *(demo_prose.options_json(task), demo_prose.reference(self._draw, task), "{}", f"synthetic-{number}"),
+            *(number, task.name, task.domain, split, prose.question(self._draw, task, number)),
+            *(prose.options_json(task), prose.reference(self._draw, task), "{}", f"synthetic-{number}"),
         )
         self._batch.add("run_questions", run, number, split)
         return number, task
 
-    def _held_out(self, connection: sqlite3.Connection, run: int) -> list[tuple[int, demo_prose.TaskShape]]:
+    def _held_out(self, connection: sqlite3.Connection, run: int) -> list[tuple[int, prose.TaskShape]]:
         found = [self._question(run, "test") for _ in range(min(_MOST_QUESTIONS_HELD_OUT, self._rows // 20))]
         self._batch.write(connection)
         return found
@@ -207,7 +207,7 @@ class DemoStore:
         tokens = len(text) // 4
         self._batch.add(
             "attempts",
-            *(number, iteration, question, policy, protocol, turn, reflection, 0, text, demo_prose.answer(text)),
+            *(number, iteration, question, policy, protocol, turn, reflection, 0, text, prose.answer(text)),
             *(verdict, "", float(verdict == "correct"), 130, tokens, "stop", number % 9973, "synthetic", ""),
             *(tokens / 90, self._now),
         )
@@ -218,7 +218,7 @@ class DemoStore:
         place: tuple[int | None, int, str],
         split: str,
         question: int,
-        task: demo_prose.TaskShape,
+        task: prose.TaskShape,
         parts: tuple[int, int | None, int | None],
         transition: str,
         instruction: str = "",
@@ -237,7 +237,7 @@ class DemoStore:
         place: tuple[int | None, int, str],
         split: str,
         question: int,
-        task: demo_prose.TaskShape,
+        task: prose.TaskShape,
         attempt: tuple[int, str],
         instruction: str,
         sample: int,
@@ -247,13 +247,13 @@ class DemoStore:
         helped = self._draw.random() < chance
         number = self._next.reflection
         self._next.reflection += 1
-        text = demo_prose.reflection(self._draw, instruction)
+        text = prose.reflection(self._draw, instruction)
         self._batch.add(
             "reflections",
             *(number, place[0], attempt[0], instruction, sample, place[1], place[2], text, 330, len(text) // 4),
             *("stop", number % 9967, "synthetic", "", len(text) / 360, "", self._now),
         )
-        retry = demo_prose.corrected(self._draw, attempt[1], helped)
+        retry = prose.corrected(self._draw, attempt[1], helped)
         correction = self._attempt(place, question, 2, number, retry, "correct" if helped else "incorrect")
         review = self._review(number, helped) if split == "train" else ""
         self._trajectory(
@@ -286,13 +286,13 @@ class DemoStore:
         while self._next.trajectory < end:
             question, task = self._question(run, "train")
             right = self._draw.random() < task.first + gain
-            text = demo_prose.attempt(self._draw, right)
+            text = prose.attempt(self._draw, right)
             attempt = self._attempt(place, question, 1, None, text, "correct" if right else "incorrect")
             if right:
                 self._trajectory(place, "train", question, task, (attempt, None, None), "c")
             else:
                 for instruction in self._draw.sample(_KEYS, 2):
-                    chance = task.helped * demo_prose.strength(instruction) + gain
+                    chance = task.helped * prose.strength(instruction) + gain
                     for sample in range(2):
                         self._reflected(place, "train", question, task, (attempt, text), instruction, sample, chance)
             if len(self._batch.tables["trajectories"]) >= bulk.BATCH_ROWS:
@@ -306,7 +306,7 @@ class DemoStore:
         run: int,
         policy: int,
         iteration: int | None,
-        held_out: list[tuple[int, demo_prose.TaskShape]],
+        held_out: list[tuple[int, prose.TaskShape]],
         gain: float,
     ) -> None:
         place = (iteration, policy, PROTOCOL)
@@ -315,7 +315,7 @@ class DemoStore:
         for question, task in held_out:
             # Each question has a difficulty of its own, so that two policies mostly agree on it.
             right = Random(question).random() + 0.12 * self._draw.random() < task.first + gain + 0.06
-            text = demo_prose.attempt(self._draw, right)
+            text = prose.attempt(self._draw, right)
             attempt = self._attempt(place, question, 1, None, text, "correct" if right else "incorrect")
             then = right
             if right:

@@ -11,7 +11,7 @@ from textual.widget import Widget
 
 from reflectevo_tui.state.messages import SnapshotWanted
 from reflectevo_tui.state.snapshot import Snapshot
-from reflectevo_tui.terminal.immediate_repaint import PromptScreen
+from reflectevo_tui.terminal.immediate_repaint import ImmediateScreen
 from reflectevo_tui.widgets.header_line import HeaderLine
 from reflectevo_tui.widgets.key_hints import KeyHints
 from reflectevo_tui.widgets.notice_line import NoticeLine
@@ -31,7 +31,7 @@ SCREENS = (
 """The screens, by their lasting numbers: the number key opens one, and so does the function key of that number."""
 
 
-class FramedScreen(PromptScreen[None]):
+class FramedScreen(ImmediateScreen[None]):
     """Base of the numbered screens. A screen names its `mode` and composes its body."""
 
     mode: ClassVar[str] = ""

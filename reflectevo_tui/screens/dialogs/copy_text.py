@@ -13,8 +13,7 @@ from textual.containers import Vertical
 from textual.widgets import Static
 
 from reflectevo_tui.terminal.immediate_repaint import Dialog
-from reflectevo_tui.text import display
-from reflectevo_tui.text import formatting as figures
+from reflectevo_tui.text import display, formatting
 from store.records import TrajectoryDetail
 
 MOST_CHARACTERS = 100_000
@@ -47,7 +46,7 @@ class CopyDialog(Dialog[None]):
         """One line a text."""
         lines = [
             display.line(
-                (f" {key} ", "bold $accent"), f" {title:<12}", (f"{figures.count(len(text))} characters", "$quiet")
+                (f" {key} ", "bold $accent"), f" {title:<12}", (f"{formatting.count(len(text))} characters", "$quiet")
             )
             for key, (title, text) in self._texts.items()
         ]

@@ -19,8 +19,7 @@ from textual.widgets import Static
 
 from reflectevo_tui.engine_client.process import EngineUnavailable, ask_engine
 from reflectevo_tui.terminal.immediate_repaint import Dialog
-from reflectevo_tui.text import display
-from reflectevo_tui.text import formatting as figures
+from reflectevo_tui.text import display, formatting
 from store.workspace import Workspace
 
 PART_TOKENS = 2_000
@@ -54,11 +53,11 @@ def size_line(answer: Mapping[str, Any], side: Mapping[str, Any]) -> Content:
     trained = sum(bool(token.get("loss")) for token in tokens)
     fits = bool(answer.get("fits"))
     words = ("✓ fits", "bold $success") if fits else ("✗ left out: " + str(answer.get("reason", "")), "bold $error")
-    longest = f" of {figures.count(int(answer['max_length']))}" if answer.get("max_length") else ""
+    longest = f" of {formatting.count(int(answer['max_length']))}" if answer.get("max_length") else ""
     return display.line(
-        (f"{figures.count(len(tokens))}{longest} tokens", "bold"),
-        f" · {figures.count(trained)} trained on ",
-        (f"⟦ {figures.percent(trained / len(tokens) if tokens else None, 0)} ⟧", TRAINED),
+        (f"{formatting.count(len(tokens))}{longest} tokens", "bold"),
+        f" · {formatting.count(trained)} trained on ",
+        (f"⟦ {formatting.percent(trained / len(tokens) if tokens else None, 0)} ⟧", TRAINED),
         "  ",
         words,
     )

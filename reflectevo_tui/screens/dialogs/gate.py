@@ -20,8 +20,7 @@ from reflectevo_tui.state.gate_settings import dump_changes, sections_ahead, set
 from reflectevo_tui.state.messages import DirectiveWanted, WorkFailed
 from reflectevo_tui.state.snapshot import AccuracyPoint, GateFacts, Snapshot, read_gate
 from reflectevo_tui.terminal.immediate_repaint import Dialog
-from reflectevo_tui.text import display
-from reflectevo_tui.text import formatting as figures
+from reflectevo_tui.text import display, formatting
 from store.database.connection import open_reader
 from store.errors import StoreError
 from store.records import JsonObject, Policy
@@ -40,13 +39,13 @@ def curation_lines(counts: Mapping[str, Mapping[str, int]]) -> list[Content]:
         lines.append(
             display.line(
                 (f"{_SETS.get(name, name):<6}", "bold"),
-                (f"{figures.count(reasons.get('included', 0)):>8}", "bold $success"),
-                f" of {figures.count(total)} included",
+                (f"{formatting.count(reasons.get('included', 0)):>8}", "bold $success"),
+                f" of {formatting.count(total)} included",
             )
         )
         for reason, n in reasons.items():
             if reason != "included":
-                lines.append(display.line((f"      {figures.count(n):>8} left out: {reason}", "$quiet")))
+                lines.append(display.line((f"      {formatting.count(n):>8} left out: {reason}", "$quiet")))
     return lines
 
 
@@ -83,7 +82,7 @@ def accuracy_line(role: str, point: AccuracyPoint | None) -> Content:
     if point is None:
         return display.line(f"{role:<7}", ("not evaluated", "$quiet"))
     shown = [
-        figures.interval(metric.get("value"), metric.get("low"), metric.get("high"))
+        formatting.interval(metric.get("value"), metric.get("low"), metric.get("high"))
         for metric in (point.first, point.second)
     ]
     return display.line(f"{role:<7}", (f"{point.policy:<5}", "bold"), f"Acc@t1 {shown[0]}  Acc@t2 {shown[1]}")

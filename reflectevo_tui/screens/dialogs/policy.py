@@ -16,8 +16,7 @@ from textual.widgets.option_list import Option
 from reflectevo_tui.state.messages import WorkFailed
 from reflectevo_tui.state.query import ask_store
 from reflectevo_tui.terminal.immediate_repaint import Dialog
-from reflectevo_tui.text import display
-from reflectevo_tui.text import formatting as figures
+from reflectevo_tui.text import display, formatting
 from reflectevo_tui.text.display import Part
 from reflectevo_tui.widgets.lineage_tree import APART
 from store.errors import StoreError
@@ -31,7 +30,9 @@ def policy_parts(node: LineageNode) -> tuple[Part, ...]:
     policy = node.policy
     second = node.shown.metrics.get("acc_t2") if node.shown else None
     value = second.get("value") if second else None
-    words = "not measured" if value is None else f"Acc@t2 {figures.percent(value)}{f' {APART}' if node.apart else ''}"
+    words = (
+        "not measured" if value is None else f"Acc@t2 {formatting.percent(value)}{f' {APART}' if node.apart else ''}"
+    )
     return (
         (f"{display.fitted(policy.name, 10)}  ", "bold"),
         f"{display.fitted(policy.setting, 16)}  {policy.state:<10} ",

@@ -135,12 +135,11 @@ def _install() -> None:
 
 
 def _hurry() -> None:
-    from engine.rollout import journal
-    from engine.rollout import telemetry_thread as broadcast
-    from engine.supervisor import watchdog as watching
+    from engine.rollout import journal, telemetry_thread
+    from engine.supervisor import watchdog
 
-    broadcast._EVERY_SECONDS = 0.02
-    journal._RETRY_SECONDS = watching._FIRST_PAUSE = watching._LONGEST_PAUSE = 0.05
+    telemetry_thread._EVERY_SECONDS = 0.02
+    journal._RETRY_SECONDS = watchdog._FIRST_PAUSE = watchdog._LONGEST_PAUSE = 0.05
     if _command() == "serve":
         from engine.supervisor import supervisor
 

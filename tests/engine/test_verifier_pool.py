@@ -16,8 +16,8 @@ import psutil
 import pytest
 
 from engine import tasks
-from engine.tasks.base import Judgement
-from engine.tasks.verifier_pool import Judges, _judge
+from engine.tasks.base import Verification
+from engine.tasks.verifier_pool import VerifierPool, _verify
 from store.records import StoredQuestion
 
 pytest.importorskip("math_verify")
@@ -33,18 +33,18 @@ def question(reference: str = "x+3", task: str = "sums") -> StoredQuestion:
 def test_a_reply_that_hangs_its_verifier_is_unverified_and_the_next_is_judged() -> None:
     """One reply must not stop all verdicts, and no verdict is guessed for it."""
 
-    async def run() -> list[Judgement]:
-        judges = Judges({"sums": "math"}, seconds=20)
+    async def run() -> list[Verification]:
+        verifiers = VerifierPool({"sums": "math"}, seconds=20)
         try:
-            first = await judges.judge(question(), r"\boxed{3+x}")
-            (pid,) = judges.pids
-            judges._seconds = 1.0
-            second = await judges.judge(question(), HOSTILE)
+            first = await verifiers.verify(question(), r"\boxed{3+x}")
+            (pid,) = verifiers.pids
+            verifiers._seconds = 1.0
+            second = await verifiers.verify(question(), HOSTILE)
             await gone(pid)
-            judges._seconds = 20
-            return [first, second, await judges.judge(question(), r"\boxed{x+4}")]
+            verifiers._seconds = 20
+            return [first, second, await verifiers.verify(question(), r"\boxed{x+4}")]
         finally:
-            judges.close()
+            verifiers.close()
 
     first, second, third = asyncio.run(run())
     assert first.verdict == "correct"
@@ -56,82 +56,82 @@ def test_a_reply_that_hangs_its_verifier_is_unverified_and_the_next_is_judged() 
 def test_a_verifier_that_is_killed_costs_one_verdict_even_among_many_at_once() -> None:
     """The kernel may kill the verifier for its memory; replies that waited behind it are judged by a new process."""
 
-    async def run() -> list[Judgement]:
-        judges = Judges({"sums": "math"}, seconds=30, workers=1)
+    async def run() -> list[Verification]:
+        verifiers = VerifierPool({"sums": "math"}, seconds=30, workers=1)
         try:
-            await judges.judge(question(), r"\boxed{3+x}")
-            hanging = asyncio.create_task(judges.judge(question(), HOSTILE))
-            waiting = [asyncio.create_task(judges.judge(question(), r"\boxed{3+x}")) for _ in range(3)]
+            await verifiers.verify(question(), r"\boxed{3+x}")
+            hanging = asyncio.create_task(verifiers.verify(question(), HOSTILE))
+            waiting = [asyncio.create_task(verifiers.verify(question(), r"\boxed{3+x}")) for _ in range(3)]
             await asyncio.sleep(0.3)
-            for pid in judges.pids:
+            for pid in verifiers.pids:
                 os.kill(pid, signal.SIGKILL)
             return list(await asyncio.gather(hanging, *waiting))
         finally:
-            judges.close()
+            verifiers.close()
 
     hanging, *waiting = asyncio.run(run())
     assert (hanging.verdict, hanging.detail) == ("unverified", "the verifier's process ended on this reply")
-    assert [judgement.verdict for judgement in waiting] == ["correct"] * 3
+    assert [verification.verdict for verification in waiting] == ["correct"] * 3
 
 
 def test_replies_are_judged_at_once_and_a_process_that_breaks_costs_its_own_reply_alone() -> None:
     """Verdicts of two cores take half the time, and it stays clear which reply broke its process."""
 
-    async def run() -> tuple[list[int], list[Judgement]]:
-        judges = Judges({"sums": "math"}, seconds=30, workers=2)
+    async def run() -> tuple[list[int], list[Verification]]:
+        verifiers = VerifierPool({"sums": "math"}, seconds=30, workers=2)
         try:
-            await asyncio.gather(*(judges.judge(question(), r"\boxed{3+x}") for _ in range(2)))
-            before = judges.pids
-            hanging = asyncio.create_task(judges.judge(question(), HOSTILE))
-            beside = await asyncio.gather(*(judges.judge(question(), r"\boxed{x+3}") for _ in range(4)))
+            await asyncio.gather(*(verifiers.verify(question(), r"\boxed{3+x}") for _ in range(2)))
+            before = verifiers.pids
+            hanging = asyncio.create_task(verifiers.verify(question(), HOSTILE))
+            beside = await asyncio.gather(*(verifiers.verify(question(), r"\boxed{x+3}") for _ in range(4)))
             assert not hanging.done(), "the others were judged while one process was busy"
-            assert judges.pids == before
+            assert verifiers.pids == before
             for pid in before:
                 os.kill(pid, signal.SIGKILL)
                 await gone(pid)
             # Of the two, one had nothing to do: the next replies must not be blamed for its end.
-            after = [await judges.judge(question(), r"\boxed{x+3}") for _ in range(2)]
+            after = [await verifiers.verify(question(), r"\boxed{x+3}") for _ in range(2)]
             return before, [await hanging, *beside, *after]
         finally:
-            judges.close()
+            verifiers.close()
 
     before, (hanging, *others) = asyncio.run(run())
     assert len(set(before)) == 2
     assert (hanging.verdict, hanging.detail) == ("unverified", "the verifier's process ended on this reply")
-    assert [judgement.verdict for judgement in others] == ["correct"] * 6
+    assert [verification.verdict for verification in others] == ["correct"] * 6
 
 
 def test_a_bug_in_a_verifier_is_raised_with_the_place_it_came_from() -> None:
-    """It must not pass for a verdict, and not cost the process that goes on to judge."""
+    """It must not pass for a verdict, and not cost the process that goes on to verify."""
 
-    async def run() -> Judgement:
-        judges = Judges({"sums": "math"}, workers=1)
+    async def run() -> Verification:
+        verifiers = VerifierPool({"sums": "math"}, workers=1)
         try:
             with pytest.raises((AttributeError, TypeError)) as caught:
-                await judges.judge(question(reference=7), r"\boxed{3+x}")  # type: ignore[arg-type]
+                await verifiers.verify(question(reference=7), r"\boxed{3+x}")  # type: ignore[arg-type]
             assert "math_equality.py" in "".join(caught.value.__notes__)
-            before = judges.pids
-            judgement = await judges.judge(question(), r"\boxed{3+x}")
-            assert judges.pids == before
-            return judgement
+            before = verifiers.pids
+            verification = await verifiers.verify(question(), r"\boxed{3+x}")
+            assert verifiers.pids == before
+            return verification
         finally:
-            judges.close()
+            verifiers.close()
 
     assert asyncio.run(run()).verdict == "correct"
 
 
 _KILLED = """
 import asyncio, os, signal
-from engine.tasks.verifier_pool import Judges
-from tests.engine.test_judging import HOSTILE, question
+from engine.tasks.verifier_pool import VerifierPool
+from tests.engine.test_verifier_pool import HOSTILE, question
 
 async def run():
-    judges = Judges({"sums": "math"}, seconds=20, workers=1)
-    await judges.judge(question(), HOSTILE.replace("9^{9^{9}}", "3"))
-    judges._seconds = 1
-    hanging = asyncio.create_task(judges.judge(question(), HOSTILE))
+    verifiers = VerifierPool({"sums": "math"}, seconds=20, workers=1)
+    await verifiers.verify(question(), HOSTILE.replace("9^{9^{9}}", "3"))
+    verifiers._seconds = 1
+    hanging = asyncio.create_task(verifiers.verify(question(), HOSTILE))
     await asyncio.sleep(0.3)
-    print(*judges.pids, flush=True)
+    print(*verifiers.pids, flush=True)
     os.kill(os.getpid(), signal.SIGKILL)
 
 if __name__ == "__main__":
@@ -168,7 +168,7 @@ class _Hungry:
     kind: ClassVar[str] = "hungry"
     isolated: ClassVar[bool] = True
 
-    def judge(self, reply: str, reference: str, payload: Mapping[str, object]) -> Judgement:
+    def verify(self, reply: str, reference: str, payload: Mapping[str, object]) -> Verification:
         """Raises what the reply names."""
         raise {"memory": MemoryError(), "stack": RecursionError()}.get(reply, ValueError(reply))
 
@@ -177,19 +177,19 @@ def test_a_verifier_that_runs_into_its_limits_is_unverified(monkeypatch: pytest.
     """The worker's memory limit shows as MemoryError, which must not end the rollout as if it were a bug."""
     monkeypatch.setattr(tasks, "TASK_TYPES", {"hungry": _Hungry()})
     for reply, name in (("memory", "MemoryError"), ("stack", "RecursionError")):
-        judgement = _judge("hungry", reply, "", {})
-        assert judgement.verdict == "unverified"
-        assert name in judgement.detail
+        verification = _verify("hungry", reply, "", {})
+        assert verification.verdict == "unverified"
+        assert name in verification.detail
     with pytest.raises(ValueError, match="a bug"):
-        _judge("hungry", "a bug", "", {})
+        _verify("hungry", "a bug", "", {})
 
 
 def test_what_can_not_hang_is_judged_without_a_process() -> None:
     """Letters and seeds need no worker; starting one would cost a second a run."""
-    judges = Judges({"quiz": "choice"})
-    judgement = asyncio.run(judges.judge(question("B", "quiz"), "Answer: B"))
-    assert judgement.verdict in ("correct", "incorrect")
-    assert judges.pids == []
+    verifiers = VerifierPool({"quiz": "choice"})
+    verification = asyncio.run(verifiers.verify(question("B", "quiz"), "Answer: B"))
+    assert verification.verdict in ("correct", "incorrect")
+    assert verifiers.pids == []
 
 
 class _Waiting:
@@ -202,23 +202,23 @@ class _Waiting:
     def __init__(self, parties: int) -> None:
         self._all_here = threading.Barrier(parties)
 
-    def judge(self, reply: str, reference: str, payload: Mapping[str, object]) -> Judgement:
+    def verify(self, reply: str, reference: str, payload: Mapping[str, object]) -> Verification:
         """Comes back only when as many are waiting as may wait at once."""
         self._all_here.wait(timeout=10)
-        return Judgement("correct", reply, "", 1.0, threading.current_thread().name)
+        return Verification("correct", reply, "", 1.0, threading.current_thread().name)
 
 
 def test_sandboxes_are_waited_for_beside_each_other_and_beside_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     """A program that sleeps must stop neither the rollout nor the other verdicts."""
     monkeypatch.setattr(tasks, "TASK_TYPES", {"waiting": _Waiting(2)})
 
-    async def run() -> list[Judgement]:
-        judges = Judges({"programs": "waiting"}, workers=2)
+    async def run() -> list[Verification]:
+        verifiers = VerifierPool({"programs": "waiting"}, workers=2)
         try:
-            return await asyncio.gather(*(judges.judge(question(task="programs"), "r") for _ in range(4)))
+            return await asyncio.gather(*(verifiers.verify(question(task="programs"), "r") for _ in range(4)))
         finally:
-            judges.close()
+            verifiers.close()
 
     found = asyncio.run(run())
-    assert [judgement.verdict for judgement in found] == ["correct"] * 4
-    assert all(judgement.detail.startswith("sandbox") for judgement in found)
+    assert [verification.verdict for verification in found] == ["correct"] * 4
+    assert all(verification.detail.startswith("sandbox") for verification in found)

@@ -10,7 +10,7 @@ import pytest
 
 from reflectevo_tui.app import ReflectEvoApp
 from reflectevo_tui.screens.base.framed import SCREENS
-from reflectevo_tui.state import user_config as operator_choices
+from reflectevo_tui.state import user_config
 from reflectevo_tui.state.alarms import new_alarms
 from reflectevo_tui.state.snapshot import read_snapshot
 from reflectevo_tui.state.user_config import OperatorChoices, choices_path, load_choices, save_choices
@@ -90,7 +90,7 @@ def test_choices_survive_damage_and_an_unwritable_place(monkeypatch, tmp_path: P
     assert load_choices() == OperatorChoices("3", False, {"y": {"task": "7"}})
     blocked = tmp_path / "file"
     blocked.write_text("")
-    monkeypatch.setattr(operator_choices, "choices_path", lambda: blocked / "x" / "choices.json")
+    monkeypatch.setattr(user_config, "choices_path", lambda: blocked / "x" / "choices.json")
     assert "could not be written" in save_choices(wanted)
 
 

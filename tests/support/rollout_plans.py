@@ -1,4 +1,4 @@
-"""Small generators, judges and journals for tests of the rollout: the real store, no model, no sleeping."""
+"""Small generators, verifiers and journals for tests of the rollout: the real store, no model, no sleeping."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from engine.generation.base import Generated, GenerationRequest
 from engine.prompts.rollout import Problem
 from engine.rollout.gauges import Gauges
 from engine.rollout.journal import StoreJournal
-from engine.rollout.plan import Baselines, Done, ReflectionKey, Sweep, count, gather_done
+from engine.rollout.plan import Baselines, Done, ReflectionKey, RolloutPlan, count, gather_done
 from engine.rollout.reuse import Reusable
-from engine.rollout.runner import Rollout
-from engine.tasks.base import Judgement
+from engine.rollout.runner import RolloutRunner
+from engine.tasks.base import Verification
 from store.records import StoredQuestion
-from store.rollouts import attempts as rollouts
+from store.rollouts import attempts
 from store.runs.runs import run_questions
 from store.settings import CorrectionSection, Decoding, PreviousAttempt
 from tests.support.rows import Rows
@@ -98,11 +98,11 @@ class FakeGenerator:
         return [request for request in self.requests if stage_of(request) == stage]
 
 
-async def judge(question: StoredQuestion, reply: str) -> Judgement:
+async def verify(question: StoredQuestion, reply: str) -> Verification:
     """Attempts get the verdict their question names; corrections one that depends on their text."""
     guess = "correct" if sum(map(ord, reply)) % 3 == 0 else "incorrect"
     verdict = question.text.split()[0] if reply.startswith("[attempt") else guess
-    return Judgement(verdict, "A", "rule", None, "")  # type: ignore[arg-type]
+    return Verification(verdict, "A", "rule", None, "")  # type: ignore[arg-type]
 
 
 def add_questions(rows: Rows, verdicts: Mapping[str, int] | None = None, split: str = "train") -> None:
@@ -112,7 +112,7 @@ def add_questions(rows: Rows, verdicts: Mapping[str, int] | None = None, split: 
             rows.question(f"{verdict} {split} {position}", split=split)
 
 
-def make_sweep(
+def make_plan(
     rows: Rows,
     *,
     keys: tuple[ReflectionKey, ...] = KEYS,
@@ -124,10 +124,10 @@ def make_sweep(
     show_previous_attempt: PreviousAttempt = True,
     reflector: int | None = None,
     reusable: Reusable | None = None,
-) -> Sweep:
-    """A sweep over the training questions of the run."""
+) -> RolloutPlan:
+    """A plan over the training questions of the run."""
     questions = run_questions(rows.connection, rows.run, "train")
-    return Sweep(
+    return RolloutPlan(
         iteration_id=rows.iteration,
         iteration_number=1,
         policy_id=rows.policy,
@@ -156,8 +156,8 @@ def make_sweep(
 def stored(rows: Rows) -> dict[int, Done]:
     """What of the iteration's rollouts is stored."""
     return gather_done(
-        rollouts.rollout_attempts(rows.connection, rows.iteration),
-        rollouts.rollout_reflections(rows.connection, rows.iteration),
+        attempts.rollout_attempts(rows.connection, rows.iteration),
+        attempts.rollout_reflections(rows.connection, rows.iteration),
     )
 
 
@@ -168,22 +168,22 @@ async def no_hold(reason: str | None) -> None:
 
 def make_rollout(
     rows: Rows,
-    sweep: Sweep,
+    plan: RolloutPlan,
     generator: FakeGenerator,
     *,
     concurrency: int = 4,
     retries: int = 2,
     reflector: FakeGenerator | None = None,
-) -> tuple[Rollout, Gauges]:
-    """A rollout of what the sweep owes by now, into the real store."""
+) -> tuple[RolloutRunner, Gauges]:
+    """A rollout of what the plan owes by now, into the real store."""
     done = stored(rows)
-    gauges = Gauges(count(sweep, done))
+    gauges = Gauges(count(plan, done))
     journal = StoreJournal(rows.connection, no_hold)
-    rollout = Rollout(
-        sweep,
+    rollout = RolloutRunner(
+        plan,
         done,
         generator,
-        judge,
+        verify,
         journal,
         gauges,
         concurrency=concurrency,
@@ -193,10 +193,10 @@ def make_rollout(
     return rollout, gauges
 
 
-def run_sweep(rows: Rows, sweep: Sweep, generator: FakeGenerator | None = None, **options: int) -> FakeGenerator:
-    """Run a sweep to its end; returns the generator with what it was asked."""
+def run_plan(rows: Rows, plan: RolloutPlan, generator: FakeGenerator | None = None, **options: int) -> FakeGenerator:
+    """Run a plan to its end; returns the generator with what it was asked."""
     generator = generator or FakeGenerator()
-    rollout, _ = make_rollout(rows, sweep, generator, **options)
+    rollout, _ = make_rollout(rows, plan, generator, **options)
     assert asyncio.run(rollout.run())
     return generator
 

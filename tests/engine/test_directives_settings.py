@@ -13,7 +13,7 @@ from store.curation.curated import NewCurated, replace_curated
 from store.curation.preferences import add_preference
 from store.curation.reviews import add_review
 from store.database.connection import write
-from store.rollouts import attempts as rollouts
+from store.rollouts import attempts
 from store.runs import iterations
 from store.runs.instruction_parts import put_instruction_parts
 from tests.support.directives import tell
@@ -180,7 +180,7 @@ def _fail_samples(rows: Rows) -> int:
     attempt = rows.attempt(question)
     reflection = rows.reflection(attempt)
     correction = rows.attempt(question, "unverified", turn=2, reflection=reflection, error="too long")
-    rollouts.finish_trajectory(rows.connection, attempt, reflection, correction)
+    attempts.finish_trajectory(rows.connection, attempt, reflection, correction)
     with write(rows.connection):
         row = NewCurated("d_plus", reflection, None, correction, False, "correction unverified")
         replace_curated(rows.connection, rows.iteration, [row])
@@ -193,7 +193,7 @@ def test_failed_samples_are_owed_again_and_so_is_what_was_made_of_them(rows: Row
     assert tell(rows, "retry_failed") == (True, "iteration 1 tries again (1 failed samples)")
     assert {stage.state for stage in rows.stages().values()} == {"pending"}
     assert rows.current().state == "running"
-    assert [row.error for row in rollouts.rollout_attempts(rows.connection, rows.iteration)] == [None]
+    assert [row.error for row in attempts.rollout_attempts(rows.connection, rows.iteration)] == [None]
 
 
 def test_without_failed_samples_only_the_failed_stage_is_done_again(rows: Rows) -> None:
@@ -231,7 +231,7 @@ def test_retry_failed_refuses_while_a_stage_runs_or_when_all_is_over(rows: Rows)
     iterations.update_iteration(rows.connection, rows.iteration, state="done")
     accepted, outcome = tell(rows, "retry_failed")
     assert not accepted and "is done" in outcome
-    assert len(rollouts.rollout_attempts(rows.connection, rows.iteration)) == 2
+    assert len(attempts.rollout_attempts(rows.connection, rows.iteration)) == 2
 
 
 def test_resume_goes_on_without_throwing_away_failed_samples(rows: Rows) -> None:
@@ -241,4 +241,4 @@ def test_resume_goes_on_without_throwing_away_failed_samples(rows: Rows) -> None
     iterations.update_iteration(rows.connection, rows.iteration, state="failed", reason="why")
     assert tell(rows, "resume") == (True, "iteration 1 goes on")
     assert rows.stages()["train"].state == "pending"
-    assert len(rollouts.rollout_attempts(rows.connection, rows.iteration)) == 2
+    assert len(attempts.rollout_attempts(rows.connection, rows.iteration)) == 2

@@ -12,7 +12,7 @@ CYCLES = """
 import gc, sys
 import weakref
 
-from reflectevo_tui.terminal.idle_gc import DUE, LET_OFF, LONG_REST_SECONDS, REST_SECONDS, RestingCollector
+from reflectevo_tui.terminal.idle_gc import DUE, LET_OFF, LONG_REST_SECONDS, REST_SECONDS, IdleCollector
 
 full = []
 gc.callbacks.append(lambda phase, info: phase == "start" and info["generation"] == 2 and full.append(1))
@@ -29,7 +29,7 @@ def waste_until_due():
         waste(1000)
 
 
-collector = RestingCollector()
+collector = IdleCollector()
 waste(300_000)
 assert not full, "collected while modules load"
 assert not collector.rest(9.0), "nothing is collected before the application stands"

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from engine.supervisor.directives import _HANDLERS, obey
+from engine.supervisor.directives import _HANDLERS, apply_directive
 from engine.supervisor.gate_notes import describe_gate
 from engine.supervisor.lineage import current_policy
 from store.control.directives import KINDS, find, issue, pending
@@ -310,7 +310,7 @@ def test_an_unknown_kind_and_wrong_arguments_are_refused(rows: Rows) -> None:
     for kind, arguments, words in (("dance", {}, "does not know"), ("pause", [1], "must be an object")):
         directive = Directive(1, "u", kind, arguments, "me", 0.0, None, None, None, None)  # type: ignore[arg-type]
         with write(rows.connection):
-            assert obey(rows.connection, directive) is False
+            assert apply_directive(rows.connection, directive) is False
         last = rows.connection.execute("SELECT text FROM events ORDER BY id DESC LIMIT 1").fetchone()[0]
         assert words in last
 
@@ -319,7 +319,7 @@ def test_outcome_and_effect_are_one_transaction(rows: Rows) -> None:
     """Rolled back together, a directive is still pending and nothing of it was applied."""
     uuid = issue(rows.connection, "pause")
     with pytest.raises(sqlite3.OperationalError), write(rows.connection):
-        assert obey(rows.connection, pending(rows.connection)[0])
+        assert apply_directive(rows.connection, pending(rows.connection)[0])
         assert rows.current().state == "paused"
         raise sqlite3.OperationalError("disk I/O error")
     assert rows.current().state == "running"
@@ -345,7 +345,7 @@ def test_no_arguments_whatever_stop_the_engine(rows: Rows, kind: str, arguments:
     uuid = issue(rows.connection, kind, arguments)
     try:
         with write(rows.connection):
-            obey(rows.connection, pending(rows.connection)[0])
+            apply_directive(rows.connection, pending(rows.connection)[0])
             directive = find(rows.connection, uuid)
             assert directive is not None and directive.outcome
             raise InterruptedError

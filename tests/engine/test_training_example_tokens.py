@@ -91,9 +91,9 @@ def _collated(
     from engine.models.precision import Precision
     from engine.training.build_examples import question_example
     from engine.training.trl.arguments import Batch, shared_arguments
-    from engine.training.trl.dpo import train_dpo
+    from engine.training.trl.dpo import dpo_trainer
     from engine.training.trl.loading import load_for_training
-    from engine.training.trl.sft import train_sft
+    from engine.training.trl.sft import sft_trainer
     from store.database.connection import open_reader
     from store.runs.iterations import get_iteration
     from store.runs.runs import run_questions
@@ -114,7 +114,7 @@ def _collated(
     sides = []
     for example in examples:
         loaded = load_for_training(model, None, settings.training, cpu)
-        build: Any = train_dpo if isinstance(example, Pair) else train_sft
+        build: Any = dpo_trainer if isinstance(example, Pair) else sft_trainer
         batch = next(iter(build(loaded, tokenizer, [example], settings.training, shared, []).get_train_dataloader()))
         for index in range(len(batch["input_ids"])):
             real = batch["attention_mask"][index].bool()

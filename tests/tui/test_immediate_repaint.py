@@ -18,7 +18,7 @@ from reflectevo_tui.app import ReflectEvoApp
 from reflectevo_tui.screens.dialogs.help import HelpDialog
 from reflectevo_tui.screens.trajectories import TrajectoriesScreen
 from reflectevo_tui.state.messages import SnapshotRead
-from reflectevo_tui.terminal.immediate_repaint import PROMPT_FRAMES, PROMPT_SECONDS, REPEAT_SECONDS, Dialog, Promptness
+from reflectevo_tui.terminal.immediate_repaint import PROMPT_FRAMES, PROMPT_SECONDS, REPEAT_SECONDS, Dialog, KeyLatency
 from reflectevo_tui.widgets.hardware_table import HardwareTable
 from reflectevo_tui.widgets.trajectory_list import TrajectoryList
 
@@ -34,7 +34,7 @@ class Clock:
 
 def test_a_key_has_a_right_to_some_repaints_for_a_moment() -> None:
     clock = Clock()
-    promptness = Promptness(clock)
+    promptness = KeyLatency(clock)
     assert not promptness.take(), "nothing was pressed"
     promptness.key()
     assert [promptness.take() for _ in range(PROMPT_FRAMES + 1)] == [True] * PROMPT_FRAMES + [False]
@@ -46,7 +46,7 @@ def test_a_key_has_a_right_to_some_repaints_for_a_moment() -> None:
 
 def test_a_held_key_keeps_to_the_frames() -> None:
     clock = Clock()
-    promptness = Promptness(clock)
+    promptness = KeyLatency(clock)
     promptness.key()
     for _ in range(30):
         clock.now += REPEAT_SECONDS - 0.01
@@ -79,7 +79,7 @@ async def test_the_next_screen_is_there_before_its_frame(build, until, monkeypat
             ("escape", "TrajectoriesScreen"),
         ):
             painted.clear()
-            app.promptness = Promptness()
+            app.promptness = KeyLatency()
             await pilot.press(key)
             await until(pilot, lambda name=name: name in painted, 5)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from reflectevo_tui.app import ReflectEvoApp
 from reflectevo_tui.screens.monitor import MonitorScreen
-from reflectevo_tui.terminal.throttle import Pace
+from reflectevo_tui.terminal.throttle import Throttle
 from reflectevo_tui.widgets.newest_list import NewestList
 from reflectevo_tui.widgets.stage_rail import StageRail
 from store.runs import iterations
@@ -12,7 +12,7 @@ from store.runs import iterations
 
 def test_the_first_is_let_through_and_then_one_each_time() -> None:
     now = [100.0]
-    pace = Pace(4.0, lambda: now[0])
+    pace = Throttle(4.0, lambda: now[0])
     assert pace.due() and not pace.due()
     now[0] = 103.9
     assert not pace.due()
@@ -33,7 +33,7 @@ async def test_rows_are_held_back_and_a_gate_is_not(build, until, screen_text) -
         rows = screen.query_one(NewestList)
         before = rows.lines
         # As if the list had just been painted: the pace itself is tested above, without a clock.
-        screen._list = Pace(1e9)
+        screen._list = Throttle(1e9)
         screen._list.due()
         seen = app.snapshot
         built.add_trajectories(4, start=100)

@@ -58,11 +58,11 @@ def test_the_prompt_of_every_row_renders_again_over_all_settings(harness: Make, 
     changed |= {"reuse": {"iteration": 1}}
     changed["correction"] |= {"show_previous_attempt": False}
     changed["reflection"] |= {"instructions": ["2-8-2", "1-1-1"]}
-    one.order("branch", policy=1, settings=changed)
+    one.issue("branch", policy=1, settings=changed)
     one.wait(lambda: one.status()["iteration"]["number"] == 2 and one.status()["iteration"]["state"] == "done")
     changed["evaluation"] |= {"rounds": 1, "protocol": "oracle-free"}
     changed["correction"] |= {"show_previous_attempt": "quoted"}
-    one.order("evaluate", settings=changed, policy="p02")
+    one.issue("evaluate", settings=changed, policy="p02")
     one.wait(lambda: one.status()["iteration"]["kind"] == "evaluation" and one.status()["iteration"]["state"] == "done")
 
     seen: dict[str, list[dict[str, Any]]] = {}

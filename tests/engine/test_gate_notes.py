@@ -19,8 +19,8 @@ from store.estimates.wording import stage_words
 from store.runs import iterations
 from store.runs.runs import run_questions
 from store.workspace import Workspace
+from tests.support.rollout_plans import add_questions
 from tests.support.rows import Rows, run_settings
-from tests.support.sweeps import add_questions
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.stages.job import Errand
+from engine.stages.job import Job
 from engine.supervisor.next_step import Close, Decide, Rest, Start, Step, Wait, next_step
 from engine.supervisor.skip import skipped_with
 from store.records import Iteration, Run, Stage
@@ -63,16 +63,16 @@ def step(
 
 def rollouts(*names: str, evaluates: bool) -> Start:
     """A rollout child of the parent."""
-    return Start(Errand("generate", 2, 1, policy_id=PARENT, stages=names, evaluates=evaluates), names)
+    return Start(Job("generate", 2, 1, policy_id=PARENT, stages=names, evaluates=evaluates), names)
 
 
 def evaluation(policy: int) -> Start:
     """A child that answers the held-out questions."""
-    return Start(Errand("generate", 2, 1, policy_id=policy, evaluates=True), ("evaluate",))
+    return Start(Job("generate", 2, 1, policy_id=policy, evaluates=True), ("evaluate",))
 
 
-CURATE = Start(Errand("curate", 2, 1), ("curate",))
-TRAIN = Start(Errand("train", 2, 1), ("train",))
+CURATE = Start(Job("curate", 2, 1), ("curate",))
+TRAIN = Start(Job("train", 2, 1), ("train",))
 
 
 @pytest.mark.parametrize(
@@ -130,9 +130,9 @@ TRAIN = Start(Errand("train", 2, 1), ("train",))
         (4, {"stage_state": "failed"}, TRAIN),
         (4, {"stage_state": "waiting", "gates": ["train"]}, Wait("train")),
         # Nothing happens before the run is prepared, whatever the gates say.
-        (0, {"run_state": "new"}, Start(Errand("prepare", 2, 1), ())),
-        (0, {"run_state": "failed"}, Start(Errand("prepare", 2, 1), ())),
-        (0, {"run_state": "new", "pace": "step", "gates": ["attempt"]}, Start(Errand("prepare", 2, 1), ())),
+        (0, {"run_state": "new"}, Start(Job("prepare", 2, 1), ())),
+        (0, {"run_state": "failed"}, Start(Job("prepare", 2, 1), ())),
+        (0, {"run_state": "new", "pace": "step", "gates": ["attempt"]}, Start(Job("prepare", 2, 1), ())),
         (0, {"run_state": "new", "control": "pause"}, Rest()),
     ],
 )
@@ -184,21 +184,21 @@ def test_nothing_starts_against_the_word_of_an_operator_or_after_the_end(
 def test_no_stage_starts_behind_its_gate(situation: dict[str, Any]) -> None:
     """A child never gets a stage that needs a word it hasn't got, and stages are never skipped or repeated."""
     found = step(**situation)
-    if not isinstance(found, Start) or found.errand.kind == "prepare":
+    if not isinstance(found, Start) or found.job.kind == "prepare":
         return
     closed = set(STAGES if situation["pace"] == "step" else situation["gates"]) - set(situation["approved"])
     assert not closed & set(found.stages)
     assert found.stages == STAGES[situation["done"] : situation["done"] + len(found.stages)]
     if situation["pace"] == "step":
         assert len(found.stages) == 1
-    if found.errand.evaluates:
+    if found.job.evaluates:
         assert "evaluate" not in closed
 
 
 @pytest.mark.parametrize(
     ("state", "parent", "evaluated", "expected"),
     [
-        ("pending", None, [], Start(Errand("prepare", 2, 1), ())),
+        ("pending", None, [], Start(Job("prepare", 2, 1), ())),
         ("pending", PARENT, [], evaluation(PARENT)),
         ("running", PARENT, [], evaluation(PARENT)),
         ("pending", PARENT, [PARENT], evaluation(PARENT)),
@@ -222,14 +222,14 @@ def test_an_iteration_whose_run_another_one_made_ready_still_learns_its_parent()
     """Its own preparation failed; an evaluation then prepared the run. Preparing again names the base policy."""
     run = Run(2, "run", "none", {}, "", "engine", "ready", None, 0.0)
     one = Iteration(1, 2, 1, None, None, {}, "running", "run", "", 0, 0.0, None)
-    assert next_step(run, one, stages(0), run_settings(), []) == Start(Errand("prepare", 2, 1), ())
+    assert next_step(run, one, stages(0), run_settings(), []) == Start(Job("prepare", 2, 1), ())
 
 
-def test_an_errand_survives_the_command_line() -> None:
+def test_a_job_survives_the_command_line() -> None:
     """What the supervisor means is what the child does."""
-    errand = Errand("generate", 2, 1, policy_id=4, stages=("attempt", "reflect"), evaluates=True)
-    assert Errand.load(errand.dump()) == errand
-    assert [Errand(kind, 1).slot for kind in ("prepare", "generate", "curate", "train")] == [
+    job = Job("generate", 2, 1, policy_id=4, stages=("attempt", "reflect"), evaluates=True)
+    assert Job.load(job.dump()) == job
+    assert [Job(kind, 1).slot for kind in ("prepare", "generate", "curate", "train")] == [
         "prepare",
         "rollout",
         "curate",

@@ -11,10 +11,9 @@ from pathlib import Path
 import pytest
 
 from engine.errors import TaskError
-from engine.tasks import programming as code
-from engine.tasks import task_type
+from engine.tasks import programming, task_type
 from engine.tasks.answers.asserts import checks
-from engine.tasks.base import Judgement
+from engine.tasks.base import Verification
 from engine.tasks.programming import Code
 from engine.tasks.sandbox import SandboxUnavailable, probe, run_steps
 from engine.tasks.sandbox.tiers import TIERS
@@ -38,13 +37,13 @@ def in_tier(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     broken = next((one.reason for one in probe() if one.name == request.param and not one.works), None)
     if broken is not None:
         pytest.skip(f"{request.param} doesn't work here: {broken}")
-    monkeypatch.setattr(code, "run_steps", partial(run_steps, tier=request.param))
+    monkeypatch.setattr(programming, "run_steps", partial(run_steps, tier=request.param))
     return str(request.param)
 
 
-def judged(source: str, **payload: object) -> Judgement:
+def judged(source: str, **payload: object) -> Verification:
     """The verdict on a reply that holds this program."""
-    return Code().judge(f"Here it is.\n```python\n{source}\n```\n", "", {**PAYLOAD, **payload})
+    return Code().verify(f"Here it is.\n```python\n{source}\n```\n", "", {**PAYLOAD, **payload})
 
 
 def settings(path: Path, **more: object) -> CodeTask:
@@ -67,17 +66,17 @@ def test_all_reference_programs_of_the_sample_pass_their_own_tests(in_tier: str)
     loaded = task_type("code").load(settings(SAMPLE, train=80, test=20), Path(), 0)
     questions = (*loaded.train, *loaded.test)
     lines = SAMPLE.read_text().splitlines()
-    found = [code._question(settings(SAMPLE), json.loads(line), "train") for line in lines]
+    found = [programming._question(settings(SAMPLE), json.loads(line), "train") for line in lines]
     verdicts = {
-        question.text: Code().judge(str(question.payload["worked"]), question.reference, question.payload)
+        question.text: Code().verify(str(question.payload["worked"]), question.reference, question.payload)
         for question in found
     }
     assert len(found) == 100
-    assert [text for text, judgement in verdicts.items() if judgement.verdict != "correct"] == []
-    assert all("weaker" not in judgement.detail for judgement in verdicts.values())
+    assert [text for text, verification in verdicts.items() if verification.verdict != "correct"] == []
+    assert all("weaker" not in verification.detail for verification in verdicts.values())
     assert len(questions) >= 98, "the sample repeats one or two assignments"
     swapped = [
-        Code().judge(str(other.payload["worked"]), one.reference, one.payload).verdict
+        Code().verify(str(other.payload["worked"]), one.reference, one.payload).verdict
         for one, other in pairwise(questions[:21])
     ]
     assert swapped == ["incorrect"] * 20
@@ -109,10 +108,10 @@ WRONG = {
 def test_a_wrong_program_is_incorrect_and_the_detail_says_why(in_tier: str, name: str) -> None:
     """The first failing test, or the limit, is named for an operator."""
     source, why = WRONG[name]
-    judgement = judged(source)
-    assert (judgement.verdict, judgement.rule, judgement.answer) == ("incorrect", "fence", source)
-    assert why in judgement.detail
-    assert judgement.score is not None and judgement.score < 1.0
+    verification = judged(source)
+    assert (verification.verdict, verification.rule, verification.answer) == ("incorrect", "fence", source)
+    assert why in verification.detail
+    assert verification.score is not None and verification.score < 1.0
 
 
 FORGE = """
@@ -167,8 +166,8 @@ CHEATS = {
 @pytest.mark.parametrize("name", CHEATS)
 def test_cheats_do_not_pass(in_tier: str, name: str) -> None:
     """Expected values never enter the sandbox, and nothing that a program says is taken as a verdict."""
-    judgement = judged(CHEATS[name])
-    assert judgement.verdict == "incorrect", judgement
+    verification = judged(CHEATS[name])
+    assert verification.verdict == "incorrect", verification
 
 
 def test_the_expected_value_is_nowhere_in_the_sandbox(in_tier: str) -> None:
@@ -197,8 +196,8 @@ def answer(x):
             pass
     return wanted if any(known(found) for found in seen) else "not found"
 """
-    judgement = judged(source, tests=["assert answer(1) == 918273645"])
-    assert judgement.detail == "test 1 of 1: assert answer(1) == 918273645 gave 'not found'"
+    verification = judged(source, tests=["assert answer(1) == 918273645"])
+    assert verification.detail == "test 1 of 1: assert answer(1) == 918273645 gave 'not found'"
     leaked = judged(source, tests=["assert answer(1) == 918273645 or False"])
     assert leaked.verdict == "correct", "the search is a real one: it finds the value where the weaker check needs it"
 
@@ -213,16 +212,18 @@ def test_a_forger_passes_no_more_than_the_weaker_check(in_tier: str) -> None:
 
 def test_what_a_program_writes_into_its_errors_reaches_no_terminal(in_tier: str) -> None:
     """The detail of a verdict is shown: sequences that a terminal obeys are written out."""
-    judgement = judged("raise ValueError('\\x1b]52;c;aGVsZA==\\x07 \\u202e x')")
-    assert judgement.detail.isprintable()
-    assert "\\x1b]52;c;aGVsZA==\\x07" in judgement.detail
+    verification = judged("raise ValueError('\\x1b]52;c;aGVsZA==\\x07 \\u202e x')")
+    assert verification.detail.isprintable()
+    assert "\\x1b]52;c;aGVsZA==\\x07" in verification.detail
 
 
 def test_tests_that_need_the_program_are_marked_as_weaker(in_tier: str) -> None:
     """Where a test compares two results of the program, the program could fake it: an operator must see that."""
-    judgement = judged("def double(x): return 2 * x", tests=["assert double(2) == 4", "assert double(1) == double(1)"])
-    assert (judgement.verdict, judgement.score) == ("correct", 1.0)
-    assert judgement.detail == "all 2 tests passed; weaker check: test 2 ran beside the program"
+    verification = judged(
+        "def double(x): return 2 * x", tests=["assert double(2) == 4", "assert double(1) == double(1)"]
+    )
+    assert (verification.verdict, verification.score) == ("correct", 1.0)
+    assert verification.detail == "all 2 tests passed; weaker check: test 2 ran beside the program"
     wrong = judged("def double(x): return object()", tests=["assert double(1) == double(1), 'differs'"])
     assert (wrong.verdict, wrong.score) == ("incorrect", 0.0)
     assert "raised AssertionError: differs" in wrong.detail
@@ -243,10 +244,10 @@ def test_without_a_sandbox_a_program_stays_unverified(monkeypatch: pytest.Monkey
     def refuse(*_: object) -> None:
         raise SandboxUnavailable("no sandbox works here. install bubblewrap")
 
-    monkeypatch.setattr(code, "run_steps", refuse)
-    judgement = judged("open('/tmp/reflectevo-was-run', 'w')")
-    assert (judgement.verdict, judgement.score) == ("unverified", None)
-    assert "install bubblewrap" in judgement.detail
+    monkeypatch.setattr(programming, "run_steps", refuse)
+    verification = judged("open('/tmp/reflectevo-was-run', 'w')")
+    assert (verification.verdict, verification.score) == ("unverified", None)
+    assert "install bubblewrap" in verification.detail
 
 
 def test_both_halves_of_a_test_count() -> None:
@@ -256,7 +257,7 @@ def test_both_halves_of_a_test_count() -> None:
     assert judged_with(lambda: {"f": 2, "g": 4}).verdict == "incorrect"
 
 
-def judged_with(values: Callable[[], dict[str, int]]) -> Judgement:
+def judged_with(values: Callable[[], dict[str, int]]) -> Verification:
     """A program with constant functions, judged by a test of two halves."""
     found = values()
     source = f"def f(x): return {found['f']}\ndef g(x): return {found['g']}"
@@ -308,7 +309,7 @@ def test_questions_stay_where_programs_can_not_be_run(tmp_path: Path, monkeypatc
     def refuse(*_: object) -> None:
         raise SandboxUnavailable("no sandbox works here")
 
-    monkeypatch.setattr(code, "run_steps", refuse)
+    monkeypatch.setattr(programming, "run_steps", refuse)
     loaded = Code().load(settings(rows(tmp_path, {}, {}, {})), Path(), 0)
     assert (len(loaded.train), len(loaded.test)) == (2, 1)
     assert loaded.notes == ("task 'mbpp': the reference programs of 3 questions were not run",)

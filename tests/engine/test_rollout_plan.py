@@ -1,4 +1,4 @@
-"""Protects the plan of a sweep: draws and seeds depend on the work alone, counts follow from stored verdicts."""
+"""Protects the plan of a plan: draws and seeds depend on the work alone, counts follow from stored verdicts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from engine.evaluation.protocol import (
     answered,
-    evaluation_sweep,
+    evaluation_plan,
     feedback_of,
     feedbacks_of,
     measure,
@@ -24,8 +24,8 @@ from store.records import StoredQuestion
 from store.rollouts.attempts import evaluation_attempts, evaluation_reflections
 from store.runs.runs import run_questions
 from store.settings import RunSettings
+from tests.support.rollout_plans import KEYS, add_questions, make_plan, stored
 from tests.support.rows import Rows, run_settings
-from tests.support.sweeps import KEYS, add_questions, make_sweep, stored
 
 
 def _questions(number: int, task: str = "quiz") -> list[StoredQuestion]:
@@ -88,7 +88,7 @@ def test_an_adaptive_plan_follows_the_yields_of_its_own_task() -> None:
 def test_seeds_depend_on_the_place_in_the_work(rows: Rows) -> None:
     """A seed that depended on the order of generation would make a resumed run differ from a straight one."""
     add_questions(rows)
-    one, again = make_sweep(rows), make_sweep(rows)
+    one, again = make_plan(rows), make_plan(rows)
     places = [(question.id, stage, key) for question in one.questions for stage in ("a", "b") for key in KEYS]
     seeds = [one.seed_of(*place, round=round) for place in places for round in (1, 2)]
     assert len(set(seeds)) == len(seeds)
@@ -100,22 +100,22 @@ def test_seeds_depend_on_the_place_in_the_work(rows: Rows) -> None:
 def test_counts_grow_with_what_the_verdicts_ask_for(rows: Rows) -> None:
     """Totals of later stages are known only as attempts are judged; a failed reflection owes no correction."""
     add_questions(rows, {"incorrect": 1, "correct": 1, "unverified": 1})
-    sweep = make_sweep(rows, retries=1)
-    counts = count(sweep, stored(rows))
+    plan = make_plan(rows, retries=1)
+    counts = count(plan, stored(rows))
     assert counts.total == {"attempt": 3, "reflect": 0, "correct": 0, "again": 0, "retry": 0, "vote": 0}
     assert not counts.complete
-    wrong, right, unsure = (question.id for question in sweep.questions)
+    wrong, right, unsure = (question.id for question in plan.questions)
     attempt = rows.attempt(wrong)
     rows.attempt(right, "correct")
     rows.attempt(unsure, "unverified")
-    counts = count(sweep, stored(rows))
+    counts = count(plan, stored(rows))
     assert counts.total == {"attempt": 3, "reflect": 3, "correct": 3, "again": 0, "retry": 1, "vote": 0}
     assert counts.done == {"attempt": 3, "reflect": 0, "correct": 0, "again": 0, "retry": 0, "vote": 0}
     rows.corrected(attempt, wrong, "correct", instruction=KEYS[0][0], sample=KEYS[0][1])
     rows.corrected(attempt, wrong, "incorrect", instruction=KEYS[1][0], sample=KEYS[1][1])
     rows.reflection(attempt, KEYS[2][0], sample=KEYS[2][1], error="too long")
     rows.attempt(wrong, "correct", turn=2)
-    counts = count(sweep, stored(rows))
+    counts = count(plan, stored(rows))
     assert counts.done == {"attempt": 3, "reflect": 3, "correct": 2, "again": 0, "retry": 1, "vote": 0}
     assert counts.correct == {"attempt": 1, "reflect": 0, "correct": 1, "again": 0, "retry": 1, "vote": 0}
     assert counts.complete
@@ -124,12 +124,12 @@ def test_counts_grow_with_what_the_verdicts_ask_for(rows: Rows) -> None:
 def test_a_failed_correction_owes_another_round_and_votes_are_owed_from_the_start(rows: Rows) -> None:
     """Later rounds belong to the stage that corrects: the stage of the first reflections is over by then."""
     add_questions(rows, {"incorrect": 1})
-    sweep = make_sweep(rows, keys=KEYS[:1], rounds=2, votes=3, retries=2)
-    (question,) = sweep.questions
-    assert count(sweep, stored(rows)).total["vote"] == 3
+    plan = make_plan(rows, keys=KEYS[:1], rounds=2, votes=3, retries=2)
+    (question,) = plan.questions
+    assert count(plan, stored(rows)).total["vote"] == 3
     attempt = rows.attempt(question.id)
     _, correction = rows.corrected(attempt, question.id, "incorrect", instruction=KEYS[0][0])
-    counts = count(sweep, stored(rows))
+    counts = count(plan, stored(rows))
     assert (counts.total["reflect"], counts.total["again"], counts.total["correct"], counts.total["retry"]) == (
         1,
         1,
@@ -139,7 +139,7 @@ def test_a_failed_correction_owes_another_round_and_votes_are_owed_from_the_star
     assert counts.owes(["correct"]) and not counts.owes(["reflect"])
     later = rows.reflection(correction, KEYS[0][0])
     rows.attempt(question.id, "incorrect", turn=3, reflection=later)
-    counts = count(sweep, stored(rows))
+    counts = count(plan, stored(rows))
     # The second round was the last, whatever came of it.
     assert (counts.done["again"], counts.done["correct"], counts.total["correct"]) == (1, 2, 2)
 
@@ -147,10 +147,10 @@ def test_a_failed_correction_owes_another_round_and_votes_are_owed_from_the_star
 def test_reflections_that_the_plan_does_not_name_are_not_counted(rows: Rows) -> None:
     """After an edit of the draw at a gate, what the old plan made doesn't hide what the new one owes."""
     add_questions(rows, {"incorrect": 1})
-    sweep = make_sweep(rows)
-    attempt = rows.attempt(sweep.questions[0].id)
+    plan = make_plan(rows)
+    attempt = rows.attempt(plan.questions[0].id)
     rows.reflection(attempt, "2-8-2")
-    assert count(sweep, stored(rows)).done["reflect"] == 0
+    assert count(plan, stored(rows)).done["reflect"] == 0
 
 
 def _held_out(rows: Rows, settings: RunSettings) -> tuple[list[StoredQuestion], str]:
@@ -163,17 +163,17 @@ def test_an_evaluation_is_greedy_with_one_general_reflection(rows: Rows) -> None
     settings = run_settings(attempt={"temperature": 1.0}, correction={"temperature": 0.7, "max_tokens": 9})
     add_questions(rows, split="test")
     questions = run_questions(rows.connection, rows.run, "test")
-    sweep = evaluation_sweep(
+    plan = evaluation_plan(
         iteration_id=rows.iteration,
         policy_id=rows.policy,
         settings=settings,
         questions=questions,
         problems=problems_of(rows.connection, rows.run, settings, questions),
     )
-    assert {sweep.attempt.temperature, sweep.reflection.temperature, sweep.correction.temperature} == {0.0}
-    assert sweep.baselines.retry == sweep.correction, "one retry decodes as the correction it stands beside"
-    assert sweep.correction.max_tokens == 9
-    assert set(sweep.draws.values()) == {(("general", 0),)}
+    assert {plan.attempt.temperature, plan.reflection.temperature, plan.correction.temperature} == {0.0}
+    assert plan.baselines.retry == plan.correction, "one retry decodes as the correction it stands beside"
+    assert plan.correction.max_tokens == 9
+    assert set(plan.draws.values()) == {(("general", 0),)}
 
 
 def test_a_protocol_names_what_makes_two_evaluations_comparable(rows: Rows) -> None:

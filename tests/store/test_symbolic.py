@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from store.estimates.symbolic import Term, name, number, total
+from store.estimates.symbolic import Symbolic, name, number, total
 
 VALUES = {"rate": 3.0, "share": 0.25, "length": 40.0}
 
@@ -19,7 +19,7 @@ leaves = st.one_of(
 )
 
 
-def _grown(inner: st.SearchStrategy[tuple[Term, float]]) -> st.SearchStrategy[tuple[Term, float]]:
+def _grown(inner: st.SearchStrategy[tuple[Symbolic, float]]) -> st.SearchStrategy[tuple[Symbolic, float]]:
     return st.one_of(
         st.tuples(inner, inner).map(lambda two: (two[0][0] + two[1][0], two[0][1] + two[1][1])),
         st.tuples(inner, leaves).map(lambda two: (two[0][0] * two[1][0], two[0][1] * two[1][1])),
@@ -27,7 +27,7 @@ def _grown(inner: st.SearchStrategy[tuple[Term, float]]) -> st.SearchStrategy[tu
     )
 
 
-def filled(term: Term) -> float:
+def filled(term: Symbolic) -> float:
     """The term with every name replaced by its value."""
     return sum(
         factor * math.prod(VALUES[unknown] ** power for unknown, power in product)
@@ -36,7 +36,7 @@ def filled(term: Term) -> float:
 
 
 @given(st.recursive(leaves, _grown, max_leaves=8))
-def test_a_formula_filled_in_is_the_plain_calculation(made: tuple[Term, float]) -> None:
+def test_a_formula_filled_in_is_the_plain_calculation(made: tuple[Symbolic, float]) -> None:
     term, value = made
     assert filled(term) == pytest.approx(value, rel=1e-9)
     assert term.known == (term.value is not None) == (not term.unknown)

@@ -14,14 +14,14 @@ from engine.commands.init import init_workspace
 from engine.generation.base import Generated, GenerationRequest, Generator
 from engine.rollout.gauges import Gauges
 from engine.rollout.journal import StoreJournal
-from engine.rollout.load_plan import kinds_of, training_sweep
+from engine.rollout.load_plan import kinds_of, training_plan
 from engine.rollout.plan import count
-from engine.rollout.runner import Rollout
+from engine.rollout.runner import RolloutRunner
 from engine.stages.context import Commands, Pulse, StageContext
-from engine.stages.job import Errand
+from engine.stages.job import Job
 from engine.stages.prepare import prepare
 from engine.supervisor.lineage import current_policy
-from engine.tasks.verifier_pool import Judges
+from engine.tasks.verifier_pool import VerifierPool
 from store.database.connection import open_writer, write
 from store.runs.iterations import add_iteration
 from store.runs.runs import add_run
@@ -68,7 +68,7 @@ class Recording:
         await self._inner.close()
 
 
-async def run_sweep(settings: RunSettings, directory: Path, generator: Generator) -> list[Exchange]:
+async def run_plan(settings: RunSettings, directory: Path, generator: Generator) -> list[Exchange]:
     """Attempts, reflections and corrections of a first iteration with these settings; the generator was started.
 
     Raises:
@@ -79,26 +79,26 @@ async def run_sweep(settings: RunSettings, directory: Path, generator: Generator
     connection = open_writer(workspace.database)
     try:
         iteration_id = _first_iteration(workspace, settings)
-        progressed = training_sweep(connection, iteration_id)
+        progressed = training_plan(connection, iteration_id)
         recording = Recording(generator)
 
         async def hold(reason: str | None) -> None:
             raise RuntimeError(reason)
 
-        judges = Judges(kinds_of(settings))
+        verifiers = VerifierPool(kinds_of(settings))
         try:
-            finished = await Rollout(
-                progressed.sweep,
+            finished = await RolloutRunner(
+                progressed.plan,
                 progressed.done,
                 recording,
-                judges.judge,
+                verifiers.verify,
                 StoreJournal(connection, hold),
-                Gauges(count(progressed.sweep, progressed.done)),
+                Gauges(count(progressed.plan, progressed.done)),
                 concurrency=settings.generation.concurrency,
                 retries=0,
             ).run()
         finally:
-            judges.close()
+            verifiers.close()
         assert finished
         return recording.exchanges
     finally:
@@ -112,7 +112,7 @@ def _first_iteration(workspace: Workspace, settings: RunSettings) -> int:
         run_id = add_run(connection, settings.name, settings.model, values, "")
     pulse = Pulse(workspace.database, "prepare")
     try:
-        prepare(StageContext(workspace, Errand("prepare", run_id, 0), connection, Commands(), pulse))
+        prepare(StageContext(workspace, Job("prepare", run_id, 0), connection, Commands(), pulse))
     finally:
         pulse.end()
     policy = current_policy(connection, run_id)
