@@ -25,7 +25,7 @@ from engine.curation.selection import (
 )
 from engine.curation.similarity import grams, jaccard
 from store.curation.curated import NOT_JUDGED
-from store.records import Preference
+from store.curation.records import Preference
 from store.settings import CurationSection, JudgeSection
 
 NO_PARTNER = "no other reflection led to a correct answer"

@@ -34,8 +34,7 @@ from store.rollouts.attempts import forget_failures
 from store.runs import iterations
 from store.runs.iterations import ACTIVE
 from store.runs.policies import decide_policy, get_policy
-from store.runs.stages import STAGE_OF_SECTION as _SECTION_OF
-from store.runs.stages import has_begun as _has_begun
+from store.runs.stages import STAGE_OF_SECTION, has_begun
 from store.settings import RunSettings
 from store.settings.toml_file import validate_settings
 
@@ -234,8 +233,8 @@ def _set_settings(connection: sqlite3.Connection, arguments: Mapping[str, Any]) 
             raise Refused(f"{name!r} can't change within an iteration")
     require_drawable(connection, iteration.run_id, new)
     stages = {stage.name: stage for stage in iterations.stages(connection, iteration.id)}
-    begun = {name for name, stage in stages.items() if _has_begun(stage)}
-    for section, stage in _SECTION_OF.items():
+    begun = {name for name, stage in stages.items() if has_begun(stage)}
+    for section, stage in STAGE_OF_SECTION.items():
         # An evaluation decodes as its sections say, and has but one stage.
         stage = "evaluate" if iteration.kind == "evaluation" else stage
         if stage in begun and getattr(old, section) != getattr(new, section):

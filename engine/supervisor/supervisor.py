@@ -22,6 +22,7 @@ from engine.supervisor.capabilities import publish
 from engine.supervisor.child_environment import needed_secrets
 from engine.supervisor.child_processes import Child, end_orphans, start_child
 from engine.supervisor.directives import apply_directive
+from engine.supervisor.finished_stages import settle_rollouts, signal_name
 from engine.supervisor.gate_notes import describe_gate
 from engine.supervisor.hardware import readings
 from engine.supervisor.lineage import close_evaluation, close_iteration, current_policy
@@ -35,7 +36,7 @@ from store.runs import iterations
 from store.runs.iterations import ACTIVE
 from store.runs.progress import progress_mark
 from store.runs.runs import get_run, set_run_state
-from store.settings import ROLLOUT_STAGES, RunSettings
+from store.settings import RunSettings
 from store.workspace import Workspace
 
 _TURN_SECONDS = 0.1
@@ -192,7 +193,7 @@ class Supervisor:
             telemetry.put_live_text(self._connection, [])
         key = (job.iteration_id, job.kind)
         tries = self._crashes.get(key, 0)
-        silent = "hung" if child.hung else f"ended without a word ({_signal_name(code)})"
+        silent = "hung" if child.hung else f"ended without a word ({signal_name(code)})"
         if code == DONE:
             self._complete(child)
             self._crashes.pop(key, None)
@@ -336,34 +337,3 @@ class Supervisor:
         detail = {**readings(self._workspace.root), "child": self._child.job.slot if self._child else None}
         with write(self._gauges):
             telemetry.beat(self._gauges, "engine", os.getpid(), self._started, state, detail)
-
-
-def _signal_name(code: int) -> str:
-    if code >= 0:
-        return f"exit code {code}"
-    try:
-        return signal.Signals(-code).name
-    except ValueError:
-        return f"signal {-code}"
-
-
-def settle_rollouts(connection: sqlite3.Connection, iteration_id: int) -> None:
-    """Mark rollout stages done as soon as the stages before them are done and they owe nothing themselves.
-
-    In flow pace the three overlap; this tells an operator which of them has ended while the others go on.
-    """
-    ended = []
-    for stage in iterations.stages(connection, iteration_id):
-        if stage.name not in ROLLOUT_STAGES:
-            break
-        if stage.state == "done":
-            continue
-        if stage.state != "running" or not stage.total or stage.owed:
-            break
-        ended.append(stage.name)
-    # The last one ends with the child, which may still have held-out questions to answer.
-    ended = [name for name in ended if name != ROLLOUT_STAGES[-1]]
-    if ended:
-        with write(connection):
-            for name in ended:
-                iterations.set_stage(connection, iteration_id, name, "done")

@@ -28,7 +28,8 @@ from engine.prompts.rollout import (
     reflection_messages,
 )
 from engine.training.examples import AnyExample, Example, Pair
-from store.records import CuratedRow, StoredAttempt, StoredQuestion, StoredReflection
+from store.curation.records import CuratedRow
+from store.records import StoredAttempt, StoredQuestion, StoredReflection
 from store.settings import PreviousAttempt, TrainingSetting
 
 Record = TypeVar("Record")

@@ -19,9 +19,9 @@ from engine.training.examples import Example, Pair, TokenView, examine
 from engine.training.load_examples import rollouts_of
 from engine.training.request import second_stage
 from store.curation.curated import get_curated
+from store.curation.records import CuratedRow
 from store.curation.training_settings import SET_OF
 from store.database.connection import open_reader
-from store.records import CuratedRow
 from store.runs.iterations import get_iteration
 from store.runs.runs import run_questions
 from store.settings import TrainingSetting

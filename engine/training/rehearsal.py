@@ -19,7 +19,8 @@ from itertools import zip_longest
 from engine.prompts.rollout import attempt_messages
 from engine.training.build_examples import Rollouts, correction_of, reply
 from engine.training.examples import Example
-from store.records import CuratedRow, StoredAttempt, StoredQuestion
+from store.curation.records import CuratedRow
+from store.records import StoredAttempt, StoredQuestion
 
 
 def rehearsal(questions: Sequence[StoredQuestion], rollouts: Rollouts, wanted: int, seed: int) -> tuple[Example, ...]:

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from reflectevo_tui.engine_client.status import collect_status, share
-from reflectevo_tui.text.display import visible as plain
+from reflectevo_tui.text.display import visible
 from store.workspace import Workspace
 
 COMPLETED, FAILED, WAITING, INTERRUPTED, ENGINE_GONE = 0, 3, 4, 5, 6
@@ -68,7 +68,7 @@ def _with_bars(workspace: Workspace, console: Console, status: dict[str, Any]) -
                         progress.start_task(bar)
                     elif stage["state"] == "done":
                         progress.stop_task(bar)
-                    note = plain(stage["note"] or ("" if stage["state"] == "done" else stage["state"]))
+                    note = visible(stage["note"] or ("" if stage["state"] == "done" else stage["state"]))
                     progress.update(bar, completed=stage["done"], total=stage["total"] or None, note=note)
             if _over(status):
                 return status
@@ -92,7 +92,7 @@ def _with_lines(workspace: Workspace, console: Console, status: dict[str, Any]) 
                     counts = f"{stage['done']}/{stage['total']}" if stage["total"] else ""
                     words = f"{stage['name']:<9} {stage['state']:<8} {counts:>11}  {stage['note']}"
                     line = f"{iteration['title']}  {words}"
-                    console.print(plain(line.rstrip()), markup=False, highlight=False, soft_wrap=True)
+                    console.print(visible(line.rstrip()), markup=False, highlight=False, soft_wrap=True)
                 shown[key] = stage["state"]
             if due:
                 last = time.monotonic()
@@ -106,7 +106,7 @@ def _outcome(status: dict[str, Any], console: Console) -> int:
     """Say how it ended, and what to do next."""
 
     def say(line: str) -> None:
-        console.print(plain(line), markup=False, highlight=False, soft_wrap=True)
+        console.print(visible(line), markup=False, highlight=False, soft_wrap=True)
 
     iteration, workspace = status["iteration"], status["workspace"]
     if iteration is None:

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from reflectevo_tui.engine_client.process import EngineUnavailable, engine_command
-from reflectevo_tui.text.display import visible as plain
+from reflectevo_tui.text.display import visible
 
 INTERRUPTED = 130
 
@@ -96,7 +96,7 @@ class _Lines:
             self.say(f"{share:5.1f} %  {event['records']:,} records  {_counts(event)}".rstrip())
 
     def say(self, line: str) -> None:
-        self._console.print(plain(line), markup=False, highlight=False, soft_wrap=True)
+        self._console.print(visible(line), markup=False, highlight=False, soft_wrap=True)
 
 
 class _Bar(_Lines):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from reflectevo_tui.report.experiment import ExperimentReport
+from reflectevo_tui.report.experiment_data import ExperimentReport
 
 
 def experiment_as_json(report: ExperimentReport) -> dict[str, Any]:

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 from reflectevo_tui.experiment.paired_estimates import Estimate
 from reflectevo_tui.experiment.plan import split_of
 from reflectevo_tui.report.document import Block, Cell, Chart, Facts, Line, Paragraph, Point, Section, Table
-from reflectevo_tui.report.experiment import FREE, ORACLE, ExperimentReport, Measured
+from reflectevo_tui.report.experiment import FREE, ORACLE
+from reflectevo_tui.report.experiment_data import ExperimentReport, Measured
 from reflectevo_tui.report.formatting import NOT_MEASURED, Number, duration, p_value, percent, points, ratio, signed
 from reflectevo_tui.report.gather import RunReport
 

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from store.errors import StorageRefused
-from store.workspace import write_file as save
+from store.workspace import write_file
 
 
 def write_report(directory: Path, name: str, texts: dict[str, str]) -> list[Path]:
@@ -21,7 +21,7 @@ def write_report(directory: Path, name: str, texts: dict[str, str]) -> list[Path
         directory.mkdir(parents=True, exist_ok=True)
         for kind, text in texts.items():
             path = directory / f"{stem}.{kind}"
-            save(path, text)
+            write_file(path, text)
             written.append(path)
     except OSError as error:
         raise StorageRefused(

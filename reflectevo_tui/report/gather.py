@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from reflectevo_tui.report.experiment import ExperimentReport, gather_experiment
+from reflectevo_tui.report.experiment import gather_experiment
+from reflectevo_tui.report.experiment_data import ExperimentReport
 from reflectevo_tui.report.experiment_json import experiment_as_json
 from store.control.telemetry import metrics
 from store.curation.curated import curation_counts

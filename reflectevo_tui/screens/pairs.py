@@ -25,8 +25,9 @@ from reflectevo_tui.text import display, formatting
 from reflectevo_tui.text.display import Part
 from reflectevo_tui.widgets.line_panel import LinePanel
 from store.curation.preferences import add_preference, count_pairs_to_judge, pairs_to_judge
+from store.curation.records import OpenPair
 from store.errors import StoreError
-from store.records import IterationName, OpenPair
+from store.records import IterationName
 from store.workspace import Workspace
 
 PAGE_PAIRS = 50

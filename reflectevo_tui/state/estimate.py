@@ -16,8 +16,7 @@ from store.estimates.figures import FILE_NAME, EstimateRefused, Figure, from_fil
 from store.estimates.in_workspace import estimate_here
 from store.settings import RunSettings
 from store.settings.toml_file import load_settings, parse_settings
-from store.workspace import Workspace
-from store.workspace import write_file as save
+from store.workspace import Workspace, write_file
 
 
 def settings_of(recipe: str | None, workspace: Workspace) -> RunSettings:
@@ -59,6 +58,6 @@ def keep(workspace: Workspace, given: Mapping[str, Figure]) -> None:
     values = {name: figure.value for name, figure in {**from_file(path), **given}.items()}
     text = "".join(f"{name} = {value!r}\n" for name, value in sorted(values.items()))
     try:
-        save(path, f"# Figures for `reflectevo estimate`, the Launch screen and the gates.\n{text}")
+        write_file(path, f"# Figures for `reflectevo estimate`, the Launch screen and the gates.\n{text}")
     except OSError as error:
         raise EstimateRefused(f"{path} can't be written: {error.strerror}") from error

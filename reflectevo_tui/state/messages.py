@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     from reflectevo_tui.state.snapshot import Snapshot
     from reflectevo_tui.state.trajectory_reader import Choices
     from reflectevo_tui.text.word_diff import WordChanges
+    from store.curation.records import OpenPair
     from store.curation.review_queue import ReviewQueue
-    from store.records import Directive, JsonObject, OpenPair, TrajectoryDetail, TrajectoryRow
+    from store.records import Directive, JsonObject, TrajectoryDetail, TrajectoryRow
     from store.rollouts.trajectories import Anchors, TrajectoryFilter
     from store.settings import RunSettings
 

@@ -10,7 +10,7 @@ from textual.content import Content
 from reflectevo_tui.text import display, formatting
 from reflectevo_tui.text.display import Part
 from store.curation.datasets import DatasetFacts
-from store.records import FunnelCount
+from store.curation.records import FunnelCount
 
 SETS = {"d_plus": "D+", "d_pm": "D±", "d_pref": "Dpref"}
 SET_WORDS = {

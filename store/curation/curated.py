@@ -6,8 +6,8 @@ import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from store.curation.records import CuratedRow, FunnelCount
 from store.database.rows import to_record, to_records
-from store.records import CuratedRow, FunnelCount
 
 NOT_JUDGED = "not judged yet"
 """The reason of a Dpref pair that waits for a judge; the Review screen lists these rows."""

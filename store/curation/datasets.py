@@ -6,8 +6,8 @@ import sqlite3
 from dataclasses import dataclass
 
 from store.curation.curated import decisions_since, funnel
+from store.curation.records import FunnelCount
 from store.database.rows import to_records
-from store.records import FunnelCount
 
 SET_NAMES = ("d_plus", "d_pm", "d_pref")
 

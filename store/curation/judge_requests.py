@@ -7,8 +7,8 @@ import sqlite3
 import time
 from typing import Literal
 
+from store.curation.records import JudgeRequest
 from store.database.rows import to_records
-from store.records import JudgeRequest
 
 Answer = Literal["first", "second", "unclear", "failed"]
 

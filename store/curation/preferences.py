@@ -12,9 +12,9 @@ from typing import Literal
 
 from store.control.directives import operator_name
 from store.curation.curated import NOT_JUDGED
+from store.curation.records import OpenPair, Preference
 from store.database.connection import storable, write
 from store.database.rows import to_records
-from store.records import OpenPair, Preference
 
 Source = Literal["judge", "human"]
 

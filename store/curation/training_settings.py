@@ -7,9 +7,7 @@ from typing import Literal
 
 TrainingSetting = Literal["sft-one-stage", "sft-two-stage", "dpo-verdict", "dpo-judge", "sft-qa"]
 
-
 SetName = Literal["d_plus", "d_pm", "d_pref"]
-
 
 SET_OF: Mapping[TrainingSetting, SetName | None] = {
     "sft-one-stage": "d_plus",
@@ -19,6 +17,5 @@ SET_OF: Mapping[TrainingSetting, SetName | None] = {
     "sft-qa": None,
 }
 """The curated set that each training setting trains on; `sft-qa` takes the questions themselves."""
-
 
 PREFERENCE_SETTINGS: tuple[TrainingSetting, ...] = ("dpo-verdict", "dpo-judge")

@@ -10,7 +10,8 @@ import sqlite3
 from typing import TYPE_CHECKING
 
 from store.database.connection import APPLICATION_ID, SCHEMA_VERSION
-from store.database.schema import DECISIONS, LINEAGE, ROLLOUTS, TALLIES, TELEMETRY
+from store.database.schema import DECISIONS, LINEAGE, TELEMETRY
+from store.database.schema_rollouts import ROLLOUTS, TALLIES
 
 pass
 

@@ -11,8 +11,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from store.curation.records import CuratedRow
 from store.database.rows import Record, to_record, to_records
-from store.records import CuratedRow, StoredAttempt, StoredQuestion, StoredReflection
+from store.records import StoredAttempt, StoredQuestion, StoredReflection
 
 _CHUNK = 500
 

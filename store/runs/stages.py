@@ -8,15 +8,11 @@ from store.records import Stage
 
 StageName = Literal["attempt", "reflect", "correct", "curate", "train", "evaluate"]
 
-
 GateName = Literal["attempt", "reflect", "correct", "curate", "train", "evaluate", "promote"]
-
 
 STAGES: tuple[StageName, ...] = ("attempt", "reflect", "correct", "curate", "train", "evaluate")
 
-
 ROLLOUT_STAGES: tuple[StageName, ...] = ("attempt", "reflect", "correct")
-
 
 STAGE_OF_SECTION = {
     "attempt": "attempt",

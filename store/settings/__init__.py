@@ -2,21 +2,10 @@
 
 from store.curation.training_settings import TrainingSetting
 from store.runs.stages import ROLLOUT_STAGES, STAGES, GateName, StageName
-from store.settings.run import (
-    CorrectionSection,
-    CurationSection,
-    Decoding,
-    EvaluationSection,
-    GenerationSection,
-    GeneratorName,
-    JudgeSection,
-    PreviousAttempt,
-    ReflectionSection,
-    ReuseSection,
-    RunSettings,
-    SecondStageSection,
-    TrainingSection,
-)
+from store.settings.curation import CurationSection, JudgeSection
+from store.settings.rollout import CorrectionSection, Decoding, PreviousAttempt, ReflectionSection
+from store.settings.run import EvaluationSection, GenerationSection, GeneratorName, ReuseSection, RunSettings
+from store.settings.training import SecondStageSection, TrainingSection
 
 __all__ = [
     "ROLLOUT_STAGES",

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from engine.curation.candidates import Candidate, Curated
 from engine.curation.d_pref import d_pref, in_force
 from engine.curation.similarity import grams, jaccard
-from store.records import Preference
+from store.curation.records import Preference
 from store.settings import CurationSection, JudgeSection
 from tests.engine.test_curation import CANDIDATES, LIMITS, within_caps
 from tests.support.candidates import candidate

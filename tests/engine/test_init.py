@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from engine.commands.init import init_workspace
-from engine.errors import EngineError, WorkspaceHeld
+from engine.errors import WorkspaceHeld
 from store.control.telemetry import capabilities
 from store.database.connection import open_reader
 from store.database.migrations import is_current
@@ -113,7 +113,7 @@ def test_bad_settings_refuse_and_make_nothing(
 
 def test_an_unknown_recipe_is_refused_with_those_there_are(workspace: Workspace) -> None:
     """And makes nothing either."""
-    with pytest.raises(EngineError, match="there is no recipe 'demo'; there are: .*demo-cpu"):
+    with pytest.raises(SettingsError, match="there is no recipe 'demo'; there are: .*demo-cpu"):
         init_workspace(workspace, "demo", None, replace=False)
     assert not workspace.root.exists()
 

@@ -431,7 +431,7 @@ def test_a_bug_in_the_judge_ends_the_rollout(rows: Rows) -> None:
     async def broken(question: StoredQuestion, reply: str) -> Verification:
         raise KeyError("reference")
 
-    rollout._pieces._verify = broken
+    rollout._steps._verify = broken
     with pytest.raises(KeyError):
         asyncio.run(rollout.run())
     assert rollout_attempts(rows.connection, rows.iteration) == []

@@ -22,8 +22,9 @@ from engine.training.examples import Example, Pair
 from engine.training.rehearsal import distillation, rehearsal
 from engine.training.request import TrainingRequest, second_stage, stages_of
 from engine.training.validation import check_training, qlora_problems
+from store.curation.records import CuratedRow
 from store.curation.training_settings import SET_OF
-from store.records import CuratedRow, StoredAttempt, StoredQuestion, StoredReflection
+from store.records import StoredAttempt, StoredQuestion, StoredReflection
 from store.settings import GenerationSection, PreviousAttempt, TrainingSection, TrainingSetting
 
 PROBLEM = Problem("What is 2 + 2?", "Finish with 'Answer:' and the result.")

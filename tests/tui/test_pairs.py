@@ -13,8 +13,8 @@ from reflectevo_tui.widgets.line_panel import LinePanel
 from store.curation import curated
 from store.curation.curated import NOT_JUDGED, NewCurated
 from store.curation.preferences import pairs_to_judge
+from store.curation.records import OpenPair
 from store.database.connection import write
-from store.records import OpenPair
 from tests.tui.conftest import Built
 
 

@@ -11,17 +11,16 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
 from reflectevo_tui.commands.demo import prose
+from reflectevo_tui.commands.demo.batches import Batch, Numbers, metric
 from store.control import telemetry
 from store.database import bulk
 from store.database.connection import open_writer, write
 from store.database.migrations import migrate
 from store.errors import StorageRefused
-from store.evaluation.intervals import wilson
 from store.runs import iterations, policies, runs
 from store.workspace import Workspace
 
@@ -32,33 +31,6 @@ SETTINGS = ("sft-one-stage", "dpo-verdict", "sft-two-stage")
 
 _KEYS = tuple(f"{v}-{place}-{p}" for v in (1, 2) for place in range(1, 9) for p in (1, 2))
 _MOST_QUESTIONS_HELD_OUT = 400
-
-
-@dataclass(slots=True)
-class Batch:
-    """Rows of one iteration that wait to be written, by table."""
-
-    tables: dict[str, list[tuple[Any, ...]]] = field(default_factory=lambda: {name: [] for name in bulk.TABLES})
-
-    def add(self, table: str, *values: Any) -> None:
-        """Keep a row."""
-        self.tables[table].append(values)
-
-    def write(self, connection: sqlite3.Connection) -> None:
-        """Write and forget what was kept."""
-        bulk.insert_tables(connection, self.tables)
-        for rows in self.tables.values():
-            rows.clear()
-
-
-@dataclass(slots=True)
-class Numbers:
-    """The next free ids."""
-
-    question: int = 1
-    attempt: int = 1
-    reflection: int = 1
-    trajectory: int = 1
 
 
 class DemoStore:
@@ -328,7 +300,7 @@ class DemoStore:
         self._batch.write(connection)
         with write(connection):
             for name, values in first.items():
-                metrics = {"acc_t1": _metric(values), "acc_t2": _metric(second[name])}
+                metrics = {"acc_t1": metric(values), "acc_t2": metric(second[name])}
                 policies.put_evaluation(
                     connection,
                     policy_id=policy,
@@ -359,13 +331,3 @@ class DemoStore:
         for start in range(0, len(rows), bulk.BATCH_ROWS):
             bulk.insert_tables(connection, {"curated": rows[start : start + bulk.BATCH_ROWS]})
         return included
-
-
-def _metric(values: list[int]) -> dict[str, float | None]:
-    interval = wilson(sum(values), len(values))
-    return {
-        "value": sum(values) / len(values) if values else None,
-        "low": interval.low,
-        "high": interval.high,
-        "n": len(values),
-    }

@@ -1,0 +1,41 @@
+"""What a child process left behind: rollouts that are complete, and how it ended."""
+
+from __future__ import annotations
+
+import signal
+import sqlite3
+
+from store.database.connection import write
+from store.runs import iterations
+from store.settings import ROLLOUT_STAGES
+
+
+def signal_name(code: int) -> str:
+    if code >= 0:
+        return f"exit code {code}"
+    try:
+        return signal.Signals(-code).name
+    except ValueError:
+        return f"signal {-code}"
+
+
+def settle_rollouts(connection: sqlite3.Connection, iteration_id: int) -> None:
+    """Mark rollout stages done as soon as the stages before them are done and they owe nothing themselves.
+
+    In flow pace the three overlap; this tells an operator which of them has ended while the others go on.
+    """
+    ended = []
+    for stage in iterations.stages(connection, iteration_id):
+        if stage.name not in ROLLOUT_STAGES:
+            break
+        if stage.state == "done":
+            continue
+        if stage.state != "running" or not stage.total or stage.owed:
+            break
+        ended.append(stage.name)
+    # The last one ends with the child, which may still have held-out questions to answer.
+    ended = [name for name in ended if name != ROLLOUT_STAGES[-1]]
+    if ended:
+        with write(connection):
+            for name in ended:
+                iterations.set_stage(connection, iteration_id, name, "done")

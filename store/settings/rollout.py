@@ -1,0 +1,72 @@
+"""Settings of a rollout: decoding, reflections and corrections."""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from store.settings.base import Section
+
+PreviousAttempt = bool | Literal["quoted"]
+
+_DRAW = re.compile(r"(random|balanced|adaptive):([1-9]\d*)")
+
+_KEY = re.compile(r"[1-9]\d*-[1-9]\d*-[1-9]\d*")
+
+
+class Decoding(Section):
+    """How one role decodes."""
+
+    max_tokens: int = Field(default=512, ge=1)
+    """Most new tokens of one generation."""
+    temperature: float = Field(default=0.0, ge=0.0, le=5.0)
+    """0 is greedy."""
+    top_p: float = Field(default=1.0, gt=0.0, le=1.0)
+    """Nucleus sampling share."""
+
+
+class ReflectionSection(Decoding):
+    """How reflections are drawn. Defaults are the paper's (section 3.1): k = 2, temperature 0.8."""
+
+    temperature: float = Field(default=0.8, ge=0.0, le=5.0)
+    """0 is greedy; with several samples it must be above 0."""
+    instructions: str | list[str] = "random:2"
+    """`all`, a list of keys `v-l-p`, or `random:n`, `balanced:n` (least used first), `adaptive:n`."""
+    samples: int = Field(default=2, ge=1, le=64)
+    """Reflections per instruction (k)."""
+    rounds: int = Field(default=1, ge=1, le=8)
+    """Rounds of reflection: from the second on, each failed correction is reflected on again, once (Reflexion)."""
+    parts: str | None = None
+    """TOML file with further instruction parts (`verify`, `locate`, `plan`), relative to the settings file."""
+
+    @field_validator("instructions")
+    @classmethod
+    def _known_draw(cls, value: str | list[str]) -> str | list[str]:
+        if isinstance(value, list):
+            if not value:
+                raise ValueError("an empty list draws nothing; use 'all' or name some keys")
+            wrong = [key for key in value if not _KEY.fullmatch(key)]
+            if wrong:
+                raise ValueError(f"{wrong[0]!r} is not an instruction key; keys look like '1-3-2'")
+            if len(set(value)) != len(value):
+                raise ValueError("an instruction key is listed twice")
+            return value
+        if value != "all" and not _DRAW.fullmatch(value):
+            raise ValueError("use 'all', a list of keys, 'random:n', 'balanced:n' or 'adaptive:n'")
+        return value
+
+    @model_validator(mode="after")
+    def _samples_differ(self) -> ReflectionSection:
+        if self.samples > 1 and self.temperature == 0:
+            raise ValueError("samples above 1 with temperature 0 would repeat one text; raise the temperature")
+        return self
+
+
+class CorrectionSection(Decoding):
+    """How the second attempt is asked for."""
+
+    show_previous_attempt: PreviousAttempt = True
+    """Show the wrong attempt beside the reflection: `true` as a turn of its own, `"quoted"` inside one question that is
+    asked as first attempts are (small models keep the answer format there), `false` not at all."""
