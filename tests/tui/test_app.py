@@ -7,7 +7,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -17,9 +16,11 @@ from reflectevo_tui.app import EXIT_STORE_LOST, ReflectEvoApp
 from reflectevo_tui.screens.dialogs.help import HelpDialog
 from reflectevo_tui.state.poller import RateMeter
 from reflectevo_tui.text.display import LastNet
+from reflectevo_tui.text.glossary import GLOSSARY
 from store.evaluation.protocols import overall_evaluations
 from store.records import Evaluation, Stage
 from store.workspace import Workspace
+from tests.support.waiting import read_until, wait_until
 
 ROOT = Path(reflectevo_tui.__file__).parent.parent
 SIZES = [(160, 50), (80, 24)]
@@ -46,6 +47,25 @@ async def test_number_keys_switch_and_help_fits_the_screen(build, until, screen_
             await pilot.pause(0.1)
             assert own in screen_text(app)
             await pilot.press("escape")
+
+
+@pytest.mark.parametrize("size", [(80, 24), (160, 50)])
+async def test_the_help_explains_the_terms(build, until, screen_text, size: tuple[int, int]) -> None:
+    """The package is installed without docs/, so the terms must be readable inside the application."""
+    app = ReflectEvoApp(build(6).workspace)
+    async with app.run_test(size=size) as pilot:
+        await until(pilot, lambda: app.snapshot)
+        await pilot.press("question_mark")
+        await until(pilot, lambda: isinstance(app.screen, HelpDialog) and app.screen.query("#help-terms"))
+        await pilot.press("t")
+        for term in GLOSSARY:
+            for _ in range(60):
+                await pilot.pause(0.02)
+                if f"  {term.name}  {term.meaning.split()[0]}" in screen_text(app):
+                    break
+                await pilot.press("down")
+            else:
+                pytest.fail(f"{term.name} can't be read")
 
 
 async def test_a_click_on_a_tab_switches(build, until) -> None:
@@ -79,7 +99,7 @@ async def test_detaching_says_that_the_engine_goes_on(build, until, engine_lock)
         await pilot.press("q")
         await pilot.pause(0.1)
         assert app.return_code == 0
-        assert "engine goes on" in str(app._exit_renderables[0])
+        assert "engine keeps running" in str(app._exit_renderables[0])
 
 
 async def test_a_vanished_store_ends_with_one_message(build, until) -> None:
@@ -110,11 +130,11 @@ async def test_a_store_that_is_not_ours_is_left_alone(tmp_path, until, damage) -
         await until(pilot, lambda: app.return_code == EXIT_STORE_LOST)
         words = {
             "missing": "no database",
-            "garbage": "left as it is",
+            "garbage": "was not changed",
             "newer": "newer version",
             "foreign": "another program",
         }
-        assert words[damage] in str(app._exit_renderables[0]).replace("left as it was", "left as it is")
+        assert words[damage] in str(app._exit_renderables[0])
     assert (workspace.database.read_bytes() if workspace.database.exists() else None) == before
 
 
@@ -134,17 +154,6 @@ def run_in_terminal(code: str, **environment: str) -> tuple[int, int]:
     return pid, terminal
 
 
-def read_until(terminal: int, word: bytes, seconds: float = 20.0) -> bytes:
-    """What a terminal shows, up to a word."""
-    seen, deadline = b"", time.monotonic() + seconds
-    while word not in seen and time.monotonic() < deadline:
-        try:
-            seen += os.read(terminal, 65536)
-        except OSError:
-            break
-    return seen
-
-
 def test_a_hangup_ends_it_at_once_even_where_it_was_ignored(build) -> None:
     built = build(6)
     code = (
@@ -157,16 +166,20 @@ def test_a_hangup_ends_it_at_once_even_where_it_was_ignored(build) -> None:
     pid, terminal = run_in_terminal(code, TERM="xterm-256color", LINES="3", COLUMNS="9")
     assert b"Iteration" in read_until(terminal, b"Iteration")
     os.close(terminal)
-    deadline = time.monotonic() + 5
-    while time.monotonic() < deadline:
+    status = 0
+
+    def ended() -> bool:
+        nonlocal status
         done, status = os.waitpid(pid, os.WNOHANG)
-        if done:
-            assert os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGHUP
-            return
-        time.sleep(0.05)
-    os.kill(pid, signal.SIGKILL)
-    os.waitpid(pid, 0)
-    pytest.fail("it outlived its terminal")
+        return done == pid
+
+    try:
+        wait_until(ended, describe=lambda: "it outlived its terminal")
+    except AssertionError:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        raise
+    assert os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGHUP
 
 
 def test_ssh_gets_the_frugal_settings_unless_chosen() -> None:

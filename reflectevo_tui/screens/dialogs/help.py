@@ -1,4 +1,4 @@
-"""The keys of the current screen, and what goes everywhere."""
+"""The keys of the current screen, the keys that work everywhere, and the glossary."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from textual.widgets import Static
 
 from reflectevo_tui.terminal.immediate_repaint import Dialog
 from reflectevo_tui.text import display
+from reflectevo_tui.text.glossary import GLOSSARY, Term
 from reflectevo_tui.widgets.key_hints import key_name
 
 GROUP_WIDTH = 14
 
 
 def key_lines(title: str, bindings: Iterable[Binding]) -> list[Content]:
-    """A group of keys, one a line."""
+    """The lines of a group: its title, then one key per line."""
     lines = [display.line((title, "bold $primary"))]
     for binding in bindings:
         keys = [key_name(Binding(key, "", "")) for key in binding.key.split(",")]
@@ -27,27 +28,42 @@ def key_lines(title: str, bindings: Iterable[Binding]) -> list[Content]:
     return [*lines, display.line()]
 
 
-class HelpDialog(Dialog[None]):
-    """Lists keys by group; any of its own keys closes it."""
+def term_line(term: Term) -> Content:
+    """The line of a glossary term: the term and its meaning."""
+    return display.line((f"  {term.name}", "bold $accent"), f"  {term.meaning}")
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q,question_mark,enter", "close", "close")]
+
+class HelpDialog(Dialog[None]):
+    """Lists keys by group, then the terms of the glossary. Any of its closing keys closes it."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,q,question_mark,enter", "close", "close"),
+        Binding("t", "terms", "terms"),
+    ]
 
     def __init__(self, groups: list[tuple[str, list[Binding]]]) -> None:
         super().__init__()
         self._groups = groups
 
     def compose(self) -> ComposeResult:
-        """One list."""
-        lines = [one for title, bindings in self._groups for one in key_lines(title, bindings)]
+        """One scrolled list: keys, then terms."""
+        keys = [one for title, bindings in self._groups for one in key_lines(title, bindings)]
+        terms = [display.line(("Terms", "bold $primary")), *(term_line(term) for term in GLOSSARY)]
         with Vertical(classes="dialog dialog-large"):
             with VerticalScroll(id="help-body"):
-                yield Static(display.stacked(lines[:-1]), markup=False)
-            yield Static(display.line(("esc", "bold $accent"), " close"), classes="dialog-keys", markup=False)
+                yield Static(display.stacked(keys), markup=False)
+                yield Static(display.stacked(terms), id="help-terms", markup=False)
+            footer = display.line(("esc", "bold $accent"), " close  ", ("t", "bold $accent"), " terms")
+            yield Static(footer, classes="dialog-keys", markup=False)
 
     def on_mount(self) -> None:
-        """Arrows scroll."""
+        """Let the arrow keys scroll."""
         self.query_one("#help-body").focus()
 
     def action_close(self) -> None:
         """Close."""
         self.dismiss(None)
+
+    def action_terms(self) -> None:
+        """Scroll to the glossary."""
+        self.query_one("#help-terms").scroll_visible(animate=False, top=True)
