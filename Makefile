@@ -13,7 +13,7 @@ DEMO := demo-workspace
 PROOF := proof-workspace
 HEADLESS ?=
 
-.PHONY: demo proof results test check bench faults clean
+.PHONY: demo proof results docs test check bench faults clean
 .DEFAULT_GOAL := demo
 
 $(VENV)/python:
@@ -46,14 +46,17 @@ demo: $(VENV)/cpu  ## run one whole iteration on the packaged model and watch it
 	@if [ -n "$(HEADLESS)" ] || ! [ -t 0 ] || ! [ -t 1 ]; then $(BIN)/reflectevo run -w $(DEMO); \
 	    else $(BIN)/reflectevo run -w $(DEMO) --tui; fi
 
-proof: $(VENV)/cpu  ## the experiment of docs/results.md, one to two hours; started again it goes on where it was
+proof: $(VENV)/cpu  ## the experiment of docs/results.md, one to two hours; run it again to resume it
 	@$(BIN)/reflectevo init -w $(PROOF) --recipe proof-cpu
 	@$(BIN)/reflectevo experiment -w $(PROOF)
 	@$(BIN)/reflectevo report -w $(PROOF) --name results
 	@$(BIN)/reflectevo shutdown -w $(PROOF)
 
-results: $(VENV)/cpu  ## write docs/results.md and docs/results.html from the experiment's workspace
-	@$(BIN)/reflectevo report -w $(PROOF) --name results --to docs
+results: $(VENV)/cpu  ## write docs/results-appendix.md and .html from the experiment's workspace
+	@$(BIN)/reflectevo report -w $(PROOF) --name results-appendix --to docs
+
+docs: $(VENV)/dev  ## write docs/glossary.md and the tables of docs/settings.md
+	@$(BIN)/python -m tests.docs
 
 # Two at a time: many tests wait for processes of their own, and a file's tests stay together.
 test: $(VENV)/dev  ## run the tests
