@@ -20,7 +20,7 @@ from engine.exchange.formats import FORMATS, Format, text_of
 from engine.exchange.leak_flags import IN_REFLECTION, step_leak
 from engine.exchange.mapping import sides_of
 from engine.exchange.trl_rows import (
-    SETTINGS,
+    TRAINER_FORMATS,
     TrainerFormat,
     chosen_setting,
     examples_of,
@@ -38,7 +38,7 @@ from store.settings.toml_file import dump_settings
 from store.workspace import Workspace
 
 PUBLISHED: Mapping[str, Format] = {f"published-{one}": one for one in FORMATS}
-EXPORT_FORMATS: tuple[str, ...] = (*PUBLISHED, *SETTINGS)
+EXPORT_FORMATS: tuple[str, ...] = (*PUBLISHED, *TRAINER_FORMATS)
 
 
 class _Count:
@@ -95,7 +95,7 @@ def export_run(
                     _write_published(connection, scope, temporary / "data", PUBLISHED[export_format], chosen),
                 )
             else:
-                trainer = next(one for one in SETTINGS if one == export_format)
+                trainer = next(one for one in TRAINER_FORMATS if one == export_format)
                 used = chosen_setting(scope, trainer, setting)
                 counted = _write_examples(connection, scope, temporary / "data", trainer, used, chosen)
             if not counted.rows:

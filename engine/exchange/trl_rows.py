@@ -8,25 +8,27 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from typing import Literal
+from typing import Literal, get_args
 
 from engine.exchange.export_scope import ExportRefused, Scope
 from engine.exchange.leak_flags import prompt_leak
 from engine.exchange.unmapped_fields import Json
-from engine.training.build_examples import Rollouts, question_example, row_examples
+from engine.training.build_examples import Rollouts, question_example
 from engine.training.examples import AnyExample, Pair
-from store.curation.training_settings import SET_OF
+from engine.training.row_kinds import row_examples
+from store.curation.training_settings import TRAINING_SETTINGS
 from store.exchange import export_pages
 from store.settings import TrainingSetting
 
 TrainerFormat = Literal["trl-sft", "trl-dpo"]
-SETTINGS: dict[TrainerFormat, tuple[TrainingSetting, ...]] = {
-    "trl-sft": ("sft-one-stage", "sft-two-stage", "sft-qa"),
-    "trl-dpo": ("dpo-verdict", "dpo-judge"),
-}
-"""The training settings of each format, the one that is meant without saying first."""
-
+TRAINER_FORMATS: tuple[TrainerFormat, ...] = get_args(TrainerFormat)
 _PAGE = 500
+
+
+def settings_of_format(trainer_format: TrainerFormat) -> tuple[TrainingSetting, ...]:
+    """The training settings whose examples a format holds; the first is exported when none is named."""
+    paired = trainer_format == "trl-dpo"
+    return tuple(entry.name for entry in TRAINING_SETTINGS.values() if entry.paired == paired)
 
 
 def chosen_setting(scope: Scope, trainer_format: TrainerFormat, wanted: str) -> TrainingSetting:
@@ -34,7 +36,7 @@ def chosen_setting(scope: Scope, trainer_format: TrainerFormat, wanted: str) -> 
 
     Raises ExportRefused for a setting that doesn't make such rows.
     """
-    possible = SETTINGS[trainer_format]
+    possible = settings_of_format(trainer_format)
     if wanted:
         found = next((one for one in possible if one == wanted), None)
         if found is None:
@@ -44,21 +46,21 @@ def chosen_setting(scope: Scope, trainer_format: TrainerFormat, wanted: str) -> 
     if own in possible:
         return own
     # An imported file holds one set, which says which setting it is for.
-    if scope.source is not None and scope.source.format == "d-pref" and "dpo-judge" in possible:
-        return "dpo-judge"
+    if scope.source is not None and scope.source.format == "d-pref":
+        return next((one for one in possible if TRAINING_SETTINGS[one].judged), possible[0])
     return possible[0]
 
 
 def stages_of(setting: TrainingSetting) -> tuple[str, ...]:
     """What each stage's file is called."""
-    return ("stage1", "stage2") if setting == "sft-two-stage" else ("train",)
+    return tuple(stage.name for stage in TRAINING_SETTINGS[setting].stages)
 
 
 def examples_of(
     connection: sqlite3.Connection, scope: Scope, setting: TrainingSetting
 ) -> Iterator[list[tuple[AnyExample, ...]]]:
     """The examples of an iteration, page by page: one a stage for each curated row or question."""
-    set_name = SET_OF[setting]
+    set_name = TRAINING_SETTINGS[setting].set_name
     after = 0
     if set_name is None:
         while asked := export_pages.question_page(connection, scope.run.id, after=after, limit=_PAGE):

@@ -19,17 +19,20 @@ from engine.curation.judge.ranking import JudgedPair, Tally
 from engine.curation.language import check_language
 from engine.errors import JudgeUnavailable
 from engine.prompts.instructions import compose
-from engine.prompts.rollout import Message, one_stage_messages, reflection_messages
+from engine.prompts.rollout import Message
 from engine.rollout.load_plan import pool_of, problems_of, settings_of
 from engine.stages.context import StageContext
 from engine.stages.judge_pairs import prefer
 from engine.tasks.base import render_question
 from engine.tasks.programming import may_pass
+from engine.training.build_examples import reflection_prompt
 from store.control.telemetry import add_event, add_metrics, metrics
 from store.curation.curated import NOT_JUDGED, NewCurated, replace_curated
 from store.curation.preferences import preferences_of
+from store.curation.training_settings import TRAINING_SETTINGS
 from store.database.connection import write
-from store.records import Iteration, StoredAttempt, StoredReflection
+from store.plural import counted
+from store.records import EventLevel, Iteration, StoredAttempt, StoredReflection
 from store.rollouts import attempts as rollouts
 from store.runs.iterations import get_iteration, list_iterations, set_note, set_progress
 from store.runs.runs import run_questions
@@ -57,7 +60,7 @@ def curate(context: StageContext) -> bool:
         _store(connection, iteration, settings, (*rows, *preferred), len(candidates))
         return preferred
 
-    if settings.training.setting != "dpo-judge" or settings.judge.by == "operator":
+    if not TRAINING_SETTINGS[settings.training.setting].judged or settings.judge.by == "operator":
         settle()
         return True
     texts = {candidate.reflection_id: candidate for candidate in candidates}
@@ -87,6 +90,7 @@ def candidates_of(connection: sqlite3.Connection, iteration: Iteration, settings
     questions = {question.id: question for question in run_questions(connection, iteration.run_id, "train")}
     problems = problems_of(connection, iteration.run_id, settings, tuple(questions.values()))
     pool = pool_of(connection, iteration.run_id)
+    trained = TRAINING_SETTINGS[settings.training.setting]
     kinds = {task.name: task.kind for task in settings.tasks}
     attempts = {attempt.id: attempt for attempt in rollouts.rollout_attempts(connection, iteration.id)}
     corrections = {one.reflection_id: one for one in attempts.values() if one.reflection_id is not None}
@@ -108,8 +112,8 @@ def candidates_of(connection: sqlite3.Connection, iteration: Iteration, settings
             continue
         asked = (attempt.id, reflection.instruction)
         if asked not in prompts:
-            ask = one_stage_messages if settings.training.setting == "sft-one-stage" else reflection_messages
-            messages = ask(problems[question.id], attempt.reasoning, compose(reflection.instruction, pool))
+            instruction = compose(reflection.instruction, pool)
+            messages = reflection_prompt(trained.stages[0], problems[question.id], attempt.reasoning, instruction)
             prompts[asked] = _text(messages), messages[-1]["content"]
         candidates.append(
             Candidate(
@@ -214,9 +218,9 @@ def _store(
     sizes = {name: sum(row.included for row in rows if row.set_name == name) for name in ("d_plus", "d_pm", "d_pref")}
     note = f"D+ {sizes['d_plus']} · D± {sizes['d_pm']} · Dpref {sizes['d_pref']} of {trajectories} trajectories"
     waiting = sum(row.reason == NOT_JUDGED for row in rows)
-    if waiting and settings.training.setting == "dpo-judge":
+    if waiting and TRAINING_SETTINGS[settings.training.setting].judged:
         where = "on the Review screen" if settings.judge.by == "operator" else "for the judge"
-        note += f"; waiting {where}: {waiting} pairs"
+        note += f"; {counted(waiting, 'pair waits', 'pairs wait')} {where}"
     with write(connection):
         replace_curated(connection, iteration.id, [_stored(row) for row in rows])
         set_progress(connection, iteration.id, "curate", trajectories, trajectories)
@@ -226,11 +230,12 @@ def _store(
 def _tell(connection: sqlite3.Connection, iteration: Iteration, settings: RunSettings, tally: Tally, left: int) -> None:
     if not tally.requests and tally.ended == "done":
         return
-    words, level = tally.words(), "info"
+    words = tally.words()
+    level: EventLevel = "info"
     if tally.ended == "budget":
         words += (
-            f". The budget of {settings.judge.max_requests} requests is spent: {left} pairs are not judged; "
-            "raise judge.max_requests to go on"
+            f". The budget of {counted(settings.judge.max_requests, 'request')} is used up: "
+            f"{counted(left, 'pair is', 'pairs are')} not judged; raise judge.max_requests to judge more"
         )
         level = "warning"
     with write(connection):

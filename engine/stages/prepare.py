@@ -14,6 +14,7 @@ from engine.prompts.instructions import BUILT_IN, check_draw
 from engine.stages.context import StageContext
 from engine.tasks import load_tasks
 from store.control.telemetry import add_event
+from store.curation.training_settings import TRAINING_SETTINGS
 from store.database.connection import write
 from store.runs.instruction_parts import put_instruction_parts
 from store.runs.policies import BASE_POLICY, REFLECTOR_POLICY, add_policy, decide_policy
@@ -30,7 +31,7 @@ def prepare(context: StageContext) -> bool:
     parts = load_parts(base_directory / settings.reflection.parts) if settings.reflection.parts else {}
     check_draw(settings.reflection.instructions, BUILT_IN.extended(parts))
     check_language(settings.curation.language)
-    if settings.training.setting == "dpo-judge" and settings.judge.by == "endpoint":
+    if TRAINING_SETTINGS[settings.training.setting].judged and settings.judge.by == "endpoint":
         problem = settings_problem(settings.judge)
         if problem:
             raise JudgeUnavailable(problem)

@@ -16,8 +16,8 @@ from engine.supervisor.hardware import gpus
 from engine.tasks import TASK_TYPES
 from engine.tasks.sandbox import probe
 from store.control.telemetry import put_capability
+from store.curation.training_settings import TRAINING_SETTINGS
 from store.database.connection import write
-from store.settings import RunSettings
 from store.settings.recipes import recipe_names
 
 _DISTRIBUTIONS = (
@@ -52,14 +52,13 @@ def sandbox() -> dict[str, object]:
 
 def collect() -> dict[str, object]:
     """Everything the engine publishes, by name."""
-    properties = RunSettings.model_json_schema()["$defs"]
     return {
         "engine": {"python": platform.python_version(), "executable": sys.executable, "cores": os.cpu_count()},
         "versions": versions(),
         "generators": [name for name in GENERATORS if installed(name)],
         "tasks": list(TASK_TYPES),
         "sandbox": sandbox(),
-        "settings": properties["TrainingSection"]["properties"]["setting"]["enum"],
+        "settings": list(TRAINING_SETTINGS),
         "recipes": recipe_names(),
         "instructions": {
             "verify": list(VERIFY),

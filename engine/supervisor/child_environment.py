@@ -10,6 +10,8 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from engine.stages.job import JobKind
+from store.curation.training_settings import TRAINING_SETTINGS
 from store.settings import RunSettings
 from store.settings.tasks import SourcedTask
 
@@ -38,11 +40,11 @@ def child_environment(inherited: Mapping[str, str], needed: frozenset[str]) -> d
     return {name: value for name, value in inherited.items() if name in needed or not is_secret(name, value)}
 
 
-def needed_secrets(settings: RunSettings, kind: str) -> frozenset[str]:
+def needed_secrets(settings: RunSettings, kind: JobKind) -> frozenset[str]:
     """Names of the secrets that an job of this kind has use for: the hub's token where something may come from the
     hub, the judge's key where the judge is an endpoint."""
     if kind == "curate":
-        judges = settings.training.setting == "dpo-judge" and settings.judge.by == "endpoint"
+        judges = TRAINING_SETTINGS[settings.training.setting].judged and settings.judge.by == "endpoint"
         return frozenset({settings.judge.key_variable}) if judges else frozenset()
     return HUB_SECRETS if _may_ask_hub(settings) else frozenset()
 

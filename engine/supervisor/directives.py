@@ -7,7 +7,7 @@ and forgets nothing.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from engine.supervisor.lineage import close_iteration, give_up_iteration
@@ -20,21 +20,34 @@ from engine.supervisor.start import (
     number,
     require_drawable,
     require_free,
+    require_reusable,
     require_same,
     start_iteration,
     start_run,
 )
-from store.control.directives import finish
+from store.control.directives import COMMANDS, finish
 from store.control.telemetry import add_event
 from store.curation.curated import decisions_since
+from store.curation.training_settings import TRAINING_SETTINGS
 from store.database.rows import dump_json
 from store.errors import SettingsError
-from store.records import Directive, Iteration, Policy
+from store.plural import counted
+from store.records import (
+    Directive,
+    DirectiveKind,
+    EventLevel,
+    GateName,
+    Iteration,
+    IterationKind,
+    Policy,
+    PolicyState,
+    Stage,
+)
 from store.rollouts.attempts import forget_failures
 from store.runs import iterations
 from store.runs.iterations import ACTIVE
 from store.runs.policies import decide_policy, get_policy
-from store.runs.stages import STAGE_OF_SECTION, has_begun
+from store.runs.stages import STAGE_OF_SECTION, closing_stage, open_settings
 from store.settings import RunSettings
 from store.settings.toml_file import validate_settings
 
@@ -47,13 +60,14 @@ def apply_directive(connection: sqlite3.Connection, directive: Directive) -> boo
             raise Refused(f"the engine does not know the directive {directive.kind!r}")
         if not isinstance(directive.arguments, Mapping):
             raise Refused("the arguments must be an object")
-        told = {**directive.arguments, "issued_by": directive.issued_by}
-        outcome, accepted = handler(connection, told), True
+        arguments = {**directive.arguments, "issued_by": directive.issued_by}
+        outcome, accepted = handler(connection, arguments), True
     except (Refused, SettingsError) as refusal:
         outcome, accepted = str(refusal), False
     finish(connection, directive.id, accepted, outcome)
-    level = "info" if accepted else "warning"
-    add_event(connection, level, "directive", f"{directive.issued_by}: {directive.kind} – {outcome}")
+    level: EventLevel = "info" if accepted else "warning"
+    command = COMMANDS.get(directive.kind, directive.kind)
+    add_event(connection, level, "directive", f"{directive.issued_by}: {command} – {outcome}")
     return accepted
 
 
@@ -90,7 +104,7 @@ def _resume(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> str
         _curate_again(connection, iteration)
     _reset_failed_stages(connection, iteration)
     iterations.update_iteration(connection, iteration.id, control="run", state="running", reason="")
-    return f"{iteration.title} goes on"
+    return f"{iteration.title} resumed"
 
 
 def _stop(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> str:
@@ -98,10 +112,10 @@ def _stop(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> str:
     if iteration.state in ("done", "stopped"):
         raise Refused(f"{iteration.title} is {iteration.state} already")
     iterations.update_iteration(connection, iteration.id, control="stop")
-    return f"{iteration.title} stops after what is in hand; nothing is lost, resume continues it"
+    return f"{iteration.title} is stopping once running work is saved; resume continues it"
 
 
-def _waiting(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> tuple[Iteration, str]:
+def _waiting(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> tuple[Iteration, GateName]:
     """The iteration a directive means and the gate it waits at, which is the one that is named, if one is."""
     iteration = _iteration(connection, arguments)
     gate = iterations.waiting_gate(iteration, iterations.stages(connection, iteration.id))
@@ -114,19 +128,21 @@ def _waiting(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> tu
 def _skip(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> str:
     iteration, gate = _waiting(connection, arguments)
     if gate == "promote":
-        raise Refused("the promotion can't be skipped; approve or reject the child")
+        raise Refused("the promote gate can't be skipped; approve or reject the child")
     return skip_stage(connection, iteration, gate, str(arguments["issued_by"]))
 
 
 def _approve(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> str:
     iteration, gate = _waiting(connection, arguments)
     if gate == "promote":
-        return _settle_child(connection, iteration, "promoted", "an operator promoted it")
+        return _settle_child(connection, iteration, "promoted", f"promoted by {arguments['issued_by']}")
     iterations.approve_stage(connection, iteration.id, gate)
     iterations.set_stage(connection, iteration.id, gate, "pending")
     iterations.update_iteration(connection, iteration.id, state="running", reason="")
     decisions = _curate_again(connection, iteration) if gate == "train" else 0
-    return f"stage {gate} approved" + (f"; curation takes in {decisions} new decisions first" if decisions else "")
+    if not decisions:
+        return f"stage {gate} approved"
+    return f"stage {gate} approved; curation first applies {counted(decisions, 'new decision')}"
 
 
 def _curate_again(connection: sqlite3.Connection, iteration: Iteration) -> int:
@@ -145,32 +161,32 @@ def _curate_again(connection: sqlite3.Connection, iteration: Iteration) -> int:
 
 def _reject(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> str:
     if "policy" in arguments:
-        return _reject_policy(connection, named_policy(connection, arguments))
+        return _reject_policy(connection, named_policy(connection, arguments), f"rejected by {arguments['issued_by']}")
     iteration = _iteration(connection, arguments)
     gate = iterations.waiting_gate(iteration, iterations.stages(connection, iteration.id))
     if gate == "promote":
-        return _settle_child(connection, iteration, "rejected", "an operator rejected it")
+        return _settle_child(connection, iteration, "rejected", f"rejected by {arguments['issued_by']}")
     if iteration.state in ("stopped", "failed"):
-        give_up_iteration(connection, iteration, "an operator gave it up")
-        return f"{iteration.title} is given up; the next one can start"
+        give_up_iteration(connection, iteration, f"abandoned by {arguments['issued_by']}")
+        return f"{iteration.title} is abandoned; the next one can start"
     raise Refused(
-        "only a child policy that waits for promotion, or an iteration that stopped or failed, can be rejected; "
+        "only a child policy that waits for promotion, or an iteration that is stopped or failed, can be rejected; "
         f"{iteration.title} is {iteration.state}, stop it first"
     )
 
 
-def _reject_policy(connection: sqlite3.Connection, policy: Policy) -> str:
+def _reject_policy(connection: sqlite3.Connection, policy: Policy, why: str) -> str:
     """Reject a policy of the lineage; one that its iteration waits to settle ends the iteration too."""
     if policy.iteration_id is None:
-        raise Refused(f"policy {policy.name} is where the run began; roll back to another one instead")
+        raise Refused(f"policy {policy.name} is the run's base policy and can't be rejected; roll back to another one")
     iteration = iterations.get_iteration(connection, policy.iteration_id)
     if iteration.child_id == policy.id and iteration.state == "waiting":
-        return _settle_child(connection, iteration, "rejected", "an operator rejected it")
-    decide_policy(connection, policy.id, "rejected", "an operator rejected it")
+        return _settle_child(connection, iteration, "rejected", why)
+    decide_policy(connection, policy.id, "rejected", why)
     return f"policy {policy.name} rejected"
 
 
-def _settle_child(connection: sqlite3.Connection, iteration: Iteration, state: str, why: str) -> str:
+def _settle_child(connection: sqlite3.Connection, iteration: Iteration, state: PolicyState, why: str) -> str:
     if iteration.child_id is None:
         raise Refused(f"{iteration.title} has no child policy")
     reason = f"{why}; {iteration.reason}" if iteration.reason else why
@@ -180,10 +196,11 @@ def _settle_child(connection: sqlite3.Connection, iteration: Iteration, state: s
 
 def _promote(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> str:
     policy = named_policy(connection, arguments)
+    why = f"promoted by {arguments['issued_by']}"
     iteration = iterations.current_iteration(connection, policy.run_id)
     if iteration is not None and iteration.child_id == policy.id and iteration.state == "waiting":
-        return _settle_child(connection, iteration, "promoted", "an operator promoted it")
-    decide_policy(connection, policy.id, "promoted", "an operator promoted it")
+        return _settle_child(connection, iteration, "promoted", why)
+    decide_policy(connection, policy.id, "promoted", why)
     return f"policy {policy.name} promoted"
 
 
@@ -200,7 +217,7 @@ def _retry_failed(connection: sqlite3.Connection, arguments: Mapping[str, Any]) 
         raise Refused(f"{iteration.title} is done; start the next one")
     for stage in stages:
         if stage.state == "running":
-            raise Refused(f"stage {stage.name} is running; let it end, or stop the iteration, then try again")
+            raise Refused(f"stage {stage.name} is running; let it end, or stop the iteration, then retry")
     if iteration.state not in ACTIVE:
         require_free(connection)
     _reset_failed_stages(connection, iteration)
@@ -212,7 +229,7 @@ def _retry_failed(connection: sqlite3.Connection, arguments: Mapping[str, Any]) 
             if stage.state != "skipped" and (not trained or stage.name == "evaluate"):
                 iterations.set_stage(connection, iteration.id, stage.name, "pending")
     iterations.update_iteration(connection, iteration.id, control="run", state="running", reason="")
-    return f"{iteration.title} tries again ({forgotten} failed samples)"
+    return f"{iteration.title} resumed; {counted(forgotten, 'failed sample')} to retry"
 
 
 def _set_settings(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> str:
@@ -228,40 +245,47 @@ def _set_settings(connection: sqlite3.Connection, arguments: Mapping[str, Any]) 
         )
     new = validate_settings(merged)
     require_same(old, new)
-    for name in ("seed", "series"):
-        if getattr(old, name) != getattr(new, name):
-            raise Refused(f"{name!r} can't change within an iteration")
     require_drawable(connection, iteration.run_id, new)
-    stages = {stage.name: stage for stage in iterations.stages(connection, iteration.id)}
-    begun = {name for name, stage in stages.items() if has_begun(stage)}
-    for section, stage in STAGE_OF_SECTION.items():
-        # An evaluation decodes as its sections say, and has but one stage.
-        stage = "evaluate" if iteration.kind == "evaluation" else stage
-        if stage in begun and getattr(old, section) != getattr(new, section):
-            raise Refused(f"[{section}] can't change any more: stage {stage} has begun")
-    curating = stages["curate"].state if "curate" in stages else None
-    if curating == "running" and old.judge != new.judge:
-        raise Refused("[judge] can't change while stage curate runs; stop the iteration, change it, then resume")
+    if old.reuse != new.reuse:
+        require_reusable(connection, iteration.run_id, new, before=iteration.number)
+    stages = iterations.stages(connection, iteration.id)
+    _require_open(old, new, stages, iteration.kind)
+    curating = next((stage.state for stage in stages if stage.name == "curate"), None)
     iterations.update_iteration(connection, iteration.id, settings=new.model_dump(mode="json"))
-    judged_anew = new.training.setting == "dpo-judge" and (old.training.setting, old.judge) != ("dpo-judge", new.judge)
+    changed = (old.training.setting, old.judge) != (new.training.setting, new.judge)
+    judged_anew = changed and TRAINING_SETTINGS[new.training.setting].judged
     if judged_anew and curating == "done":
         iterations.set_stage(connection, iteration.id, "curate", "pending")
     return f"settings of {iteration.title} changed: {dump_json(dict(changes))}"
+
+
+def _require_open(old: RunSettings, new: RunSettings, stages: Sequence[Stage], kind: IterationKind) -> None:
+    """Refuse a change of settings under which a stage has made something, or that no stage would see."""
+    still_open = open_settings(stages, kind)
+    for name in RunSettings.model_fields:
+        if name in still_open or getattr(old, name) == getattr(new, name):
+            continue
+        if name not in STAGE_OF_SECTION:
+            raise Refused(f"{name!r} can't change within an iteration")
+        closing = closing_stage(name, stages, kind)
+        if closing is not None and closing.name == "curate" and name == "judge":
+            raise Refused("[judge] can't change while stage curate runs; stop the iteration, change it, then resume")
+        raise Refused(f"[{name}] can't change any more: stage {closing.name if closing else ''} has started")
 
 
 def _save_now(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> str:
     iteration = _iteration(connection, arguments)
     training = next(stage for stage in iterations.stages(connection, iteration.id) if stage.name == "train")
     if training.state != "running":
-        raise Refused("no training runs; everything else is on disk already")
-    return "a checkpoint is written at the next optimizer step"
+        raise Refused("no training is running; everything else is on disk already")
+    return "a checkpoint will be saved at the next optimizer step"
 
 
 def _shut_down(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> str:
-    return "the engine ends after what is in hand"
+    return "the engine is shutting down once running work is saved"
 
 
-_HANDLERS: dict[str, Callable[[sqlite3.Connection, Mapping[str, Any]], str]] = {
+_HANDLERS: dict[DirectiveKind, Callable[[sqlite3.Connection, Mapping[str, Any]], str]] = {
     "start_run": start_run,
     "start_iteration": start_iteration,
     "run_stage": _approve,

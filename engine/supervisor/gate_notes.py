@@ -10,12 +10,13 @@ from engine.rollout.load_plan import settings_of, training_plan
 from engine.rollout.plan import count
 from store.curation.curated import curation_counts
 from store.curation.preferences import count_pairs_to_judge
-from store.curation.training_settings import SET_OF
+from store.curation.training_settings import TRAINING_SETTINGS
 from store.estimates.figures import EstimateRefused
-from store.estimates.formulas import Owed, optimizer_steps
+from store.estimates.formulas import Owed, planned_steps
 from store.estimates.in_workspace import estimate_ahead
 from store.estimates.wording import stage_words
-from store.records import Iteration
+from store.plural import counted
+from store.records import GateName, Iteration, StageName
 from store.rollouts.attempts import reviewed
 from store.runs.iterations import stages
 from store.runs.runs import run_questions
@@ -24,54 +25,57 @@ from store.workspace import Workspace
 
 
 def describe_gate(
-    connection: sqlite3.Connection, iteration: Iteration, gate: str, workspace: Workspace | None = None
+    connection: sqlite3.Connection, iteration: Iteration, gate: GateName, workspace: Workspace | None = None
 ) -> str:
     """One or two sentences for the gate of a stage, or for `promote`.
 
     With a workspace the figures that its operator keeps there count in the estimate too.
     """
 
+    known = {stage.name: stage for stage in stages(connection, iteration.id)}
+    if gate == "promote":
+        if known["evaluate"].state == "skipped":
+            return "the evaluation was skipped: there is no comparison of the child with its parent"
+        return summarise(compare_child(connection, iteration))
+    ahead: StageName = gate
+
     def estimated(owed: Owed) -> str:
-        return _estimated(connection, workspace, iteration, gate, owed)
+        return _estimated(connection, workspace, iteration, ahead, owed)
 
     settings = settings_of(iteration)
-    known = {stage.name: stage for stage in stages(connection, iteration.id)}
     if gate == "attempt":
         n = len(run_questions(connection, iteration.run_id, "train"))
-        return f"would answer {n} training questions, {estimated(Owed({'attempt': n}))}"
+        return f"would answer {counted(n, 'training question')}, {estimated(Owed({'attempt': n}))}"
     if gate in ("reflect", "correct"):
         plan = training_plan(connection, iteration.id)
         counts = count(plan.plan, plan.done)
         wrong = counts.done["attempt"] - counts.correct["attempt"]
         owed = counts.total[gate] - counts.done[gate]
-        what = "reflections" if gate == "reflect" else "corrections"
-        return f"would generate {owed} {what} on {wrong} wrong answers, {estimated(Owed({gate: owed}))}"
+        what = counted(owed, "reflection" if gate == "reflect" else "correction")
+        return f"would generate {what} on {counted(wrong, 'wrong answer')}, {estimated(Owed({gate: owed}))}"
     if gate == "curate":
         by_hand = len(reviewed(connection, iteration.id))
         made = known["correct"].done
-        return f"would filter {made} trajectories, {estimated(Owed({'curate': made}))}; {by_hand} reviewed by hand"
+        what = counted(made, "trajectory", "trajectories")
+        return f"would filter {what}, {estimated(Owed({'curate': made}))}; {by_hand:,} reviewed by hand"
     if gate == "train":
         kept, left_out = _trained_on(connection, iteration, settings)
-        steps = optimizer_steps(settings.training, kept)
+        steps = planned_steps(settings.training, kept)
         return (
-            f"would train {settings.training.setting} on {kept} examples ({left_out} left out), "
-            f"about {steps} steps at a learning rate of {settings.training.learning_rate:g}, "
+            f"would train {settings.training.setting} on {counted(kept, 'example')} ({left_out:,} left out), "
+            f"about {counted(steps, 'step')} at a learning rate of {settings.training.learning_rate:g}, "
             f"{estimated(Owed(examples=kept))}"
             f"{_open_pairs(connection, iteration, settings)}"
         )
-    if gate == "evaluate":
-        n = len(run_questions(connection, iteration.run_id, settings.evaluation.split))
-        # A child that isn't there yet is measured all the same.
-        left = 2 - len(evaluated_policies(connection, iteration))
-        return f"would answer {n} held-out questions with parent and child, {estimated(Owed(policies=left))}"
-    if known["evaluate"].state == "skipped":
-        return "the evaluation was skipped: nothing compares the child with its parent"
-    return summarise(compare_child(connection, iteration))
+    n = len(run_questions(connection, iteration.run_id, settings.evaluation.split))
+    # A child that isn't there yet is measured all the same.
+    left = 2 - len(evaluated_policies(connection, iteration))
+    return f"would answer {counted(n, 'held-out question')} with parent and child, {estimated(Owed(policies=left))}"
 
 
 def _trained_on(connection: sqlite3.Connection, iteration: Iteration, settings: RunSettings) -> tuple[int, int]:
     """How many examples the training has, and how many rows of its set are left out."""
-    set_name = SET_OF[settings.training.setting]
+    set_name = TRAINING_SETTINGS[settings.training.setting].set_name
     if set_name is None:
         return len(run_questions(connection, iteration.run_id, "train")), 0
     counts = curation_counts(connection, iteration.id).get(set_name, {})
@@ -81,15 +85,15 @@ def _trained_on(connection: sqlite3.Connection, iteration: Iteration, settings: 
 
 def _open_pairs(connection: sqlite3.Connection, iteration: Iteration, settings: RunSettings) -> str:
     """How many pairs wait for an operator to rank them; empty where nobody waits."""
-    if settings.training.setting != "dpo-judge":
+    if not TRAINING_SETTINGS[settings.training.setting].judged:
         return ""
     waiting = count_pairs_to_judge(connection, iteration.id)
     where = "on the Review screen" if settings.judge.by == "operator" else "for the judge"
-    return f"; waiting {where}: {waiting} pairs" if waiting else ""
+    return f"; {counted(waiting, 'pair waits', 'pairs wait')} {where}" if waiting else ""
 
 
 def _estimated(
-    connection: sqlite3.Connection, workspace: Workspace | None, iteration: Iteration, stage: str, owed: Owed
+    connection: sqlite3.Connection, workspace: Workspace | None, iteration: Iteration, stage: StageName, owed: Owed
 ) -> str:
     """What the stage takes: the same estimate that the command and the screens show."""
     try:

@@ -10,7 +10,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from engine.stages.job import Job
-from store.records import Iteration, Run, Stage
+from store.curation.training_settings import TRAINING_SETTINGS
+from store.records import GateName, Iteration, Run, Stage, StageName
 from store.settings import ROLLOUT_STAGES, RunSettings
 
 
@@ -19,14 +20,14 @@ class Start:
     """Start a child for these stages."""
 
     job: Job
-    stages: tuple[str, ...]
+    stages: tuple[StageName, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Wait:
     """Wait at a gate for an operator: a stage's name, or `promote`."""
 
-    gate: str
+    gate: GateName
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,9 @@ def gated(stage: Stage, settings: RunSettings) -> bool:
     Training on pairs that an operator ranks waits for them, gate or not.
     """
     waits_for_judge = (
-        stage.name == "train" and settings.training.setting == "dpo-judge" and settings.judge.by == "operator"
+        stage.name == "train"
+        and TRAINING_SETTINGS[settings.training.setting].judged
+        and settings.judge.by == "operator"
     )
     return not stage.approved and (settings.pace == "step" or stage.name in settings.gates or waits_for_judge)
 

@@ -13,7 +13,7 @@ Knows nothing of tokens, trainers or the database.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -29,8 +29,9 @@ from engine.prompts.rollout import (
 )
 from engine.training.examples import AnyExample, Example, Pair
 from store.curation.records import CuratedRow
+from store.curation.training_settings import StageFacts, TrainingSettingEntry
 from store.records import StoredAttempt, StoredQuestion, StoredReflection
-from store.settings import PreviousAttempt, TrainingSetting
+from store.settings import PreviousAttempt
 
 Record = TypeVar("Record")
 
@@ -50,43 +51,77 @@ class Rollouts:
     """How corrections are asked for in this iteration: stage 2 trains on what is asked."""
 
 
-def stage_examples(
-    setting: TrainingSetting, rows: Iterable[CuratedRow], rollouts: Rollouts
-) -> tuple[tuple[AnyExample, ...], ...]:
-    """The examples of each stage of a setting that trains on curated rows; ids are those of the rows.
+@dataclass(frozen=True)
+class SourceRow:
+    """A curated row with what every kind of example is made of."""
 
-    Raises EngineError when a row points to something that isn't there.
-    """
-    by_row = [row_examples(setting, row, rollouts) for row in rows]
-    return tuple(zip(*by_row, strict=True)) if by_row else ((),)
+    row: CuratedRow
+    problem: Problem
+    attempt: StoredAttempt
+    """The attempt that was reflected on."""
+    reflection: StoredReflection
+    """The reflection of the row; of a pair, the preferred one."""
+    instruction: str
+    """The text of the instruction that asked for the reflection."""
 
 
-def row_examples(setting: TrainingSetting, row: CuratedRow, rollouts: Rollouts) -> tuple[AnyExample, ...]:
-    """What one curated row becomes: one example a stage. Raises EngineError as `stage_examples`."""
+def source_row(row: CuratedRow, rollouts: Rollouts) -> SourceRow:
+    """A curated row with the records it points to. Raises EngineError when one of them isn't there."""
     reflection = _found(rollouts.reflections, row.reflection_id, "reflection", row)
     attempt = _found(rollouts.attempts, reflection.attempt_id, "attempt", row)
     problem = _found(rollouts.problems, attempt.question_id, "question", row)
-    instruction = rollouts.compose(reflection.instruction)
-    question = attempt.question_id
-    asked = tuple(reflection_messages(problem, attempt.reasoning, instruction))
-    if setting in ("dpo-verdict", "dpo-judge"):
-        # One prompt for both sides of a pair: the chosen reflection's instruction asks.
-        rejected = _found(rollouts.reflections, row.rejected_reflection_id, "rejected reflection", row)
-        return (Pair(row.id, asked, reply(reflection.text), reply(rejected.text), question),)
-    correction = correction_of(row, rollouts)
-    if setting == "sft-two-stage":
-        again = correction_messages(
-            problem, attempt.reasoning, reflection.text, show_previous_attempt=rollouts.show_previous_attempt
+    return SourceRow(row, problem, attempt, reflection, rollouts.compose(reflection.instruction))
+
+
+def pair_examples(entry: TrainingSettingEntry, source: SourceRow, rollouts: Rollouts) -> tuple[AnyExample, ...]:
+    """The preferred over the rejected reflection. One prompt for both: the preferred one's instruction asks.
+
+    Raises EngineError when the rejected reflection isn't there.
+    """
+    row = source.row
+    rejected = _found(rollouts.reflections, row.rejected_reflection_id, "rejected reflection", row)
+    asked = tuple(prompt_of(entry.stages[0], source, rollouts))
+    return (Pair(row.id, asked, reply(source.reflection.text), reply(rejected.text), source.attempt.question_id),)
+
+
+def reflection_examples(entry: TrainingSettingEntry, source: SourceRow, rollouts: Rollouts) -> tuple[AnyExample, ...]:
+    """One example a stage, of the texts that the stage learns. Raises EngineError when the correction isn't there."""
+    correction = correction_of(source.row, rollouts)
+    return tuple(
+        Example(
+            source.row.id,
+            tuple(prompt_of(stage, source, rollouts)),
+            reply(_completion(stage, source.reflection.text, correction.reasoning)),
+            source.attempt.question_id,
         )
-        return (
-            Example(row.id, asked, reply(reflection.text), question),
-            Example(row.id, tuple(again), reply(correction.reasoning), question),
-        )
-    if setting == "sft-one-stage":
-        both = one_stage_messages(problem, attempt.reasoning, instruction)
-        answer = one_stage_completion(reflection.text, correction.reasoning)
-        return (Example(row.id, tuple(both), reply(answer), question),)
-    raise EngineError(f"{setting} doesn't train on curated rows")
+        for stage in entry.stages
+    )
+
+
+def reflection_prompt(stage: StageFacts, problem: Problem, attempt: str, instruction: str) -> list[Message]:
+    """What asks for the reflection in training: alone, or with the correction in the same reply."""
+    ask = one_stage_messages if len(stage.learnt) > 1 else reflection_messages
+    return ask(problem, attempt, instruction)
+
+
+def prompt_of(stage: StageFacts, source: SourceRow, rollouts: Rollouts) -> list[Message]:
+    """The prompt of a stage's example."""
+    if stage.prompt == "attempt":
+        return attempt_messages(source.problem)
+    if stage.prompt == "reflection":
+        return reflection_prompt(stage, source.problem, source.attempt.reasoning, source.instruction)
+    return correction_messages(
+        source.problem,
+        source.attempt.reasoning,
+        source.reflection.text,
+        show_previous_attempt=rollouts.show_previous_attempt,
+    )
+
+
+def _completion(stage: StageFacts, reflection: str, correction: str) -> str:
+    if len(stage.learnt) > 1:
+        return one_stage_completion(reflection, correction)
+    return reflection if stage.learnt == ("reflection",) else correction
 
 
 def correction_of(row: CuratedRow, rollouts: Rollouts) -> StoredAttempt:

@@ -14,20 +14,19 @@ from engine.models.loading import load_tokenizer
 from engine.models.resolve import check_chat_template
 from engine.models.weights import weights_of
 from engine.rollout.load_plan import settings_of
-from engine.training.build_examples import question_example, row_examples
+from engine.training.build_examples import question_example
 from engine.training.examples import Example, Pair, TokenView, examine
 from engine.training.load_examples import rollouts_of
 from engine.training.request import second_stage
+from engine.training.row_kinds import row_examples
 from store.curation.curated import get_curated
 from store.curation.records import CuratedRow
-from store.curation.training_settings import SET_OF
+from store.curation.training_settings import TRAINING_SETTINGS, usual_setting
 from store.database.connection import open_reader
 from store.runs.iterations import get_iteration
 from store.runs.runs import run_questions
 from store.settings import TrainingSetting
 from store.workspace import Workspace
-
-_USUAL: dict[str, TrainingSetting] = {"d_plus": "sft-one-stage", "d_pm": "dpo-verdict", "d_pref": "dpo-judge"}
 
 
 def inspect_example(workspace: Workspace, curated_id: int, setting: str | None = None) -> dict[str, Any]:
@@ -48,8 +47,9 @@ def inspect_example(workspace: Workspace, curated_id: int, setting: str | None =
             raise EngineError("this run is scripted: it has no model, hence no tokens to show")
         chosen = _setting(row, setting, settings.training.setting)
         rollouts = rollouts_of(connection, iteration, settings)
-        examples = row_examples(_USUAL[row.set_name] if chosen == "sft-qa" else chosen, row, rollouts)
-        if chosen == "sft-qa":
+        of_questions = TRAINING_SETTINGS[chosen].set_name is None
+        examples = row_examples(usual_setting(row.set_name).name if of_questions else chosen, row, rollouts)
+        if of_questions:
             asked = examples[0].question_id
             (question,) = (one for one in run_questions(connection, iteration.run_id, "train") if one.id == asked)
             examples = (question_example(question, rollouts.problems[question.id]),)
@@ -81,22 +81,18 @@ def inspect_example(workspace: Workspace, curated_id: int, setting: str | None =
 
 def _setting(row: CuratedRow, wanted: str | None, own: TrainingSetting) -> TrainingSetting:
     if wanted is None:
-        return own if SET_OF[own] == row.set_name else _USUAL[row.set_name]
-    known = {str(name): name for name in SET_OF}
-    if wanted not in known:
-        raise EngineError(f"{wanted!r} is not a training setting; they are {', '.join(known)}")
-    needed = SET_OF[known[wanted]]
+        return own if TRAINING_SETTINGS[own].set_name == row.set_name else usual_setting(row.set_name).name
+    if wanted not in TRAINING_SETTINGS:
+        raise EngineError(f"{wanted!r} is not a training setting; they are {', '.join(TRAINING_SETTINGS)}")
+    needed = TRAINING_SETTINGS[wanted].set_name
     if needed not in (None, row.set_name):
         raise EngineError(f"curated row {row.id} belongs to {row.set_name}, and {wanted} trains on {needed}")
-    return known[wanted]
+    return wanted
 
 
 def _names(setting: TrainingSetting, stage: int) -> tuple[str, ...]:
-    if setting in ("dpo-verdict", "dpo-judge"):
-        return ("chosen", "rejected")
-    if setting == "sft-two-stage":
-        return (("stage 1: reflection", "stage 2: correction")[stage],)
-    return ("completion",)
+    entry = TRAINING_SETTINGS[setting]
+    return ("chosen", "rejected") if entry.paired else (entry.stages[stage].title,)
 
 
 def _side(name: str, part: Example, view: TokenView | None, tokenizer: Any) -> dict[str, Any]:

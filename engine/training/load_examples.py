@@ -6,11 +6,12 @@ import sqlite3
 
 from engine.prompts.instructions import compose
 from engine.rollout.load_plan import pool_of, problems_of
-from engine.training.build_examples import Rollouts, question_example, stage_examples
+from engine.training.build_examples import Rollouts, question_example
 from engine.training.examples import AnyExample
 from engine.training.rehearsal import distillation, rehearsal
+from engine.training.row_kinds import stage_examples
 from store.curation.curated import curated
-from store.curation.training_settings import SET_OF
+from store.curation.training_settings import TRAINING_SETTINGS
 from store.records import Iteration
 from store.rollouts import attempts
 from store.runs.runs import run_questions
@@ -33,12 +34,12 @@ def rollouts_of(connection: sqlite3.Connection, iteration: Iteration, settings: 
 def training_examples(
     connection: sqlite3.Connection, iteration: Iteration, settings: RunSettings
 ) -> tuple[tuple[AnyExample, ...], ...]:
-    """The examples of each stage of the iteration's training setting; one stage for all but `sft-two-stage`.
+    """The examples of each stage of the iteration's training setting.
 
     First attempts beside D+ stand in the last stage, whose weights answer.
     """
     setting = settings.training.setting
-    set_name = SET_OF[setting]
+    set_name = TRAINING_SETTINGS[setting].set_name
     questions = run_questions(connection, iteration.run_id, "train")
     if set_name is None:
         problems = problems_of(connection, iteration.run_id, settings, questions)

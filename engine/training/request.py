@@ -8,15 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from engine.errors import TrainingRefused
-from engine.training.examples import AnyExample, Example, Pair
-from store.curation.training_settings import PREFERENCE_SETTINGS
+from engine.training.examples import AnyExample, Example
+from engine.training.row_kinds import row_kind
+from store.curation.training_settings import TRAINING_SETTINGS, Role
 from store.settings import TrainingSection, TrainingSetting
-
-Trained = Literal["both", "reflector", "reasoner"]
-"""Whom the weights of a stage are for: one policy that plays both roles, or one of two."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +52,8 @@ class TrainingStage:
 
     number: int
     """1, or 2 for the second stage of `sft-two-stage`."""
-    trained: Trained
+    trained: Role
+    """Whose weights these are: those of one policy that plays both roles, or of one of two."""
     examples: tuple[AnyExample, ...]
     settings: TrainingSection
     start: Path | None
@@ -71,7 +70,7 @@ def stages_of(request: TrainingRequest) -> tuple[TrainingStage, ...]:
     aren't of the kind that the setting trains on.
     """
     settings, setting = request.settings, request.setting
-    wanted = Pair if setting in PREFERENCE_SETTINGS else Example
+    wanted = row_kind(setting).example
     if not all(isinstance(example, wanted) for example in (*request.examples, *request.second_examples)):
         raise TrainingRefused(f"{setting} trains on {wanted.__name__} rows only; curation gave others.")
     reflector = request.parent_reflector
@@ -80,26 +79,31 @@ def stages_of(request: TrainingRequest) -> tuple[TrainingStage, ...]:
             "the parent has two adapters, a reflector's and a reasoner's, and full fine-tuning writes one model. "
             "Set training.method = 'lora', or start from another policy."
         )
-    if setting == "sft-two-stage" and settings.adapters == "separate":
+    starts: dict[Role, Path | None] = {
+        "both": request.parent_adapter,
+        "reasoner": request.parent_adapter,
+        "reflector": reflector or request.parent_adapter,
+    }
+    first, *rest = TRAINING_SETTINGS[setting].stages
+    if rest and settings.adapters == "separate":
+        second = rest[0].role
         return (
-            TrainingStage(1, "reflector", request.examples, settings, reflector or request.parent_adapter),
-            TrainingStage(2, "reasoner", request.second_examples, second_stage(settings), request.parent_adapter),
+            TrainingStage(1, first.role, request.examples, settings, starts[first.role]),
+            TrainingStage(2, second, request.second_examples, second_stage(settings), starts[second]),
         )
-    if reflector is not None and setting in ("sft-one-stage", "sft-two-stage"):
+    if reflector is not None and (rest or first.role == "both"):
         raise TrainingRefused(
             f"the parent has two adapters, a reflector's and a reasoner's, and {setting} would train one for both. "
             "Use sft-two-stage with training.adapters = 'separate', a dpo setting, or start from another policy."
         )
-    if setting == "sft-two-stage":
+    if rest:
         return (
             TrainingStage(1, "both", request.examples, settings, request.parent_adapter),
             TrainingStage(2, "both", request.second_examples, second_stage(settings), None, continues=True),
         )
     if reflector is None:
         return (TrainingStage(1, "both", request.examples, settings, request.parent_adapter),)
-    if setting == "sft-qa":
-        return (TrainingStage(1, "reasoner", request.examples, settings, request.parent_adapter),)
-    return (TrainingStage(1, "reflector", request.examples, settings, reflector),)
+    return (TrainingStage(1, first.role, request.examples, settings, starts[first.role]),)
 
 
 def second_stage(settings: TrainingSection) -> TrainingSection:
@@ -113,7 +117,8 @@ class StageResult:
     """What became of one stage."""
 
     number: int
-    trained: Trained
+    trained: Role
+    """Whose weights these are: those of one policy that plays both roles, or of one of two."""
     steps: int
     """Optimizer steps done, over all resumes."""
     total_steps: int

@@ -18,8 +18,8 @@ from engine.models.policy_directory import ADAPTER, MERGED, REFLECTOR, is_stable
 from engine.training.held_out import divide, held_out_questions
 from engine.training.request import StageResult, TrainingRequest, TrainingResult, TrainingStage, stages_of
 from engine.training.train import STAGE_METRIC
-from engine.training.trl.arguments import Batch, optimizer_steps
-from store.curation.training_settings import PREFERENCE_SETTINGS
+from store.curation.training_settings import TRAINING_SETTINGS
+from store.estimates.formulas import optimizer_steps
 from store.settings import TrainingSetting
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def _planned(stage: TrainingStage, apart: frozenset[str]) -> StageResult:
     kept, held_out = divide(stage.examples, apart)
     if len(kept) < max(settings.min_examples, 1):
         raise TrainingRefused(f"{len(kept)} examples are too few to train on (min_examples = {settings.min_examples})")
-    steps = optimizer_steps(len(kept), Batch(settings.batch_size, settings.accumulation), settings.epochs)
+    steps = optimizer_steps(len(kept), settings.batch_size * settings.accumulation, settings.epochs)
     return StageResult(
         number=stage.number,
         trained=stage.trained,
@@ -115,7 +115,7 @@ def _reached(plan: list[StageResult], step: int, setting: TrainingSetting) -> tu
 
 
 def _values(setting: TrainingSetting, step: int) -> dict[str, float]:
-    if setting in PREFERENCE_SETTINGS:
+    if TRAINING_SETTINGS[setting].paired:
         return {"loss": 0.7 / (1 + step), "rewards/margins": step / 10, "rewards/accuracies": step / (1 + step)}
     return {"loss": 1.0 / (1 + step), "mean_token_accuracy": step / (1 + step)}
 

@@ -11,7 +11,6 @@ import gc
 import hashlib
 import json
 import logging
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,9 +22,10 @@ from engine.models.precision import Precision, choose_precision
 from engine.training import checkpoints
 from engine.training.checkpoints import Checkpoint
 from engine.training.examples import AnyExample
+from engine.training.row_kinds import row_kind
 from engine.training.trl.arguments import Batch, shared_arguments
 from engine.training.trl.loading import hold_adapter_in_float32, hold_frozen_layers_in_bfloat16, load_for_training
-from store.curation.training_settings import PREFERENCE_SETTINGS
+from store.curation.training_settings import TRAINING_SETTINGS
 from store.settings import TrainingSection, TrainingSetting
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class StageRun:
                 if not isinstance(error, torch.OutOfMemoryError) and not should_reduce_batch_size(error):
                     raise
             smaller = batch.smaller()  # outside the handler: its traceback would keep the model in memory
-            _log.warning("out of memory with %s; going on with %s", batch, smaller)
+            _log.warning("out of memory with %s; continuing with %s", batch, smaller)
             batch = smaller
             free_memory()
         raise EngineError(
@@ -129,7 +129,7 @@ class StageRun:
             examples=len(self.examples),
             measured=bool(self.held_out),
         )
-        build = _builder(self.setting)
+        build = row_kind(self.setting).trainer()
         quiet_libraries()
         if precision.device == "cpu":
             from engine.training.trl.completion_logits import score_completions_only
@@ -152,13 +152,13 @@ class StageRun:
         reached = checkpoints.newest(self.work_dir)
         if reached is None:
             raise EngineError(
-                f"the training left no whole checkpoint in {self.work_dir}; see whether the disk is full."
+                f"the training left no whole checkpoint in {self.work_dir}; check whether the disk is full."
             )
         return reached
 
     def _reference(self, model: Any, precision: Precision) -> dict[str, Any]:
         """The reference policy of DPO as a model of its own, where it can't be had by switching adapters."""
-        if self.setting not in PREFERENCE_SETTINGS:
+        if not TRAINING_SETTINGS[self.setting].needs_reference:
             return {}
         full = self.settings.method == "full"
         if self.settings.reference == "parent":
@@ -175,14 +175,3 @@ def free_memory() -> None:
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-
-
-def _builder(setting: TrainingSetting) -> Callable[..., Any]:
-    """The registry of settings: what builds the trainer of each. Imported on demand, TRL is heavy."""
-    if setting in PREFERENCE_SETTINGS:
-        from engine.training.trl.dpo import dpo_trainer
-
-        return dpo_trainer
-    from engine.training.trl.sft import sft_trainer
-
-    return sft_trainer

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 
+from store.curation.training_settings import TRAINING_SETTINGS
 from store.settings import GenerationSection, TrainingSection
 
 
@@ -16,7 +17,7 @@ def check_training(settings: TrainingSection, generation: GenerationSection) -> 
     A scripted run trains nothing, so what it lacks of hardware is no problem.
     """
     problems = []
-    if settings.adapters == "separate" and settings.setting != "sft-two-stage":
+    if settings.adapters == "separate" and len(TRAINING_SETTINGS[settings.setting].stages) == 1:
         problems.append(
             f"training.adapters = 'separate' is for sft-two-stage, not for {settings.setting}; "
             "set it to 'chained', or use sft-two-stage"
@@ -58,7 +59,7 @@ def qlora_problems() -> list[str]:
 
 
 def _second_patience(settings: TrainingSection) -> int | None:
-    return settings.second_stage.patience if settings.setting == "sft-two-stage" else None
+    return settings.second_stage.patience if len(TRAINING_SETTINGS[settings.setting].stages) > 1 else None
 
 
 def _has_cuda() -> bool:

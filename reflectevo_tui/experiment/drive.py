@@ -17,19 +17,16 @@ from reflectevo_tui.engine_client.follow import COMPLETED, ENGINE_GONE, FAILED, 
 from reflectevo_tui.experiment.plan import Complete, GoOn, Iterate, Known, Measure, Step, next_step
 from reflectevo_tui.text.display import visible
 from store.curation.curated import curation_counts
+from store.curation.training_settings import TRAINING_SETTINGS
 from store.database.connection import open_reader, read
 from store.errors import StoreError
 from store.records import Iteration
 from store.runs.iterations import get_iteration, list_iterations, stages
 from store.runs.policies import evaluations, list_policies
 from store.runs.runs import run_named
+from store.runs.stages import OPERATIONAL_SETTINGS
 from store.settings import RunSettings
 from store.workspace import Workspace
-
-_SET_OF = {"sft-one-stage": "d_plus", "sft-two-stage": "d_plus", "dpo-verdict": "d_pm", "dpo-judge": "d_pref"}
-
-_FREE_TO_CHANGE = ("generation", "stall_minutes", "pace", "gates")
-"""Settings that say how the work is done, not what it is."""
 
 _TRIES = 1
 """How often a failed step is gone on with in one call before it stops."""
@@ -69,13 +66,13 @@ def _require_as_begun(stored: Mapping[str, Any], settings: RunSettings) -> None:
     different = sorted(name for name in {*old, *new} if old.get(name) != new.get(name))
     if different:
         raise ExperimentRefused(
-            f"run {settings.name!r} was begun with other settings in {', '.join(different)}; what was measured would "
-            "not belong together. Put them back, or give the new experiment another name"
+            f"run {settings.name!r} was started with other settings in {', '.join(different)}; the results would "
+            "not be comparable. Restore them, or give the new experiment another name"
         )
 
 
 def _essential(settings: RunSettings) -> dict[str, Any]:
-    values = settings.model_dump(mode="json", exclude=set(_FREE_TO_CHANGE))
+    values = settings.model_dump(mode="json", exclude=set(OPERATIONAL_SETTINGS))
     experiment = values.pop("experiment") or {}
     told = ("remarks", "recipes_tried")
     return values | {f"experiment.{name}": value for name, value in experiment.items() if name not in told}
@@ -92,10 +89,10 @@ def drive(workspace: Workspace, settings: RunSettings, base_directory: Path, con
     while True:
         step = next_step(settings, known_of(workspace, settings))
         if isinstance(step, Complete):
-            _say(console, f"experiment {settings.name!r} is complete; write it down with: reflectevo report")
+            _say(console, f"experiment {settings.name!r} is complete; write the report with: reflectevo report")
             return COMPLETED
         if isinstance(step, GoOn) and nothing_to_train_on(workspace, step.iteration):
-            _say(console, f"{step.iteration.title} has too little to train on; it is given up")
+            _say(console, f"{step.iteration.title} has too little to train on and is abandoned")
             issue_and_wait(workspace, "reject", {"iteration": step.iteration.id}, start=True)
             continue
         _say(console, described(step))
@@ -129,7 +126,7 @@ def described(step: Step) -> str:
         return f"measuring {step.policy} on the test questions ({step.why})"
     if isinstance(step, Iterate):
         return f"{step.series.title}: iteration {step.number} of {step.series.iterations}"
-    return f"going on with {step.iteration.title}" if isinstance(step, GoOn) else "complete"
+    return f"continuing {step.iteration.title}" if isinstance(step, GoOn) else "complete"
 
 
 def _go_on(workspace: Workspace, iteration: Iteration, tried: dict[int, int]) -> int | None:
@@ -160,18 +157,18 @@ def _outcome(workspace: Workspace, status: dict[str, Any], tried: dict[int, int]
             failed = get_iteration(connection, iteration["id"])
         if nothing_to_train_on(workspace, failed) or tried.get(failed.id, 0) < _TRIES:
             return None
-        _say(console, f"what was done is kept; to try again: reflectevo -w {where} experiment")
+        _say(console, f"finished work is kept; to retry: reflectevo -w {where} experiment")
         return FAILED
     if state == "waiting":
         _say(console, f"{title} waits at gate {iteration['gate']}: {iteration['reason']}")
-        _say(console, f"to go on: reflectevo -w {where} approve {iteration['gate']}, then experiment")
+        _say(console, f"to continue: reflectevo -w {where} approve {iteration['gate']}, then experiment")
         return WAITING
     if state in ("paused", "stopped"):
-        _say(console, f"{title} is {state}; to go on: reflectevo -w {where} experiment")
+        _say(console, f"{title} is {state}; to continue: reflectevo -w {where} experiment")
         return INTERRUPTED
     _say(
         console,
-        f"the engine ended while {title} was {state}; nothing is lost. To go on: reflectevo -w {where} experiment",
+        f"the engine ended while {title} was {state}; nothing is lost. To continue: reflectevo -w {where} experiment",
     )
     return ENGINE_GONE
 
@@ -184,7 +181,7 @@ def nothing_to_train_on(workspace: Workspace, iteration: Iteration) -> bool:
     if iteration.state != "failed":
         return False
     settings = RunSettings.model_validate(iteration.settings)
-    set_name = _SET_OF.get(settings.training.setting)
+    set_name = TRAINING_SETTINGS[settings.training.setting].set_name
     with closing(open_reader(workspace.database)) as connection:
         failed = [one.name for one in stages(connection, iteration.id) if one.state == "failed"]
         counts = curation_counts(connection, iteration.id)

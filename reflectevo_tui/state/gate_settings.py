@@ -1,52 +1,42 @@
-"""The settings of the stages ahead of a gate: which may still change, and their TOML. Knows no widgets."""
+"""The settings that the stage at a gate would run with, and changes of settings, as TOML. Knows no widgets."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
-from store.records import JsonObject, Stage
-
-_SECTIONS = {
-    "attempt": ("attempt", "generation"),
-    "reflect": ("reflection",),
-    "correct": ("correction",),
-    "curate": ("curation",),
-    "train": ("training",),
-    "evaluate": ("evaluation",),
-    "promote": ("evaluation",),
-}
-"""The sections of the settings that matter at each gate."""
-
-_SECTION_OF = {
-    "attempt": "attempt",
-    "reflect": "reflection",
-    "correct": "correction",
-    "curate": "curation",
-    "train": "training",
-    "evaluate": "evaluation",
-}
-"""The section that each stage works with."""
+from store.curation.training_settings import TRAINING_SETTINGS
+from store.records import GateName, JsonObject
+from store.runs.stages import STAGE_OF_SECTION
 
 
-def sections_ahead(stages: Iterable[Stage]) -> tuple[str, ...]:
-    """The sections of the settings that no stage has begun to work with, so that they may still change."""
-    begun = {stage.name for stage in stages if stage.started is not None and stage.state != "failed"}
-    return tuple(section for stage, section in _SECTION_OF.items() if stage not in begun)
+def sections_of_gate(settings: JsonObject, gate: GateName) -> tuple[str, ...]:
+    """The sections that a gate's stage works with. The judge is among them where the training takes its pairs."""
+    stage = "evaluate" if gate == "promote" else gate
+    sections = [section for section, owner in STAGE_OF_SECTION.items() if owner == stage]
+    training = settings.get("training")
+    setting = training.get("setting") if isinstance(training, Mapping) else None
+    entry = TRAINING_SETTINGS.get(str(setting))
+    if not (entry and entry.judged) and "judge" in sections:
+        sections.remove("judge")
+    return (*sections, "generation") if gate == "attempt" else tuple(sections)
 
 
-def settings_ahead(settings: JsonObject, gate: str) -> str:
+def settings_ahead(settings: JsonObject, gate: GateName) -> str:
     """TOML of the settings that the waiting stage would run with."""
     import tomlkit
 
-    sections = {name: settings[name] for name in _SECTIONS[gate] if isinstance(settings.get(name), Mapping)}
-    return tomlkit.dumps(_without_unset(sections))
+    sections = sections_of_gate(settings, gate)
+    return tomlkit.dumps(
+        _without_unset({name: settings[name] for name in sections if isinstance(settings.get(name), Mapping)})
+    )
 
 
 def dump_changes(changes: JsonObject) -> str:
     """TOML of changed settings; what was unset is named."""
     import tomlkit
 
-    unset = [
+    unset = [f"# {name} is unset" for name, value in changes.items() if value is None]
+    unset += [
         f"# {section}.{name} is unset"
         for section, values in changes.items()
         if isinstance(values, Mapping)

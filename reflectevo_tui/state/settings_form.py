@@ -13,7 +13,11 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 
 from store.errors import SettingsError
+from store.records import IterationKind, Stage
+from store.runs.stages import open_settings
 from store.settings import RunSettings
+from store.settings.one_of import OneOf
+from store.settings.run import FIXED_SETTINGS
 from store.settings.toml_file import validate_settings
 
 SHOWN = (
@@ -45,33 +49,51 @@ class FormField:
     optional: bool = False
 
 
+def _section_model(annotation: Any) -> type[BaseModel] | None:
+    """The model of a section, one that may be left out too; None for a single setting."""
+    alternatives = get_args(annotation) if type(None) in get_args(annotation) else ()
+    for one in (annotation, *alternatives):
+        if isinstance(one, type) and issubclass(one, BaseModel):
+            return one
+    return None
+
+
+def _optional_section(name: str) -> type[BaseModel] | None:
+    """The model of a section that may be left out, such as `[reuse]`."""
+    annotation = RunSettings.model_fields[name].annotation if name in RunSettings.model_fields else None
+    return _section_model(annotation) if type(None) in get_args(annotation) else None
+
+
 def _model_field(key: str) -> Any:
     model: type[BaseModel] = RunSettings
     *sections, name = key.split(".")
     for section in sections:
-        inner = model.model_fields[section].annotation
-        assert isinstance(inner, type) and issubclass(inner, BaseModel)
+        inner = _section_model(model.model_fields[section].annotation)
+        assert inner is not None
         model = inner
     return model.model_fields[name]
 
 
-def section_keys(sections: Iterable[str]) -> tuple[str, ...]:
-    """The dotted keys of whole sections, those of sections within them too, in the order of the model."""
+def leaf_keys(names: Iterable[str]) -> tuple[str, ...]:
+    """The dotted keys of settings and whole sections, those of sections within them too, in the order of the model."""
     found: list[str] = []
 
-    def walk(prefix: str, model: type[BaseModel]) -> None:
-        for name, field in model.model_fields.items():
-            inner = field.annotation
-            if isinstance(inner, type) and issubclass(inner, BaseModel):
-                walk(f"{prefix}.{name}", inner)
-            else:
-                found.append(f"{prefix}.{name}")
+    def walk(key: str, annotation: Any) -> None:
+        model = _section_model(annotation)
+        if model is None:
+            found.append(key)
+        else:
+            for name, field in model.model_fields.items():
+                walk(f"{key}.{name}", field.annotation)
 
-    for section in sections:
-        inner = RunSettings.model_fields[section].annotation
-        if isinstance(inner, type) and issubclass(inner, BaseModel):
-            walk(section, inner)
+    for name in names:
+        walk(name, RunSettings.model_fields[name].annotation)
     return tuple(found)
+
+
+def open_keys(stages: Iterable[Stage], kind: IterationKind) -> tuple[str, ...]:
+    """The dotted keys of all settings that may still change in an iteration."""
+    return tuple(key for key in leaf_keys(open_settings(stages, kind)) if key not in FIXED_SETTINGS)
 
 
 def form_fields(keys: Sequence[str] = SHOWN) -> tuple[FormField, ...]:
@@ -81,9 +103,12 @@ def form_fields(keys: Sequence[str] = SHOWN) -> tuple[FormField, ...]:
         field = _model_field(key)
         annotation = field.annotation
         choices = get_args(annotation) if get_origin(annotation) is Literal else ()
+        choices = next((one.choices() for one in field.metadata if isinstance(one, OneOf)), choices)
         several = get_origin(annotation) is list or any(get_origin(one) is list for one in get_args(annotation))
         words = (field.description or "").replace("`", "")
-        found.append(FormField(key, words, choices, several, type(None) in get_args(annotation)))
+        # Without the settings that it requires, a section that may be left out is left out.
+        removes = field.is_required() and _optional_section(key.partition(".")[0]) is not None
+        found.append(FormField(key, words, choices, several, removes or type(None) in get_args(annotation)))
     return tuple(found)
 
 
@@ -139,7 +164,7 @@ class Checked:
 def check(values: Mapping[str, Any], keys: Sequence[str] = SHOWN) -> Checked:
     """Validate the whole of the settings; what is wrong with one of `keys` is said there."""
     try:
-        return Checked(validate_settings(values), {}, ())
+        return Checked(validate_settings(_without_emptied(values)), {}, ())
     except SettingsError as error:
         cause = error.__cause__
         if not isinstance(cause, ValidationError):
@@ -157,6 +182,18 @@ def check(values: Mapping[str, Any], keys: Sequence[str] = SHOWN) -> Checked:
         else:
             wrong.setdefault(key, message)
     return Checked(None, wrong, tuple(others))
+
+
+def _without_emptied(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values with optional sections unset in which a setting that they require was emptied."""
+    found = dict(values)
+    for name, section in values.items():
+        model = _optional_section(name)
+        if model is not None and isinstance(section, Mapping):
+            required = [key for key, field in model.model_fields.items() if field.is_required()]
+            if any(key in section and section[key] is None for key in required):
+                found[name] = None
+    return found
 
 
 def changed_keys(before: Mapping[str, Any], after: RunSettings) -> dict[str, Any]:

@@ -1,21 +1,119 @@
-"""The training settings of the paper: their names, and the curated set that each trains on. Knows no settings file."""
+"""The training settings: what each trains on, in which stages, and what it needs. Knows no trainer.
+
+Source: ReflectEvo (ACL 2025 Findings, arXiv 2505.16475), section 3.3; `sft-qa` is the baseline without reflection.
+A further setting is an entry here; rows of a further kind need an entry in `engine.training.row_kinds` as well.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Literal
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
-TrainingSetting = Literal["sft-one-stage", "sft-two-stage", "dpo-verdict", "dpo-judge", "sft-qa"]
+from store.registry import Registry
+
+TrainingSetting: TypeAlias = str
+"""Name of a registered training setting."""
 
 SetName = Literal["d_plus", "d_pm", "d_pref"]
 
-SET_OF: Mapping[TrainingSetting, SetName | None] = {
-    "sft-one-stage": "d_plus",
-    "sft-two-stage": "d_plus",
-    "dpo-verdict": "d_pm",
-    "dpo-judge": "d_pref",
-    "sft-qa": None,
-}
-"""The curated set that each training setting trains on; `sft-qa` takes the questions themselves."""
+Rows: TypeAlias = str
+"""Kind of row: `reflections` (a reflection with its corrected attempt), `pairs` (a preferred and a rejected
+reflection), `questions` (training questions with their worked answers), or another of `engine.training.row_kinds`."""
 
-PREFERENCE_SETTINGS: tuple[TrainingSetting, ...] = ("dpo-verdict", "dpo-judge")
+Text = Literal["attempt", "reflection", "correction"]
+"""The texts of a trajectory, each generated with a prompt of its own."""
+
+Role = Literal["both", "reflector", "reasoner"]
+"""Whose texts a stage learns: those of one of the two roles of a policy, or of both."""
+
+PAPER_RATE = 1e-3
+"""Peak learning rate of the paper's appendix."""
+
+
+@dataclass(frozen=True, slots=True)
+class StageFacts:
+    """One stage of a training setting."""
+
+    prompt: Text
+    """The text whose prompt is the prompt of an example."""
+    learnt: tuple[Text, ...]
+    """The texts that make up the completion, in order; the loss is on them only."""
+    role: Role
+    """Whose texts these are: of a policy with two adapters, that adapter is trained."""
+    name: str = "train"
+    """Names the stage's file in an export."""
+    title: str = "completion"
+    """What the completion is called where its tokens are shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingSettingEntry:
+    """What the rest of the program needs to know of a training setting."""
+
+    name: TrainingSetting
+    rows: Rows
+    set_name: SetName | None
+    """The curated set it trains on; None for the training questions themselves."""
+    stages: tuple[StageFacts, ...]
+    """One or two."""
+    needs_reference: bool = False
+    """Whether its loss compares with a reference policy (`training.reference`)."""
+    learning_rate: float = PAPER_RATE
+    """Default of `training.learning_rate`, for every stage."""
+
+    @property
+    def paired(self) -> bool:
+        """Whether an example is a preferred and a rejected completion of one prompt."""
+        return self.rows == "pairs"
+
+    @property
+    def judged(self) -> bool:
+        """Whether it trains on Dpref, whose pairs a judge or an operator ranks."""
+        return self.set_name == "d_pref"
+
+    @property
+    def sequences(self) -> int:
+        """Sequences that the model reads for one example."""
+        return 2 if self.paired else 1
+
+
+_REFLECTION = StageFacts("reflection", ("reflection",), "reflector")
+
+TRAINING_SETTINGS: Registry[TrainingSettingEntry] = Registry("training setting")
+"""Every training setting by its name."""
+
+
+def register_training_setting(entry: TrainingSettingEntry) -> None:
+    """Add a training setting: settings files may name it from now on.
+
+    Raises:
+        ValueError: when the name is taken, or it has neither one stage nor two.
+    """
+    if len(entry.stages) not in (1, 2):
+        raise ValueError(f"{entry.name} has {len(entry.stages)} stages; a training has one or two")
+    TRAINING_SETTINGS.register(entry.name, entry)
+
+
+def usual_setting(set_name: SetName) -> TrainingSettingEntry:
+    """The setting that a curated set is for when none is named: the first registered that trains on it."""
+    return next(entry for entry in TRAINING_SETTINGS.values() if entry.set_name == set_name)
+
+
+for _entry in (
+    TrainingSettingEntry(
+        "sft-one-stage", "reflections", "d_plus", (StageFacts("reflection", ("reflection", "correction"), "both"),)
+    ),
+    TrainingSettingEntry(
+        "sft-two-stage",
+        "reflections",
+        "d_plus",
+        (
+            StageFacts("reflection", ("reflection",), "reflector", "stage1", "stage 1: reflection"),
+            StageFacts("correction", ("correction",), "reasoner", "stage2", "stage 2: correction"),
+        ),
+    ),
+    TrainingSettingEntry("dpo-verdict", "pairs", "d_pm", (_REFLECTION,), needs_reference=True),
+    TrainingSettingEntry("dpo-judge", "pairs", "d_pref", (_REFLECTION,), needs_reference=True),
+    TrainingSettingEntry("sft-qa", "questions", None, (StageFacts("attempt", ("attempt",), "reasoner"),)),
+):
+    register_training_setting(_entry)

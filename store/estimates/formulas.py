@@ -10,18 +10,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from store.curation.training_settings import SET_OF
+from store.curation.training_settings import TRAINING_SETTINGS
 from store.estimates import symbolic
 from store.estimates.figures import Figures
 from store.estimates.symbolic import Symbolic, number
+from store.records import StageName
 from store.settings import ROLLOUT_STAGES, RunSettings, TrainingSection
 
-StageLabel = Literal["attempt", "reflect", "correct", "curate", "train", "evaluate", "loads"]
+StageLabel = Literal[StageName, "loads"]
 
 NOTHING = number(0)
-
-_HALVES = {"dpo-verdict": 2, "dpo-judge": 2}
-"""Sequences of one example: a pair is read twice."""
 
 _OPTIMIZER_BYTES = 16
 """Bytes of a trained parameter: weight, gradient and the two moments of AdamW, each float32."""
@@ -46,26 +44,38 @@ class StageEstimate:
 class Owed:
     """What is known of an iteration that stands at a gate: texts still owed by stage, examples, policies to measure."""
 
-    texts: Mapping[str, int] = field(default_factory=dict)
+    texts: Mapping[StageName, int] = field(default_factory=dict)
     examples: int | None = None
     policies: int | None = None
 
 
-def optimizer_steps(training: TrainingSection, examples: int) -> int:
+def optimizer_steps(examples: int, batch: int, epochs: float) -> int:
+    """Optimizer steps of a stage of training with `batch` examples a step, as the trainer counts them.
+
+    The last step of an epoch takes the examples that are left, so that every epoch takes ⌈examples / batch⌉ steps.
+    """
+    return math.ceil(math.ceil(examples / batch) * epochs)
+
+
+def planned_steps(training: TrainingSection, examples: int) -> int:
     """Optimizer steps of a training on that many examples, with the first attempts beside them; both stages of
-    `sft-two-stage`."""
-    kept = examples * (1 - training.validation_share)
+    `sft-two-stage`. Exact without `validation_share`, or when each example is of a question of its own."""
     passes = _passes(training)
-    sizes = [kept] * (len(passes) - 1) + [kept * (1 + _first_attempts(training))]
+    sizes = [examples] * (len(passes) - 1) + [examples + round(examples * _first_attempts(training))]
     return sum(
-        math.ceil(round(size * epochs) / (batch * accumulation))
+        optimizer_steps(size - held_out_count(training.validation_share, size), batch * accumulation, epochs)
         for size, (epochs, batch, accumulation) in zip(sizes, passes, strict=True)
     )
 
 
+def held_out_count(share: float, questions: int) -> int:
+    """Questions whose examples are kept out to measure the loss on: at least one, and never all; 0 for a share of 0."""
+    return min(max(1, round(share * questions)), questions - 1) if share and questions else 0
+
+
 def _first_attempts(training: TrainingSection) -> float:
     """First attempts trained on for each example of D+, in the last stage: right ones and corrected ones."""
-    if SET_OF[training.setting] != "d_plus":
+    if TRAINING_SETTINGS[training.setting].set_name != "d_plus":
         return 0.0
     return training.rehearsal + training.distillation
 
@@ -73,7 +83,7 @@ def _first_attempts(training: TrainingSection) -> float:
 def _passes(training: TrainingSection) -> list[tuple[float, int, int]]:
     """Epochs, batch and accumulation of each stage of the training."""
     first = (training.epochs, training.batch_size, training.accumulation)
-    if training.setting != "sft-two-stage":
+    if len(TRAINING_SETTINGS[training.setting].stages) == 1:
         return [first]
     own = training.second_stage
     return [
@@ -92,12 +102,13 @@ def examples_of_attempt(settings: RunSettings, reflections: int, yield_share: fl
     Caps on a question count; filters, and caps on tasks and instructions, don't: it is what curation gets at most.
     """
     limit = settings.curation.max_per_question
+    set_name = TRAINING_SETTINGS[settings.training.setting].set_name
     mean = 0.0
     for right in range(reflections + 1):
         chance = math.comb(reflections, right) * yield_share**right * (1 - yield_share) ** (reflections - right)
-        if settings.training.setting == "dpo-verdict":
+        if set_name == "d_pm":
             made = min(limit, right * (reflections - right))
-        elif settings.training.setting == "dpo-judge":
+        elif set_name == "d_pref":
             made = min(settings.judge.pairs_per_question, math.comb(right, 2))
         else:
             made = min(limit, right)
@@ -110,6 +121,7 @@ class StageFormulas:
 
     def __init__(self, settings: RunSettings, figures: Figures, owed: Owed) -> None:
         self._settings = settings
+        self._trained = TRAINING_SETTINGS[settings.training.setting]
         self._owed = owed
         self._term = figures.term
         self._figures = figures
@@ -142,7 +154,7 @@ class StageFormulas:
         texts = self._owed_or("correct", first, self._wrong() * self._per_attempt() * self._rounds(self._chain()))
         return self._generated("correct", texts, self._correction_prompt(), self._term("correction_tokens"))
 
-    def _owed_or(self, stage: str, first: bool, planned: Symbolic) -> Symbolic:
+    def _owed_or(self, stage: StageName, first: bool, planned: Symbolic) -> Symbolic:
         known = self._owed.texts.get(stage) if first else None
         return planned if known is None else number(known)
 
@@ -211,7 +223,7 @@ class StageFormulas:
     def _examples(self, first: bool) -> Symbolic:
         if first and self._owed.examples is not None:
             return number(self._owed.examples)
-        if self._settings.training.setting == "sft-qa":
+        if self._trained.set_name is None:
             return self._term("train_questions")
         if self._figures.has("examples_per_attempt"):
             return self._wrong() * self._term("examples_per_attempt")
@@ -239,16 +251,18 @@ class StageFormulas:
 
     def _example_lengths(self) -> list[Symbolic]:
         """Tokens of an example in each stage of the training, prompt included."""
-        reflection = self._reflection_prompt() + self._term("reflection_tokens")
-        correction = self._correction_prompt() + self._term("correction_tokens")
-        setting = self._settings.training.setting
-        if setting == "sft-qa":
-            return [self._attempt_prompt() + self._term("attempt_tokens")]
-        if setting == "sft-one-stage":
-            return [reflection + self._term("correction_tokens")]
-        if setting == "sft-two-stage":
-            return [reflection, correction]
-        return [number(_HALVES[setting]) * reflection]
+        prompts = {
+            "attempt": self._attempt_prompt,
+            "reflection": self._reflection_prompt,
+            "correction": self._correction_prompt,
+        }
+        lengths = []
+        for stage in self._trained.stages:
+            length = prompts[stage.prompt]()
+            for text in stage.learnt:
+                length = length + self._term(f"{text}_tokens")
+            lengths.append(number(self._trained.sequences) * length if self._trained.paired else length)
+        return lengths
 
     def _evaluation(self, first: bool) -> StageEstimate:
         policies = self._owed.policies if first and self._owed.policies is not None else 2 if first else 1
@@ -298,7 +312,7 @@ class StageFormulas:
         whole = self._term("parameters") * self._term("weight_bytes")
         if self._settings.training.method == "full":
             return whole
-        separate = self._settings.training.setting == "sft-two-stage" and self._settings.training.adapters == "separate"
+        separate = len(self._trained.stages) > 1 and self._settings.training.adapters == "separate"
         adapter = self._term("adapter_parameters") * number(4)
         merged = whole if self._figures["gpus"].value == 0 else NOTHING
         return number(2 if separate else 1) * (adapter + merged)
@@ -314,7 +328,7 @@ class StageFormulas:
     def training_bytes(self) -> Symbolic:
         """Weights, optimizer and activations of one device."""
         training = self._settings.training
-        batch = number(training.batch_size * training.max_length * _HALVES.get(training.setting, 1))
+        batch = number(training.batch_size * training.max_length * self._trained.sequences)
         activations = batch * self._term("activation_bytes_per_token")
         if training.method == "full":
             return self._term("parameters") * number(_OPTIMIZER_BYTES) + activations

@@ -11,16 +11,16 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from store.curation.curated import curation_counts
-from store.curation.training_settings import SET_OF
+from store.curation.training_settings import TRAINING_SETTINGS
 from store.estimates.estimate import Estimate, estimate
 from store.estimates.figures import FILE_NAME, Figure, Figures, assumed, from_file
 from store.estimates.formulas import Owed
 from store.estimates.measured_rates import architecture_of, devices, measured, questions
 from store.estimates.model_config import read_architecture
-from store.records import Iteration
+from store.records import Iteration, StageName
 from store.runs.iterations import stages
 from store.runs.policies import evaluations
-from store.settings import RunSettings
+from store.settings import ROLLOUT_STAGES, RunSettings
 from store.workspace import Workspace
 
 
@@ -67,11 +67,11 @@ def owed_now(connection: sqlite3.Connection, iteration: Iteration, settings: Run
     """What the stages say that is still owed; of stages that nothing is known of yet, nothing."""
     known = {stage.name: stage for stage in stages(connection, iteration.id)}
     answered = known["attempt"].state == "done"
-    texts = {"attempt": known["attempt"].owed} if known["attempt"].total else {}
+    texts: dict[StageName, int] = {"attempt": known["attempt"].owed} if known["attempt"].total else {}
     if answered:
-        texts |= {name: known[name].owed for name in ("reflect", "correct") if known[name].total}
+        texts |= {name: known[name].owed for name in ROLLOUT_STAGES[1:] if known[name].total}
     examples = None
-    set_name = SET_OF[settings.training.setting]
+    set_name = TRAINING_SETTINGS[settings.training.setting].set_name
     if known["curate"].state == "done" and set_name is not None:
         counts = curation_counts(connection, iteration.id).get(set_name, {})
         examples = counts.get("included", 0)

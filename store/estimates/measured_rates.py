@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import median
 
 from store.control.telemetry import capabilities, metrics
-from store.curation.training_settings import SET_OF
+from store.curation.training_settings import TRAINING_SETTINGS, TrainingSetting
 from store.estimates.activity import NEWEST_TEXTS, TABLES, first_id, generated_texts, id_list, length
 from store.estimates.figures import Figure
 from store.estimates.model_config import Architecture, read_architecture
@@ -22,7 +22,6 @@ from store.runs.iterations import list_iterations, stages
 from store.runs.policies import list_policies
 from store.runs.runs import get_run, list_runs
 from store.runs.summaries import question_counts
-from store.settings import TrainingSetting
 
 _FEWEST = 20
 """Fewer texts than this are no measurement of a mean or a share."""
@@ -218,9 +217,10 @@ def _steps(points: Sequence[tuple[float, float]]) -> list[_Step]:
 def _examples(
     connection: sqlite3.Connection, iteration: Iteration, setting: TrainingSetting, where: str
 ) -> dict[str, Figure]:
-    if SET_OF[setting] is None:
+    set_name = TRAINING_SETTINGS[setting].set_name
+    if set_name is None:
         return {}
-    made = connection.execute(_EXAMPLES, (iteration.id, SET_OF[setting])).fetchone()[0]
+    made = connection.execute(_EXAMPLES, (iteration.id, set_name)).fetchone()[0]
     wrong = connection.execute(
         "SELECT count(*) FROM attempts WHERE iteration_id = ? AND protocol = '' AND turn = 1 AND verdict = 'incorrect'",
         (iteration.id,),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from store.curation.training_settings import TrainingSetting
+from store.curation.training_settings import PAPER_RATE, TRAINING_SETTINGS, TrainingSetting
 from store.settings.base import Section
+from store.settings.one_of import OneOf
 
 
 class SecondStageSection(Section):
@@ -30,7 +32,7 @@ class SecondStageSection(Section):
 class TrainingSection(Section):
     """How the next policy is trained. Rates and sizes as in the paper's appendix unless said otherwise."""
 
-    setting: TrainingSetting = "sft-one-stage"
+    setting: Annotated[TrainingSetting, OneOf(lambda: TRAINING_SETTINGS)] = "sft-one-stage"
     """`sft-one-stage` or `sft-two-stage` (on D+), `dpo-verdict` (on D±), `dpo-judge` (on Dpref), or the baseline
     `sft-qa` (question → correct answer, no reflection)."""
     method: Literal["lora", "qlora", "full"] = "lora"
@@ -45,7 +47,7 @@ class TrainingSection(Section):
     """Evaluations without a better held-out loss before training ends; needs `validation_share`."""
     evaluation_steps: int = Field(default=20, ge=1)
     """Optimizer steps between measurements of the held-out loss."""
-    learning_rate: float = Field(default=1e-3, gt=0.0, le=1.0)
+    learning_rate: float = Field(default=PAPER_RATE, gt=0.0, le=1.0)
     """Peak learning rate."""
     epochs: float = Field(default=1.0, gt=0.0)
     """Passes over the set."""
@@ -86,3 +88,13 @@ class TrainingSection(Section):
     """Optimizer steps between checkpoints. A stop or `save_now` saves at once."""
     gradient_checkpointing: bool = False
     """Trade speed for memory."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _rate_of_the_setting(cls, values: Any) -> Any:
+        """Without a learning rate, the training setting's own applies."""
+        if not isinstance(values, Mapping) or "learning_rate" in values:
+            return values
+        name = values.get("setting", cls.model_fields["setting"].default)
+        entry = TRAINING_SETTINGS.get(name) if isinstance(name, str) else None
+        return values if entry is None else {**values, "learning_rate": entry.learning_rate}

@@ -17,13 +17,14 @@ from engine.prompts.rollout import (
     one_stage_messages,
     reflection_messages,
 )
-from engine.training.build_examples import Rollouts, question_example, stage_examples
+from engine.training.build_examples import Rollouts, question_example
 from engine.training.examples import Example, Pair
 from engine.training.rehearsal import distillation, rehearsal
 from engine.training.request import TrainingRequest, second_stage, stages_of
+from engine.training.row_kinds import stage_examples
 from engine.training.validation import check_training, qlora_problems
 from store.curation.records import CuratedRow
-from store.curation.training_settings import SET_OF
+from store.curation.training_settings import TRAINING_SETTINGS
 from store.records import StoredAttempt, StoredQuestion, StoredReflection
 from store.settings import GenerationSection, PreviousAttempt, TrainingSection, TrainingSetting
 
@@ -115,7 +116,7 @@ def test_rows_that_point_nowhere_are_named() -> None:
     with pytest.raises(EngineError, match=r"a rejected reflection"):
         stage_examples("dpo-verdict", [replace(D_PM, rejected_reflection_id=None)], ROLLOUTS)
     assert stage_examples("sft-two-stage", [], ROLLOUTS) == ((),)
-    assert set(SET_OF) == {"sft-one-stage", "sft-two-stage", "dpo-verdict", "dpo-judge", "sft-qa"}
+    assert set(TRAINING_SETTINGS) == {"sft-one-stage", "sft-two-stage", "dpo-verdict", "dpo-judge", "sft-qa"}
 
 
 def request(setting: TrainingSetting, **settings: Any) -> TrainingRequest:

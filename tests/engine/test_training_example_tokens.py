@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,15 +15,16 @@ from engine.errors import EngineError
 from engine.models.loading import load_tokenizer
 from engine.prompts.leakage import STATES_TARGET
 from engine.rollout.load_plan import settings_of
-from engine.training.build_examples import row_examples
 from engine.training.example_tokens import inspect_example, token_texts
 from engine.training.examples import Pair
 from engine.training.load_examples import rollouts_of
+from engine.training.row_kinds import row_examples
 from store.curation.curated import NewCurated, curated, replace_curated
 from store.database.connection import write
 from store.settings import TrainingSetting
 from store.workspace import Workspace
 from tests.support.rows import Rows, run_settings
+from tests.support.waiting import run
 
 ROOT = Path(__file__).parents[2]
 
@@ -139,9 +139,9 @@ def test_what_would_be_left_out_says_why(workspace: Workspace) -> None:
 
 def test_the_command_prints_json_and_loads_no_model(workspace: Workspace) -> None:
     command = [sys.executable, "-m", "engine", "example", "-w", str(workspace.root), "--curated"]
-    finished = subprocess.run([*command, "1"], cwd=ROOT, capture_output=True, text=True, timeout=120, check=True)
+    finished = run([*command, "1"], cwd=ROOT, check=True)
     assert json.loads(finished.stdout) == inspect_example(workspace, 1)
-    refused = subprocess.run([*command, "77"], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    refused = run([*command, "77"], cwd=ROOT)
     assert (refused.returncode, refused.stdout) == (1, "")
     assert "no curated row 77" in refused.stderr
 

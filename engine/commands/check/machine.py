@@ -12,6 +12,7 @@ from engine.commands.check.findings import Finding
 from engine.generation import GENERATORS, installed
 from engine.supervisor.hardware import gpus
 from engine.training.validation import check_training
+from store.curation.training_settings import TRAINING_SETTINGS
 from store.settings import RunSettings
 from store.workspace import Workspace
 
@@ -57,7 +58,7 @@ def check_training_possible(settings: RunSettings) -> list[Finding]:
 
 def check_judge(settings: RunSettings) -> list[Finding]:
     """Can the pairs of Dpref be ranked? Asks an endpoint whether it is there."""
-    if settings.training.setting != "dpo-judge":
+    if not TRAINING_SETTINGS[settings.training.setting].judged:
         return []
     judge = settings.judge
     if judge.by == "operator":
@@ -88,7 +89,7 @@ def check_sandbox(settings: RunSettings) -> list[Finding]:
     wrong = "; ".join(f"{report.name}: {report.reason}" for report in reports)
     fixes = " or ".join(dict.fromkeys(report.fix for report in reports if report.fix))
     what = f"no sandbox works here, so programs would not be run and their verdicts would be unverified ({wrong})"
-    return [Finding("error", "sandbox", what, fixes or "leave the code tasks out")]
+    return [Finding("error", "sandbox", what, fixes or "remove the code tasks")]
 
 
 def check_memory(weights: int | None) -> list[Finding]:
