@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator
 from functools import partial
-from importlib import import_module
 from typing import ClassVar
 
 from rich.text import Text
@@ -20,10 +19,10 @@ from textual.screen import Screen
 
 from reflectevo_tui.app.engine_link import EngineLink
 from reflectevo_tui.app.theme import THEMES
-from reflectevo_tui.screens.base.framed import SCREENS, FramedScreen
+from reflectevo_tui.screens.base.framed import FramedScreen
 from reflectevo_tui.screens.dialogs.confirm import ConfirmDialog
 from reflectevo_tui.screens.dialogs.help import HelpDialog
-from reflectevo_tui.screens.monitor import MonitorScreen
+from reflectevo_tui.screens.registry import SCREENS, ScreenEntry
 from reflectevo_tui.screens.trajectories import TrajectoriesScreen
 from reflectevo_tui.state.alarms import new_alarms
 from reflectevo_tui.state.messages import (
@@ -43,20 +42,11 @@ from reflectevo_tui.state.user_config import load_choices, save_choices
 from reflectevo_tui.terminal.idle_gc import IdleCollector
 from reflectevo_tui.text import display
 from reflectevo_tui.widgets.screen_tabs import ScreenTabs
+from store.records import DirectiveKind
 from store.workspace import Workspace
 
 EXIT_STORE_LOST = 3
 """Return code when the database can't be opened or was lost while the application ran."""
-
-LAZY = {
-    "review": ("reflectevo_tui.screens.review", "ReviewScreen"),
-    "datasets": ("reflectevo_tui.screens.datasets", "DatasetsScreen"),
-    "lineage": ("reflectevo_tui.screens.lineage", "LineageScreen"),
-    "instructions": ("reflectevo_tui.screens.instructions", "InstructionsScreen"),
-    "launch": ("reflectevo_tui.screens.launch", "LaunchScreen"),
-    "logs": ("reflectevo_tui.screens.logs", "LogsScreen"),
-}
-"""Screens whose modules are loaded when they are opened, or soon after the first frame."""
 
 
 class ReflectEvoApp(EngineLink):
@@ -64,28 +54,26 @@ class ReflectEvoApp(EngineLink):
 
     CSS_PATH = "styles.tcss"
     TITLE = "reflectevo"
-    DEFAULT_MODE = "monitor"
+    DEFAULT_MODE = next(iter(SCREENS))
     BINDINGS: ClassVar[list[BindingType]] = [
-        *(Binding(f"{tab.key},f{tab.key}", f"open_screen('{tab.mode}')", tab.title, show=False) for tab in SCREENS),
         Binding("question_mark", "keys", "keys of this screen", show=False),
-        Binding("ctrl+o", "picture", "save a picture of the screen (SVG)", show=False),
-        Binding("q,ctrl+q", "detach", "detach: leave, the engine goes on", show=False),
+        Binding("ctrl+o", "picture", "save a screenshot (SVG)", show=False),
+        Binding("q,ctrl+q", "detach", "detach: leave, the engine keeps running", show=False),
     ]
 
     def __init__(self, workspace: Workspace, collector: IdleCollector | None = None) -> None:
         super().__init__(workspace, collector)
         self.choices = load_choices()
-        self.add_mode("monitor", partial(MonitorScreen, workspace))
-        self.add_mode("trajectories", partial(TrajectoriesScreen, workspace))
-        for mode in LAZY:
-            self.add_mode(mode, partial(self._lazy_screen, mode))
+        self._screen_bindings = [_opening(entry) for entry in SCREENS.values()]
+        for entry, binding in zip(SCREENS.values(), self._screen_bindings, strict=True):
+            self.add_mode(entry.mode, partial(self._make_screen, entry))
+            self.bind(binding.key, binding.action, description=binding.description, show=binding.show)
         for theme in THEMES:
             self.register_theme(theme)
         self.theme = self.choices.theme if self.choices.theme in {theme.name for theme in THEMES} else THEMES[0].name
 
-    def _lazy_screen(self, mode: str) -> Screen[None]:
-        module, name = LAZY[mode]
-        screen: Screen[None] = getattr(import_module(module), name)(self.workspace)
+    def _make_screen(self, entry: ScreenEntry) -> Screen[None]:
+        screen: Screen[None] = entry.load()(self.workspace)
         return screen
 
     def on_mount(self) -> None:
@@ -95,8 +83,8 @@ class ReflectEvoApp(EngineLink):
         self.set_timer(2.0, partial(self.run_worker, self._import_screens, thread=True))
 
     def _import_screens(self) -> None:
-        for module, _ in LAZY.values():
-            import_module(module)
+        for entry in SCREENS.values():
+            entry.load()
         self.call_from_thread(self.stand)
 
     def on_unmount(self) -> None:
@@ -175,7 +163,8 @@ class ReflectEvoApp(EngineLink):
     def action_keys(self) -> None:
         """Show the keys of this screen."""
         if isinstance(self.screen, FramedScreen):
-            everywhere = [binding for binding in self.BINDINGS if isinstance(binding, Binding)]
+            own = (binding for binding in self.BINDINGS if isinstance(binding, Binding))
+            everywhere = [*self._screen_bindings, *own]
             everywhere.append(Binding("ctrl+p", "", "command palette"))
             self.push_screen(HelpDialog([*self.screen.help_groups(), ("Everywhere", everywhere)]))
 
@@ -187,16 +176,17 @@ class ReflectEvoApp(EngineLink):
             name = f"{self.current_mode}-{time.strftime('%Y%m%d-%H%M%S')}.svg"
             path = self.save_screenshot(name, str(directory))
         except OSError as error:
-            self.say(f"the picture could not be saved: {error}", "error")
+            self.say(f"the screenshot could not be saved: {error}", "error")
             return
-        self.say(f"saved {path}")
+        self.say(f"screenshot saved: {path}")
 
     def action_detach(self) -> None:
         """Leave; the engine goes on."""
         engine = self.snapshot.engine if self.snapshot else None
         if engine is not None and engine.state != "stopped":
             words = (
-                f"Detached. The engine goes on (pid {engine.pid}); come back with: reflectevo -w {self.workspace.root}"
+                f"Detached. The engine keeps running (pid {engine.pid}); "
+                f"open it with: reflectevo -w {self.workspace.root}"
             )
         else:
             words = "Detached. No engine is running."
@@ -219,7 +209,7 @@ class ReflectEvoApp(EngineLink):
     def _choose(self, message: ChoicesMade) -> None:
         self.choose(**message.changes)
 
-    def directive(self, kind: str, iteration_id: int) -> None:
+    def directive(self, kind: DirectiveKind, iteration_id: int) -> None:
         """Issue a directive for an iteration."""
         self.post_message(DirectiveWanted(kind, {"iteration": iteration_id}))
 
@@ -234,7 +224,7 @@ class ReflectEvoApp(EngineLink):
             if yes:
                 self.post_message(TakeoverWanted())
 
-        words = f"{known}\n\nEnd this process and start another engine? What it stored stays."
+        words = f"{known}\n\nEnd this process and start another engine? What it stored is kept."
         self.push_screen(ConfirmDialog(words, "take over"), decided)
 
     def ask_shut_down(self) -> None:
@@ -244,37 +234,43 @@ class ReflectEvoApp(EngineLink):
             if yes:
                 self.post_message(DirectiveWanted("shut_down", {}))
 
-        words = "Shut the engine down?\n\nWhat is in hand is kept; e starts it again."
+        words = "Shut the engine down?\n\nRunning work is saved first; e starts the engine again."
         self.push_screen(ConfirmDialog(words, "shut it down"), decided)
 
 
-ITERATION_COMMANDS = (
+def _opening(entry: ScreenEntry) -> Binding:
+    """The keys that open a screen from anywhere."""
+    return Binding(f"{entry.key},f{entry.key}", f"open_screen('{entry.mode}')", entry.title, show=False)
+
+
+ITERATION_COMMANDS: tuple[tuple[DirectiveKind, str, str], ...] = (
     ("pause", "Pause the iteration", "Takes effect within seconds; nothing is lost"),
-    ("resume", "Resume the iteration", "Goes on where it paused or stopped"),
-    ("save_now", "Save now", "A training checkpoint at the next step"),
-    ("retry_failed", "Retry what failed", "Failed samples and a failed stage are done again"),
+    ("resume", "Resume the iteration", "Continues where it was paused or stopped"),
+    ("save_now", "Save a checkpoint", "Of the running training, at the next step"),
+    ("retry_failed", "Retry failures", "Retries failed samples and a failed stage"),
 )
 """Directive, title and what it does, for the current iteration."""
 
 
 def palette_commands(app: ReflectEvoApp) -> Iterator[SystemCommand]:
     """The commands that make sense now."""
-    yield SystemCommand("Start the engine", "Does nothing when it runs already", app.start_engine)
+    yield SystemCommand("Start the engine", "Does nothing if it is already running", app.start_engine)
     iteration = app.snapshot.iteration if app.snapshot else None
     if iteration is not None:
         for kind, title, words in ITERATION_COMMANDS:
             yield SystemCommand(title, words, partial(app.directive, kind, iteration.id))
-    yield SystemCommand("Shut the engine down", "After a question; work in hand is kept", app.ask_shut_down)
-    for tab in SCREENS:
-        yield SystemCommand(tab.title, f"Open this screen (key {tab.key})", partial(app.action_open_screen, tab.mode))
-    yield SystemCommand("Go to a row", "Any place of the list of Trajectories (there: key :)", app.go_to_row)
+    yield SystemCommand("Shut the engine down", "Asks first; running work is saved", app.ask_shut_down)
+    for entry in SCREENS.values():
+        words = f"Open this screen (key {entry.key})"
+        yield SystemCommand(entry.title, words, partial(app.action_open_screen, entry.mode))
+    yield SystemCommand("Go to a row", "In the list of Trajectories (key : there)", app.go_to_row)
     for theme in THEMES:
         words = {"reflectevo": "dark", "reflectevo-light": "light", "reflectevo-contrast": "high contrast"}[theme.name]
-        yield SystemCommand(f"Theme: {words}", "Kept for this user", partial(app.choose, theme=theme.name))
+        yield SystemCommand(f"Theme: {words}", "Saved for this user", partial(app.choose, theme=theme.name))
     ring = not app.choices.bell
     yield SystemCommand(
         f"Bell: {'on' if ring else 'off'}", "When a gate waits or a stage fails", partial(app.choose, bell=ring)
     )
-    yield SystemCommand("Save a picture", "This screen as SVG in the workspace (ctrl+o)", app.action_picture)
+    yield SystemCommand("Save a screenshot", "This screen as SVG in the workspace (ctrl+o)", app.action_picture)
     yield SystemCommand("Keys", "The keys of this screen", app.action_keys)
-    yield SystemCommand("Detach", "Leave; the engine goes on", app.action_detach)
+    yield SystemCommand("Detach", "Leave; the engine keeps running", app.action_detach)

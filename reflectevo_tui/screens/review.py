@@ -10,11 +10,11 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 
 from reflectevo_tui.screens.base.deciding import DecidingScreen
-from reflectevo_tui.screens.base.framed import SCREENS
 from reflectevo_tui.screens.base.iteration import ITERATION_KEYS, IterationScreen
 from reflectevo_tui.screens.dialogs.copy_text import CopyDialog, texts_of
 from reflectevo_tui.screens.dialogs.line import LineDialog
 from reflectevo_tui.screens.dialogs.prompt import PromptDialog
+from reflectevo_tui.screens.registry import SCREENS
 from reflectevo_tui.state.messages import CardRead, QueueRead, TrajectoryWanted, WorkFailed
 from reflectevo_tui.state.review_reader import read_card, read_queue, sample_numbers
 from reflectevo_tui.state.review_session import Decided, Draft, ReviewSession
@@ -32,7 +32,7 @@ TARGET = 200
 NOTHING = (
     "There is no reflection to review yet.\n\n"
     "Reflections appear here as soon as their corrections are judged. 1 shows the run (here: F1, or g then 1),\n"
-    "comma and full stop change the iteration."
+    "use , and . to change the iteration."
 )
 
 
@@ -200,7 +200,8 @@ class ReviewScreen(IterationScreen, DecidingScreen):
         """Name the kind of error; taken along by the decision. The same key again takes it back."""
         if self._going:
             self._going = False
-            self.app.action_open_screen(next(tab.mode for tab in SCREENS if tab.key == str(kind)))  # type: ignore[attr-defined]
+            mode = next(entry.mode for entry in SCREENS.values() if entry.key == str(kind))
+            self.app.action_open_screen(mode)  # type: ignore[attr-defined]
             return
         subject = self._to_decide()
         if subject is not None:

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from reflectevo_tui.screens.base.framed import SCREENS
+from reflectevo_tui.screens.registry import SCREENS
 from store.control import telemetry
 from store.curation.reviews import add_review
 from store.database.connection import storable, write
@@ -57,9 +57,9 @@ def run(n: int, seed: int) -> Result:
         trouble = _round(batch, seed + start, seen)
         troubles += trouble
         clean += 0 if trouble else len(batch)
-    blind = [tab.title for tab in SCREENS if not seen[tab.mode]]
+    blind = [tab.title for tab in SCREENS.values() if not seen[tab.mode]]
     in_view = len(set().union(*seen.values()))
-    shown = ", ".join(f"{tab.title} {len(seen[tab.mode]):,}" for tab in SCREENS)
+    shown = ", ".join(f"{tab.title} {len(seen[tab.mode]):,}" for tab in SCREENS.values())
     words = [f"Seen in the bytes: {in_view:,} of the strings ({shown})"]
     words += [f"no string was seen on {', '.join(blind)}"] if blind else []
     words += [f"first finding: {troubles[0]}"] if troubles else []
@@ -76,9 +76,9 @@ def _round(batch: dict[int, str], seed: int, seen: dict[str, set[int]]) -> list[
         os.environ["XDG_CONFIG_HOME"] = directory
         with terminal(built.workspace.root, COLUMNS, ROWS) as one:
             with suppress(TimeoutError):
-                one.read_until(b"Monitor", seconds=30)
+                one.read_until(b"Monitor")
             one.read(0.8)
-            for tab in SCREENS:
+            for tab in SCREENS.values():
                 received = _visit(one, tab.key, _KEYS.get(tab.mode, ()))
                 seen[tab.mode] |= {int(mark) for mark in re.findall(rb"Q(\d+)Q", received)} & batch.keys()
             trouble = findings(bytes(one.received))

@@ -14,7 +14,7 @@ import pytest
 import reflectevo_tui
 from reflectevo_tui.app import ReflectEvoApp
 from reflectevo_tui.commands.demo.synthetic_store import DemoStore
-from reflectevo_tui.screens.base.framed import SCREENS
+from reflectevo_tui.screens.registry import SCREENS
 from store.database.connection import open_reader
 from store.errors import StorageRefused
 from store.runs.runs import list_runs
@@ -95,7 +95,7 @@ async def test_every_screen_shows_it(demo: Workspace, until, screen_text, size) 
     app = ReflectEvoApp(demo)
     async with app.run_test(size=size) as pilot:
         await until(pilot, lambda: app.snapshot)
-        for tab in SCREENS:
+        for tab in SCREENS.values():
             await pilot.press(f"f{tab.key}")
             await until(pilot, lambda tab=tab: app.current_mode == tab.mode and "run synthetic" in screen_text(app))
             await pilot.pause(0.3)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from reflectevo_tui.app import ReflectEvoApp
-from reflectevo_tui.screens.base.framed import SCREENS
+from reflectevo_tui.screens.registry import SCREENS
 from reflectevo_tui.state import user_config
 from reflectevo_tui.state.alarms import new_alarms
 from reflectevo_tui.state.snapshot import read_snapshot
@@ -106,16 +106,16 @@ async def test_a_picture_of_the_screen_is_saved(build, until) -> None:
 
 
 @pytest.mark.parametrize("width", [80, 100, 160])
-@pytest.mark.parametrize("key", [tab.key for tab in SCREENS])
+@pytest.mark.parametrize("key", [tab.key for tab in SCREENS.values()])
 async def test_every_screen_stands_in_the_bar_at_every_width(empty, until, width, key) -> None:
     app = ReflectEvoApp(empty)
     async with app.run_test(size=(width, 24)) as pilot:
         await until(pilot, lambda: app.snapshot)
         await pilot.press(f"f{key}")
-        mode = next(tab.mode for tab in SCREENS if tab.key == key)
+        mode = next(tab.mode for tab in SCREENS.values() if tab.key == key)
         await until(pilot, lambda: app.current_mode == mode and app.screen.query(ScreenTabs))
         await pilot.pause(0.05)
         bar = app.screen.query_one(ScreenTabs).lines[0]
         assert bar.cell_length <= width
-        assert all(f"{tab.key} {tab.title[:3]}" in bar.plain for tab in SCREENS)
+        assert all(f"{tab.key} {tab.title[:3]}" in bar.plain for tab in SCREENS.values())
         assert "? help" in bar.plain

@@ -9,26 +9,15 @@ from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.widget import Widget
 
+from reflectevo_tui.screens.registry import SCREENS
 from reflectevo_tui.state.messages import SnapshotWanted
 from reflectevo_tui.state.snapshot import Snapshot
 from reflectevo_tui.terminal.immediate_repaint import ImmediateScreen
 from reflectevo_tui.widgets.header_line import HeaderLine
 from reflectevo_tui.widgets.key_hints import KeyHints
 from reflectevo_tui.widgets.notice_line import NoticeLine
-from reflectevo_tui.widgets.screen_tabs import ScreenTab, ScreenTabs
+from reflectevo_tui.widgets.screen_tabs import ScreenTabs
 from store.workspace import Workspace
-
-SCREENS = (
-    ScreenTab("1", "monitor", "Monitor", "Monitor"),
-    ScreenTab("2", "trajectories", "Trajectories", "Traject."),
-    ScreenTab("3", "review", "Review", "Review"),
-    ScreenTab("4", "datasets", "Datasets", "Data"),
-    ScreenTab("5", "lineage", "Lineage", "Lineage"),
-    ScreenTab("6", "instructions", "Instructions", "Instr."),
-    ScreenTab("7", "launch", "Launch", "Launch"),
-    ScreenTab("8", "logs", "Logs", "Logs"),
-)
-"""The screens, by their lasting numbers: the number key opens one, and so does the function key of that number."""
 
 
 class FramedScreen(ImmediateScreen[None]):
@@ -48,7 +37,7 @@ class FramedScreen(ImmediateScreen[None]):
     def compose(self) -> ComposeResult:
         """Frame and body."""
         yield HeaderLine()
-        yield ScreenTabs(SCREENS, self.mode, self.tab_prefix)
+        yield ScreenTabs(tuple(SCREENS.values()), self.mode, self.tab_prefix)
         yield from self.compose_body()
         yield NoticeLine()
         yield KeyHints()
@@ -79,7 +68,7 @@ class FramedScreen(ImmediateScreen[None]):
 
     def help_groups(self) -> list[tuple[str, list[Binding]]]:
         """Titles and keys for the help: this screen's, then those of its parts that have keys of their own."""
-        groups = [(next(tab.title for tab in SCREENS if tab.mode == self.mode), list(self.own_bindings()))]
+        groups = [(SCREENS[self.mode].title, list(self.own_bindings()))]
         for widget in self.query("*").results(Widget):
             own = [one for one in type(widget).__dict__.get("BINDINGS", ()) if isinstance(one, Binding)]
             if own and widget.can_focus and type(widget).__module__.startswith("reflectevo_tui."):
