@@ -1,19 +1,19 @@
-"""Generators: one protocol, three ways to serve a policy. `choose` picks one by what is installed.
+"""Generators: one protocol, several ways to serve a policy. `choose` picks one by what is installed.
 
-A flat registry: a new generator is a file and a line here. Imports nothing heavy by itself.
+A further generator is a file here, what makes it below, and its entry in `store.settings.generation`. Imports nothing
+heavy by itself.
 """
 
 from __future__ import annotations
 
 import importlib
-import importlib.util
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from engine.errors import EngineError
-from engine.generation.base import Generator
+from engine.generation.base import Generator, Make
 from engine.models.weights import PolicyWeights
-from store.settings import GenerationSection
+from store.registry import Registry
+from store.settings.generation import AUTO, GENERATORS, GenerationSection, GeneratorEntry
 
 
 def _vllm(weights: PolicyWeights, settings: GenerationSection, seed: int) -> Generator:
@@ -34,18 +34,25 @@ def _scripted(weights: PolicyWeights, settings: GenerationSection, seed: int) ->
     return ScriptedGenerator(weights, settings, seed)
 
 
-GENERATORS: dict[str, Callable[[PolicyWeights, GenerationSection, int], Generator]] = {
-    "vllm": _vllm,
-    "transformers": _transformers,
-    "scripted": _scripted,
-}
+MAKERS: Registry[Make] = Registry("generator", {"vllm": _vllm, "transformers": _transformers, "scripted": _scripted})
+"""What makes each generator, by its name; imported on demand. What each needs is in `store.settings.generation`."""
 
-_NEEDS = {"vllm": "vllm", "transformers": "transformers"}
+
+def register_generator(entry: GeneratorEntry, make: Make) -> None:
+    """Add a generator: settings files may name it from now on. Raises ValueError when the name is taken."""
+    GENERATORS.register(entry.name, entry)
+    MAKERS.register(entry.name, make)
+
+
+def unregister_generator(name: str) -> None:
+    """Remove a generator that was registered. Raises KeyError for an unknown one."""
+    GENERATORS.unregister(name)
+    MAKERS.unregister(name)
 
 
 def installed(name: str) -> bool:
     """True when the library of a generator is installed; it isn't imported to find out."""
-    return name not in _NEEDS or importlib.util.find_spec(_NEEDS[name]) is not None
+    return GENERATORS[name].installed()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,18 +71,35 @@ def choose(name: str) -> Choice:
     Raises:
         EngineError: when the one asked for isn't installed, or none is.
     """
-    if name != "auto":
+    if name != AUTO:
+        if name not in GENERATORS:
+            raise EngineError(GENERATORS.unknown(name))
         if not installed(name):
             raise EngineError(f"generation.generator is {name!r}, which is not installed; install it or use 'auto'")
         return Choice(name)
-    note = "vLLM is not installed: transformers generates instead, which is slower"
-    if installed("vllm"):
-        try:
-            importlib.import_module("vllm")
-        except (ImportError, OSError) as error:
-            note = f"vLLM can't be imported ({error}): transformers generates instead, which is slower"
-        else:
-            return Choice("vllm")
-    if installed("transformers"):
-        return Choice("transformers", note)
+    *preferred, last = (entry for entry in GENERATORS.values() if entry.automatic)
+    problem = ""
+    for entry in preferred:
+        failure = _failure(entry)
+        if not failure:
+            return Choice(entry.name, _instead(problem, entry))
+        problem = problem or failure
+    if installed(last.name):
+        return Choice(last.name, _instead(problem, last))
     raise EngineError("no generator is installed; install one with: pip install 'reflectevo[gpu]' (or [cpu])")
+
+
+def _failure(entry: GeneratorEntry) -> str:
+    """Why a generator can't be used here; empty when it can. Imports its library."""
+    if not installed(entry.name):
+        return f"{entry.label} is not installed"
+    try:
+        if entry.module is not None:
+            importlib.import_module(entry.module)
+    except (ImportError, OSError) as error:
+        return f"{entry.label} can't be imported ({error})"
+    return ""
+
+
+def _instead(problem: str, entry: GeneratorEntry) -> str:
+    return f"{problem}: {entry.label} generates instead, which is slower" if problem else ""

@@ -10,7 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from engine.models.weights import PolicyWeights
 from engine.prompts.rollout import Message
+from store.settings import GenerationSection
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,3 +62,7 @@ class Generator(Protocol):
 
     async def close(self) -> None:
         """Give the device back."""
+
+
+Make = Callable[[PolicyWeights, GenerationSection, int], Generator]
+"""Makes a generator from weights, settings and a seed."""

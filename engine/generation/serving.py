@@ -6,14 +6,9 @@ questions, stages or the database.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from engine.generation.base import Generator
+from engine.generation.base import Make
 from engine.models.weights import PolicyWeights
 from store.settings import GenerationSection
-
-Make = Callable[[PolicyWeights, GenerationSection, int], Generator]
-"""Makes a generator from weights, settings and a seed."""
 
 
 def share(settings: GenerationSection, reasoner: PolicyWeights, reflector: PolicyWeights) -> GenerationSection:

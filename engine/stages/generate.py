@@ -15,25 +15,27 @@ from engine.evaluation.baselines import baseline_outcomes, budgets
 from engine.evaluation.load_plan import held_out_plan, held_out_plans
 from engine.evaluation.protocol import answered, feedback_of, feedbacks_of, measure
 from engine.evaluation.results import to_measure
-from engine.generation import GENERATORS, choose
+from engine.generation import MAKERS, choose
 from engine.generation.serving import Serving, share
 from engine.generation.vllm import set_cpu_environment
 from engine.models.weights import PolicyWeights, require_weights, weights_of
 from engine.rollout.gauges import Gauges
 from engine.rollout.journal import StoreJournal
 from engine.rollout.load_plan import Progressed, kinds_of, reflector_of, settings_of, training_plan
-from engine.rollout.plan import Counts, RolloutPlan, count
+from engine.rollout.plan import Counts, RolloutPlan, WorkKind, count
 from engine.rollout.runner import RolloutRunner
-from engine.rollout.telemetry_thread import Broadcast
+from engine.rollout.telemetry_thread import Broadcast, Progress
 from engine.stages.context import StageContext
 from engine.tasks.verifier_pool import VerifierPool
 from store.control.telemetry import add_event
 from store.database.connection import write
 from store.evaluation.comparisons import put_baseline_outcomes
+from store.plural import counted
 from store.records import Iteration
 from store.runs.iterations import get_iteration
 from store.runs.policies import get_policy, put_evaluation
 from store.settings import RunSettings
+from store.settings.generation import needs_weights
 
 _LISTEN_SECONDS = 0.1
 
@@ -57,7 +59,7 @@ def generate(context: StageContext) -> bool:
     return True
 
 
-_Progress = Callable[[Counts], dict[str, tuple[int, int, str]]]
+_Progress = Callable[[Counts], Progress]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +104,7 @@ def _percent(part: int, whole: int) -> str:
     return f"{100 * part / whole:.1f} %" if whole else "–"
 
 
-def _training_progress(counts: Counts) -> dict[str, tuple[int, int, str]]:
+def _training_progress(counts: Counts) -> Progress:
     right = _percent(counts.correct["attempt"], counts.done["attempt"])
     flipped = _percent(counts.correct["correct"], counts.done["correct"])
     # The reflections of later rounds belong to the stage whose answers ask for them.
@@ -114,8 +116,8 @@ def _training_progress(counts: Counts) -> dict[str, tuple[int, int, str]]:
     }
 
 
-def _reused(counts: Counts, kind: str) -> str:
-    return f" · {counts.reused[kind]} taken over" if counts.reused[kind] else ""
+def _reused(counts: Counts, kind: WorkKind) -> str:
+    return f" · {counts.reused[kind]:,} reused" if counts.reused[kind] else ""
 
 
 class _EvaluationProgress:
@@ -133,7 +135,7 @@ class _EvaluationProgress:
         self._own = dict(own)
         self._others = tuple(others)
 
-    def __call__(self, protocol: str, counts: Counts) -> dict[str, tuple[int, int, str]]:
+    def __call__(self, protocol: str, counts: Counts) -> Progress:
         self._own[protocol] = counts
         every = (*self._own.values(), *self._others)
         right = _percent(counts.correct["attempt"], counts.done["attempt"])
@@ -163,10 +165,10 @@ class _Generation:
         if chosen.note:
             with write(context.connection):
                 add_event(context.connection, "warning", job.slot, chosen.note, job.iteration_id)
-        if name != "scripted":
+        if needs_weights(name):
             for weights in (reasoner, reflector):
                 require_weights(weights)
-        serving = Serving(GENERATORS[name], reasoner, reflector, settings.generation, settings.seed)
+        serving = Serving(MAKERS[name], reasoner, reflector, settings.generation, settings.seed)
         broadcast = Broadcast(context.workspace.database, job.slot, job.iteration_id, name, reasoner.name)
         verifiers = VerifierPool(kinds_of(settings))
         journal = StoreJournal(context.connection, lambda reason: self._hold(serving, reason))
@@ -222,7 +224,7 @@ class _Generation:
         job = self._context.job
         reuse = self._settings.reuse
         source = f"iteration {reuse.iteration}" if reuse and not plan.protocol else "the other protocol"
-        words = f"{taken} texts were taken over from {source}, not generated again"
+        words = f"reused {counted(taken, 'text')} of {source} instead of generating them again"
         with write(self._context.connection):
             add_event(self._context.connection, "info", job.slot, words, job.iteration_id)
 

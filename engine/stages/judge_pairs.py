@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from engine.curation.judge.endpoint import EndpointJudge
 from engine.curation.judge.policy import SelfJudge
 from engine.curation.judge.ranking import Answer, Judge, JudgedPair, Order, PairRanking, Tally
-from engine.generation import GENERATORS, choose
+from engine.generation import MAKERS, choose
 from engine.generation.base import Generator
 from engine.generation.vllm import set_cpu_environment
 from engine.models.weights import require_weights, weights_of
@@ -28,6 +28,7 @@ from store.records import Iteration
 from store.runs.iterations import set_progress
 from store.runs.policies import get_policy
 from store.settings import RunSettings
+from store.settings.generation import needs_weights
 
 _LISTEN_SECONDS = 0.1
 
@@ -194,9 +195,9 @@ def _generator(context: StageContext, iteration: Iteration, settings: RunSetting
         with write(context.connection):
             add_event(context.connection, "warning", context.job.slot, chosen.note, iteration.id)
     weights = weights_of(context.connection, context.workspace, iteration.parent_id)
-    if chosen.name != "scripted":
+    if needs_weights(chosen.name):
         require_weights(weights)
-    return GENERATORS[chosen.name](weights, settings.generation, settings.seed)
+    return MAKERS[chosen.name](weights, settings.generation, settings.seed)
 
 
 async def _listen(context: StageContext, generator: Generator) -> None:

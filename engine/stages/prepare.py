@@ -20,6 +20,7 @@ from store.runs.instruction_parts import put_instruction_parts
 from store.runs.policies import BASE_POLICY, REFLECTOR_POLICY, add_policy, decide_policy
 from store.runs.runs import FewShot, add_few_shots, add_questions, get_run, set_run_state
 from store.settings import RunSettings
+from store.settings.generation import needs_weights
 
 
 def prepare(context: StageContext) -> bool:
@@ -99,8 +100,8 @@ def prepare(context: StageContext) -> bool:
 
 
 def _model(name: str, settings: RunSettings) -> Path:
-    """Where a model lies. The scripted generator answers without weights; anything else needs one that can chat."""
-    if settings.generation.generator == "scripted":
+    """Where a model lies. One with weights must be able to chat."""
+    if not needs_weights(settings.generation.generator):
         return Path(name)
     path = resolve_model(name, model_cache(), with_code=name in settings.trust_remote_code).path
     check_chat_template(path)

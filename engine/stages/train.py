@@ -22,6 +22,7 @@ from store.records import Iteration, Policy
 from store.runs.iterations import get_iteration, set_note, set_progress, update_iteration
 from store.runs.policies import add_policy, get_policy
 from store.settings import RunSettings
+from store.settings.generation import AUTO, GENERATORS, needs_weights
 from store.workspace import Workspace
 
 
@@ -60,8 +61,8 @@ def train(context: StageContext) -> bool:
         }
         context.pulse.beat(state, detail)
 
-    scripted = settings.generation.generator == "scripted"
-    result = (train_scripted if scripted else run_training)(request, context.commands, on_metrics, on_step, on_idle)
+    train_policy = run_training if needs_weights(settings.generation.generator) else train_scripted
+    result = train_policy(request, context.commands, on_metrics, on_step, on_idle)
     if not result.completed:
         return False
     _record(connection, iteration, parent, request, result)
@@ -166,7 +167,10 @@ def _record(
 
 def _serves_adapters(settings: RunSettings) -> bool:
     """True where the generator takes base + LoRA (vLLM on a GPU), so that merged weights would be disk for nothing."""
-    if settings.generation.generator not in ("auto", "vllm") or not installed("vllm"):
+    wanted = settings.generation.generator
+    usable = [one for one in GENERATORS.values() if (one.automatic if wanted == AUTO else one.name == wanted)]
+    served = next((one for one in usable if installed(one.name)), None)
+    if served is None or not served.serves_adapters:
         return False
     import torch
 

@@ -10,7 +10,7 @@ import platform
 import sqlite3
 import sys
 
-from engine.generation import GENERATORS, installed
+from engine.generation import installed
 from engine.prompts.instructions import LOCATE, PLAN, VERIFY, compose
 from engine.supervisor.hardware import gpus
 from engine.tasks import TASK_TYPES
@@ -18,6 +18,7 @@ from engine.tasks.sandbox import probe
 from store.control.telemetry import put_capability
 from store.curation.training_settings import TRAINING_SETTINGS
 from store.database.connection import write
+from store.settings.generation import GENERATORS
 from store.settings.recipes import recipe_names
 
 _DISTRIBUTIONS = (

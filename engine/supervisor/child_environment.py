@@ -13,6 +13,7 @@ from pathlib import Path
 from engine.stages.job import JobKind
 from store.curation.training_settings import TRAINING_SETTINGS
 from store.settings import RunSettings
+from store.settings.generation import GENERATORS, needs_weights
 from store.settings.tasks import SourcedTask
 
 HUB_SECRETS = frozenset({"HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HUGGINGFACE_TOKEN", "HUGGINGFACE_HUB_TOKEN"})
@@ -41,16 +42,21 @@ def child_environment(inherited: Mapping[str, str], needed: frozenset[str]) -> d
 
 
 def needed_secrets(settings: RunSettings, kind: JobKind) -> frozenset[str]:
-    """Names of the secrets that an job of this kind has use for: the hub's token where something may come from the
-    hub, the judge's key where the judge is an endpoint."""
+    """Names of the secrets that a job of this kind has use for: the hub's token where something may come from the
+    hub, the judge's key where the judge is an endpoint, and the generator's keys where texts are generated."""
+    judged = TRAINING_SETTINGS[settings.training.setting].judged
+    generator = GENERATORS.get(settings.generation.generator)
+    keys = generator.secrets if generator is not None else frozenset()
     if kind == "curate":
-        judges = TRAINING_SETTINGS[settings.training.setting].judged and settings.judge.by == "endpoint"
-        return frozenset({settings.judge.key_variable}) if judges else frozenset()
-    return HUB_SECRETS if _may_ask_hub(settings) else frozenset()
+        if not judged or settings.judge.by == "operator":
+            return frozenset()
+        return frozenset({settings.judge.key_variable}) if settings.judge.by == "endpoint" else keys
+    hub = HUB_SECRETS if _may_ask_hub(settings) else frozenset()
+    return hub | keys if kind == "generate" else hub
 
 
 def _may_ask_hub(settings: RunSettings) -> bool:
-    if settings.generation.generator == "scripted":
+    if not needs_weights(settings.generation.generator):
         models: list[str] = []
     else:
         models = [name for name in (settings.model, settings.reflector) if name]

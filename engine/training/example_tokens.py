@@ -26,6 +26,7 @@ from store.database.connection import open_reader
 from store.runs.iterations import get_iteration
 from store.runs.runs import run_questions
 from store.settings import TrainingSetting
+from store.settings.generation import needs_weights
 from store.workspace import Workspace
 
 
@@ -43,8 +44,8 @@ def inspect_example(workspace: Workspace, curated_id: int, setting: str | None =
             raise EngineError(f"there is no curated row {curated_id} in {workspace.root}")
         iteration = get_iteration(connection, row.iteration_id)
         settings = settings_of(iteration)
-        if settings.generation.generator == "scripted":
-            raise EngineError("this run is scripted: it has no model, hence no tokens to show")
+        if not needs_weights(settings.generation.generator):
+            raise EngineError("the policies of this run have no weights, hence no tokens to show")
         chosen = _setting(row, setting, settings.training.setting)
         rollouts = rollouts_of(connection, iteration, settings)
         of_questions = TRAINING_SETTINGS[chosen].set_name is None

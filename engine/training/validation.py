@@ -9,6 +9,7 @@ import importlib.util
 
 from store.curation.training_settings import TRAINING_SETTINGS
 from store.settings import GenerationSection, TrainingSection
+from store.settings.generation import needs_weights
 
 
 def check_training(settings: TrainingSection, generation: GenerationSection) -> list[str]:
@@ -38,7 +39,7 @@ def check_training(settings: TrainingSection, generation: GenerationSection) -> 
         ]
     if settings.method != "full" and "lm_head" in settings.lora_targets:
         problems.append("training.lora_targets names lm_head, which TRL can't train (its loss bypasses the head)")
-    if settings.method == "qlora" and generation.generator != "scripted":
+    if settings.method == "qlora" and needs_weights(generation.generator):
         problems += qlora_problems()
     return problems
 

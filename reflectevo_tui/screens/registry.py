@@ -41,7 +41,7 @@ _ENTRIES = (
 )
 
 SCREENS: Registry[ScreenEntry] = Registry("screen", {entry.mode: entry for entry in _ENTRIES})
-"""The screens by their modes, in the order of the bar; the number key opens one, and so does the function key of that number. The
+"""The screens by their modes, in the order of the bar; the number key opens one, and so does its function key. The
 first is shown at the start."""
 
 

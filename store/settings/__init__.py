@@ -1,10 +1,12 @@
 """Settings: of a run, its tasks and its experiment; presets and recipes; the TOML file that holds them."""
 
 from store.curation.training_settings import TrainingSetting
-from store.runs.stages import ROLLOUT_STAGES, STAGES, GateName, StageName
+from store.records import GateName, StageName
+from store.runs.stages import ROLLOUT_STAGES, STAGES
 from store.settings.curation import CurationSection, JudgeSection
+from store.settings.generation import GenerationSection, GeneratorName
 from store.settings.rollout import CorrectionSection, Decoding, PreviousAttempt, ReflectionSection
-from store.settings.run import EvaluationSection, GenerationSection, GeneratorName, ReuseSection, RunSettings
+from store.settings.run import EvaluationSection, ReuseSection, RunSettings
 from store.settings.training import SecondStageSection, TrainingSection
 
 __all__ = [

@@ -9,19 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from operator import attrgetter
 from typing import Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from store.runs.stages import GateName
+from store.records import GateName
 from store.settings.base import Section
 from store.settings.curation import CurationSection, JudgeSection
 from store.settings.experiment import ExperimentSection
+from store.settings.generation import GenerationSection
 from store.settings.rollout import CorrectionSection, Decoding, ReflectionSection
 from store.settings.tasks import Task
 from store.settings.training import TrainingSection
-
-GeneratorName = Literal["auto", "vllm", "transformers", "scripted"]
 
 
 class EvaluationSection(Section):
@@ -44,25 +44,6 @@ class EvaluationSection(Section):
     """What becomes of the child without a `promote` gate: an operator decides, promote unless it lost, or always."""
     split: Literal["test", "dev"] = "test"
     """Questions to measure on: the held-out ones, or those set aside for tuning."""
-
-
-class GenerationSection(Section):
-    """Which generator serves the policies, and how wide."""
-
-    generator: GeneratorName = "auto"
-    """`auto` takes vLLM where it imports, else transformers."""
-    concurrency: int = Field(default=64, ge=1, le=4096)
-    """Requests in flight at once."""
-    max_model_len: int = Field(default=2048, ge=64)
-    """Longest prompt plus answer in tokens."""
-    memory_gib: float = Field(default=2.0, gt=0.0)
-    """KV cache on CPU, in GiB. On a GPU vLLM sizes it from `gpu_memory_share`."""
-    gpu_memory_share: float = Field(default=0.9, gt=0.0, le=1.0)
-    """Share of the GPU's memory vLLM may use."""
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """Number format of the weights while generating."""
-    retries: int = Field(default=2, ge=0, le=10)
-    """How often a failed generation is tried again before it becomes a row with its error."""
 
 
 class ReuseSection(Section):
@@ -137,7 +118,7 @@ class RunSettings(Section):
     def _has_dev_questions(self) -> RunSettings:
         if self.evaluation.split == "dev" and not any(task.dev for task in self.tasks):
             raise ValueError(
-                "evaluation.split is 'dev', but no task sets dev questions aside; give one of them dev = 50"
+                "evaluation.split is 'dev', but no task reserves dev questions; set dev = 50 for one of them"
             )
         return self
 
@@ -228,12 +209,12 @@ def _try(place: str, make: Callable[[], RunSettings]) -> None:
         raise ValueError(f"{place}: {wrong}: {first['msg'].removeprefix('Value error, ')}") from error
 
 
-FIXED_SETTINGS = ("name", "model", "reflector", "trust_remote_code", "question_seed", "tasks")
-"""Settings that can't change within a run; nor can `seed`, where it chooses the questions."""
+FIXED_SETTINGS = ("name", "model", "reflector", "trust_remote_code", "question_seed", "tasks", "reflection.parts")
+"""Settings that can't change within a run, as dotted keys; nor can `seed`, where it chooses the questions."""
 
 
 def changed_fixed(old: RunSettings, new: RunSettings) -> list[str]:
     """The settings that differ and can't change within a run."""
-    found = [name for name in FIXED_SETTINGS if getattr(old, name) != getattr(new, name)]
+    found = [name for name in FIXED_SETTINGS if attrgetter(name)(old) != attrgetter(name)(new)]
     moved = old.chooses_by != new.chooses_by and "question_seed" not in found
     return [*found, "seed"] if moved else found

@@ -6,12 +6,14 @@ from engine.commands.check.findings import Finding
 from engine.errors import ModelNotFound
 from engine.models.resolve import Located, locate_model, model_cache
 from store.settings import RunSettings
+from store.settings.generation import needs_weights
 
 
 def check_models(settings: RunSettings) -> tuple[list[Finding], int | None]:
     """Findings about the policy's model and the reflector's, and the size of the policy's weights in bytes."""
-    if settings.generation.generator == "scripted":
-        return [Finding("ok", "model", "a scripted run needs no model")], None
+    name = settings.generation.generator
+    if not needs_weights(name):
+        return [Finding("ok", "model", f"a {name} run needs no model")], None
     findings, located = _check("model", settings.model)
     if settings.reflector is not None:
         findings += _check("reflector", settings.reflector)[0]
