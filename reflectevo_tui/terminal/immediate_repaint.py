@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import TypeVar
 
-from textual import events
+from textual import events, on
 from textual.app import App
 from textual.dom import DOMNode
 from textual.screen import ModalScreen, Screen
@@ -74,7 +75,7 @@ class HeldRepaints:
 
     def __init__(self, app: App[None], promptness: KeyLatency) -> None:
         self._app, self._promptness = app, promptness
-        self._held: dict[str, Timer] = {}
+        self._held: dict[str, tuple[Timer, ExitStack]] = {}
         self._awaited: set[str] = set()
 
     def hold(self, what: str, seconds: float | None = None) -> None:
@@ -86,8 +87,9 @@ class HeldRepaints:
     def _hold(self, what: str, seconds: float) -> bool:
         if seconds <= 0 or what in self._held:
             return False
-        self._app._begin_batch()
-        self._held[what] = self._app.set_timer(seconds, lambda: self.release(what))
+        batch = ExitStack()
+        batch.enter_context(self._app.batch_update())
+        self._held[what] = self._app.set_timer(seconds, lambda: self.release(what)), batch
         return True
 
     def release(self, what: str) -> None:
@@ -107,8 +109,9 @@ class HeldRepaints:
             self._app.screen.call_after_refresh(self._hold_again)
 
     def _lift(self, what: str) -> None:
-        self._held.pop(what).stop()
-        self._app._end_batch()
+        timer, batch = self._held.pop(what)
+        timer.stop()
+        batch.close()
         # Nobody else tells the screen that it may paint now.
         self._app.screen.check_idle()
 
@@ -160,10 +163,11 @@ class ImmediateScreen(Screen[Result]):
 
     _seen = False
 
-    async def _on_idle(self, event: events.Idle) -> None:
+    async def on_idle(self, event: events.Idle) -> None:
         paint_promptly(self, event)
 
-    def _on_screen_resume(self, event: events.ScreenResume) -> None:
+    @on(events.ScreenResume)
+    def _keep_styles(self, event: events.ScreenResume) -> None:
         """Don't style everything anew on the way back. A theme that changed meanwhile is taken up without this."""
         event.refresh_styles = event.refresh_styles and not self._seen
         self._seen = True
@@ -176,7 +180,7 @@ class ImmediateScreen(Screen[Result]):
 class Dialog(ModalScreen[Result]):
     """A window over a screen that closes with a result. (No ImmediateScreen: styles come from the first base.)"""
 
-    async def _on_idle(self, event: events.Idle) -> None:
+    async def on_idle(self, event: events.Idle) -> None:
         paint_promptly(self, event)
 
     def _compositor_refresh(self) -> None:

@@ -16,6 +16,7 @@ from textual import events
 from textual._compositor import ChopsUpdate
 from textual.app import App
 from textual.await_complete import AwaitComplete
+from textual.filter import LineFilter
 from textual.screen import Screen
 from textual.strip import Strip
 
@@ -80,7 +81,7 @@ class MinimalRepaintApp(App[None]):
     def __init__(self, collector: IdleCollector | None = None) -> None:
         super().__init__()
         self._collector = collector
-        self._filters.append(LastNet())
+        self._last_net = LastNet()
         self.promptness = KeyLatency()
         self.repaints = HeldRepaints(self, self.promptness)
         self._first_variables: dict[str, str] | None = None
@@ -92,6 +93,10 @@ class MinimalRepaintApp(App[None]):
         self.stylesheet.set_variables(variables)
         self._first_variables = variables
         self.repaints.hold(_FIRST_FRAME, FIRST_FRAME_SECONDS)
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """Textual's own filters, and last the one that no model's control character passes."""
+        return [*super().get_line_filters(), self._last_net]
 
     def show_first_frame(self) -> None:
         """What it shows is there: the answer to the key that started the application. Once; later calls do nothing."""

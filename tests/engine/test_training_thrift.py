@@ -211,7 +211,7 @@ def test_our_dpo_has_the_loss_gradients_and_metrics_of_plain_trl(
     ours = trainer()
     with pytest.MonkeyPatch.context() as plain:
         plain.setattr(dpo._ThriftyDPOTrainer, "__init__", DPOTrainer.__init__)
-        plain.setattr(dpo._ThriftyDPOTrainer, "_compute_loss", DPOTrainer._compute_loss)
+        plain.setattr(dpo._ThriftyDPOTrainer, "compute_loss", DPOTrainer.compute_loss)
         theirs = trainer()
         expected = _dpo_step(theirs)
     assert "forward" in vars(ours.model.get_base_model().model), "prompts aren't shared: nothing is compared"

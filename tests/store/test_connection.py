@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import sqlite3
 import subprocess
@@ -9,6 +10,7 @@ import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -200,8 +202,8 @@ def test_the_file_system_probe_knows_a_network_and_a_local_disk(
     class Libc:
         def __init__(self, *_: object, **__: object) -> None: ...
 
-        def statfs(self, path: bytes, buffer: object) -> int:
-            buffer._obj[0] = 0x6969  # type: ignore[attr-defined]
+        def statfs(self, path: bytes, buffer: Any) -> int:
+            ctypes.cast(buffer, ctypes.POINTER(ctypes.c_long))[0] = 0x6969
             return 0
 
     monkeypatch.setattr(store_connection.ctypes, "CDLL", Libc)

@@ -11,15 +11,13 @@ from typing import Any
 
 import trl.trainer.utils as fused_head
 
-_SWITCH = "_use_triton"
-"""TRL 1.16's own name for the question "leave unscored tokens out on this device?"; its kernels ask elsewhere."""
-
 
 def score_completions_only() -> bool:
     """Make TRL's fused head skip unscored tokens in this process. False (and no change) if TRL has no such switch."""
-    if not hasattr(fused_head, _SWITCH):
+    # TRL 1.16 asks this whether to leave unscored tokens out on a device; its kernels ask elsewhere.
+    if not hasattr(fused_head, "_use_triton"):
         return False
-    setattr(fused_head, _SWITCH, _always)
+    fused_head._use_triton = _always
     return True
 
 

@@ -39,10 +39,12 @@ class _ThriftyDPOTrainer(DPOTrainer):  # type: ignore[misc]
             self._references.load(Path(resume_from_checkpoint))
         return super().train(resume_from_checkpoint=resume_from_checkpoint, **arguments)
 
-    def _compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool) -> Any:
+    def compute_loss(
+        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
         reference = self.ref_model if self.ref_model is not None else model
         inputs = self._references.completed(inputs, lambda: self.compute_ref_log_probs(reference, inputs))
-        return super()._compute_loss(model, inputs, return_outputs)
+        return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         super()._save_checkpoint(model, trial)
