@@ -13,6 +13,7 @@ import typer
 
 from reflectevo_tui.cli import app
 from reflectevo_tui.text.glossary import GLOSSARY
+from tests.docs.command_line import command_line_page, options
 from tests.docs.pages import DOCS, glossary_page, settings_page
 
 ROOT = DOCS.parent
@@ -23,6 +24,8 @@ _FENCE = re.compile(r"^```[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"(?<!\\)\]\(([^)\s]+)\)")
 _PATH = re.compile(r"[\w.-]+(?:/[\w.-]+)+/?|[\w-]+\.(?:py|md|toml|tcss|css)")
 _DOTTED = re.compile(r"(?:engine|store|reflectevo_tui|tests)(?:\.\w+)+")
+_CALL = re.compile(r"^(?:reflectevo )?([a-z][\w-]*)([^\n#|]*)", re.MULTILINE)
+_OPTION = re.compile(r"(?<![\w-])--?[a-z][\w-]*")
 _SHELL = re.compile(r"(?<![\w/.-])(reflectevo|make|python -m)[ ]+([a-z][\w.-]*)")
 
 
@@ -144,6 +147,23 @@ def test_the_glossary_page_is_up_to_date() -> None:
 def test_the_tables_of_settings_are_up_to_date() -> None:
     page = (DOCS / "settings.md").read_text(encoding="utf-8")
     assert page == settings_page(page), "run python -m tests.docs"
+
+
+def test_the_commands_are_up_to_date() -> None:
+    """docs/cli.md has the commands, arguments, options and defaults that `--help` shows, and no others."""
+    page = (DOCS / "cli.md").read_text(encoding="utf-8")
+    assert page == command_line_page(page), "run python -m tests.docs"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_options_exist(page: Path) -> None:
+    """`reflectevo COMMAND --option` in a page names an option of that command."""
+    wrong = []
+    for code in code_of(text_of(page)):
+        for command, rest in _CALL.findall(code.replace("\\\n", " ")):
+            if command in options():
+                wrong += [f"{command} {one}" for one in _OPTION.findall(rest) if one not in options()[command]]
+    assert not wrong
 
 
 def test_the_glossary_is_one_sentence_a_term() -> None:
