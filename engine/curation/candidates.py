@@ -10,20 +10,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
-from engine.curation.filters import heuristic_reason
-from engine.curation.program_leak import Passes
-from engine.prompts.leakage import prompt_leak
+from engine.tasks.answers.stated_program import Solves
 from engine.tasks.base import Verdict
-from store.settings import CurationSection
+from store.curation.training_settings import SetName
 
 INCLUDED = "included"
 NOT_CORRECTED = "not corrected"
 INCORRECT = "correction incorrect"
 UNVERIFIED = "correction unverified"
-
-SetName = Literal["d_plus", "d_pm", "d_pref"]
 
 
 @dataclass(frozen=True)
@@ -44,7 +39,6 @@ class Candidate:
     question_text: str
     """The question as asked, with its options."""
     attempt_text: str
-    attempt_answer: str | None
     finish_reason: str
     review: str | None
     """The newest review's decision: `accept`, `reject`, `flag` or None."""
@@ -53,14 +47,16 @@ class Candidate:
     correction_text: str = ""
     """The corrected attempt as trained on."""
     prompt_text: str = ""
-    """The prompt that asks for the reflection in training, all its messages."""
+    """All that the prompts say which it may be trained with: see `engine.prompts.leakage.training_prompts`."""
+    correction_request: str = ""
+    """The last turn of the prompt that asks for the correction, which holds the reflection."""
     request_text: str = ""
-    """The last message of that prompt: the instruction as it was given."""
+    """The last message of the prompt that asks for the reflection in training: the instruction as it was given."""
     place: int = 0
     """Place of the reflection in the work, from 1. Ids follow the order in which texts were finished, and that differs
     when a run was interrupted; where no place is given the id stands for it."""
-    passes: Passes | None = None
-    """Of a `code` task, what runs a program against the tests of the question, where somebody can."""
+    solves: Solves | None = None
+    """Tries whether a text answers the question, where its kind of task can; see `TaskType.solver`."""
 
     @property
     def rank(self) -> int:
@@ -96,24 +92,6 @@ def verdict_reason(candidate: Candidate) -> str | None:
         None: NOT_CORRECTED,
     }
     return reasons[candidate.correction_verdict]
-
-
-def text_reason(candidate: Candidate, settings: CurationSection) -> str | None:
-    """Why a text is no training example; a human `accept` overrules all but a prompt that contains the text."""
-    stated = prompt_leak(candidate.prompt_text, (candidate.text,))
-    if stated or candidate.review == "accept":
-        return stated
-    return heuristic_reason(
-        candidate.text,
-        reference=candidate.reference,
-        question_text=candidate.question_text,
-        attempt_text=candidate.attempt_text,
-        finish_reason=candidate.finish_reason,
-        settings=settings,
-        request_text=candidate.request_text,
-        kind=candidate.kind,
-        passes=candidate.passes,
-    )
 
 
 def ranked(candidates: Sequence[Candidate], seed: int) -> list[Candidate]:

@@ -10,11 +10,10 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
-from engine.curation.answer_leak import LEAK
-from engine.curation.candidates import Candidate, Curated, in_order, row, text_reason, tie, verdict_reason
-from engine.curation.filters import human_reject
+from engine.curation.candidates import Candidate, Curated, in_order, row, tie, verdict_reason
+from engine.curation.filters import LEAK, human_reject, text_reason
 from engine.curation.selection import OVER_QUESTION_CAP, OVER_TASK_SHARE, Selection, within_share
-from engine.prompts.leakage import prompt_leak
+from engine.prompts.leakage import PROMPT_LEAK, states_target
 from store.settings import CurationSection
 
 
@@ -49,10 +48,11 @@ def _reason(candidate: Candidate, settings: CurationSection) -> str | None:
     if found:
         return found
     # The correction is learnt too: neither its prompt nor the reflection before it may hold it.
-    stated = prompt_leak(candidate.prompt_text, (candidate.correction_text,))
-    if stated is None and prompt_leak(candidate.text, (candidate.correction_text,)):
+    if states_target(candidate.prompt_text, candidate.correction_text):
+        return PROMPT_LEAK
+    if states_target(candidate.text, candidate.correction_text):
         return LEAK
-    return stated
+    return PROMPT_LEAK if states_target(candidate.correction_request, candidate.correction_text) else None
 
 
 def _in_turns(

@@ -11,16 +11,16 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import zip_longest
 
-from engine.curation.candidates import Candidate, Curated, in_order, ranked, row, text_reason, tie, verdict_reason
-from engine.curation.filters import HUMAN_REJECT
+from engine.curation.candidates import Candidate, Curated, in_order, ranked, row, tie, verdict_reason
+from engine.curation.filters import HUMAN_REJECT, text_reason
 from engine.curation.selection import DUPLICATE, OVER_QUESTION_CAP, OVER_TASK_SHARE, Selection, within_share
 from engine.curation.similarity import grams, jaccard
-from engine.prompts.leakage import prompt_leak
+from engine.prompts.leakage import PROMPT_LEAK, states_target
 from engine.tasks.base import normalised
 from store.settings import CurationSection
 
-NO_REJECTED = "no rejected partner"
-NO_CHOSEN = "no chosen partner"
+NO_REJECTED = "no incorrect counterpart"
+NO_CHOSEN = "no correct counterpart"
 ACCEPTED_BUT_INCORRECT = "human accept, correction incorrect"
 BOTH_WAYS = "the same text also led to a correct answer"
 
@@ -33,10 +33,11 @@ _CHOSEN, _REJECTED = "chosen", "rejected"
 def d_pm(candidates: Iterable[Candidate], settings: CurationSection, seed: int) -> tuple[Curated, ...]:
     """D±: the pairs, then one row per reflection that is in no pair, with its reason.
 
-    Both sides of a pair reflect on the same attempt, so that they share their prompt. Both pass the filters on the
-    text, so that a pair differs by its outcome and not by a flaw; a human `reject` of a reflection that led to an
-    incorrect answer makes it a rejected partner whatever its text. A question gives at most `max_per_question` pairs,
-    which repeat a reflection as late as possible; pairs over the largest task share stay listed as left out.
+    Both sides of a pair reflect on the same attempt, so that they share their prompt, which states neither. Both pass
+    the filters on the text, so that a pair differs by its outcome and not by a flaw; a human `reject` of a reflection
+    that led to an incorrect answer makes it a rejected partner whatever its text. A question gives at most
+    `max_per_question` pairs, which repeat a reflection as late as possible; pairs over the largest task share stay
+    listed as left out.
     """
     ordered = in_order(candidates)
     reasons: dict[int, str] = {}
@@ -93,7 +94,7 @@ def _reason(candidate: Candidate, settings: CurationSection) -> str | None:
         if candidate.review == "accept":
             return ACCEPTED_BUT_INCORRECT
         if candidate.review == "reject":
-            return prompt_leak(candidate.prompt_text, (candidate.text,))
+            return PROMPT_LEAK if states_target(candidate.prompt_text, candidate.text) else None
         return text_reason(candidate, settings)
     if candidate.review == "reject":
         return HUMAN_REJECT
@@ -148,6 +149,10 @@ def _in_turns(
 
 def _refusal(selection: Selection, winner: Candidate, loser: Candidate, refused: dict[int, str]) -> str | None:
     """Why a pair can't be taken, or None; notes for both reflections what keeps them out."""
+    if states_target(winner.prompt_text, loser.text):
+        refused.setdefault(loser.reflection_id, PROMPT_LEAK)
+        refused.setdefault(winner.reflection_id, NO_REJECTED)
+        return PROMPT_LEAK
     repeated = selection.repeats(winner, _CHOSEN)
     if repeated:
         refused.setdefault(winner.reflection_id, repeated)

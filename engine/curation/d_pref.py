@@ -13,9 +13,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from engine.curation.candidates import Candidate, Curated, in_order, ranked, row, text_reason, tie, verdict_reason
+from engine.curation.candidates import Candidate, Curated, in_order, ranked, row, tie, verdict_reason
 from engine.curation.d_pm import unequal
-from engine.curation.filters import human_reject
+from engine.curation.filters import human_reject, text_reason
 from engine.curation.selection import (
     DUPLICATE,
     NEAR_DUPLICATE,
@@ -24,13 +24,14 @@ from engine.curation.selection import (
     within_share,
 )
 from engine.curation.similarity import grams, jaccard
+from engine.prompts.leakage import PROMPT_LEAK, states_target
 from store.curation.curated import NOT_JUDGED
 from store.curation.records import Preference
 from store.settings import CurationSection, JudgeSection
 
 NO_PARTNER = "no other reflection led to a correct answer"
-OVER_JUDGED = "over the pairs judged per question"
-BELOW_CONFIDENCE = "below confidence"
+OVER_JUDGED = "above judge.pairs_per_question"
+BELOW_CONFIDENCE = "below judge.min_confidence"
 JUDGE_INCONSISTENT = "judge inconsistent"
 JUDGE_UNDECIDED = "judge undecided"
 HUMAN_UNDECIDED = "human undecided"
@@ -174,15 +175,24 @@ def _fates(
                 pair = considered[question][turn]
                 if (pair.word is None) is not open_ones:
                     continue
-                reason = _word_reason(pair, judge)
-                if reason is None or open_ones:
-                    chosen = _chosen(pair)
+                chosen = _chosen(pair)
+                reason = _stated(pair) or _word_reason(pair, judge)
+                if reason in (None, NOT_JUDGED):
                     full = _repeats(selection, pair) or selection.over_cap(chosen)
                     if full is None:
                         selection.take(chosen, ("", pair.first), ("", pair.second))
                     reason = full or reason
                 fates.append((pair, reason))
     return fates
+
+
+def _stated(pair: _Pair) -> str | None:
+    """`prompt states the answer` when the prompt of the pair, which is that of its chosen side, may state the other."""
+    ways = [(pair.first, pair.second), (pair.second, pair.first)]
+    if pair.word is not None:
+        chosen = _chosen(pair)
+        ways = [way for way in ways if way[0] is chosen]
+    return PROMPT_LEAK if any(states_target(one.prompt_text, other.text) for one, other in ways) else None
 
 
 def _repeats(selection: Selection, pair: _Pair) -> str | None:

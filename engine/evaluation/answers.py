@@ -6,14 +6,12 @@ Knows nothing of prompts, models or databases.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from fractions import Fraction
 from typing import Literal
 
+from engine.tasks import TASK_TYPES
 from engine.tasks.base import Verdict, normalised
-from engine.tasks.free_text import simplified
 
 Feedback = Literal["oracle", "oracle-free"]
 """`oracle`: turn 2 is taken for wrong answers only, a right turn 1 stays right. `oracle-free`: for every answer."""
@@ -96,31 +94,9 @@ def majority(answers: Sequence[Answer], *, ties_to_latest: bool = False) -> bool
     return known[0] == "correct" if known else None
 
 
-_DECIMAL = re.compile(r"[-+]?(?:\d+(?:,\d{3})+|\d+)?(?:\.\d+)?")
-_RATIO = re.compile(r"(-?)\\[dt]?frac\{?(\d+)\}?\{?(\d+)\}?|(-?)(\d+)/(\d+)")
-
-
 def answer_group(kind: str, answer: str | None) -> str | None:
-    """The key under which a task type's answers count as one: `math` by value where it is a number, free text as
-    SQuAD normalises it, anything else by its text without regard to case and spacing. None without an answer."""
+    """The key under which answers to a kind of task count as one; see `TaskType.same_answer_key`. None without an
+    answer; of an unknown kind the text, without regard to case and spacing."""
     if answer is None or not answer.strip():
         return None
-    if kind == "math":
-        value = _number(answer)
-        return "".join(answer.split()) if value is None else str(value)
-    if kind == "free_text":
-        return simplified(answer) or normalised(answer)
-    # Indentation is meaning in a program.
-    return answer.strip() if kind == "code" else normalised(answer)
-
-
-def _number(answer: str) -> Fraction | None:
-    bare = answer.replace("\\$", "").replace("$", "").replace("{,}", ",").replace("\\!", "")
-    bare = "".join(bare.split()).rpartition("=")[2]
-    ratio = _RATIO.fullmatch(bare)
-    if ratio is not None:
-        sign, above, below = (part for part in ratio.groups() if part is not None)
-        return Fraction(int(above), int(below)) * (-1 if sign else 1) if int(below) else None
-    if not any(digit.isdigit() for digit in bare) or not _DECIMAL.fullmatch(bare):
-        return None
-    return Fraction(bare.replace(",", ""))
+    return TASK_TYPES[kind].same_answer_key(answer) if kind in TASK_TYPES else normalised(answer)

@@ -10,14 +10,12 @@ from collections.abc import Iterable, Sequence
 
 from engine.evaluation.answers import Answer, Answered, Feedback, judged
 from engine.evaluation.metrics import NOTHING, Metric, accuracy, mean
-
-GRADED_KINDS = frozenset({"free_text"})
-"""The task types whose verifier gives a token F1 as its score."""
+from store.records import Verdict
 
 
-def grade(*, verdict: str, score: float | None, exact: bool) -> tuple[bool | None, float | None]:
+def grade(*, verdict: Verdict, score: float | None, exact: bool) -> tuple[bool | None, float | None]:
     """Exact match and F1 of one judged answer; both None when it could not be judged."""
-    if verdict not in ("correct", "incorrect"):
+    if not judged(verdict):
         return None, None
     if exact:
         return True, 1.0

@@ -12,13 +12,13 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from engine.evaluation.answers import Answer, Answered, Feedback, answer_group
 from engine.evaluation.baselines import baselines, budgets
-from engine.evaluation.em_f1 import GRADED_KINDS, grade, graded
+from engine.evaluation.em_f1 import grade, graded
 from engine.evaluation.metrics import Metric, evaluate
 from engine.prompts.instructions import GENERAL
 from engine.prompts.rollout import PROMPT_VERSION, Problem
 from engine.rollout.plan import Baselines, Done, RolloutPlan
 from engine.rollout.reuse import Reusable
-from engine.tasks.free_text import exact_match
+from engine.tasks import TASK_TYPES
 from store.database.rows import dump_json
 from store.records import StoredAttempt, StoredQuestion
 from store.settings import CorrectionSection, Decoding, RunSettings
@@ -159,10 +159,10 @@ def answered(
 def _answer(stored: StoredAttempt, question: StoredQuestion, kind: str) -> Answer:
     group = answer_group(kind, stored.answer)
     exact, f1 = None, None
-    if kind in GRADED_KINDS:
-        listed = question.payload.get("references")
-        accepted = listed if isinstance(listed, list) and listed else [question.reference]
-        same = any(exact_match(stored.answer, str(one)) for one in accepted) if stored.answer is not None else False
+    task = TASK_TYPES.get(kind)
+    if task is not None and task.graded:
+        given = stored.answer
+        same = given is not None and task.matches_exactly(given, question.reference, question.payload)
         exact, f1 = grade(verdict=stored.verdict, score=stored.score, exact=same)
     return Answer(stored.verdict, group, stored.completion_tokens, exact, f1)
 

@@ -6,21 +6,13 @@ it (5 of 5 sample rows of D+). Pure; what a reflection may not say is decided in
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
-from engine.curation.answer_leak import leak
+from engine.prompts.leakage import states_target
+from engine.tasks.answers.stated_answer import states_reference
 
 IN_PROMPT = "prompt"
 IN_REFLECTION = "reflection"
-
-_SHORTEST_TARGET = 20
-"""In characters; a shorter completion stands in a prompt by chance."""
-
-
-def prompt_leak(prompts: Iterable[str], targets: Iterable[str]) -> bool:
-    """Whether a prompt holds, word for word, a text that is to be learnt as its completion."""
-    wanted = [bare for target in targets if len(bare := target.strip()) >= _SHORTEST_TARGET]
-    return any(bare in prompt for prompt in prompts for bare in wanted)
 
 
 def step_leak(asked: Sequence[str], solved: Sequence[str], *, reflection: str, correction: str) -> bool:
@@ -32,9 +24,11 @@ def step_leak(asked: Sequence[str], solved: Sequence[str], *, reflection: str, c
         reflection: the reflection.
         correction: the corrected attempt.
     """
-    return prompt_leak(solved, [correction]) or prompt_leak(asked, [reflection, correction])
+    return any(states_target(prompt, correction) for prompt in (*solved, *asked)) or any(
+        states_target(prompt, reflection) for prompt in asked
+    )
 
 
 def reflection_leak(reflection: str, *, reference: str, question: str, attempt: str) -> bool:
     """Whether a reflection states the reference answer."""
-    return leak(reflection, reference=reference, question_text=question, attempt_text=attempt) is not None
+    return states_reference(reflection, reference=reference, question_text=question, attempt_text=attempt)

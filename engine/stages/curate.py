@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Mapping, Sequence
-from functools import cache, partial
 
 from engine.curation.candidates import Candidate, Curated
 from engine.curation.d_plus import d_plus
@@ -19,12 +18,12 @@ from engine.curation.judge.ranking import JudgedPair, Tally
 from engine.curation.language import check_language
 from engine.errors import JudgeUnavailable
 from engine.prompts.instructions import compose
-from engine.prompts.rollout import Message
+from engine.prompts.leakage import correction_request, training_prompts
 from engine.rollout.load_plan import pool_of, problems_of, settings_of
 from engine.stages.context import StageContext
 from engine.stages.judge_pairs import prefer
+from engine.tasks import task_type
 from engine.tasks.base import render_question
-from engine.tasks.programming import may_pass
 from engine.training.build_examples import reflection_prompt
 from store.control.telemetry import add_event, add_metrics, metrics
 from store.curation.curated import NOT_JUDGED, NewCurated, replace_curated
@@ -95,26 +94,25 @@ def candidates_of(connection: sqlite3.Connection, iteration: Iteration, settings
     attempts = {attempt.id: attempt for attempt in rollouts.rollout_attempts(connection, iteration.id)}
     corrections = {one.reflection_id: one for one in attempts.values() if one.reflection_id is not None}
     reviews = rollouts.reviewed(connection, iteration.id)
+    shown = settings.correction.show_previous_attempt
     prompts: dict[tuple[int, str], tuple[str, str]] = {}
     reflections = rollouts.rollout_reflections(connection, iteration.id)
     places = _places(attempts, reflections)
     # A program is met once for each set, and runs once.
-    passes = {
-        question.id: cache(partial(may_pass, payload=question.payload))
-        for question in questions.values()
-        if kinds[question.task] == "code"
-    }
+    solvers = {question.id: task_type(kinds[question.task]).solver(question.payload) for question in questions.values()}
     candidates = []
     for reflection in reflections:
         attempt, correction = attempts.get(reflection.attempt_id), corrections.get(reflection.id)
         question = questions.get(attempt.question_id) if attempt else None
         if attempt is None or question is None or correction is None or reflection.error is not None:
             continue
-        asked = (attempt.id, reflection.instruction)
+        asked, problem = (attempt.id, reflection.instruction), problems[question.id]
         if asked not in prompts:
             instruction = compose(reflection.instruction, pool)
-            messages = reflection_prompt(trained.stages[0], problems[question.id], attempt.reasoning, instruction)
-            prompts[asked] = _text(messages), messages[-1]["content"]
+            prompts[asked] = (
+                training_prompts(problem, attempt.reasoning, instruction, show_previous_attempt=shown),
+                reflection_prompt(trained.stages[0], problem, attempt.reasoning, instruction)[-1]["content"],
+            )
         candidates.append(
             Candidate(
                 reflection_id=reflection.id,
@@ -128,15 +126,17 @@ def candidates_of(connection: sqlite3.Connection, iteration: Iteration, settings
                 reference=question.reference,
                 question_text=render_question(question.text, question.options),
                 attempt_text=attempt.reasoning,
-                attempt_answer=attempt.answer,
                 finish_reason=reflection.finish_reason,
                 review=reviews.get(reflection.id),
                 kind=kinds[question.task],
                 correction_text=correction.reasoning,
                 prompt_text=prompts[asked][0],
+                correction_request=correction_request(
+                    problem, attempt.reasoning, reflection.text, show_previous_attempt=shown
+                ),
                 request_text=prompts[asked][1],
                 place=places[reflection.id],
-                passes=passes.get(question.id),
+                solves=solvers[question.id],
             )
         )
     return candidates
@@ -196,10 +196,6 @@ def _reflections(connection: sqlite3.Connection, iteration_id: int) -> dict[int,
         for reflection in rollouts.rollout_reflections(connection, iteration_id)
         if reflection.error is None
     }
-
-
-def _text(messages: list[Message]) -> str:
-    return "\n\n".join(message["content"] for message in messages)
 
 
 def _judged_pair(first: Candidate, second: Candidate) -> JudgedPair:

@@ -2,39 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from engine.errors import EngineError, TaskError
 from engine.tasks.answers.extraction import extract
-from engine.tasks.base import Example, Loaded, TaskType
+from engine.tasks.base import Example, Loaded
 from engine.tasks.choice import Choice
 from engine.tasks.free_text import FreeText
 from engine.tasks.loading.decontamination import apart
 from engine.tasks.mathematics import Math
 from engine.tasks.procedural import Procedural
 from engine.tasks.programming import Code
+from engine.tasks.task_kind import TaskType
+from store.plural import counted
+from store.registry import Registry
 from store.settings import RunSettings
+from store.settings.run import register_task_section, unregister_task_section
 from store.settings.tasks import Task, TaskSection
 
-TASK_TYPES: Mapping[str, TaskType[Any]] = {
-    Procedural.kind: Procedural(),
-    Choice.kind: Choice(),
-    Math.kind: Math(),
-    FreeText.kind: FreeText(),
-    Code.kind: Code(),
-}
-"""Every answer type by its kind."""
+TASK_TYPES: Registry[TaskType[Any]] = Registry(
+    "task kind", {one.kind: one for one in (Procedural(), Choice(), Math(), FreeText(), Code())}
+)
+"""Every kind of task by its name."""
+
+
+def register_task_kind(task: TaskType[Any], section: type[TaskSection]) -> None:
+    """Add a kind of task: settings files may name it from now on.
+
+    Args:
+        task: what the kind does.
+        section: its settings, whose field `kind` is a Literal of the kind's name.
+
+    Raises:
+        ValueError: when the name is taken, or the settings are those of another kind.
+    """
+    register_task_section(task.kind, section)
+    TASK_TYPES.register(task.kind, task)
+
+
+def unregister_task_kind(kind: str) -> None:
+    """Remove a kind of task that was registered. Raises KeyError for an unknown one."""
+    unregister_task_section(kind)
+    TASK_TYPES.unregister(kind)
+
+
+def generated_tasks(settings: RunSettings) -> set[str]:
+    """Names of the tasks whose questions are generated from a seed."""
+    return {task.name for task in settings.tasks if task_type(task.kind).generated}
 
 
 def task_type(kind: str) -> TaskType[Any]:
     """The task type of a kind. Raises TaskError for an unknown one."""
-    try:
-        return TASK_TYPES[kind]
-    except KeyError:
-        raise TaskError(f"there is no task kind {kind!r}: use {', '.join(TASK_TYPES)}") from None
+    if kind not in TASK_TYPES:
+        raise TaskError(TASK_TYPES.unknown(kind))
+    return TASK_TYPES[kind]
 
 
 def load_task(task: Task, base_dir: Path, seed: int) -> Loaded:
@@ -61,7 +84,7 @@ def load_tasks(settings: RunSettings, base_dir: Path) -> dict[str, Loaded]:
         raise TaskError(failed[0])
     if failed:
         raise TaskError("\n".join([f"{len(failed)} tasks can't be loaded:", *failed]))
-    return apart(loaded, {task.name for task in settings.tasks if task.kind == Procedural.kind})
+    return apart(loaded, generated_tasks(settings))
 
 
 def _own_examples(task: TaskSection) -> tuple[Example, ...]:
@@ -69,7 +92,7 @@ def _own_examples(task: TaskSection) -> tuple[Example, ...]:
     for number, example in enumerate(task.examples, start=1):
         if extract(example.reply, multiline=True).answer is None:
             raise TaskError(
-                f"task {task.name!r}: the reply of worked example {number} marks no answer that could be read; "
+                f"task {task.name!r}: the reply of worked example {number} marks no answer that can be read; "
                 "end it as replies are asked to end, e.g. with 'Answer: 7'"
             )
     return tuple(
@@ -83,5 +106,8 @@ def _shown_first(name: str, own: tuple[Example, ...], one: Loaded) -> Loaded:
     shown = {example.wording for example in own}
     train = tuple(question for question in one.train if question.wording not in shown)
     left_out = len(one.train) - len(train)
-    notes = (f"task {name!r}: {left_out} training questions left out: worked examples show them",) if left_out else ()
-    return replace(one, train=train, few_shot=(*own, *one.few_shot), notes=(*one.notes, *notes))
+    notes = one.notes
+    if left_out:
+        many = counted(left_out, "training question")
+        notes = (*notes, f"task {name!r}: {many} left out: shown by worked examples")
+    return replace(one, train=train, few_shot=(*own, *one.few_shot), notes=notes)

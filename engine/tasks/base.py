@@ -1,4 +1,4 @@
-"""What every task type has in common: questions, worked examples, verifications and the protocol they follow.
+"""What every task type has in common: questions, worked examples and verifications.
 
 Terms as in the paper (ReflectEvo, ACL 2025 Findings, arXiv 2505.16475, section 3). This module must not know
 any single task type, nor a database, a model or a prompt.
@@ -11,19 +11,14 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from string import ascii_uppercase
-from typing import ClassVar, Literal, Protocol, TypeVar, runtime_checkable
-
-from store.settings.tasks import TaskSection
+from typing import Literal
 
 Verdict = Literal["correct", "incorrect", "unverified"]
 Split = Literal["train", "dev", "test"]
 
 _NAMED_ROWS = 20
 """Rows of a task that are named one by one when they are left out; the others are counted."""
-
-SettingsT_contra = TypeVar("SettingsT_contra", bound=TaskSection, contravariant=True)
 
 
 def render_question(text: str, options: Sequence[str] = ()) -> str:
@@ -49,7 +44,7 @@ class Question:
     """Texts of the options in order, without letters; empty when there are none or they stand inside `text`."""
     reference: str
     payload: Mapping[str, object]
-    """What `TaskType.judge` needs beside the reference; JSON-serialisable. `worked` is the reply that a perfect model
+    """What `TaskType.verify` needs beside the reference; JSON-serialisable. `worked` is the reply that a perfect model
     would give, for training without reflection; it never reaches a prompt of this question."""
 
     @property
@@ -150,33 +145,3 @@ class Loaded:
         reasons = Counter(row.reason for row in self.skipped[_NAMED_ROWS:])
         counted = [f"task {task}: {count} more rows were left out: {why}" for why, count in reasons.most_common(20)]
         return [*named, *counted, *self.notes]
-
-
-class TaskType(Protocol[SettingsT_contra]):
-    """One answer type: how its questions are loaded, how its answers are asked for and judged."""
-
-    kind: ClassVar[str]
-    isolated: ClassVar[bool]
-    """True when `judge` may hang or exhaust memory on a hostile reply: call it in a process with limits."""
-
-    def load(self, settings: SettingsT_contra, base_dir: Path, seed: int) -> Loaded:
-        """Load the questions; paths are relative to `base_dir`. The same arguments give the same questions.
-
-        Raises TaskError when the task can't be loaded as set.
-        """
-        ...
-
-    def verify(self, reply: str, reference: str, payload: Mapping[str, object]) -> Verification:
-        """Verify a whole reply of the model against the reference. Never raises because of what the reply says."""
-        ...
-
-    def format_instruction(self, settings: SettingsT_contra) -> str:
-        """The short instruction on the answer format that follows every question."""
-        ...
-
-
-@runtime_checkable
-class Sandboxed(Protocol):
-    """A task type whose `judge` waits for a sandbox of its own: call it in a thread."""
-
-    sandboxed: ClassVar[bool]

@@ -16,6 +16,7 @@ from engine.tasks.base import Loaded, Question, Split, Verification, worked_exam
 from engine.tasks.loading.fields import asked
 from engine.tasks.loading.options import LETTERS, options_of, right_letter, same_option
 from engine.tasks.loading.sources import load_local
+from engine.tasks.task_kind import TaskType
 from store.settings.tasks import ChoiceTask
 
 _BARE = re.compile(r"[(\[]?([A-Ja-j])[)\]]?[.:)]?")
@@ -39,11 +40,10 @@ _PHRASES = (
 """How replies name an option without marking an answer; `option B is not correct` matches none."""
 
 
-class Choice:
+class Choice(TaskType[ChoiceTask]):
     """The task type `choice`."""
 
     kind: ClassVar[str] = "choice"
-    isolated: ClassVar[bool] = False
 
     def load(self, settings: ChoiceTask, base_dir: Path, seed: int) -> Loaded:
         """Questions, held-out questions and worked examples. Raises TaskError when the source can't be used."""

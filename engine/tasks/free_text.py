@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import ClassVar
 
 from engine.tasks.answers.extraction import extract
-from engine.tasks.base import Loaded, Question, Split, Verification, worked_example
+from engine.tasks.base import Loaded, Question, Split, Verification, normalised, worked_example
 from engine.tasks.loading.fields import RowRefused, asked, field, texts
 from engine.tasks.loading.sources import load_local
+from engine.tasks.task_kind import TaskType
 from store.settings.tasks import FreeTextTask
 
 _ARTICLES = re.compile(r"\b(?:a|an|the)\b")
@@ -26,11 +27,11 @@ _ANSWER_KEYS = ("text", "value", "answer", "aliases")
 """Where an object keeps its answers: SQuAD's `text`, TriviaQA's `value` and `aliases`."""
 
 
-class FreeText:
+class FreeText(TaskType[FreeTextTask]):
     """The task type `free_text`."""
 
     kind: ClassVar[str] = "free_text"
-    isolated: ClassVar[bool] = False
+    graded: ClassVar[bool] = True
 
     def load(self, settings: FreeTextTask, base_dir: Path, seed: int) -> Loaded:
         """Questions, held-out questions and worked examples. Raises TaskError when the source can't be used."""
@@ -46,8 +47,7 @@ class FreeText:
         A reply of one short line without any mark is taken as the answer: asked for a few words, a model that
         says nothing else has answered, and the comparison is strict enough to find out.
         """
-        listed = payload.get("references")
-        references = [str(one) for one in listed] if isinstance(listed, list) and listed else [reference]
+        references = _accepted(reference, payload)
         found = extract(reply, whole_reply=True)
         if found.answer is None:
             return Verification("incorrect", None, "", 0.0, "the reply marks no answer")
@@ -64,6 +64,14 @@ class FreeText:
     def format_instruction(self, settings: FreeTextTask) -> str:
         """The same for every free-text task."""
         return "Finish with 'Answer:' and the answer in as few words as possible."
+
+    def same_answer_key(self, answer: str) -> str:
+        """The answer as SQuAD simplifies it."""
+        return simplified(answer) or normalised(answer)
+
+    def matches_exactly(self, answer: str, reference: str, payload: Mapping[str, object]) -> bool:
+        """Whether the answer is one of the accepted references, as SQuAD compares them."""
+        return any(exact_match(answer, one) for one in _accepted(reference, payload))
 
 
 def simplified(text: str) -> str:
@@ -87,6 +95,12 @@ def token_f1(answer: str, reference: str) -> float:
         return float(exact_match(answer, reference))
     shared = sum((Counter(found) & Counter(wanted)).values())
     return 2 * shared / (len(found) + len(wanted))
+
+
+def _accepted(reference: str, payload: Mapping[str, object]) -> list[str]:
+    """The accepted answers of a question."""
+    listed = payload.get("references")
+    return [str(one) for one in listed] if isinstance(listed, list) and listed else [reference]
 
 
 def _question(settings: FreeTextTask, row: Mapping[str, object], split: Split) -> Question:

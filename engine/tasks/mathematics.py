@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import ClassVar
 
-from engine.tasks.answers.extraction import cleaned, extract, last_boxed
+from engine.tasks.answers.extraction import extract, last_boxed, number
 from engine.tasks.answers.math_equality import compare
 from engine.tasks.base import Loaded, Question, Split, Verification, worked_example
 from engine.tasks.loading.fields import RowRefused, asked, text_field
 from engine.tasks.loading.sources import load_local
+from engine.tasks.task_kind import TaskType
 from store.settings.tasks import MathTask
 
 _LONGEST_PLAIN_ANSWER = 100
@@ -24,10 +24,8 @@ _LONGEST_REASONING = 60
 _CALCULATOR = re.compile(r"<<[^<>]*>>")
 """GSM8K's notes to a calculator inside its solutions."""
 
-_NUMBER = re.compile(r"[-+]?(?:\d+(?:,\d{3})+|\d+)?(?:\.\d+)?")
 
-
-class Math:
+class Math(TaskType[MathTask]):
     """The task type `math`."""
 
     kind: ClassVar[str] = "math"
@@ -59,16 +57,10 @@ class Math:
         """The same for every math task."""
         return "Solve it in short steps. Finish with 'Answer:' and the result."
 
-
-def number(text: str) -> Decimal | None:
-    """The plain number a text is, without currency sign and thousands separators; None when it isn't one."""
-    bare = cleaned(text).replace("\\$", "").replace("$", "").replace("{,}", ",").replace("\\!", "").strip()
-    if not _NUMBER.fullmatch(bare):
-        return None
-    try:
-        return Decimal(bare.replace(",", ""))
-    except InvalidOperation:
-        return None
+    def same_answer_key(self, answer: str) -> str:
+        """The value where the answer is a number, else its text without spaces."""
+        value = number(answer)
+        return "".join(answer.split()) if value is None else str(value)
 
 
 def reference_of(solution: str) -> str:

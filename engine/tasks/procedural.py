@@ -20,6 +20,7 @@ from typing import Any, ClassVar
 from engine.errors import EngineError, TaskError
 from engine.tasks.answers.extraction import extract
 from engine.tasks.base import Example, Loaded, Question, Split, Verification, worked_example
+from engine.tasks.task_kind import TaskType
 from store.settings.tasks import ProceduralTask
 
 EVALUATES_REPLIES = frozenset(
@@ -47,11 +48,11 @@ _VARIETY = 8
 _LEAST_TRIES = 1000
 
 
-class Procedural:
+class Procedural(TaskType[ProceduralTask]):
     """The task type `procedural`."""
 
     kind: ClassVar[str] = "procedural"
-    isolated: ClassVar[bool] = False
+    generated: ClassVar[bool] = True
 
     def load(self, settings: ProceduralTask, base_dir: Path, seed: int) -> Loaded:
         """Questions, held-out questions and worked examples; `base_dir` isn't used.
@@ -76,7 +77,7 @@ class Procedural:
         """
         entry = payload["entry"]
         if not isinstance(entry, dict):
-            raise TaskError("this question's payload holds no reasoning-gym entry; make the workspace's questions anew")
+            raise TaskError("this question's payload holds no reasoning-gym entry; recreate the workspace's questions")
         found = extract(reply, multiline="\n" in reference.strip())
         if found.answer is None or found.raw is None:
             return Verification("incorrect", None, "", None, "the reply marks no answer")

@@ -13,16 +13,19 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import cache, partial
 from pathlib import Path
 from typing import ClassVar, Literal, NamedTuple
 
 from engine.errors import TaskError
 from engine.tasks.answers.asserts import NO_LITERAL, Check, checks, read_literal
 from engine.tasks.answers.extraction import extract
+from engine.tasks.answers.stated_program import Solves, states_program
 from engine.tasks.base import Example, Loaded, Question, Split, Verification
 from engine.tasks.loading.fields import RowRefused, asked, text_field
 from engine.tasks.loading.sources import load_local
 from engine.tasks.sandbox import Limits, Record, Report, SandboxUnavailable, Step, run_steps
+from engine.tasks.task_kind import TaskType
 from store.settings.tasks import CodeTask
 
 LONGEST_CHECK_OF_REFERENCES = 60.0
@@ -43,11 +46,10 @@ class Program(NamedTuple):
     rule: Literal["fence", "answer line", "whole reply", ""]
 
 
-class Code:
+class Code(TaskType[CodeTask]):
     """The task type `code`."""
 
     kind: ClassVar[str] = "code"
-    isolated: ClassVar[bool] = False
     sandboxed: ClassVar[bool] = True
 
     def load(self, settings: CodeTask, base_dir: Path, seed: int) -> Loaded:
@@ -74,6 +76,23 @@ class Code:
     def format_instruction(self, settings: CodeTask) -> str:
         """The same for every code task."""
         return "Finish with the whole program in one ```python block. Only Python's standard library is there."
+
+    def same_answer_key(self, answer: str) -> str:
+        """The program as it is: its indentation has meaning."""
+        return answer.strip()
+
+    def states_answer(
+        self, text: str, *, reference: str, question_text: str, attempt_text: str, solves: Solves | None = None
+    ) -> bool:
+        """Whether the text holds the reference program, or one that defines what is asked for; with `solves` such a
+        program counts only when it passes the tests."""
+        if not reference.strip():
+            return False
+        return states_program(text, reference, question_text=question_text, attempt_text=attempt_text, solves=solves)
+
+    def solver(self, payload: Mapping[str, object]) -> Solves:
+        """Runs a program against the tests of a question; each program once."""
+        return cache(partial(may_pass, payload=payload))
 
 
 def extract_program(reply: str) -> Program:

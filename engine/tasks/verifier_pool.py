@@ -22,7 +22,7 @@ from multiprocessing.context import SpawnProcess
 from typing import TypeAlias
 
 from engine.tasks import task_type
-from engine.tasks.base import Sandboxed, Verification
+from engine.tasks.base import Verification
 from store.records import StoredQuestion
 
 JUDGE_SECONDS = 20.0
@@ -47,7 +47,7 @@ def _verify(kind: str, reply: str, reference: str, payload: dict[str, object]) -
     try:
         return task_type(kind).verify(reply, reference, payload)
     except (MemoryError, RecursionError) as error:
-        return _unverified(f"the verifier gave up on this reply ({type(error).__name__})")
+        return _unverified(f"the verifier failed on this reply ({type(error).__name__})")
 
 
 def _serve(pipe: _TheirsToOurs) -> None:
@@ -189,7 +189,7 @@ class VerifierPool:
         kind = self._kinds[question.task]
         verifier = task_type(kind)
         arguments = (kind, reply, question.reference, dict(question.payload))
-        if isinstance(verifier, Sandboxed) and verifier.sandboxed:
+        if verifier.sandboxed:
             return await asyncio.get_running_loop().run_in_executor(self._threads, _verify, *arguments)
         if not verifier.isolated:
             return _verify(*arguments)

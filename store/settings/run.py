@@ -20,7 +20,7 @@ from store.settings.curation import CurationSection, JudgeSection
 from store.settings.experiment import ExperimentSection
 from store.settings.generation import GenerationSection
 from store.settings.rollout import CorrectionSection, Decoding, ReflectionSection
-from store.settings.tasks import Task
+from store.settings.tasks import TASK_SECTIONS, Task, TaskSection, any_task, kind_of
 from store.settings.training import TrainingSection
 
 
@@ -137,6 +137,30 @@ class RunSettings(Section):
         if twice:
             raise ValueError(f"two tasks are named {twice[0]!r}; names must differ")
         return value
+
+
+def register_task_section(kind: str, section: type[TaskSection]) -> None:
+    """Let the tasks of a run be of a further kind.
+
+    Raises:
+        ValueError: when the kind is taken, or the section is not the one of this kind.
+    """
+    if kind_of(section) != kind:
+        raise ValueError(f"{section.__name__}.kind must be of type Literal[{kind!r}]")
+    TASK_SECTIONS.register(kind, section)
+    _take_every_kind()
+
+
+def unregister_task_section(kind: str) -> None:
+    """Take a registered kind away. Raises KeyError for an unknown one."""
+    TASK_SECTIONS.unregister(kind)
+    _take_every_kind()
+
+
+def _take_every_kind() -> None:
+    # A union is closed when the class is made: pydantic makes its schema anew from the changed annotation.
+    RunSettings.model_fields["tasks"].annotation = list[any_task()]  # type: ignore[misc, assignment]
+    RunSettings.model_rebuild(force=True)
 
 
 def merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

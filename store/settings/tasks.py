@@ -6,10 +6,11 @@ One class an answer type. Knows nothing of files or hubs beyond their names; `en
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 
+from store.registry import Registry
 from store.settings.base import Section
 from store.settings.presets import with_preset
 
@@ -163,3 +164,20 @@ class CodeTask(SourcedTask):
 
 
 Task = Annotated[ProceduralTask | ChoiceTask | MathTask | FreeTextTask | CodeTask, Field(discriminator="kind")]
+
+
+def kind_of(section: type[BaseModel]) -> str | None:
+    """The kind of task that a section holds the settings of; None for any other section."""
+    field = section.model_fields.get("kind")
+    return str(get_args(field.annotation)[0]) if field else None
+
+
+TASK_SECTIONS: Registry[type[TaskSection]] = Registry(
+    "task kind", {str(kind_of(section)): section for section in get_args(get_args(Task)[0])}
+)
+"""The settings of every kind of task."""
+
+
+def any_task() -> Any:
+    """The annotation of a task of any registered kind, as pydantic takes it."""
+    return Annotated[tuple(TASK_SECTIONS.values()), Field(discriminator="kind")]

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from store.errors import SettingsError
 from store.settings import RunSettings
+from store.settings.tasks import TASK_SECTIONS, kind_of
 
 _TABLE = re.compile(r"^\s*\[(\[?)\s*([^\]]+?)\s*\]")
 _ASSIGNMENT = re.compile(r"""^\s*("[^"]*"|'[^']*'|[A-Za-z0-9_.-]+)\s*=""")
@@ -83,15 +84,9 @@ def valid_keys(location: tuple[str | int, ...]) -> list[str]:
             if part in section.model_fields
             for found in _sections(section.model_fields[part].annotation)
         ]
-        chosen = [section for section in sections if _kind_of(section) == part]
+        chosen = [section for section in sections if kind_of(section) == part]
         sections = inner or chosen or sections
     return sorted({name for section in sections for name in section.model_fields})
-
-
-def _kind_of(section: type[BaseModel]) -> str | None:
-    """The `kind` a task section stands for; pydantic puts it into the location of an error."""
-    field = section.model_fields.get("kind")
-    return str(get_args(field.annotation)[0]) if field else None
 
 
 def _without_kind(location: tuple[str | int, ...]) -> tuple[str | int, ...]:
@@ -126,11 +121,14 @@ def _explain(error: Any, text: str, source: str, location: tuple[str | int, ...]
         return f"{place}: unknown setting {key!r}; {hint}"
     if error["type"] == "missing":
         return f"{place}: {key!r} is missing"
-    kinds = ", ".join(kind for kind in map(_kind_of, _sections(RunSettings.model_fields["tasks"].annotation)) if kind)
+    kinds = ", ".join(TASK_SECTIONS)
     if error["type"] == "union_tag_not_found":
         return f"{place}: '{key}.kind' is missing; it is one of {kinds}"
     if error["type"] == "union_tag_invalid":
-        return f"{place}: '{key}.kind' must be one of {kinds} (it is {error['ctx']['tag']!r})"
+        tag = str(error["ctx"]["tag"])
+        near = difflib.get_close_matches(tag, TASK_SECTIONS, n=1, cutoff=0.5)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        return f"{place}: '{key}.kind' must be one of {kinds} (it is {tag!r}){hint}"
     given = error.get("input")
     tables = isinstance(given, Mapping) or (isinstance(given, list) and any(isinstance(one, Mapping) for one in given))
     return f"{place}: {key!r}: {expected}" + ("" if tables else f" (it is {given!r})")

@@ -9,15 +9,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.curation.answer_leak import leak
-from engine.curation.filters import repeated_share, wrong_language
+from engine.curation.filters import FILTERS, wrong_language
 from engine.curation.language import check_language, language_of
-from engine.curation.program_leak import asked_names, states_program
+from engine.curation.similarity import repeated_share
 from engine.errors import EngineError
-from engine.prompts.leakage import prompt_leak
+from engine.prompts.leakage import states_target
+from engine.tasks.answers.stated_program import asked_names, states_program
+from store.settings import CurationSection
+from tests.support.candidates import candidate
 
 CHOICE = "Which is true?\nA.All cats are grey animals\nB.No\nC.Some dogs bark\nD.Nothing"
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
+
+
+def leaks_answer(text: str, *, reference: str, question_text: str, attempt_text: str, kind: str = "") -> bool:
+    """Whether the first filter leaves a reflection out."""
+    one = candidate(
+        1, text=text, reference=reference, question_text=question_text, attempt_text=attempt_text, kind=kind
+    )
+    return FILTERS["leak"](one, CurationSection())
 
 
 @pytest.mark.parametrize(
@@ -42,8 +52,8 @@ DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 )
 def test_leaks_of_numbers_and_words(text: str, reference: str, leaks: bool) -> None:
     """A reflection that gives the answer away teaches to guess; one that shares a digit with it does not."""
-    found = leak(text, reference=reference, question_text="How many?", attempt_text="I saw 4. Answer: 4")
-    assert found == ("leak" if leaks else None)
+    found = leaks_answer(text, reference=reference, question_text="How many?", attempt_text="I saw 4. Answer: 4")
+    assert found is leaks
 
 
 @pytest.mark.parametrize(
@@ -64,14 +74,14 @@ def test_leaks_of_numbers_and_words(text: str, reference: str, leaks: bool) -> N
 )
 def test_leaks_of_options(text: str, reference: str, leaks: bool) -> None:
     """An option leaks by its letter or its text; the article `A` and a mere list of options don't."""
-    found = leak(text, reference=reference, question_text=CHOICE, attempt_text="Answer: B")
-    assert found == ("leak" if leaks else None)
+    found = leaks_answer(text, reference=reference, question_text=CHOICE, attempt_text="Answer: B")
+    assert found is leaks
 
 
 @given(st.text(max_size=80), st.text(max_size=10))
 def test_any_text_can_be_checked_for_leaks(text: str, reference: str) -> None:
     """No reflection or reference makes a filter raise."""
-    assert leak(text, reference=reference, question_text=text, attempt_text="") in (None, "leak")
+    leaks_answer(text, reference=reference, question_text=text, attempt_text="")
     assert 0 <= repeated_share(text) <= 1
 
 
@@ -79,7 +89,7 @@ def test_any_text_can_be_checked_for_leaks(text: str, reference: str) -> None:
 def test_a_plainly_stated_number_always_leaks(value: int) -> None:
     """With sign, thousands separator or decimals."""
     for form in (str(value), f"{value:,}", f"{value}.0", f"${value}$"):
-        assert leak(f"The answer is {form}.", reference=str(value), question_text="", attempt_text="") == "leak"
+        assert leaks_answer(f"The answer is {form}.", reference=str(value), question_text="", attempt_text="")
 
 
 REFERENCE = """
@@ -113,8 +123,8 @@ ANOTHER = "def first_word(text):\n    return text.split()[0]"
 )
 def test_leaks_of_programs(text: str, leaks: bool) -> None:
     """A program that does what is asked for leaks, however it is laid out; naming the place of a mistake doesn't."""
-    found = leak(text, reference=REFERENCE, question_text=ASSIGNMENT, attempt_text=ATTEMPT, kind="code")
-    assert found == ("leak" if leaks else None)
+    found = leaks_answer(text, reference=REFERENCE, question_text=ASSIGNMENT, attempt_text=ATTEMPT, kind="code")
+    assert found is leaks
 
 
 def test_a_program_that_can_be_run_leaks_only_when_it_passes() -> None:
@@ -126,11 +136,11 @@ def test_a_program_that_can_be_run_leaks_only_when_it_passes() -> None:
         return "split()" in program
 
     for text, leaks in ((f"```\n{ANOTHER}\n```", True), ("```\ndef first_word(t):\n    return t[1]\n```", False)):
-        found = states_program(text, REFERENCE, question_text=ASSIGNMENT, attempt_text=ATTEMPT, passes=passes)
+        found = states_program(text, REFERENCE, question_text=ASSIGNMENT, attempt_text=ATTEMPT, solves=passes)
         assert found is leaks
     assert len(seen) == 2
     # The reference passes; nobody has to run it.
-    assert states_program(REFERENCE, REFERENCE, question_text="", attempt_text="", passes=lambda _: False)
+    assert states_program(REFERENCE, REFERENCE, question_text="", attempt_text="", solves=lambda _: False)
 
 
 def test_what_is_asked_for_is_what_the_question_names() -> None:
@@ -144,13 +154,16 @@ def test_what_is_asked_for_is_what_the_question_names() -> None:
 def test_any_text_can_be_searched_for_programs(text: str, reference: str) -> None:
     """Null bytes, lone surrogates and half a program are texts like others."""
     for fenced in (text, f"```\n{text}", f"def f({text}"):
-        assert leak(fenced, reference=reference, question_text=text, attempt_text="", kind="code") in (None, "leak")
+        assert leaks_answer(fenced, reference=reference, question_text=text, attempt_text="", kind="code") in (
+            True,
+            False,
+        )
 
 
 def test_a_program_too_deep_for_the_parser_is_compared_as_text() -> None:
     """Nesting that a parser refuses must not end the stage."""
     deep = "def f(x):\n    return " + "(" * 3000 + "x" + ")" * 3000
-    assert leak(f"```\n{deep}\n```", reference=deep, question_text="", attempt_text="", kind="code") == "leak"
+    assert leaks_answer(f"```\n{deep}\n```", reference=deep, question_text="", attempt_text="", kind="code")
 
 
 @pytest.mark.parametrize(
@@ -159,12 +172,14 @@ def test_a_program_too_deep_for_the_parser_is_compared_as_text() -> None:
         ("Q\nI skipped the  SECOND word here.\nReflect.", "I skipped the second word here.", True),
         ("Q\nI skipped the second word.", "I skipped the second word here.", False),
         ("Q\nAnswer: 4", "Answer: 4", False),
+        ("Q\nNow the sum is 12.", "now the sum is 1", False),
+        ("Q\nNow the sum is 1.", "Count again. Second try:\nnow the sum is 1", True),
         ("Q", "", False),
     ],
 )
 def test_prompts_that_hold_their_completion(prompt: str, target: str, stated: bool) -> None:
     """The whole target counts, without regard to case and spacing; a few words stand anywhere by chance."""
-    assert prompt_leak(prompt, (target,)) == ("prompt states the answer" if stated else None)
+    assert states_target(prompt, target) is stated
 
 
 def test_trap_2_in_published_rows_is_found() -> None:
@@ -173,13 +188,13 @@ def test_trap_2_in_published_rows_is_found() -> None:
         pytest.skip(f"the sample data is not at {DATA}")
     for line in (DATA / "example_d_plus.jsonl").read_text(encoding="utf-8").splitlines():
         row = json.loads(line)
-        assert prompt_leak("\n".join(row["reason_prompt"]), (row["second_trial_reasoning"],))
-        assert not prompt_leak(row["reason_prompt"][0], (row["second_trial_reasoning"],))
+        assert states_target("\n".join(row["reason_prompt"]), row["second_trial_reasoning"])
+        assert not states_target(row["reason_prompt"][0], row["second_trial_reasoning"])
     for name in ("example_d_plus_minus.jsonl", "example_d_pref.jsonl"):
         for line in (DATA / name).read_text(encoding="utf-8").splitlines():
             row = json.loads(line)
-            targets = (row["reflection_chosen"], row["reflection_rejected"], row["second_trial_reasoning_chosen"])
-            assert not prompt_leak(f"{row['reason_prompt']}\n{row['reflection_prompt']}", targets)
+            for target in ("reflection_chosen", "reflection_rejected", "second_trial_reasoning_chosen"):
+                assert not states_target(f"{row['reason_prompt']}\n{row['reflection_prompt']}", row[target])
 
 
 @pytest.mark.parametrize(
@@ -204,10 +219,11 @@ def test_languages(text: str, language: str | None) -> None:
 def test_only_a_text_that_is_certainly_in_another_language_is_left_out() -> None:
     """Undecided passes, and without the setting everything does."""
     german = "Ich habe die zweite Ziffer doppelt gezählt, deshalb schreibe ich jede Ziffer auf."
-    assert wrong_language(german, "en") == "wrong language"
-    assert wrong_language(german, "de") is None
-    assert wrong_language(german, None) is None
-    assert wrong_language("Nein.", "en") is None
+    english = CurationSection(language="en")
+    assert wrong_language(candidate(1, text=german), english)
+    assert not wrong_language(candidate(1, text=german), CurationSection(language="de"))
+    assert not wrong_language(candidate(1, text=german), CurationSection())
+    assert not wrong_language(candidate(1, text="Nein."), english)
 
 
 def test_a_language_that_nobody_can_tell_is_refused() -> None:

@@ -183,7 +183,7 @@ def test_choice_verdicts(tmp_path: Path) -> None:
     (question,) = choice(path, options_field="options", test=0).train
     assert question.options == ("blue", "red")
     assert question.reference == "B"
-    judge = task_type("choice").judge
+    judge = task_type("choice").verify
     assert judge("Answer: b", question.reference, question.payload).verdict == "correct"
     assert judge("Answer: red", question.reference, question.payload).verdict == "correct"
     assert judge("Answer: A", question.reference, question.payload).verdict == "incorrect"
@@ -249,7 +249,7 @@ def test_real_logiqa_rows() -> None:
     task = ChoiceTask(kind="choice", name="logiqa", path="logiqa_sample.jsonl", train=80, test=18, few_shot=2)
     loaded = task_type("choice").load(task, DATA, 0)
     assert (len(loaded.train), len(loaded.test), len(loaded.few_shot), loaded.skipped) == (80, 18, 2, ())
-    judge = task_type("choice").judge
+    judge = task_type("choice").verify
     for question in loaded.train + loaded.test:
         assert judge(f"Answer: {question.reference.lower()}", question.reference, question.payload).verdict == "correct"
 
@@ -263,7 +263,7 @@ def test_real_math_rows() -> None:
     loaded = task_type("math").load(task, DATA, 0)
     assert (len(loaded.train), len(loaded.test), loaded.skipped) == (80, 18, ())
     assert all(example.answer.rpartition("\n")[2].startswith("Answer: ") for example in loaded.few_shot)
-    judge = task_type("math").judge
+    judge = task_type("math").verify
     for question in loaded.train[:40]:
         assert "boxed" not in question.reference
         assert judge(f"It is \\boxed{{{question.reference}}}.", question.reference, {}).verdict == "correct"

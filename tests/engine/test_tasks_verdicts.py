@@ -53,7 +53,7 @@ def test_free_text(reply: str, references: tuple[str, ...], right: bool) -> None
 @pytest.mark.parametrize(("reply", "references", "f1"), F1)
 def test_token_f1(reply: str, references: tuple[str, ...], f1: float) -> None:
     """The score is the token F1 against the best reference, whatever the verdict."""
-    judge = task_type("free_text").judge
+    judge = task_type("free_text").verify
     payload = {"references": list(references), "threshold": 0.6}
     verification = judge(reply, references[0], payload)
     assert verification.score == pytest.approx(f1)

@@ -11,6 +11,7 @@ import psutil
 from engine.commands.check.findings import Finding
 from engine.generation import installed
 from engine.supervisor.hardware import gpus
+from engine.tasks import task_type
 from engine.training.validation import check_training
 from store.curation.training_settings import TRAINING_SETTINGS
 from store.settings import RunSettings
@@ -84,7 +85,7 @@ def check_judge(settings: RunSettings) -> list[Finding]:
 
 def check_sandbox(settings: RunSettings) -> list[Finding]:
     """Can programs be judged? Tries each tier for real."""
-    if not any(task.kind == "code" for task in settings.tasks):
+    if not any(task_type(task.kind).sandboxed for task in settings.tasks):
         return []
     from engine.tasks.sandbox import probe
 

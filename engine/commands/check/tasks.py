@@ -12,9 +12,10 @@ from engine.curation.language import check_language
 from engine.errors import EngineError
 from engine.prompts import instructions
 from engine.prompts.instruction_file import load_parts
-from engine.tasks import load_task
+from engine.tasks import generated_tasks, load_task
 from engine.tasks.base import Loaded, SkippedRow
 from engine.tasks.loading.decontamination import apart
+from store.plural import counted
 from store.settings import RunSettings
 
 _REASONS_SHOWN = 5
@@ -32,7 +33,7 @@ def check_tasks(settings: RunSettings, base_directory: Path) -> list[Finding]:
         except EngineError as error:
             found.append(Finding("error", where, str(error), f"correct the task {task.name!r} in the settings"))
     try:
-        kept = apart(loaded, {task.name for task in settings.tasks if task.kind == "procedural"})
+        kept = apart(loaded, generated_tasks(settings))
     except EngineError as error:
         # Each task is fine alone; what they hold out leaves one of them nothing.
         found.append(Finding("error", "tasks", str(error), "change the task mix"))
@@ -43,11 +44,11 @@ def check_tasks(settings: RunSettings, base_directory: Path) -> list[Finding]:
 
 
 def _of_one(where: str, loaded: Loaded) -> list[Finding]:
-    counts = [f"{len(loaded.train)} training", f"{len(loaded.test)} held-out questions"]
+    counts = [f"{len(loaded.train):,} training", counted(len(loaded.test), "held-out question")]
     if loaded.dev:
-        counts.append(f"{len(loaded.dev)} to tune on")
+        counts.append(counted(len(loaded.dev), "dev question"))
     if loaded.few_shot:
-        counts.append(f"{len(loaded.few_shot)} worked examples")
+        counts.append(counted(len(loaded.few_shot), "worked example"))
     found = [Finding("ok", where, ", ".join(counts))]
     found.extend(Finding("warning", where, note) for note in loaded.notes)
     found.extend(_skipped(where, loaded.skipped))
@@ -60,11 +61,11 @@ def _skipped(where: str, rows: Sequence[SkippedRow]) -> list[Finding]:
     first = {_kind(row): row for row in reversed(rows)}
     found = []
     for kind, n in kinds.most_common(_REASONS_SHOWN):
-        what = "1 row is left out" if n == 1 else f"{n} rows are left out, the first of them"
+        what = "1 row is left out" if n == 1 else f"{n:,} rows are left out, the first of them"
         found.append(Finding("warning", where, f"{what} ({first[kind].place}): {first[kind].reason}"))
     rest = sum(n for _, n in kinds.most_common()[_REASONS_SHOWN:])
     if rest:
-        found.append(Finding("warning", where, f"{rest} rows more are left out for other reasons"))
+        found.append(Finding("warning", where, f"{counted(rest, 'more row')} left out for other reasons"))
     return found
 
 
@@ -101,4 +102,5 @@ def check_instructions(settings: RunSettings, base_directory: Path) -> list[Find
     except EngineError as error:
         return [Finding("error", where, str(error), f"correct {where!r} in the settings")]
     texts = len(keys) * settings.reflection.samples
-    return [Finding("ok", where, f"{len(keys)} instructions a wrong answer, {texts} reflections")]
+    drawn = f"{counted(len(keys), 'instruction')} and {counted(texts, 'reflection')} per wrong answer"
+    return [Finding("ok", where, drawn)]

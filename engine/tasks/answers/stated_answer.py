@@ -1,4 +1,4 @@
-r"""Whether a reflection, or a prompt, gives the answer away.
+r"""Whether a reflection states the answer: a number, a letter or a text.
 
 A policy trained on reflections that state the reference answer learns to give answers instead of reflections. The rule,
 by the kind of reference:
@@ -8,26 +8,21 @@ by the kind of reference:
   `\boxed{12}`) wherever else it stands.
 - a letter: it is named as the answer, or mentioned as an option ("option B", "(B)", a lone capital other than
   A and I) while at most one other option is mentioned; or the full text of that option is quoted.
-- a program: see `engine.curation.program_leak`.
 - any other text: it occurs between word boundaries, without regard to case and spacing, and neither in the
   question nor in the attempt; or it is named as the answer. Texts below four characters without a digit
   (`No`) only count when named as the answer.
 
-Knows nothing of sets, caps or verdicts.
+Programs have a rule of their own in `stated_program`. Knows nothing of sets, caps or verdicts.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from decimal import Decimal
+from fractions import Fraction
 
-from engine.curation.program_leak import Passes, states_program
-from engine.tasks.answers.extraction import cleaned, lettered_options
+from engine.tasks.answers.extraction import cleaned, lettered_options, plain_number
 from engine.tasks.base import normalised
-from engine.tasks.mathematics import number
-
-LEAK = "leak"
 
 _SHORTEST_TELLING_TEXT = 4
 _SHORTEST_TELLING_OPTION = 12
@@ -49,52 +44,36 @@ _MENTIONED_LETTER = re.compile(
 )
 
 
-def leak(
-    text: str,
-    *,
-    reference: str,
-    question_text: str,
-    attempt_text: str,
-    kind: str = "",
-    passes: Passes | None = None,
-) -> str | None:
-    """`leak` when the reflection states the reference answer; see the module for the rule.
+def states_reference(text: str, *, reference: str, question_text: str, attempt_text: str) -> bool:
+    """Whether a text states the reference answer; see the module for the rule.
 
     Args:
         text: the reflection.
-        reference: the reference answer; of a `code` task, the reference program.
+        reference: the reference answer.
         question_text: the question as asked, with its options.
         attempt_text: the attempt that is reflected on.
-        kind: task type; only `code` has a rule of its own.
-        passes: runs a program against the tests of a `code` task, where somebody can; then a program that
-            doesn't pass is no leak.
     """
     bare = cleaned(reference)
     if not bare:
-        return None
-    if kind == "code":
-        known = states_program(text, reference, question_text=question_text, attempt_text=attempt_text, passes=passes)
-        return LEAK if known else None
+        return False
     if re.fullmatch(r"[A-Ja-j]", bare):
-        stated = _states_letter(text, bare.upper(), lettered_options(question_text).get(bare.upper(), ""))
-    elif (value := number(bare)) is not None:
-        stated = _states_number(text, value, (question_text, attempt_text))
-    else:
-        stated = _states_text(text, bare, (question_text, attempt_text))
-    return LEAK if stated else None
+        return _states_letter(text, bare.upper(), lettered_options(question_text).get(bare.upper(), ""))
+    if (value := plain_number(bare)) is not None:
+        return _states_number(text, value, (question_text, attempt_text))
+    return _states_text(text, bare, (question_text, attempt_text))
 
 
-def _states_number(text: str, value: Decimal, known: Iterable[str]) -> bool:
-    named = {number(match.group(1)) for match in _NAMED_NUMBER.finditer(text)}
+def _states_number(text: str, value: Fraction, known: Iterable[str]) -> bool:
+    named = {plain_number(match.group(1)) for match in _NAMED_NUMBER.finditer(text)}
     if value in named:
         return True
     return value in _numbers(text) and not any(value in _numbers(other) for other in known)
 
 
-def _numbers(text: str) -> set[Decimal]:
+def _numbers(text: str) -> set[Fraction]:
     """The numbers that stand alone in a text, without those that number its steps."""
     unlabelled = _LABEL.sub(" ", text.replace("−", "-"))
-    values = (number(match.group()) for match in _NUMBER.finditer(unlabelled))
+    values = (plain_number(match.group()) for match in _NUMBER.finditer(unlabelled))
     return {value for value in values if value is not None}
 
 

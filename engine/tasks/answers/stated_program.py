@@ -13,8 +13,8 @@ import textwrap
 import warnings
 from collections.abc import Callable, Iterator
 
-Passes = Callable[[str], bool]
-"""Whether a program passes the tests of the question."""
+Solves = Callable[[str], bool]
+"""Whether a text that could be an answer is a right one, e.g. whether a program passes the tests of its question."""
 
 _LONGEST_PARSED = 20_000
 _FENCE = re.compile(r"```[^\n`]*\n(.*?)(?:\n[ \t]*```|\Z)", re.DOTALL)
@@ -31,11 +31,11 @@ _COMMENT = re.compile(r"(?m)#.*$")
 
 
 def states_program(
-    text: str, reference: str, *, question_text: str, attempt_text: str, passes: Passes | None = None
+    text: str, reference: str, *, question_text: str, attempt_text: str, solves: Solves | None = None
 ) -> bool:
     """True when the text contains the reference program, or one that defines what the question asks for.
 
-    With `passes` a program that defines what is asked for counts only when it passes.
+    With `solves` a program that defines what is asked for counts only when it passes.
     """
     failed = {_form(program) for program in programs(attempt_text)}
     found = [program for program in programs(text) if _form(program) not in failed]
@@ -45,7 +45,7 @@ def states_program(
         return True
     names = asked_names(reference, question_text)
     solving = [program for program in found if names & defined_names(program) and _has_body(program)]
-    return any(map(passes, solving)) if passes is not None else bool(solving)
+    return any(map(solves, solving)) if solves is not None else bool(solving)
 
 
 def asked_names(reference: str, question_text: str) -> frozenset[str]:
