@@ -7,6 +7,8 @@ import re
 from dataclasses import dataclass
 from random import Random
 
+from store.curation.training_settings import TrainingSetting
+
 MODEL = "synthetic/none"
 
 
@@ -16,6 +18,8 @@ class TaskShape:
 
     name: str
     kind: str
+    options: bool
+    """Whether its questions have options, one of which is the answer."""
     domain: str
     share: float
     first: float
@@ -23,10 +27,10 @@ class TaskShape:
 
 
 TASKS = (
-    TaskShape("logiqa", "choice", "logical reasoning", 0.45, 0.36, 0.2),
-    TaskShape("math", "math", "mathematics", 0.25, 0.17, 0.1),
-    TaskShape("hotpotqa", "free_text", "contextual QA", 0.15, 0.24, 0.05),
-    TaskShape("siqa", "choice", "social", 0.15, 0.47, 0.32),
+    TaskShape("logiqa", "choice", True, "logical reasoning", 0.45, 0.36, 0.2),
+    TaskShape("math", "math", False, "mathematics", 0.25, 0.17, 0.1),
+    TaskShape("hotpotqa", "free_text", False, "contextual QA", 0.15, 0.24, 0.05),
+    TaskShape("siqa", "choice", True, "social", 0.15, 0.47, 0.32),
 )
 
 INSTRUCTIONS = {
@@ -94,12 +98,12 @@ def question(draw: Random, task: TaskShape, number: int) -> str:
 
 def options_json(task: TaskShape) -> str:
     """The options of a multiple-choice task, as stored."""
-    return json.dumps([f"{_SUBJECTS[n]} {_CLAIMS[n]}" for n in range(4)] if task.kind == "choice" else [])
+    return json.dumps([f"{_SUBJECTS[n]} {_CLAIMS[n]}" for n in range(4)] if task.options else [])
 
 
 def reference(draw: Random, task: TaskShape) -> str:
     """A reference answer."""
-    return draw.choice("ABCD") if task.kind == "choice" else str(draw.randint(2, 99))
+    return draw.choice("ABCD") if task.options else str(draw.randint(2, 99))
 
 
 def attempt(draw: Random, right: bool) -> str:
@@ -136,7 +140,7 @@ def strength(instruction: str) -> float:
     return (1.15 if verify == 1 else 0.85) * (1.4 - 0.1 * locate) * (1.1 if plan == 2 else 0.9)
 
 
-def run_settings(setting: str) -> dict[str, object]:
+def run_settings(setting: TrainingSetting) -> dict[str, object]:
     """Settings of the synthetic run."""
     from store.settings import RunSettings
 
