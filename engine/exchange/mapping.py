@@ -26,8 +26,9 @@ from engine.exchange.instruction_labels import instruction_label
 from engine.exchange.leak_flags import IN_PROMPT, IN_REFLECTION, reflection_leak, step_leak
 from engine.exchange.unmapped_fields import Json, condensed, digest, expanded, remainder, restored
 from engine.tasks.base import Question
+from store.curation.training_settings import SetName
 from store.database.connection import storable
-from store.exchange.imported_records import ImportedAttempt, ImportedBranch, ImportedQuestion, ImportedRecord, SetName
+from store.exchange.imported_records import ImportedAttempt, ImportedBranch, ImportedQuestion, ImportedRecord
 from store.records import Verdict
 
 SETS: Mapping[Format, SetName | None] = {"raw": None, "d-plus": "d_plus", "d-pm": "d_pm", "d-pref": "d_pref"}

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from typing import Literal, get_args
 
 from engine.exchange.export_scope import ExportRefused, Scope
-from engine.exchange.leak_flags import prompt_leak
 from engine.exchange.unmapped_fields import Json
+from engine.prompts.leakage import STATES_TARGET, unfit_target
 from engine.training.build_examples import Rollouts, question_example
 from engine.training.examples import AnyExample, Pair
 from engine.training.row_kinds import row_examples
@@ -95,8 +95,6 @@ def trainer_row(example: AnyExample) -> Json:
 
 
 def gives_away(example: AnyExample) -> bool:
-    """Whether the prompt of an example holds its own completion."""
-    sides = (example.chosen, example.rejected) if isinstance(example, Pair) else (example.completion,)
-    return prompt_leak(
-        (message["content"] for message in example.prompt), [message["content"] for side in sides for message in side]
-    )
+    """Whether the prompt of an example states its own completion, so that training here would leave it out."""
+    sides = example.sides() if isinstance(example, Pair) else (example,)
+    return any(unfit_target(side.prompt, side.completion) == STATES_TARGET for side in sides)

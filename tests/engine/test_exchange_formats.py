@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from engine.exchange.columns import PUBLISHED_COLUMNS, from_columns, to_columns
 from engine.exchange.formats import FORMATS, Format, Unfit, detect, normal
 from engine.exchange.instruction_labels import UNSTATED
-from engine.exchange.leak_flags import IN_PROMPT, IN_REFLECTION, prompt_leak
+from engine.exchange.leak_flags import IN_PROMPT, IN_REFLECTION, step_leak
 from engine.exchange.mapping import imported, published
 from engine.exchange.unmapped_fields import condensed, expanded, remainder, restored, same
-from engine.prompts.instructions import ALL_KEYS, GENERAL
+from engine.prompts.instructions import BUILT_IN, GENERAL
 from store.exchange.imported_records import ImportedRecord
 from tests.support.published import SHARED, Maker
 
@@ -263,7 +263,7 @@ def test_instructions_are_keys_where_that_is_known_and_stable_labels_elsewhere()
     assert label(instruction="1-3-2") == "1-3-2"
     assert label(reflect_prompt=None) == UNSTATED
     wording = label()
-    assert wording.startswith("published-") and wording not in ALL_KEYS
+    assert wording.startswith("published-") and wording not in BUILT_IN.keys
     other = Maker(5).d_plus(2)
     assert imported(other, "d-plus", 1, "t").record.branches[0].instruction == wording
     general = record["reflect_prompt"].replace(
@@ -284,7 +284,7 @@ def test_a_prompt_that_holds_its_target_is_a_leak() -> None:
     assert imported(asked, "d-plus", 1, "t").leaks == {IN_PROMPT}
     stating = {**clean, "reflections": "I was wrong: the answer is A."}
     assert imported(stating, "d-plus", 1, "t").leaks == {IN_REFLECTION}
-    assert not prompt_leak(["Answer: 4"], ["4"])
+    assert not step_leak(["Answer: 4"], ["Answer: 4"], reflection="4", correction="Answer: 4")
 
 
 def test_the_shared_samples_map_without_loss_and_their_leaks_are_found() -> None:

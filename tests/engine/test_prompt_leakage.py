@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.prompts.leakage import NOTHING_TO_LEARN, STATES_TARGET, unfit_target
+from engine.prompts.leakage import FEWEST_WORDS, NOTHING_TO_LEARN, STATES_TARGET, states_target, unfit_target
 from engine.prompts.rollout import (
     Message,
     Problem,
@@ -20,6 +20,14 @@ from engine.tasks.base import Example as Worked
 
 PROBLEM = Problem("What is 2 + 2?", "Finish with 'Answer:' and the result.", (Worked("What is 1 + 3?", "Answer: 4"),))
 LONG = "I added the numbers in the wrong order, so start again from the left and check each step."
+
+
+SOLVED = "two and two make 4"
+
+
+def unfit(target: str) -> str | None:
+    """What is expected of a target that a user turn holds."""
+    return STATES_TARGET if len(target.split()) >= FEWEST_WORDS else None
 
 
 def reply(text: str) -> list[Message]:
@@ -40,20 +48,29 @@ def test_prompts_as_they_are_built_state_no_target() -> None:
 
 @pytest.mark.parametrize("shown", [True, False])
 def test_a_reflection_that_states_the_answer_is_found_in_the_corrections_prompt(shown: bool) -> None:
-    told = correction_messages(PROBLEM, "Answer: 5", "You should say answer:  4.", show_previous_attempt=shown)
-    assert unfit_target(told, reply("Answer: 4")) == STATES_TARGET
-    assert unfit_target(told, reply("Answer: 42")) is None
-    assert unfit_target(told, reply("Answer: 4.5")) is None
+    advice = f"You should say this:  {SOLVED}."
+    told = correction_messages(PROBLEM, "Answer: 5", advice, show_previous_attempt=shown)
+    assert unfit_target(told, reply(SOLVED)) == STATES_TARGET
+    assert unfit_target(told, reply(f"{SOLVED}2")) is None
+    assert unfit_target(told, reply(f"{SOLVED}.5")) is None
+    assert unfit_target(told, reply("Answer: 4")) is None, "a few words stand in a prompt by chance"
 
 
 def test_rows_rebuilt_after_the_step_are_found_in_every_setting() -> None:
     """What the public implementation saved: the finished reflection and answer, put back into the prompt."""
     after = [*reflection_messages(PROBLEM, "Answer: 5", "Check each step."), *reply(LONG)]
     assert unfit_target(after, reply(LONG)) == STATES_TARGET
-    told: list[Message] = [*attempt_messages(PROBLEM), {"role": "user", "content": "It is Answer: 4"}]
-    assert unfit_target(told, reply("Answer: 4")) == STATES_TARGET
-    assert unfit_target(told, reply(one_stage_completion(LONG, "Answer: 4"))) == STATES_TARGET
-    assert unfit_target(after, reply(one_stage_completion(LONG, "Answer: 4"))) == STATES_TARGET
+    told: list[Message] = [*attempt_messages(PROBLEM), {"role": "user", "content": f"It is so: {SOLVED}"}]
+    assert unfit_target(told, reply(SOLVED)) == STATES_TARGET
+    assert unfit_target(told, reply(one_stage_completion(LONG, SOLVED))) == STATES_TARGET
+    assert unfit_target(after, reply(one_stage_completion(LONG, SOLVED))) == STATES_TARGET
+
+
+def test_the_models_own_turns_may_be_phrased_as_the_target() -> None:
+    """A worked example of five words is no leak; a whole reflection in a turn of the model is one."""
+    given: list[Message] = [*reply(SOLVED), {"role": "user", "content": "Again."}]
+    assert unfit_target(given, reply(SOLVED)) is None
+    assert unfit_target([*reply(LONG), *given], reply(LONG)) == STATES_TARGET
 
 
 @given(st.text(alphabet=" \n\t"))
@@ -64,5 +81,5 @@ def test_an_empty_completion_teaches_nothing(blank: str) -> None:
 @given(st.text(alphabet="ab .,4", min_size=1), st.text(alphabet="ab .,4"), st.text(alphabet="ab .,4"))
 def test_a_target_in_a_user_turn_is_found_whatever_surrounds_it(target: str, before: str, behind: str) -> None:
     told: list[Message] = [{"role": "user", "content": f"{before}\n{target.upper()}\n{behind} ."}]
-    expected = STATES_TARGET if target.strip() else NOTHING_TO_LEARN
-    assert unfit_target(told, reply(target)) == expected
+    assert unfit_target(told, reply(target)) == (NOTHING_TO_LEARN if not target.strip() else unfit(target))
+    assert states_target(told[0]["content"], target, fewest_words=1) == bool(target.strip())

@@ -22,7 +22,6 @@ def candidate(number: int, **changes: Any) -> Candidate:
         reference="42",
         question_text="How much is it?",
         attempt_text="Answer: 41",
-        attempt_answer="41",
         finish_reason="stop",
         review=None,
     )

@@ -1,0 +1,169 @@
+"""Protects what curation includes: training drops none of it for a leak, in whatever setting it trains."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from engine.curation.candidates import Candidate, Curated
+from engine.curation.d_plus import d_plus
+from engine.curation.d_pm import d_pm
+from engine.curation.d_pref import d_pref
+from engine.prompts.leakage import STATES_TARGET, correction_request, training_prompts, unfit_target
+from engine.prompts.rollout import SECOND_TRY, Problem
+from engine.tasks.base import Example as Worked
+from engine.training.build_examples import Rollouts
+from engine.training.examples import AnyExample, Pair
+from engine.training.rehearsal import distillation
+from engine.training.row_kinds import row_examples
+from store.curation.records import CuratedRow, Preference
+from store.curation.training_settings import TRAINING_SETTINGS
+from store.records import StoredAttempt, StoredReflection
+from store.settings import CurationSection, JudgeSection, PreviousAttempt
+from tests.support.candidates import candidate
+
+PHRASES = (
+    "count every letter of the word again",
+    "Count every  LETTER of the word again",
+    "so the sum of both is 1",
+    "so the sum of both is 12",
+    "A first try at this question failed.",
+    "Use this advice:",
+    "Answer: 4",
+    "I was hasty",
+    SECOND_TRY,
+    "the line 'Second try:' and solve the question again.",
+    "two",
+)
+TEXTS = st.lists(st.sampled_from(PHRASES), min_size=1, max_size=3).map("\n".join)
+SETTINGS = CurationSection(max_similarity=1.0, max_task_share=1.0, drop_leaks=False)
+
+
+@dataclass(frozen=True)
+class Made:
+    """One attempt with reflections on it, as curation and as training see them."""
+
+    candidates: list[Candidate]
+    rollouts: Rollouts
+
+    def examples(self, curated: tuple[Curated, ...], set_name: str) -> list[AnyExample]:
+        """All that the included rows of a set become, in every training setting that takes them."""
+        rows = [
+            CuratedRow(
+                number,
+                1,
+                row.set_name,
+                row.reflection_id,
+                row.rejected_reflection_id,
+                row.correction_id,
+                row.included,
+                row.reason,
+            )
+            for number, row in enumerate(curated, start=1)
+            if row.included
+        ]
+        found = [
+            example
+            for name, entry in TRAINING_SETTINGS.items()
+            if entry.set_name == set_name
+            for row in rows
+            for example in row_examples(name, row, self.rollouts)
+        ]
+        return [*found, *distillation(rows, self.rollouts)] if set_name == "d_plus" else found
+
+
+def _attempt(number: int, text: str) -> StoredAttempt:
+    return StoredAttempt(
+        number, 1, 5, 1, "", 1, None, 0, text, None, "incorrect", "", None, 1, 1, "stop", 0, "1", "", 0.0,
+        None, None, 0.0,
+    )  # fmt: skip
+
+
+def _reflection(number: int, text: str, key: str) -> StoredReflection:
+    return StoredReflection(
+        number, 1, 1, key, 0, 1, "", text, 1, 1, "stop", 0, "1", "", 0.0, "", None, None, 0.0
+    )  # fmt: skip
+
+
+@st.composite
+def _made(draw: st.DrawFn, verdicts: tuple[str, ...]) -> Made:
+    worked = Worked("How much?", draw(TEXTS), draw(st.none() | TEXTS), draw(st.none() | TEXTS))
+    problem = Problem(draw(TEXTS), draw(TEXTS), draw(st.sampled_from([(), (worked,)])))
+    shown: PreviousAttempt = draw(st.sampled_from([True, False, "quoted"]))
+    first = draw(TEXTS)
+    attempts, reflections, candidates, instructions = {1: _attempt(1, first)}, {}, [], {}
+    for number, verdict in enumerate(verdicts, start=1):
+        instruction, reflection, correction = draw(TEXTS), draw(TEXTS), draw(TEXTS)
+        instructions[str(number)] = instruction
+        reflections[number] = _reflection(number, reflection, str(number))
+        attempts[100 + number] = _attempt(100 + number, correction)
+        candidates.append(
+            candidate(
+                number,
+                question_id=5,
+                attempt_id=1,
+                instruction=str(number),
+                text=reflection,
+                correction_id=100 + number,
+                correction_verdict=verdict,
+                correction_text=correction,
+                prompt_text=training_prompts(problem, first, instruction, show_previous_attempt=shown),
+                correction_request=correction_request(problem, first, reflection, show_previous_attempt=shown),
+                review="accept" if verdict == "correct" else "reject",
+            )
+        )
+    return Made(candidates, Rollouts({5: problem}, attempts, reflections, instructions.__getitem__, shown))
+
+
+def _dropped(examples: list[AnyExample]) -> list[AnyExample]:
+    found = []
+    for example in examples:
+        sides = example.sides() if isinstance(example, Pair) else (example,)
+        if any(unfit_target(side.prompt, side.completion) == STATES_TARGET for side in sides):
+            found.append(example)
+    return found
+
+
+@given(_made(("correct", "correct")))
+@settings(max_examples=300, deadline=None)
+def test_no_row_of_d_plus_is_dropped_for_a_leak(made: Made) -> None:
+    """Reflections, corrections and corrections as first attempts; a human accepted them all."""
+    assert not _dropped(made.examples(d_plus(made.candidates, SETTINGS, 0), "d_plus"))
+
+
+@given(_made(("correct", "incorrect")))
+@settings(max_examples=300, deadline=None)
+def test_no_pair_of_d_pm_is_dropped_for_a_leak(made: Made) -> None:
+    """The rejected reflection is read after the prompt of the chosen one, whose instruction it may repeat."""
+    assert not _dropped(made.examples(d_pm(made.candidates, SETTINGS, 0), "d_pm"))
+
+
+@given(_made(("correct", "correct")), st.booleans(), st.booleans())
+@settings(max_examples=300, deadline=None)
+def test_no_pair_of_d_pref_is_dropped_for_a_leak(made: Made, second_chosen: bool, by_human: bool) -> None:
+    """Whoever judged it, and whichever side was chosen."""
+    chosen, rejected = (2, 1) if second_chosen else (1, 2)
+    said = Preference(1, chosen, rejected, "human" if by_human else "judge", 1.0, "", "", 0.0)
+    curated = d_pref(made.candidates, [said], SETTINGS, JudgeSection(), 0)
+    assert not _dropped(made.examples(curated, "d_pref"))
+
+
+def test_the_draws_reach_both_outcomes() -> None:
+    """An honest row is included and trained on; the same row is left out once its prompt states the correction."""
+    problem = Problem("How much is it?", "Finish with 'Answer:'.")
+
+    def curated(reflection: str) -> tuple[Curated, ...]:
+        one = candidate(
+            1,
+            text=reflection,
+            correction_text="so the sum of both is 12",
+            prompt_text=training_prompts(problem, "Answer: 3", "Reflect.", show_previous_attempt=True),
+            correction_request=correction_request(problem, "Answer: 3", reflection, show_previous_attempt=True),
+            review="accept",
+        )
+        return d_plus([one], SETTINGS, 0)
+
+    assert curated("I read the second number wrongly, so I will copy it first.")[0].included
+    assert curated("I forgot a carry, so the sum of both is 12, as asked.")[0].reason == "leak"
