@@ -8,11 +8,11 @@ models or databases.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from engine.evaluation.answers import Answered, Feedback, judged, majority, right_at
-from store.evaluation.intervals import bootstrap_mean, bootstrap_mean_over_groups, mcnemar_exact, wilson
+from store.evaluation.intervals import bootstrap_mean, wilson
 
 
 @dataclass(frozen=True)
@@ -55,31 +55,6 @@ class EvaluationMetrics:
         """Every metric by its name."""
         fixed = {name: metric for name, metric in vars(self).items() if name != "later"}
         return {**fixed, **self.later}
-
-
-@dataclass(frozen=True)
-class Difference:
-    """Child against parent on the same questions."""
-
-    value: float | None
-    """Child − parent; None when they share no judged question."""
-    low: float | None
-    high: float | None
-    n: int
-    p: float | None
-    """McNemar's exact p of the flips; None for a mean over tasks, which weighs them differently."""
-    gained: tuple[int, ...]
-    """Questions that only the child answers right."""
-    lost: tuple[int, ...]
-    """Questions that only the parent answers right."""
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """The paired comparison of a child with its parent."""
-
-    acc_t1: Difference
-    acc_t2: Difference
 
 
 def accuracy(outcomes: Sequence[bool]) -> Metric:
@@ -136,70 +111,6 @@ def _later(rows: Sequence[Answered], protocol: Feedback, rounds: int) -> dict[st
         )
     voted = [right for row in rows if (right := majority(row.turns, ties_to_latest=True)) is not None]
     return {**found, "acc_vote_rounds": accuracy(voted)}
-
-
-def compare(
-    parent: Iterable[Answered], child: Iterable[Answered], *, protocol: Feedback = "oracle", seed: int = 0
-) -> Comparison:
-    """Child against parent on the questions that both answered with a verdict."""
-    both = _both(parent, child)
-    return Comparison(
-        acc_t1=_difference(_known(both, lambda row: right_at(row, 1, protocol)), seed),
-        acc_t2=_difference(_known(both, lambda row: right_at(row, 2, protocol)), seed),
-    )
-
-
-def mean_over_tasks(
-    parent: Iterable[Answered],
-    child: Iterable[Answered],
-    *,
-    turn: int = 2,
-    protocol: Feedback = "oracle",
-    seed: int = 0,
-) -> Difference:
-    """Child against parent in the mean over tasks, in which every task weighs the same whatever its size.
-
-    The value is the mean of the tasks' paired differences at `turn`; its interval is a paired bootstrap that draws
-    questions within each task. A task without a question that both answered with a verdict is left out.
-    """
-    known = _known(_both(parent, child), lambda row: right_at(row, turn, protocol))
-    by_task: dict[str, list[int]] = {}
-    for row, was, now in known:
-        by_task.setdefault(row.task, []).append(int(now) - int(was))
-    gained, lost = _flips(known)
-    if not by_task:
-        return Difference(None, None, None, 0, None, gained, lost)
-    groups = [by_task[task] for task in sorted(by_task)]
-    interval = bootstrap_mean_over_groups(groups, seed)
-    value = sum(sum(group) / len(group) for group in groups) / len(groups)
-    return Difference(value, interval.low, interval.high, len(known), None, gained, lost)
-
-
-_Known = Sequence[tuple[Answered, bool, bool]]
-"""A question's answers, whether the parent was right, whether the child is."""
-
-
-def _both(parent: Iterable[Answered], child: Iterable[Answered]) -> list[tuple[Answered, Answered]]:
-    before = {row.question_id: row for row in parent}
-    after = {row.question_id: row for row in child}
-    return [(before[question], after[question]) for question in sorted(before.keys() & after.keys())]
-
-
-def _known(both: Sequence[tuple[Answered, Answered]], right: Callable[[Answered], bool | None]) -> _Known:
-    return [(old, was, now) for old, new in both if (was := right(old)) is not None and (now := right(new)) is not None]
-
-
-def _flips(known: _Known) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    gained = tuple(row.question_id for row, was, now in known if now and not was)
-    lost = tuple(row.question_id for row, was, now in known if was and not now)
-    return gained, lost
-
-
-def _difference(known: _Known, seed: int) -> Difference:
-    metric = mean([int(now) - int(was) for _, was, now in known], seed)
-    gained, lost = _flips(known)
-    p = mcnemar_exact(len(gained), len(lost)) if known else None
-    return Difference(metric.value, metric.low, metric.high, metric.n, p, gained, lost)
 
 
 def _right_after_retry(row: Answered, protocol: Feedback) -> bool | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from engine.evaluation.metrics import Comparison, Difference
+from store.evaluation.comparisons import Comparison, Difference
 from store.evaluation.intervals import p_words
 
 
@@ -32,7 +32,7 @@ def describe(name: str, difference: Difference) -> str:
 
 def summarise(comparison: Comparison) -> str:
     """Child against parent in one line."""
-    return f"{describe('Acc@t1', comparison.acc_t1)}; {describe('Acc@t2', comparison.acc_t2)}"
+    return f"{describe('Acc@t1', comparison.t1)}; {describe('Acc@t2', comparison.t2)}"
 
 
 def decide(rule: Literal["operator", "not-worse", "always"], comparison: Comparison) -> Decision:
@@ -41,8 +41,8 @@ def decide(rule: Literal["operator", "not-worse", "always"], comparison: Compari
     words = summarise(comparison)
     if rule == "always":
         return Decision("promoted", f"rule 'always'; {words}")
-    second, first = comparison.acc_t2, comparison.acc_t1
+    second, first = comparison.t2, comparison.t1
     lost = (second.value is not None and second.value < 0) or (first.high is not None and first.high < 0)
     if lost:
-        return Decision("rejected", f"it lost against its parent; {words}")
+        return Decision("rejected", f"worse than its parent; {words}")
     return Decision("promoted", f"not worse than its parent; {words}")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sqlite3
 
-from engine.evaluation.load_plan import held_out_plan, held_out_plans
-from engine.evaluation.metrics import Comparison, compare
-from engine.evaluation.protocol import answered, deciding_feedback, feedback_of
-from engine.rollout.load_plan import kinds_of, settings_of
+from engine.evaluation.load_plan import held_out_plans
+from engine.evaluation.protocol import feedback_of, protocol_name
+from engine.rollout.load_plan import settings_of
 from engine.rollout.plan import count
+from store.evaluation.comparisons import Comparison, compare, paired_answers
 from store.records import Iteration
 from store.runs.policies import evaluations, get_policy
+from store.runs.runs import run_questions
 
 
 def evaluated_policies(connection: sqlite3.Connection, iteration: Iteration) -> set[int]:
@@ -56,8 +57,6 @@ def compare_child(connection: sqlite3.Connection, iteration: Iteration) -> Compa
     """The paired comparison of an iteration's child with its parent on the held-out questions."""
     assert iteration.parent_id is not None and iteration.child_id is not None
     settings = settings_of(iteration)
-    rows = []
-    for policy_id in (iteration.parent_id, iteration.child_id):
-        progressed = held_out_plan(connection, iteration.id, policy_id)
-        rows.append(answered(progressed.plan.questions, progressed.done, kinds_of(settings)))
-    return compare(rows[0], rows[1], protocol=deciding_feedback(settings), seed=settings.seed)
+    questions = run_questions(connection, iteration.run_id, settings.evaluation.split)
+    protocol = protocol_name(settings, questions)
+    return compare(paired_answers(connection, iteration.parent_id, iteration.child_id, protocol), protocol)

@@ -30,10 +30,11 @@ from reflectevo_tui.experiment.plan import (
     split_of,
 )
 from reflectevo_tui.report.experiment_data import Against, ExperimentReport, Format, Measured, Undertaken
-from store.evaluation.comparisons import baseline_outcomes, is_oracle
+from store.evaluation.comparisons import baseline_outcomes
 from store.evaluation.held_out_answers import (
     HeldOutAnswer,
     held_out_answers,
+    is_oracle,
     outcomes_at,
     reference_answers,
 )
@@ -254,7 +255,7 @@ def _comparisons(ends: Sequence[_End], base: _Answers | None, base_free: _Answer
         without = [free[end.series] for end in own if end.series in free]
         if base_free is not None and len(without) == len(own):
             after = mean_of_seeds([one.outcomes(2) for one in without])
-            pairs.append(("Acc@t2 without an oracle: base with reflection", base_free.outcomes(2), after))
+            pairs.append(("Acc@t2, oracle-free protocol: base with reflection", base_free.outcomes(2), after))
         found += [Against(label, other, paired(before, after, tasks, seed)) for other, before, after in pairs]
     return found
 

@@ -163,7 +163,6 @@ def _compared(
     connection: sqlite3.Connection, run: Run, policies: list[Policy], measured: list[MeasuredTask]
 ) -> list[Compared]:
     """Every child against its parent, under each protocol that both were measured by."""
-    seed = run.settings.get("seed")
     protocols = {
         policy.id: sorted({one.protocol for one in measured if one.policy == policy.name}, key=protocol_key)
         for policy in policies
@@ -176,9 +175,7 @@ def _compared(
         for protocol in protocols[child.id]:
             if protocol not in protocols[child.parent_id]:
                 continue
-            differences = compare_policies(
-                connection, child.parent_id, child.id, protocol, seed if isinstance(seed, int) else 0
-            )
+            differences = compare_policies(connection, child.parent_id, child.id, protocol)
             for (task, turn), difference in differences.items():
                 found.append(Compared(child.name, names[child.parent_id], protocol, task, turn, difference))
     return found

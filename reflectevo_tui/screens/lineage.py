@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from textual import on, work
 from textual.app import ComposeResult
@@ -25,10 +25,11 @@ from reflectevo_tui.widgets.lineage_tree import LineageTree, measured_words
 from reflectevo_tui.widgets.paged_list import ListedRow, PagedList
 from reflectevo_tui.widgets.policy_facts import PolicyPanel
 from store.errors import StoreError
-from store.evaluation.comparisons import PairedVerdict, Turn, compare_policies, paired_verdicts
-from store.records import Iteration, Policy
+from store.evaluation.comparisons import PairedAnswer, Turn, compare_policies, paired_answers
+from store.records import GateName, Iteration, Policy
 from store.rollouts.trajectories import TrajectoryFilter
 from store.runs.lineage import LineageNode, answer_trajectory, common_protocols, lineage
+from store.runs.policies import REFLECTOR_POLICY
 from store.workspace import Workspace
 
 MARK_TWO = """\
@@ -45,7 +46,7 @@ class Compared:
     second: LineageNode
     protocol: str
     differences: Differences
-    pairs: dict[int, PairedVerdict]
+    pairs: dict[int, PairedAnswer]
 
 
 def start_of(nodes: Sequence[LineageNode]) -> int | None:
@@ -54,6 +55,10 @@ def start_of(nodes: Sequence[LineageNode]) -> int | None:
         node.policy.id for node in nodes if node.policy.state == "promoted" and "reasoner" in node.policy.roles.split()
     ]
     return max(promoted, default=None)
+
+
+PolicyDirective = Literal["promote", "reject", "rollback", "branch"]
+"""The directives about the policy under the cursor."""
 
 
 class LineageScreen(FramedScreen):
@@ -200,7 +205,7 @@ class LineageScreen(FramedScreen):
     def _read_comparison(self, number: int, first: LineageNode, second: LineageNode, protocol: str) -> None:
         def question(connection: sqlite3.Connection) -> Compared:
             ids = (first.policy.id, second.policy.id)
-            pairs = {pair.question_id: pair for pair in paired_verdicts(connection, *ids, protocol)}
+            pairs = {pair.question_id: pair for pair in paired_answers(connection, *ids, protocol)}
             return Compared(first, second, protocol, compare_policies(connection, *ids, protocol), pairs)
 
         try:
@@ -302,14 +307,14 @@ class LineageScreen(FramedScreen):
             and snapshot.child.id == policy.id
         )
 
-    def _waiting(self) -> tuple[Iteration, str] | None:
+    def _waiting(self) -> tuple[Iteration, GateName] | None:
         """The iteration of this run that waits at a gate, and the gate."""
         snapshot = self._snapshot
         if snapshot is None or snapshot.iteration is None or snapshot.gate is None:
             return None
         return snapshot.iteration, snapshot.gate
 
-    def action_decide(self, kind: str) -> None:
+    def action_decide(self, kind: PolicyDirective) -> None:
         """Promote, reject, roll back to or branch from the policy under the cursor; asks where it can't be undone."""
         policy = self._policy()
         if policy is None:
@@ -317,17 +322,26 @@ class LineageScreen(FramedScreen):
         wanted = DirectiveWanted(kind, {"policy": policy.id})
         question, waiting = "", self._waiting()
         if kind in ("promote", "reject") and self._closes_iteration(policy):
-            question = f"{kind.capitalize()} {policy.name}?\n\nIts iteration waits for this word and ends with it."
-        elif waiting is not None and kind in VERBS:
+            question = (
+                f"{kind.capitalize()} {policy.name}?\n\n"
+                "The iteration is waiting for this decision and will end with it."
+            )
+        elif waiting is not None and (kind == "rollback" or kind == "branch"):
             iteration, gate = waiting
             wanted = DirectiveWanted(kind, {"policy": policy.id, "put_aside": iteration.id, "stage": gate})
             question = put_aside_words(kind, policy.name, iteration.title, gate)
         elif kind == "rollback":
-            later = [node.policy.name for node in self._policies if node.policy.id > policy.id]
-            undone = f" Promoted ones after it are rejected: {', '.join(later)}." if later else ""
+            later = [
+                node.policy.name
+                for node in self._policies
+                if node.policy.id > policy.id
+                and node.policy.state == "promoted"
+                and node.policy.name != REFLECTOR_POLICY
+            ]
+            undone = f"\nThis rejects {', '.join(later)}, promoted later." if later else ""
             question = f"Roll back to {policy.name}?\n\nThe next iteration starts from it.{undone}"
         elif kind == "branch":
-            question = f"Branch from {policy.name}?\n\nAn iteration starts from it now, with the run's settings."
+            question = f"Branch from {policy.name}?\n\nA new iteration starts from it now, with the run's settings."
         if not question:
             self.post_message(wanted)
             return

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from textual.content import Content
 
 from reflectevo_tui.text import display, formatting
-from store.evaluation.comparisons import Difference, PairedVerdict, Turn
+from store.evaluation.comparisons import Difference, PairedAnswer, Turn
 from store.records import Verdict
 
 Differences = Mapping[tuple[str, Turn], Difference]
@@ -63,16 +63,16 @@ def comparison_lines(first: str, second: str, protocol: str, differences: Differ
                 )
             )
     lines.append(display.line())
-    words = "▲ B better  ▼ B worse  = not told apart: 95 % bootstrap interval; McNemar's p"
+    words = "▲ B better  ▼ B worse  = no significant difference  (95 % bootstrap interval, McNemar's p)"
     lines.append(display.line((words, "$quiet")))
     return lines
 
 
-def flip_line(pair: PairedVerdict, turn: Turn, gained: bool) -> Content:
+def flip_line(pair: PairedAnswer, turn: Turn, gained: bool) -> Content:
     """One question that only one of them answers right."""
     sides = [
-        (GLYPHS[pair.a_t1], GLYPHS[pair.a_t2]),
-        (GLYPHS[pair.b_t1], GLYPHS[pair.b_t2]),
+        (GLYPHS[pair.a.t1], GLYPHS[pair.a.t2]),
+        (GLYPHS[pair.b.t1], GLYPHS[pair.b.t2]),
     ]
     return display.line(
         ("+ gained " if gained else "− lost   ", "bold $success" if gained else "bold $error"),

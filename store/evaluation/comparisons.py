@@ -10,25 +10,31 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from store.evaluation.held_out_answers import HeldOutAnswer, held_out_answers, is_oracle
 from store.evaluation.intervals import bootstrap_mean, mcnemar_exact
-from store.records import Verdict
 
 Turn = Literal["t1", "t2"]
 
+_SEED = 0
+"""Of every bootstrap over a comparison."""
+
 
 @dataclass(frozen=True, slots=True)
-class PairedVerdict:
-    """One held-out question that both policies answered. `a` is the first policy, usually the parent.
+class PairedAnswer:
+    """One held-out question that both policies answered. `a` is the first policy, usually the parent."""
 
-    A second verdict is None when turn 2 was not taken.
-    """
+    a: HeldOutAnswer
+    b: HeldOutAnswer
 
-    question_id: int
-    task: str
-    a_t1: Verdict
-    a_t2: Verdict | None
-    b_t1: Verdict
-    b_t2: Verdict | None
+    @property
+    def question_id(self) -> int:
+        """The question."""
+        return self.a.question_id
+
+    @property
+    def task(self) -> str:
+        """The task of the question."""
+        return self.a.task
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,33 +55,21 @@ class Difference:
     """Questions that only a answers right."""
 
 
-def _answers(connection: sqlite3.Connection, policy_id: int, protocol: str) -> dict[int, sqlite3.Row]:
-    """Task and verdicts of turn 1 and of turn 2 (after the first reflection) of each question a policy answered."""
-    rows = connection.execute(
-        "SELECT a.question_id, q.task, a.verdict AS t1,"
-        " (SELECT c.verdict FROM reflections r JOIN attempts c ON c.reflection_id = r.id"
-        "  WHERE r.attempt_id = a.id AND r.protocol = a.protocol AND c.protocol = a.protocol AND c.turn = 2"
-        "  ORDER BY r.sample, c.sample, c.id LIMIT 1) AS t2"
-        " FROM attempts a JOIN questions q ON q.id = a.question_id"
-        " WHERE a.policy_id = ? AND a.protocol = ? AND a.turn = 1 AND a.sample = 0",
-        (policy_id, protocol),
-    ).fetchall()
-    return {row["question_id"]: row for row in rows}
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Policy b against policy a at both turns."""
+
+    t1: Difference
+    t2: Difference
 
 
-def paired_verdicts(connection: sqlite3.Connection, policy_a: int, policy_b: int, protocol: str) -> list[PairedVerdict]:
+def paired_answers(connection: sqlite3.Connection, policy_a: int, policy_b: int, protocol: str) -> list[PairedAnswer]:
     """The questions that two policies both answered under a protocol, by question id."""
-    before, after = _answers(connection, policy_a, protocol), _answers(connection, policy_b, protocol)
+    after = {answer.question_id: answer for answer in held_out_answers(connection, policy_b, protocol)}
     return [
-        PairedVerdict(
-            question,
-            before[question]["task"],
-            before[question]["t1"],
-            before[question]["t2"],
-            after[question]["t1"],
-            after[question]["t2"],
-        )
-        for question in sorted(before.keys() & after.keys())
+        PairedAnswer(before, after[before.question_id])
+        for before in held_out_answers(connection, policy_a, protocol)
+        if before.question_id in after
     ]
 
 
@@ -103,53 +97,46 @@ def baseline_outcomes(connection: sqlite3.Connection, policy_id: int, protocol: 
     return found
 
 
-def is_oracle(protocol: str) -> bool:
-    """Whether a protocol takes turn 2 for wrong answers only, so that a right turn 1 stays right."""
-    return protocol.partition("/")[0] == "oracle"
-
-
-def _right(t1: Verdict, t2: Verdict | None, turn: Turn, oracle: bool) -> bool | None:
-    """Whether an answer is right at a turn; None when that isn't known."""
-    if t1 == "unverified":
-        return None
-    if turn == "t1" or (oracle and t1 == "correct"):
-        return t1 == "correct"
-    return None if t2 in (None, "unverified") else t2 == "correct"
-
-
-def outcomes(pairs: Iterable[PairedVerdict], turn: Turn, protocol: str) -> list[tuple[int, bool, bool]]:
+def outcomes(pairs: Iterable[PairedAnswer], turn: Turn, protocol: str) -> list[tuple[int, bool, bool]]:
     """Question id, and whether a and b are right at a turn; questions without both verdicts are left out."""
-    oracle = is_oracle(protocol)
+    oracle, number = is_oracle(protocol), 1 if turn == "t1" else 2
     known = []
     for pair in pairs:
-        was, now = _right(pair.a_t1, pair.a_t2, turn, oracle), _right(pair.b_t1, pair.b_t2, turn, oracle)
+        was, now = pair.a.right(number, oracle=oracle), pair.b.right(number, oracle=oracle)
         if was is not None and now is not None:
             known.append((pair.question_id, was, now))
     return known
 
 
-def difference(known: Sequence[tuple[int, bool, bool]], seed: int = 0) -> Difference:
-    """What the outcomes of two policies on the same questions come to; the same seed gives the same interval."""
+def difference(known: Sequence[tuple[int, bool, bool]]) -> Difference:
+    """The difference between two policies from their outcomes on the same questions, as `outcomes` gives them.
+
+    The bootstrap has a fixed seed: the interval depends on the outcomes alone, wherever two policies are compared.
+    """
     gained = tuple(question for question, was, now in known if now and not was)
     lost = tuple(question for question, was, now in known if was and not now)
     if not known:
         return Difference(None, None, None, 0, None, (), ())
-    interval = bootstrap_mean([int(now) - int(was) for _, was, now in known], seed)
+    interval = bootstrap_mean([int(now) - int(was) for _, was, now in known], _SEED)
     value = (len(gained) - len(lost)) / len(known)
     return Difference(
         value, interval.low, interval.high, len(known), mcnemar_exact(len(gained), len(lost)), gained, lost
     )
 
 
+def compare(pairs: Sequence[PairedAnswer], protocol: str) -> Comparison:
+    """b against a on the questions that both answered with a verdict, all tasks together."""
+    return Comparison(difference(outcomes(pairs, "t1", protocol)), difference(outcomes(pairs, "t2", protocol)))
+
+
 def compare_policies(
-    connection: sqlite3.Connection, policy_a: int, policy_b: int, protocol: str, seed: int = 0
+    connection: sqlite3.Connection, policy_a: int, policy_b: int, protocol: str
 ) -> dict[tuple[str, Turn], Difference]:
     """b − a at both turns, by task and of all tasks together (task `''`); empty when they share no question."""
-    pairs = paired_verdicts(connection, policy_a, policy_b, protocol)
+    pairs = paired_answers(connection, policy_a, policy_b, protocol)
     tasks = sorted({pair.task for pair in pairs})
-    turns: tuple[Turn, ...] = ("t1", "t2")
-    return {
-        (task, turn): difference(outcomes([pair for pair in pairs if task in ("", pair.task)], turn, protocol), seed)
-        for task in (["", *tasks] if pairs else [])
-        for turn in turns
-    }
+    found: dict[tuple[str, Turn], Difference] = {}
+    for task in ["", *tasks] if pairs else []:
+        compared = compare([pair for pair in pairs if task in ("", pair.task)], protocol)
+        found[task, "t1"], found[task, "t2"] = compared.t1, compared.t2
+    return found

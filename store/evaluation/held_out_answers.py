@@ -5,8 +5,12 @@ from __future__ import annotations
 import sqlite3
 from dataclasses import dataclass
 
-from store.evaluation.comparisons import is_oracle
 from store.records import Verdict
+
+
+def is_oracle(protocol: str) -> bool:
+    """Whether a protocol takes turn 2 for wrong answers only, so that a right turn 1 stays right."""
+    return protocol.partition("/")[0] == "oracle"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +26,8 @@ class HeldOutAnswer:
     t2_read: bool | None
 
     def right(self, turn: int, *, oracle: bool) -> bool | None:
-        """Whether the answer is right at turn 1 or 2; None where that isn't known. With an oracle a right one stays."""
+        """Whether the answer is right at turn 1 or 2; None where that isn't known. With an oracle a right answer
+        stays."""
         if self.t1 == "unverified":
             return None
         if turn == 1 or (oracle and self.t1 == "correct"):

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.evaluation.answers import Answer, Answered, Feedback
-from engine.evaluation.metrics import NOTHING, accuracy, compare, evaluate, mean_over_tasks
+from engine.evaluation.metrics import NOTHING, accuracy, evaluate
 from engine.tasks.base import Verdict
 from store.evaluation.intervals import bootstrap_mean, mcnemar_exact, wilson
 
@@ -177,32 +177,3 @@ def test_any_answers_give_metrics_with_their_n(verdicts: list[tuple[Verdict, Ver
             assert (metric.value is None) == (metric.n == 0)
             if metric.value is not None and metric.low is not None and metric.high is not None:
                 assert metric.low - 1e-9 <= metric.value <= metric.high + 1e-9 or metric == metrics.delta
-
-
-def test_compare_pairs_the_same_questions_and_lists_flips_both_ways() -> None:
-    """Questions that only one of them answered with a verdict are left out."""
-    parent = answered(("correct", None), ("incorrect", "incorrect"), ("incorrect", "correct"), ("correct", None))
-    child = answered(("incorrect", "correct"), ("correct", None), ("correct", None), ("unverified", None))
-    child.append(row(99, "task", "correct"))
-    comparison = compare(parent, reversed(child), seed=3)
-    assert (comparison.acc_t1.gained, comparison.acc_t1.lost, comparison.acc_t1.n) == ((1, 2), (0,), 3)
-    assert comparison.acc_t1.value == pytest.approx(1 / 3)
-    assert comparison.acc_t1.p == 1.0
-    assert (comparison.acc_t2.gained, comparison.acc_t2.lost) == ((1,), ())
-    empty = compare(parent, [])
-    assert (empty.acc_t1.value, empty.acc_t1.p, empty.acc_t1.n) == (None, None, 0)
-
-
-def test_the_mean_over_tasks_weighs_every_task_the_same() -> None:
-    """A large task that lost a little must not hide a small one that gained much, nor the other way round."""
-    parent = [row(n, "large", "correct") for n in range(100)] + [row(n, "small", "incorrect") for n in (200, 201)]
-    child = [row(n, "large", "correct" if n >= 10 else "incorrect") for n in range(100)]
-    child += [row(200, "small", "correct"), row(201, "small", "incorrect")]
-    difference = mean_over_tasks(parent, child, turn=1, seed=1)
-    assert difference.value == pytest.approx((-0.1 + 0.5) / 2)
-    assert (difference.n, difference.gained, difference.lost) == (102, (200,), tuple(range(10)))
-    assert difference.low is not None and difference.high is not None and difference.p is None
-    assert difference.low <= difference.value <= difference.high
-    assert mean_over_tasks(parent, [], turn=1).value is None
-    pooled = compare(parent, child).acc_t1.value
-    assert pooled is not None and pooled < 0 < difference.value

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.evaluation.answers import Answer, Answered
-from engine.evaluation.metrics import compare, mean_over_tasks
+from reflectevo_tui.experiment.paired_estimates import paired
+from store.evaluation.comparisons import difference
 from store.evaluation.intervals import RESAMPLES, bootstrap_mean, bootstrap_mean_over_groups, mcnemar_exact, wilson
 
 numpy = pytest.importorskip("numpy")
@@ -75,31 +75,24 @@ def test_the_bootstrap_agrees_with_scipy_up_to_its_noise() -> None:
     assert ours.high == pytest.approx(theirs.high, abs=0.006)
 
 
-def _answers(verdicts: list[tuple[str, bool]]) -> list[Answered]:
-    return [
-        Answered(number, task, (Answer("correct" if right else "incorrect"),))
-        for number, (task, right) in enumerate(verdicts)
-    ]
-
-
 def test_the_paired_comparison_is_that_of_the_libraries() -> None:
     """Value, interval and p of a child against its parent, and of the mean over tasks, computed a second way."""
     random = Random(4)
     tasks = [random.choice("abc") for _ in range(90)]
     before = [random.random() < 0.4 for _ in tasks]
     after = [was if random.random() < 0.7 else not was for was in before]
-    parent, child = (_answers(list(zip(tasks, outcome, strict=True))) for outcome in (before, after))
-    difference = compare(parent, child, seed=9).acc_t1
+    found = difference([(number, was, now) for number, (was, now) in enumerate(zip(before, after, strict=True))])
     changes = numpy.array(after, float) - numpy.array(before, float)
-    assert difference.value == pytest.approx(changes.mean(), abs=1e-9)
+    assert found.value == pytest.approx(changes.mean(), abs=1e-9)
     table = [[0, int((changes < 0).sum())], [int((changes > 0).sum()), 0]]
-    assert difference.p == pytest.approx(contingency.mcnemar(table, exact=True).pvalue, abs=1e-9)
-    means = _resampled_means([list(changes)], 9)
-    assert difference.low == pytest.approx(float(numpy.quantile(means, 0.025, method="lower")), abs=1e-9)
-    assert difference.high == pytest.approx(float(numpy.quantile(means, 0.975, method="higher")), abs=1e-9)
+    assert found.p == pytest.approx(contingency.mcnemar(table, exact=True).pvalue, abs=1e-9)
+    means = _resampled_means([list(changes)], 0)
+    assert found.low == pytest.approx(float(numpy.quantile(means, 0.025, method="lower")), abs=1e-9)
+    assert found.high == pytest.approx(float(numpy.quantile(means, 0.975, method="higher")), abs=1e-9)
 
     groups = [[change for task, change in zip(tasks, changes, strict=True) if task == one] for one in "abc"]
-    weighed = mean_over_tasks(parent, child, turn=1, seed=9)
+    first, second = ({number: float(right) for number, right in enumerate(outcome)} for outcome in (before, after))
+    weighed = paired(first, second, dict(enumerate(tasks)), seed=9).overall
     assert weighed.value == pytest.approx(numpy.mean([numpy.mean(group) for group in groups]), abs=1e-9)
     means = _resampled_means(groups, 9)
     assert weighed.low == pytest.approx(float(numpy.quantile(means, 0.025, method="lower")), abs=1e-9)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from engine.evaluation.answers import Answer, Answered
-from engine.evaluation.metrics import Comparison, Difference, compare
 from engine.evaluation.promotion import decide, describe, summarise
+from store.evaluation.comparisons import Comparison, Difference, PairedAnswer, compare
+from store.evaluation.held_out_answers import HeldOutAnswer
 
 
 def difference(value: float, low: float, high: float) -> Difference:
@@ -16,10 +16,11 @@ def difference(value: float, low: float, high: float) -> Difference:
 
 def comparison(first: Difference, second: Difference) -> Comparison:
     """Child against parent on both turns."""
-    return Comparison(acc_t1=first, acc_t2=second)
+    return Comparison(first, second)
 
 
 SAME = difference(0.0, -0.1, 0.1)
+ORACLE = "oracle/0123456789"
 NOTHING = Difference(None, None, None, 0, None, (), ())
 
 
@@ -46,7 +47,7 @@ def test_the_reason_says_what_was_measured() -> None:
     """The lineage keeps the numbers a decision rests on, in points and with their interval."""
     found = comparison(difference(0.05, -0.1, 0.2), difference(-0.1, -0.2, 0.05))
     decision = decide("not-worse", found)
-    assert decision.reason == f"it lost against its parent; {summarise(found)}"
+    assert decision.reason == f"worse than its parent; {summarise(found)}"
     assert "Acc@t1 +5.0 points (-10.0 to +20.0)" in decision.reason
     assert "Acc@t2 -10.0 points (-20.0 to +5.0)" in decision.reason
     assert "n = 20" in decision.reason
@@ -64,14 +65,16 @@ def test_a_small_p_is_not_said_to_be_zero(p: float, words: str) -> None:
 def test_no_common_question_is_said_and_promotes() -> None:
     """Without held-out questions nothing was lost, and the reason doesn't invent a number."""
     assert describe("Acc@t1", NOTHING) == "Acc@t1: no question was judged for both"
-    empty = compare([], [], protocol="oracle", seed=0)
+    empty = compare([], ORACLE)
     assert decide("not-worse", empty).state == "promoted"
 
 
 def test_a_child_that_answers_as_its_parent_is_not_worse() -> None:
     """From answers to decision: equal verdicts promote, one lost question under the oracle rejects."""
-    right, wrong = Answer("correct"), Answer("incorrect")
-    parent = [Answered(n, "quiz", (right,) if n % 2 else (wrong, right)) for n in range(20)]
-    assert decide("not-worse", compare(parent, parent, protocol="oracle", seed=1)).state == "promoted"
-    child = [Answered(row.question_id, row.task, row.turns[:1] + (wrong,) * (len(row.turns) - 1)) for row in parent]
-    assert decide("not-worse", compare(parent, child, protocol="oracle", seed=1)).state == "rejected"
+    right = [HeldOutAnswer(n, "quiz", "correct", None, True, None) for n in range(19)]
+    fixed = HeldOutAnswer(19, "quiz", "incorrect", "correct", True, True)
+    still_wrong = HeldOutAnswer(19, "quiz", "incorrect", "incorrect", True, True)
+    same = [PairedAnswer(one, one) for one in (*right, fixed)]
+    assert decide("not-worse", compare(same, ORACLE)).state == "promoted"
+    worse = [*(PairedAnswer(one, one) for one in right), PairedAnswer(fixed, still_wrong)]
+    assert decide("not-worse", compare(worse, ORACLE)).state == "rejected"

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from store.evaluation.comparisons import PairedVerdict, compare_policies, difference, outcomes, paired_verdicts
+from store.evaluation.comparisons import PairedAnswer, compare, compare_policies, difference, outcomes, paired_answers
+from store.evaluation.held_out_answers import HeldOutAnswer
 from store.evaluation.intervals import mcnemar_exact
 from tests.support.measured import ORACLE, answer_held_out, measured_run
 from tests.support.rows import Rows
 
 FREE = "oracle-free/0123456789"
+
+
+def answer(question: int, t1: str, t2: str | None) -> HeldOutAnswer:
+    """A held-out answer by its verdicts."""
+    return HeldOutAnswer(question, "quiz", t1, t2, True, None if t2 is None else True)  # type: ignore[arg-type]
 
 
 def test_pairs_are_the_questions_that_both_answered(rows: Rows) -> None:
@@ -19,11 +25,12 @@ def test_pairs_are_the_questions_that_both_answered(rows: Rows) -> None:
     answer_held_out(rows, rows.policy, ORACLE, dict.fromkeys(questions, ("incorrect", "correct")))
     answer_held_out(rows, child, ORACLE, {questions[0]: ("correct", None), questions[2]: ("incorrect", "incorrect")})
     answer_held_out(rows, child, FREE, {questions[1]: ("correct", "incorrect")})
-    assert paired_verdicts(rows.connection, rows.policy, child, ORACLE) == [
-        PairedVerdict(questions[0], "quiz", "incorrect", "correct", "correct", None),
-        PairedVerdict(questions[2], "quiz", "incorrect", "correct", "incorrect", "incorrect"),
+    found = paired_answers(rows.connection, rows.policy, child, ORACLE)
+    assert [(pair.question_id, pair.task, pair.a.t1, pair.a.t2, pair.b.t1, pair.b.t2) for pair in found] == [
+        (questions[0], "quiz", "incorrect", "correct", "correct", None),
+        (questions[2], "quiz", "incorrect", "correct", "incorrect", "incorrect"),
     ]
-    assert paired_verdicts(rows.connection, rows.policy, child, FREE) == []
+    assert paired_answers(rows.connection, rows.policy, child, FREE) == []
     assert compare_policies(rows.connection, rows.policy, child, FREE) == {}
 
 
@@ -34,8 +41,8 @@ def test_a_retry_is_not_taken_for_a_correction(rows: Rows) -> None:
     rows.attempt(question, "correct", turn=2, protocol=ORACLE)
     for policy in (rows.policy, child):
         answer_held_out(rows, policy, ORACLE, {question: ("incorrect", "incorrect")})
-    (pair,) = paired_verdicts(rows.connection, rows.policy, child, ORACLE)
-    assert (pair.a_t2, pair.b_t2) == ("incorrect", "incorrect")
+    (pair,) = paired_answers(rows.connection, rows.policy, child, ORACLE)
+    assert (pair.a.t2, pair.b.t2) == ("incorrect", "incorrect")
 
 
 @pytest.mark.parametrize(
@@ -56,14 +63,14 @@ def test_turn_two_is_what_the_protocol_says(
     expected: tuple[bool, bool] | None,
 ) -> None:
     """With an oracle a right answer stays right; without one, what was not taken or judged is not known."""
-    pair = PairedVerdict(1, "quiz", a[0], a[1], b[0], b[1])  # type: ignore[arg-type]
+    pair = PairedAnswer(answer(1, *a), answer(1, *b))
     assert outcomes([pair], "t2", protocol) == ([] if expected is None else [(1, *expected)])
 
 
 def test_the_difference_has_flips_interval_and_p(rows: Rows) -> None:
     """Checked by hand: 7 gained, 1 lost of 8."""
     child = measured_run(rows)
-    found = compare_policies(rows.connection, rows.policy, child, ORACLE, seed=7)
+    found = compare_policies(rows.connection, rows.policy, child, ORACLE)
     assert set(found) == {(task, turn) for task in ("", "quiz", "sums") for turn in ("t1", "t2")}
     second = found["", "t2"]
     assert (len(second.gained), len(second.lost), second.n) == (7, 1, 8)
@@ -72,10 +79,22 @@ def test_the_difference_has_flips_interval_and_p(rows: Rows) -> None:
     assert second.low is not None and second.high is not None and 0 < second.low <= 0.75 <= second.high <= 1
     first = found["", "t1"]
     assert (first.value, len(first.gained), len(first.lost)) == (0.0, 1, 1)
-    assert compare_policies(rows.connection, rows.policy, child, ORACLE, seed=7) == found
+    assert compare_policies(rows.connection, rows.policy, child, ORACLE) == found
 
 
 def test_nothing_in_common_is_not_a_difference_of_zero() -> None:
     """A report must say 'not measured'."""
     nothing = difference([])
     assert (nothing.value, nothing.low, nothing.high, nothing.p, nothing.n) == (None, None, None, None, 0)
+
+
+def test_flips_are_listed_both_ways_and_unverified_answers_left_out() -> None:
+    """Questions that only one of them answered with a verdict don't count."""
+    parent = [("correct", None), ("incorrect", "incorrect"), ("incorrect", "correct"), ("correct", None)]
+    child = [("incorrect", "correct"), ("correct", None), ("correct", None), ("unverified", None)]
+    pairs = [PairedAnswer(answer(n, *a), answer(n, *b)) for n, (a, b) in enumerate(zip(parent, child, strict=True))]
+    found = compare(pairs, ORACLE)
+    assert (found.t1.gained, found.t1.lost, found.t1.n, found.t1.p) == ((1, 2), (0,), 3, 1.0)
+    assert found.t1.value == pytest.approx(1 / 3)
+    assert (found.t2.gained, found.t2.lost) == ((1,), ())
+    assert compare([], ORACLE).t1 == difference([])
