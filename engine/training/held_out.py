@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from engine.errors import TrainingRefused
 from engine.training.examples import AnyExample
+from store.estimates.formulas import held_out_count
 
 OneExample = TypeVar("OneExample", bound=AnyExample)
 
@@ -35,7 +36,7 @@ def held_out_questions(examples: Iterable[AnyExample], share: float, seed: int) 
             f"validation_share = {share} needs examples of at least two questions, there are {len(questions)}. "
             "Set validation_share = 0, or generate more."
         )
-    wanted = min(max(1, round(share * len(questions))), len(questions) - 1)
+    wanted = held_out_count(share, len(questions))
     ordered = sorted(questions, key=lambda question: hashlib.sha256(f"{seed}|{question}".encode()).hexdigest())
     return frozenset(ordered[:wanted])
 

@@ -25,8 +25,8 @@ from engine.training.examples import AnyExample, Fitted, fit, summarise_dropped
 from engine.training.held_out import divide, held_out_questions
 from engine.training.request import StageResult, TrainingRequest, TrainingResult, TrainingStage, stages_of
 from engine.training.train_stage import StageRun, free_memory
-from engine.training.trl.arguments import Batch, optimizer_steps
 from engine.training.validation import check_training
+from store.estimates.formulas import optimizer_steps
 from store.settings import GenerationSection
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ def _prepared(stages: Sequence[TrainingStage], tokenizer: Any, request: Training
                 f"validation_share = {request.settings.validation_share} leaves {len(kept)} examples to train on and "
                 f"{len(held_out)} to measure on. Generate more, or set it to 0."
             )
-        batch = Batch(stage.settings.batch_size, stage.settings.accumulation)
+        batch = stage.settings.batch_size * stage.settings.accumulation
         steps = optimizer_steps(len(kept), batch, stage.settings.epochs)
         prepared.append(_Material(kept, held_out, one.dropped, steps))
     return prepared

@@ -96,8 +96,8 @@ def test_the_gate_of_curation_counts_reviews(rows: Rows) -> None:
 @pytest.mark.parametrize(
     ("setting", "words"),
     [
-        ("sft-one-stage", "would train sft-one-stage on 1 examples (2 left out), about 2 steps"),
-        ("dpo-verdict", "would train dpo-verdict on 1 examples (0 left out), about 2 steps"),
+        ("sft-one-stage", "would train sft-one-stage on 1 examples (2 left out), about 3 steps"),
+        ("dpo-verdict", "would train dpo-verdict on 1 examples (0 left out), about 3 steps"),
     ],
 )
 def test_the_gate_of_training_names_set_size_and_steps(rows: Rows, setting: str, words: str) -> None:
@@ -136,9 +136,9 @@ def test_the_gate_of_training_says_how_many_pairs_wait_for_a_judge(rows: Rows) -
         changed = run_settings(training={"setting": "dpo-judge"})
         iterations.update_iteration(rows.connection, rows.iteration, settings=changed.model_dump(mode="json"))
     assert gate(rows, "train").startswith("would train dpo-judge on 0 examples (2 left out), about 0 steps")
-    assert gate(rows, "train").endswith("; waiting on the Review screen: 2 pairs")
+    assert gate(rows, "train").endswith("; 2 pairs wait on the Review screen")
     add_preference(rows.connection, made[0], made[1], reviewer="me")
-    assert gate(rows, "train").endswith("; waiting on the Review screen: 1 pairs")
+    assert gate(rows, "train").endswith("; 1 pair waits on the Review screen")
 
 
 def test_the_promote_gate_compares_the_child_with_its_parent(rows: Rows) -> None:

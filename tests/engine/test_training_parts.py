@@ -16,6 +16,7 @@ from engine.models.policy_directory import Weights, is_stable, read_details, sav
 from engine.models.precision import Precision, cpu_computes_bfloat16, use_one_gpu  # noqa: E402
 from engine.training.trl.arguments import Batch, shared_arguments  # noqa: E402
 from engine.training.trl.loading import load_for_training  # noqa: E402
+from store.estimates.formulas import optimizer_steps  # noqa: E402
 from store.settings import TrainingSection  # noqa: E402
 
 CPU = Precision("cpu", "float32", False)
@@ -67,3 +68,26 @@ def test_a_training_of_one_step_has_a_learning_rate(tmp_path: Path) -> None:
     settings = TrainingSection(warmup=0.1, batch_size=8)
     assert shared_arguments(settings, Batch(8, 1), CPU, 0, tmp_path, examples=8)["warmup_steps"] == 0
     assert shared_arguments(settings, Batch(8, 1), CPU, 0, tmp_path, examples=160)["warmup_steps"] == 2
+
+
+@pytest.mark.parametrize(
+    ("examples", "batch", "accumulation", "epochs"),
+    [(100, 16, 4, 5.0), (9, 2, 4, 3.0), (10, 4, 1, 1.5), (3, 64, 1, 2.0), (17, 3, 2, 0.3), (20, 8, 1, 1.0)],
+)
+def test_steps_are_counted_as_the_trainer_counts_them(
+    tmp_path: Path, examples: int, batch: int, accumulation: int, epochs: float
+) -> None:
+    """The estimate, the gate, warm-up and progress rest on this number."""
+    from transformers import Trainer, TrainingArguments
+
+    arguments = TrainingArguments(
+        output_dir=str(tmp_path),
+        per_device_train_batch_size=batch,
+        gradient_accumulation_steps=accumulation,
+        num_train_epochs=epochs,
+        use_cpu=True,
+        report_to="none",
+    )
+    trainer = Trainer(torch.nn.Linear(1, 1), arguments, train_dataset=[{"x": 0}] * examples)
+    *_, steps = trainer.set_initial_training_values(arguments, trainer.get_train_dataloader())
+    assert optimizer_steps(examples, batch * accumulation, epochs) == steps

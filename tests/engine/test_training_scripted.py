@@ -13,6 +13,7 @@ from engine.models.policy_directory import is_stable, read_details
 from engine.training.request import TrainingRequest, TrainingResult
 from engine.training.scripted import train_scripted
 from engine.training.train import STAGE_METRIC
+from store.estimates.formulas import planned_steps
 from tests.engine.training_process import PAIRS, Kind, request_in
 from tests.engine.training_runs import Metrics, Scripted
 
@@ -79,3 +80,21 @@ def test_it_refuses_what_a_real_training_refuses(tmp_path: Path) -> None:
         run(changed(request, min_examples=17))
     with pytest.raises(TrainingRefused, match="Example rows only"):
         run(replace(request, examples=PAIRS))
+
+
+@pytest.mark.parametrize("kind", ["sft", "two-stage", "dpo"])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"epochs": 1.0},
+        {"epochs": 3.0, "batch_size": 5},
+        {"epochs": 2.5, "batch_size": 3, "accumulation": 2},
+        {"epochs": 2.0, "batch_size": 64},
+        {"epochs": 2.0, "batch_size": 3, "validation_share": 0.2},
+    ],
+)
+def test_a_training_takes_the_steps_that_were_planned(kind: Kind, settings: dict[str, Any], tmp_path: Path) -> None:
+    """The gate names this number before an operator decides."""
+    request = changed(request_in(tmp_path, tmp_path / "none", kind), **settings)
+    result, _ = run(request)
+    assert result.total_steps == planned_steps(request.settings, len(request.examples))

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from store.estimates.estimate import Estimate, estimate
 from store.estimates.figures import MEANINGS, EstimateRefused, Figures, assumed, from_file
 from store.estimates.figures import given as given_figures
-from store.estimates.formulas import Owed, StageEstimate, examples_of_attempt, optimizer_steps
+from store.estimates.formulas import Owed, StageEstimate, examples_of_attempt, planned_steps
 from store.estimates.wording import stage_words
 from store.settings import RunSettings
 
@@ -224,16 +224,32 @@ def test_expected_examples_are_what_drawing_them_gives(setting: str) -> None:
     assert examples_of_attempt(chosen, 6, 0.3) == pytest.approx(made / tries, abs=0.02)
 
 
-def test_steps_are_those_of_the_batches() -> None:
-    training = run_settings(training={"epochs": 3, "batch_size": 2, "accumulation": 4}).training
-    assert optimizer_steps(training, 1) == 1 and optimizer_steps(training, 9) == 4
+@pytest.mark.parametrize(
+    ("training", "examples", "steps"),
+    [
+        ({"epochs": 1, "batch_size": 8}, 100, 13),
+        ({"epochs": 5, "batch_size": 16, "accumulation": 4}, 100, 10),
+        ({"epochs": 3, "batch_size": 2, "accumulation": 4}, 1, 3),
+        ({"epochs": 3, "batch_size": 2, "accumulation": 4}, 9, 6),
+        ({"epochs": 1.5, "batch_size": 4}, 10, 5),
+        ({"epochs": 0.5, "batch_size": 8}, 20, 2),
+        ({"epochs": 2, "batch_size": 64}, 3, 2),
+        ({"epochs": 2, "batch_size": 8, "validation_share": 0.1}, 50, 12),
+        ({"epochs": 1, "batch_size": 8, "validation_share": 0.1}, 2, 1),
+        ({"setting": "sft-two-stage", "batch_size": 4, "second_stage": {"epochs": 2, "batch_size": 3}}, 10, 3 + 8),
+        ({"epochs": 3}, 0, 0),
+    ],
+)
+def test_every_epoch_takes_whole_steps(training: dict[str, Any], examples: int, steps: int) -> None:
+    """What is left at the end of an epoch is a step of its own; the second row is the paper's one-stage recipe."""
+    assert planned_steps(run_settings(training=training).training, examples) == steps
 
 
 def test_first_attempts_beside_d_plus_take_steps_in_the_last_stage() -> None:
     chosen = {"setting": "sft-two-stage", "epochs": 1, "batch_size": 2, "second_stage": {"epochs": 2}}
-    assert optimizer_steps(run_settings(training=chosen).training, 10) == 5 + 10
-    assert optimizer_steps(run_settings(training=chosen | {"rehearsal": 1.5}).training, 10) == 5 + 25
-    assert optimizer_steps(run_settings(training=chosen | {"distillation": True}).training, 10) == 5 + 20
+    assert planned_steps(run_settings(training=chosen).training, 10) == 5 + 10
+    assert planned_steps(run_settings(training=chosen | {"rehearsal": 1.5}).training, 10) == 5 + 26
+    assert planned_steps(run_settings(training=chosen | {"distillation": True}).training, 10) == 5 + 20
 
 
 @settings(max_examples=60)

@@ -6,12 +6,12 @@ progress bars, bfloat16 only where the hardware computes in it. Knows nothing of
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from engine.models.precision import Precision
+from store.estimates.formulas import optimizer_steps
 from store.settings import TrainingSection
 
 CHECKPOINTS_KEPT = 2
@@ -34,11 +34,6 @@ class Batch:
         return Batch(sizes[-1], examples // sizes[-1]) if sizes else None
 
 
-def optimizer_steps(examples: int, batch: Batch, epochs: float) -> int:
-    """Steps of a training over so many examples, as the trainer will count them."""
-    return math.ceil(math.ceil(examples / (batch.size * batch.accumulation)) * epochs)
-
-
 def shared_arguments(
     settings: TrainingSection,
     batch: Batch,
@@ -53,7 +48,7 @@ def shared_arguments(
 
     `measured`: a held-out loss is measured every `evaluation_steps` and at the end.
     """
-    steps = optimizer_steps(examples, batch, settings.epochs)
+    steps = optimizer_steps(examples, batch.size * batch.accumulation, settings.epochs)
     schedule = "constant_with_warmup" if settings.schedule == "constant" and settings.warmup else settings.schedule
     return {
         "output_dir": str(work_dir),
