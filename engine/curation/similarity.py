@@ -21,14 +21,16 @@ _RECALL = 0.99
 """Share of the texts at the limit that the index must find; further above it, it finds nearly all."""
 
 
-def grams(text: str) -> frozenset[str]:
-    """The word 3-grams of a text, without regard to case and spacing; a shorter text is one gram, an empty one none."""
+def word_grams(text: str) -> list[str]:
+    """The word 3-grams of a text in order, without regard to case and spacing; none for fewer than three words."""
     words = normalised(text).split()
-    if not words:
-        return frozenset()
-    if len(words) < _GRAM:
-        return frozenset({" ".join(words)})
-    return frozenset(" ".join(words[start : start + _GRAM]) for start in range(len(words) - _GRAM + 1))
+    return [" ".join(words[start : start + _GRAM]) for start in range(len(words) - _GRAM + 1)]
+
+
+def grams(text: str) -> frozenset[str]:
+    """The different word 3-grams of a text; a shorter text is one gram, an empty one none."""
+    found = word_grams(text)
+    return frozenset(found) if found else frozenset({normalised(text)} - {""})
 
 
 def jaccard(one: frozenset[str], other: frozenset[str]) -> float:
@@ -109,6 +111,10 @@ def distinct_3(texts: Sequence[str]) -> float:
 
     0 for texts without a gram.
     """
-    words = [normalised(text).split() for text in texts]
-    found = list(chain.from_iterable(zip(one, one[1:], one[2:], strict=False) for one in words))
+    found = list(chain.from_iterable(word_grams(text) for text in texts))
     return len(set(found)) / len(found) if found else 0.0
+
+
+def repeated_share(text: str) -> float:
+    """The share of word 3-grams that repeat an earlier one: 0 for fewer than four words, towards 1 for a loop."""
+    return 1 - distinct_3([text]) if word_grams(text) else 0.0

@@ -13,7 +13,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.curation.diversity import Diversity, collapse_warning, diversity
-from engine.curation.similarity import NearDuplicates, distinct_3, grams, jaccard, mean_similarity, sketch
+from engine.curation.similarity import (
+    NearDuplicates,
+    distinct_3,
+    grams,
+    jaccard,
+    mean_similarity,
+    repeated_share,
+    sketch,
+    word_grams,
+)
+from engine.tasks.base import normalised
 
 ROOT = Path(__file__).resolve().parents[2]
 WORDS = "the part was read too fast and so one condition of it went missing in my answer to this".split()
@@ -123,3 +133,13 @@ def test_the_collapse_alarm(now: Diversity, then: Diversity | None, words: str |
     warning = collapse_warning(now, 0.5, then)
     assert (warning is None) is (words is None)
     assert words is None or words in str(warning)
+
+
+@given(st.text(alphabet="ab \n", max_size=40))
+def test_repetition_is_what_is_not_distinct(text: str) -> None:
+    """One notion of a word 3-gram: of one text, different and repeated 3-grams are all there are."""
+    found = word_grams(text)
+    assert len(found) == max(len(text.split()) - 2, 0)
+    assert grams(text) == (frozenset(found) if found else frozenset({normalised(text)} - {""}))
+    assert repeated_share(text) == (1 - distinct_3([text]) if found else 0.0)
+    assert 0 <= repeated_share(text) < 1

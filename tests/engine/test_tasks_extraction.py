@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.tasks.answers.extraction import cleaned, extract, last_boxed, lettered_options
+from engine.tasks.answers.extraction import cleaned, extract, last_boxed, lettered_options, number, plain_number
 
 PLAIN = st.text(alphabet="abcxyz0123456789 /-+", min_size=1, max_size=12).map(str.strip).filter(bool)
 WRAPPINGS = (
@@ -98,3 +100,36 @@ def test_options_inside_a_question() -> None:
     """LogiQA keeps its options in the text, not always in order."""
     assert lettered_options("Which?\nA.F\nC.J\nB.G\nD.N") == {"A": "F", "B": "G", "C": "J", "D": "N"}
     assert lettered_options("A. Smith said no.") == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "plain"),
+    [
+        ("1,000", "1000", True),
+        (r"\$1{,}000.50", "1000.5", True),
+        ("$5$.", "5", True),
+        ("-.5", "-0.5", True),
+        (r"1\!000", "1000", True),
+        (r"\frac12", "1/2", False),
+        (r"-\dfrac{3}{4}", "-3/4", False),
+        ("3 / 4", "3/4", False),
+        ("x = 4", "4", False),
+        ("y = -1/2", "-1/2", False),
+        ("1/0", None, False),
+        ("1,00", None, False),
+        ("x + 1", None, False),
+        ("-", None, False),
+        ("", None, False),
+    ],
+)
+def test_a_number_has_one_value_however_it_is_written(text: str, value: str | None, plain: bool) -> None:
+    """Votes are counted by value, and a reflection gives a number away in any of its decimal forms."""
+    expected = None if value is None else Fraction(value)
+    assert number(text) == expected
+    assert plain_number(text) == (expected if plain else None)
+
+
+@given(st.text(max_size=20))
+def test_any_text_is_a_number_or_none(text: str) -> None:
+    """A model can write anything; a plain number is a number."""
+    assert plain_number(text) in (None, number(text))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import NamedTuple
 
 _MARKER = re.compile(
@@ -26,6 +27,8 @@ _RESTATED = re.compile(
 _SENTENCE_END = re.compile(r"\n|[.!?](?=\s|$)")
 _FENCE = re.compile(r"```[^\n`]*\n(.*?)(?:\n[ \t]*```|\Z)", re.DOTALL)
 _INLINE_FENCE = re.compile(r"```([^\n`]+)```")
+_DECIMAL = re.compile(r"[-+]?(?:\d+(?:,\d{3})+|\d+)?(?:\.\d+)?")
+_RATIO = re.compile(r"(-?)\\[dt]?frac\{?(\d+)\}?\{?(\d+)\}?|(-?)(\d+)/(\d+)")
 _OPTION = re.compile(r"^[ \t]*\(?([A-J])[.)．、][ \t]*(\S.*?)[ \t]*$", re.MULTILINE)
 _PAIRS = (
     ("**", "**"),
@@ -107,6 +110,29 @@ def cleaned(text: str) -> str:
         if shorter == current:
             return current
         current = shorter
+
+
+def plain_number(text: str) -> Fraction | None:
+    """The decimal number a text is, without currency sign and thousands separators; None when it isn't one."""
+    bare = _without_marks(cleaned(text)).strip()
+    if not _DECIMAL.fullmatch(bare) or not any(character.isdigit() for character in bare):
+        return None
+    return Fraction(bare.replace(",", ""))
+
+
+def number(text: str) -> Fraction | None:
+    r"""As `plain_number`; also of a ratio, `3/4` or `\frac{3}{4}`, and of the right side of an equation."""
+    bare = "".join(_without_marks(cleaned(text)).split()).rpartition("=")[2]
+    ratio = _RATIO.fullmatch(bare)
+    if ratio is None:
+        return plain_number(bare)
+    sign, above, below = (part for part in ratio.groups() if part is not None)
+    return Fraction(int(above), int(below)) * (-1 if sign else 1) if int(below) else None
+
+
+def _without_marks(text: str) -> str:
+    r"""The text without dollar signs and LaTeX's thin spaces, `{,}` as a comma."""
+    return text.replace("\\$", "").replace("$", "").replace("{,}", ",").replace("\\!", "")
 
 
 def last_boxed(text: str) -> str | None:
