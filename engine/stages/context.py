@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.stages.job import Job
-from store.control.telemetry import beat, end_heartbeat
+from store.control.telemetry import add_event, beat, end_heartbeat
 from store.database.connection import open_writer, write
+from store.records import Slot
 from store.workspace import Workspace
 
 _BEAT_SECONDS = 1.0
@@ -75,7 +76,7 @@ class Pulse:
         slot: the heartbeat's slot.
     """
 
-    def __init__(self, database: Path, slot: str) -> None:
+    def __init__(self, database: Path, slot: Slot) -> None:
         self._database = database
         self._slot = slot
         self._started = time.time()
@@ -116,3 +117,8 @@ class StageContext:
     connection: sqlite3.Connection
     commands: Commands
     pulse: Pulse
+
+    def warn(self, message: str) -> None:
+        """Record a warning of this stage for the operator."""
+        with write(self.connection):
+            add_event(self.connection, "warning", self.job.slot, message, self.job.iteration_id)

@@ -15,10 +15,8 @@ from engine.evaluation.baselines import baseline_outcomes, budgets
 from engine.evaluation.load_plan import held_out_plan, held_out_plans
 from engine.evaluation.protocol import answered, feedback_of, feedbacks_of, measure
 from engine.evaluation.results import to_measure
-from engine.generation import MAKERS, choose
-from engine.generation.serving import Serving, share
-from engine.generation.vllm import set_cpu_environment
-from engine.models.weights import PolicyWeights, require_weights, weights_of
+from engine.generation.serving import Serving, serve
+from engine.models.weights import PolicyWeights, weights_of
 from engine.rollout.gauges import Gauges
 from engine.rollout.journal import StoreJournal
 from engine.rollout.load_plan import Progressed, kinds_of, reflector_of, settings_of, training_plan
@@ -35,9 +33,6 @@ from store.records import Iteration
 from store.runs.iterations import get_iteration
 from store.runs.policies import get_policy, put_evaluation
 from store.settings import RunSettings
-from store.settings.generation import needs_weights
-
-_LISTEN_SECONDS = 0.1
 
 
 def generate(context: StageContext) -> bool:
@@ -151,25 +146,14 @@ class _Generation:
         self._context = context
         self._settings = settings
         self._held: str | None = None
-        self._paused = False
 
     async def run(self, parts: list[_Part]) -> bool:
         context, settings = self._context, self._settings
         job = context.job
         assert job.policy_id is not None and job.iteration_id is not None
         reasoner, reflector = self._weights()
-        # vLLM's CPU backend reads how much memory it may use when it is imported.
-        set_cpu_environment(share(settings.generation, reasoner, reflector))
-        chosen = choose(settings.generation.generator)
-        name = chosen.name
-        if chosen.note:
-            with write(context.connection):
-                add_event(context.connection, "warning", job.slot, chosen.note, job.iteration_id)
-        if needs_weights(name):
-            for weights in (reasoner, reflector):
-                require_weights(weights)
-        serving = Serving(MAKERS[name], reasoner, reflector, settings.generation, settings.seed)
-        broadcast = Broadcast(context.workspace.database, job.slot, job.iteration_id, name, reasoner.name)
+        serving = serve(settings.generation, reasoner, reflector, settings.seed, context.warn)
+        broadcast = Broadcast(context.workspace.database, job.slot, job.iteration_id, serving.name, reasoner.name)
         verifiers = VerifierPool(kinds_of(settings))
         journal = StoreJournal(context.connection, lambda reason: self._hold(serving, reason))
         # From here on the broadcast tells more than the pulse does.
@@ -195,7 +179,7 @@ class _Generation:
                 )
                 broadcast.gauges, broadcast.queued = gauges, rollout.queued
                 broadcast.progress.append(partial(part.progress, counts))
-                listening = asyncio.create_task(self._listen(serving, rollout, broadcast))
+                listening = asyncio.create_task(self._follow(serving, rollout, broadcast))
                 try:
                     finished = await rollout.run()
                 finally:
@@ -228,27 +212,25 @@ class _Generation:
         with write(self._context.connection):
             add_event(self._context.connection, "info", job.slot, words, job.iteration_id)
 
-    async def _listen(self, serving: Serving, rollout: RolloutRunner, broadcast: Broadcast) -> None:
-        """Pass on what the supervisor says."""
+    async def _follow(self, serving: Serving, rollout: RolloutRunner, broadcast: Broadcast) -> None:
+        """Pause, resume and stop as the supervisor asks."""
         commands = self._context.commands
-        while True:
+
+        def wants_pause() -> bool:
             if commands.should_stop():
                 rollout.stop()
-                # A paused generator would never finish what is in hand.
-                await self._set_paused(serving, False)
-            else:
-                await self._set_paused(serving, commands.is_paused() or self._held is not None)
-            broadcast.state = f"held: {self._held}" if self._held else "paused" if self._paused else "running"
-            await asyncio.sleep(_LISTEN_SECONDS)
+                # A paused generator would never finish the requests in flight.
+                return False
+            return commands.is_paused() or self._held is not None
+
+        def report() -> None:
+            broadcast.state = f"held: {self._held}" if self._held else "paused" if serving.paused else "running"
+
+        await serving.follow(wants_pause, report)
 
     async def _hold(self, serving: Serving, reason: str | None) -> None:
         self._held = reason
-        await self._set_paused(serving, reason is not None or self._context.commands.is_paused())
-
-    async def _set_paused(self, serving: Serving, paused: bool) -> None:
-        if paused != self._paused:
-            self._paused = paused
-            await (serving.pause() if paused else serving.resume())
+        await serving.set_paused(reason is not None or self._context.commands.is_paused())
 
 
 def _record_evaluation(

@@ -14,13 +14,10 @@ from contextlib import asynccontextmanager
 from engine.curation.judge.endpoint import EndpointJudge
 from engine.curation.judge.policy import SelfJudge
 from engine.curation.judge.ranking import Answer, Judge, JudgedPair, Order, PairRanking, Tally
-from engine.generation import MAKERS, choose
-from engine.generation.base import Generator
-from engine.generation.vllm import set_cpu_environment
-from engine.models.weights import require_weights, weights_of
+from engine.generation.serving import serve
+from engine.models.weights import weights_of
 from engine.prompts.judge import JUDGE_PROMPT_VERSION
 from engine.stages.context import StageContext
-from store.control.telemetry import add_event
 from store.curation.judge_requests import add_request, answer_request, judge_requests, requests_spent
 from store.curation.preferences import insert_preference
 from store.database.connection import write
@@ -28,9 +25,6 @@ from store.records import Iteration
 from store.runs.iterations import set_progress
 from store.runs.policies import get_policy
 from store.settings import RunSettings
-from store.settings.generation import needs_weights
-
-_LISTEN_SECONDS = 0.1
 
 
 class StoreLedger:
@@ -174,38 +168,17 @@ async def _judge(
             await endpoint.close()
         return
     assert iteration.parent_id is not None
-    generator = _generator(context, iteration, settings)
+    weights = weights_of(context.connection, context.workspace, iteration.parent_id)
+    serving = serve(settings.generation, weights, weights, settings.seed, context.warn)
+    commands = context.commands
     try:
-        await generator.start()
-        listening = asyncio.create_task(_listen(context, generator))
+        await serving.start()
+        # A stop lets the requests in flight finish, which a paused generator never would.
+        following = asyncio.create_task(serving.follow(lambda: commands.is_paused() and not commands.should_stop()))
         try:
             name = get_policy(context.connection, iteration.parent_id).name
-            yield SelfJudge(generator, settings.judge.max_tokens), f"self {name}"
+            yield SelfJudge(serving.reasoner, settings.judge.max_tokens), f"self {name}"
         finally:
-            listening.cancel()
+            following.cancel()
     finally:
-        await generator.close()
-
-
-def _generator(context: StageContext, iteration: Iteration, settings: RunSettings) -> Generator:
-    assert iteration.parent_id is not None
-    set_cpu_environment(settings.generation)
-    chosen = choose(settings.generation.generator)
-    if chosen.note:
-        with write(context.connection):
-            add_event(context.connection, "warning", context.job.slot, chosen.note, iteration.id)
-    weights = weights_of(context.connection, context.workspace, iteration.parent_id)
-    if needs_weights(chosen.name):
-        require_weights(weights)
-    return MAKERS[chosen.name](weights, settings.generation, settings.seed)
-
-
-async def _listen(context: StageContext, generator: Generator) -> None:
-    """Hold the generator while the supervisor says so; a stop lets what is in hand finish."""
-    held = False
-    while True:
-        wanted = context.commands.is_paused() and not context.commands.should_stop()
-        if wanted != held:
-            held = wanted
-            await (generator.pause() if wanted else generator.resume())
-        await asyncio.sleep(_LISTEN_SECONDS)
+        await serving.close()

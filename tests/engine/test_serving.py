@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 from pathlib import Path
 
 import pytest
 
-from engine.generation.serving import Serving, share
+from engine.errors import EngineError
+from engine.generation.serving import Serving, serve, share
 from engine.models.weights import PolicyWeights
 from store.settings import GenerationSection
 from tests.support.rollout_plans import FakeGenerator
@@ -50,8 +52,10 @@ def test_two_policies_share_the_memory_and_follow_every_word() -> None:
 
     async def follow() -> None:
         await serving.start()
-        await serving.pause()
-        await serving.resume()
+        await serving.set_paused(False)
+        await serving.set_paused(True)
+        await serving.set_paused(True)
+        await serving.set_paused(False)
         await serving.close()
 
     asyncio.run(follow())
@@ -75,3 +79,38 @@ def test_one_that_can_not_be_closed_does_not_keep_the_other_open() -> None:
     with pytest.raises(RuntimeError, match="gone already"):
         asyncio.run(serving.close())
     assert closed == [True]
+
+
+def test_a_pause_is_followed_once_and_a_resume_too() -> None:
+    """The supervisor's wish is looked at all the time; a generator is told of a change only."""
+    made = _Made()
+    serving = Serving(made, weights(1, "/m"), weights(1, "/m"), SETTINGS, 0)
+    wishes, states = [False, True, True, False, False], []
+
+    async def follow() -> None:
+        done = asyncio.Event()
+
+        def looked() -> None:
+            states.append(serving.paused)
+            if not wishes:
+                done.set()
+
+        following = asyncio.create_task(serving.follow(lambda: wishes.pop(0) if wishes else False, looked))
+        await done.wait()
+        following.cancel()
+
+    asyncio.run(follow())
+    assert made.generators[0].calls == ["pause", "resume"]
+    assert states[:5] == [False, True, True, False, False]
+
+
+def test_the_chosen_generator_is_checked_before_anything_is_loaded(tmp_path: Path) -> None:
+    """Rollouts and a judging policy are served by the same rule: scripted needs no weights, the others do."""
+    warnings: list[str] = []
+    missing = weights(1, str(tmp_path / "gone"))
+    scripted = serve(GenerationSection(generator="scripted"), missing, missing, 0, warnings.append)
+    assert (scripted.name, scripted.paused, warnings) == ("scripted", False, [])
+    if importlib.util.find_spec("transformers") is None:
+        pytest.skip("transformers is not installed")
+    with pytest.raises(EngineError, match="gone"):
+        serve(GenerationSection(generator="transformers"), missing, missing, 0, warnings.append)
