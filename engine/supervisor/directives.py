@@ -49,6 +49,7 @@ from store.runs.iterations import ACTIVE
 from store.runs.policies import decide_policy, get_policy
 from store.runs.stages import STAGE_OF_SECTION, closing_stage, open_settings
 from store.settings import RunSettings
+from store.settings.run import merged
 from store.settings.toml_file import validate_settings
 
 
@@ -238,12 +239,7 @@ def _set_settings(connection: sqlite3.Connection, arguments: Mapping[str, Any]) 
     if not isinstance(changes, Mapping) or not changes:
         raise Refused("set_settings needs the settings to change")
     old = RunSettings.model_validate(iteration.settings)
-    merged: dict[str, Any] = old.model_dump(mode="json")
-    for name, value in changes.items():
-        merged[name] = (
-            {**merged[name], **value} if isinstance(value, Mapping) and isinstance(merged.get(name), dict) else value
-        )
-    new = validate_settings(merged)
+    new = validate_settings(merged(old.model_dump(mode="json"), changes))
     require_same(old, new)
     require_drawable(connection, iteration.run_id, new)
     if old.reuse != new.reuse:
@@ -270,7 +266,7 @@ def _require_open(old: RunSettings, new: RunSettings, stages: Sequence[Stage], k
         closing = closing_stage(name, stages, kind)
         if closing is not None and closing.name == "curate" and name == "judge":
             raise Refused("[judge] can't change while stage curate runs; stop the iteration, change it, then resume")
-        raise Refused(f"[{name}] can't change any more: stage {closing.name if closing else ''} has started")
+        raise Refused(f"[{name}] can't change any more: stage {closing.name if closing else ''} has begun")
 
 
 def _save_now(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> str:

@@ -46,6 +46,15 @@ def test_settings_of_stages_ahead_can_be_edited_and_the_edit_is_recorded(rows: R
     assert new.attempt == old.attempt
 
 
+def test_a_table_within_a_section_is_merged_too(rows: Rows) -> None:
+    """Editing one key of the second stage keeps what was set of it before, as in a settings file."""
+    two_stages = {"setting": "sft-two-stage", "second_stage": {"epochs": 2}}
+    assert tell(rows, "set_settings", settings={"training": two_stages})[0]
+    assert tell(rows, "set_settings", settings={"training": {"second_stage": {"batch_size": 4}}})[0]
+    own = settings_of(rows.current()).training.second_stage
+    assert (own.epochs, own.batch_size) == (2.0, 4)
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
@@ -190,7 +199,7 @@ def _fail_samples(rows: Rows) -> int:
 def test_failed_samples_are_owed_again_and_so_is_what_was_made_of_them(rows: Rows) -> None:
     """At the training gate: the failed row goes, rollouts and curation run again, and the gate asks again."""
     _fail_samples(rows)
-    assert tell(rows, "retry_failed") == (True, "iteration 1 tries again (1 failed samples)")
+    assert tell(rows, "retry_failed") == (True, "iteration 1 resumed; 1 failed sample to retry")
     assert {stage.state for stage in rows.stages().values()} == {"pending"}
     assert rows.current().state == "running"
     assert [row.error for row in attempts.rollout_attempts(rows.connection, rows.iteration)] == [None]
@@ -200,7 +209,7 @@ def test_without_failed_samples_only_the_failed_stage_is_done_again(rows: Rows) 
     """Finished stages stay finished."""
     iterations.set_stage(rows.connection, rows.iteration, "train", "failed", "why")
     iterations.update_iteration(rows.connection, rows.iteration, state="failed", reason="why")
-    assert tell(rows, "retry_failed") == (True, "iteration 1 tries again (0 failed samples)")
+    assert tell(rows, "retry_failed") == (True, "iteration 1 resumed; 0 failed samples to retry")
     stages = rows.stages()
     assert [stages[name].state for name in ("correct", "curate", "train")] == ["done", "done", "pending"]
     assert (stages["train"].error, rows.current().reason) == (None, "")
@@ -215,7 +224,7 @@ def test_once_a_child_is_trained_only_held_out_answers_are_owed_again(rows: Rows
     iterations.update_iteration(rows.connection, rows.iteration, child_id=child)
     for name in ("train", "evaluate"):
         iterations.set_stage(rows.connection, rows.iteration, name, "done")
-    assert tell(rows, "retry_failed") == (True, "iteration 1 tries again (1 failed samples)")
+    assert tell(rows, "retry_failed") == (True, "iteration 1 resumed; 1 failed sample to retry")
     states = {name: stage.state for name, stage in rows.stages().items()}
     assert states.pop("evaluate") == "pending"
     assert set(states.values()) == {"done"}
@@ -239,6 +248,6 @@ def test_resume_goes_on_without_throwing_away_failed_samples(rows: Rows) -> None
     _fail_samples(rows)
     iterations.set_stage(rows.connection, rows.iteration, "train", "failed", "why")
     iterations.update_iteration(rows.connection, rows.iteration, state="failed", reason="why")
-    assert tell(rows, "resume") == (True, "iteration 1 goes on")
+    assert tell(rows, "resume") == (True, "iteration 1 resumed")
     assert rows.stages()["train"].state == "pending"
     assert len(attempts.rollout_attempts(rows.connection, rows.iteration)) == 2
