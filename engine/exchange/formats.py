@@ -23,7 +23,6 @@ from store.records import Verdict
 
 Format = Literal["raw", "d-plus", "d-pm", "d-pref"]
 FORMATS: tuple[Format, ...] = get_args(Format)
-PAIR_FORMATS: tuple[Format, ...] = ("d-pm", "d-pref")
 PROMPT_FIELDS = ("reason_prompt", "reflect_prompt", "reflection_prompt")
 
 Json = dict[str, Any]

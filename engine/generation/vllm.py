@@ -171,10 +171,6 @@ class VllmGenerator:
         """Let the scheduler go on."""
         await self._engine.resume_generation()
 
-    async def forget_prefixes(self) -> None:
-        """Empty the prefix cache, so that what follows is measured cold."""
-        await self._engine.reset_prefix_cache()
-
     async def close(self) -> None:
         """Shut vLLM's processes down."""
         if self._engine is not None:

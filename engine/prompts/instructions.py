@@ -89,9 +89,6 @@ class Pool:
 BUILT_IN = Pool(VERIFY, LOCATE, PLAN)
 """The pool without an operator's own parts."""
 
-ALL_KEYS: tuple[str, ...] = BUILT_IN.keys
-"""The 32 keys of the built-in pool, in order."""
-
 
 def parse(key: str, pool: Pool = BUILT_IN) -> tuple[int, int, int]:
     """The three parts (v, l, p) of a key, each from 1. Raises EngineError for a key that isn't in the pool."""

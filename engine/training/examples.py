@@ -86,12 +86,6 @@ def token_view(example: Example, tokenizer: Any) -> TokenView:
     return _view(example.prompt, example.completion, tokenizer)
 
 
-def pair_views(pair: Pair, tokenizer: Any) -> tuple[TokenView, TokenView]:
-    """Tokens and loss masks of the chosen and of the rejected side. Raises PrefixMismatch as `token_view`."""
-    chosen, rejected = pair.sides()
-    return token_view(chosen, tokenizer), token_view(rejected, tokenizer)
-
-
 def examine(example: AnyExample, tokenizer: Any, max_length: int) -> tuple[tuple[TokenView, ...], str | None]:
     """The view of an example (of a pair: both), and why it can't be trained on, or None.
 

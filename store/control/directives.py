@@ -7,34 +7,29 @@ import socket
 import sqlite3
 import time
 import uuid as uuid_module
+from collections.abc import Mapping
+from typing import get_args
 
 from store.database.connection import storable
 from store.database.rows import dump_json, to_record, to_records
 from store.errors import DirectiveRefused
-from store.records import Directive, JsonObject
+from store.records import Directive, DirectiveKind, JsonObject
 
-KINDS = frozenset(
-    {
-        "start_run",
-        "start_iteration",
-        "run_stage",
-        "pause",
-        "resume",
-        "save_now",
-        "stop",
-        "approve",
-        "skip",
-        "reject",
-        "promote",
-        "rollback",
-        "branch",
-        "evaluate",
-        "retry_failed",
-        "set_settings",
-        "shut_down",
-    }
-)
-"""Every kind the engine obeys."""
+KINDS: tuple[DirectiveKind, ...] = get_args(DirectiveKind)
+"""Every kind the engine applies."""
+
+COMMANDS: Mapping[DirectiveKind, str] = {
+    **{kind: kind for kind in KINDS},
+    "start_run": "run",
+    "start_iteration": "run",
+    "run_stage": "approve",
+    "save_now": "save-now",
+    "evaluate": "eval",
+    "retry_failed": "retry",
+    "set_settings": "change of settings",
+    "shut_down": "shutdown",
+}
+"""What an operator calls a directive: its command of `reflectevo`, where there is one."""
 
 
 def operator_name() -> str:
@@ -48,7 +43,7 @@ def operator_name() -> str:
 
 def issue(
     connection: sqlite3.Connection,
-    kind: str,
+    kind: DirectiveKind,
     arguments: JsonObject | None = None,
     *,
     issued_by: str | None = None,
@@ -89,10 +84,3 @@ def find(connection: sqlite3.Connection, uuid: str) -> Directive | None:
     """The directive with that uuid."""
     row = connection.execute("SELECT * FROM directives WHERE uuid = ?", (uuid,)).fetchone()
     return to_record(Directive, row) if row else None
-
-
-def recent(connection: sqlite3.Connection, limit: int = 20) -> list[Directive]:
-    """The newest directives, newest first."""
-    return to_records(
-        Directive, connection.execute("SELECT * FROM directives ORDER BY id DESC LIMIT ?", (limit,)).fetchall()
-    )

@@ -113,7 +113,7 @@ def pairs_to_judge(
     """
     rows = connection.execute(
         "SELECT o.id, q.task, q.id AS question_id, a.id AS attempt_id, r.id AS first_id, s.id AS second_id,"
-        " r.instruction AS first_instruction, s.instruction AS second_instruction, q.text AS question, q.options,"
+        " q.text AS question, q.options,"
         " a.reasoning AS attempt, r.text AS first_text, s.text AS second_text"
         f" FROM (SELECT c.* {_OPEN} AND c.id > ? ORDER BY c.id LIMIT ?) o"
         " JOIN reflections r ON r.id = o.reflection_id JOIN reflections s ON s.id = o.rejected_reflection_id"

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from store.curation.training_settings import SetName
+
 
 @dataclass(frozen=True, slots=True)
 class CuratedRow:
@@ -12,7 +14,7 @@ class CuratedRow:
 
     id: int
     iteration_id: int
-    set_name: Literal["d_plus", "d_pm", "d_pref"]
+    set_name: SetName
     reflection_id: int
     rejected_reflection_id: int | None
     correction_id: int | None
@@ -27,7 +29,7 @@ class FunnelCount:
     The instruction of a pair is that of its first reflection, which asks for both.
     """
 
-    set_name: Literal["d_plus", "d_pm", "d_pref"]
+    set_name: SetName
     task: str
     instruction: str
     reason: str
@@ -65,8 +67,6 @@ class OpenPair:
     attempt_id: int
     first_id: int
     second_id: int
-    first_instruction: str
-    second_instruction: str
     question: str
     options: tuple[str, ...]
     attempt: str

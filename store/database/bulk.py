@@ -38,8 +38,6 @@ TABLES: dict[str, tuple[str, ...]] = {
 BATCH_ROWS = 20_000
 """Rows of one transaction: large enough to be fast, small enough that a reader's WAL stays bounded."""
 
-_COPIED_ROWS = 50_000
-
 _MERGED_PAGES = 20_000
 """Pages of the search index that one transaction merges, so that the WAL stays bounded."""
 
@@ -62,58 +60,6 @@ def insert_tables(connection: sqlite3.Connection, tables: Mapping[str, Sequence[
                 connection.executemany(f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks})", rows)
     finally:
         connection.execute("PRAGMA foreign_keys = ON")
-
-
-_OFFSETS = {
-    "question_id": "questions",
-    "attempt_id": "attempts",
-    "correction_id": "attempts",
-    "reflection_id": "reflections",
-    "rejected_reflection_id": "reflections",
-}
-"""Columns that name rows of a table in `TABLES`."""
-
-
-def multiply(connection: sqlite3.Connection, times: int) -> Iterator[int]:
-    """Repeat everything that `TABLES` hold until it is there so many times; each copy has ids and questions of its own.
-
-    Makes a large synthetic store out of a small one without a text being put together again. The caller calls `finish`.
-    Yields the number of trajectories that are there, after each transaction.
-
-    Args:
-        connection: a writer in autocommit mode.
-        times: how often everything is there in the end, at least 1.
-    """
-    last = {table: _greatest(connection, table) for table in TABLES if table != "run_questions"}
-    keys = {table: "question_id" if table == "run_questions" else "id" for table in TABLES}
-    last["run_questions"] = last["questions"]
-    for copy in range(1, times):
-        for table, columns in TABLES.items():
-            made = [_copied(table, column, copy, last) for column in columns]
-            for start in range(0, last[table], _COPIED_ROWS):
-                connection.execute("PRAGMA foreign_keys = OFF")
-                try:
-                    with write(connection):
-                        connection.execute(
-                            f"INSERT INTO {table} ({', '.join(columns)}) SELECT {', '.join(made)} FROM {table}"
-                            f" WHERE {keys[table]} > ? AND {keys[table]} <= ?",
-                            (start, min(start + _COPIED_ROWS, last[table])),
-                        )
-                finally:
-                    connection.execute("PRAGMA foreign_keys = ON")
-        yield last["trajectories"] * (copy + 1)
-
-
-def _greatest(connection: sqlite3.Connection, table: str) -> int:
-    return int(connection.execute(f"SELECT coalesce(max(id), 0) FROM {table}").fetchone()[0])
-
-
-def _copied(table: str, column: str, copy: int, last: Mapping[str, int]) -> str:
-    """What a copy has in a column, as SQL."""
-    if column == "content_hash":
-        return f"content_hash || '/{copy}'"
-    named = table if column == "id" else _OFFSETS.get(column)
-    return column if named is None else f"{column} + {copy * last[named]}"
 
 
 @dataclass(frozen=True, slots=True)

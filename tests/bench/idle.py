@@ -18,9 +18,9 @@ from engine.commands.init import init_workspace
 from reflectevo_tui.engine_client.directives import issue_and_wait, start_or_continue
 from reflectevo_tui.engine_client.follow import follow
 from store.database.connection import open_reader
-from store.estimates.activity import idleness, iteration_activity
 from store.runs.iterations import current_iteration
 from store.workspace import Workspace
+from tests.bench.activity import idleness, iteration_activity
 from tests.bench.measure import Row
 
 HALF_AN_HOUR = 1800.0

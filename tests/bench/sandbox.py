@@ -7,9 +7,10 @@ import subprocess
 import time
 from collections.abc import Callable
 
-from engine.tasks.sandbox import probe, run_python
+from engine.tasks.sandbox import probe
 from engine.tasks.sandbox.interpreter import interpreter
 from tests.bench.measure import Row
+from tests.support.sandboxed import run_python
 
 RUNS = 41
 _MOST = 5.0

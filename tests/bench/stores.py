@@ -23,6 +23,7 @@ from store.database.connection import open_reader, open_writer
 from store.database.search_buffer import narrow_search_buffer, widen_search_buffer
 from store.rollouts.trajectories import TrajectoryFilter, count
 from store.workspace import Workspace
+from tests.support.multiplied_store import multiply
 
 KEEP = "REFLECTEVO_BENCH_STORE"
 TIMES = 10
@@ -64,7 +65,7 @@ def demo_store(directory: Path, rows: int) -> Workspace:
     else:
         shutil.copytree(demo_store(directory, rows // TIMES).root, unfinished.root)
         with closing(open_writer(unfinished.database)) as connection:
-            for _ in bulk.multiply(connection, TIMES):
+            for _ in multiply(connection, TIMES):
                 pass
             # Half a minute less. Not for the smaller ones: what is written to them afterwards takes twice as long then.
             widen_search_buffer(connection, _SEARCH_BUFFER)

@@ -14,7 +14,6 @@ from engine.commands.render_prompt import rerender
 from engine.errors import EngineError
 from engine.prompts.instruction_file import MOST_PARTS, load_parts
 from engine.prompts.instructions import (
-    ALL_KEYS,
     BUILT_IN,
     GENERAL,
     LOCATE,
@@ -53,8 +52,8 @@ def test_parts_continue_the_keys(tmp_path: Path) -> None:
     )
     assert load_parts(path) == PARTS
     assert len(POOL.keys) == len(set(POOL.keys)) == 3 * 10 * 3
-    assert set(ALL_KEYS) < set(POOL.keys)
-    assert all(compose(key, POOL) == compose(key) for key in (*ALL_KEYS, GENERAL))
+    assert set(BUILT_IN.keys) < set(POOL.keys)
+    assert all(compose(key, POOL) == compose(key) for key in (*BUILT_IN.keys, GENERAL))
     assert compose("3-10-3", POOL) == f"{PARTS['verify'][0]} {PARTS['locate'][1]} {PARTS['plan'][0]}"
     assert compose("1-9-2", POOL) == f"{VERIFY[0]} {PARTS['locate'][0]} {PLAN[1]}"
     assert len({compose(key, POOL) for key in POOL.keys}) == len(POOL.keys)

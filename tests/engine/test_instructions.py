@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.errors import EngineError
-from engine.prompts.instructions import ALL_KEYS, GENERAL, LOCATE, PLAN, VERIFY, compose, draw, parse
+from engine.prompts.instructions import BUILT_IN, GENERAL, LOCATE, PLAN, VERIFY, compose, draw, parse
 
 
 def drawn(
@@ -26,8 +26,8 @@ def drawn(
 def test_the_pool_is_twelve_sentences_and_32_different_instructions() -> None:
     """2 × 8 × 2, each composed of three sentences, short enough for small models."""
     assert (len(VERIFY), len(LOCATE), len(PLAN)) == (2, 8, 2)
-    texts = [compose(key) for key in ALL_KEYS]
-    assert len(set(ALL_KEYS)) == len(set(texts)) == 32
+    texts = [compose(key) for key in BUILT_IN.keys]
+    assert len(set(BUILT_IN.keys)) == len(set(texts)) == 32
     assert max(len(text.split()) for text in texts) < 40
     assert compose("1-3-2") == f"{VERIFY[0]} {LOCATE[2]} {PLAN[1]}"
     assert compose(GENERAL) not in texts
@@ -47,7 +47,7 @@ def test_unknown_keys_are_refused(key: str) -> None:
     st.integers(1, 32),
     st.text(max_size=10),
     st.integers(0, 2**40),
-    st.dictionaries(st.sampled_from(ALL_KEYS), st.integers(0, 50)),
+    st.dictionaries(st.sampled_from(BUILT_IN.keys), st.integers(0, 50)),
 )
 def test_draws_are_deterministic_and_without_repeats(
     way: str, count: int, question: str, seed: int, usage: dict[str, int]
@@ -56,7 +56,7 @@ def test_draws_are_deterministic_and_without_repeats(
     yields = {key: (times // 2, times) for key, times in usage.items()}
     keys = drawn(f"{way}:{count}", question, seed, 1, usage, yields)
     assert len(keys) == len(set(keys)) == count
-    assert set(keys) <= set(ALL_KEYS)
+    assert set(keys) <= set(BUILT_IN.keys)
     assert keys == drawn(f"{way}:{count}", question, seed, 1, dict(reversed(usage.items())), yields)
 
 
@@ -71,7 +71,7 @@ def test_draws_differ_by_question_and_iteration() -> None:
 
 def test_lists_and_all() -> None:
     """A list is taken as it stands."""
-    assert drawn("all") == ALL_KEYS
+    assert drawn("all") == BUILT_IN.keys
     assert drawn(["2-8-1", "1-1-1"]) == ("2-8-1", "1-1-1")
 
 
@@ -86,7 +86,7 @@ def test_balanced_takes_the_least_used() -> None:
 
 def test_adaptive_prefers_what_worked_and_still_explores() -> None:
     """Thompson sampling: the best instruction leads, an untried one still gets its chance."""
-    yields = dict.fromkeys(ALL_KEYS, (1, 60)) | {"2-4-1": (50, 60)}
+    yields = dict.fromkeys(BUILT_IN.keys, (1, 60)) | {"2-4-1": (50, 60)}
     first = Counter(drawn("adaptive:1", f"q{n}", yields=yields)[0] for n in range(200))
     assert first["2-4-1"] > 190
     del yields["1-1-1"]

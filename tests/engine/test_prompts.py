@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.prompts import rollout
-from engine.prompts.instructions import ALL_KEYS, compose
+from engine.prompts.instructions import BUILT_IN, compose
 from engine.prompts.rollout import (
     Message,
     Problem,
@@ -60,7 +60,7 @@ def test_the_reference_stays_out_of_every_prompt(reference: str, attempt: str) -
 @pytest.mark.parametrize("build", [reflection_messages, one_stage_messages])
 def test_instructions_share_everything_but_the_last_part(build: Callable[..., list[Message]]) -> None:
     """The prefix cache computes question and attempt once for all 32 instructions."""
-    built = {key: build(PROBLEM, "Answer: 6", compose(key)) for key in ALL_KEYS}
+    built = {key: build(PROBLEM, "Answer: 6", compose(key)) for key in BUILT_IN.keys}
     heads = {prompt_hash(messages[:-1]) for messages in built.values()}
     assert len(heads) == 1
     lasts = {key: messages[-1]["content"] for key, messages in built.items()}

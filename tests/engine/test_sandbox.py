@@ -21,13 +21,13 @@ from engine.tasks.sandbox import (
     interpreter,
     probe,
     probing,
-    run_python,
     run_steps,
     runner,
     tiers,
 )
 from engine.tasks.sandbox.inside import literal
 from reflectevo_tui.commands import doctor
+from tests.support.sandboxed import run_python
 
 QUICK = Limits(cpu_seconds=2.0, wall_seconds=10.0, memory_bytes=256 * 2**20)
 

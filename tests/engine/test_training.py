@@ -16,13 +16,14 @@ from engine.errors import EngineError, TrainingRefused  # noqa: E402
 from engine.models.loading import load_tokenizer  # noqa: E402
 from engine.models.policy_directory import is_stable, read_details  # noqa: E402
 from engine.models.precision import Precision  # noqa: E402
-from engine.training.examples import Example, pair_views, token_view  # noqa: E402
+from engine.training.examples import Example, token_view  # noqa: E402
 from engine.training.request import TrainingRequest, TrainingResult  # noqa: E402
 from engine.training.trl.arguments import Batch, shared_arguments  # noqa: E402
 from engine.training.trl.loading import load_for_training  # noqa: E402
 from store.settings import TrainingSection  # noqa: E402
 from tests.engine.training_process import PAIRS, request_in  # noqa: E402
 from tests.engine.training_runs import Scripted, alike, logits, raising, run, weights_in  # noqa: E402
+from tests.support.pair_views import pair_views  # noqa: E402
 
 CPU = Precision("cpu", "float32", False)
 DPO = TrainingSection(

@@ -12,8 +12,9 @@ pytest.importorskip("transformers")
 from engine.errors import TrainingRefused
 from engine.models.loading import load_tokenizer
 from engine.prompts.rollout import Message
-from engine.training.examples import BEGINS_TWICE, NOT_A_PREFIX, Example, Fitted, Pair, fit, pair_views, token_view
+from engine.training.examples import BEGINS_TWICE, NOT_A_PREFIX, Example, Fitted, Pair, fit, token_view
 from engine.training.trl.arguments import Batch
+from tests.support.pair_views import pair_views
 
 
 @pytest.fixture(scope="module")

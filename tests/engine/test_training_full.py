@@ -15,13 +15,13 @@ pytest.importorskip("peft")
 
 from engine.models.loading import load_model, load_tokenizer, whole_model  # noqa: E402
 from engine.models.precision import Precision  # noqa: E402
-from engine.training.examples import pair_views  # noqa: E402
 from engine.training.request import TrainingRequest  # noqa: E402
 from engine.training.train_stage import StageRun  # noqa: E402
 from engine.training.trl.loading import load_for_training  # noqa: E402
 from store.settings import TrainingSection  # noqa: E402
 from tests.engine.training_process import PAIRS, request_in  # noqa: E402
 from tests.engine.training_runs import Scripted, alike, logits, run, weights_in  # noqa: E402
+from tests.support.pair_views import pair_views  # noqa: E402
 
 CPU = Precision("cpu", "float32", False)
 

@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
-from engine.tasks.sandbox import probe, run_python
+from engine.tasks.sandbox import probe
 from engine.tasks.sandbox.tiers import TIERS
 from tests.faults.hostile_programs import Hostile
 from tests.faults.results import Result
 from tests.faults.test_sandbox_hostile import PROGRAMS, USERS, Batch, run_batch
+from tests.support.sandboxed import run_python
 
 COST_SECONDS = 0.03
 _RUNS = 31

@@ -14,7 +14,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -28,6 +27,7 @@ from engine.tasks.sandbox import probe, seccomp
 from engine.tasks.sandbox.tiers import TIERS
 from tests.faults.hostile_attacks import ATTACKING
 from tests.faults.hostile_programs import EXHAUSTING
+from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = {**EXHAUSTING, **ATTACKING}
@@ -102,7 +102,6 @@ def run_batch(tier: str, user: str) -> Batch:
             cwd="/",
             capture_output=True,
             text=True,
-            timeout=300,
             start_new_session=True,
             **identity,
         )
@@ -164,7 +163,8 @@ def sleeper(tier: str) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     """A process whose sandboxed program sleeps for a minute, and the tag of its sandbox."""
     tag = f"reflectevo-test-{secrets.token_hex(6)}"
     source = f"""
-from engine.tasks.sandbox import Limits, run_python, runner
+from engine.tasks.sandbox import Limits, runner
+from tests.support.sandboxed import run_python
 runner.TAG = {tag!r}
 run_python("import time; time.sleep(60)", limits=Limits(wall_seconds=60), tier={tier!r})
 """
@@ -179,15 +179,7 @@ run_python("import time; time.sleep(60)", limits=Limits(wall_seconds=60), tier={
 def test_a_program_dies_with_its_engine(sleeper: tuple[subprocess.Popen[bytes], str]) -> None:
     """After a SIGKILL of the engine no hostile program goes on unwatched."""
     engine, tag = sleeper
-    _until(lambda: bool(running(f"{tag}:")), "the sandbox starts")
+    wait_until(lambda: running(f"{tag}:"), describe=lambda: "the sandbox starts")
     engine.kill()
     engine.wait()
-    _until(lambda: not running(f"{tag}:"), "the program ends")
-
-
-def _until(holds: Any, what: str) -> None:
-    for _ in range(200):
-        if holds():
-            return
-        time.sleep(0.05)
-    pytest.fail(f"10 s passed, and still not: {what}")
+    wait_until(lambda: not running(f"{tag}:"), describe=lambda: "the program ends")

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from store.control.telemetry import add_metrics
-from store.estimates.activity import Activity, generated_texts, idleness, iteration_activity, length, merged
+from store.estimates.activity import generated_texts, length, merged
 from store.runs import iterations
+from tests.bench.activity import Activity, idleness, iteration_activity
 from tests.support.rows import Rows
 
 moments = st.integers(min_value=0, max_value=200)

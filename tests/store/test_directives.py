@@ -6,9 +6,10 @@ import sqlite3
 
 import pytest
 
-from store.control.directives import KINDS, find, finish, issue, operator_name, pending, recent
+from store.control.directives import KINDS, find, finish, issue, operator_name, pending
 from store.database.connection import write
 from store.errors import DirectiveRefused
+from tests.support.issued_directives import recent
 from tests.support.rows import Rows
 
 
@@ -68,4 +69,4 @@ def test_the_kinds_are_those_of_the_design() -> None:
         "start_run start_iteration run_stage pause resume save_now stop approve reject promote rollback branch"
         " evaluate retry_failed set_settings shut_down skip"
     )
-    assert set(words.split()) == KINDS
+    assert set(words.split()) == set(KINDS)

@@ -43,7 +43,7 @@ def test_an_open_pair_brings_what_an_operator_needs(rows: Rows) -> None:
     (pair, *_) = pairs_to_judge(rows.connection, rows.iteration)
     assert (pair.question, pair.options, pair.attempt) == ("Is it?", ("yes", "no"), "It is not.")
     assert (pair.first_text, pair.second_text) == ("thought 1", "thought 2")
-    assert (pair.first_instruction, pair.second_instruction, pair.task) == ("1-1-1", "1-2-1", "quiz")
+    assert pair.task == "quiz"
     assert "reference" not in pair.__dataclass_fields__
 
 
@@ -157,6 +157,42 @@ def test_decisions_after_a_time_are_counted(rows: Rows) -> None:
     assert decisions_since(rows.connection, rows.iteration, before) == 2
     assert decisions_since(rows.connection, rows.iteration, time.time() + 1) == 0
     assert decisions_since(rows.connection, rows.iteration + 1, before) == 0
+
+
+def test_only_decisions_in_force_that_differ_from_those_before_are_counted(
+    rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A flag, a decision taken back, and one that was replaced by the same or by a newer one are not counted twice."""
+    first, second, third, fourth = _ids(rows)[:4]
+    monkeypatch.setattr(time, "time", lambda: 100.0)
+    add_review(rows.connection, first, "accept")
+    add_preference(rows.connection, first, second)
+    monkeypatch.setattr(time, "time", lambda: 300.0)
+
+    def counted() -> int:
+        return decisions_since(rows.connection, rows.iteration, 200.0)
+
+    assert counted() == 0
+    add_review(rows.connection, second, "flag")
+    assert counted() == 0, "curation ignores flags"
+    add_review(rows.connection, first, "reject")
+    assert counted() == 1
+    add_review(rows.connection, first, "clear")
+    assert counted() == 1, "the accept that curation saw is gone"
+    add_review(rows.connection, first, "accept")
+    assert counted() == 0, "decided again as before"
+    add_review(rows.connection, third, "reject")
+    add_review(rows.connection, third, "clear")
+    assert counted() == 0, "decided and taken back since"
+    add_review(rows.connection, fourth, "reject")
+    add_review(rows.connection, fourth, "accept")
+    assert counted() == 1, "one reflection, decided twice"
+    add_preference(rows.connection, second, first)
+    assert counted() == 2, "a pair counts once, whichever side it names first"
+    add_preference(rows.connection, first, second)
+    assert counted() == 1
+    add_preference(rows.connection, second, first, source="judge", confidence=0.7)
+    assert counted() == 1, "a judge doesn't overrule a human"
 
 
 def test_instruction_parts_are_those_of_their_run(rows: Rows) -> None:

@@ -12,6 +12,7 @@ from store.database import bulk
 from store.rollouts import attempts
 from store.rollouts.trajectories import TrajectoryFilter, anchors, count, page
 from store.runs.progress import iteration_counts
+from tests.support.multiplied_store import multiply
 from tests.support.rows import Rows
 
 
@@ -90,7 +91,7 @@ def test_another_curation_replaces_the_counts(rows: Rows) -> None:
 def test_a_multiplied_store_is_whole_and_counted(rows: Rows) -> None:
     """The large stores of the benches: every copy is as complete as the first."""
     rows.connection.execute("DELETE FROM attempts WHERE error IS NOT NULL OR protocol <> ''")
-    assert list(bulk.multiply(rows.connection, 3)) == [6, 9]
+    assert list(multiply(rows.connection, 3)) == [6, 9]
     bulk.finish(rows.connection)
     assert count(rows.connection, TrajectoryFilter()) == 9 == len(page(rows.connection, TrajectoryFilter()))
     assert iteration_counts(rows.connection, rows.iteration) == _counted(rows)

@@ -16,11 +16,11 @@ from reflectevo_tui.state import settings_form
 from reflectevo_tui.state.estimate import estimate_in
 from reflectevo_tui.text.estimates import brief
 from reflectevo_tui.widgets.setting_field import SettingField
-from store.control import directives
 from store.database.connection import open_reader
 from store.runs import iterations
 from store.settings.toml_file import load_settings
 from store.workspace import Workspace
+from tests.support.issued_directives import recent
 
 SIZES = [(160, 50), (80, 24)]
 
@@ -28,7 +28,7 @@ SIZES = [(160, 50), (80, 24)]
 def issued(workspace: Workspace) -> list[tuple[str, dict[str, Any]]]:
     """The directives in the mailbox, oldest first."""
     connection = open_reader(workspace.database)
-    found = [(one.kind, dict(one.arguments)) for one in directives.recent(connection)][::-1]
+    found = [(one.kind, dict(one.arguments)) for one in recent(connection)][::-1]
     connection.close()
     return found
 

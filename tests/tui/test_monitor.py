@@ -17,6 +17,7 @@ from store.control import directives
 from store.database.connection import open_reader, write
 from store.runs import iterations, runs
 from store.workspace import Workspace
+from tests.support.issued_directives import recent
 
 SIZES = [(160, 50), (80, 24)]
 
@@ -24,7 +25,7 @@ SIZES = [(160, 50), (80, 24)]
 def issued(workspace: Workspace) -> list[tuple[str, dict[str, Any]]]:
     """The directives in the mailbox, oldest first."""
     connection = open_reader(workspace.database)
-    found = [(one.kind, dict(one.arguments)) for one in directives.recent(connection)][::-1]
+    found = [(one.kind, dict(one.arguments)) for one in recent(connection)][::-1]
     connection.close()
     return found
 
@@ -150,7 +151,7 @@ async def test_at_a_gate_one_goes_on_from_another_policy_after_a_question(
         assert app.screen.query_one("OptionList").option_count == (1 if kind == "rollback" else 2)
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))
-        assert "Iteration 1 is put aside at its gate promote" in screen_text(app)
+        assert "Iteration 1 is ended here, at gate promote" in screen_text(app)
         await pilot.press("n")
         await pilot.pause(0.1)
         assert isinstance(app.screen, GateDialog) and issued(built.workspace) == []
@@ -204,10 +205,10 @@ async def test_an_unanswered_directive_keeps_a_notice(build, until, screen_text,
     async with app.run_test(size=(160, 50)) as pilot:
         await until(pilot, lambda: app.snapshot)
         await pilot.press("p")
-        await until(pilot, lambda: "the engine is stopped and hasn't answered. Press e" in screen_text(app))
+        await until(pilot, lambda: "the engine is stopped. Press e" in screen_text(app))
         with write(built.writer):
             directives.finish(built.writer, directives.pending(built.writer)[0].id, True, "paused")
-        await until(pilot, lambda: "hasn't answered." not in screen_text(app).splitlines()[-2])
+        await until(pilot, lambda: "not applied yet" not in screen_text(app).splitlines()[-2])
 
 
 async def test_e_starts_the_engine(build, until, monkeypatch) -> None:

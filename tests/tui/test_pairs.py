@@ -117,7 +117,7 @@ def test_the_side_is_drawn_from_the_pair_and_not_from_its_order(build) -> None:
     for pair in pairs:
         other = OpenPair(
             pair.id, pair.task, pair.question_id, pair.attempt_id, pair.second_id, pair.first_id,
-            pair.second_instruction, pair.first_instruction, pair.question, pair.options, pair.attempt,
+            pair.question, pair.options, pair.attempt,
             pair.second_text, pair.first_text,
         )  # fmt: skip
         assert sides(pair) == sides(other)

@@ -186,12 +186,6 @@ def _parsed(text: str) -> list[Any]:
     return parsed
 
 
-def _as_fraction(decimal: re.Match[str]) -> str:
-    """A decimal number as a LaTeX fraction, which sympy keeps exact."""
-    whole, places = decimal.groups()
-    return rf"\frac{{{whole}{places}}}{{1{'0' * len(places)}}}"
-
-
 def _same_text(guess: str, gold: str) -> bool:
     """Equal without regard to spaces."""
     return "".join(guess.split()) == "".join(gold.split())

@@ -21,20 +21,10 @@ __all__ = [
     "Step",
     "TierReport",
     "probe",
-    "run_python",
     "run_steps",
 ]
 
 _USUAL = Limits()
-
-
-def run_python(source: str, stdin: bytes = b"", limits: Limits = _USUAL, tier: TierName | None = None) -> Outcome:
-    """Run a program as a script, in the best tier that works or in a given one.
-
-    Blocks for at most `limits.wall_seconds` and a second; call it from a thread. Raises SandboxUnavailable when no
-    tier works: then nothing was run.
-    """
-    return run(tier or working_tier(), source, stdin=stdin, limits=limits).outcome
 
 
 def run_steps(
@@ -42,6 +32,7 @@ def run_steps(
 ) -> Report:
     """Load a program, run its set-up, then each step in the program's module: one sandbox for all of them.
 
-    Blocks and raises as `run_python`.
+    Blocks for at most `limits.wall_seconds` and a second; call it from a thread. Raises SandboxUnavailable when no
+    tier works: then nothing was run.
     """
     return run(tier or working_tier(), source, limits=limits, setup=setup, steps=steps)
