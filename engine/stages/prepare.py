@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from dataclasses import astuple
 from pathlib import Path
 
@@ -67,36 +68,38 @@ def prepare(context: StageContext) -> bool:
             tuning = f"{len(task.dev)} for tuning, " if task.dev else ""
             counts = f"{len(task.train)} training, {tuning}{len(task.test)} held-out questions"
             add_event(connection, "info", "prepare", f"task {name}: {counts}")
-        policy_id = add_policy(
-            connection,
-            run_id=run.id,
-            parent_id=None,
-            iteration_id=None,
-            name=BASE_POLICY,
-            setting="base",
-            path=str(path),
-            base_model=str(path),
-            state="promoted",
-            details={"model": settings.model},
-        )
-        decide_policy(connection, policy_id, "promoted", "the base model")
+        _add_base(connection, run.id, BASE_POLICY, path, settings.model, "the base model")
         if reflector is not None:
-            reflector_id = add_policy(
-                connection,
-                run_id=run.id,
-                parent_id=None,
-                iteration_id=None,
-                name=REFLECTOR_POLICY,
-                setting="base",
-                path=str(reflector),
-                base_model=str(reflector),
-                state="promoted",
-                details={"model": settings.reflector},
-                roles="reflector",
-            )
-            decide_policy(connection, reflector_id, "promoted", "writes the reflections of this run")
+            reason = "writes the reflections of this run"
+            _add_base(connection, run.id, REFLECTOR_POLICY, reflector, str(settings.reflector), reason, "reflector")
         set_run_state(connection, run.id, "ready")
     return True
+
+
+def _add_base(
+    connection: sqlite3.Connection,
+    run_id: int,
+    name: str,
+    path: Path,
+    model: str,
+    reason: str,
+    roles: str = "reasoner reflector",
+) -> None:
+    """A policy that was not trained here, promoted from the start: the base model, or the model that reflects."""
+    policy_id = add_policy(
+        connection,
+        run_id=run_id,
+        parent_id=None,
+        iteration_id=None,
+        name=name,
+        setting="base",
+        path=str(path),
+        base_model=str(path),
+        state="promoted",
+        details={"model": model},
+        roles=roles,
+    )
+    decide_policy(connection, policy_id, "promoted", reason)
 
 
 def _model(name: str, settings: RunSettings) -> Path:

@@ -12,11 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from store.records import Evaluation, Iteration, Policy
+from store.runs.policies import BASE_POLICY
 from store.settings import RunSettings
 from store.settings.run import measuring, of_series
-
-BASE_POLICY = "p00"
-"""Name that the engine gives the base policy of a run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,7 +242,7 @@ def missing(settings: RunSettings, known: Known) -> list[str]:
     lacking = [seed for seed in settings.experiment.repeat_seeds if seed not in seeds]
     if lacking:
         words = ", ".join(map(str, lacking))
-        found.append(f"the best series was not run again with seeds {words}: the first series have not all ended")
+        found.append(f"the best series was not repeated with seeds {words}: the first series have not all ended")
     return found
 
 
