@@ -1,4 +1,4 @@
-"""Protects the registries: what a setting, a generator or a kind of task is stands in its entry, nowhere in a comparison.
+"""Protects the registries: what a setting, a generator or a kind of task is stands in its entry alone.
 
 A name that other code compares with is a fact that a new entry can't state, and a file more to touch.
 """

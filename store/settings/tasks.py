@@ -6,6 +6,8 @@ One class an answer type. Knows nothing of files or hubs beyond their names; `en
 from __future__ import annotations
 
 import re
+from functools import reduce
+from operator import or_
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, Field, model_validator
@@ -180,4 +182,4 @@ TASK_SECTIONS: Registry[type[TaskSection]] = Registry(
 
 def any_task() -> Any:
     """The annotation of a task of any registered kind, as pydantic takes it."""
-    return Annotated[tuple(TASK_SECTIONS.values()), Field(discriminator="kind")]
+    return Annotated[reduce(or_, TASK_SECTIONS.values()), Field(discriminator="kind")]
