@@ -12,8 +12,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from engine.tasks.answers.stated_program import Solves
-from engine.tasks.base import Verdict
+from store.curation.curated import NewCurated
 from store.curation.training_settings import SetName
+from store.records import Verdict
 
 INCLUDED = "included"
 NOT_CORRECTED = "not corrected"
@@ -64,20 +65,6 @@ class Candidate:
         return self.place or self.reflection_id
 
 
-@dataclass(frozen=True)
-class Curated:
-    """One row of a training set, or what was left out of it and why."""
-
-    set_name: SetName
-    reflection_id: int
-    """The chosen reflection of a pair; of any other row, the reflection it is about."""
-    rejected_reflection_id: int | None
-    """The other reflection of a pair."""
-    correction_id: int | None
-    included: bool
-    reason: str
-
-
 def in_order(candidates: Iterable[Candidate]) -> list[Candidate]:
     """The candidates in an order that depends on themselves alone."""
     return sorted(candidates, key=lambda one: (one.rank, -1 if one.correction_id is None else one.correction_id))
@@ -105,10 +92,10 @@ def ranked(candidates: Sequence[Candidate], seed: int) -> list[Candidate]:
     return sorted(drawn, key=lambda one: (one.review != "accept", turn[one.reflection_id]))
 
 
-def row(set_name: SetName, one: Candidate, other: Candidate | None, included: bool, reason: str) -> Curated:
+def row(set_name: SetName, one: Candidate, other: Candidate | None, included: bool, reason: str) -> NewCurated:
     """A row about one reflection, or about a pair."""
     partner = other.reflection_id if other else None
-    return Curated(set_name, one.reflection_id, partner, one.correction_id, included, reason)
+    return NewCurated(set_name, one.reflection_id, partner, one.correction_id, included, reason)
 
 
 def tie(seed: int, kind: str, number: int) -> str:

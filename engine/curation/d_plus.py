@@ -10,14 +10,15 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
-from engine.curation.candidates import Candidate, Curated, in_order, row, tie, verdict_reason
+from engine.curation.candidates import Candidate, in_order, row, tie, verdict_reason
 from engine.curation.filters import LEAK, human_reject, text_reason
 from engine.curation.selection import OVER_QUESTION_CAP, OVER_TASK_SHARE, Selection, within_share
 from engine.prompts.leakage import PROMPT_LEAK, states_target
+from store.curation.curated import NewCurated
 from store.settings import CurationSection
 
 
-def d_plus(candidates: Iterable[Candidate], settings: CurationSection, seed: int) -> tuple[Curated, ...]:
+def d_plus(candidates: Iterable[Candidate], settings: CurationSection, seed: int) -> tuple[NewCurated, ...]:
     """D+: exactly one row per candidate, by reflection, included or with the reason for leaving it out.
 
     Included rows obey every cap and the largest share of one task; within both, questions take turns, and

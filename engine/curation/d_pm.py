@@ -11,12 +11,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import zip_longest
 
-from engine.curation.candidates import Candidate, Curated, in_order, ranked, row, tie, verdict_reason
+from engine.curation.candidates import Candidate, in_order, ranked, row, tie, verdict_reason
 from engine.curation.filters import HUMAN_REJECT, text_reason
 from engine.curation.selection import DUPLICATE, OVER_QUESTION_CAP, OVER_TASK_SHARE, Selection, within_share
 from engine.curation.similarity import grams, jaccard
 from engine.prompts.leakage import PROMPT_LEAK, states_target
 from engine.tasks.base import normalised
+from store.curation.curated import NewCurated
 from store.settings import CurationSection
 
 NO_REJECTED = "no incorrect counterpart"
@@ -30,7 +31,7 @@ Pair = tuple[Candidate, Candidate]
 _CHOSEN, _REJECTED = "chosen", "rejected"
 
 
-def d_pm(candidates: Iterable[Candidate], settings: CurationSection, seed: int) -> tuple[Curated, ...]:
+def d_pm(candidates: Iterable[Candidate], settings: CurationSection, seed: int) -> tuple[NewCurated, ...]:
     """D±: the pairs, then one row per reflection that is in no pair, with its reason.
 
     Both sides of a pair reflect on the same attempt, so that they share their prompt, which states neither. Both pass

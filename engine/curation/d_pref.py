@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from engine.curation.candidates import Candidate, Curated, in_order, ranked, row, tie, verdict_reason
+from engine.curation.candidates import Candidate, in_order, ranked, row, tie, verdict_reason
 from engine.curation.d_pm import unequal
 from engine.curation.filters import human_reject, text_reason
 from engine.curation.selection import (
@@ -25,7 +25,7 @@ from engine.curation.selection import (
 )
 from engine.curation.similarity import grams, jaccard
 from engine.prompts.leakage import PROMPT_LEAK, states_target
-from store.curation.curated import NOT_JUDGED
+from store.curation.curated import NOT_JUDGED, NewCurated
 from store.curation.records import Preference
 from store.settings import CurationSection, JudgeSection
 
@@ -58,7 +58,7 @@ def d_pref(
     settings: CurationSection,
     judge: JudgeSection,
     seed: int,
-) -> tuple[Curated, ...]:
+) -> tuple[NewCurated, ...]:
     """Dpref: the pairs, then one row per reflection that is in no pair, with its reason.
 
     An open pair has the reason `not judged yet`. Of a question at most `pairs_per_question` pairs are judged, those
@@ -216,7 +216,7 @@ def _chosen(pair: _Pair) -> Candidate:
     return pair.second if pair.word is not None and pair.word.chosen_id == pair.second.reflection_id else pair.first
 
 
-def _shared_rows(fates: Sequence[tuple[_Pair, str | None]], settings: CurationSection) -> list[Curated]:
+def _shared_rows(fates: Sequence[tuple[_Pair, str | None]], settings: CurationSection) -> list[NewCurated]:
     """The rows of the pairs; what the largest share of a task keeps out is left out last."""
     taken = [pair for pair, reason in fates if reason is None]
     kept, note = within_share([pair.first.task for pair in taken], settings.max_task_share)

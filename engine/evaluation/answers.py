@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from engine.tasks import TASK_TYPES
-from engine.tasks.base import Verdict, normalised
+from engine.tasks.base import normalised
+from store.records import Verdict
 
 Feedback = Literal["oracle", "oracle-free"]
 """`oracle`: turn 2 is taken for wrong answers only, a right turn 1 stays right. `oracle-free`: for every answer."""

@@ -9,7 +9,7 @@ import asyncio
 import sqlite3
 from collections.abc import Mapping, Sequence
 
-from engine.curation.candidates import Candidate, Curated
+from engine.curation.candidates import Candidate
 from engine.curation.d_plus import d_plus
 from engine.curation.d_pm import d_pm
 from engine.curation.d_pref import d_pref
@@ -52,7 +52,7 @@ def curate(context: StageContext) -> bool:
         *d_pm(candidates, settings.curation, settings.seed),
     )
 
-    def settle() -> tuple[Curated, ...]:
+    def settle() -> tuple[NewCurated, ...]:
         """Take in what was said of the pairs until now; returns the rows of Dpref."""
         said = preferences_of(connection, iteration.id)
         preferred = d_pref(candidates, said, settings.curation, settings.judge, settings.seed)
@@ -208,7 +208,7 @@ def _store(
     connection: sqlite3.Connection,
     iteration: Iteration,
     settings: RunSettings,
-    rows: tuple[Curated, ...],
+    rows: tuple[NewCurated, ...],
     trajectories: int,
 ) -> None:
     sizes = {name: sum(row.included for row in rows if row.set_name == name) for name in ("d_plus", "d_pm", "d_pref")}
@@ -218,7 +218,7 @@ def _store(
         where = "on the Review screen" if settings.judge.by == "operator" else "for the judge"
         note += f"; {counted(waiting, 'pair waits', 'pairs wait')} {where}"
     with write(connection):
-        replace_curated(connection, iteration.id, [_stored(row) for row in rows])
+        replace_curated(connection, iteration.id, rows)
         set_progress(connection, iteration.id, "curate", trajectories, trajectories)
         set_note(connection, iteration.id, "curate", note)
 
@@ -236,9 +236,3 @@ def _tell(connection: sqlite3.Connection, iteration: Iteration, settings: RunSet
         level = "warning"
     with write(connection):
         add_event(connection, level, "curate", words, iteration.id)
-
-
-def _stored(row: Curated) -> NewCurated:
-    return NewCurated(
-        row.set_name, row.reflection_id, row.rejected_reflection_id, row.correction_id, row.included, row.reason
-    )

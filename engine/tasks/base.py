@@ -14,8 +14,7 @@ from dataclasses import dataclass
 from string import ascii_uppercase
 from typing import Literal
 
-Verdict = Literal["correct", "incorrect", "unverified"]
-Split = Literal["train", "dev", "test"]
+from store.records import Split, Verdict
 
 _NAMED_ROWS = 20
 """Rows of a task that are named one by one when they are left out; the others are counted."""

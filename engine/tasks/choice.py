@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import ClassVar
 
 from engine.tasks.answers.extraction import extract
-from engine.tasks.base import Loaded, Question, Split, Verification, worked_example
+from engine.tasks.base import Loaded, Question, Verification, worked_example
 from engine.tasks.loading.fields import asked
 from engine.tasks.loading.options import LETTERS, options_of, right_letter, same_option
 from engine.tasks.loading.sources import load_local
 from engine.tasks.task_kind import TaskType
+from store.records import Split
 from store.settings.tasks import ChoiceTask
 
 _BARE = re.compile(r"[(\[]?([A-Ja-j])[)\]]?[.:)]?")

@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import ClassVar
 
 from engine.tasks.answers.extraction import extract
-from engine.tasks.base import Loaded, Question, Split, Verification, normalised, worked_example
+from engine.tasks.base import Loaded, Question, Verification, normalised, worked_example
 from engine.tasks.loading.fields import RowRefused, asked, field, texts
 from engine.tasks.loading.sources import load_local
 from engine.tasks.task_kind import TaskType
+from store.records import Split
 from store.settings.tasks import FreeTextTask
 
 _ARTICLES = re.compile(r"\b(?:a|an|the)\b")

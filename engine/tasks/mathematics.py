@@ -13,10 +13,11 @@ from typing import ClassVar
 
 from engine.tasks.answers.extraction import extract, last_boxed, number
 from engine.tasks.answers.math_equality import compare
-from engine.tasks.base import Loaded, Question, Split, Verification, worked_example
+from engine.tasks.base import Loaded, Question, Verification, worked_example
 from engine.tasks.loading.fields import RowRefused, asked, text_field
 from engine.tasks.loading.sources import load_local
 from engine.tasks.task_kind import TaskType
+from store.records import Split
 from store.settings.tasks import MathTask
 
 _LONGEST_PLAIN_ANSWER = 100

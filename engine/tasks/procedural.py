@@ -19,8 +19,9 @@ from typing import Any, ClassVar
 
 from engine.errors import EngineError, TaskError
 from engine.tasks.answers.extraction import extract
-from engine.tasks.base import Example, Loaded, Question, Split, Verification, worked_example
+from engine.tasks.base import Example, Loaded, Question, Verification, worked_example
 from engine.tasks.task_kind import TaskType
+from store.records import Split
 from store.settings.tasks import ProceduralTask
 
 EVALUATES_REPLIES = frozenset(

@@ -21,11 +21,12 @@ from engine.errors import TaskError
 from engine.tasks.answers.asserts import NO_LITERAL, Check, checks, read_literal
 from engine.tasks.answers.extraction import extract
 from engine.tasks.answers.stated_program import Solves, states_program
-from engine.tasks.base import Example, Loaded, Question, Split, Verification
+from engine.tasks.base import Example, Loaded, Question, Verification
 from engine.tasks.loading.fields import RowRefused, asked, text_field
 from engine.tasks.loading.sources import load_local
 from engine.tasks.sandbox import Limits, Record, Report, SandboxUnavailable, Step, run_steps
 from engine.tasks.task_kind import TaskType
+from store.records import Split
 from store.settings.tasks import CodeTask
 
 LONGEST_CHECK_OF_REFERENCES = 60.0

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from store.curation.records import CuratedRow, FunnelCount
+from store.curation.training_settings import SetName
 from store.database.rows import to_record, to_records
 
 NOT_JUDGED = "not judged yet"
@@ -15,11 +16,13 @@ NOT_JUDGED = "not judged yet"
 
 @dataclass(frozen=True, slots=True)
 class NewCurated:
-    """A decision to be written."""
+    """A row of a training set, or what was left out of it and why, before it is stored."""
 
-    set_name: str
+    set_name: SetName
     reflection_id: int
+    """The chosen reflection of a pair; of any other row, the reflection it is about."""
     rejected_reflection_id: int | None
+    """The other reflection of a pair."""
     correction_id: int | None
     included: bool
     reason: str
@@ -47,7 +50,7 @@ def replace_curated(connection: sqlite3.Connection, iteration_id: int, rows: Ite
 
 
 def curated(
-    connection: sqlite3.Connection, iteration_id: int, set_name: str, included: bool = True
+    connection: sqlite3.Connection, iteration_id: int, set_name: SetName, included: bool = True
 ) -> list[CuratedRow]:
     """The rows of a set that are included (or left out), in a stable order."""
     return to_records(
@@ -100,13 +103,33 @@ def funnel(connection: sqlite3.Connection, iteration_id: int) -> list[FunnelCoun
     )
 
 
+_REVIEW_IN_FORCE = (
+    "(SELECT CASE WHEN v.decision IN ('accept', 'reject') THEN v.decision END FROM reviews v"
+    " WHERE v.reflection_id = changed.id AND v.created <= {until} ORDER BY v.id DESC LIMIT 1)"
+)
+_PREFERENCE_IN_FORCE = (
+    "(SELECT p.chosen_id || '/' || p.confidence FROM preferences p"
+    " WHERE ((p.chosen_id = changed.one AND p.rejected_id = changed.other)"
+    " OR (p.chosen_id = changed.other AND p.rejected_id = changed.one)) AND p.created <= {until}"
+    " ORDER BY p.source = 'human' DESC, p.id DESC LIMIT 1)"
+)
+_NOW = "9e999"
+
+
 def decisions_since(connection: sqlite3.Connection, iteration_id: int, since: float) -> int:
-    """How many reviews and preferences on reflections of an iteration were made after a time (seconds since 1970)."""
+    """How many reflections and pairs of an iteration are decided differently than at a time (seconds since 1970).
+
+    Only the decision in force counts: the newest review (a flag decides nothing), and of preferences the newest human
+    one, else the newest. A decision that was taken back or replaced since then is not counted twice, or not at all.
+    """
     found: int = connection.execute(
-        "SELECT (SELECT count(*) FROM reviews v JOIN reflections r ON r.id = v.reflection_id"
-        " WHERE r.iteration_id = ?1 AND v.created > ?2)"
-        " + (SELECT count(*) FROM preferences p JOIN reflections r ON r.id = p.chosen_id"
-        " WHERE r.iteration_id = ?1 AND p.created > ?2)",
+        "SELECT (SELECT count(*) FROM (SELECT DISTINCT r.id FROM reviews v JOIN reflections r ON r.id = v.reflection_id"
+        " WHERE r.iteration_id = ?1 AND v.created > ?2) changed"
+        f" WHERE {_REVIEW_IN_FORCE.format(until=_NOW)} IS NOT {_REVIEW_IN_FORCE.format(until='?2')})"
+        " + (SELECT count(*) FROM (SELECT DISTINCT min(p.chosen_id, p.rejected_id) AS one,"
+        " max(p.chosen_id, p.rejected_id) AS other FROM preferences p JOIN reflections r ON r.id = p.chosen_id"
+        " WHERE r.iteration_id = ?1 AND p.created > ?2) changed"
+        f" WHERE {_PREFERENCE_IN_FORCE.format(until=_NOW)} IS NOT {_PREFERENCE_IN_FORCE.format(until='?2')})",
         (iteration_id, since),
     ).fetchone()[0]
     return found

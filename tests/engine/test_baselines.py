@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from engine.evaluation.answers import Answer, Answered, answer_group, majority
 from engine.evaluation.baselines import Budget, baseline_outcomes, baselines, budgets, until_right, within
-from engine.tasks.base import Verdict
+from store.records import Verdict
 
 
 def votes(*said: str, right: str = "A", tokens: int = 10) -> tuple[Answer, ...]:

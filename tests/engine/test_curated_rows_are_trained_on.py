@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.curation.candidates import Candidate, Curated
+from engine.curation.candidates import Candidate
 from engine.curation.d_plus import d_plus
 from engine.curation.d_pm import d_pm
 from engine.curation.d_pref import d_pref
@@ -18,6 +18,7 @@ from engine.training.build_examples import Rollouts
 from engine.training.examples import AnyExample, Pair
 from engine.training.rehearsal import distillation
 from engine.training.row_kinds import row_examples
+from store.curation.curated import NewCurated
 from store.curation.records import CuratedRow, Preference
 from store.curation.training_settings import TRAINING_SETTINGS
 from store.records import StoredAttempt, StoredReflection
@@ -48,7 +49,7 @@ class Made:
     candidates: list[Candidate]
     rollouts: Rollouts
 
-    def examples(self, curated: tuple[Curated, ...], set_name: str) -> list[AnyExample]:
+    def examples(self, curated: tuple[NewCurated, ...], set_name: str) -> list[AnyExample]:
         """All that the included rows of a set become, in every training setting that takes them."""
         rows = [
             CuratedRow(
@@ -154,7 +155,7 @@ def test_the_draws_reach_both_outcomes() -> None:
     """An honest row is included and trained on; the same row is left out once its prompt states the correction."""
     problem = Problem("How much is it?", "Finish with 'Answer:'.")
 
-    def curated(reflection: str) -> tuple[Curated, ...]:
+    def curated(reflection: str) -> tuple[NewCurated, ...]:
         one = candidate(
             1,
             text=reflection,

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.curation.candidates import Candidate, Curated
+from engine.curation.candidates import Candidate
 from engine.curation.d_pref import d_pref, in_force
 from engine.curation.similarity import grams, jaccard
+from store.curation.curated import NewCurated
 from store.curation.records import Preference
 from store.settings import CurationSection, JudgeSection
 from tests.engine.test_curation import CANDIDATES, LIMITS, within_caps
@@ -34,7 +35,7 @@ def preference(
     return Preference(number, chosen, rejected, source, confidence, "me", note, float(number))
 
 
-def pairs(rows: tuple[Curated, ...]) -> dict[tuple[int, int], str]:
+def pairs(rows: tuple[NewCurated, ...]) -> dict[tuple[int, int], str]:
     """The pairs with what became of them."""
     return {
         (row.reflection_id, row.rejected_reflection_id): row.reason

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from engine.evaluation.answers import Answer, Answered, Feedback
 from engine.evaluation.metrics import NOTHING, accuracy, evaluate
-from engine.tasks.base import Verdict
 from store.evaluation.intervals import bootstrap_mean, mcnemar_exact, wilson
+from store.records import Verdict
 
 VERDICTS: tuple[Verdict, ...] = ("correct", "incorrect", "unverified")
 SECOND: tuple[Verdict | None, ...] = (*VERDICTS, None)

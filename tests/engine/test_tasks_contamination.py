@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from engine.errors import TaskError
 from engine.tasks import load_tasks
-from engine.tasks.base import Example, Loaded, Question, Split
+from engine.tasks.base import Example, Loaded, Question
 from engine.tasks.loading.contamination import SHARED, Asked, HeldOut, tokens
 from engine.tasks.loading.decontamination import apart
+from store.records import Split
 from store.settings import RunSettings
 
 PASSAGE = (
@@ -124,9 +125,9 @@ def test_training_tuning_and_shown_questions_are_all_guarded() -> None:
     assert [kept.text for kept in result["more"].train] == ["Also kept?"]
     assert result["quiz"].test == one.test
     notes = " ".join(result["quiz"].notes)
-    assert "2 training questions left out: 1 the same as and 1 nearly the same" in notes
-    assert "1 questions for tuning left out" in notes
-    assert "1 worked examples left out" in notes
+    assert "2 training questions left out: 1 identical and 1 nearly identical" in notes
+    assert "1 dev question left out" in notes
+    assert "1 worked example left out" in notes
     assert "Maria" in notes
     assert result["more"].notes[0].startswith("task 'more': 1 training questions left out: 1 the same")
 

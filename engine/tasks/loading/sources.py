@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from engine.errors import TaskError
-from engine.tasks.base import Example, Loaded, Question, Row, SkippedRow, Split
+from engine.tasks.base import Example, Loaded, Question, Row, SkippedRow
 from engine.tasks.loading.fields import RowRefused, text_field
 from engine.tasks.loading.files import read_rows
 from engine.tasks.loading.hub import read_hub
+from store.records import Split
 from store.settings.tasks import SourcedTask
 
 MakeQuestion = Callable[[Mapping[str, object], Split], Question]
