@@ -1,4 +1,4 @@
-"""Reads from the store what an iteration trains on. The bridge between rows and the pure `from_curated`."""
+"""Reads from the store what an iteration trains on. The bridge between rows and the pure `build_examples`."""
 
 from __future__ import annotations
 
