@@ -12,8 +12,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from engine.errors import EngineError
-from store.errors import StoreError
+from store.errors import OperatorError
 from store.workspace import Workspace
 
 
@@ -21,7 +20,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run a command; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m engine", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    serve = commands.add_parser("serve", help="supervise a workspace until told to shut down")
+    serve = commands.add_parser("serve", help="supervise a workspace until shut down")
     serve.add_argument("--ready-fd", type=int)
     init = commands.add_parser("init", help="make a workspace")
     init.add_argument("--recipe", default="demo-cpu")
@@ -111,7 +110,7 @@ def main(arguments: list[str] | None = None) -> int:
             from engine.commands.render_prompt import rerender
 
             answer = rerender(workspace, attempt_id=parsed.attempt, reflection_id=parsed.reflection)
-    except (EngineError, StoreError) as error:
+    except OperatorError as error:
         print(error, file=sys.stderr)
         return 1
     json.dump(answer, sys.stdout)
@@ -123,7 +122,7 @@ def _recipe(name: str) -> int:
 
     try:
         json.dump({"name": name, "text": recipe_text(name)}, sys.stdout)
-    except EngineError as error:
+    except OperatorError as error:
         print(error, file=sys.stderr)
         return 1
     return 0

@@ -1,4 +1,4 @@
-"""The errors of the engine. Each message says what happened, where, and what to do about it.
+"""The errors of the engine; `store.errors` says how such an error is raised, written and shown.
 
 Knows nothing of how an error is shown or stored.
 """
@@ -8,8 +8,10 @@ from __future__ import annotations
 import sys
 from contextlib import suppress
 
+from store.errors import OperatorError
 
-class EngineError(Exception):
+
+class EngineError(OperatorError):
     """Base of every error the engine raises on purpose; its text is meant for an operator."""
 
 

@@ -20,7 +20,7 @@ from reflectevo_tui.commands.evaluate import evaluate
 from reflectevo_tui.commands.exchange import export, import_file
 from reflectevo_tui.commands.experiment import experiment
 from reflectevo_tui.commands.lazy_group import group_on_demand
-from reflectevo_tui.commands.options import JsonOption, WorkspaceOption, chosen_workspace, guarded, refuse
+from reflectevo_tui.commands.options import JsonOption, WorkspaceOption, chosen_workspace, guarded
 from reflectevo_tui.commands.repair import repair
 from reflectevo_tui.commands.report import report
 from reflectevo_tui.commands.takeover import takeover
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 EPILOG = (
     "Exit codes: 0 done · 1 refused or wrong · 2 usage · 3 a stage failed · 4 waits at a gate · "
-    "5 paused, stopped or skipped · 6 the engine ended · 130 interrupted (the engine goes on)."
+    "5 paused, stopped or skipped · 6 the engine ended · 130 interrupted (the engine keeps running)."
 )
 
 commands = typer.Typer()
@@ -62,13 +62,10 @@ def root(
 
 
 def _open_app(workspace: Workspace) -> int:
-    from reflectevo_tui.terminal.environment import TerminalRefused, prepare_environment
+    from reflectevo_tui.terminal.environment import prepare_environment
 
     workspace.require()
-    try:
-        prepare_environment()
-    except TerminalRefused as refusal:
-        refuse(refusal)
+    prepare_environment()
     from reflectevo_tui.terminal.idle_gc import IdleCollector
 
     collector = IdleCollector()
@@ -85,7 +82,7 @@ def init(
     workspace: WorkspaceOption = None,
     recipe: Annotated[str, typer.Option(help="Shipped recipe to start from.")] = "demo-cpu",
     settings: Annotated[Path | None, typer.Option(help="Settings file (TOML) to start from instead.")] = None,
-    replace: Annotated[bool, typer.Option(help="Write the settings file anew if there is one.")] = False,
+    replace: Annotated[bool, typer.Option(help="Replace the settings file if there is one.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Make a workspace: database, settings file, directories."""
@@ -103,8 +100,8 @@ def init(
         if as_json:
             typer.echo(json.dumps(done, indent=2))
             return
-        typer.echo(f"workspace  {done['workspace']}{'' if done['created'] else ' (was there before)'}")
-        typer.echo(f"settings   {done['settings']}{'' if done['wrote'] else ' (kept as it is)'}")
+        typer.echo(f"workspace  {done['workspace']}{'' if done['created'] else ' (already existed)'}")
+        typer.echo(f"settings   {done['settings']}{'' if done['wrote'] else ' (not changed)'}")
         typer.echo(f"next       reflectevo -w {done['workspace']} run")
 
     guarded(work)
@@ -114,17 +111,19 @@ def init(
 def run(
     context: typer.Context,
     workspace: WorkspaceOption = None,
-    settings: Annotated[Path | None, typer.Option(help="Settings file; else the workspace's reflectevo.toml.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would stop it; start nothing.")] = False,
-    detach: Annotated[bool, typer.Option("--detach", help="Return at once; the engine goes on.")] = False,
+    settings: Annotated[
+        Path | None, typer.Option(help="Settings file [default: the workspace's reflectevo.toml].")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would stop the run; start nothing.")] = False,
+    detach: Annotated[bool, typer.Option("--detach", help="Return at once; the engine keeps running.")] = False,
     tui: Annotated[bool, typer.Option("--tui", help="Open the terminal application on it.")] = False,
     trust_code: Annotated[
         list[str] | None,
-        typer.Option(metavar="MODEL", help="A model of trust_remote_code whose own code may run here."),
+        typer.Option(metavar="MODEL", help="A model listed in trust_remote_code that may run its own code."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Start the run, go on with it, or start its next iteration.
+    """Start the run, continue it, or start its next iteration.
 
     Shows progress until the iteration ends or waits. With --json progress goes to standard error, and the status is
     printed at the end; with --dry-run the findings are.
@@ -146,7 +145,7 @@ def run(
 
 @commands.command()
 def status(context: typer.Context, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
-    """Say where the run stands."""
+    """Show the state of the run."""
     chosen = chosen_workspace(context, workspace)
 
     def work() -> None:

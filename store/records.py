@@ -1,4 +1,9 @@
-"""Frozen records that queries return. Values only: no connection, no SQL, no behaviour but small views."""
+"""Frozen records that queries return, and the closed sets of words their fields take. Values only: no connection, no
+SQL, no behaviour but small views.
+
+The sets of words are Literal types, so that a misspelt state is an error of the type checker. A tuple of all of them is
+`typing.get_args` of the type; it is written down nowhere else.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +13,40 @@ from typing import Literal
 
 Verdict = Literal["correct", "incorrect", "unverified"]
 StageState = Literal["pending", "waiting", "running", "done", "failed", "skipped"]
+StageName = Literal["attempt", "reflect", "correct", "curate", "train", "evaluate"]
+GateName = Literal[StageName, "promote"]
+"""A gate lies before the stage of its name; `promote` follows the evaluation."""
+RunState = Literal["new", "ready", "failed"]
+RunOrigin = Literal["engine", "import", "synthetic"]
 IterationKind = Literal["training", "evaluation"]
 IterationState = Literal["running", "waiting", "paused", "stopped", "failed", "done"]
 Control = Literal["run", "pause", "stop"]
 PolicyState = Literal["candidate", "promoted", "rejected"]
+ReviewState = Literal["", "accept", "reject", "flag"]
+"""The newest decision of an operator on a reflection; empty for none, and for one that was taken back."""
+Split = Literal["train", "dev", "test"]
+EventLevel = Literal["debug", "info", "warning", "error"]
+Slot = Literal["engine", "rollout", "training", "prepare", "curate"]
+"""A process that sends heartbeats: the supervisor, or one of its children."""
+DirectiveKind = Literal[
+    "start_run",
+    "start_iteration",
+    "run_stage",
+    "pause",
+    "resume",
+    "save_now",
+    "stop",
+    "approve",
+    "skip",
+    "reject",
+    "promote",
+    "rollback",
+    "branch",
+    "evaluate",
+    "retry_failed",
+    "set_settings",
+    "shut_down",
+]
 
 JsonObject = Mapping[str, object]
 
@@ -25,8 +60,8 @@ class Run:
     base_model: str
     settings: JsonObject
     base_directory: str
-    origin: Literal["engine", "import", "synthetic"]
-    state: Literal["new", "ready", "failed"]
+    origin: RunOrigin
+    state: RunState
     error: str | None
     created: float
 
@@ -99,7 +134,7 @@ class Stage:
     id: int
     iteration_id: int
     position: int
-    name: str
+    name: StageName
     state: StageState
     approved: bool
     total: int
@@ -118,7 +153,7 @@ class StoredQuestion:
     id: int
     task: str
     domain: str
-    split: Literal["train", "dev", "test"]
+    split: Split
     text: str
     options: tuple[str, ...]
     reference: str
@@ -190,12 +225,12 @@ class TrajectoryRow:
 
     id: int
     iteration: int | None
-    split: Literal["train", "dev", "test"]
+    split: Split
     task: str
     domain: str
     transition: str
     instruction: str
-    review: str
+    review: ReviewState
     flags: str
     excerpt: str
 
@@ -219,7 +254,7 @@ class Directive:
 
     id: int
     uuid: str
-    kind: str
+    kind: DirectiveKind
     arguments: JsonObject
     issued_by: str
     created: float
@@ -233,7 +268,7 @@ class Directive:
 class Heartbeat:
     """The newest sign of life of a slot (`engine`, `rollout`, `training`, `prepare`). `detail` holds gauges."""
 
-    slot: str
+    slot: Slot
     pid: int
     started: float
     beat: float
@@ -247,7 +282,7 @@ class Event:
 
     id: int
     created: float
-    level: Literal["debug", "info", "warning", "error"]
+    level: EventLevel
     source: str
     iteration_id: int | None
     text: str
@@ -272,7 +307,7 @@ class MetricPoint:
 
     id: int
     iteration_id: int
-    stage: str
+    stage: StageName
     step: int
     name: str
     value: float | None

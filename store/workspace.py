@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,7 +62,13 @@ class Workspace:
         Raises:
             WorkspaceNotFound: when there is no workspace here.
         """
-        if not self.database.exists():
+        try:
+            present = self.database.exists()
+        except OSError as error:
+            raise StorageRefused(
+                f"the workspace {self.root} can't be read ({error.strerror}); check its owner and permissions"
+            ) from error
+        if not present:
             raise WorkspaceNotFound(
                 f"no workspace in {self.root} (there is no {self.database.name}); "
                 f"make one with: reflectevo init -w {self.root}"
@@ -93,14 +100,24 @@ def private_opener(path: str, flags: int) -> int:
 
 
 def write_file(path: Path, text: str) -> None:
-    """Replace a file as a whole, readable by the owner alone: after a crash it is the old one or the new one."""
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # 0600 by mkstemp
+    """Replace a file as a whole, readable by the owner alone: after a crash it is the old one or the new one.
+
+    Raises:
+        StorageRefused: when it can't be written.
+    """
+    temporary: Path | None = None
     try:
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # 0600 by mkstemp
+        temporary = Path(name)
         with open(descriptor, "w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except OSError:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+        temporary.replace(path)
+    except OSError as error:
+        if temporary is not None:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+        raise StorageRefused(
+            f"{path} can't be written ({error.strerror or error}); check its owner and the free space, then try again"
+        ) from error

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import os
-from contextlib import closing
 from pathlib import Path
 
 from engine.errors import WorkspaceHeld
 from engine.supervisor.capabilities import publish
 from engine.supervisor.lock import WorkspaceLock
-from store.database.connection import open_reader, open_writer
+from store.database.connection import reading, writing
 from store.database.migrations import is_current, migrate
 from store.errors import SettingsError
 from store.settings.recipes import recipe_text
 from store.settings.toml_file import parse_settings
-from store.workspace import Workspace, private_opener
+from store.workspace import Workspace, write_file
 
 
 def init_workspace(
@@ -54,17 +52,16 @@ def init_workspace(
             raise
     else:
         try:
-            connection = open_writer(workspace.database, durable=True)
-            migrate(connection)
-            publish(connection)
-            connection.close()
+            with writing(workspace.database, durable=True) as connection:
+                migrate(connection)
+                publish(connection)
         finally:
             lock.release()
     wrote = replace or not workspace.settings_file.exists()
     if wrote:
         if base is not None:
             text = _with_absolute_paths(text, base)
-        _write(workspace.settings_file, text)
+        write_file(workspace.settings_file, text)
     return {
         "workspace": str(workspace.root),
         "settings": str(workspace.settings_file),
@@ -77,7 +74,7 @@ def _is_whole(workspace: Workspace) -> bool:
     """True when the workspace has a database of today's schema."""
     if not workspace.database.exists():
         return False
-    with closing(open_reader(workspace.database)) as connection:
+    with reading(workspace.database) as connection:
         return is_current(connection)
 
 
@@ -91,12 +88,3 @@ def _with_absolute_paths(text: str, base: Path) -> str:
             if key in task and not Path(str(task[key])).is_absolute():
                 task[key] = str(base / str(task[key]))
     return tomlkit.dumps(document)
-
-
-def _write(path: Path, text: str) -> None:
-    temporary = path.with_suffix(".new")
-    with open(temporary, "w", encoding="utf-8", opener=private_opener) as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-from contextlib import closing
 
 from engine.errors import EngineError
 from engine.evaluation.protocol import feedback_of
@@ -11,7 +10,7 @@ from engine.exchange.published_prompts import published_prompt
 from engine.prompts.rollout import PROMPT_VERSION, Message, prompt_hash
 from engine.rollout.load_plan import pool_of, problems_of, settings_of
 from engine.rollout.plan import RolloutPlan, attempt_prompt, correction_prompt, reflection_prompt, retry_prompt
-from store.database.connection import open_reader
+from store.database.connection import reading
 from store.exchange.imports import IMPORTED_VERSION
 from store.records import StoredAttempt
 from store.rollouts.attempts import get_attempt, get_reflection
@@ -29,7 +28,7 @@ def rerender(workspace: Workspace, *, attempt_id: int | None, reflection_id: int
     Raises:
         EngineError: when there is no such row.
     """
-    with closing(open_reader(workspace.require().database)) as connection:
+    with reading(workspace.require().database) as connection:
         reflection = None if reflection_id is None else get_reflection(connection, reflection_id)
         attempt = None if attempt_id is None else get_attempt(connection, attempt_id)
         row = reflection or attempt

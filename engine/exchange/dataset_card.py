@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from store.curation.training_settings import TrainingSetting
+
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 _HOLDS: Mapping[str, str] = {
     "published-raw": "one record a question: the first trial, then one trial for each reflection",
@@ -31,7 +33,7 @@ class CardFacts:
     rows: Mapping[str, int]
     tasks: Mapping[str, int]
     leaking: int
-    setting: str
+    setting: TrainingSetting
     settings: str
     source: str
     remarks: Mapping[str, int]

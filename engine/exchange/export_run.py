@@ -7,7 +7,7 @@ import shutil
 import sqlite3
 from collections import Counter
 from collections.abc import Mapping
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import get_args
@@ -31,7 +31,7 @@ from engine.exchange.trl_rows import (
 from engine.exchange.unmapped_fields import Json
 from engine.exchange.writers import Encoding, open_writer
 from engine.models.durable_directory import publish
-from store.database.connection import open_reader, storable
+from store.database.connection import reading, storable
 from store.exchange.export_pages import questions_by_id
 from store.settings import TrainingSetting
 from store.settings.toml_file import dump_settings
@@ -59,7 +59,7 @@ def export_run(
     export_format: str,
     encoding: str,
     destination: Path,
-    setting: str = "",
+    setting: TrainingSetting = "",
 ) -> dict[str, object]:
     """Write one iteration of a run in a format; returns what was written.
 
@@ -84,7 +84,7 @@ def export_run(
     if destination.exists() or destination.is_symlink():
         raise ExportRefused(f"{destination} exists already and is never overwritten; choose another --to")
     temporary = destination.parent / f".{destination.name}.tmp-{os.getpid()}"
-    with closing(open_reader(workspace.require().database)) as connection:
+    with reading(workspace.require().database) as connection:
         scope = find_scope(connection, run, number)
         try:
             temporary.mkdir(mode=0o700)
@@ -184,7 +184,7 @@ def _imported_task(scope: Scope) -> str:
     return str(given["task"]) if isinstance(given, Mapping) else "unknown"
 
 
-def _nothing(scope: Scope, export_format: str, setting: str) -> str:
+def _nothing(scope: Scope, export_format: str, setting: TrainingSetting) -> str:
     where = f"iteration {scope.iteration.number} of run {scope.run.name!r}"
     what = f"{export_format} ({setting})" if setting else export_format
     why = "it has no such rows"
@@ -195,7 +195,7 @@ def _nothing(scope: Scope, export_format: str, setting: str) -> str:
     return f"there is nothing to export as {what} from {where}: {why}"
 
 
-def _facts(scope: Scope, export_format: str, encoding: Encoding, count: _Count, setting: str) -> CardFacts:
+def _facts(scope: Scope, export_format: str, encoding: Encoding, count: _Count, setting: TrainingSetting) -> CardFacts:
     remarks = dict(count.remarks)
     if scope.source is not None:
         leaks = scope.source.details.get("leaks")

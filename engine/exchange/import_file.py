@@ -12,7 +12,6 @@ import sqlite3
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ from engine.exchange.leak_flags import IN_PROMPT, IN_REFLECTION
 from engine.exchange.parquet_records import count_rows, is_parquet, read_rows
 from store.control.liveness import lock_owner
 from store.control.telemetry import add_event
-from store.database.connection import checkpoint, open_writer, write
+from store.database.connection import checkpoint, write, writing
 from store.database.migrations import is_current
 from store.database.search_buffer import widen_search_buffer
 from store.exchange.import_rows import insert_records
@@ -41,6 +40,7 @@ from store.exchange.imports import (
     free_run_name,
     target_of,
 )
+from store.records import StageName
 from store.runs.runs import get_run, run_named
 from store.workspace import Workspace
 
@@ -125,7 +125,7 @@ def import_file(
         identity = _identity(path, chosen)
     except OSError as error:
         raise ImportRefused(f"{path} can't be read: {error.strerror}") from error
-    with closing(open_writer(workspace.require().database)) as connection:
+    with writing(workspace.require().database) as connection:
         if not is_current(connection):
             raise ImportRefused(f"{workspace.database} has an older schema; start the engine once, then import again")
         # Random keys in a growing index: with SQLite's own 2 MB of pages each would be read from the file again.
@@ -166,7 +166,7 @@ def _format_of(path: Path, wanted: str, parquet: bool) -> Format:
     first = records[0]
     fields = ", ".join(map(str, list(first)[:12])) if isinstance(first, dict) else type(first).__name__
     raise ImportRefused(
-        f"the format of {path} can't be told; its first record has: {fields}. Name it with --format, one of: "
+        f"the format of {path} is not recognised; its first record has: {fields}. Name it with --format, one of: "
         + ", ".join(FORMATS)
     )
 
@@ -248,8 +248,8 @@ class _Import:
             raise  # nobody listens to the progress any more
         except OSError as error:
             raise ImportRefused(
-                f"{self._path} can't be read on ({error.strerror or error}); what was imported is kept. "
-                "Import it again to go on"
+                f"{self._path} can't be read any further ({error.strerror or error}); what was imported is kept. "
+                "Import it again to continue"
             ) from error
         with write(self._connection):
             finish_import(self._connection, self._target, self._notes(tally))
@@ -270,7 +270,7 @@ class _Import:
             added = insert_records(connection, self._target, batch.records)
             advance = Advance(batch.end, tally.records, tally.skipped.total(), tally.leaking, tally.details(), added)
             if not advance_import(connection, self._target, before, advance):
-                raise ImportRefused(f"another process imports {self._path}; let it finish")
+                raise ImportRefused(f"another process is importing {self._path}; wait for it to finish")
             for skip in batch.skips[: max(0, _NAMED_SKIPS - named)]:
                 place = f"record {skip.number} ({skip.place})"
                 add_event(connection, "warning", "import", f"{self._path.name}: {place} was skipped: {skip.reason}")
@@ -297,13 +297,15 @@ class _Import:
             }
         )
 
-    def _notes(self, tally: _Tally) -> dict[str, str]:
+    def _notes(self, tally: _Tally) -> dict[StageName, str]:
         """What the stages of the iteration say of it."""
         skipped = ", ".join(f"{n} {reason}" for reason, n in tally.skipped.most_common(5))
         prompts, reflections = tally.leaks[IN_PROMPT], tally.leaks[IN_REFLECTION]
         return {
             "attempt": f"imported from {self._path.name}" + (f"; skipped: {skipped}" if skipped else ""),
-            "reflect": f"the answer stands in {prompts} prompts and {reflections} reflections" if tally.leaking else "",
+            "reflect": f"the answer is stated in {prompts} prompts and {reflections} reflections"
+            if tally.leaking
+            else "",
         }
 
 

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from engine.generation.base import Generated
-from engine.rollout.plan import Counts
-from store.records import LiveText, StoredQuestion
+from engine.rollout.plan import Counts, WorkKind
+from store.records import LiveText, StoredQuestion, Verdict
 
 LIVE_SLOTS = 2
 """How many growing texts are shown. Streaming costs the generator's front end, so only these are streamed."""
@@ -26,7 +26,7 @@ class _LiveView:
 
     live: dict[int, LiveText]
     slot: int
-    stage: str
+    stage: WorkKind
     question: StoredQuestion
     instruction: str
 
@@ -47,7 +47,7 @@ class Gauges:
         self._began = time.monotonic()
         self.completion_tokens = 0
 
-    def started(self, stage: str, question: StoredQuestion, instruction: str) -> Callable[[str], None] | None:
+    def started(self, stage: WorkKind, question: StoredQuestion, instruction: str) -> Callable[[str], None] | None:
         """A generation starts; gives it a live slot when one is free."""
         self.in_flight += 1
         slot = next((slot for slot in range(LIVE_SLOTS) if slot not in self._live), None)
@@ -57,7 +57,7 @@ class Gauges:
         view("")
         return view
 
-    def finished(self, stage: str, generated: Generated | None, show: Callable[[str], None] | None) -> None:
+    def finished(self, stage: WorkKind, generated: Generated | None, show: Callable[[str], None] | None) -> None:
         """A generation ended; frees its live slot."""
         self.in_flight -= 1
         if isinstance(show, _LiveView):
@@ -68,11 +68,11 @@ class Gauges:
                 (time.monotonic(), generated.completion_tokens, generated.prompt_tokens, generated.cached_tokens)
             )
 
-    def owes(self, stage: str, items: int) -> None:
+    def owes(self, stage: WorkKind, items: int) -> None:
         """More (or fewer) items of a stage became known."""
         self.counts.total[stage] += items
 
-    def did(self, stage: str, verdict: str = "", *, reused: bool = False) -> None:
+    def did(self, stage: WorkKind, verdict: Verdict | None = None, *, reused: bool = False) -> None:
         """An item of a stage is stored; `reused`: it was taken over from earlier work."""
         self.counts.done[stage] += 1
         self.counts.reused[stage] += reused

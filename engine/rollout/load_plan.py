@@ -16,7 +16,7 @@ from engine.rollout.plan import Done, RolloutPlan, draw_plan, gather_done
 from engine.rollout.reuse import Reusable, offer
 from engine.tasks import task_type
 from engine.tasks.base import Example, render_question
-from store.records import Iteration, StoredQuestion
+from store.records import Iteration, StageName, StoredQuestion
 from store.rollouts import attempts as rollouts
 from store.runs.instruction_parts import instruction_parts
 from store.runs.iterations import find_iteration, get_iteration
@@ -70,7 +70,7 @@ class Progressed:
 
 
 def training_plan(
-    connection: sqlite3.Connection, iteration_id: int, stages: Sequence[str] = ROLLOUT_STAGES
+    connection: sqlite3.Connection, iteration_id: int, stages: Sequence[StageName] = ROLLOUT_STAGES
 ) -> Progressed:
     """The plan over the training questions of an iteration, restricted to some of its stages."""
     iteration = get_iteration(connection, iteration_id)
@@ -126,7 +126,7 @@ def reusable_of(connection: sqlite3.Connection, iteration: Iteration, settings: 
     source = find_iteration(connection, iteration.run_id, settings.reuse.iteration)
     if source is None or source.number >= iteration.number:
         raise EngineError(
-            f"reuse.iteration is {settings.reuse.iteration}, and {iteration.title} can take texts over only from an "
+            f"reuse.iteration is {settings.reuse.iteration}, and {iteration.title} can reuse texts only of an "
             "earlier iteration of its run"
         )
     earlier = settings_of(source)

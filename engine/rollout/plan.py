@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from engine.prompts import instructions
 from engine.prompts.instructions import BUILT_IN, Pool
@@ -26,13 +27,15 @@ from engine.prompts.rollout import (
     retry_messages,
 )
 from engine.rollout.reuse import Reusable
-from store.records import StoredAttempt, StoredQuestion, StoredReflection
+from store.records import StageName, StoredAttempt, StoredQuestion, StoredReflection, Verdict
 from store.settings import CorrectionSection, Decoding, RunSettings
 
 ReflectionKey = tuple[str, int]
 """Instruction key and sample."""
 
-STAGE_OF = {
+WorkKind = Literal["attempt", "reflect", "correct", "again", "retry", "vote"]
+
+STAGE_OF: Mapping[WorkKind, StageName] = {
     "attempt": "attempt",
     "reflect": "reflect",
     "correct": "correct",
@@ -86,7 +89,7 @@ class RolloutPlan:
     reflection: Decoding
     correction: CorrectionSection
     reflect_on_all: bool
-    stages: frozenset[str]
+    stages: frozenset[StageName]
     seed: int
     rounds: int = 1
     baselines: Baselines = field(default_factory=Baselines)
@@ -94,11 +97,11 @@ class RolloutPlan:
     pool: Pool = BUILT_IN
     """The instructions that the keys of `draws` stand for."""
 
-    def needs_reflection(self, verdict: str) -> bool:
+    def needs_reflection(self, verdict: Verdict) -> bool:
         """Whether an attempt with this verdict is reflected on. What nobody could judge is left alone."""
         return verdict == "incorrect" or (self.reflect_on_all and verdict == "correct")
 
-    def goes_on(self, chain: Chain, verdict: str, error: str | None) -> bool:
+    def goes_on(self, chain: Chain, verdict: Verdict, error: str | None) -> bool:
         """Whether a correction with this verdict, made in this round of its chain, is reflected on again."""
         return chain.round < self.rounds and error is None and self.needs_reflection(verdict)
 
@@ -106,7 +109,7 @@ class RolloutPlan:
         """The key of a chain's reflection: its own in round 1, the question's first drawn key afterwards."""
         return chain.key if chain.round == 1 else self.draws[question_id][0]
 
-    def seed_of(self, question_id: int, stage: str, key: ReflectionKey = ("", 0), round: int = 1) -> int:
+    def seed_of(self, question_id: int, stage: WorkKind, key: ReflectionKey = ("", 0), round: int = 1) -> int:
         """Seed of one generation: depends on its place in the work, not on when it runs."""
         place = f"{question_id}|{stage}|{key[0]}|{key[1]}|{round}"
         identity = f"{self.seed}|{self.iteration_number}|{self.protocol}|{place}"
@@ -166,11 +169,11 @@ def gather_done(attempts: Iterable[StoredAttempt], reflections: Iterable[StoredR
 class Counts:
     """Items done and known of each kind of work of a plan."""
 
-    done: dict[str, int]
-    total: dict[str, int]
-    correct: dict[str, int]
+    done: dict[WorkKind, int]
+    total: dict[WorkKind, int]
+    correct: dict[WorkKind, int]
     """Items with the verdict `correct`, of the kinds that have verdicts."""
-    reused: dict[str, int] = field(default_factory=dict)
+    reused: dict[WorkKind, int] = field(default_factory=dict)
     """Items that were taken over from earlier work."""
 
     @property
@@ -178,7 +181,7 @@ class Counts:
         """True when nothing is owed."""
         return self.done == self.total
 
-    def owes(self, stages: Iterable[str]) -> bool:
+    def owes(self, stages: Iterable[StageName]) -> bool:
         """True when one of these stages has work left."""
         allowed = set(stages)
         return any(self.done[kind] < self.total[kind] for kind, stage in STAGE_OF.items() if stage in allowed)
@@ -213,13 +216,13 @@ def count(plan: RolloutPlan, done: Mapping[int, Done]) -> Counts:
     return counts
 
 
-def _count_answer(counts: Counts, kind: str, answer: StoredAttempt) -> None:
+def _count_answer(counts: Counts, kind: WorkKind, answer: StoredAttempt) -> None:
     counts.done[kind] += 1
     counts.correct[kind] += answer.verdict == "correct"
     counts.reused[kind] += answer.reused_from is not None
 
 
-def _count_answers(counts: Counts, kind: str, stored: Mapping[int, StoredAttempt], samples: Iterable[int]) -> None:
+def _count_answers(counts: Counts, kind: WorkKind, stored: Mapping[int, StoredAttempt], samples: Iterable[int]) -> None:
     for sample in samples:
         if sample in stored:
             _count_answer(counts, kind, stored[sample])
@@ -228,7 +231,7 @@ def _count_answers(counts: Counts, kind: str, stored: Mapping[int, StoredAttempt
 def _count_chain(counts: Counts, plan: RolloutPlan, entry: Done, attempt: StoredAttempt, chain: Chain) -> None:
     """Walk a chain from an attempt as far as it is stored."""
     while True:
-        kind = "reflect" if chain.round == 1 else "again"
+        kind: WorkKind = "reflect" if chain.round == 1 else "again"
         counts.total[kind] += 1
         reflection = entry.reflection(attempt.id, plan.key_at(attempt.question_id, chain), chain.round)
         if reflection is not None:

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Protocol
 
 from engine.generation.base import Generator
-from engine.rollout.plan import STAGE_OF, Chain, Done, RolloutPlan
+from engine.rollout.plan import STAGE_OF, Chain, Done, RolloutPlan, WorkKind
 from engine.rollout.steps import Reflected, Steps, Verify, Watcher
 from engine.rollout.work_queue import WorkItem, WorkQueue
 from store.records import StoredQuestion
@@ -95,10 +95,10 @@ class RolloutRunner:
                 await owed.item()
             self._queue.task_done()
 
-    def _add(self, kind: str, item: WorkItem, round: int = 1) -> None:
+    def _add(self, kind: WorkKind, item: WorkItem, round: int = 1) -> None:
         self._queue.add(kind, round, item)
 
-    def _may(self, kind: str) -> bool:
+    def _may(self, kind: WorkKind) -> bool:
         return STAGE_OF[kind] in self._plan.stages
 
     def _enqueue(self, question: StoredQuestion) -> None:
@@ -130,7 +130,7 @@ class RolloutRunner:
     def _walk(self, question: StoredQuestion, attempt: Reflected, chain: Chain, done: Done) -> None:
         """Follow a chain from an attempt as far as it is stored, and queue its next piece."""
         while True:
-            kind = "reflect" if chain.round == 1 else "again"
+            kind: WorkKind = "reflect" if chain.round == 1 else "again"
             reflection = done.reflection(attempt.id, self._plan.key_at(question.id, chain), chain.round)
             if reflection is None:
                 if self._may(kind):
@@ -173,7 +173,7 @@ class RolloutRunner:
         new = await self._steps.reflection(question, attempt, chain)
         failed = new.generation.error is not None
         reflection_id = await self._journal.reflection(new, ends_trajectory=failed)
-        kind = "reflect" if chain.round == 1 else "again"
+        kind: WorkKind = "reflect" if chain.round == 1 else "again"
         self._watcher.did(kind, reused=new.generation.reused_from is not None)
         if failed:
             self._watcher.owes("correct", -1)

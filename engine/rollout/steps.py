@@ -14,7 +14,15 @@ from typing import Protocol
 from engine.errors import GenerationFailed
 from engine.generation.base import Generated, GenerationRequest, Generator
 from engine.prompts.rollout import PROMPT_VERSION, Message, prompt_hash
-from engine.rollout.plan import Chain, RolloutPlan, attempt_prompt, correction_prompt, reflection_prompt, retry_prompt
+from engine.rollout.plan import (
+    Chain,
+    RolloutPlan,
+    WorkKind,
+    attempt_prompt,
+    correction_prompt,
+    reflection_prompt,
+    retry_prompt,
+)
 from engine.tasks.base import Verification
 from store.records import StoredAttempt, StoredQuestion, StoredReflection, Verdict
 from store.rollouts.attempts import NewAttempt, NewGeneration, NewReflection
@@ -27,16 +35,16 @@ Verify = Callable[[StoredQuestion, str], Awaitable[Verification]]
 class Watcher(Protocol):
     """Who is told about the flow, for gauges and live text."""
 
-    def started(self, stage: str, question: StoredQuestion, instruction: str) -> Callable[[str], None] | None:
+    def started(self, stage: WorkKind, question: StoredQuestion, instruction: str) -> Callable[[str], None] | None:
         """A generation starts; returns where to show its growing text, or None when nobody looks."""
 
-    def finished(self, stage: str, generated: Generated | None, show: Callable[[str], None] | None) -> None:
+    def finished(self, stage: WorkKind, generated: Generated | None, show: Callable[[str], None] | None) -> None:
         """A generation ended; `generated` is None when it failed."""
 
-    def owes(self, stage: str, items: int) -> None:
+    def owes(self, stage: WorkKind, items: int) -> None:
         """More (or fewer) items of a kind of work became known."""
 
-    def did(self, stage: str, verdict: str = "", *, reused: bool = False) -> None:
+    def did(self, stage: WorkKind, verdict: Verdict | None = None, *, reused: bool = False) -> None:
         """An item of a kind of work is stored, with its verdict where it has one; `reused`: it was taken over."""
 
 
@@ -84,7 +92,8 @@ class Steps:
         if stored is not None:
             copy = self._copy(stored, stored.reasoning)
             return NewAttempt(copy, question.id, 1, None, stored.answer, stored.verdict, stored.detail, stored.score)
-        kind, decoding = ("vote", plan.baselines.vote) if sample else ("attempt", plan.attempt)
+        kind: WorkKind = "vote" if sample else "attempt"
+        decoding = plan.baselines.vote if sample else plan.attempt
         seed = plan.seed_of(question.id, kind, ("", sample))
         reply = await self._generate(kind, question, "", messages, decoding, seed)
         return await self._verified(question, reply, messages, turn=1, sample=sample)
@@ -130,7 +139,7 @@ class Steps:
 
     async def _generate(
         self,
-        stage: str,
+        stage: WorkKind,
         question: StoredQuestion,
         instruction: str,
         messages: Sequence[Message],

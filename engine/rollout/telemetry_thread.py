@@ -16,11 +16,15 @@ from pathlib import Path
 from engine.rollout.gauges import Gauges
 from store.control.telemetry import add_metrics, beat, put_live_text
 from store.database.connection import open_writer, write
-from store.records import LiveText
+from store.records import LiveText, Slot, StageName
 from store.runs.iterations import set_note, set_progress
 
 _EVERY_SECONDS = 0.5
 _METRICS_EVERY_SECONDS = 5.0
+
+
+Progress = dict[StageName, tuple[int, int, str]]
+"""For each stage that a plan works on: items done, items known so far, and a note for the operator."""
 
 
 class Broadcast:
@@ -34,7 +38,7 @@ class Broadcast:
         policy: name of the policy it serves.
     """
 
-    def __init__(self, database: Path, slot: str, iteration_id: int, generator: str, policy: str) -> None:
+    def __init__(self, database: Path, slot: Slot, iteration_id: int, generator: str, policy: str) -> None:
         self._database = database
         self._slot = slot
         self._iteration_id = iteration_id
@@ -45,7 +49,7 @@ class Broadcast:
         self.state = "loading"
         self.gauges: Gauges | None = None
         self.queued: Callable[[], int] = lambda: 0
-        self.progress: list[Callable[[], dict[str, tuple[int, int, str]]]] = []
+        self.progress: list[Callable[[], Progress]] = []
         """One for each plan: stage → done, total, note."""
 
     def start(self) -> None:

@@ -11,19 +11,21 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import NamedTuple
+
+from engine.rollout.plan import WorkKind
 
 WorkItem = Callable[[], Awaitable[None]]
 
-_DEPTH_FIRST = {"correct": 0, "again": 1, "reflect": 1, "retry": 2, "attempt": 3, "vote": 4}
-_LONGEST_FIRST = {"attempt": 0, "reflect": 1, "again": 1, "correct": 2, "retry": 3, "vote": 4}
+_DEPTH_FIRST: Mapping[WorkKind, int] = {"correct": 0, "again": 1, "reflect": 1, "retry": 2, "attempt": 3, "vote": 4}
+_LONGEST_FIRST: Mapping[WorkKind, int] = {"attempt": 0, "reflect": 1, "again": 1, "correct": 2, "retry": 3, "vote": 4}
 """Lower goes first. Votes have nothing behind them, and fill the places that are left."""
 
 
 class _Owed(NamedTuple):
     rank: tuple[int, int, int]
-    kind: str
+    kind: WorkKind
     round: int
     number: int
     item: WorkItem
@@ -43,12 +45,12 @@ class WorkQueue(asyncio.Queue[_Owed]):
         self._ending = False
         super().__init__()
 
-    def add(self, kind: str, round: int, item: WorkItem) -> None:
+    def add(self, kind: WorkKind, round: int, item: WorkItem) -> None:
         """Queue the item of a kind of work (`engine.rollout.plan.STAGE_OF`) in a round of reflection."""
         number = next(self._numbers)
         self.put_nowait(_Owed(self._rank(kind, round, number), kind, round, number, item))
 
-    def _rank(self, kind: str, round: int, number: int) -> tuple[int, int, int]:
+    def _rank(self, kind: WorkKind, round: int, number: int) -> tuple[int, int, int]:
         if self._ending:
             return _LONGEST_FIRST[kind], round, number
         return _DEPTH_FIRST[kind], -round, number

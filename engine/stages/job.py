@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-ErrandKind = Literal["prepare", "generate", "curate", "train"]
+from store.records import Slot, StageName
+
+JobKind = Literal["prepare", "generate", "curate", "train"]
 
 TAG = "REFLECTEVO_ENGINE"
 """Environment variable that marks every process of a workspace's engine, with the workspace's path."""
@@ -14,6 +17,14 @@ TAG = "REFLECTEVO_ENGINE"
 DONE, FAILED, STOPPED, HELD = 0, 1, 10, 11
 """Exit codes of a child: nothing owed any more, failed, stopped on request, held up by a disk or database that can't
 be written. One that failed or is held up reported why."""
+
+
+_SLOTS: Mapping[JobKind, Slot] = {
+    "prepare": "prepare",
+    "generate": "rollout",
+    "curate": "curate",
+    "train": "training",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,11 +35,11 @@ class Job:
     questions with `policy_id`.
     """
 
-    kind: ErrandKind
+    kind: JobKind
     run_id: int
     iteration_id: int | None = None
     policy_id: int | None = None
-    stages: tuple[str, ...] = ()
+    stages: tuple[StageName, ...] = ()
     evaluates: bool = False
 
     def dump(self) -> str:
@@ -43,6 +54,6 @@ class Job:
         return Job(**values)
 
     @property
-    def slot(self) -> str:
+    def slot(self) -> Slot:
         """Heartbeat slot and log of the child."""
-        return {"generate": "rollout", "train": "training"}.get(self.kind, self.kind)
+        return _SLOTS[self.kind]

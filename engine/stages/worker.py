@@ -15,10 +15,10 @@ from pathlib import Path
 from engine.errors import EngineError
 from engine.models.remote_code import trust, trusted_directories
 from engine.stages.context import Commands, Pulse, StageContext
-from engine.stages.job import DONE, FAILED, HELD, STOPPED, Job
+from engine.stages.job import DONE, FAILED, HELD, STOPPED, Job, JobKind
 from store.database.connection import open_writer
 from store.database.outage import disk_trouble
-from store.errors import StoreError
+from store.errors import OperatorError
 from store.runs.runs import get_run
 from store.settings import RunSettings
 from store.workspace import Workspace
@@ -59,7 +59,7 @@ def run_child(workspace_root: Path, job_text: str, parent: int, report_descripto
         if held is not None:
             _report(report_descriptor, held)
             return HELD
-        if isinstance(error, EngineError | StoreError):
+        if isinstance(error, OperatorError):
             _report(report_descriptor, str(error))
             return FAILED
         _report(report_descriptor, f"{type(error).__name__}: {error} (details in {workspace.child_log(job.slot)})")
@@ -67,7 +67,7 @@ def run_child(workspace_root: Path, job_text: str, parent: int, report_descripto
     return DONE if complete else STOPPED
 
 
-def _stage(kind: str) -> Stage:
+def _stage(kind: JobKind) -> Stage:
     # Each stage brings its own libraries; a child loads those of one stage only.
     if kind == "prepare":
         from engine.stages.prepare import prepare

@@ -6,7 +6,7 @@ import sqlite3
 import time
 
 from store.control.telemetry import add_event
-from store.records import Iteration, Policy
+from store.records import Iteration, Policy, PolicyState
 from store.runs import iterations
 from store.runs.policies import decide_policy, list_policies
 
@@ -21,7 +21,7 @@ def current_policy(connection: sqlite3.Connection, run_id: int) -> Policy | None
     return promoted[-1] if promoted else None
 
 
-def close_iteration(connection: sqlite3.Connection, iteration: Iteration, state: str, reason: str) -> None:
+def close_iteration(connection: sqlite3.Connection, iteration: Iteration, state: PolicyState, reason: str) -> None:
     """Settle the child policy, end the iteration, and start the next one if more were asked for.
 
     Args:

@@ -17,7 +17,7 @@ from typing import Any
 from engine.supervisor.lineage import start_following
 from engine.supervisor.start import Refused, named_policy, next_iteration, number, require_reasoner
 from store.control.telemetry import add_event
-from store.records import Iteration, Policy
+from store.records import GateName, Iteration, Policy
 from store.runs import iterations
 from store.runs.policies import REFLECTOR_POLICY, decide_policy, list_policies
 
@@ -27,7 +27,7 @@ class Waiting:
     """An iteration and the gate that it waits at: a stage's name, or `promote`."""
 
     iteration: Iteration
-    gate: str
+    gate: GateName
 
 
 def rollback(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> str:
@@ -41,7 +41,7 @@ def rollback(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> st
     child = leaving.iteration.child_id if leaving else None
     if leaving is not None and child == policy.id:
         raise Refused(
-            f"{policy.name} is the child that {leaving.iteration.title} is about to settle; "
+            f"{leaving.iteration.title} is still waiting for your decision on {policy.name}; "
             "approve it, or branch from it"
         )
     undone = [
@@ -52,7 +52,7 @@ def rollback(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> st
     ]
     for later in undone:
         decide_policy(connection, later.id, "rejected", f"rolled back to {policy.name}")
-    decide_policy(connection, policy.id, "promoted", "rolled back to")
+    decide_policy(connection, policy.id, "promoted", f"rolled back to {policy.name}")
     outcome = (
         f"the next iteration starts from {policy.name}; rejected: {', '.join(one.name for one in undone) or 'none'}"
     )
@@ -60,7 +60,7 @@ def rollback(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> st
         return outcome
     _put_aside(connection, leaving, str(arguments["issued_by"]), f"rolled back to {policy.name}")
     start_following(connection, leaving.iteration)
-    return f"{leaving.iteration.title} is put aside at {leaving.gate}; {outcome}"
+    return f"{leaving.iteration.title} ended at gate {leaving.gate}; {outcome}"
 
 
 def branch(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> str:
@@ -76,7 +76,7 @@ def branch(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> str:
         _put_aside(connection, leaving, str(arguments["issued_by"]), f"branched from {policy.name}")
     wanted.begin(connection)
     outcome = f"next iteration started from policy {policy.name}"
-    return f"{leaving.iteration.title} is put aside at {leaving.gate}; {outcome}" if leaving else outcome
+    return f"{leaving.iteration.title} ended at gate {leaving.gate}; {outcome}" if leaving else outcome
 
 
 def _leaving(connection: sqlite3.Connection, policy: Policy, arguments: Mapping[str, Any], verb: str) -> Waiting | None:
@@ -87,14 +87,14 @@ def _leaving(connection: sqlite3.Connection, policy: Policy, arguments: Mapping[
         if current is None or gate is None:
             return None
         raise Refused(
-            f"{current.title} waits at the gate {gate}; approve or skip it, or put it aside: what it made stays, and "
-            f"it ends there. In the terminal: g, then {'Z' if verb == 'rollback' else 'B'}; in the shell: "
-            f"reflectevo {verb} {policy.name} --put-aside"
+            f"{current.title} is waiting at gate {gate}; approve or {'reject' if gate == 'promote' else 'skip'} it, or "
+            "end it there (it can't be resumed, its data stays available). In the terminal: g, then "
+            f"{'Z' if verb == 'rollback' else 'B'}; in the shell: reflectevo {verb} {policy.name} --put-aside"
         )
     wanted, stage = number(arguments, "put_aside"), arguments.get("stage")
     if current is None or gate is None or current.id != wanted or stage not in (None, gate):
         at = f" {stage!r}" if stage else ""
-        raise Refused(f"the iteration to put aside does not wait at its gate{at} any more; nothing was changed")
+        raise Refused(f"the iteration to end is no longer waiting at its gate{at}; nothing was changed")
     return Waiting(current, gate)
 
 
@@ -104,7 +104,7 @@ def _put_aside(connection: sqlite3.Connection, leaving: Waiting, by: str, what: 
     for stage in iterations.stages(connection, iteration.id):
         if stage.state not in ("done", "skipped"):
             iterations.set_stage(connection, iteration.id, stage.name, "skipped")
-            iterations.set_note(connection, iteration.id, stage.name, f"put aside by {by}")
-    reason = f"{by} put it aside at the gate {leaving.gate} and {what}"
+            iterations.set_note(connection, iteration.id, stage.name, f"ended by {by}")
+    reason = f"ended at gate {leaving.gate} by {by}, who {what}"
     iterations.update_iteration(connection, iteration.id, state="done", control="run", reason=reason, ended=time.time())
-    add_event(connection, "warning", "engine", f"{iteration.title} ended at its gate: {reason}", iteration.id)
+    add_event(connection, "warning", "engine", f"{iteration.title} {reason}", iteration.id)

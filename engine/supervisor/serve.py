@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import sqlite3
 
-from engine.errors import EngineError, log_error
+from engine.errors import log_error
 from engine.supervisor.lock import WorkspaceLock
 from engine.supervisor.supervisor import Supervisor
 from store.database.connection import open_writer
 from store.database.migrations import migrate
-from store.database.outage import disk_trouble
-from store.errors import StoreError
+from store.database.outage import disk_trouble, is_damage, store_error
+from store.errors import OperatorError
 from store.workspace import Workspace
 
 
@@ -31,8 +31,8 @@ def serve_workspace(workspace: Workspace, ready_descriptor: int | None) -> int:
         migrate(connection)
         supervisor = Supervisor(workspace, connection, lock.note)
         supervisor.prepare()
-    except (EngineError, StoreError, sqlite3.DatabaseError) as error:
-        words = str(error) if isinstance(error, EngineError | StoreError) else _named(workspace, error)
+    except (OperatorError, sqlite3.DatabaseError) as error:
+        words = str(error) if isinstance(error, OperatorError) else _named(workspace, error)
         log_error(words)
         # Before the answer: whoever hears it may try again at once.
         lock.release()
@@ -42,7 +42,8 @@ def serve_workspace(workspace: Workspace, ready_descriptor: int | None) -> int:
     try:
         supervisor.run()
     except sqlite3.DatabaseError as error:
-        if _is_bug(error):
+        # A broken statement or constraint is a bug.
+        if not is_damage(error):
             raise
         log_error(_named(workspace, error))
         return 1
@@ -51,21 +52,13 @@ def serve_workspace(workspace: Workspace, ready_descriptor: int | None) -> int:
     return 0
 
 
-def _is_bug(error: sqlite3.DatabaseError) -> bool:
-    """True for a broken statement or constraint, False for a damaged file."""
-    return (error.sqlite_errorcode & 0xFF) not in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-
-
 def _named(workspace: Workspace, error: sqlite3.DatabaseError) -> str:
     trouble = disk_trouble(error)
     if trouble is not None:
         return trouble
-    if _is_bug(error):
+    if not is_damage(error):
         raise error
-    return (
-        f"{workspace.database} is damaged ({error}); it is left as it is. Look closer, and save what can be read, "
-        f"with: reflectevo repair -w {workspace.root}"
-    )
+    return str(store_error(error, workspace.database))
 
 
 def _answer(descriptor: int | None, text: str) -> None:

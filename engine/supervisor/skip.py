@@ -13,25 +13,25 @@ from collections.abc import Sequence
 
 from engine.supervisor.lineage import start_following
 from store.control.telemetry import add_event
-from store.records import Iteration, Stage
+from store.records import Iteration, Stage, StageName
 from store.runs import iterations
 from store.runs.policies import get_policy
 
 
-def skipped_with(gate: str, stages: Sequence[Stage]) -> tuple[str, ...]:
+def skipped_with(gate: StageName, stages: Sequence[Stage]) -> tuple[StageName, ...]:
     """The stages that are left out when the one that waits at its gate is: itself and all that depend on it."""
     names = [stage.name for stage in stages]
     return tuple(names[names.index(gate) :])
 
 
-def skip_stage(connection: sqlite3.Connection, iteration: Iteration, gate: str, by: str) -> str:
+def skip_stage(connection: sqlite3.Connection, iteration: Iteration, gate: StageName, by: str) -> str:
     """Leave out a stage that waits at its gate; returns what came of it.
 
     Args:
         connection: inside a write transaction.
         iteration: it waits at the gate of a stage.
         gate: that stage.
-        by: who said so, for the reason of the iteration.
+        by: who skipped it, for the reason of the iteration.
     """
     stages = iterations.stages(connection, iteration.id)
     left_out = skipped_with(gate, stages)
@@ -40,11 +40,11 @@ def skip_stage(connection: sqlite3.Connection, iteration: Iteration, gate: str, 
         iterations.set_note(connection, iteration.id, name, f"skipped by {by}")
     if gate == "evaluate":
         iterations.update_iteration(connection, iteration.id, state="running", reason="")
-        return "stage evaluate skipped; the child waits for your decision, without a comparison"
-    also = f", and with it {', '.join(left_out[1:])}" if left_out[1:] else ""
-    reason = f"{by} skipped {gate}{also}"
+        return "stage evaluate skipped; the child waits for your decision without a comparison"
+    also = f", and therefore {', '.join(left_out[1:])}" if left_out[1:] else ""
+    reason = f"{gate} skipped by {by}{also}"
     iterations.update_iteration(connection, iteration.id, state="done", reason=reason, ended=time.time())
     kept = get_policy(connection, iteration.parent_id).name if iteration.parent_id is not None else "the base policy"
     add_event(connection, "info", "engine", f"{iteration.title} done without a child: {reason}", iteration.id)
     start_following(connection, iteration)
-    return f"{iteration.title} ends without a child; {kept} stays"
+    return f"{iteration.title} ended without a child; {kept} remains the current policy"

@@ -17,7 +17,7 @@ from engine.errors import log_error
 from engine.evaluation.promotion import decide
 from engine.evaluation.results import compare_child, describe_measured, evaluated_policies, to_measure
 from engine.rollout.load_plan import settings_of
-from engine.stages.job import DONE, HELD, STOPPED, Job
+from engine.stages.job import DONE, HELD, STOPPED, Job, JobKind
 from engine.supervisor.capabilities import publish
 from engine.supervisor.child_environment import needed_secrets
 from engine.supervisor.child_processes import Child, end_orphans, start_child
@@ -31,7 +31,8 @@ from engine.supervisor.watchdog import Patience, ProgressWatch
 from store.control import directives, telemetry
 from store.database.connection import checkpoint, open_writer, write
 from store.database.outage import disk_trouble
-from store.records import Iteration
+from store.plural import counted
+from store.records import GateName, Iteration, StageName
 from store.runs import iterations
 from store.runs.iterations import ACTIVE
 from store.runs.progress import progress_mark
@@ -66,11 +67,11 @@ class Supervisor:
         # A heartbeat each second is worth no flush to disk.
         self._gauges = open_writer(workspace.database)
         self._child: Child | None = None
-        self._child_stages: tuple[str, ...] = ()
+        self._child_stages: tuple[StageName, ...] = ()
         self._started = time.time()
         self._last_beat = 0.0
         self._leaving = False
-        self._crashes: dict[tuple[int | None, str], int] = {}
+        self._crashes: dict[tuple[int | None, JobKind], int] = {}
         self._progress = ProgressWatch()
         self._patience = Patience()
         self._stall_seconds = 0.0
@@ -83,7 +84,7 @@ class Supervisor:
             for slot in telemetry.heartbeats(self._connection):
                 telemetry.end_heartbeat(self._connection, slot)
             telemetry.put_live_text(self._connection, [])
-            left = f"; ended {ended} processes that a former engine left" if ended else ""
+            left = f"; ended {counted(ended, 'process', 'processes')} left by an earlier engine" if ended else ""
             telemetry.add_event(self._connection, "info", "engine", f"engine started (pid {os.getpid()}){left}")
         publish(self._connection)
         self._beat(force=True)
@@ -125,7 +126,7 @@ class Supervisor:
         """A turn went through: say so if something was in the way before."""
         if self._held is not None:
             with write(self._connection):
-                telemetry.add_event(self._connection, "warning", "engine", f"goes on; for a while {self._held}")
+                telemetry.add_event(self._connection, "warning", "engine", f"resumed; it was held up: {self._held}")
             self._note("")
             self._held = None
 
@@ -178,7 +179,7 @@ class Supervisor:
         assert child.job.iteration_id is not None
         silent = self._progress.silent_for(progress_mark(self._connection, child.job.iteration_id), time.monotonic())
         if silent > self._stall_seconds:
-            words = f"the {child.job.slot} process (pid {child.pid}) made no progress for {silent:.0f} s; it is ended"
+            words = f"the {child.job.slot} process (pid {child.pid}) made no progress for {silent:.0f} s and was ended"
             with write(self._connection):
                 telemetry.add_event(self._connection, "error", "engine", words, child.job.iteration_id)
             child.end_hung()
@@ -193,7 +194,7 @@ class Supervisor:
             telemetry.put_live_text(self._connection, [])
         key = (job.iteration_id, job.kind)
         tries = self._crashes.get(key, 0)
-        silent = "hung" if child.hung else f"ended without a word ({signal_name(code)})"
+        silent = "hung" if child.hung else f"ended unexpectedly ({signal_name(code)})"
         if code == DONE:
             self._complete(child)
             self._crashes.pop(key, None)
@@ -203,7 +204,7 @@ class Supervisor:
         elif not child.hung and (code == STOPPED or child.stop_asked is not None):
             self._back_to_pending("stopped", child)
         elif (child.hung or failure is None) and tries < _RESTARTS:
-            words = f"the {job.slot} process {silent}; it is started again"
+            words = f"the {job.slot} process {silent}; it is being restarted"
             with write(self._connection):
                 telemetry.add_event(self._connection, "warning", "engine", words, job.iteration_id)
             self._back_to_pending("crashed", child)
@@ -253,7 +254,7 @@ class Supervisor:
             if iteration.control == "stop":
                 iterations.update_iteration(self._connection, iteration.id, state="stopped", reason=why)
 
-    def _fail(self, job: Job, stages: tuple[str, ...], message: str) -> None:
+    def _fail(self, job: Job, stages: tuple[StageName, ...], message: str) -> None:
         assert job.iteration_id is not None
         with write(self._connection):
             if job.kind == "prepare":
@@ -297,7 +298,7 @@ class Supervisor:
         else:
             self._start(iteration, step, settings)
 
-    def _open_gate(self, iteration: Iteration, gate: str) -> None:
+    def _open_gate(self, iteration: Iteration, gate: GateName) -> None:
         note = describe_gate(self._connection, iteration, gate, self._workspace)
         with write(self._connection):
             if gate == "promote":

@@ -1,12 +1,11 @@
-"""The tokens of a curated row and which of them are learnt, as JSON, without training anything.
+"""Tokens of a curated row and their loss mask, as JSON, without training.
 
-Loads a tokenizer and no model. What it shows is what the trainer gets: the same template, the same mask.
+Loads a tokenizer but no model. Template and mask are those of the trainer.
 """
 
 from __future__ import annotations
 
 import itertools
-from contextlib import closing
 from typing import Any
 
 from engine.errors import EngineError
@@ -22,7 +21,7 @@ from engine.training.row_kinds import row_examples
 from store.curation.curated import get_curated
 from store.curation.records import CuratedRow
 from store.curation.training_settings import TRAINING_SETTINGS, usual_setting
-from store.database.connection import open_reader
+from store.database.connection import reading
 from store.runs.iterations import get_iteration
 from store.runs.runs import run_questions
 from store.settings import TrainingSetting
@@ -30,15 +29,15 @@ from store.settings.generation import needs_weights
 from store.workspace import Workspace
 
 
-def inspect_example(workspace: Workspace, curated_id: int, setting: str | None = None) -> dict[str, Any]:
-    """What a curated row becomes under a setting, by default its iteration's (or the usual one of its set).
+def inspect_example(workspace: Workspace, curated_id: int, setting: TrainingSetting | None = None) -> dict[str, Any]:
+    """Return the tokens of a curated row under a setting, by default its iteration's (or the usual one of its set).
 
     Returns `{"id", "setting", "sides": [{"name", "tokens": [{"text", "id", "loss"}], "length"}], "length",
     "max_length", "fits", "reason"}`. The texts of a side join to the whole rendered conversation; `length` is in
-    tokens, of the longest side; `reason` says why the example would be left out, else it is empty. Raises EngineError
-    for a setting that doesn't train on the row's set, and when there is no such row.
+    tokens, of the longest side; `reason` states why the example would be dropped, and is empty otherwise. Raises
+    EngineError for a setting that does not train on the row's set, and when there is no such row.
     """
-    with closing(open_reader(workspace.database)) as connection:
+    with reading(workspace.database) as connection:
         row = get_curated(connection, curated_id)
         if row is None:
             raise EngineError(f"there is no curated row {curated_id} in {workspace.root}")
@@ -98,7 +97,7 @@ def _names(setting: TrainingSetting, stage: int) -> tuple[str, ...]:
 
 def _side(name: str, part: Example, view: TokenView | None, tokenizer: Any) -> dict[str, Any]:
     if view is None:
-        # The template changes the prompt once an answer follows: there are tokens, and no way to mask them.
+        # The template renders the prompt differently once an answer follows: the tokens exist, but no mask does.
         rendered = tokenizer.apply_chat_template([*part.prompt, *part.completion], tokenize=True, return_dict=True)
         view = TokenView(tuple(rendered["input_ids"]), (0,) * len(rendered["input_ids"]))
     texts = token_texts([*part.prompt, *part.completion], view.ids, tokenizer)
@@ -113,10 +112,10 @@ def _side(name: str, part: Example, view: TokenView | None, tokenizer: Any) -> d
 
 
 def token_texts(messages: list[Any], ids: tuple[int, ...], tokenizer: Any) -> list[str]:
-    """The text of each token, so that together they are the rendered conversation.
+    """Return the text of each token; joined, they are the rendered conversation.
 
-    Of a character that several tokens make up, the first has it and the others are empty. A tokenizer that can't say
-    where its tokens lie has each decoded on its own.
+    A character of several tokens belongs to the first of them; the texts of the others are empty. Without offsets
+    (slow tokenizers), each token is decoded on its own.
     """
     rendered = tokenizer.apply_chat_template(messages, tokenize=False)
     if tokenizer.is_fast:

@@ -5,11 +5,9 @@ The part of the application below its screens. Knows the store's mailbox and the
 
 from __future__ import annotations
 
-import sqlite3
-
 from textual import on, work
 
-from reflectevo_tui.engine_client.process import EngineUnavailable, start_engine
+from reflectevo_tui.engine_client.process import start_engine
 from reflectevo_tui.engine_client.takeover import give_account, take_over
 from reflectevo_tui.state.messages import (
     DirectiveAnswered,
@@ -28,9 +26,10 @@ from reflectevo_tui.state.snapshot import Snapshot
 from reflectevo_tui.terminal.idle_gc import IdleCollector
 from reflectevo_tui.terminal.minimal_repaint import MinimalRepaintApp
 from reflectevo_tui.text import display
-from store.control.directives import issue
-from store.database.connection import open_writer
-from store.errors import StoreError
+from store.control.directives import COMMANDS, issue
+from store.database.connection import writing
+from store.errors import OperatorError, StoreError
+from store.records import DirectiveKind
 from store.workspace import Workspace
 
 
@@ -41,7 +40,7 @@ class EngineLink(MinimalRepaintApp):
         super().__init__(collector)
         self.workspace = workspace
         self.snapshot: Snapshot | None = None
-        self._awaited: dict[str, str] = {}
+        self._awaited: dict[str, DirectiveKind] = {}
         self._poller = Poller(
             workspace,
             lambda snapshot: self.post_message(SnapshotRead(snapshot)),
@@ -56,7 +55,8 @@ class EngineLink(MinimalRepaintApp):
     def take_answers(self, snapshot: Snapshot) -> None:
         """Tell the outcomes that came with a snapshot, and watch for the others."""
         for directive in snapshot.watched:
-            if directive.done is not None and self._awaited.pop(directive.uuid, ""):
+            if directive.done is not None and directive.uuid in self._awaited:
+                del self._awaited[directive.uuid]
                 self.post_message(DirectiveAnswered(directive))
         self._poller.watched = frozenset(self._awaited)
 
@@ -67,13 +67,10 @@ class EngineLink(MinimalRepaintApp):
     @work(thread=True)
     def _issue(self, wanted: DirectiveWanted) -> None:
         try:
-            connection = open_writer(self.workspace.database, durable=True)
-            try:
+            with writing(self.workspace.database, durable=True) as connection:
                 uuid = issue(connection, wanted.kind, wanted.arguments)
-            finally:
-                connection.close()
-        except (StoreError, sqlite3.Error) as error:
-            self.post_message(WorkFailed(f"{wanted.kind} could not be sent: {error}"))
+        except OperatorError as error:
+            self.post_message(WorkFailed(f"{COMMANDS[wanted.kind]} could not be sent: {error}"))
             return
         self.post_message(DirectiveIssued(wanted.kind, uuid))
 
@@ -83,15 +80,15 @@ class EngineLink(MinimalRepaintApp):
         self._poller.watched = frozenset(self._awaited)
         self._poller.refresh()
         if self.snapshot is not None and self.snapshot.engine.state == "stopped":
-            self.say(
-                f"{message.kind} is sent; the engine is stopped and hasn't answered. Press e to start it.", "warning"
-            )
+            self.say(f"{COMMANDS[message.kind]} is queued: the engine is stopped. Press e to start it.", "warning")
 
     @on(DirectiveAnswered)
     def _answered(self, message: DirectiveAnswered) -> None:
         directive = message.directive
-        words = f"{directive.kind}: {directive.outcome or ('done' if directive.accepted else 'refused')}"
-        self.say(words if directive.accepted else f"refused: {words}", "information" if directive.accepted else "error")
+        if directive.accepted:
+            self.say(directive.outcome or f"{COMMANDS[directive.kind]}: done")
+        else:
+            self.say(f"refused: {directive.outcome or COMMANDS[directive.kind]}", "error")
 
     @on(EngineWanted)
     def start_engine(self) -> None:
@@ -113,14 +110,14 @@ class EngineLink(MinimalRepaintApp):
 
     @on(TakeoverWanted)
     def _take_over(self) -> None:
-        self.say("Ending the silent engine …")
+        self.say("Ending the unresponsive engine …")
         self._take_over_in_thread()
 
     @work(thread=True, exclusive=True, group="engine")
     def _take_over_in_thread(self) -> None:
         try:
             _, started = take_over(self.workspace)
-        except (StoreError, EngineUnavailable, OSError) as error:
+        except OperatorError as error:
             self.post_message(WorkFailed(str(error)))
             return
         self.post_message(EngineStarted(started.pid, started.already))
@@ -129,14 +126,14 @@ class EngineLink(MinimalRepaintApp):
     def _start_in_thread(self) -> None:
         try:
             started = start_engine(self.workspace)
-        except (EngineUnavailable, OSError) as error:
+        except OperatorError as error:
             self.post_message(WorkFailed(str(error)))
             return
         self.post_message(EngineStarted(started.pid, started.already))
 
     @on(EngineStarted)
     def _engine_started(self, message: EngineStarted) -> None:
-        self.say(f"The engine {'was running already' if message.already else 'is ready'} (pid {message.pid}).")
+        self.say(f"The engine {'is already running' if message.already else 'is ready'} (pid {message.pid}).")
         self._poller.refresh()
 
     @on(WorkFailed)

@@ -6,7 +6,6 @@ Each issues one directive and prints the engine's outcome. Nothing is decided he
 from __future__ import annotations
 
 import json
-from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -17,24 +16,24 @@ from reflectevo_tui.commands.options import JsonOption, WorkspaceOption, chosen_
 if TYPE_CHECKING:
     import sqlite3
 
-    from store.records import Policy, Run
+    from store.records import DirectiveKind, Policy, Run
     from store.workspace import Workspace
 
-RunOption = Annotated[str | None, typer.Option("--run", help="Name of the run; else the current one.")]
+RunOption = Annotated[str | None, typer.Option("--run", help="Name of the run [default: the current one].")]
 PutAsideOption = Annotated[
     bool,
     typer.Option(
         "--put-aside",
-        help="End the iteration that waits at a gate: what it made stays, what it had not done is skipped.",
+        help="End the iteration waiting at a gate; it can't be resumed, its data stays available.",
     ),
 ]
-PolicyArgument = Annotated[str, typer.Argument(help="Name of the policy (e.g. p01), or its id.")]
+PolicyArgument = Annotated[str, typer.Argument(help="Name of the policy (e.g. p01) or its id.")]
 
 
 def give_order(
     context: typer.Context,
     workspace: Path | None,
-    kind: str,
+    kind: DirectiveKind,
     *,
     as_json: bool,
     start: bool,
@@ -76,7 +75,7 @@ def give_order(
 
 def approve(
     context: typer.Context,
-    stage: Annotated[str | None, typer.Argument(help="The gate; else the one that waits.")] = None,
+    stage: Annotated[str | None, typer.Argument(help="The gate [default: the one that is waiting].")] = None,
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -87,14 +86,14 @@ def approve(
 
 def skip(
     context: typer.Context,
-    stage: Annotated[str | None, typer.Argument(help="The stage; else the one that waits.")] = None,
+    stage: Annotated[str | None, typer.Argument(help="The stage [default: the one that is waiting].")] = None,
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Leave out the stage that waits at its gate.
+    """Skip the stage that waits at its gate.
 
-    All that depend on it are left out too, and the iteration ends without a child. Only after a skipped evaluation
-    the child is there, and waits for a decision.
+    The stages that depend on it are skipped too, and the iteration ends without a child. After a skipped evaluation
+    the child exists and waits for a decision.
     """
     arguments = {} if stage is None else {"stage": stage}
     give_order(context, workspace, "skip", as_json=as_json, start=True, arguments=arguments)
@@ -102,15 +101,17 @@ def skip(
 
 def reject(
     context: typer.Context,
-    policy: Annotated[str | None, typer.Argument(help="A policy by name or id; else the one that waits.")] = None,
+    policy: Annotated[
+        str | None, typer.Argument(help="A policy by name or id [default: the one that is waiting].")
+    ] = None,
     run: RunOption = None,
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Reject the child policy that waits for promotion.
 
-    An iteration that stopped or failed is given up, so that the next one can start. With a policy that one is
-    rejected, whenever it was promoted.
+    An iteration that is stopped or failed is abandoned, so that the next one can start. With POLICY that policy is
+    rejected, even if it was promoted before.
     """
     if policy is None:
         give_order(context, workspace, "reject", as_json=as_json, start=True)
@@ -118,7 +119,7 @@ def reject(
 
 
 def pause(context: typer.Context, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
-    """Hold the generator, or training at its next step.
+    """Pause generation, or training at its next step.
 
     What is being generated is kept.
     """
@@ -126,14 +127,14 @@ def pause(context: typer.Context, workspace: WorkspaceOption = None, as_json: Js
 
 
 def resume(context: typer.Context, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
-    """Go on after a pause, a stop or a failure."""
+    """Continue after a pause, a stop or a failure."""
     give_order(context, workspace, "resume", as_json=as_json, start=True)
 
 
 def stop(context: typer.Context, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
-    """Stop the iteration after what is in hand.
+    """Stop the iteration once running work is saved.
 
-    A training saves a checkpoint first; resume continues exactly there.
+    Training saves a checkpoint first; resume continues exactly there.
     """
     give_order(context, workspace, "stop", as_json=as_json, start=False)
 
@@ -144,12 +145,12 @@ def save_now(context: typer.Context, workspace: WorkspaceOption = None, as_json:
 
 
 def retry(context: typer.Context, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
-    """Try failed samples and failed stages again."""
+    """Retry failed samples and failed stages."""
     give_order(context, workspace, "retry_failed", as_json=as_json, start=True)
 
 
 def shutdown(context: typer.Context, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
-    """End the engine after what is in hand."""
+    """Shut the engine down once running work is saved."""
     give_order(context, workspace, "shut_down", as_json=as_json, start=False)
 
 
@@ -162,7 +163,7 @@ def promote(
 ) -> None:
     """Promote a policy.
 
-    It counts whatever the rule or an operator said of it before.
+    This overrides what the rule or an operator decided before.
     """
     _order_about(context, workspace, "promote", policy, run, as_json)
 
@@ -175,9 +176,9 @@ def rollback(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Go back to an earlier policy.
+    """Roll back to an earlier policy.
 
-    The next iteration starts from it; later promotions are taken back. While an iteration waits at a gate it takes
+    The next iteration starts from it; later promotions are revoked. While an iteration waits at a gate, this needs
     --put-aside.
     """
     _order_about(context, workspace, "rollback", policy, run, as_json, put_aside=put_aside)
@@ -186,7 +187,9 @@ def rollback(
 def branch(
     context: typer.Context,
     policy: PolicyArgument,
-    settings: Annotated[Path | None, typer.Option(help="Settings file of the new iteration; else the run's.")] = None,
+    settings: Annotated[
+        Path | None, typer.Option(help="Settings file of the new iteration [default: the run's].")
+    ] = None,
     run: RunOption = None,
     put_aside: PutAsideOption = False,
     workspace: WorkspaceOption = None,
@@ -194,7 +197,8 @@ def branch(
 ) -> None:
     """Start an iteration from any policy of the run.
 
-    While one waits at a gate it takes --put-aside; the new one then has its settings, unless others are given.
+    While an iteration waits at a gate, this needs --put-aside; the new one then uses its settings, unless others are
+    given.
     """
 
     def arguments(chosen: Workspace) -> dict[str, object]:
@@ -211,7 +215,7 @@ def branch(
 def _order_about(
     context: typer.Context,
     workspace: Path | None,
-    kind: str,
+    kind: DirectiveKind,
     policy: str,
     run: str | None,
     as_json: bool,
@@ -230,18 +234,18 @@ def _order_about(
 
 
 def _policy_argument(workspace: Workspace, name: str, run: str | None, *, put_aside: bool) -> dict[str, object]:
-    from store.database.connection import open_reader
+    from store.database.connection import reading
     from store.errors import DirectiveRefused
     from store.runs import iterations
 
-    with closing(open_reader(workspace.database)) as connection:
+    with reading(workspace.database) as connection:
         found = chosen_run(connection, run)
         given: dict[str, object] = {"policy": named_policy(connection, found, name).id}
         if put_aside:
             current = iterations.current_iteration(connection, found.id, "training")
             gate = iterations.waiting_gate(current, iterations.stages(connection, current.id)) if current else None
             if current is None or gate is None:
-                raise DirectiveRefused(f"no iteration of run {found.name!r} waits at a gate; leave --put-aside out")
+                raise DirectiveRefused(f"no iteration of run {found.name!r} is waiting at a gate; remove --put-aside")
             given |= {"put_aside": current.id, "stage": gate}
     return given
 

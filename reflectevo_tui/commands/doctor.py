@@ -5,13 +5,12 @@ from __future__ import annotations
 import shutil
 import stat
 import sys
-from contextlib import closing
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from reflectevo_tui.engine_client.process import EngineUnavailable, ask_engine
 from store.control.liveness import engine_state
-from store.database.connection import open_reader
+from store.database.connection import reading
 from store.errors import StoreError
 from store.runs.progress import integrity
 from store.settings.generation import GENERATORS
@@ -101,7 +100,7 @@ def _workspace(workspace: Workspace) -> list[Finding]:
         return [Finding("warning", f"no workspace in {workspace.root}", f"reflectevo init -w {workspace.root}")]
     found = []
     try:
-        with closing(open_reader(workspace.database)) as connection:
+        with reading(workspace.database) as connection:
             health = integrity(connection)
             engine = engine_state(connection, workspace.lock_file)
     except StoreError as error:
@@ -117,14 +116,17 @@ def _workspace(workspace: Workspace) -> list[Finding]:
             )
         )
     fix = f"reflectevo takeover -w {workspace.root}" if engine.state == "stale" else ""
-    found.append(Finding("warning" if engine.state == "stale" else "ok", f"the engine is {engine.state}", fix))
+    state = "not responding" if engine.state == "stale" else engine.state
+    found.append(Finding("warning" if engine.state == "stale" else "ok", f"the engine is {state}", fix))
     if engine.trouble:
         found.append(Finding("error", f"the engine is held: {engine.trouble}", f"df -h {workspace.root}"))
     try:
         load_settings(workspace.settings_file)
         found.append(Finding("ok", f"{workspace.settings_file.name} is valid"))
     except StoreError as error:
-        found.append(Finding("error", str(error), f"edit {workspace.settings_file}"))
+        there = workspace.settings_file.exists()
+        fix = f"edit {workspace.settings_file}" if there else f"reflectevo init -w {workspace.root}"
+        found.append(Finding("error", str(error), fix))
     mode = stat.S_IMODE(workspace.root.stat().st_mode)
     if mode & 0o077:
         found.append(

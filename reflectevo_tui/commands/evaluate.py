@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from contextlib import closing
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
@@ -36,17 +35,21 @@ class Protocol(StrEnum):
 def evaluate(
     context: typer.Context,
     workspace: WorkspaceOption = None,
-    settings: Annotated[Path | None, typer.Option(help="Settings file; else the workspace's reflectevo.toml.")] = None,
-    policy: Annotated[str | None, typer.Option(help="Name of the policy; else the run's current one.")] = None,
-    split: Annotated[Split | None, typer.Option(help="Questions to answer; else as in the settings.")] = None,
-    protocol: Annotated[Protocol | None, typer.Option(help="What is reflected on; else as in the settings.")] = None,
-    detach: Annotated[bool, typer.Option("--detach", help="Return at once; the engine goes on.")] = False,
+    settings: Annotated[
+        Path | None, typer.Option(help="Settings file [default: the workspace's reflectevo.toml].")
+    ] = None,
+    policy: Annotated[str | None, typer.Option(help="Name of the policy [default: the run's current one].")] = None,
+    split: Annotated[Split | None, typer.Option(help="Questions to answer [default: as in the settings].")] = None,
+    protocol: Annotated[
+        Protocol | None, typer.Option(help="Which answers are reflected on [default: as in the settings].")
+    ] = None,
+    detach: Annotated[bool, typer.Option("--detach", help="Return at once; the engine keeps running.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Measure a policy on held-out questions.
 
-    Answers that are stored already are not generated again. A run that isn't there yet is made, and its base model
-    measured.
+    Answers that are already stored are not generated again. A run that does not exist yet is created, and its base
+    model measured.
     """
     chosen = chosen_workspace(context, workspace)
 
@@ -55,7 +58,7 @@ def evaluate(
 
         from reflectevo_tui.engine_client.directives import issue_and_wait
         from reflectevo_tui.engine_client.follow import COMPLETED, follow
-        from reflectevo_tui.engine_client.preflight import require_possible
+        from reflectevo_tui.engine_client.launch import require_possible
         from store.settings.toml_file import load_settings, validate_settings
 
         file = settings or chosen.require().settings_file
@@ -73,12 +76,14 @@ def evaluate(
         }
         typer.echo(issue_and_wait(chosen, "evaluate", arguments, start=True), err=as_json)
         if detach:
-            typer.echo(f"the engine works in the background; look in with: reflectevo -w {chosen.root}", err=as_json)
+            typer.echo(
+                f"the engine is running in the background; open it with: reflectevo -w {chosen.root}", err=as_json
+            )
             return 0
         try:
             code = follow(chosen, Console(stderr=as_json))
         except KeyboardInterrupt:
-            typer.echo(f"\nleft; the engine goes on. Look in with: reflectevo -w {chosen.root}", err=True)
+            typer.echo(f"\ndetached; the engine keeps running. Open it with: reflectevo -w {chosen.root}", err=True)
             return 130
         if code == COMPLETED:
             found = newest_evaluation(chosen)
@@ -91,11 +96,11 @@ def evaluate(
 def newest_evaluation(workspace: Workspace) -> list[MeasuredTask]:
     """What the newest evaluation of the workspace measured: one for each protocol and task, overall first."""
     from reflectevo_tui.report.gather import MeasuredTask, protocol_key, split_of
-    from store.database.connection import open_reader
+    from store.database.connection import reading
     from store.runs.iterations import list_iterations
     from store.runs.policies import evaluations, get_policy
 
-    with closing(open_reader(workspace.require().database)) as connection:
+    with reading(workspace.require().database) as connection:
         newest = [one for one in list_iterations(connection) if one.kind == "evaluation"][-1]
         if newest.parent_id is None:
             return []

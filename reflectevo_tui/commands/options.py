@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 WorkspaceOption = Annotated[
     Path | None,
-    typer.Option("-w", "--workspace", help="Workspace directory; else REFLECTEVO_WORKSPACE, else where you are."),
+    typer.Option(
+        "-w", "--workspace", help="Workspace directory [default: $REFLECTEVO_WORKSPACE, or the current directory]."
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 
@@ -41,11 +43,10 @@ def refuse(message: object) -> NoReturn:
 
 def guarded(work: Callable[[], int | None]) -> NoReturn:
     """Run a command; what is meant for an operator becomes one message and exit code 1."""
-    from reflectevo_tui.engine_client.process import EngineUnavailable
-    from store.errors import StoreError
+    from store.errors import OperatorError
 
     try:
         code = work()
-    except (StoreError, EngineUnavailable) as error:
+    except OperatorError as error:
         refuse(error)
     raise typer.Exit(code or 0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from contextlib import closing
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -31,13 +30,13 @@ def report(
     workspace: WorkspaceOption = None,
     run: RunOption = None,
     kind: Annotated[Format, typer.Option("--format", help="Which files to write.")] = Format.both,
-    to: Annotated[Path | None, typer.Option("--to", help="Directory; else `reports` in the workspace.")] = None,
-    name: Annotated[str | None, typer.Option(help="Name of the files; else the run's.")] = None,
+    to: Annotated[Path | None, typer.Option("--to", help="Directory [default: `reports` in the workspace].")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the files [default: the run's].")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write what came of a run as Markdown and HTML.
+    """Write a report of a run as Markdown and HTML.
 
-    With --json the same numbers are printed, and files are written only where --to says.
+    With --json the same numbers are printed, and files are written only with --to.
     """
     chosen = chosen_workspace(context, workspace)
 
@@ -47,9 +46,9 @@ def report(
         from reflectevo_tui.report.gather import gather
         from reflectevo_tui.report.markdown import to_markdown
         from reflectevo_tui.report.sections import lay_out
-        from store.database.connection import open_reader, read
+        from store.database.connection import read, reading
 
-        with closing(open_reader(chosen.require().database)) as connection, read(connection):
+        with reading(chosen.require().database) as connection, read(connection):
             asked = chosen_run(connection, run)
             found = gather(connection, asked, _told(chosen, asked.name))
         written: list[Path] = []

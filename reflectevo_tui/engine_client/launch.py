@@ -1,33 +1,55 @@
-"""Saves the settings of a workspace and asks the engine to run them. Called from thread workers; no widgets."""
+"""What starts a run, for the command line and the Launch screen alike: whether it can succeed, whether the code of its
+models is confirmed, and the directive that starts it. Called from thread workers; no widgets."""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from reflectevo_tui.engine_client.directives import issue_and_wait
+from reflectevo_tui.engine_client.preflight import described_level, failed, findings
 from reflectevo_tui.engine_client.process import start_engine
 from store.control.directives import issue
-from store.database.connection import open_writer
-from store.records import JsonObject
-from store.runs.iterations import list_iterations
+from store.database.connection import reading, writing
+from store.errors import OperatorError
+from store.records import DirectiveKind, Iteration, JsonObject
+from store.runs.iterations import ACTIVE, current_iteration
 from store.runs.runs import run_named
 from store.settings import RunSettings
+from store.settings.toml_file import load_settings
 from store.workspace import Workspace
 
 
-class LaunchRefused(Exception):
+class LaunchRefused(OperatorError):
     """Nothing was started; the text says why and what to do."""
+
+
+class RunRefused(LaunchRefused):
+    """A run with these settings can't succeed here; the text says everything that stands in its way."""
+
+
+class CodeUnconfirmed(LaunchRefused):
+    """Models would run code of their own that the operator did not confirm."""
+
+    def __init__(self, models: tuple[str, ...]) -> None:
+        super().__init__(f"{', '.join(models)} would run code of its own on this machine; it was not confirmed")
+        self.models = models
 
 
 @dataclass(frozen=True, slots=True)
 class Launched:
     """A directive was issued."""
 
-    kind: str
+    kind: DirectiveKind
     uuid: str
     engine_pid: int
+    warnings: str
+    """What the check of the run warns of; empty when there is nothing."""
+    note: str
+    """What an operator should know about the directive; empty when there is nothing."""
 
 
 def edited(text: str, changes: Mapping[str, Any]) -> str:
@@ -47,38 +69,115 @@ def edited(text: str, changes: Mapping[str, Any]) -> str:
     return tomlkit.dumps(document)
 
 
-def wanted_directive(
-    connection: sqlite3.Connection, workspace: Workspace, settings: RunSettings
-) -> tuple[str, JsonObject]:
-    """The directive that launches settings: a new run, or the next iteration of the run of that name.
+def require_possible(settings_file: Path, workspace: Workspace) -> str:
+    """Check quickly whether a run with these settings can succeed: no task is read, no model is looked for.
+
+    Returns:
+        The warnings, each with what to do about it; empty without any.
 
     Raises:
-        LaunchRefused: when the run of that name isn't done with its newest iteration.
+        RunRefused: with every error, each with what to do about it.
+        EngineUnavailable: when the engine can't be asked.
     """
-    values = settings.model_dump(mode="json", exclude_none=True)
+    found = findings(settings_file, workspace, quick=True)
+    if failed(found):
+        raise RunRefused(described_level(found, "error"))
+    return described_level(found, "warning")
+
+
+@dataclass(frozen=True, slots=True)
+class StartDirective:
+    """The directive that settings are started with. `unconfirmed` are models whose own code would run with it."""
+
+    kind: DirectiveKind
+    arguments: JsonObject
+    unconfirmed: tuple[str, ...] = ()
+    note: str = ""
+    """What an operator should know about it; empty when there is nothing."""
+
+
+def start_directive(
+    connection: sqlite3.Connection, settings: RunSettings, settings_file: Path, confirmed: Sequence[str] = ()
+) -> StartDirective | Iteration:
+    """The directive that starts settings: a new run, the next iteration of the run of that name, or its unfinished
+    iteration resumed. The iteration itself where it is active already: it needs no directive.
+
+    Args:
+        connection: any.
+        settings: to start.
+        settings_file: the file that they stand in; paths in them are relative to its directory.
+        confirmed: the models whose own code the operator confirmed.
+    """
+    values = settings.model_dump(mode="json")
     run = run_named(connection, settings.name)
     if run is None:
-        return "start_run", {"settings": values, "base_directory": str(workspace.settings_file.parent.resolve())}
-    newest = [one for one in list_iterations(connection, run.id) if one.kind == "training"][-1:]
-    if newest and newest[0].state != "done":
-        raise LaunchRefused(
-            f"Run {run.name} is there already, and its {newest[0].title} is {newest[0].state}. "
-            "See 1 Monitor, or give this one another name."
-        )
-    return "start_iteration", {"run": run.id, "settings": values}
+        arguments = {
+            "settings": values,
+            "base_directory": str(settings_file.resolve().parent),
+            "confirmed_code": list(confirmed),
+        }
+        unconfirmed = tuple(name for name in settings.trust_remote_code if name not in confirmed)
+        return StartDirective("start_run", arguments, unconfirmed)
+    current = current_iteration(connection, run.id)
+    if current is not None and current.kind == "evaluation" and current.state not in ACTIVE:
+        # An evaluation that ended or stopped is not one of the run's iterations.
+        current = current_iteration(connection, run.id, "training")
+    if current is None or current.state == "done":
+        return StartDirective("start_iteration", {"run": run.id, "settings": values})
+    if current.state in ("running", "waiting"):
+        return current
+    differs = RunSettings.model_validate(current.settings) != settings
+    note = f"{current.title} resumes with the settings that it was started with" if differs else ""
+    return StartDirective("resume", {"iteration": current.id}, note=note)
 
 
-def launch(workspace: Workspace, settings: RunSettings) -> Launched:
-    """Start the engine if none runs, and issue the directive.
+def start_or_continue(workspace: Workspace, settings_file: Path | None, confirmed: Sequence[str] = ()) -> str:
+    """Start the run of a settings file, resume its unfinished iteration, or start the next one; returns the outcome.
+
+    Args:
+        workspace: where.
+        settings_file: the settings; without one the workspace's.
+        confirmed: the models whose own code the operator confirmed.
 
     Raises:
-        LaunchRefused, EngineUnavailable, StoreError, sqlite3.Error: each with its reason.
+        SettingsError: when the settings are wrong.
+        DirectiveRefused: when the engine refuses.
+        EngineUnavailable: when the engine can't be started.
     """
-    connection = open_writer(workspace.database, durable=True)
-    try:
-        kind, arguments = wanted_directive(connection, workspace, settings)
+    file = settings_file or workspace.settings_file
+    settings = load_settings(file)
+    start_engine(workspace)
+    with reading(workspace.require().database) as connection:
+        wanted = start_directive(connection, settings, file, confirmed)
+    if isinstance(wanted, Iteration):
+        return f"{wanted.title} of run {settings.name!r} is already {wanted.state}"
+    return issue_and_wait(workspace, wanted.kind, wanted.arguments, start=False)
+
+
+def launch(workspace: Workspace, settings: RunSettings, confirmed: Sequence[str] = ()) -> Launched:
+    """Check whether the run can succeed, start the engine if none runs, and issue the directive; does not wait for
+    its outcome.
+
+    Args:
+        workspace: its settings file holds the settings.
+        settings: as they were read from it.
+        confirmed: the models whose own code the operator confirmed.
+
+    Raises:
+        CodeUnconfirmed: when models would run code of their own that is not confirmed.
+        RunRefused: when the run can't succeed.
+        LaunchRefused, EngineUnavailable, StoreError: each with its reason. Nothing was started then.
+    """
+    with writing(workspace.database, durable=True) as connection:
+        wanted = start_directive(connection, settings, workspace.settings_file, confirmed)
+        if isinstance(wanted, Iteration):
+            raise LaunchRefused(
+                f"Run {settings.name} already exists, and its {wanted.title} is {wanted.state}. "
+                "See 1 Monitor, or give this run another name."
+            )
+        if wanted.unconfirmed:
+            raise CodeUnconfirmed(wanted.unconfirmed)
+        warnings = require_possible(workspace.settings_file, workspace)
         started = start_engine(workspace)
-        uuid = issue(connection, kind, arguments)
-    finally:
-        connection.close()
-    return Launched(kind, uuid, started.pid)
+        uuid = issue(connection, wanted.kind, wanted.arguments)
+    return Launched(wanted.kind, uuid, started.pid, warnings, wanted.note)

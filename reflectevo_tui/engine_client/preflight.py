@@ -7,17 +7,13 @@ from typing import Any
 
 from reflectevo_tui.engine_client.process import ask_engine
 from reflectevo_tui.text.display import visible
-from store.errors import StoreError
+from store.plural import counted
 from store.workspace import Workspace
 
 _CHECK_SECONDS = 1800.0
 """Datasets of a hub may have to be downloaded to be looked at."""
 
 _GLYPHS = {"ok": "✓", "warning": "!", "error": "✗"}
-
-
-class RunRefused(StoreError):
-    """A run with these settings can't succeed here; the text says everything that stands in its way."""
 
 
 def findings(settings: Path, workspace: Workspace, *, quick: bool) -> list[dict[str, Any]]:
@@ -54,23 +50,11 @@ def described(found: list[dict[str, Any]]) -> str:
             lines.append(f"    → {finding['fix']}")
     errors = sum(finding["level"] == "error" for finding in found)
     warnings = sum(finding["level"] == "warning" for finding in found)
-    end = f"{_several(errors, 'error')}, {_several(warnings, 'warning')}" + ("" if errors else ": the run can start")
+    end = f"{counted(errors, 'error')}, {counted(warnings, 'warning')}" + ("" if errors else ": the run can start")
     return visible("\n".join([*lines, "", end]))
 
 
-def _several(number: int, word: str) -> str:
-    return f"{number} {word}{'' if number == 1 else 's'}"
-
-
-def require_possible(settings: Path, workspace: Workspace) -> None:
-    """Look quickly whether a run can succeed.
-
-    Raises:
-        RunRefused: with every error, each with what to do.
-        EngineUnavailable: when the engine can't be asked.
-    """
-    found = findings(settings, workspace, quick=True)
-    if failed(found):
-        errors = [finding for finding in found if finding["level"] == "error"]
-        lines = [f"{one['what']}\n    → {one['fix']}" if one["fix"] else one["what"] for one in errors]
-        raise RunRefused(visible("\n".join(lines)))
+def described_level(found: list[dict[str, Any]], level: str) -> str:
+    """The findings of one level as lines of text, each with its fix."""
+    chosen = [one for one in found if one["level"] == level]
+    return visible("\n".join(f"{one['what']}\n    → {one['fix']}" if one["fix"] else one["what"] for one in chosen))

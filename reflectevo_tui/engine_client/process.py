@@ -15,13 +15,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from store.control.liveness import lock_owner
+from store.errors import OperatorError
 from store.workspace import Workspace, private_opener
 
 READY_SECONDS = 60.0
 """How long a starting engine may take until it says READY; models load later, in children."""
 
 
-class EngineUnavailable(Exception):
+class EngineUnavailable(OperatorError):
     """The engine can't be started or asked; the text says why and what to do."""
 
 
@@ -52,19 +53,17 @@ def start_engine(workspace: Workspace) -> StartedEngine:
     log = workspace.engine_log
     if owner is not None:
         return StartedEngine(owner, True, str(log))
-    workspace.logs.mkdir(mode=0o700, parents=True, exist_ok=True)
     readable, writable = os.pipe()
-    with open(log, "ab", opener=private_opener) as log_file:
-        process = subprocess.Popen(
-            engine_command("serve", "-w", str(workspace.root), "--ready-fd", str(writable)),
-            stdin=subprocess.DEVNULL,
-            stdout=log_file,
-            stderr=log_file,
-            pass_fds=(writable,),
-            start_new_session=True,
-            cwd="/",
-        )
-    os.close(writable)
+    try:
+        process = _spawn(workspace, writable)
+    except OSError as error:
+        os.close(readable)
+        raise EngineUnavailable(
+            f"the engine can't be started ({error.strerror}); its log is {log}: check the owner of that directory and "
+            "the free space, then try again"
+        ) from error
+    finally:
+        os.close(writable)
     try:
         answer = _read_answer(readable, READY_SECONDS)
     finally:
@@ -72,8 +71,24 @@ def start_engine(workspace: Workspace) -> StartedEngine:
     if answer == "READY":
         return StartedEngine(process.pid, False, str(log))
     if not answer:
-        answer = "it ended without a word" if process.poll() is not None else f"no answer in {READY_SECONDS:.0f} s"
+        answer = (
+            "it ended without an error message" if process.poll() is not None else f"no answer in {READY_SECONDS:.0f} s"
+        )
     raise EngineUnavailable(f"the engine did not start: {answer.removeprefix('ERROR ')}\nIts log: {log}")
+
+
+def _spawn(workspace: Workspace, ready_descriptor: int) -> subprocess.Popen[bytes]:
+    workspace.logs.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with open(workspace.engine_log, "ab", opener=private_opener) as log_file:
+        return subprocess.Popen(
+            engine_command("serve", "-w", str(workspace.root), "--ready-fd", str(ready_descriptor)),
+            stdin=subprocess.DEVNULL,
+            stdout=log_file,
+            stderr=log_file,
+            pass_fds=(ready_descriptor,),
+            start_new_session=True,
+            cwd="/",
+        )
 
 
 def _read_answer(descriptor: int, seconds: float) -> str:
@@ -111,10 +126,15 @@ def ask_engine(*arguments: str, seconds: float | None = 120.0) -> Any:
         )
     except subprocess.TimeoutExpired as error:
         raise EngineUnavailable(f"the engine gave no answer in {seconds:.0f} s") from error
+    except OSError as error:
+        raise EngineUnavailable(f"the engine can't be started ({error.strerror}): {sys.executable}") from error
     if finished.returncode:
         words = finished.stderr.strip() or finished.stdout.strip() or f"exit code {finished.returncode}"
         raise EngineUnavailable(words)
-    return json.loads(finished.stdout)
+    try:
+        return json.loads(finished.stdout)
+    except ValueError as error:
+        raise EngineUnavailable(f"the engine answered {arguments[0]} with something that is not JSON") from error
 
 
 def prompt_of(workspace: Workspace, kind: str, row_id: int) -> dict[str, Any]:

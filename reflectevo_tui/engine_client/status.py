@@ -7,7 +7,7 @@ from typing import Any
 
 from store.control.liveness import engine_state
 from store.control.telemetry import events
-from store.database.connection import open_reader
+from store.database.connection import reading
 from store.records import Evaluation, Iteration, Policy, Stage
 from store.runs import iterations
 from store.runs.policies import evaluations, list_policies, newest_evaluation
@@ -23,11 +23,8 @@ def collect_status(workspace: Workspace) -> dict[str, Any]:
         WorkspaceNotFound: when there is no workspace.
         NotOurDatabase: when its database can't be read.
     """
-    connection = open_reader(workspace.require().database)
-    try:
+    with reading(workspace.require().database) as connection:
         return _collect(connection, workspace)
-    finally:
-        connection.close()
 
 
 def _collect(connection: sqlite3.Connection, workspace: Workspace) -> dict[str, Any]:
@@ -164,7 +161,7 @@ def describe_status(status: dict[str, Any]) -> str:
     if iteration["reason"]:
         lines.append(f"           {iteration['reason']}")
     if iteration["gate"]:
-        lines.append(f"waits for  reflectevo approve {iteration['gate']}")
+        lines.append(f"continue   reflectevo approve {iteration['gate']}")
     return "\n".join(lines)
 
 
@@ -173,7 +170,7 @@ def _engine_words(engine: dict[str, Any]) -> str:
         return "stopped (reflectevo run starts it)"
     if engine["state"] == "stale":
         silent = engine["silent_for"]
-        told = engine["trouble"] or "see: reflectevo takeover"
-        return f"alive but silent{'' if silent is None else f' for {silent:.0f} s'} (pid {engine['pid']}); {told}"
+        why = engine["trouble"] or "see: reflectevo takeover"
+        return f"not responding{'' if silent is None else f' for {silent:.0f} s'} (pid {engine['pid']}); {why}"
     held = f"; held: {engine['trouble']}" if engine["trouble"] else ""
     return f"running (pid {engine['pid']}){held}"

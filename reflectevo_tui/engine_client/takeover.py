@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from contextlib import closing
 from dataclasses import dataclass
 
 from reflectevo_tui.engine_client.process import StartedEngine, start_engine
@@ -11,16 +10,16 @@ from store.control.liveness import engine_state
 from store.control.lock_file import boot_id, process_state, process_ticks, read_holder
 from store.control.takeover import end_holder
 from store.control.telemetry import events, heartbeats
-from store.database.connection import open_reader
+from store.database.connection import reading
 from store.errors import TakeoverRefused
 from store.workspace import Workspace
 
 _STATES = {
     "R": "it is computing",
     "S": "it is waiting",
-    "D": "it waits for a disk or device that doesn't answer, and can't be ended before that does",
-    "T": "it was stopped by a signal (SIGSTOP or ctrl+z); `kill -CONT` would let it go on",
-    "Z": "it has ended already",
+    "D": "it is waiting for a disk or device that does not respond, and can't be ended until it does",
+    "T": "it was stopped by a signal (SIGSTOP or ctrl+z); `kill -CONT` resumes it",
+    "Z": "it has already ended",
 }
 
 
@@ -38,7 +37,7 @@ def give_account(workspace: Workspace) -> Account:
     Raises:
         StoreError: when its database can't be read.
     """
-    with closing(open_reader(workspace.require().database)) as connection:
+    with reading(workspace.require().database) as connection:
         engine = engine_state(connection, workspace.lock_file)
         beats = heartbeats(connection)
         last = events(connection, limit=1)
@@ -53,11 +52,11 @@ def give_account(workspace: Workspace) -> Account:
     )
     since = f", started {_clock(written.started)}" if proved and written is not None else ""
     lines = [f"process {engine.pid} holds the workspace{since}"]
-    silent = f"silent for {engine.silent_for:.0f} s" if engine.silent_for is not None else "never showed a sign of life"
-    lines.append(silent if engine.state == "stale" else "it is alive and works")
-    lines.append(_STATES.get(process_state(engine.pid), "its state can't be seen from here"))
+    silent = f"silent for {engine.silent_for:.0f} s" if engine.silent_for is not None else "never sent a heartbeat"
+    lines.append(silent if engine.state == "stale" else "it is running and responding")
+    lines.append(_STATES.get(process_state(engine.pid), "its state is not visible from here"))
     if engine.trouble:
-        lines.append(f"it said: {engine.trouble}")
+        lines.append(f"it reports: {engine.trouble}")
     lines += [
         f"{slot} (pid {beat.pid}) was {beat.state}, last seen {_clock(beat.beat)}"
         for slot, beat in beats.items()
@@ -65,7 +64,7 @@ def give_account(workspace: Workspace) -> Account:
     ]
     lines += [f"last event {_clock(event.created)}: {event.text}" for event in last]
     if not proved:
-        lines.append("it can't be proved to be this workspace's engine, so it is left alone")
+        lines.append("it could not be verified as this workspace's engine, so it is left running")
     return Account(tuple(lines), engine.state == "stale" and proved)
 
 
@@ -78,7 +77,7 @@ def take_over(workspace: Workspace) -> tuple[str, StartedEngine]:
     """
     account = give_account(workspace)
     if not account.may_end:
-        raise TakeoverRefused("nothing is taken over: " + "; ".join(account.lines))
+        raise TakeoverRefused("no takeover: " + "; ".join(account.lines))
     return end_holder(workspace.lock_file), start_engine(workspace)
 
 

@@ -6,7 +6,6 @@ What it leaves behind is the workspace alone: ended at any moment and started ag
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +17,8 @@ from reflectevo_tui.experiment.plan import Complete, GoOn, Iterate, Known, Measu
 from reflectevo_tui.text.display import visible
 from store.curation.curated import curation_counts
 from store.curation.training_settings import TRAINING_SETTINGS
-from store.database.connection import open_reader, read
-from store.errors import StoreError
+from store.database.connection import read, reading
+from store.errors import OperatorError
 from store.records import Iteration
 from store.runs.iterations import get_iteration, list_iterations, stages
 from store.runs.policies import evaluations, list_policies
@@ -32,7 +31,7 @@ _TRIES = 1
 """How often a failed step is gone on with in one call before it stops."""
 
 
-class ExperimentRefused(StoreError):
+class ExperimentRefused(OperatorError):
     """The experiment can't be run with these settings; the text says why and what to do."""
 
 
@@ -51,7 +50,7 @@ def known_of(workspace: Workspace, settings: RunSettings) -> Known:
     Raises:
         ExperimentRefused: when the run was begun with other settings.
     """
-    with closing(open_reader(workspace.require().database)) as connection, read(connection):
+    with reading(workspace.require().database) as connection, read(connection):
         run = run_named(connection, settings.name)
         if run is None:
             return Known()
@@ -153,7 +152,7 @@ def _outcome(workspace: Workspace, status: dict[str, Any], tried: dict[int, int]
         return None
     if state == "failed":
         _say(console, f"{title} failed: {iteration['reason']}")
-        with closing(open_reader(workspace.database)) as connection:
+        with reading(workspace.database) as connection:
             failed = get_iteration(connection, iteration["id"])
         if nothing_to_train_on(workspace, failed) or tried.get(failed.id, 0) < _TRIES:
             return None
@@ -182,7 +181,7 @@ def nothing_to_train_on(workspace: Workspace, iteration: Iteration) -> bool:
         return False
     settings = RunSettings.model_validate(iteration.settings)
     set_name = TRAINING_SETTINGS[settings.training.setting].set_name
-    with closing(open_reader(workspace.database)) as connection:
+    with reading(workspace.database) as connection:
         failed = [one.name for one in stages(connection, iteration.id) if one.state == "failed"]
         counts = curation_counts(connection, iteration.id)
     if failed != ["train"] or set_name is None:

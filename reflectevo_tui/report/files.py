@@ -19,12 +19,12 @@ def write_report(directory: Path, name: str, texts: dict[str, str]) -> list[Path
     stem = re.sub(r"[^A-Za-z0-9_.-]", "-", name).lstrip(".") or "report"
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        for kind, text in texts.items():
-            path = directory / f"{stem}.{kind}"
-            write_file(path, text)
-            written.append(path)
     except OSError as error:
         raise StorageRefused(
             f"the report can't be written into {directory} ({error.strerror or error}); choose another place with --to"
         ) from error
+    for kind, text in texts.items():
+        path = directory / f"{stem}.{kind}"
+        write_file(path, text)
+        written.append(path)
     return written

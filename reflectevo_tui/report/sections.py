@@ -11,6 +11,7 @@ from reflectevo_tui.report.experiment_sections import experiment_headline, exper
 from reflectevo_tui.report.formatting import count, duration
 from reflectevo_tui.report.gather import RunReport, moment
 from reflectevo_tui.report.result_sections import besides_the_paper, comparisons, headline, held_out, learning, training
+from store.records import IterationKind
 
 
 def lay_out(report: RunReport) -> Document:
@@ -71,7 +72,7 @@ def _lead(report: RunReport) -> Iterable[Paragraph | Facts]:
     yield from headline(report) if report.experiment is None else experiment_headline(report.experiment)
 
 
-def _states(report: RunReport, kind: str) -> str:
+def _states(report: RunReport, kind: IterationKind) -> str:
     return ", ".join(f"{one.number} {one.state}" for one in report.iterations if one.kind == kind)
 
 
@@ -155,12 +156,12 @@ def _reading() -> Section:
     lines = (
         "Acc@t1 is the share of right first answers, Acc@t2 that after one reflection. Under `oracle` only wrong "
         "answers are reflected on, as in the paper; under `oracle-free` every answer is, so that right answers can "
-        "turn wrong (c→i).",
-        "i→c is the share of wrong answers that reflection made right, c→i that of right answers it made wrong.",
-        "Shares have Wilson's 95 % interval, differences a paired bootstrap's over the same questions; n is the number "
-        "of questions a number rests on. p is McNemar's exact test of the flips. Answers that nobody could judge "
-        "count for neither side.",
-        "Retry is a second try without a reflection, vote a majority over sampled answers; 'equal tokens' counts "
-        "them only up to the tokens that reflection took.",
+        "become wrong (c→i).",
+        "i→c is the share of wrong answers that became right after reflection, c→i the share of right answers that "
+        "became wrong.",
+        "Shares have 95 % Wilson intervals, differences paired bootstrap intervals over the same questions; n is the "
+        "number of questions. p is from McNemar's exact test. Answers that could not be verified are not counted.",
+        "Retry is a second attempt without a reflection, vote a majority vote over sampled answers; 'equal tokens' "
+        "limits them to the tokens that reflection used.",
     )
     return Section("How to read this", tuple(Paragraph(line, "note") for line in lines))

@@ -22,11 +22,12 @@ from reflectevo_tui.widgets.dataset_funnel import SETS, count_lines, funnel_line
 from reflectevo_tui.widgets.line_panel import LinePanel
 from reflectevo_tui.widgets.paged_list import ListedRow, PagedList
 from store.curation.datasets import SET_NAMES, DatasetFacts, ExampleRow, RolloutCounts, dataset_facts, examples
-from store.errors import StoreError
+from store.curation.training_settings import SetName
+from store.errors import OperatorError
 from store.workspace import Workspace
 
 PAGE_ROWS = 100
-NOTHING = DatasetFacts(RolloutCounts(0, 0, 0, 0, 0), (), 0)
+NOTHING = DatasetFacts(RolloutCounts(0, 0, 0, 0, 0), (), 0, curates_again=False)
 
 
 def example_line(row: ExampleRow) -> Content:
@@ -78,7 +79,7 @@ class DatasetsScreen(IterationScreen):
     def __init__(self, workspace: Workspace) -> None:
         super().__init__(workspace)
         self._facts = NOTHING
-        self._set = SET_NAMES[0]
+        self._set: SetName = SET_NAMES[0]
         self._reason: str | None = None
         self._rows: dict[int, ExampleRow] = {}
         self._facts_number = self._page_number = 0
@@ -117,7 +118,7 @@ class DatasetsScreen(IterationScreen):
     def _read_facts(self, number: int, iteration_id: int) -> None:
         try:
             facts = ask_store(self.workspace, lambda connection: dataset_facts(connection, iteration_id))
-        except (StoreError, sqlite3.Error) as error:
+        except OperatorError as error:
             self.post_message(WorkFailed(f"the training sets can't be read: {error}"))
             return
         self.post_message(self.FactsRead(number, facts))
@@ -151,7 +152,7 @@ class DatasetsScreen(IterationScreen):
 
     @work(thread=True, exclusive=True, group="examples")
     def _read_page(
-        self, number: int, iteration_id: int, set_name: str, reason: str | None, key: int, direction: int
+        self, number: int, iteration_id: int, set_name: SetName, reason: str | None, key: int, direction: int
     ) -> None:
         def question(connection: sqlite3.Connection) -> list[ExampleRow]:
             return examples(
@@ -160,7 +161,7 @@ class DatasetsScreen(IterationScreen):
 
         try:
             self.post_message(self.ExamplesRead(number, ask_store(self.workspace, question), direction, key))
-        except (StoreError, sqlite3.Error) as error:
+        except OperatorError as error:
             self.post_message(WorkFailed(f"the examples can't be read: {error}"))
 
     @on(ExamplesRead)

@@ -19,7 +19,7 @@ from reflectevo_tui.text import display, formatting
 from reflectevo_tui.text.display import Part
 from reflectevo_tui.widgets.heatmap import Heatmap, key_parts
 from reflectevo_tui.widgets.line_panel import LinePanel
-from store.errors import StoreError
+from store.errors import OperatorError
 from store.rollouts.instruction_yield import InstructionYield, instruction_wording, instruction_yields
 from store.rollouts.trajectories import TrajectoryFilter
 from store.workspace import Workspace
@@ -104,7 +104,7 @@ class InstructionsScreen(IterationScreen):
 
         try:
             self.post_message(self.YieldsRead(number, *ask_store(self.workspace, question)))
-        except (StoreError, sqlite3.Error) as error:
+        except OperatorError as error:
             self.post_message(WorkFailed(f"the yields can't be read: {error}"))
 
     @on(YieldsRead)

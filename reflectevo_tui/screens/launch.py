@@ -3,7 +3,7 @@ will run."""
 
 from __future__ import annotations
 
-import sqlite3
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from textual import on, work
@@ -11,18 +11,21 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
+from textual.message import Message
 from textual.timer import Timer
 from textual.widgets import Static
 
 from reflectevo_tui.engine_client import launch
-from reflectevo_tui.engine_client.process import EngineUnavailable
 from reflectevo_tui.screens.base.framed import FramedScreen
+from reflectevo_tui.screens.dialogs.confirm import ConfirmDialog
+from reflectevo_tui.screens.dialogs.message import MessageDialog
 from reflectevo_tui.state import estimate, settings_form
 from reflectevo_tui.state.messages import DirectiveIssued, Estimated, SettingsSaved, WorkFailed
 from reflectevo_tui.state.settings_form import Checked, FormField
 from reflectevo_tui.text import display, estimates
 from reflectevo_tui.widgets.setting_field import SettingField
-from store.errors import SettingsError, StoreError
+from store.errors import OperatorError, SettingsError
+from store.plural import counted
 from store.settings import RunSettings
 from store.settings.toml_file import dump_settings
 from store.workspace import Workspace, write_file
@@ -30,14 +33,17 @@ from store.workspace import Workspace, write_file
 _REST_SECONDS = 0.3
 """How long nothing is typed before the estimate is made anew."""
 
+_WARNING_SECONDS = 20.0
+"""How long the warnings about a run that started are shown."""
+
 
 def task_lines(settings: RunSettings | None, values: dict[str, Any]) -> list[Content]:
     """The task mix, read only: it is edited in the file."""
-    lines = [display.line(("Tasks", "bold"), ("  edit them in the file", "$quiet"))]
+    lines = [display.line(("Tasks", "bold"), ("  edited in the file", "$quiet"))]
     if settings is not None:
         for task in settings.tasks:
             shown = task.few_shot + len(task.examples)
-            shots = f" · {shown} worked examples" if shown else ""
+            shots = f" · {counted(shown, 'worked example')}" if shown else ""
             lines.append(
                 display.line(
                     f"  {task.name:<22}", (f"{task.kind} · {task.train} train · {task.test} test{shots}", "$quiet")
@@ -61,7 +67,16 @@ def verdict_line(checked: Checked) -> Content:
         )
     count = len(checked.wrong) + len(checked.others)
     first = next(iter(checked.others), "")
-    return display.line((f"✗ {count} to correct", "bold $error"), f"   {first}" if first else "")
+    return display.line((f"✗ {counted(count, 'error')}", "bold $error"), f"   {first}" if first else "")
+
+
+def code_question(models: Sequence[str]) -> str:
+    """The question before the own code of models runs."""
+    return (
+        f"Run the code of {', '.join(models)}?\n\n"
+        "The settings trust Python code that comes with the files of this model (trust_remote_code). It runs on this "
+        "machine as you: it can read, change and send whatever you can. Confirm it only if you have read that code."
+    )
 
 
 class LaunchScreen(FramedScreen):
@@ -76,6 +91,29 @@ class LaunchScreen(FramedScreen):
         Binding("t", "toml", "TOML"),
         Binding("ctrl+l", "reload", "reload file"),
     ]
+
+    class Started(Message):
+        """The directive was issued."""
+
+        def __init__(self, launched: launch.Launched) -> None:
+            super().__init__()
+            self.launched = launched
+
+    class Refused(Message):
+        """The run can't succeed; `reasons` are all errors, each with what to do about it."""
+
+        def __init__(self, reasons: str) -> None:
+            super().__init__()
+            self.reasons = reasons
+
+    class CodeFound(Message):
+        """Models would run code of their own that is not confirmed yet."""
+
+        def __init__(self, settings: RunSettings, text: str, models: tuple[str, ...]) -> None:
+            super().__init__()
+            self.settings = settings
+            self.text = text
+            self.models = models
 
     def __init__(self, workspace: Workspace) -> None:
         super().__init__(workspace)
@@ -104,7 +142,7 @@ class LaunchScreen(FramedScreen):
         """Load the file."""
         super().on_mount()
         self.query_one("#form").border_title = display.line(f"Settings · {self.workspace.settings_file}")
-        self.query_one("#estimate").border_title = display.line("What it takes")
+        self.query_one("#estimate").border_title = display.line("Estimate")
         self.query_one("#toml").border_title = display.line("What will run, defaults included")
         self.call_later(self.action_reload)
 
@@ -195,7 +233,7 @@ class LaunchScreen(FramedScreen):
     def _estimate(self, settings: RunSettings) -> None:
         try:
             lines = estimates.brief(estimate.estimate_in(self.workspace, settings))
-        except (StoreError, sqlite3.Error) as error:
+        except OperatorError as error:
             lines = [f"no estimate: {error}"]
         self.post_message(Estimated(settings, tuple(lines)))
 
@@ -214,7 +252,7 @@ class LaunchScreen(FramedScreen):
             self._check()
         if self._checked.settings is None:
             words = (
-                "These settings can't run yet; see the ✗ beside the fields."
+                "These settings are not valid yet; see the ✗ next to the fields."
                 if self._values
                 else "There is nothing to run yet."
             )
@@ -231,24 +269,54 @@ class LaunchScreen(FramedScreen):
             self._save_and_run(settings, self._file_text(settings), run=False)
 
     def action_run(self) -> None:
-        """Save the file, start the engine if needed, and ask it to run."""
+        """Save the file, check whether the run can succeed, start the engine if needed, and ask it to run."""
         settings = self._settings()
         if settings is not None:
-            self.notify("Saving, and asking the engine …", markup=False)
-            self._save_and_run(settings, self._file_text(settings), run=True)
+            self._start(settings, self._file_text(settings))
 
-    @work(thread=True, exclusive=True, group="launch")
-    def _save_and_run(self, settings: RunSettings, text: str, *, run: bool) -> None:
+    def _start(self, settings: RunSettings, text: str, confirmed: tuple[str, ...] = ()) -> None:
+        # Two checks at once would start it twice.
+        if any(worker.group == "launch" and worker.is_running for worker in self.workers):
+            self.notify("The run is being checked already.", markup=False)
+            return
+        self.notify("Saving, and checking whether the run can succeed …", markup=False)
+        self._save_and_run(settings, text, run=True, confirmed=confirmed)
+
+    @work(thread=True, group="launch")
+    def _save_and_run(self, settings: RunSettings, text: str, *, run: bool, confirmed: tuple[str, ...] = ()) -> None:
         try:
             write_file(self.workspace.settings_file, text)
             self.post_message(SettingsSaved(text, quiet=run))
             if run:
-                launched = launch.launch(self.workspace, settings)
-                self.post_message(DirectiveIssued(launched.kind, launched.uuid))
-        except (launch.LaunchRefused, EngineUnavailable, StoreError) as error:
+                self.post_message(self.Started(launch.launch(self.workspace, settings, confirmed)))
+        except launch.CodeUnconfirmed as question:
+            self.post_message(self.CodeFound(settings, text, question.models))
+        except launch.RunRefused as refusal:
+            self.post_message(self.Refused(str(refusal)))
+        except OperatorError as error:
             self.post_message(WorkFailed(str(error)))
-        except (OSError, sqlite3.Error) as error:
-            self.post_message(WorkFailed(f"the settings could not be saved or launched: {error}"))
+
+    @on(Started)
+    def _started(self, message: Started) -> None:
+        launched = message.launched
+        self.app.post_message(DirectiveIssued(launched.kind, launched.uuid))
+        for words in (launched.warnings, launched.note):
+            if words:
+                self.notify(words, severity="warning", timeout=_WARNING_SECONDS, markup=False)
+
+    @on(Refused)
+    def _refused(self, message: Refused) -> None:
+        self.app.push_screen(MessageDialog("This run can't succeed; nothing was started", message.reasons))
+
+    @on(CodeFound)
+    def _ask_for_code(self, message: CodeFound) -> None:
+        def decided(yes: bool | None) -> None:
+            if yes:
+                self._start(message.settings, message.text, message.models)
+            else:
+                self.notify("Nothing was started.", markup=False)
+
+        self.app.push_screen(ConfirmDialog(code_question(message.models), "run it"), decided)
 
     @on(SettingsSaved)
     def _saved(self, message: SettingsSaved) -> None:

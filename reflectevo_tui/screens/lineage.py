@@ -24,7 +24,7 @@ from reflectevo_tui.widgets.comparison_lines import Differences, comparison_line
 from reflectevo_tui.widgets.lineage_tree import LineageTree, measured_words
 from reflectevo_tui.widgets.paged_list import ListedRow, PagedList
 from reflectevo_tui.widgets.policy_facts import PolicyPanel
-from store.errors import StoreError
+from store.errors import OperatorError
 from store.evaluation.comparisons import PairedAnswer, Turn, compare_policies, paired_answers
 from store.records import GateName, Iteration, Policy
 from store.rollouts.trajectories import TrajectoryFilter
@@ -77,7 +77,7 @@ class LineageScreen(FramedScreen):
         Binding("o", "protocol", "protocol", show=False),
         Binding("a", "open_side(0)", "A's answer to the flip", show=False),
         Binding("b", "open_side(1)", "B's answer to the flip", show=False),
-        Binding("x", "unmark", "no marks", show=False),
+        Binding("x", "unmark", "clear marks", show=False),
     ]
 
     class TreeRead(Message):
@@ -138,7 +138,7 @@ class LineageScreen(FramedScreen):
     def _read_tree(self, run_id: int) -> None:
         try:
             nodes = ask_store(self.workspace, lambda connection: lineage(connection, run_id))
-        except (StoreError, sqlite3.Error) as error:
+        except OperatorError as error:
             self.post_message(WorkFailed(f"the lineage can't be read: {error}"))
             return
         self.post_message(self.TreeRead(run_id, nodes))
@@ -210,7 +210,7 @@ class LineageScreen(FramedScreen):
 
         try:
             self.post_message(self.ComparisonRead(number, ask_store(self.workspace, question)))
-        except (StoreError, sqlite3.Error) as error:
+        except OperatorError as error:
             self.post_message(WorkFailed(f"the policies can't be compared: {error}"))
 
     @on(ComparisonRead)
@@ -225,7 +225,7 @@ class LineageScreen(FramedScreen):
         if compared is None:
             words, node = MARK_TWO, self.query_one(LineageTree).node
             if len(self._marks) == 2:
-                words, node = "These two were not measured under a common protocol.\n\nx forgets the marks.", None
+                words, node = "These two were not measured under a common protocol.\n\nx clears the marks.", None
             panel.set_title(display.line("Policy" if node else "Side by side"))
             hints = [display.line((one, "$quiet")) for one in words.split("\n")]
             if node:
@@ -277,7 +277,7 @@ class LineageScreen(FramedScreen):
             found = ask_store(
                 self.workspace, lambda connection: answer_trajectory(connection, policy_id, protocol, question_id)
             )
-        except (StoreError, sqlite3.Error) as error:
+        except OperatorError as error:
             self.post_message(WorkFailed(f"the answer can't be found: {error}"))
             return
         self.post_message(

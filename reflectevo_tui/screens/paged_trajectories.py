@@ -5,7 +5,6 @@ Answers for an earlier filter are dropped by their number. What a filter says an
 
 from __future__ import annotations
 
-import sqlite3
 from bisect import bisect_left
 
 from textual import on, work
@@ -18,7 +17,7 @@ from reflectevo_tui.state.snapshot import Snapshot
 from reflectevo_tui.state.trajectory_reader import GROWTH_SECONDS, PAGE_ROWS, Interrupted, TrajectoryReader
 from reflectevo_tui.terminal.throttle import Throttle
 from reflectevo_tui.widgets.trajectory_list import TrajectoryList
-from store.errors import StoreError
+from store.errors import OperatorError
 from store.rollouts.trajectories import Anchors, TrajectoryFilter
 from store.workspace import Workspace
 
@@ -81,7 +80,7 @@ class PagedTrajectories(FramedScreen):
     def _first_page(self, number: int, wanted: TrajectoryFilter) -> None:
         try:
             self.post_message(PageRead(number, 0, tuple(self.reader.page(wanted, 0, None))))
-        except (StoreError, sqlite3.Error) as error:
+        except OperatorError as error:
             self.post_message(WorkFailed(f"the list can't be read: {error}"))
             return
         self.app.call_from_thread(self._walk, number, wanted, None)
@@ -99,7 +98,7 @@ class PagedTrajectories(FramedScreen):
             self.post_message(AnchorsRead(number, anchors, total))
         except Interrupted:
             return
-        except (StoreError, sqlite3.Error) as error:
+        except OperatorError as error:
             self.post_message(WorkFailed(f"the list can't be counted: {error}"))
 
     @on(AnchorsRead)
@@ -120,7 +119,7 @@ class PagedTrajectories(FramedScreen):
     def _page(self, number: int, page: int, wanted: TrajectoryFilter, anchors: Anchors) -> None:
         try:
             self.post_message(PageRead(number, page, tuple(self.reader.page(wanted, page, anchors))))
-        except (StoreError, sqlite3.Error) as error:
+        except OperatorError as error:
             self.post_message(WorkFailed(f"a page of the list can't be read: {error}"))
 
     @on(PageRead)

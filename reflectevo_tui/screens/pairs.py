@@ -26,7 +26,7 @@ from reflectevo_tui.text.display import Part
 from reflectevo_tui.widgets.line_panel import LinePanel
 from store.curation.preferences import add_preference, count_pairs_to_judge, pairs_to_judge
 from store.curation.records import OpenPair
-from store.errors import StoreError
+from store.errors import OperatorError
 from store.records import IterationName
 from store.workspace import Workspace
 
@@ -78,12 +78,12 @@ class PairsScreen(DecidingScreen):
         Binding("b,right", "choose(1)", "B is better"),
         Binding("s", "undecided", "can't decide"),
         Binding("space", "next", "next"),
-        Binding("u", "undo", "back to the last"),
+        Binding("u", "undo", "back to the previous pair"),
         Binding("left_square_bracket", "part(-1)", "earlier part of long texts", show=False),
         Binding("right_square_bracket", "part(1)", "later part of long texts", show=False),
         Binding("j,down", "scroll_texts(1)", "scroll", show=False),
         Binding("k,up", "scroll_texts(-1)", "scroll back", show=False),
-        Binding("w", "write", "write again what was not saved", show=False),
+        Binding("w", "write", "retry saving", show=False),
         Binding("escape,p", "leave", "single reflections"),
     ]
 
@@ -126,7 +126,7 @@ class PairsScreen(DecidingScreen):
 
         try:
             pairs, left = ask_store(self.workspace, question)
-        except (StoreError, sqlite3.Error) as error:
+        except OperatorError as error:
             self.post_message(WorkFailed(f"the pairs can't be read: {error}"))
             return
         self.post_message(PairsRead(tuple(pairs), left))

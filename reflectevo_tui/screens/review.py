@@ -25,7 +25,7 @@ from reflectevo_tui.widgets.review_decision import decision_line, kinds_line
 from reflectevo_tui.widgets.review_status import ReviewStatus, status_lines
 from store.curation.review_queue import ReviewQueue
 from store.curation.reviews import ERROR_KINDS, Decision, add_review
-from store.errors import StoreError
+from store.errors import OperatorError
 from store.workspace import Workspace
 
 TARGET = 200
@@ -70,7 +70,7 @@ class ReviewScreen(IterationScreen, DecidingScreen):
         Binding("g", "go", "screens", key_display="F1–F8"),
         Binding("backspace", "previous", "previous", show=False),
         Binding("t", "sample", "sample size and seed", show=False),
-        Binding("w", "write", "write again what was not saved", show=False),
+        Binding("w", "write", "retry saving", show=False),
         Binding("j,down", "scroll_texts(1)", "scroll", show=False),
         Binding("k,up", "scroll_texts(-1)", "scroll back", show=False),
         Binding("left_square_bracket", "part(-1)", "earlier part of long texts", show=False),
@@ -125,7 +125,7 @@ class ReviewScreen(IterationScreen, DecidingScreen):
     def _read_queue(self, number: int, iteration_id: int, known: ReviewQueue | None) -> None:
         try:
             queue, reviewed = read_queue(self.workspace, iteration_id, self._target, self._seed, known)
-        except (StoreError, sqlite3.Error) as error:
+        except OperatorError as error:
             self.post_message(WorkFailed(f"the sample can't be read: {error}"))
             return
         self.post_message(QueueRead(number, queue, reviewed))
@@ -155,7 +155,7 @@ class ReviewScreen(IterationScreen, DecidingScreen):
         card, failure = None, f"trajectory {trajectory_id} is not in the store any more"
         try:
             card = read_card(self.workspace, trajectory_id)
-        except (StoreError, sqlite3.Error) as error:
+        except OperatorError as error:
             failure = f"trajectory {trajectory_id} can't be read: {error}"
         self.post_message(CardRead(number, card, failure))
 

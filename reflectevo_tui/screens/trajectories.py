@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Mapping
 from typing import ClassVar
 
@@ -26,7 +25,7 @@ from reflectevo_tui.widgets.filter_chips import FilterChips
 from reflectevo_tui.widgets.line_panel import LinePanel
 from reflectevo_tui.widgets.trajectory_detail import TrajectoryDetailPane
 from reflectevo_tui.widgets.trajectory_list import TrajectoryList, column_titles
-from store.errors import StoreError
+from store.errors import OperatorError
 from store.rollouts.trajectories import TrajectoryFilter
 from store.workspace import Workspace
 
@@ -39,12 +38,12 @@ class TrajectoriesScreen(PagedTrajectories):
         Binding("slash", "search", "search"),
         Binding("F", "filter", "filter"),
         Binding("x", "remove_filter", "unfilter"),
-        Binding("X", "remove_all", "drop all filters", show=False),
+        Binding("X", "remove_all", "remove all filters", show=False),
         Binding("h", "sibling(-1)", "siblings", key_display="h/l"),
         Binding("l", "sibling(1)", "next sibling", show=False),
         Binding("v", "prompt", "prompt"),
         Binding("y", "copy", "copy a text", show=False),
-        Binding("S", "save_filter", "keep this filter under a name", show=False),
+        Binding("S", "save_filter", "save this filter", show=False),
         Binding("tab,enter", "switch_pane", "detail"),
         Binding("G", "newest", "newest"),
         Binding("colon", "jump", "go to", key_display=":"),
@@ -96,7 +95,7 @@ class TrajectoriesScreen(PagedTrajectories):
         """Offer the filters."""
         try:
             self.post_message(ChoicesRead(self.reader.choices()))
-        except (StoreError, sqlite3.Error) as error:
+        except OperatorError as error:
             self.post_message(WorkFailed(f"the filters can't be read: {error}"))
 
     @on(ChoicesRead)
@@ -123,9 +122,9 @@ class TrajectoriesScreen(PagedTrajectories):
             if name:
                 filters = {key: value for key, value in self._saved().items() if key != name}
                 self.post_message(ChoicesMade({"filters": {**filters, name: kept} if kept else filters}))
-                self.notify("Kept; F offers it under saved." if kept else "Forgotten.", markup=False)
+                self.notify("Saved. F → saved lists it." if kept else "Forgotten.", markup=False)
 
-        self.app.push_screen(LineDialog("Keep this filter under the name", hint="e.g. fixed math"), named)
+        self.app.push_screen(LineDialog("Save this filter as", hint="e.g. fixed math"), named)
 
     def action_copy(self) -> None:
         """Copy a text of the trajectory under the cursor."""
@@ -163,7 +162,7 @@ class TrajectoriesScreen(PagedTrajectories):
     def _read_detail(self, number: int, trajectory_id: int) -> None:
         try:
             detail = self.reader.detail(trajectory_id)
-        except (StoreError, sqlite3.Error) as error:
+        except OperatorError as error:
             self.post_message(WorkFailed(f"trajectory {trajectory_id} can't be read: {error}"))
             return
         if detail is None or number != self._detail_number:

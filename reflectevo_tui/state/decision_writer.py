@@ -9,11 +9,10 @@ import sqlite3
 import threading
 from collections import deque
 from collections.abc import Callable
-from contextlib import closing
 from typing import Generic, TypeVar
 
-from store.database.connection import open_writer
-from store.errors import StoreError
+from store.database.connection import writing
+from store.errors import OperatorError
 from store.workspace import Workspace
 
 Decided = TypeVar("Decided")
@@ -43,10 +42,10 @@ class DecisionWriter(Generic[Decided]):
             if not self._waiting:
                 return ""
             try:
-                with closing(open_writer(self._workspace.database, durable=True)) as connection:
+                with writing(self._workspace.database, durable=True) as connection:
                     while self._waiting:
                         self._save(connection, self._waiting[0])
                         self._waiting.popleft()
-            except (StoreError, sqlite3.Error) as error:
+            except OperatorError as error:
                 return str(error)
             return ""

@@ -6,13 +6,12 @@ No widgets; called by the command and from thread workers.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import closing
 from pathlib import Path
 
 from reflectevo_tui.engine_client.process import ask_engine
-from store.database.connection import open_reader
+from store.database.connection import reading
 from store.estimates.estimate import Estimate
-from store.estimates.figures import FILE_NAME, EstimateRefused, Figure, from_file
+from store.estimates.figures import FILE_NAME, Figure, from_file
 from store.estimates.in_workspace import estimate_here
 from store.settings import RunSettings
 from store.settings.toml_file import load_settings, parse_settings
@@ -43,7 +42,7 @@ def estimate_in(workspace: Workspace, settings: RunSettings, given: Mapping[str,
     """
     if not workspace.database.exists():
         return estimate_here(settings, workspace, None, given)
-    with closing(open_reader(workspace.database)) as connection:
+    with reading(workspace.database) as connection:
         return estimate_here(settings, workspace, connection, given)
 
 
@@ -51,13 +50,11 @@ def keep(workspace: Workspace, given: Mapping[str, Figure]) -> None:
     """Write figures into the workspace's file, beside those that it holds; Launch and gates use them from then on.
 
     Raises:
-        EstimateRefused: when the file can't be written, or holds something wrong.
+        EstimateRefused: when the file holds something wrong.
+        StorageRefused: when it can't be written.
         WorkspaceNotFound: when there is no workspace.
     """
     path = workspace.require().root / FILE_NAME
     values = {name: figure.value for name, figure in {**from_file(path), **given}.items()}
     text = "".join(f"{name} = {value!r}\n" for name, value in sorted(values.items()))
-    try:
-        write_file(path, f"# Figures for `reflectevo estimate`, the Launch screen and the gates.\n{text}")
-    except OSError as error:
-        raise EstimateRefused(f"{path} can't be written: {error.strerror}") from error
+    write_file(path, f"# Values for `reflectevo estimate`, the Launch screen and the gates.\n{text}")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from reflectevo_tui.text.word_diff import WordChanges
     from store.curation.records import OpenPair
     from store.curation.review_queue import ReviewQueue
-    from store.records import Directive, JsonObject, TrajectoryDetail, TrajectoryRow
+    from store.records import Directive, DirectiveKind, JsonObject, ReviewState, TrajectoryDetail, TrajectoryRow
     from store.rollouts.trajectories import Anchors, TrajectoryFilter
     from store.settings import RunSettings
 
@@ -42,7 +42,7 @@ class StoreLost(Message):
 class DirectiveIssued(Message):
     """A directive was stored; its outcome is still open."""
 
-    def __init__(self, kind: str, uuid: str) -> None:
+    def __init__(self, kind: DirectiveKind, uuid: str) -> None:
         super().__init__()
         self.kind = kind
         self.uuid = uuid
@@ -76,7 +76,7 @@ class EngineStarted(Message):
 class DirectiveWanted(Message):
     """The operator wants a directive issued."""
 
-    def __init__(self, kind: str, arguments: JsonObject) -> None:
+    def __init__(self, kind: DirectiveKind, arguments: JsonObject) -> None:
         super().__init__()
         self.kind = kind
         self.arguments = arguments
@@ -190,7 +190,7 @@ class SnapshotWanted(Message):
 class QueueRead(Message):
     """A sample was drawn, or what was decided on it was read again; `reviewed` are the newest decisions."""
 
-    def __init__(self, number: int, queue: ReviewQueue, reviewed: dict[int, str]) -> None:
+    def __init__(self, number: int, queue: ReviewQueue, reviewed: dict[int, ReviewState]) -> None:
         super().__init__()
         self.number = number
         self.queue = queue

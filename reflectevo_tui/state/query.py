@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
-from contextlib import closing
 from typing import TypeVar
 
-from store.database.connection import open_reader, read
+from store.database.connection import read, reading
 from store.workspace import Workspace
 
 Found = TypeVar("Found")
@@ -17,7 +16,7 @@ def ask_store(workspace: Workspace, question: Callable[[sqlite3.Connection], Fou
     """The answer of one consistent picture of the store.
 
     Raises:
-        StoreError, sqlite3.Error: when it can't be read; callers say so to the operator.
+        StoreError: when it can't be read; callers say so to the operator.
     """
-    with closing(open_reader(workspace.database)) as connection, read(connection):
+    with reading(workspace.database) as connection, read(connection):
         return question(connection)

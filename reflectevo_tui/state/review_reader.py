@@ -13,7 +13,7 @@ from reflectevo_tui.text.word_diff import WordChanges, word_changes
 from store.curation import review_queue
 from store.curation.review_queue import ReviewQueue
 from store.curation.reviews import Review, newest_review
-from store.records import TrajectoryDetail
+from store.records import ReviewState, TrajectoryDetail
 from store.rollouts import trajectories
 from store.workspace import Workspace
 
@@ -29,10 +29,10 @@ class Card:
 
 def read_queue(
     workspace: Workspace, iteration_id: int, target: int, seed: int, known: ReviewQueue | None
-) -> tuple[ReviewQueue, dict[int, str]]:
-    """The sample (drawn anew unless it is known) and the newest decisions on it. Raises StoreError, sqlite3.Error."""
+) -> tuple[ReviewQueue, dict[int, ReviewState]]:
+    """The sample (drawn anew unless it is known) and the newest decisions on it. Raises StoreError."""
 
-    def question(connection: sqlite3.Connection) -> tuple[ReviewQueue, dict[int, str]]:
+    def question(connection: sqlite3.Connection) -> tuple[ReviewQueue, dict[int, ReviewState]]:
         queue = known or review_queue.draw_queue(connection, iteration_id, target, seed)
         return queue, review_queue.decisions(connection, queue.items)
 
@@ -40,7 +40,7 @@ def read_queue(
 
 
 def read_card(workspace: Workspace, trajectory_id: int) -> Card | None:
-    """A trajectory whole; None when it is gone. Raises StoreError, sqlite3.Error."""
+    """A trajectory whole; None when it is gone. Raises StoreError."""
 
     def question(connection: sqlite3.Connection) -> tuple[TrajectoryDetail | None, Review | None]:
         detail = trajectories.detail(connection, trajectory_id)

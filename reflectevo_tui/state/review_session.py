@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from store.curation.review_queue import QueueItem, ReviewEstimate, ReviewQueue, estimate
 from store.curation.reviews import Decision, Review
+from store.records import ReviewState
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ class ReviewSession:
     def __init__(self) -> None:
         self.queue = ReviewQueue((), {})
         self.place = 0
-        self._reviewed: dict[int, str] = {}
+        self._reviewed: dict[int, ReviewState] = {}
         self._reviews: dict[int, Review | None] = {}
         self._decided_at: dict[int, float] = {}
         self._drafts: dict[int, Draft] = {}
@@ -64,7 +65,7 @@ class ReviewSession:
         """What the decisions say so far."""
         return estimate(self.queue, self._reviewed)
 
-    def take_queue(self, queue: ReviewQueue, reviewed: Mapping[int, str], unsaved: bool) -> None:
+    def take_queue(self, queue: ReviewQueue, reviewed: Mapping[int, ReviewState], unsaved: bool) -> None:
         """Take a sample as it was read; stay on the current item where it is still in it.
 
         Args:
@@ -142,7 +143,7 @@ class ReviewSession:
         now = time.time()
         cleared = decision == "clear"
         self._decided_at[reflection_id] = now
-        self._reviewed[reflection_id] = "" if cleared else decision
+        self._reviewed[reflection_id] = "" if decision == "clear" else decision
         review = None if cleared else Review(0, reflection_id, decision, draft.kind, draft.note, "you", now)
         self._reviews[reflection_id] = review
         return Decided(reflection_id, decision, None if cleared else draft.kind, "" if cleared else draft.note)

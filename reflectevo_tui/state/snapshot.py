@@ -15,6 +15,7 @@ from store.evaluation.protocols import main_protocol, overall_evaluations
 from store.records import (
     Directive,
     Event,
+    GateName,
     Heartbeat,
     Iteration,
     IterationName,
@@ -22,6 +23,7 @@ from store.records import (
     MetricPoint,
     Policy,
     Run,
+    Slot,
     Stage,
     TrajectoryRow,
 )
@@ -58,10 +60,10 @@ class Snapshot:
     iteration: Iteration | None = None
     iterations: tuple[IterationName, ...] = ()
     stages: tuple[Stage, ...] = ()
-    gate: str | None = None
+    gate: GateName | None = None
     parent: Policy | None = None
     child: Policy | None = None
-    heartbeats: Mapping[str, Heartbeat] = field(default_factory=dict)
+    heartbeats: Mapping[Slot, Heartbeat] = field(default_factory=dict)
     throughput: tuple[float, ...] = ()
     training: Mapping[str, Curve] = field(default_factory=dict)
     accuracy: tuple[AccuracyPoint, ...] = ()

@@ -10,8 +10,10 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from store.database.connection import open_reader
+from store.database.outage import store_errors
 from store.records import TrajectoryDetail, TrajectoryRow
 from store.rollouts import trajectories
 from store.rollouts.trajectories import Anchors, TrajectoryFilter
@@ -38,13 +40,15 @@ class Interrupted(Exception):
 
 
 @contextmanager
-def _given_up() -> Iterator[None]:
-    try:
-        yield
-    except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT:
-            raise Interrupted from error
-        raise
+def _given_up(path: Path) -> Iterator[None]:
+    """Raise Interrupted for a walk that was given up, and a StoreError for whatever else SQLite reports."""
+    with store_errors(path):
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT:
+                raise Interrupted from error
+            raise
 
 
 class TrajectoryReader:
@@ -60,7 +64,7 @@ class TrajectoryReader:
     def page(self, wanted: TrajectoryFilter, number: int, anchors: Anchors | None) -> list[TrajectoryRow]:
         """The rows of a page; without anchors only the first page is known."""
         after = anchors.ids[number] if anchors else 0
-        with self._page_lock:
+        with self._page_lock, store_errors(self._workspace.database):
             rows = trajectories.page(self._reader(), wanted, after=after, limit=PAGE_ROWS)
         self.rows_read += len(rows)
         if anchors and number + 1 < len(anchors.ids):
@@ -70,7 +74,7 @@ class TrajectoryReader:
 
     def detail(self, trajectory_id: int) -> TrajectoryDetail | None:
         """Everything about one trajectory."""
-        with self._page_lock:
+        with self._page_lock, store_errors(self._workspace.database):
             return trajectories.detail(self._reader(), trajectory_id)
 
     def walk(
@@ -83,7 +87,7 @@ class TrajectoryReader:
         Raises:
             Interrupted: when `interrupt` was called meanwhile.
         """
-        with self._walk_lock, _given_up():
+        with self._walk_lock, _given_up(self._workspace.database):
             if not still_wanted():
                 raise Interrupted
             return trajectories.anchors(self._walker(), wanted, PAGE_ROWS, known)
@@ -99,12 +103,12 @@ class TrajectoryReader:
         Raises:
             Interrupted: when `interrupt` was called meanwhile.
         """
-        with self._walk_lock, _given_up():
+        with self._walk_lock, _given_up(self._workspace.database):
             return trajectories.count(self._walker(), TrajectoryFilter())
 
     def choices(self) -> Choices:
         """What the filters offer."""
-        with self._page_lock:
+        with self._page_lock, store_errors(self._workspace.database):
             reader = self._reader()
             found = {
                 name: [(value, value) for value in values]

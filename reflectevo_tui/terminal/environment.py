@@ -8,11 +8,13 @@ import os
 import signal
 import sys
 
+from store.errors import OperatorError
+
 SSH_SETTINGS = {"TEXTUAL_FPS": "15", "TEXTUAL_ANIMATIONS": "none", "TEXTUAL_SMOOTH_SCROLL": "0"}
 """What keeps a screen within a few hundred bytes a second; kept as the operator set it, where they did."""
 
 
-class TerminalRefused(Exception):
+class TerminalRefused(OperatorError):
     """This terminal can't show the application; the text says why and what to do instead."""
 
 

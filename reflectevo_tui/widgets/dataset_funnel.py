@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from textual.content import Content
 
@@ -11,9 +11,11 @@ from reflectevo_tui.text import display, formatting
 from reflectevo_tui.text.display import Part
 from store.curation.datasets import DatasetFacts
 from store.curation.records import FunnelCount
+from store.curation.training_settings import SetName
+from store.plural import counted
 
-SETS = {"d_plus": "D+", "d_pm": "D±", "d_pref": "Dpref"}
-SET_WORDS = {
+SETS: Mapping[SetName, str] = {"d_plus": "D+", "d_pm": "D±", "d_pref": "Dpref"}
+SET_WORDS: Mapping[SetName, str] = {
     "d_plus": "reflections whose correction is correct",
     "d_pm": "pairs: led to a correct answer over led to an incorrect one",
     "d_pref": "pairs that both led to a correct answer, ranked by a judge",
@@ -24,7 +26,7 @@ BAR = 12
 NAME = 30
 
 
-def reasons_of(counts: Iterable[FunnelCount], set_name: str) -> dict[str, int]:
+def reasons_of(counts: Iterable[FunnelCount], set_name: SetName) -> dict[str, int]:
     """Rows of a set that were left out, by reason, the most frequent first."""
     found: Counter[str] = Counter()
     for one in counts:
@@ -33,7 +35,7 @@ def reasons_of(counts: Iterable[FunnelCount], set_name: str) -> dict[str, int]:
     return dict(found.most_common())
 
 
-def included_in(counts: Iterable[FunnelCount], set_name: str) -> int:
+def included_in(counts: Iterable[FunnelCount], set_name: SetName) -> int:
     """How many rows a set includes."""
     return sum(one.n for one in counts if one.set_name == set_name and one.included)
 
@@ -50,7 +52,7 @@ def _step(name: str, number: int, of: int, style: str = "$primary", width: int =
     )
 
 
-def funnel_lines(facts: DatasetFacts, set_name: str, shown: str | None) -> list[Content]:
+def funnel_lines(facts: DatasetFacts, set_name: SetName, shown: str | None) -> list[Content]:
     """From attempts to the examples of a set, every reason for leaving out; `shown` is the reason that is listed."""
     rollouts = facts.rollouts
     reasons, included = reasons_of(facts.counts, set_name), included_in(facts.counts, set_name)
@@ -82,11 +84,20 @@ def decisions_line(facts: DatasetFacts, reasons: dict[str, int]) -> Content:
     decided = sum(number for reason, number in reasons.items() if reason.startswith("human"))
     parts: list[Part] = [("✎ ", "bold $accent"), f"{formatting.count(decided)} left out by reviewers"]
     if facts.later_decisions:
-        parts.append((f" · {formatting.count(facts.later_decisions)} newer count at the next curation", "$warning"))
+        parts.append((f" · {later_words(facts)}", "$warning"))
     return display.line(*parts)
 
 
-def count_lines(counts: Iterable[FunnelCount], set_name: str, height: int) -> list[Content]:
+def later_words(facts: DatasetFacts) -> str:
+    """What becomes of the decisions that the sets don't show."""
+    decisions = counted(facts.later_decisions, "decision")
+    if facts.curates_again:
+        them = "it" if facts.later_decisions == 1 else "them"
+        return f"{decisions} not applied yet; the next curation applies {them}"
+    return f"{decisions} made after the last curation; not applied"
+
+
+def count_lines(counts: Iterable[FunnelCount], set_name: SetName, height: int) -> list[Content]:
     """Included rows by task, then by instruction, the most frequent first."""
     tasks: Counter[str] = Counter()
     instructions: Counter[str] = Counter()

@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 
 from store.database.connection import storable
 from store.database.rows import dump_json, load_json, to_record, to_records
-from store.records import Event, Heartbeat, JsonObject, LiveText, MetricPoint
+from store.records import Event, EventLevel, Heartbeat, JsonObject, LiveText, MetricPoint, Slot, StageName
 
 
 def beat(
-    connection: sqlite3.Connection, slot: str, pid: int, started: float, state: str, detail: JsonObject | None = None
+    connection: sqlite3.Connection, slot: Slot, pid: int, started: float, state: str, detail: JsonObject | None = None
 ) -> None:
     """Renew the heartbeat of a slot."""
     connection.execute(
@@ -21,19 +21,19 @@ def beat(
     )
 
 
-def end_heartbeat(connection: sqlite3.Connection, slot: str) -> None:
+def end_heartbeat(connection: sqlite3.Connection, slot: Slot) -> None:
     """Remove the heartbeat of a slot that ended in order."""
     connection.execute("DELETE FROM heartbeats WHERE slot = ?", (slot,))
 
 
-def heartbeats(connection: sqlite3.Connection) -> dict[str, Heartbeat]:
+def heartbeats(connection: sqlite3.Connection) -> dict[Slot, Heartbeat]:
     """The newest heartbeat of each slot."""
     rows = connection.execute("SELECT * FROM heartbeats").fetchall()
     return {row["slot"]: to_record(Heartbeat, row) for row in rows}
 
 
 def add_event(
-    connection: sqlite3.Connection, level: str, source: str, text: str, iteration_id: int | None = None
+    connection: sqlite3.Connection, level: EventLevel, source: str, text: str, iteration_id: int | None = None
 ) -> None:
     """Append a line to the human-readable log."""
     connection.execute(
@@ -49,7 +49,7 @@ def events(connection: sqlite3.Connection, *, after: int = 0, limit: int = 200) 
 
 
 def add_metrics(
-    connection: sqlite3.Connection, iteration_id: int, stage: str, step: int, values: Mapping[str, float | None]
+    connection: sqlite3.Connection, iteration_id: int, stage: StageName, step: int, values: Mapping[str, float | None]
 ) -> None:
     """Store values of one step; a step done again after a resume replaces its values."""
     now = time.time()
@@ -62,7 +62,7 @@ def add_metrics(
 
 
 def metrics(
-    connection: sqlite3.Connection, iteration_id: int, stage: str, names: Sequence[str] = (), limit: int = 2000
+    connection: sqlite3.Connection, iteration_id: int, stage: StageName, names: Sequence[str] = (), limit: int = 2000
 ) -> list[MetricPoint]:
     """Curves of a stage, in the order of their steps; the newest `limit` points."""
     wanted = f" AND name IN ({', '.join('?' * len(names))})" if names else ""

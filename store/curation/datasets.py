@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import sqlite3
 from dataclasses import dataclass
+from typing import get_args
 
 from store.curation.curated import decisions_since, funnel
 from store.curation.records import FunnelCount
+from store.curation.training_settings import SetName
 from store.database.rows import to_records
+from store.records import Verdict
 
-SET_NAMES = ("d_plus", "d_pm", "d_pref")
+SET_NAMES: tuple[SetName, ...] = get_args(SetName)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +28,16 @@ class RolloutCounts:
 
 @dataclass(frozen=True, slots=True)
 class DatasetFacts:
-    """Everything above the examples. `later_decisions` are reviews and preferences newer than the curation."""
+    """Everything above the examples.
+
+    `later_decisions` are reflections and pairs decided differently than when the sets were curated;
+    `curates_again` says whether the iteration is curated again before it trains, which applies them.
+    """
 
     rollouts: RolloutCounts
     counts: tuple[FunnelCount, ...]
     later_decisions: int
+    curates_again: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +57,7 @@ class ExampleRow:
 
 def dataset_facts(connection: sqlite3.Connection, iteration_id: int) -> DatasetFacts:
     """Counts of an iteration's rollouts and of every set."""
-    verdicts: dict[tuple[bool, str], int] = {
+    verdicts: dict[tuple[bool, Verdict], int] = {
         (bool(first), verdict): n
         for first, verdict, n in connection.execute(
             "SELECT turn = 1, verdict, count(*) FROM attempts WHERE iteration_id = ? AND protocol = ''"
@@ -75,13 +83,25 @@ def dataset_facts(connection: sqlite3.Connection, iteration_id: int) -> DatasetF
         ),
         tuple(funnel(connection, iteration_id)),
         later,
+        curates_again=_curates_again(connection, iteration_id),
     )
+
+
+def _curates_again(connection: sqlite3.Connection, iteration_id: int) -> bool:
+    """Whether training has made nothing yet: it then starts with another curation where decisions are newer."""
+    found: int = connection.execute(
+        "SELECT count(*) FROM stages s JOIN iterations i ON i.id = s.iteration_id WHERE s.iteration_id = ?"
+        " AND s.name = 'train' AND i.state <> 'done'"
+        " AND (s.state IN ('pending', 'waiting') OR (s.state = 'failed' AND s.done = 0))",
+        (iteration_id,),
+    ).fetchone()[0]
+    return found > 0
 
 
 def examples(
     connection: sqlite3.Connection,
     iteration_id: int,
-    set_name: str,
+    set_name: SetName,
     *,
     reason: str | None = None,
     key: int = 0,

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from store.evaluation.intervals import wilson, wilson_share
+from store.records import ReviewState
 
 Cell = tuple[str, str]
 """Task and transition."""
@@ -26,7 +27,7 @@ class QueueItem:
     task: str
     transition: str
     instruction: str
-    review: str
+    review: ReviewState
 
     @property
     def cell(self) -> Cell:
@@ -116,10 +117,10 @@ def even_shares(sizes: Mapping[Cell, int], target: int) -> dict[Cell, int]:
     return shares
 
 
-def decisions(connection: sqlite3.Connection, items: Iterable[QueueItem]) -> dict[int, str]:
+def decisions(connection: sqlite3.Connection, items: Iterable[QueueItem]) -> dict[int, ReviewState]:
     """The newest decision of each reviewed reflection of the sample, by reflection id."""
     ids = [item.trajectory_id for item in items]
-    found: dict[int, str] = {}
+    found: dict[int, ReviewState] = {}
     for part in _parts(ids):
         rows = connection.execute(
             f"SELECT reflection_id, review FROM trajectories WHERE id IN ({', '.join('?' * len(part))})"
@@ -154,7 +155,7 @@ class ReviewEstimate:
     by_task: Mapping[str, Share]
 
 
-def estimate(queue: ReviewQueue, reviewed: Mapping[int, str]) -> ReviewEstimate:
+def estimate(queue: ReviewQueue, reviewed: Mapping[int, ReviewState]) -> ReviewEstimate:
     """What the decisions on a sample say; `reviewed` maps reflection ids to their newest decision.
 
     Each task × transition cell counts with its size, since the sample is spread evenly over them: a plain share would
@@ -175,7 +176,7 @@ def estimate(queue: ReviewQueue, reviewed: Mapping[int, str]) -> ReviewEstimate:
     )
 
 
-def _weighted(decided: Sequence[QueueItem], sizes: Mapping[Cell, int], reviewed: Mapping[int, str]) -> Share:
+def _weighted(decided: Sequence[QueueItem], sizes: Mapping[Cell, int], reviewed: Mapping[int, ReviewState]) -> Share:
     counts: dict[Cell, list[int]] = {}
     for item in decided:
         counts.setdefault(item.cell, [0, 0])

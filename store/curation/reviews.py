@@ -42,7 +42,7 @@ class Review:
 def add_review(
     connection: sqlite3.Connection,
     reflection_id: int,
-    decision: str,
+    decision: Decision,
     *,
     error_kind: int | None = None,
     note: str = "",

@@ -12,11 +12,12 @@ import os
 import sqlite3
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
 
-from store.errors import NotOurDatabase, StorageRefused, WorkspaceNotFound
+from store.database.outage import store_error, store_errors
+from store.errors import NotOurDatabase, StorageRefused, StoreError, WorkspaceNotFound
 
 APPLICATION_ID = 0x52454658
 """`PRAGMA application_id` of our databases ("REFX")."""
@@ -63,14 +64,21 @@ def _check_ours(connection: sqlite3.Connection, path: Path) -> None:
         version = connection.execute("PRAGMA user_version").fetchone()[0]
         tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
     except sqlite3.DatabaseError as error:
-        raise NotOurDatabase(f"{path} can't be read as a database ({error}); it was left as it is") from error
+        raise store_error(error, path) from error
     if application != APPLICATION_ID and tables:
-        raise NotOurDatabase(f"{path} is a database of another program; it was left as it is. Choose another workspace")
+        raise NotOurDatabase(f"{path} is a database of another program and was not changed. Choose another workspace")
     if version > SCHEMA_VERSION:
         raise NotOurDatabase(
             f"{path} was written by a newer version (schema {version}, this is {SCHEMA_VERSION}); "
-            "it was left as it is. Upgrade reflectevo to open it"
+            "it was not changed. Upgrade reflectevo to open it"
         )
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError as error:
+        raise StorageRefused(f"{path} can't be reached ({error.strerror}); check the owner of its directory") from error
 
 
 def open_reader(path: Path) -> sqlite3.Connection:
@@ -82,7 +90,7 @@ def open_reader(path: Path) -> sqlite3.Connection:
         WorkspaceNotFound: when there is no database at `path`.
         NotOurDatabase: when the file is damaged, foreign or newer.
     """
-    if not path.exists():
+    if not _exists(path):
         raise WorkspaceNotFound(f"there is no database at {path}; make a workspace with: reflectevo init")
     try:
         connection = sqlite3.connect(
@@ -94,12 +102,12 @@ def open_reader(path: Path) -> sqlite3.Connection:
         )
         connection.execute("PRAGMA query_only = ON")
     except sqlite3.Error as error:
-        raise NotOurDatabase(f"{path} can't be opened ({error}); it was left as it is") from error
+        raise store_error(error, path) from error
     connection.text_factory = _decode
     connection.row_factory = sqlite3.Row
     try:
         _check_ours(connection, path)
-    except NotOurDatabase:
+    except StoreError:
         connection.close()
         raise
     return connection
@@ -114,7 +122,7 @@ def require_local(path: Path) -> None:
     network = _network_file_system(path.parent)
     if network:
         raise StorageRefused(
-            f"{path.parent} lies on {network}; SQLite's WAL needs a local disk. Choose a local workspace"
+            f"{path.parent} is on {network}; SQLite's WAL needs a local disk. Choose a local workspace"
         )
 
 
@@ -158,11 +166,33 @@ def open_writer(path: Path, *, durable: bool = False) -> sqlite3.Connection:
         connection.execute("PRAGMA journal_size_limit = 67108864")
     except sqlite3.DatabaseError as error:
         connection.close()
-        raise NotOurDatabase(f"{path} can't be opened for writing ({error}); it was left as it is") from error
-    except (StorageRefused, NotOurDatabase):
+        raise store_error(error, path) from error
+    except StoreError:
         connection.close()
         raise
     return connection
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[sqlite3.Connection]:
+    """A read-only connection for the block, closed behind it.
+
+    Raises:
+        StoreError: when it can't be opened, and for whatever SQLite reports in the block.
+    """
+    with store_errors(path), closing(open_reader(path)) as connection:
+        yield connection
+
+
+@contextmanager
+def writing(path: Path, *, durable: bool = False) -> Iterator[sqlite3.Connection]:
+    """A connection that may write, for the block, closed behind it; `durable` as in `open_writer`.
+
+    Raises:
+        StoreError: when it can't be opened, and for whatever SQLite reports in the block.
+    """
+    with store_errors(path), closing(open_writer(path, durable=durable)) as connection:
+        yield connection
 
 
 @contextmanager

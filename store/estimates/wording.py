@@ -5,6 +5,7 @@ from __future__ import annotations
 from store.estimates.estimate import Estimate, stage_cost
 from store.estimates.formulas import StageEstimate
 from store.estimates.symbolic import Symbolic
+from store.records import StageName
 
 
 def time_words(seconds: float) -> str:
@@ -24,28 +25,35 @@ def count_words(value: float) -> str:
     return f"{value:,.0f}"
 
 
-def stage_words(estimate: Estimate, name: str) -> str:
+UNKNOWN_TIME = "time unknown (not measured yet)"
+
+
+def stage_words(estimate: Estimate, name: StageName) -> str:
     """What a stage of the iteration at hand takes: `about 2,000 generated tokens, 20 min at 1.7 tokens/s (measured)`.
 
-    A rate that nobody knows leaves the formula in its place.
+    A rate that was never measured leaves the time open; `reflectevo estimate` has the formula.
     """
     stage = next(one for one in estimate.first if one.stage == name)
     parts = [_tokens(stage)] if _tokens(stage) else []
     if stage.seconds.known:
         parts.append(f"{time_words(stage.seconds.value or 0.0)}{_rate(estimate, stage)}")
     else:
-        missing = ", ".join(stage.seconds.unknown)
-        parts.append(f"{stage.seconds.words(time_words)} seconds (unknown: {missing})")
+        return f"about {parts[0]}; {UNKNOWN_TIME}" if parts else UNKNOWN_TIME
     cost = stage_cost(estimate, stage)
     if cost.known and estimate.figures.has("price_per_gpu_hour"):
         parts.append(f"price {cost.value or 0.0:,.2f}")
     return f"about {', '.join(parts)}"
 
 
+def _rounded(value: float) -> str:
+    """Three digits of an estimate mean something: `19,738` is `19,700`."""
+    return count_words(float(f"{value:.3g}"))
+
+
 def _tokens(stage: StageEstimate) -> str:
     for term, kind in ((stage.generated_tokens, "generated"), (stage.training_tokens, "training")):
         if term.value != 0:
-            return f"{term.words(count_words)} {kind} tokens"
+            return f"{term.words(_rounded)} {kind} tokens"
     return ""
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from store.curation.records import CuratedRow
+from store.curation.training_settings import SetName
 from store.database.rows import Record, to_record, to_records
 from store.records import StoredAttempt, StoredQuestion, StoredReflection
 
@@ -54,7 +55,7 @@ def attempt_page(
 
 
 def curated_page(
-    connection: sqlite3.Connection, iteration_id: int, set_name: str, *, after: int, limit: int
+    connection: sqlite3.Connection, iteration_id: int, set_name: SetName, *, after: int, limit: int
 ) -> list[CuratedRow]:
     """Included rows of a set, in the order of their ids, which follow `after`."""
     return to_records(

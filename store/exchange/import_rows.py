@@ -14,9 +14,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from store.curation.training_settings import SetName
 from store.database.connection import storable
 from store.exchange.imported_records import ImportedAttempt, ImportedBranch, ImportedRecord
-from store.exchange.imports import IMPORTED_POLICY, IMPORTED_VERSION, ImportTarget
+from store.exchange.imports import IMPORTED_POLICY, IMPORTED_STAGES, IMPORTED_VERSION, ImportTarget
+from store.records import StageName
 
 EQUAL_SIDES = "both sides are the same reflection"
 """Why a pair is left out of its set."""
@@ -72,7 +74,7 @@ class _Batch:
         self.samples: dict[int, int] = {}
         self.known: dict[int, dict[object, _Known]] = {}
         self.pairs: set[tuple[int, int]] = set()
-        self.added = dict.fromkeys(("attempt", "reflect", "correct", "curate"), 0)
+        self.added: dict[StageName, int] = dict.fromkeys(IMPORTED_STAGES, 0)
 
     def take(self, table: str) -> int:
         number = self.next[table]
@@ -260,7 +262,7 @@ class _Batch:
         if record.set_name == "d_pref" and not equal:
             self.preferences.append((included, rejected, IMPORTED_POLICY, self.now))
 
-    def _is_curated(self, set_name: str, included: int, rejected: int | None) -> bool:
+    def _is_curated(self, set_name: SetName, included: int, rejected: int | None) -> bool:
         pair = (included, rejected or 0)
         if pair in self.pairs:
             return True
@@ -333,7 +335,7 @@ class _Batch:
 
 def insert_records(
     connection: sqlite3.Connection, target: ImportTarget, records: Iterable[ImportedRecord]
-) -> dict[str, int]:
+) -> dict[StageName, int]:
     """Insert a batch of records inside the caller's write transaction; returns the rows added, by stage."""
     batch = _Batch(connection, target)
     listed = list(records)

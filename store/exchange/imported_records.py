@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
+from store.curation.training_settings import SetName
 from store.records import Verdict
-
-SetName = Literal["d_plus", "d_pm", "d_pref"]
 
 
 @dataclass(frozen=True, slots=True)

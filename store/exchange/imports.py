@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from store.database.connection import storable
 from store.database.rows import dump_json, to_record, to_records
 from store.database.search_buffer import narrow_search_buffer
-from store.records import JsonObject
+from store.records import JsonObject, StageName
 from store.runs.iterations import add_iteration, set_stage, update_iteration
 from store.runs.policies import add_policy
 from store.runs.runs import add_run, run_named, set_run_state
@@ -29,7 +29,8 @@ SEARCH_BUFFER = 16 << 20
 """Bytes that the search index gathers while an import runs: a whole batch, which takes 40 % less time. `finish_import`
 takes it back."""
 
-_STAGES = ("attempt", "reflect", "correct", "curate")
+IMPORTED_STAGES: tuple[StageName, ...] = ("attempt", "reflect", "correct", "curate")
+"""The stages whose rows an import brings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +108,7 @@ def begin_import(
     )
     iteration_id = add_iteration(connection, run_id, policy_id, settings, 0)
     update_iteration(connection, iteration_id, state="stopped", reason="the import is not complete")
-    for stage in _STAGES:
+    for stage in IMPORTED_STAGES:
         set_stage(connection, iteration_id, stage, "running")
     cursor = connection.execute(
         "INSERT INTO imports (run_id, path, format, identity, size, created) VALUES (?, ?, ?, ?, ?, ?)",
@@ -133,7 +134,7 @@ class Advance:
     skipped: int
     leaks: int
     details: JsonObject
-    added: Mapping[str, int]
+    added: Mapping[StageName, int]
 
 
 def advance_import(connection: sqlite3.Connection, target: ImportTarget, before: int, advance: Advance) -> bool:
@@ -153,7 +154,7 @@ def advance_import(connection: sqlite3.Connection, target: ImportTarget, before:
     return moved == 1
 
 
-def finish_import(connection: sqlite3.Connection, target: ImportTarget, notes: Mapping[str, str]) -> None:
+def finish_import(connection: sqlite3.Connection, target: ImportTarget, notes: Mapping[StageName, str]) -> None:
     """Mark an import as complete: its stages done with their counts, what it has nothing of as skipped.
 
     Args:

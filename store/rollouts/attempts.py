@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from store.database.connection import storable
@@ -154,7 +155,7 @@ def insert_reflection(connection: sqlite3.Connection, reflection: NewReflection)
     return int(row["id"])
 
 
-_INITIAL = {"correct": "c", "incorrect": "i", "unverified": "u"}
+_INITIAL: Mapping[Verdict, str] = {"correct": "c", "incorrect": "i", "unverified": "u"}
 
 
 def finish_trajectory(

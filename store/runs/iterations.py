@@ -4,9 +4,21 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from typing import TypedDict, Unpack
 
 from store.database.rows import dump_json, to_record, to_records
-from store.records import Iteration, IterationKind, IterationName, JsonObject, Stage
+from store.records import (
+    Control,
+    GateName,
+    Iteration,
+    IterationKind,
+    IterationName,
+    IterationState,
+    JsonObject,
+    Stage,
+    StageName,
+    StageState,
+)
 from store.runs.stages import STAGES
 
 
@@ -101,15 +113,33 @@ def current_iteration(
     return to_record(Iteration, row) if row else None
 
 
-def update_iteration(connection: sqlite3.Connection, iteration_id: int, **changes: object) -> None:
-    """Set columns of an iteration (`state`, `control`, `reason`, `parent_id`, `child_id`, `settings`, `ended`)."""
-    allowed = {"state", "control", "reason", "parent_id", "child_id", "settings", "ended", "remaining"}
-    if not changes or not set(changes) <= allowed:
-        raise ValueError(f"not columns of an iteration that may change: {sorted(set(changes) - allowed)}")
+class IterationChanges(TypedDict, total=False):
+    """The columns of an iteration that may change. `ended` is in seconds since 1970."""
+
+    state: IterationState
+    control: Control
+    reason: str
+    remaining: int
+    parent_id: int
+    child_id: int
+    settings: JsonObject
+    ended: float
+
+
+def update_iteration(connection: sqlite3.Connection, iteration_id: int, **changes: Unpack[IterationChanges]) -> None:
+    """Set columns of an iteration.
+
+    Raises:
+        ValueError: for no change, or a column that may not change.
+    """
+    if not changes or not set(changes) <= set(IterationChanges.__annotations__):
+        wrong = sorted(set(changes) - set(IterationChanges.__annotations__))
+        raise ValueError(f"not columns of an iteration that may change: {wrong}")
+    columns: dict[str, object] = {**changes}
     if "settings" in changes:
-        changes["settings"] = dump_json(changes["settings"])
-    assignments = ", ".join(f"{name} = ?" for name in changes)
-    connection.execute(f"UPDATE iterations SET {assignments} WHERE id = ?", (*changes.values(), iteration_id))
+        columns["settings"] = dump_json(changes["settings"])
+    assignments = ", ".join(f"{name} = ?" for name in columns)
+    connection.execute(f"UPDATE iterations SET {assignments} WHERE id = ?", (*columns.values(), iteration_id))
 
 
 def stages(connection: sqlite3.Connection, iteration_id: int) -> list[Stage]:
@@ -121,7 +151,7 @@ def stages(connection: sqlite3.Connection, iteration_id: int) -> list[Stage]:
 
 
 def set_stage(
-    connection: sqlite3.Connection, iteration_id: int, name: str, state: str, error: str | None = None
+    connection: sqlite3.Connection, iteration_id: int, name: StageName, state: StageState, error: str | None = None
 ) -> None:
     """Move a stage to a state; start and end times follow from it. Entering the same state changes nothing."""
     now = time.time()
@@ -134,24 +164,24 @@ def set_stage(
     )
 
 
-def approve_stage(connection: sqlite3.Connection, iteration_id: int, name: str) -> None:
+def approve_stage(connection: sqlite3.Connection, iteration_id: int, name: StageName) -> None:
     """Record that an operator let a stage pass its gate."""
     connection.execute("UPDATE stages SET approved = 1 WHERE iteration_id = ? AND name = ?", (iteration_id, name))
 
 
-def set_progress(connection: sqlite3.Connection, iteration_id: int, name: str, done: int, total: int) -> None:
+def set_progress(connection: sqlite3.Connection, iteration_id: int, name: StageName, done: int, total: int) -> None:
     """Store how many items of a stage are done, of how many known so far."""
     connection.execute(
         "UPDATE stages SET done = ?, total = ? WHERE iteration_id = ? AND name = ?", (done, total, iteration_id, name)
     )
 
 
-def set_note(connection: sqlite3.Connection, iteration_id: int, name: str, note: str) -> None:
+def set_note(connection: sqlite3.Connection, iteration_id: int, name: StageName, note: str) -> None:
     """Say in words what a stage would do, or did."""
     connection.execute("UPDATE stages SET note = ? WHERE iteration_id = ? AND name = ?", (note, iteration_id, name))
 
 
-def waiting_gate(iteration: Iteration, all_stages: list[Stage]) -> str | None:
+def waiting_gate(iteration: Iteration, all_stages: list[Stage]) -> GateName | None:
     """Name of the gate an iteration waits at: a stage, or `promote` after evaluation; None when it doesn't wait."""
     if iteration.state != "waiting":
         return None
@@ -161,5 +191,5 @@ def waiting_gate(iteration: Iteration, all_stages: list[Stage]) -> str | None:
     return "promote"
 
 
-ACTIVE = ("running", "waiting", "paused")
+ACTIVE: tuple[IterationState, ...] = ("running", "waiting", "paused")
 """States of an iteration that holds the device, or will."""

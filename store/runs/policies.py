@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 
 from store.database.rows import dump_json, to_record, to_records
-from store.records import Evaluation, JsonObject, Policy
+from store.records import Evaluation, JsonObject, Policy, PolicyState
 
 
 def add_policy(
@@ -20,7 +20,7 @@ def add_policy(
     setting: str,
     path: str,
     base_model: str,
-    state: str,
+    state: PolicyState,
     details: JsonObject,
     roles: str = "reasoner reflector",
 ) -> int:
@@ -55,7 +55,7 @@ def list_policies(connection: sqlite3.Connection, run_id: int) -> list[Policy]:
     )
 
 
-def decide_policy(connection: sqlite3.Connection, policy_id: int, state: str, reason: str) -> None:
+def decide_policy(connection: sqlite3.Connection, policy_id: int, state: PolicyState, reason: str) -> None:
     """Promote or reject a policy, with why."""
     connection.execute("UPDATE policies SET state = ?, reason = ? WHERE id = ?", (state, reason, policy_id))
 

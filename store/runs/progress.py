@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 
 from store.curation.curated import tallies
+from store.curation.datasets import SET_NAMES
 
 _KINDS = ("attempts", "reflections", "corrections", "evaluation_attempts", "metrics", "failed_samples")
 
@@ -18,7 +19,7 @@ def iteration_counts(connection: sqlite3.Connection, iteration_id: int) -> dict[
         "SELECT count(*) FROM metrics WHERE iteration_id = ?", (iteration_id,)
     ).fetchone()[0]
     counts = {kind: found.get(kind, 0) for kind in _KINDS}
-    return counts | {name: found.get(f"{name}/included", 0) for name in ("d_plus", "d_pm", "d_pref")}
+    return counts | {name: found.get(f"{name}/included", 0) for name in SET_NAMES}
 
 
 def integrity(connection: sqlite3.Connection) -> str:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from store.database.connection import storable
 from store.database.rows import dump_json, to_record, to_records
-from store.records import JsonObject, Run, StoredQuestion
+from store.records import JsonObject, Run, RunOrigin, RunState, StoredQuestion
 
 
 def add_run(
@@ -18,7 +18,7 @@ def add_run(
     base_model: str,
     settings: JsonObject,
     base_directory: str,
-    origin: str = "engine",
+    origin: RunOrigin = "engine",
 ) -> int:
     """Insert a run in state `new`; returns its id. `origin` is `engine`, `import` or `synthetic`."""
     cursor = connection.execute(
@@ -44,7 +44,7 @@ def list_runs(connection: sqlite3.Connection) -> list[Run]:
     return to_records(Run, connection.execute("SELECT * FROM runs ORDER BY id").fetchall())
 
 
-def set_run_state(connection: sqlite3.Connection, run_id: int, state: str, error: str | None = None) -> None:
+def set_run_state(connection: sqlite3.Connection, run_id: int, state: RunState, error: str | None = None) -> None:
     """Record that a run is `ready`, `failed` (with why) or `new` again."""
     connection.execute("UPDATE runs SET state = ?, error = ? WHERE id = ?", (state, error, run_id))
 

@@ -9,6 +9,7 @@ import sqlite3
 from dataclasses import dataclass
 
 from store.evaluation.intervals import Interval, wilson
+from store.records import StageName, StageState
 from store.runs.iterations import list_iterations, stages
 
 _NEWEST_REVIEWS = (
@@ -28,8 +29,8 @@ class StageCost:
 
     iteration: str
     """What messages call it: an iteration, or an evaluation apart from iterations."""
-    stage: str
-    state: str
+    stage: StageName
+    state: StageState
     seconds: float | None
     texts: int | None
     prompt_tokens: int | None

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from pathlib import Path
 
 from engine.commands.check.findings import Finding
-from store.database.connection import open_reader
+from store.database.connection import reading
 from store.errors import StoreError
 from store.runs.iterations import current_iteration
 from store.runs.runs import run_named
@@ -21,7 +20,7 @@ def check_name(settings: RunSettings, settings_file: Path, workspace: Workspace 
     if workspace is None or not workspace.database.exists():
         return []
     try:
-        with closing(open_reader(workspace.database)) as connection:
+        with reading(workspace.database) as connection:
             run = run_named(connection, settings.name)
             iteration = current_iteration(connection, run.id) if run else None
     except StoreError as error:
@@ -48,4 +47,4 @@ def check_name(settings: RunSettings, settings_file: Path, workspace: Workspace 
         for name in changed_fixed(stored, settings)
     ]
     state = f"{iteration.title} is {iteration.state}" if iteration else "it has no iteration"
-    return found or [Finding("ok", "name", f"run {run.name!r} would go on: {state}")]
+    return found or [Finding("ok", "name", f"run {run.name!r} would continue: {state}")]

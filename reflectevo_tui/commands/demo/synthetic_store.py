@@ -10,23 +10,24 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import closing
 from random import Random
 from typing import Any
 
 from reflectevo_tui.commands.demo import prose
 from reflectevo_tui.commands.demo.batches import Batch, Numbers, metric
 from store.control import telemetry
+from store.curation.training_settings import TrainingSetting
 from store.database import bulk
-from store.database.connection import open_writer, write
+from store.database.connection import write, writing
 from store.database.migrations import migrate
 from store.errors import StorageRefused
+from store.records import PolicyState, Verdict
 from store.runs import iterations, policies, runs
 from store.workspace import Workspace
 
 REVIEWER = "demo@synthetic"
 PROTOCOL = "oracle/synthetic"
-SETTINGS = ("sft-one-stage", "dpo-verdict", "sft-two-stage")
+SETTINGS: tuple[TrainingSetting, ...] = ("sft-one-stage", "dpo-verdict", "sft-two-stage")
 """How the child of each iteration was trained."""
 
 _KEYS = tuple(f"{v}-{place}-{p}" for v in (1, 2) for place in range(1, 9) for p in (1, 2))
@@ -57,9 +58,9 @@ class DemoStore:
             StorageRefused: when the workspace has a database already.
         """
         if self._workspace.database.exists():
-            raise StorageRefused(f"{self._workspace.root} is a workspace already; choose an empty directory with -w")
+            raise StorageRefused(f"{self._workspace.root} is already a workspace; choose an empty directory with -w")
         self._workspace.create()
-        with closing(open_writer(self._workspace.database)) as connection:
+        with writing(self._workspace.database) as connection:
             migrate(connection)
             yield from self._fill(connection)
             bulk.finish(connection)
@@ -81,7 +82,7 @@ class DemoStore:
             last = number == 3
             yield from self._roll_out(connection, run, iteration, parent, gain / 2, int(share * part))
             included = self._curate(connection, iteration)
-            state = "candidate" if last else "promoted" if gain > 0 else "rejected"
+            state: PolicyState = "candidate" if last else "promoted" if gain > 0 else "rejected"
             with write(connection):
                 child = self._add_policy(connection, run, parent, iteration, number, state, included)
                 self._close(connection, iteration, child, state)
@@ -97,11 +98,15 @@ class DemoStore:
         parent: int | None,
         iteration: int | None,
         number: int,
-        state: str,
+        state: PolicyState,
         examples: int,
     ) -> int:
         details = {"synthetic": True, "examples": examples, "trainable_parameters": 4_718_592} if number else {}
-        reasons = {"promoted": "not worse than its parent", "rejected": "it lost against its parent", "candidate": ""}
+        reasons: dict[PolicyState, str] = {
+            "promoted": "not worse than its parent",
+            "rejected": "worse than its parent",
+            "candidate": "",
+        }
         policy = policies.add_policy(
             connection,
             run_id=run,
@@ -117,7 +122,7 @@ class DemoStore:
         policies.decide_policy(connection, policy, state, reasons[state] if number else "")
         return policy
 
-    def _close(self, connection: sqlite3.Connection, iteration: int, child: int, state: str) -> None:
+    def _close(self, connection: sqlite3.Connection, iteration: int, child: int, state: PolicyState) -> None:
         for stage in iterations.stages(connection, iteration):
             iterations.set_stage(connection, iteration, stage.name, "running")
             iterations.set_progress(connection, iteration, stage.name, 1000, 1000)
@@ -128,11 +133,12 @@ class DemoStore:
             iteration,
             child_id=child,
             state="waiting" if waiting else "done",
-            ended=None if waiting else self._now,
         )
+        if not waiting:
+            iterations.update_iteration(connection, iteration, ended=self._now)
         telemetry.add_event(connection, "info", "engine", f"synthetic policy {child} {state}", iteration)
 
-    def _curves(self, connection: sqlite3.Connection, iteration: int, setting: str) -> None:
+    def _curves(self, connection: sqlite3.Connection, iteration: int, setting: TrainingSetting) -> None:
         for step in range(1, 61):
             values: dict[str, float | None] = {
                 "loss": 1.9 / step**0.4 + 0.05 * self._draw.random(),
@@ -171,7 +177,7 @@ class DemoStore:
         turn: int,
         reflection: int | None,
         text: str,
-        verdict: str,
+        verdict: Verdict,
     ) -> int:
         iteration, policy, protocol = place
         number = self._next.attempt
@@ -319,7 +325,7 @@ class DemoStore:
         for one in bulk.outcomes(connection, iteration):
             reason = "correction incorrect" if not one.helped else "human reject" if one.review == "reject" else ""
             if not reason and self._draw.random() < 0.2:
-                reason = self._draw.choice(("leak", "too long", "duplicate", "over the cap per question"))
+                reason = self._draw.choice(("leak", "too long", "duplicate", "above max_per_question"))
             included += not reason
             rows.append(
                 (iteration, "d_plus", one.reflection, None, one.correction, int(not reason), reason or "included")

@@ -17,9 +17,10 @@ from textual.content import Content
 from textual.message import Message
 from textual.widgets import Static
 
-from reflectevo_tui.engine_client.process import EngineUnavailable, ask_engine
+from reflectevo_tui.engine_client.process import ask_engine
 from reflectevo_tui.terminal.immediate_repaint import Dialog
 from reflectevo_tui.text import display, formatting
+from store.errors import OperatorError
 from store.workspace import Workspace
 
 PART_TOKENS = 2_000
@@ -124,7 +125,7 @@ class ExampleDialog(Dialog[None]):
     def _ask(self) -> None:
         try:
             answer = ask_engine("example", "-w", str(self._workspace.root), "--curated", str(self._curated_id))
-        except (EngineUnavailable, OSError, ValueError) as error:
+        except OperatorError as error:
             self.post_message(self.ExampleRead(None, str(error)))
             return
         if isinstance(answer, dict) and isinstance(answer.get("sides"), list) and answer["sides"]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal
 
@@ -16,19 +15,19 @@ from textual.widgets import Static
 
 from reflectevo_tui.screens.dialogs.confirm import ConfirmDialog
 from reflectevo_tui.screens.dialogs.policy import PolicyDialog
-from reflectevo_tui.state.gate_settings import dump_changes, sections_ahead, settings_ahead
+from reflectevo_tui.state.gate_settings import dump_changes, settings_ahead
 from reflectevo_tui.state.messages import DirectiveWanted, WorkFailed
 from reflectevo_tui.state.snapshot import AccuracyPoint, GateFacts, Snapshot, read_gate
 from reflectevo_tui.terminal.immediate_repaint import Dialog
 from reflectevo_tui.text import display, formatting
-from store.database.connection import open_reader
-from store.errors import StoreError
-from store.records import JsonObject, Policy
+from store.database.connection import reading
+from store.errors import OperatorError
+from store.records import DirectiveKind, GateName, JsonObject, Policy, StageName
 from store.workspace import Workspace
 
 GateDecision = Literal["approve", "reject", "skip"]
 
-_SETS = {"d_plus": "D+", "d_pm": "D±", "d_pref": "Dpref"}
+_SETS: Mapping[str, str] = {"d_plus": "D+", "d_pm": "D±", "d_pref": "Dpref"}
 
 
 def curation_lines(counts: Mapping[str, Mapping[str, int]]) -> list[Content]:
@@ -49,31 +48,37 @@ def curation_lines(counts: Mapping[str, Mapping[str, int]]) -> list[Content]:
     return lines
 
 
-def skip_words(gate: str, stages: Sequence[str]) -> str:
+def skip_words(gate: GateName, stages: Sequence[StageName]) -> str:
     """The question before a stage is skipped: what is left out with it."""
     if gate == "evaluate":
-        return "Skip the evaluation?\n\nYou then decide about the child without a comparison."
+        return "Skip the evaluation?\n\nYou then decide on the child without a comparison."
     behind = stages[stages.index(gate) + 1 :]
     return (
-        f"Skip {gate}?\n\nThis leaves out {', '.join(behind)} too, and the iteration ends without a child.\n"
-        "What it made is kept; its parent stays. To go on from another policy: Z or B."
+        f"Skip {gate}?\n\nThis also skips {', '.join(behind)}, and the iteration ends without a child.\n"
+        "Its data is kept, and its parent stays the current policy. To continue from another one: Z or B."
     )
 
 
-VERBS = {"rollback": "roll back", "branch": "branch"}
+LeavingKind = Literal["rollback", "branch"]
+"""The directives that put a waiting iteration aside."""
+
+VERBS: Mapping[DirectiveKind, str] = {"rollback": "roll back", "branch": "branch"}
 """What a key of these words does, by the directive that it issues."""
 
 
-def put_aside_words(kind: str, policy: str, iteration: str, gate: str) -> str:
+def put_aside_words(kind: LeavingKind, policy: str, iteration: str, gate: GateName) -> str:
     """The question before an iteration is put aside at its gate: what becomes of it, and what comes next."""
     if kind == "rollback":
-        head, after = f"Go back to {policy}?", f"Promotions after {policy} are taken back, its own child is rejected."
-        after += f" The next iteration starts from {policy}."
+        head = f"Roll back to {policy}?"
+        after = (
+            f"Policies promoted after {policy} and this iteration's child are rejected.\n"
+            f"The next iteration starts from {policy}."
+        )
     else:
         head, after = f"Branch from {policy}?", f"A new iteration with the same settings starts from {policy} now."
     return (
-        f"{head}\n\n{iteration.capitalize()} is put aside at its gate {gate}: it ends there\n"
-        f"and can't be taken up again. What it made stays, to be read and taken over.\n\n{after}"
+        f"{head}\n\n{iteration.capitalize()} is ended here, at gate {gate}: it can't be resumed, "
+        f"its data stays available.\n\n{after}"
     )
 
 
@@ -88,7 +93,7 @@ def accuracy_line(role: str, point: AccuracyPoint | None) -> Content:
     return display.line(f"{role:<7}", (f"{point.policy:<5}", "bold"), f"Acc@t1 {shown[0]}  Acc@t2 {shown[1]}")
 
 
-def gate_lines(snapshot: Snapshot, gate: str, facts: GateFacts | None) -> list[Content]:
+def gate_lines(snapshot: Snapshot, gate: GateName, facts: GateFacts | None) -> list[Content]:
     """Everything the dialog says above the settings."""
     note = next((stage.note for stage in snapshot.stages if stage.name == gate), "")
     lines = [display.line(note)] if note else []
@@ -101,7 +106,7 @@ def gate_lines(snapshot: Snapshot, gate: str, facts: GateFacts | None) -> list[C
         lines += [display.line(), accuracy_line("parent", facts.parent), accuracy_line("child", facts.child)]
     elif gate == "train":
         counted = curation_lines(facts.curation)
-        lines += [display.line(), *(counted or [display.line(("nothing was curated", "$quiet"))])]
+        lines += [display.line(), *(counted or [display.line(("no examples yet", "$quiet"))])]
     if facts.ahead:
         lines += [display.line(), display.line(("Ahead", "bold"))]
         lines += [display.line(f"  {name:<10}", (words, "$quiet")) for name, words in facts.ahead]
@@ -116,9 +121,9 @@ class GateDialog(Dialog[GateDecision | None]):
         Binding("r", "reject", "reject (promote only)"),
         Binding("s", "skip", "skip this stage (asks first)"),
         Binding("e", "edit", "edit the settings ahead"),
-        Binding("Z", "leave_for('rollback')", "go back to an earlier policy (asks first)"),
+        Binding("Z", "leave_for('rollback')", "roll back to an earlier policy (asks first)"),
         Binding("B", "leave_for('branch')", "branch from a policy (asks first)"),
-        Binding("escape,q", "leave", "leave it waiting"),
+        Binding("escape,q", "leave", "close; the gate keeps waiting"),
     ]
 
     class FactsRead(Message):
@@ -128,7 +133,7 @@ class GateDialog(Dialog[GateDecision | None]):
             super().__init__()
             self.facts = facts
 
-    def __init__(self, snapshot: Snapshot, gate: str, workspace: Workspace) -> None:
+    def __init__(self, snapshot: Snapshot, gate: GateName, workspace: Workspace) -> None:
         super().__init__()
         self._snapshot = snapshot
         self._gate = gate
@@ -140,7 +145,7 @@ class GateDialog(Dialog[GateDecision | None]):
         settings = settings_ahead(iteration.settings, self._gate) if iteration else ""
         number = iteration.number if iteration else 0
         other = ("r", "reject") if self._gate == "promote" else ("s", "skip")
-        keys = (("a", "approve"), other, ("e", "settings"), ("Z", "roll back"), ("B", "branch"), ("esc", "leave it"))
+        keys = (("a", "approve"), other, ("e", "settings"), ("Z", "roll back"), ("B", "branch"), ("esc", "close"))
         with Vertical(classes="dialog dialog-large"):
             yield Static(
                 display.line(("◆ GATE ", "bold reverse $warning"), (f"  {self._gate} · iteration {number}", "bold")),
@@ -164,12 +169,9 @@ class GateDialog(Dialog[GateDecision | None]):
     @work(thread=True)
     def _read(self) -> None:
         try:
-            connection = open_reader(self._workspace.database)
-            try:
+            with reading(self._workspace.database) as connection:
                 self.post_message(self.FactsRead(read_gate(connection, self._snapshot, self._workspace)))
-            finally:
-                connection.close()
-        except (StoreError, sqlite3.Error) as error:
+        except OperatorError as error:
             self.post_message(WorkFailed(f"the facts behind the gate can't be read: {error}"))
 
     @on(FactsRead)
@@ -198,7 +200,7 @@ class GateDialog(Dialog[GateDecision | None]):
         words = skip_words(self._gate, [stage.name for stage in self._snapshot.stages])
         self.app.push_screen(ConfirmDialog(words, "skip"), decided)
 
-    def action_leave_for(self, kind: str) -> None:
+    def action_leave_for(self, kind: LeavingKind) -> None:
         """Put the iteration aside and go on from another policy: choose it, then a question."""
         iteration = self._snapshot.iteration
         if iteration is None:
@@ -215,16 +217,16 @@ class GateDialog(Dialog[GateDecision | None]):
             self.app.post_message(DirectiveWanted(kind, {"policy": policy_id, **arguments}))
             self.dismiss(None)
 
-        title = "Go back to" if kind == "rollback" else "Branch from"
+        title = "Roll back to" if kind == "rollback" else "Branch from"
         self.app.push_screen(PolicyDialog(self._workspace, iteration.run_id, title, leave_out=child), chosen)
 
     def action_edit(self) -> None:
         """Change the settings of the stages ahead."""
         from reflectevo_tui.screens.dialogs.settings import SettingsDialog
+        from reflectevo_tui.state.settings_form import open_keys
 
-        iteration, sections = self._snapshot.iteration, sections_ahead(self._snapshot.stages)
-        if iteration is None or not sections:
-            self.notify("Every stage has begun; no setting can change any more.", markup=False)
+        iteration = self._snapshot.iteration
+        if iteration is None:
             return
 
         def changed(changes: JsonObject | None) -> None:
@@ -233,7 +235,9 @@ class GateDialog(Dialog[GateDecision | None]):
                 words = display.text(f"sent to the engine:\n\n{dump_changes(changes)}")
                 self.query_one("#gate-settings", Static).update(words)
 
-        self.app.push_screen(SettingsDialog(iteration.settings, sections), changed)
+        self.app.push_screen(
+            SettingsDialog(iteration.settings, open_keys(self._snapshot.stages, iteration.kind)), changed
+        )
 
     def action_leave(self) -> None:
         """Leave it waiting."""

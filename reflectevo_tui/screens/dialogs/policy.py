@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from typing import ClassVar
 
 from textual import on, work
@@ -19,7 +18,7 @@ from reflectevo_tui.terminal.immediate_repaint import Dialog
 from reflectevo_tui.text import display, formatting
 from reflectevo_tui.text.display import Part
 from reflectevo_tui.widgets.lineage_tree import APART
-from store.errors import StoreError
+from store.errors import OperatorError
 from store.records import Policy
 from store.runs.lineage import LineageNode, lineage
 from store.workspace import Workspace
@@ -43,7 +42,7 @@ def policy_parts(node: LineageNode) -> tuple[Part, ...]:
 class PolicyDialog(Dialog[Policy | None]):
     """Closes with a policy that answers questions, or None."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q", "leave", "no change")]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q", "leave", "cancel")]
 
     class PoliciesRead(Message):
         """The policies of the run."""
@@ -66,7 +65,7 @@ class PolicyDialog(Dialog[Policy | None]):
             yield Static(display.text(self._title, "bold"), markup=False)
             yield OptionList(id="policies", markup=False)
             yield Static(
-                display.line(("⏎", "bold $accent"), " choose   ", ("esc", "bold $accent"), " no change"),
+                display.line(("⏎", "bold $accent"), " OK   ", ("esc", "bold $accent"), " cancel"),
                 classes="dialog-keys",
                 markup=False,
             )
@@ -80,7 +79,7 @@ class PolicyDialog(Dialog[Policy | None]):
     def _read(self) -> None:
         try:
             nodes = ask_store(self._workspace, lambda connection: lineage(connection, self._run_id))
-        except (StoreError, sqlite3.Error) as error:
+        except OperatorError as error:
             self.post_message(WorkFailed(f"the policies can't be read: {error}"))
             return
         self.post_message(self.PoliciesRead(nodes))

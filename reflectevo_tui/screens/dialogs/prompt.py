@@ -13,9 +13,10 @@ from textual.content import Content
 from textual.message import Message
 from textual.widgets import Static
 
-from reflectevo_tui.engine_client.process import EngineUnavailable, prompt_of
+from reflectevo_tui.engine_client.process import prompt_of
 from reflectevo_tui.terminal.immediate_repaint import Dialog
 from reflectevo_tui.text import display
+from store.errors import OperatorError
 from store.records import TrajectoryDetail
 from store.workspace import Workspace
 
@@ -42,14 +43,15 @@ def subjects_of(detail: TrajectoryDetail) -> dict[str, Subject]:
 
 
 def prompt_lines(prompt: dict[str, Any], part: int) -> list[Content]:
-    """Version, hash, and the messages with their roles."""
+    """Whether it is what was sent, and the messages with their roles."""
+    version = f" (prompt version {prompt.get('version', '?')})"
     if prompt.get("matches"):
-        words = ("✓ hash matches what was sent", "bold $success")
+        words = (f"✓ identical to what was sent{version}", "bold $success")
     elif not prompt.get("hash"):
-        words = ("as the imported record gives it; nothing proves it", "bold $warning")
+        words = ("as recorded in the imported file; it can't be verified", "bold $warning")
     else:
-        words = ("✗ hash differs from what was sent", "bold $error")
-    lines = [display.line(words, (f"   {prompt.get('version', '')} {prompt.get('hash', '')}", "$quiet"))]
+        words = (f"✗ differs from what was sent{version}", "bold $error")
+    lines = [display.line(words)]
     for message in prompt.get("messages", ()):
         shown = display.portion(str(message.get("content", "")), part, MESSAGE_ROWS)
         lines += [display.line(), display.line((f"── {message.get('role', '?')}", "bold $primary")), shown.content]
@@ -110,9 +112,9 @@ class PromptDialog(Dialog[None]):
         if key not in self._subjects:
             return
         self._key, self._prompt, self._part = key, None, 0
-        title = f"Prompt of the {self._subjects[key].title}, as sent"
+        title = f"Prompt of {'' if key == 'a' else 'the '}{self._subjects[key].title}"
         self.query_one("#prompt-title", Static).update(display.line((title, "bold")))
-        self.query_one("#prompt-text", Static).update(display.line(("asking the engine to render it …", "$quiet")))
+        self.query_one("#prompt-text", Static).update(display.line(("the engine renders the prompt …", "$quiet")))
         self._ask(key)
 
     @work(thread=True, exclusive=True)
@@ -120,7 +122,7 @@ class PromptDialog(Dialog[None]):
         subject = self._subjects[key]
         try:
             self.post_message(self.PromptRead(key, prompt_of(self._workspace, subject.kind, subject.row_id), ""))
-        except (EngineUnavailable, OSError, ValueError) as error:
+        except OperatorError as error:
             self.post_message(self.PromptRead(key, None, str(error)))
 
     @on(PromptRead)
