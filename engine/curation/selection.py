@@ -17,10 +17,10 @@ from store.settings import CurationSection
 
 DUPLICATE = "duplicate"
 NEAR_DUPLICATE = "near duplicate"
-OVER_QUESTION_CAP = "over the cap per question"
-OVER_INSTRUCTION_CAP = "over the cap per instruction"
-OVER_TASK_CAP = "over the cap per task"
-OVER_TASK_SHARE = "over the task share"
+OVER_QUESTION_CAP = "above max_per_question"
+OVER_INSTRUCTION_CAP = "above max_per_instruction"
+OVER_TASK_CAP = "above max_per_task"
+OVER_TASK_SHARE = "above max_task_share"
 
 
 class Selection:
@@ -106,7 +106,10 @@ def within_share(tasks: Sequence[str], max_share: float) -> tuple[set[int], str]
             used[task] += 1
             kept.add(position)
     if max_share < 1 and len(counts) == 1:
-        return kept, f"{INCLUDED}; one task only, so the task share does not bind"
+        return kept, f"{INCLUDED}; there is only one task, so max_task_share does not apply"
     if len(counts) > 1 and max_share * len(counts) < 1:
-        return kept, f"{INCLUDED}; {len(counts)} tasks share equally, as a smaller share can't be met"
+        return (
+            kept,
+            f"{INCLUDED}; {len(counts)} tasks get equal shares, because max_task_share is below 1/{len(counts)}",
+        )
     return kept, INCLUDED

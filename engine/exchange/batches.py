@@ -29,7 +29,7 @@ AHEAD_BYTES = 16 << 20
 """Smaller files are mapped before another process would have started."""
 
 
-_READER_ENDED = "the process that reads the file ended; import the file again to go on"
+_READER_ENDED = "the process that reads the file ended; import the file again to continue"
 
 
 @dataclass(frozen=True, slots=True)

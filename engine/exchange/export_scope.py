@@ -69,7 +69,7 @@ def find_scope(connection: sqlite3.Connection, run_name: str, number: int | None
         source = next(iter(list_imports(connection, run.id)), None)
         if source is not None and source.ended is None:
             raise ExportRefused(
-                f"the import of {source.path} is not complete; import it again to go on: reflectevo import "
+                f"the import of {source.path} is not complete; import it again to continue: reflectevo import "
                 + Path(source.path).name
             )
         return Scope(run, chosen, None, source, BUILT_IN)

@@ -53,7 +53,7 @@ def weights_of(
     policy = get_policy(connection, policy_id)
     path, base = workspace.root / policy.path, workspace.root / policy.base_model
     if policy.parent_id is not None and not path.resolve().is_relative_to(workspace.policies.resolve()):
-        raise EngineError(f"policy {policy.name} points out of the workspace ({path}); it is not loaded")
+        raise EngineError(f"policy {policy.name} points outside the workspace ({path}) and is not loaded")
     if policy.parent_id is None:
         return PolicyWeights(policy.id, policy.name, base, path)
     if policy.details.get("method") == "full":

@@ -72,7 +72,7 @@ def start_run(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> s
             f"there is a run {settings.name!r} already; start its next iteration, or give this one another name"
         )
     if settings.reuse is not None:
-        raise Refused("a new run has no earlier iteration to take texts over from; leave [reuse] out")
+        raise Refused("a new run has no earlier iteration to reuse texts from; remove [reuse]")
     _require_confirmed(settings, arguments)
     require_free(connection)
     run_id = add_run(connection, settings.name, settings.model, stored, str(arguments.get("base_directory") or ""))
@@ -130,7 +130,7 @@ def next_iteration(
         raise Refused("the run has no policy to start from")
     require_reasoner(parent)
     require_drawable(connection, run_id, settings)
-    _check_reuse(connection, run_id, settings)
+    require_reusable(connection, run_id, settings)
     follow = leaving.remaining if leaving is not None and not wanted else settings.iterations - 1
     return NextIteration(run_id, parent, settings, follow)
 
@@ -159,7 +159,7 @@ def evaluate(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> st
         stored = wanted.model_dump(mode="json")
         run_id = add_run(connection, wanted.name, wanted.model, stored, str(arguments.get("base_directory") or ""))
         iterations.add_iteration(connection, run_id, None, measuring.model_dump(mode="json"), 0, "evaluation")
-        return f"run {wanted.name!r} is made ready, then its policy {BASE_POLICY} is evaluated"
+        return f"run {wanted.name!r} will be prepared, then its policy {BASE_POLICY} evaluated"
     if run.origin != "engine":
         raise Refused(f"run {run.name!r} was not made here ({run.origin}); its policies have no weights to evaluate")
     old = RunSettings.model_validate(run.settings)
@@ -191,7 +191,7 @@ def _run_settings(connection: sqlite3.Connection, run_id: int) -> Mapping[str, o
     except TypeError as error:
         raise Refused(f"there is no run {run_id}") from error
     if run.origin == "import":
-        raise Refused(f"run {run.name!r} was imported and has no policy to go on from; give this run another name")
+        raise Refused(f"run {run.name!r} was imported and has no policy to continue from; give this run another name")
     return run.settings
 
 
@@ -202,8 +202,8 @@ def _require_confirmed(settings: RunSettings, arguments: Mapping[str, Any]) -> N
     if missing:
         flags = " ".join(f"--trust-code {name}" for name in missing)
         raise Refused(
-            f"the settings let {', '.join(missing)} run code of its own on this machine, as you. If you have read that "
-            f"code and mean it: reflectevo run {flags}"
+            f"the settings let {', '.join(missing)} run its own code on this machine, with your permissions. If you "
+            f"have read that code and trust it: reflectevo run {flags}"
         )
 
 
@@ -214,11 +214,9 @@ def require_same(old: RunSettings, new: RunSettings) -> None:
             raise Refused(f"{name!r} can't change within a run; start a new run under another name")
     if old.chooses_by != new.chooses_by:
         raise Refused(
-            "'seed' can't change within a run, whose questions it chose; start a new run under another name, and give "
-            "it a question_seed if its iterations are to differ in their seed"
+            "'seed' can't change within a run, because it chose the questions; start a new run under another name, "
+            "and set question_seed if its iterations should differ in their seed"
         )
-    if old.reflection.parts != new.reflection.parts:
-        raise Refused("'reflection.parts' can't change within a run, whose keys mean its parts; start a new run")
 
 
 def require_drawable(connection: sqlite3.Connection, run_id: int, settings: RunSettings) -> None:
@@ -231,7 +229,12 @@ def require_drawable(connection: sqlite3.Connection, run_id: int, settings: RunS
         raise Refused(str(error)) from error
 
 
-def _check_reuse(connection: sqlite3.Connection, run_id: int, settings: RunSettings) -> None:
+def require_reusable(
+    connection: sqlite3.Connection, run_id: int, settings: RunSettings, before: int | None = None
+) -> None:
+    """Refuse to take texts over from an iteration that the run doesn't have, or that isn't earlier than `before`."""
     wanted = settings.reuse.iteration if settings.reuse else None
-    if wanted is not None and iterations.find_iteration(connection, run_id, wanted) is None:
-        raise Refused(f"reuse.iteration is {wanted}, and the run has no such iteration yet")
+    if wanted is None:
+        return
+    if iterations.find_iteration(connection, run_id, wanted) is None or (before is not None and wanted >= before):
+        raise Refused(f"reuse.iteration is {wanted}, and the run has no such earlier iteration")

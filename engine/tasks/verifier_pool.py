@@ -28,8 +28,9 @@ from store.records import StoredQuestion
 JUDGE_SECONDS = 20.0
 """Longest a verifier may take for one reply."""
 
-START_SECONDS = 120.0
-"""Longest a worker process may take to start, which is not counted against a reply."""
+START_SECONDS = 600.0
+"""Longest a worker process may take to start, which is not counted against a reply. It takes two seconds, minutes on
+a machine under heavy load, and one that never starts costs a verdict."""
 
 _MEMORY_BYTES = 2 * 2**30
 _ALONE_SECONDS = 5

@@ -1,7 +1,7 @@
-"""One stage of a training from its newest checkpoint to its end: resume, train, survive a full memory.
+"""Trains one stage from its newest checkpoint to its end, with smaller batches when memory runs out.
 
-Its outcome is a checkpoint in the work directory, so that whatever comes next can be done again after a kill. Runs in
-the training child; knows nothing of policies, of other stages or of the database.
+The outcome is a checkpoint in the work directory, so that all later work can be repeated after a kill. Runs in the
+training worker process; independent of policies, other stages and the database.
 """
 
 from __future__ import annotations
@@ -33,30 +33,30 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _WITHOUT_EFFECT = {"checkpoint_steps", "gradient_checkpointing", "min_examples", "second_stage", "adapters"}
-"""Settings that change nothing of what a stage computes (the last two say what there is beside it)."""
+"""Settings without effect on the computation of a stage (the last two describe the other stage and its adapter)."""
 
 
 @dataclass(frozen=True)
 class StageRun:
-    """One stage with everything it needs, tried with smaller batches until memory suffices."""
+    """One stage with all its inputs, retried with smaller batches until memory suffices."""
 
     setting: TrainingSetting
     settings: TrainingSection
     base: Path
     start: Path | None
-    """Adapter that is continued; None starts from the base."""
+    """Adapter that the stage continues; None starts from the base."""
     reference_base: Path | None
-    """The run's base model, where it isn't `base`."""
+    """The run's base model where it differs from `base`."""
     examples: tuple[AnyExample, ...]
     held_out: tuple[AnyExample, ...]
     seed: int
     work_dir: Path
     tokenizer: Any
     after: str
-    """Fingerprint of the stage before; empty for the first."""
+    """Fingerprint of the previous stage; empty for the first."""
 
     def fingerprint(self) -> str:
-        """What must be equal for a checkpoint to be continued: data, seed, start, settings, and the stage before."""
+        """Hash what must be equal to resume from a checkpoint: data, seed, start, settings, and the previous stage."""
         identity = {
             "setting": self.setting,
             "base": str(self.base),
@@ -71,9 +71,9 @@ class StageRun:
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
     def until_done(self, control: Control, on_metrics: OnMetrics, on_step: OnStep, on_idle: OnIdle) -> Checkpoint:
-        """Train to the end or to a stop, and return the checkpoint it came to; a finished stage isn't trained again.
+        """Train until the stage ends or is stopped and return its checkpoint; a finished stage is not trained again.
 
-        When memory runs out the batch is halved and accumulation doubled: the examples of a step and their order stay
+        When memory runs out, the batch is halved and accumulation doubled: the examples of a step and their order stay
         the same. Raises EngineError when a batch of one is too large, or when the training diverges.
         """
         import torch
@@ -97,7 +97,7 @@ class StageRun:
         )
 
     def _first_batch(self) -> Batch | None:
-        """The batch of the settings, or the smaller one that a checkpoint shows was needed."""
+        """Return the batch of the settings, or the smaller one that a checkpoint was written with."""
         batch: Batch | None = Batch(self.settings.batch_size, self.settings.accumulation)
         checkpoint = checkpoints.newest(self.work_dir)
         while batch is not None and checkpoint is not None and batch.size > checkpoint.batch_size:
@@ -157,7 +157,7 @@ class StageRun:
         return reached
 
     def _reference(self, model: Any, precision: Precision) -> dict[str, Any]:
-        """The reference policy of DPO as a model of its own, where it can't be had by switching adapters."""
+        """Load the reference policy of DPO as a separate model where switching adapters cannot provide it."""
         if not TRAINING_SETTINGS[self.setting].needs_reference:
             return {}
         full = self.settings.method == "full"
@@ -169,7 +169,7 @@ class StageRun:
 
 
 def free_memory() -> None:
-    """Give back what a model that went out of use held."""
+    """Free the memory of models that are no longer referenced."""
     import torch
 
     gc.collect()

@@ -18,25 +18,28 @@ if TYPE_CHECKING:
 def estimate(
     context: typer.Context,
     recipe: Annotated[
-        str | None, typer.Argument(help="A shipped recipe or a settings file; else the workspace's reflectevo.toml.")
+        str | None,
+        typer.Argument(help="A shipped recipe or a settings file [default: the workspace's reflectevo.toml]."),
     ] = None,
     workspace: WorkspaceOption = None,
-    gpus: Annotated[int | None, typer.Option(min=0, help="GPUs that generate; 0: a CPU.")] = None,
-    training_gpus: Annotated[int | None, typer.Option(min=0, help="GPUs that train; 0: a CPU.")] = None,
-    generation_rate: Annotated[float | None, typer.Option(help="Generated tokens/s of one GPU.")] = None,
-    training_rate: Annotated[float | None, typer.Option(help="Training tokens/s of one GPU.")] = None,
-    price: Annotated[float | None, typer.Option(help="Price of a GPU for an hour.")] = None,
+    gpus: Annotated[int | None, typer.Option(min=0, help="GPUs for generation; 0 for a CPU.")] = None,
+    training_gpus: Annotated[int | None, typer.Option(min=0, help="GPUs for training; 0 for a CPU.")] = None,
+    generation_rate: Annotated[float | None, typer.Option(help="Tokens/s that one GPU generates.")] = None,
+    training_rate: Annotated[float | None, typer.Option(help="Tokens/s that one GPU trains on.")] = None,
+    price: Annotated[float | None, typer.Option(help="Price of one GPU hour.")] = None,
     figures: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="Any figure of the list below the table: name=value."),
+        typer.Option("--set", metavar="NAME=VALUE", help="Any value listed below the table: name=value."),
     ] = None,
-    keep: Annotated[bool, typer.Option("--keep", help="Keep what was given in the workspace's estimate.toml.")] = False,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Save the given values in the workspace's estimate.toml.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Say what a run would take: tokens, time, disk, memory, price.
+    """Estimate what a run takes: tokens, time, disk, memory, price.
 
-    Each figure says where it comes from: measured in this workspace, given, the settings, or a named reference. What
-    nobody knows stays a name in a formula.
+    The source of each value is listed: measured in this workspace, given, the settings, or a named reference. A value
+    that is not known stays a name in a formula.
     """
     chosen = chosen_workspace(context, workspace)
     options = {
@@ -77,7 +80,7 @@ def _print(settings: RunSettings, found: Estimate, workspace: Workspace) -> None
 
     console = Console(width=None if Console().is_terminal else 140, highlight=False)
     where = str(workspace.root) if workspace.database.exists() else "no workspace"
-    console.print(Text(visible(f"{settings.name} · {settings.model} · measured figures of: {where}")))
+    console.print(Text(visible(f"{settings.name} · {settings.model} · measurements from: {where}")))
     for title, stages in (("first iteration", found.first), ("each later iteration", found.later)):
         if title != "first iteration" and found.iterations == 1:
             continue
@@ -91,7 +94,7 @@ def _print(settings: RunSettings, found: Estimate, workspace: Workspace) -> None
         sums.add_row(Text(name), Text(value))
     console.print(sums)
     console.print()
-    figures = Table("figure", "value", "from", "is", box=None)
+    figures = Table("name", "value", "source", "meaning", box=None)
     for row in estimates.figure_rows(found):
         figures.add_row(*(Text(visible(part)) for part in row))
     console.print(figures)

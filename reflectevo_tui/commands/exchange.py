@@ -19,15 +19,16 @@ def import_file(
     file: Annotated[Path, typer.Argument(help="Published file: raw reflections, D+, D± or Dpref.")],
     workspace: WorkspaceOption = None,
     file_format: Annotated[
-        str | None, typer.Option("--format", help=f"Its format, where the content doesn't tell: {IMPORT_FORMATS}.")
+        str | None,
+        typer.Option("--format", help=f"Its format, if it is not recognised from the content: {IMPORT_FORMATS}."),
     ] = None,
-    name: Annotated[str | None, typer.Option(help="Name of the new run; else that of the file.")] = None,
-    task: Annotated[str | None, typer.Option(help="Task of the questions; else the name of the file.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the new run [default: that of the file].")] = None,
+    task: Annotated[str | None, typer.Option(help="Task of the questions [default: the name of the file].")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Import a published file as a run to browse.
 
-    Run again, it goes on where it stopped.
+    Run it again to continue an import that was interrupted.
     """
     chosen = chosen_workspace(context, workspace)
 
@@ -48,16 +49,16 @@ def export(
     context: typer.Context,
     run: Annotated[str, typer.Option(help="Name of the run.")],
     export_format: Annotated[str, typer.Option("--format", help=f"One of {EXPORT_FORMATS}.")],
-    to: Annotated[Path, typer.Option("--to", help="Directory to make; one that exists is never touched.")],
+    to: Annotated[Path, typer.Option("--to", help="Directory to create; an existing one is never changed.")],
     workspace: WorkspaceOption = None,
-    iteration: Annotated[int | None, typer.Option(help="Number of the iteration; else the newest.")] = None,
+    iteration: Annotated[int | None, typer.Option(help="Number of the iteration [default: the newest].")] = None,
     encoding: Annotated[str, typer.Option("--as", help="jsonl or parquet.")] = "jsonl",
     setting: Annotated[
-        str | None, typer.Option(help="Training setting whose examples trl-sft or trl-dpo holds; else the iteration's.")
+        str | None, typer.Option(help="Training setting of the trl-sft or trl-dpo examples [default: the iteration's].")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write an iteration as a dataset with its card.
+    """Export an iteration as a dataset with its card.
 
     In the published formats, or as rows for TRL.
     """
@@ -81,7 +82,7 @@ def export(
         rows = ", ".join(f"{n:,} rows in {name}" for name, n in done["rows"].items())
         typer.echo(visible(f"exported   {done['run']}, iteration {done['iteration']}: {rows}"))
         if done["leaking"]:
-            typer.echo(f"leaks      in {done['leaking']:,} rows a prompt holds what is to be learnt from it")
+            typer.echo(f"leaks      in {done['leaking']:,} rows the prompt contains the training target")
         for what, n in done["remarks"].items():
             typer.echo(visible(f"remark     {n:,} {what}"))
         typer.echo(visible(f"directory  {done['directory']}"))

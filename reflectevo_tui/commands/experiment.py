@@ -14,21 +14,23 @@ from reflectevo_tui.commands.options import JsonOption, WorkspaceOption, chosen_
 def experiment(
     context: typer.Context,
     workspace: WorkspaceOption = None,
-    settings: Annotated[Path | None, typer.Option(help="Settings file; else the workspace's reflectevo.toml.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what is left to do; start nothing.")] = False,
+    settings: Annotated[
+        Path | None, typer.Option(help="Settings file [default: the workspace's reflectevo.toml].")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what is left to do; start nothing.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Run the experiment of the settings, or go on with it.
+    """Run the experiment of the settings, or continue it.
 
-    Its series run one after another, each policy is measured on the test questions. It can be ended at any time and
-    started again. `reflectevo report` writes down what came of it.
+    Its series run one after another, each policy is measured on the test questions. It can be interrupted at any
+    time and continued. `reflectevo report` writes the results.
     """
     chosen = chosen_workspace(context, workspace)
 
     def work() -> int:
         from rich.console import Console
 
-        from reflectevo_tui.engine_client.preflight import require_possible
+        from reflectevo_tui.engine_client.launch import require_possible
         from reflectevo_tui.experiment.drive import described, drive, known_of, require_experiment
         from reflectevo_tui.experiment.plan import Complete, missing, next_step
         from store.settings.toml_file import load_settings
@@ -43,7 +45,7 @@ def experiment(
                 code = drive(chosen, values, file.resolve().parent, Console(stderr=as_json))
             except KeyboardInterrupt:
                 typer.echo(
-                    f"\nleft; the engine ends what it has begun. Go on with: reflectevo -w {chosen.root} experiment",
+                    f"\ndetached; the engine finishes this step. To continue: reflectevo -w {chosen.root} experiment",
                     err=True,
                 )
                 code = 130

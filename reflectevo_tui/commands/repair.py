@@ -14,11 +14,11 @@ def repair(
     context: typer.Context,
     workspace: WorkspaceOption = None,
     to: Annotated[
-        Path | None, typer.Option(help="Directory to make for the saved rows; else beside the database.")
+        Path | None, typer.Option(help="Directory to create for the saved rows [default: next to the database].")
     ] = None,
-    salvage: Annotated[bool, typer.Option("--salvage", help="Save the rows of a sound database too.")] = False,
+    salvage: Annotated[bool, typer.Option("--salvage", help="Save the rows of an intact database too.")] = False,
 ) -> None:
-    """Check the database thoroughly; save every readable row of a damaged one beside it, and leave it as it is."""
+    """Check the database thoroughly; save every readable row of a damaged one, and never change it."""
     chosen = chosen_workspace(context, workspace)
 
     def work() -> int:
@@ -31,10 +31,10 @@ def repair(
         chosen.require()
         owner = lock_owner(chosen.lock_file)
         if owner is not None:
-            refuse(f"an engine works here (pid {owner}); end it first with: reflectevo -w {chosen.root} shutdown")
+            refuse(f"an engine is running here (pid {owner}); stop it first with: reflectevo -w {chosen.root} shutdown")
         place = to or chosen.root / f"salvaged-{time.strftime('%Y%m%d-%H%M%S')}"
         if place.exists():
-            refuse(f"{place} is there already; name a directory that isn't, with --to")
+            refuse(f"{place} already exists; name a new directory with --to")
         found = look(
             chosen.database,
             place.expanduser().resolve(),
@@ -42,7 +42,7 @@ def repair(
             on_table=lambda name: typer.echo(f"reading {name} …", err=True),
         )
         if found.sound:
-            typer.echo("the database is sound")
+            typer.echo("the database is intact")
         else:
             typer.echo("the database is damaged:")
             for finding in found.findings[:10]:
@@ -57,7 +57,9 @@ def repair(
         typer.echo(f"saved in   {found.directory}: {SALVAGED}, and every row as JSON lines")
         typer.echo(f"untouched  {chosen.database}")
         if not found.sound:
-            typer.echo("to go on   move the old database with its -wal and -shm away, put the new one in its place")
+            typer.echo(
+                "next       move the old database with its -wal and -shm files away, put the new one in its place"
+            )
         return 0
 
     guarded(work)

@@ -27,8 +27,7 @@ def check(workspace: Workspace, settings: Path | None, *, as_json: bool) -> int:
 
 def start(workspace: Workspace, settings: Path | None, trusted: list[str], *, as_json: bool) -> None:
     """Start or continue the run, after a quick look whether it can succeed."""
-    from reflectevo_tui.engine_client.directives import start_or_continue
-    from reflectevo_tui.engine_client.preflight import require_possible
+    from reflectevo_tui.engine_client.launch import require_possible, start_or_continue
     from store.settings.toml_file import load_settings
 
     workspace.require()
@@ -45,7 +44,7 @@ def leave(workspace: Workspace, *, as_json: bool) -> int:
 
         typer.echo(json.dumps(collect_status(workspace), indent=2))
     else:
-        typer.echo(f"the engine works in the background; look in with: reflectevo -w {workspace.root}")
+        typer.echo(f"the engine is running in the background; open it with: reflectevo -w {workspace.root}")
     return 0
 
 
@@ -59,7 +58,7 @@ def follow_to_the_end(workspace: Workspace, *, as_json: bool) -> int:
     try:
         code = follow(workspace, Console(stderr=as_json))
     except KeyboardInterrupt:
-        typer.echo(f"\nleft; the engine goes on. Look in with: reflectevo -w {workspace.root}", err=True)
+        typer.echo(f"\ndetached; the engine keeps running. Open it with: reflectevo -w {workspace.root}", err=True)
         return 130
     if as_json:
         typer.echo(json.dumps(collect_status(workspace), indent=2))

@@ -12,9 +12,9 @@ from reflectevo_tui.commands.options import WorkspaceOption, chosen_workspace, g
 def takeover(
     context: typer.Context,
     workspace: WorkspaceOption = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Don't ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
 ) -> None:
-    """Say what is known of a silent engine, end its process, and start another that goes on from what is stored."""
+    """Show what is known of an unresponsive engine, end its process and start another, which continues the run."""
     chosen = chosen_workspace(context, workspace)
 
     def work() -> int:
@@ -25,9 +25,9 @@ def takeover(
         for line in account.lines:
             typer.echo(visible(line))
         if not account.may_end:
-            typer.echo("nothing is taken over: only an engine that is silent and proved to be ours is ended")
+            typer.echo("no takeover: only an unresponsive engine that is verified as this workspace's is ended")
             return 1
-        typer.echo("Everything it stored stays; texts that were in hand are generated again.")
+        typer.echo("Everything it stored is kept; unfinished texts are generated again.")
         if not yes and not typer.confirm("End this process and start another engine?"):
             return 1
         ended, started = take_over(chosen)

@@ -6,14 +6,20 @@ import time
 from collections.abc import Mapping
 
 from reflectevo_tui.engine_client.process import start_engine
+from reflectevo_tui.engine_client.stall import StallDetector
 from store.control.directives import COMMANDS, find, issue
 from store.control.liveness import lock_owner
+from store.control.telemetry import heartbeats
 from store.database.connection import reading, writing
 from store.errors import DirectiveRefused
 from store.records import DirectiveKind
 from store.workspace import Workspace
 
 _ANSWER_SECONDS = 30.0
+"""How long an engine may leave a directive unanswered, unless it is busy and has had no time to look at it."""
+
+_TURNS = 3
+"""Heartbeats after which an engine has looked at its directives; it does so before each."""
 
 
 def issue_and_wait(workspace: Workspace, kind: DirectiveKind, arguments: Mapping[str, object], *, start: bool) -> str:
@@ -33,11 +39,14 @@ def issue_and_wait(workspace: Workspace, kind: DirectiveKind, arguments: Mapping
         start_engine(workspace)
     with writing(workspace.require().database, durable=True) as connection:
         uuid = issue(connection, kind, arguments)
-    if lock_owner(workspace.lock_file) is None:
+    owner = lock_owner(workspace.lock_file)
+    if owner is None:
         return f"{COMMANDS[kind]} is queued: no engine is running; it is applied when one starts (reflectevo run)"
-    deadline = time.monotonic() + _ANSWER_SECONDS
+    started, stall = time.monotonic(), StallDetector(owner, _ANSWER_SECONDS)
+    beats: set[float] = set()
     with reading(workspace.database) as connection:
-        while time.monotonic() < deadline:
+        # On a loaded machine a turn of the engine takes long, and so does a directive that reads files.
+        while not stall.stalled() and (len(beats) <= _TURNS or time.monotonic() - started < _ANSWER_SECONDS):
             # Looked at in this order: an engine that answers and ends at once has answered.
             gone = lock_owner(workspace.lock_file) is None
             directive = find(connection, uuid)
@@ -49,6 +58,8 @@ def issue_and_wait(workspace: Workspace, kind: DirectiveKind, arguments: Mapping
                 raise DirectiveRefused(
                     f"{COMMANDS[kind]} is queued: the engine ended before it answered; it is applied when one starts"
                 )
+            if (beat := heartbeats(connection).get("engine")) is not None:
+                beats.add(beat.beat)
             time.sleep(0.05)
     raise DirectiveRefused(
         f"{COMMANDS[kind]} is queued: the engine hasn't answered in {_ANSWER_SECONDS:.0f} s; see reflectevo status"

@@ -10,6 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from reflectevo_tui.engine_client.status import collect_status, share
 from reflectevo_tui.text.display import visible
+from store.plural import counted
 from store.workspace import Workspace
 
 COMPLETED, FAILED, WAITING, INTERRUPTED, ENGINE_GONE = 0, 3, 4, 5, 6
@@ -110,7 +111,7 @@ def _outcome(status: dict[str, Any], console: Console) -> int:
 
     iteration, workspace = status["iteration"], status["workspace"]
     if iteration is None:
-        say("there is no iteration; start one with: reflectevo run")
+        say("there is no iteration yet; start one with: reflectevo run")
         return FAILED
     title = iteration["title"]
     if iteration["state"] == "done":
@@ -121,17 +122,17 @@ def _outcome(status: dict[str, Any], console: Console) -> int:
     if iteration["state"] == "failed":
         say(f"\n{title} failed: {iteration['reason']}")
         again = "run" if iteration["kind"] == "training" else "resume"
-        say(f"what was done is kept; to try again: reflectevo -w {workspace} {again}")
+        say(f"finished work is kept; to retry: reflectevo -w {workspace} {again}")
         return FAILED
     if iteration["state"] == "waiting":
         say(f"\n{title} waits at gate {iteration['gate']}: {iteration['reason']}")
-        say(f"to go on: reflectevo -w {workspace} approve {iteration['gate']}")
+        say(f"to continue: reflectevo -w {workspace} approve {iteration['gate']}")
         return WAITING
     if iteration["state"] in ("paused", "stopped"):
-        say(f"\n{title} is {iteration['state']}; to go on: reflectevo -w {workspace} resume")
+        say(f"\n{title} is {iteration['state']}; to continue: reflectevo -w {workspace} resume")
         return INTERRUPTED
     say(f"\nthe engine ended while {title} was {iteration['state']}; nothing is lost.")
-    say(f"to go on: reflectevo -w {workspace} run   (its log: {workspace}/logs/engine.log)")
+    say(f"to continue: reflectevo -w {workspace} run   (log: {workspace}/logs/engine.log)")
     return ENGINE_GONE
 
 
@@ -143,16 +144,17 @@ def _summary(iteration: dict[str, Any], workspace: str, say: Any) -> None:
         say(f"  {iteration['reason']}")
         return
     say(
-        f"  {counts['attempts']} attempts, {counts['reflections']} reflections, {counts['corrections']} corrections; "
+        f"  {counted(counts['attempts'], 'attempt')}, {counted(counts['reflections'], 'reflection')}, "
+        f"{counted(counts['corrections'], 'correction')}; "
         f"D+ {counts['d_plus']}, D± {counts['d_pm']}"
     )
     if parent and child:
         say(f"  before  {parent['name']:<5} Acc@t1 {share(parent['acc_t1']):<18} Acc@t2 {share(parent['acc_t2'])}")
         say(f"  after   {child['name']:<5} Acc@t1 {share(child['acc_t1']):<18} Acc@t2 {share(child['acc_t2'])}")
         if parent["acc_retry"] and parent["acc_retry"].get("value") is not None:
-            say(f"  a second try without reflection: {parent['name']} {share(parent['acc_retry'])}")
+            say(f"  retry without reflection: {parent['name']} {share(parent['acc_retry'])}")
         say(f"  {child['name']} is {child['state']}: {child['reason']}")
         say(f"  the policy is in {child['path']}")
-    say(f"\nTo look further:  reflectevo -w {workspace}")
-    say(f"The next iteration:  reflectevo -w {workspace} run")
-    say(f"To end the engine, which idles on:  reflectevo -w {workspace} shutdown")
+    say(f"\nto open it:              reflectevo -w {workspace}")
+    say(f"to run the next one:     reflectevo -w {workspace} run")
+    say(f"to stop the idle engine: reflectevo -w {workspace} shutdown")

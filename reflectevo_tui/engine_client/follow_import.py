@@ -62,7 +62,7 @@ def follow_import(arguments: list[str], *, as_json: bool = False) -> int:
     except KeyboardInterrupt:
         # The same key told the process; what it committed stays.
         process.wait()
-        console.print("\nstopped; import the same file again to go on", markup=False, highlight=False)
+        console.print("\nstopped; import the same file again to continue", markup=False, highlight=False)
         return INTERRUPTED
     finally:
         if process.poll() is None:
@@ -70,7 +70,9 @@ def follow_import(arguments: list[str], *, as_json: bool = False) -> int:
         words = process.stderr.read().strip() if process.stderr else ""
         process.wait()
     if process.returncode:
-        raise EngineUnavailable(words or f"the import ended with exit code {process.returncode}; import again to go on")
+        raise EngineUnavailable(
+            words or f"the import ended with exit code {process.returncode}; import again to continue"
+        )
     return 0
 
 
@@ -148,7 +150,7 @@ def _counts(event: dict[str, Any]) -> str:
 
 def _summary(event: dict[str, Any], view: _View) -> None:
     if event["already"]:
-        view.say(f"imported   before, as run {event['run']}; nothing was changed")
+        view.say(f"imported   already, as run {event['run']}; nothing was changed")
     view.say(f"run        {event['run']} ({event['format']}, from {event['path']})")
     view.say(f"records    {event['records']:,}")
     for reason, n in event["reasons"].items():
@@ -156,7 +158,7 @@ def _summary(event: dict[str, Any], view: _View) -> None:
     if event["leaking"]:
         where = event["leaks"]
         view.say(
-            f"leaks      {event['leaking']:,} records: the target stands in the prompt of {where.get('prompt', 0):,}, "
+            f"leaks      {event['leaking']:,} records: the prompt contains the target in {where.get('prompt', 0):,}, "
             f"the reflection states the answer in {where.get('reflection', 0):,}; flagged `leak`"
         )
     if event["replaced"]:

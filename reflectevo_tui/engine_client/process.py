@@ -10,16 +10,19 @@ import os
 import selectors
 import subprocess
 import sys
-import time
 from dataclasses import dataclass
 from typing import Any
 
+from reflectevo_tui.engine_client.stall import StallDetector
 from store.control.liveness import lock_owner
 from store.errors import OperatorError
 from store.workspace import Workspace, private_opener
 
 READY_SECONDS = 60.0
-"""How long a starting engine may take until it says READY; models load later, in children."""
+"""How long a starting engine may do nothing before it says READY; models load later, in children."""
+
+_TURN_SECONDS = 0.5
+"""How often a process that is waited for is looked at."""
 
 
 class EngineUnavailable(OperatorError):
@@ -47,7 +50,7 @@ def start_engine(workspace: Workspace) -> StartedEngine:
     """Start the engine of a workspace detached from this terminal; returns once it is READY.
 
     Raises:
-        EngineUnavailable: when it says no, dies, or doesn't answer in time.
+        EngineUnavailable: when it says no, dies, or neither answers nor works.
     """
     owner = lock_owner(workspace.lock_file)
     log = workspace.engine_log
@@ -65,15 +68,15 @@ def start_engine(workspace: Workspace) -> StartedEngine:
     finally:
         os.close(writable)
     try:
-        answer = _read_answer(readable, READY_SECONDS)
+        answer = _read_answer(readable, StallDetector(process.pid, READY_SECONDS))
     finally:
         os.close(readable)
     if answer == "READY":
         return StartedEngine(process.pid, False, str(log))
-    if not answer:
-        answer = (
-            "it ended without an error message" if process.poll() is not None else f"no answer in {READY_SECONDS:.0f} s"
-        )
+    if not answer and process.poll() is not None:
+        answer = "it ended without an error message"
+    elif not answer:
+        answer = f"it has done nothing for {READY_SECONDS:.0f} s"
     raise EngineUnavailable(f"the engine did not start: {answer.removeprefix('ERROR ')}\nIts log: {log}")
 
 
@@ -91,16 +94,16 @@ def _spawn(workspace: Workspace, ready_descriptor: int) -> subprocess.Popen[byte
         )
 
 
-def _read_answer(descriptor: int, seconds: float) -> str:
-    """What the starting engine writes to its readiness pipe, up to the end of the pipe or the time."""
+def _read_answer(descriptor: int, engine: StallDetector) -> str:
+    """What the starting engine writes to its readiness pipe, up to the end of the pipe or until it stalls."""
     received = b""
-    deadline = time.monotonic() + seconds
     with selectors.DefaultSelector() as selector:
         selector.register(descriptor, selectors.EVENT_READ)
         while b"\0" not in received:
-            left = deadline - time.monotonic()
-            if left <= 0 or not selector.select(left):
-                break
+            if not selector.select(_TURN_SECONDS):
+                if engine.stalled():
+                    break
+                continue
             piece = os.read(descriptor, 4096)
             if not piece:
                 break
@@ -109,23 +112,17 @@ def _read_answer(descriptor: int, seconds: float) -> str:
 
 
 def ask_engine(*arguments: str, seconds: float | None = 120.0) -> Any:
-    """Run a one-shot command of the engine and return the JSON it prints. `seconds` None waits as long as it takes.
+    """Run a one-shot command of the engine and return the JSON it prints.
+
+    Args:
+        arguments: the command and its arguments.
+        seconds: how long it may do nothing, in this process and those below it; None waits as long as it takes.
 
     Raises:
         EngineUnavailable: with the engine's own words when it fails.
     """
     try:
-        finished = subprocess.run(
-            engine_command(*arguments),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=seconds,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise EngineUnavailable(f"the engine gave no answer in {seconds:.0f} s") from error
+        finished = _finished(engine_command(*arguments), seconds)
     except OSError as error:
         raise EngineUnavailable(f"the engine can't be started ({error.strerror}): {sys.executable}") from error
     if finished.returncode:
@@ -135,6 +132,28 @@ def ask_engine(*arguments: str, seconds: float | None = 120.0) -> Any:
         return json.loads(finished.stdout)
     except ValueError as error:
         raise EngineUnavailable(f"the engine answered {arguments[0]} with something that is not JSON") from error
+
+
+def _finished(command: list[str], seconds: float | None) -> subprocess.CompletedProcess[str]:
+    """What a command printed, once it has ended. Ends it when it has done nothing for so many seconds."""
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True, errors="replace"
+    ) as process:
+        stall = StallDetector(process.pid, seconds) if seconds is not None else None
+        try:
+            while True:
+                try:
+                    printed, said = process.communicate(timeout=_TURN_SECONDS)
+                    return subprocess.CompletedProcess(command, process.returncode, printed, said)
+                except subprocess.TimeoutExpired:
+                    if stall is not None and stall.stalled():
+                        raise EngineUnavailable(
+                            f"the engine gave no answer and has done nothing for {seconds:.0f} s"
+                        ) from None
+        except BaseException:
+            process.kill()
+            raise
 
 
 def prompt_of(workspace: Workspace, kind: str, row_id: int) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from reflectevo_tui.report.experiment_data import ExperimentReport, Measured
 from reflectevo_tui.report.formatting import NOT_MEASURED, Number, duration, p_value, percent, points, ratio, signed
 from reflectevo_tui.report.gather import RunReport
 
-_FEEDBACKS = {ORACLE: "with an oracle", FREE: "without an oracle"}
+_FEEDBACKS = {ORACLE: "oracle protocol", FREE: "oracle-free protocol"}
 
 
 def experiment_sections(experiment: ExperimentReport, report: RunReport) -> list[Section]:
@@ -88,12 +88,13 @@ def _compared(experiment: ExperimentReport) -> Section:
         )
         for one in experiment.references
     )
-    head = ("Task", "Test questions", "Different answers", "Commonest answer", "Right if always given")
-    blocks.append(Table(head, table, labels=1, title="What a constant answer would reach"))
+    head = ("Task", "Test questions", "Different answers", "Most common answer", "Correct if always given")
+    blocks.append(Table(head, table, labels=1, title="What a constant answer would score"))
     blocks.append(
         Paragraph(
-            "With an oracle a policy hears that its first answer is wrong. Where a task has two answers that alone "
-            "gives the other one away: Acc@t2 there says little of reasoning, the numbers without an oracle say more.",
+            "Under the oracle protocol a policy is asked again only when its first answer is wrong. If a task has two "
+            "possible answers, that alone reveals the other one: Acc@t2 then says little about reasoning, and the "
+            "oracle-free numbers are more informative.",
             "note",
         )
     )
@@ -129,9 +130,9 @@ def _results(experiment: ExperimentReport) -> Section:
     if not blocks:
         blocks.append(Paragraph(f"Test questions: {NOT_MEASURED}."))
     note = (
-        "After an iteration a series holds its newest promoted policy; where the gate refused the new one, "
+        "After an iteration a series has its newest promoted policy; where the gate rejected the new one, "
         "the row repeats the policy before (kept). Acc@t1 of the base policy is the base without reflection. In a row "
-        "of a baseline Acc@t2 is what it reaches."
+        "of a baseline, Acc@t2 is its accuracy."
     )
     return Section("Results on the test questions", (*blocks, Paragraph(note, "note")))
 
@@ -154,7 +155,7 @@ def _tests(experiment: ExperimentReport) -> Section | None:
         )
         for one in experiment.against
     )
-    head = ("What the series ends with", "against", "Difference (points)", "McNemar p", "Tasks above 0")
+    head = ("Final policy of the series", "compared with", "Difference (points)", "McNemar p", "Tasks above 0")
     by_task = tuple(
         (
             one.label,
@@ -166,15 +167,15 @@ def _tests(experiment: ExperimentReport) -> Section | None:
     note = (
         "Differences are paired over the same questions; intervals are bootstrapped within tasks. McNemar's p is of "
         "all questions together; a mean of several seeds has none. Nothing is corrected for the number of comparisons. "
-        "Retries and votes take as many tokens as reflection and correction took. A correction hears one verdict, that "
-        "the first answer was wrong; so do retries that are voted on. Retries with a verdict after each hear one more "
-        "for every try, and where a task has few answers that alone makes them right sooner or later."
+        "Retries and votes use as many tokens as reflection and correction did. A correction gets one verdict, that "
+        "the first answer was wrong; so are retries that are voted on. Retries with a verdict after each are given one "
+        "more per retry, and if a task has few possible answers that alone eventually makes them right."
     )
     return Section(
         "Paired tests",
         (
             Table(head, overall, labels=2, title="Mean over tasks"),
-            Table(("What the series ends with", "against", *tasks), by_task, labels=2, title="By task (points)"),
+            Table(("Final policy of the series", "compared with", *tasks), by_task, labels=2, title="By task (points)"),
             Paragraph(note, "note"),
         ),
     )
@@ -200,8 +201,8 @@ def _format(experiment: ExperimentReport) -> Section | None:
     head = (
         "Policy",
         "Turn",
-        "Answer could be read",
-        "Right, of those read",
+        "Answer extracted",
+        "Correct, of those extracted",
         "Gain over base (points)",
         "by format",
         "unreadable→right / right→unreadable",
@@ -209,8 +210,8 @@ def _format(experiment: ExperimentReport) -> Section | None:
         "read wrong→right / right→read wrong",
     )
     note = (
-        "Learning to put an answer where it can be read is a gain, but none in reasoning: it is counted apart. With an "
-        "oracle, over all test questions together."
+        "Learning to write an answer that can be extracted is a gain, but not one in reasoning: it is counted "
+        "separately. Oracle protocol, over all test questions together."
     )
     return Section("Format and reasoning apart", (Table(head, rows, labels=2), Paragraph(note, "note")))
 
@@ -229,7 +230,7 @@ def _curves(experiment: ExperimentReport) -> Section | None:
             made = [_point(one, getattr(one, key)) for one in (*base, *own)]
             lines.append(Line(series.title, tuple(point for point in made if point is not None)))
         words = "; ".join(f"{line.name}: {' → '.join(f'{point.y:.1f} %' for point in line.points)}" for line in lines)
-        title = f"{name} after each iteration, mean over tasks, with an oracle"
+        title = f"{name} after each iteration, mean over tasks, oracle protocol"
         charts.append(Chart(f"experiment-{key}", title, "iteration", "percent", tuple(lines), words, ticks))
     return Section("Learning over the iterations", tuple(charts))
 
@@ -266,7 +267,7 @@ def _iterations(experiment: ExperimentReport, report: RunReport) -> Section:
         ("Time in all", duration(training + spent)),
         ("Tokens generated in all", f"{sum(tokens.values()):,}"),
     )
-    note = "Every iteration that was run with these settings, those too whose policy was refused or that left none."
+    note = "Every iteration that was run with these settings, including those without a promoted policy."
     return Section(
         "Every iteration, and what it cost", (Paragraph(note, "note"), Table(head, tuple(rows), labels=4), Facts(facts))
     )

@@ -26,7 +26,7 @@ from store.workspace import Workspace
 
 STOP_WORDS = (
     "Stop this iteration?\n\n"
-    "What is in hand is finished or kept, training saves a checkpoint first.\n"
+    "Running work is finished or saved; training saves a checkpoint first.\n"
     "p resumes it later where it stopped."
 )
 

@@ -29,7 +29,9 @@ def new_alarms(before: Snapshot | None, now: Snapshot) -> tuple[Alarm, ...]:
         return ()
     found: list[Alarm] = []
     if _gate(now) and _gate(now) != _gate(before) and now.iteration is not None:
-        found.append(Alarm(f"Iteration {now.iteration.number} waits at the gate {now.gate}: 1, then g.", "warning"))
+        found.append(
+            Alarm(f"Iteration {now.iteration.number} is waiting at gate {now.gate}: press 1, then g.", "warning")
+        )
     failed_before = {stage.id for stage in before.stages if stage.state == "failed"}
     found += [
         Alarm(f"Stage {stage.name} failed: {stage.error or 'see the log'}", "error")

@@ -97,7 +97,7 @@ class Poller:
         except (sqlite3.DatabaseError, OSError) as error:
             self._on_lost(
                 f"{self.workspace.database} can't be read any more ({error}). "
-                "Check the disk, then start again; a damaged file is left as it is"
+                "Check the disk, then restart; a damaged file is not changed"
             )
 
     def _watch(self, connection: sqlite3.Connection, inode: int) -> None:

@@ -10,7 +10,8 @@ from store.estimates.estimate import Column, Estimate
 from store.estimates.figures import MEANINGS
 from store.estimates.formulas import StageEstimate
 from store.estimates.symbolic import Symbolic
-from store.estimates.wording import count_words, time_words
+from store.estimates.wording import UNKNOWN_TIME, count_words, time_words
+from store.plural import counted
 
 LABELS = {"loads": "load models"}
 
@@ -54,7 +55,7 @@ def stage_cells(stage: StageEstimate) -> tuple[str, ...]:
 
 def sums(estimate: Estimate) -> list[tuple[str, str]]:
     """What the whole run comes to, by name."""
-    iterations = "1 iteration" if estimate.iterations == 1 else f"{estimate.iterations} iterations"
+    iterations = counted(estimate.iterations, "iteration")
     time = estimate.over_all("seconds")
     lines = [
         (
@@ -81,7 +82,7 @@ def sums(estimate: Estimate) -> list[tuple[str, str]]:
 
 def _price(estimate: Estimate) -> str:
     if not estimate.figures.has("price_per_gpu_hour"):
-        return "GPU hours × price_per_gpu_hour (unknown)"
+        return "unknown (GPU hours × price_per_gpu_hour)"
     return estimate.cost.words(price)
 
 
@@ -90,8 +91,10 @@ def figure_rows(estimate: Estimate) -> list[tuple[str, str, str, str]]:
     rows = []
     for name in sorted(estimate.used, key=lambda one: (estimate.figures.has(one), one)):
         figure = estimate.figures[name]
-        value = "unknown" if figure.value is None else f"{figure.value:,.6g}"
-        rows.append((name, value, f"{figure.origin}: {figure.source}", MEANINGS.get(name, "")))
+        if figure.value is None:
+            rows.append((name, "–", figure.source, MEANINGS.get(name, "")))
+        else:
+            rows.append((name, f"{figure.value:,.6g}", f"{figure.origin}: {figure.source}", MEANINGS.get(name, "")))
     return rows
 
 
@@ -102,7 +105,7 @@ def brief(estimate: Estimate) -> list[str]:
         f"{estimate.over_all('texts').words(whole)} texts · {estimate.over_all('prompt_tokens').words(whole)} prompt + "
         f"{estimate.over_all('generated_tokens').words(whole)} generated + "
         f"{estimate.over_all('training_tokens').words(whole)} training tokens",
-        f"time {time.words(seconds)}",
+        f"time {time.words(seconds)}" if time.known else UNKNOWN_TIME,
         f"disk {estimate.disk_bytes.words(size)} · memory generating {estimate.generation_bytes.words(size)}",
     ]
     if estimate.figures.has("price_per_gpu_hour"):
@@ -116,7 +119,7 @@ def origins(estimate: Estimate, term: Symbolic) -> str:
     parts = []
     for name in rates:
         figure = estimate.figures[name]
-        parts.append(f"{name} {'unknown' if figure.value is None else f'{figure.value:,.4g} ({figure.origin})'}")
+        parts.append(f"{name} {figure.source if figure.value is None else f'{figure.value:,.4g} ({figure.origin})'}")
     return "; ".join(parts)
 
 

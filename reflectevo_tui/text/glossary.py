@@ -65,8 +65,7 @@ GLOSSARY: Final = (
     ),
     Term(
         "arm",
-        "In a controlled comparison, what stands in the place of the reflection, such as nothing or another "
-        "question's reflection.",
+        "In a controlled comparison, what replaces the reflection, such as nothing or another question's reflection.",
     ),
     Term(
         "floor",

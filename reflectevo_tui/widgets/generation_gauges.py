@@ -24,8 +24,8 @@ def gauge_lines(snapshot: Snapshot) -> list[Content]:
     history = formatting.sparkline(snapshot.throughput, 24)
     if heartbeat is None:
         return [
-            display.line(("no generation now", "$quiet"), f"   {history}" if history else ""),
-            display.line(("above: the last rates" if history else "", "$quiet")),
+            display.line(("no generation now", "$quiet")),
+            display.line(*([("recent throughput (tokens/s)  ", "$quiet"), (history, "$primary")] if history else [])),
         ]
     detail = heartbeat.detail
     speed, cache = number(detail, "tokens_per_s"), number(detail, "prefix_cache_hit")
@@ -42,9 +42,9 @@ def gauge_lines(snapshot: Snapshot) -> list[Content]:
         (heartbeat.state, ""),
         ("  prefix cache ", "$quiet"),
         (formatting.percent(cache, 0), "bold"),
-        ("  by ", "$quiet"),
+        ("  generator: ", "$quiet"),
         str(detail.get("generator", "–")),
-        ("  policy ", "$quiet"),
+        ("  policy: ", "$quiet"),
         str(detail.get("policy", "–")),
     ]
     return [display.line(*first), display.line(*second)]

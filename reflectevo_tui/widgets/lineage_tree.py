@@ -13,6 +13,7 @@ from textual.message import Message
 from reflectevo_tui.text import display, formatting
 from reflectevo_tui.text.display import Part
 from reflectevo_tui.widgets.line_panel import LinePanel
+from store.plural import counted
 from store.runs.lineage import LineageNode
 
 STATES = {
@@ -62,7 +63,7 @@ def node_line(node: LineageNode, mark: str, chosen: bool, current: bool, width: 
     ]
     if wide:
         examples = policy.details.get("examples")
-        size = f"{examples:,} examples" if isinstance(examples, int) else ""
+        size = counted(examples, "example") if isinstance(examples, int) else ""
         parts.append((f" {size:>15}  ", "$quiet"))
         parts.append((display.one_line(policy.reason)[:200], "$quiet"))
     return display.line(*parts)
@@ -73,9 +74,9 @@ def measured_words(nodes: Sequence[LineageNode], width: int) -> str:
     alike = next((node.shown for node in nodes if node.shown and not node.apart), None)
     words = ""
     if alike is not None and width >= WIDE:
-        oracle = "without an oracle" if alike.protocol.startswith("oracle-free") else "with an oracle"
-        words = f" · measured {oracle} on {alike.n:,} questions"
-    return words + (f" · {APART} otherwise" if any(node.apart for node in nodes) else "")
+        oracle = "oracle-free protocol" if alike.protocol.startswith("oracle-free") else "oracle protocol"
+        words = f" · {oracle}, {alike.n:,} questions"
+    return words + (f" · {APART} measured differently" if any(node.apart for node in nodes) else "")
 
 
 def heads(width: int) -> Content:
@@ -135,7 +136,7 @@ class LineageTree(LinePanel, can_focus=True):
 
     def _draw(self) -> None:
         if not self._policies:
-            words = "No policy yet. A run prepares its base model first: 7 launches one."
+            words = "No policy yet. 7 launches a run, which starts from its base model."
             self.show_lines([display.line((words, "$quiet"))])
             return
         room = self.size.height - 1 if self.size.height > 2 else len(self._policies)

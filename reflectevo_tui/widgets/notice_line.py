@@ -9,6 +9,7 @@ from textual.content import Content
 from reflectevo_tui.state.snapshot import Snapshot
 from reflectevo_tui.text import display
 from reflectevo_tui.widgets.line_panel import LinePanel
+from store.control.directives import COMMANDS
 
 PATIENCE_SECONDS = 3.0
 """A living engine answers within a second; after this long its silence is worth a line."""
@@ -21,17 +22,20 @@ def notice(snapshot: Snapshot) -> Content | None:
         return None
     oldest = waiting[0]
     more = f" (and {len(waiting) - 1} more)" if len(waiting) > 1 else ""
-    sent = f"{oldest.kind}{more} sent {time.strftime('%H:%M:%S', time.localtime(oldest.created))}"
+    clock = time.strftime("%H:%M:%S", time.localtime(oldest.created))
+    sent = f"{COMMANDS.get(oldest.kind, oldest.kind)}{more} sent {clock}"
     if snapshot.engine.state == "stopped":
         return display.line(
             (" ! ", "bold reverse $warning"),
-            (f" {sent}: the engine is stopped and hasn't answered. Press ", ""),
+            (f" {sent}, not applied yet: the engine is stopped. Press ", ""),
             ("e", "bold $accent"),
             (" to start it.", ""),
         )
     if snapshot.taken - oldest.created < PATIENCE_SECONDS:
         return None
-    return display.line((" ! ", "bold reverse $warning"), (f" {sent}: the engine hasn't answered yet.", ""))
+    return display.line(
+        (" ! ", "bold reverse $warning"), (f" {sent}, not applied yet: the engine hasn't answered.", "")
+    )
 
 
 class NoticeLine(LinePanel):

@@ -17,7 +17,7 @@ DECISIONS = {
     "flag": ("⚑ flagged", "bold $warning"),
 }
 
-EARLY = " · a key came too early and was not taken"
+EARLY = " · key ignored: the reflection was not shown yet"
 
 
 def kinds_line(chosen: int | None) -> Content:

@@ -85,7 +85,7 @@ def promote_line(snapshot: Snapshot, width: int) -> Content:
         " ",
         ("◆ promote   ", "bold $warning"),
         ("GATE", "bold reverse $warning"),
-        (f"  {child} after {parent}: your decision", "bold $warning"),
+        (f"  promote {child} over {parent}?", "bold $warning"),
         f"  {reason}" if reason else "",
     )
     return _at_the_edges(left, "g look and decide", width, True)

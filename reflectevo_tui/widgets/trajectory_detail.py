@@ -125,11 +125,11 @@ def correction_lines(detail: TrajectoryDetail, changes: WordChanges | None, part
     )
     if changes is not None:
         if len(changes.changes) == 1 and changes.changes[0].kind == "same":
-            lines.append(display.line(("not a word differs", "$quiet")))
+            lines.append(display.line(("no difference", "$quiet")))
         else:
             lines.append(change_content(changes))
         if changes.cut:
-            lines.append(display.line(("only the first words of these long texts are compared", "$warning")))
+            lines.append(display.line(("only the beginning of these long texts is compared", "$warning")))
     return [*lines, display.line()]
 
 

@@ -29,7 +29,7 @@ def end_holder(lock_file: Path, seconds: float = 10.0) -> str:
     if owner is None:
         raise TakeoverRefused("no engine holds the workspace; there is nothing to take over")
     if owner <= 0:
-        raise TakeoverRefused("the engine runs where its process can't be seen (another container); end it there")
+        raise TakeoverRefused("the engine runs where its process is not visible (another container); end it there")
     try:
         descriptor = os.pidfd_open(owner)
     except OSError as error:
@@ -44,8 +44,8 @@ def end_holder(lock_file: Path, seconds: float = 10.0) -> str:
         )
         if not proved:
             raise TakeoverRefused(
-                f"process {owner} holds the lock, but can't be proved to be this workspace's engine; "
-                "it was left alone. Look at it yourself, and end it if it is"
+                f"process {owner} holds the lock, but could not be verified as this workspace's "
+                "engine and was not ended. Check it, and end it yourself if it is"
             )
         for number in (signal.SIGTERM, signal.SIGKILL):
             with suppress(ProcessLookupError):
@@ -59,5 +59,5 @@ def end_holder(lock_file: Path, seconds: float = 10.0) -> str:
         raise TakeoverRefused(f"process {owner} belongs to another user; ask its owner to end it") from error
     finally:
         os.close(descriptor)
-    waits = " (it waits for a disk or device that doesn't answer)" if process_state(owner) == "D" else ""
+    waits = " (it is waiting for a disk or device that does not respond)" if process_state(owner) == "D" else ""
     raise TakeoverRefused(f"process {owner} did not end within {seconds:.0f} s of SIGKILL{waits}")

@@ -120,15 +120,15 @@ def _require_ours(connection: sqlite3.Connection, database: Path) -> None:
         tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
     except sqlite3.DatabaseError as error:
         raise NotOurDatabase(
-            f"nothing of {database} can be read ({error}): its list of tables is gone. It was left as it is; "
+            f"nothing of {database} can be read ({error}): its list of tables is gone. It was not changed; "
             "restore a copy"
         ) from error
     if application != APPLICATION_ID or not tables:
-        raise NotOurDatabase(f"{database} is no database of this program; it was left as it is")
+        raise NotOurDatabase(f"{database} is no database of this program and was not changed")
     if version > SCHEMA_VERSION:
         raise NotOurDatabase(
             f"{database} was written by a newer version (schema {version}, this is {SCHEMA_VERSION}); "
-            "it was left as it is. Repair it with that version"
+            "it was not changed. Repair it with that version"
         )
 
 

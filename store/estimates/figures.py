@@ -31,9 +31,9 @@ MEANINGS: dict[str, str] = {
     "held_out_questions": "questions a policy is measured on",
     "reflections_per_attempt": "reflections on one wrong attempt: instructions × samples",
     "wrong_share": "share of first attempts that are wrong",
-    "held_out_wrong_share": "the same on held-out questions",
+    "held_out_wrong_share": "share of first attempts that are wrong on held-out questions",
     "yield_share": "share of reflections whose correction is right (i→c)",
-    "examples_per_attempt": "training examples a wrong attempt gives after curation",
+    "examples_per_attempt": "training examples per wrong attempt after curation",
     "question_tokens": "tokens of a question",
     "attempt_tokens": "generated tokens of an attempt",
     "reflection_tokens": "generated tokens of a reflection",
@@ -41,28 +41,28 @@ MEANINGS: dict[str, str] = {
     "attempt_prompt_tokens": "prompt tokens of an attempt, worked examples included",
     "reflection_prompt_tokens": "prompt tokens of a reflection",
     "correction_prompt_tokens": "prompt tokens of a correction",
-    "attempt_overhead_tokens": "tokens our prompt and the chat template add to a question",
-    "shot_overhead_tokens": "the same of a worked example",
-    "reflection_overhead_tokens": "tokens that ask for a reflection",
-    "correction_overhead_tokens": "tokens that ask for a correction",
-    "generation_tokens_per_s": "generated tokens a second of one GPU, prompts and verdicts included",
-    "training_tokens_per_s": "tokens a second of training on one GPU",
+    "attempt_overhead_tokens": "tokens that prompt and chat template add to a question",
+    "shot_overhead_tokens": "tokens that prompt and chat template add to a worked example",
+    "reflection_overhead_tokens": "tokens of the request for a reflection",
+    "correction_overhead_tokens": "tokens of the request for a correction",
+    "generation_tokens_per_s": "generated tokens/s of one GPU, prompts and verdicts included",
+    "training_tokens_per_s": "training tokens/s of one GPU",
     "load_s": "seconds from the start of a generating process to its first request",
-    "training_start_s": "seconds of a training before its first step and after its last",
-    "curated_per_s": "trajectories curated a second",
-    "gpus": "GPUs that generate; 0: a CPU",
-    "training_gpus": "GPUs that train; 0: a CPU",
-    "price_per_gpu_hour": "price of one GPU for an hour",
-    "trajectory_bytes": "bytes of the database for a trajectory, search index included",
-    "row_bytes": "bytes of the database for a trajectory without its texts",
-    "text_bytes_per_token": "bytes of the database for a token of its texts, search index included",
+    "training_start_s": "seconds of training before its first and after its last step",
+    "curated_per_s": "trajectories curated per second",
+    "gpus": "GPUs for generation; 0 for a CPU",
+    "training_gpus": "GPUs for training; 0 for a CPU",
+    "price_per_gpu_hour": "price of one GPU hour",
+    "trajectory_bytes": "bytes of the database per trajectory, search index included",
+    "row_bytes": "bytes of the database per trajectory without its texts",
+    "text_bytes_per_token": "bytes of the database per token of text, search index included",
     "parameters": "parameters of the model",
-    "cached_values": "keys and values a token keeps in the cache, all layers",
+    "cached_values": "cached keys and values per token, all layers",
     "adapter_parameters": "parameters of the LoRA adapter",
-    "weight_bytes": "bytes a parameter while generating",
-    "cache_bytes": "bytes a cached key or value",
-    "training_weight_bytes": "bytes a parameter of the frozen base while training",
-    "activation_bytes_per_token": "bytes of activations a token of a training batch",
+    "weight_bytes": "bytes per parameter while generating",
+    "cache_bytes": "bytes per cached key or value",
+    "training_weight_bytes": "bytes per parameter of the frozen base model while training",
+    "activation_bytes_per_token": "bytes of activations per token of a training batch",
 }
 """What each figure is. A share lies between 0 and 1."""
 
@@ -120,7 +120,8 @@ class Figures:
             self._figures.update(source)
 
     def __getitem__(self, name: str) -> Figure:
-        return self._figures.get(name, Figure(None, "unknown", "nobody measured or gave it"))
+        missing = "not given" if name == "price_per_gpu_hour" else "not measured"
+        return self._figures.get(name, Figure(None, "unknown", missing))
 
     def term(self, name: str) -> Symbolic:
         """The figure as a number, or as its name while it is unknown."""

@@ -82,7 +82,7 @@ def test_duplicates_and_the_cap_of_a_question() -> None:
     reasons = {row.reflection_id: row.reason for row in d_plus(rows, SETTINGS, seed=0)}
     assert reasons.pop(6) == "duplicate"
     assert {number for number, reason in reasons.items() if reason == "included"} == {4, 5}
-    assert {reason for number, reason in reasons.items() if number < 4} == {"over the cap per question"}
+    assert {reason for number, reason in reasons.items() if number < 4} == {"above max_per_question"}
 
 
 def test_no_task_drowns_the_others() -> None:
@@ -91,13 +91,13 @@ def test_no_task_drowns_the_others() -> None:
     curated = d_plus(rows, CurationSection(max_task_share=0.5), seed=0)
     kept = Counter("letters" if row.reflection_id < 45 else "sums" for row in curated if row.included)
     assert kept == {"letters": 15, "sums": 15}
-    assert Counter(row.reason for row in curated)["over the task share"] == 30
+    assert Counter(row.reason for row in curated)["above max_task_share"] == 30
 
 
 def test_a_single_task_is_kept_and_said_so() -> None:
     """With one task no share below 1 can be met; dropping everything would help no one."""
     curated = d_plus([candidate(n) for n in range(5)], CurationSection(max_task_share=0.3), seed=0)
-    assert all(row.included and "does not bind" in row.reason for row in curated)
+    assert all(row.included and "max_task_share does not apply" in row.reason for row in curated)
 
 
 @given(
@@ -244,11 +244,11 @@ def test_d_pm_reasons() -> None:
     curated = d_pm(rows, SETTINGS, seed=0)
     reasons = {row.reflection_id: row.reason for row in curated}
     assert reasons == {
-        1: "no rejected partner",
-        2: "no chosen partner",
-        3: "no rejected partner",
+        1: "no incorrect counterpart",
+        2: "no correct counterpart",
+        3: "no incorrect counterpart",
         4: "the same text also led to a correct answer",
-        5: "no rejected partner",
+        5: "no incorrect counterpart",
         6: "human accept, correction incorrect",
         7: "included",
     }
@@ -278,7 +278,7 @@ def test_pairs_never_mix_the_rounds_of_a_question() -> None:
     curated = d_pm(rows, SETTINGS, seed=0)
     assert {(row.reflection_id, row.rejected_reflection_id) for row in curated if row.included} == {(3, 5), (4, 6)}
     reasons = {row.reflection_id: row.reason for row in curated if not row.included}
-    assert reasons == {1: "no rejected partner", 2: "no chosen partner"}
+    assert reasons == {1: "no incorrect counterpart", 2: "no correct counterpart"}
 
 
 def test_one_text_counts_once_in_a_set_whatever_question_it_was_written_for() -> None:
@@ -310,11 +310,11 @@ def test_caps_per_instruction_and_task_name_themselves() -> None:
     rows = [candidate(n, instruction="1-1-1", task="letters") for n in range(3)]
     rows += [candidate(n, instruction="1-2-1", task="sums") for n in range(3, 6)]
     capped = CurationSection(max_per_instruction=2, max_per_task=1)
-    assert Counter(row.reason for row in d_plus(rows, capped, 0)) == {"included": 2, "over the cap per task": 4}
+    assert Counter(row.reason for row in d_plus(rows, capped, 0)) == {"included": 2, "above max_per_task": 4}
     capped = CurationSection(max_per_instruction=2)
     assert Counter(row.reason for row in d_plus(rows, capped, 0)) == {
         "included": 4,
-        "over the cap per instruction": 2,
+        "above max_per_instruction": 2,
     }
 
 
@@ -333,7 +333,7 @@ def test_trap_2_an_example_whose_prompt_holds_its_completion_is_never_trained_on
     assert d_plus([stated], SETTINGS, seed=0)[0].reason == "leak"
     wrong = candidate(2, question_id=1, correction_verdict="incorrect", review="reject", prompt_text=candidate(2).text)
     reasons = {row.reflection_id: row.reason for row in d_pm([candidate(1), wrong], SETTINGS, seed=0)}
-    assert reasons == {1: "no rejected partner", 2: "prompt states the answer"}
+    assert reasons == {1: "no incorrect counterpart", 2: "prompt states the answer"}
 
 
 def test_the_order_in_which_texts_were_finished_decides_nothing() -> None:

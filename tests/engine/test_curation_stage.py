@@ -136,7 +136,7 @@ def test_candidates_carry_the_attempt_they_reflect_on(place: Callable[..., Place
     assert (found[second].attempt_text, found[second].correction_text) == ("a try", "Answer: yes")
     assert "Second try" in found[second].prompt_text and "a try" in found[second].prompt_text
     assert one.curate()
-    assert one.counts("d_pm") == {"no chosen partner": 1, "no rejected partner": 1}
+    assert one.counts("d_pm") == {"no correct counterpart": 1, "no incorrect counterpart": 1}
 
 
 def test_trap_4_no_prompt_of_curation_shows_a_held_out_question(place: Callable[..., Place]) -> None:
@@ -185,13 +185,13 @@ def test_with_an_operator_as_judge_pairs_wait_and_count_once_judged(place: Calla
     one.question(1)
     one.question(2)
     assert one.curate()
-    assert one.note().endswith("Dpref 0 of 6 trajectories; waiting on the Review screen: 2 pairs")
+    assert one.note().endswith("Dpref 0 of 6 trajectories; 2 pairs wait on the Review screen")
     pair, _ = pairs_to_judge(one.rows.connection, one.rows.iteration)
     add_preference(one.rows.connection, pair.second_id, pair.first_id, reviewer="me")
     assert one.curate()
     (kept,) = curated(one.rows.connection, one.rows.iteration, "d_pref")
     assert (kept.reflection_id, kept.rejected_reflection_id) == (pair.second_id, pair.first_id)
-    assert one.note().endswith("waiting on the Review screen: 1 pairs")
+    assert one.note().endswith("1 pair waits on the Review screen")
     add_review(one.rows.connection, pair.second_id, "reject", reviewer="me")
     assert one.curate()
     assert curated(one.rows.connection, one.rows.iteration, "d_pref") == []
@@ -258,8 +258,8 @@ def test_an_endpoint_judges_within_its_budget(place: Callable[..., Place], monke
         assert one.curate()
         assert len(endpoint.payloads) == 4
         assert one.counts("d_pref")["not judged yet"] == 2
-        assert one.note().endswith("waiting for the judge: 2 pairs")
-        assert any("budget of 5 requests is spent: 2 pairs are not judged" in text for text in one.events())
+        assert one.note().endswith("2 pairs wait for the judge")
+        assert any("budget of 5 requests is used up: 2 pairs are not judged" in text for text in one.events())
         richer = run_settings(**judge_settings(**asked, max_requests=50))
         iterations.update_iteration(one.rows.connection, one.rows.iteration, settings=richer.model_dump(mode="json"))
         assert one.curate()
@@ -343,8 +343,8 @@ def test_a_whole_iteration_has_its_pairs_judged_by_the_policy(
     one = harness(text)
     one.start()
     one.run()
-    one.wait(lambda: one.stage("curate").get("state") == "done", 90)
-    one.wait(lambda: one.stage("train").get("state") in ("done", "failed"), 60)
+    one.wait(lambda: one.stage("curate").get("state") == "done")
+    one.wait(lambda: one.stage("train").get("state") in ("done", "failed"))
     assert one.rows("SELECT count(*) > 0 FROM preferences WHERE source = 'judge' AND confidence = 1") == [(1,)]
     assert one.rows("SELECT count(*) FROM curated WHERE set_name = 'd_pref' AND reason = 'not judged yet'") == [(0,)]
     ((included,),) = one.rows("SELECT count(*) FROM curated WHERE set_name = 'd_pref' AND included")

@@ -67,7 +67,7 @@ def test_it_measures_the_policy_that_is_named(rows: Rows) -> None:
 def test_a_run_that_is_not_there_yet_is_made_without_a_training_iteration(rows: Rows) -> None:
     """A fresh settings file measures the base model, and nothing more is started by it."""
     accepted, words = tell(rows, "evaluate", settings=values(name="fresh"), base_directory="/data")
-    assert (accepted, words) == (True, "run 'fresh' is made ready, then its policy p00 is evaluated")
+    assert (accepted, words) == (True, "run 'fresh' will be prepared, then its policy p00 evaluated")
     run = run_named(rows.connection, "fresh")
     assert run is not None and (run.state, run.base_directory) == ("new", "/data")
     assert [one.kind for one in iterations.list_iterations(rows.connection, run.id)] == ["evaluation"]
@@ -169,16 +169,16 @@ def test_it_is_paused_stopped_resumed_and_given_up_as_an_iteration_is(rows: Rows
     assert tell(rows, "evaluate", settings=values())[0]
     one = newest(rows)
     assert tell(rows, "pause") == (True, "evaluation 1 paused")
-    assert tell(rows, "resume") == (True, "evaluation 1 goes on")
+    assert tell(rows, "resume") == (True, "evaluation 1 resumed")
     assert tell(rows, "stop")[0]
     iterations.update_iteration(rows.connection, one.id, state="stopped")
     attempt = rows.question("q", split="test")
     rows.iteration = one.id
     rows.attempt(attempt, "unverified", protocol="oracle/x", error="too long")
-    assert tell(rows, "retry_failed") == (True, "evaluation 1 tries again (1 failed samples)")
+    assert tell(rows, "retry_failed") == (True, "evaluation 1 resumed; 1 failed sample to retry")
     assert set(states(rows, one).values()) == {"skipped", "pending"}
     iterations.update_iteration(rows.connection, one.id, state="failed", control="stop")
-    assert tell(rows, "reject") == (True, "evaluation 1 is given up; the next one can start")
+    assert tell(rows, "reject") == (True, "evaluation 1 is abandoned; the next one can start")
 
 
 def test_how_it_decodes_can_not_change_once_it_measures(rows: Rows) -> None:

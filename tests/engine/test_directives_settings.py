@@ -124,8 +124,8 @@ def test_what_an_operator_decided_at_the_training_gate_is_curated_before_trainin
     """Preferences and reviews made while the gate waits would otherwise be asked for and thrown away."""
     first = _curated(rows)
     add_preference(rows.connection, first, first + 1, reviewer="me")
-    add_review(rows.connection, first, "flag", reviewer="me")
-    assert tell(rows, "approve") == (True, "stage train approved; curation takes in 2 new decisions first")
+    add_review(rows.connection, first, "reject", reviewer="me")
+    assert tell(rows, "approve") == (True, "stage train approved; curation first applies 2 new decisions")
     assert [rows.stages()[name].state for name in ("curate", "train")] == ["pending", "pending"]
 
 

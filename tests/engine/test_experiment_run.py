@@ -25,6 +25,7 @@ from store.settings.run import measuring
 from store.settings.toml_file import load_settings
 from tests.support.engines import REFLECTED, WORK, EngineHarness
 from tests.support.experiments import experiment_settings
+from tests.support.waiting import communicate, wait_for_exit
 
 Make = Callable[[str], EngineHarness]
 
@@ -112,11 +113,15 @@ def test_an_experiment_runs_every_series_and_measures_every_policy(harness: Make
     for words in (
         *("What was compared", "Results on the test questions", "Paired tests", "Format and reasoning apart"),
         *("Learning over the iterations", "Every iteration, and what it cost", "Yield of the reflection instructions"),
-        *("Reflections in full", "Mean over tasks, with an oracle", "Mean over tasks, without an oracle"),
-        *("By task, Acc@t1, with an oracle", "By task, Acc@t2, with an oracle", "By task, Acc@t2, without an oracle"),
+        *("Reflections in full", "Mean over tasks, oracle protocol", "Mean over tasks, oracle-free protocol"),
+        *(
+            "By task, Acc@t1, oracle protocol",
+            "By task, Acc@t2, oracle protocol",
+            "By task, Acc@t2, oracle-free protocol",
+        ),
         *("majority vote at equal tokens", "retries at equal tokens, voted", "two-stage, seed 3, iteration 2"),
         *("retries at equal tokens, a verdict after each", "Acc@t2: its own one retry without reflection"),
-        *("seed 4, iteration 1", "Recipes tried before this one, on dev questions:** 4", "Right if always given"),
+        *("seed 4, iteration 1", "Recipes tried before this one, on dev questions:** 4", "Correct if always given"),
         r"Scripted: \*nothing\* here comes from a model.",
     ):
         assert words in text, words
@@ -155,13 +160,13 @@ def test_killed_between_it_goes_on_where_it_was(harness: Make, tmp_path: Path) -
     first = command(broken, "experiment")
     broken.wait(reflecting(1))
     broken.kill()
-    assert first.wait(60) == 6, "the command says that the engine is gone"
+    assert wait_for_exit(first) == 6, "the command says that the engine is gone"
     second = command(broken, "experiment")
     broken.wait(reflecting(2))
     second.send_signal(signal.SIGKILL)
     second.wait()
     third = command(broken, "experiment", "--json")
-    printed, said = third.communicate(timeout=120)
+    printed, said = communicate(third)
     assert third.returncode == 0, said
     assert json.loads(printed) == {"complete": True, "next": "complete", "missing": []}
     assert broken.rows(WORK) == straight.rows(WORK)
@@ -181,7 +186,7 @@ def test_a_series_without_enough_examples_is_a_result_and_is_named(harness: Make
     assert driven(one) == 0
     known = known_of(one.workspace, settings_of(one))
     (lack,) = missing(settings_of(one), known)
-    assert lack.startswith("dpo, seed 3: iteration 1 left no policy (an operator gave it up;") and "too few" in lack
+    assert lack.startswith("dpo, seed 3: iteration 1 left no policy (abandoned by ") and "too few" in lack
     result = CliRunner().invoke(app, ["report", "-w", str(one.workspace.root), "--format", "md"])
     assert result.exit_code == 0, result.output
     text = (one.workspace.root / "reports" / "proof.md").read_text(encoding="utf-8")

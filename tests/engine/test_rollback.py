@@ -65,7 +65,7 @@ def states(rows: Rows, iteration: int) -> list[str]:
 def test_without_the_word_nothing_is_put_aside(rows: Rows, kind: str) -> None:
     """An iteration ends at its gate only when the operator says so, since it can't be taken up again."""
     accepted, outcome = tell(rows, kind, policy=rows.policy)
-    assert not accepted and "waits at the gate train" in outcome and f"reflectevo {kind} p00 --put-aside" in outcome
+    assert not accepted and "is waiting at gate train" in outcome and f"reflectevo {kind} p00 --put-aside" in outcome
     assert rows.current().state == "waiting"
     assert policies.get_policy(rows.connection, earlier(rows)).state == "promoted"
 
@@ -76,9 +76,9 @@ def test_branching_at_a_gate_puts_the_iteration_aside(rows: Rows) -> None:
     iterations.update_iteration(rows.connection, rows.iteration, remaining=2)
     accepted, outcome = tell(rows, "branch", policy=rows.policy, put_aside=rows.iteration, stage="train")
     assert accepted, outcome
-    assert outcome == "iteration 1 is put aside at train; next iteration started from policy p00"
+    assert outcome == "iteration 1 ended at gate train; next iteration started from policy p00"
     left = iterations.get_iteration(rows.connection, rows.iteration)
-    assert left.state == "done" and "put it aside at the gate train and branched from p00" in left.reason
+    assert left.state == "done" and left.reason == "ended at gate train by me@here, who branched from p00"
     assert states(rows, left.id) == ["done"] * 4 + ["skipped"] * 2
     started = newest(rows)
     assert started.id != left.id and started.parent_id == rows.policy and started.state == "running"
@@ -90,7 +90,7 @@ def test_going_back_at_a_gate_starts_what_was_to_follow(rows: Rows) -> None:
     iterations.update_iteration(rows.connection, rows.iteration, remaining=1)
     accepted, outcome = tell(rows, "rollback", policy=rows.policy, put_aside=rows.iteration)
     assert accepted, outcome
-    assert "iteration 1 is put aside at train" in outcome and "rejected: p01" in outcome
+    assert "iteration 1 ended at gate train" in outcome and "rejected: p01" in outcome
     started = newest(rows)
     assert started.parent_id == rows.policy and started.remaining == 0
     now = current_policy(rows.connection, rows.run)
@@ -119,7 +119,7 @@ def test_one_can_branch_from_the_waiting_child_but_not_go_back_to_it(rows: Rows)
     wait_at(rows, "none")
     iterations.update_iteration(rows.connection, rows.iteration, child_id=child)
     accepted, outcome = tell(rows, "rollback", policy=child, put_aside=rows.iteration)
-    assert not accepted and "p02 is the child" in outcome and rows.current().state == "waiting"
+    assert not accepted and "still waiting for your decision on p02" in outcome and rows.current().state == "waiting"
     assert tell(rows, "branch", policy=child, put_aside=rows.iteration)[0]
     assert newest(rows).parent_id == child
 
@@ -132,7 +132,7 @@ def test_an_old_look_at_the_gate_changes_nothing(rows: Rows, kind: str) -> None:
         assert rows.current().state == "waiting"
     assert tell(rows, "approve")[0]
     accepted, outcome = tell(rows, kind, policy=rows.policy, put_aside=rows.iteration, stage="train")
-    assert not accepted and "does not wait at its gate 'train' any more" in outcome
+    assert not accepted and "no longer waiting at its gate 'train'" in outcome
     assert rows.current().state == "running" and len(iterations.list_iterations(rows.connection)) == 1
     assert policies.get_policy(rows.connection, earlier(rows)).state == "promoted"
 

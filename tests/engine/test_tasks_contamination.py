@@ -129,7 +129,7 @@ def test_training_tuning_and_shown_questions_are_all_guarded() -> None:
     assert "1 dev question left out" in notes
     assert "1 worked example left out" in notes
     assert "Maria" in notes
-    assert result["more"].notes[0].startswith("task 'more': 1 training questions left out: 1 the same")
+    assert result["more"].notes[0].startswith("task 'more': 1 training question left out: 1 identical")
 
 
 def test_a_task_without_anything_left_is_an_error() -> None:
@@ -166,5 +166,5 @@ def test_near_repeats_inside_one_file_are_kept_apart(tmp_path: Path) -> None:
     (one,) = load_tasks(RunSettings.model_validate({"model": "m", "tasks": [task]}), tmp_path).values()
     held = {kept.text.replace("need every", "eat every") for kept in one.test}
     assert held.isdisjoint(kept.text.replace("need every", "eat every") for kept in one.train)
-    assert any("nearly the same" in note for note in one.notes)
+    assert any("nearly identical" in note for note in one.notes)
     assert len(one.train) >= 10

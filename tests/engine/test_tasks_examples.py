@@ -53,7 +53,7 @@ def test_a_training_question_that_is_shown_is_not_trained_on(tmp_path: Path) -> 
     one = loaded(tmp_path, rows, train=8, test=0, examples=[OWN])
     assert len(one.train) == 7
     assert all("3  hens" not in question.text for question in one.train)
-    assert one.notes == ("task 'legs': 1 training questions left out: worked examples show them",)
+    assert one.notes == ("task 'legs': 1 training question left out: shown by worked examples",)
 
 
 def test_an_example_that_is_held_out_is_not_shown(tmp_path: Path) -> None:
@@ -62,7 +62,7 @@ def test_an_example_that_is_held_out_is_not_shown(tmp_path: Path) -> None:
     one = loaded(tmp_path, numbered(6), test=1, test_path="held.jsonl", examples=[OWN])
     assert [question.text for question in one.test] == [OWN["question"]]
     assert one.few_shot == ()
-    assert "1 worked examples left out" in one.notes[-1]
+    assert "1 worked example left out" in one.notes[-1]
 
 
 def test_a_reply_without_an_answer_is_an_error_that_names_it(tmp_path: Path) -> None:
@@ -80,7 +80,7 @@ def test_what_a_run_would_do_with_them_is_said_before_it_starts(tmp_path: Path, 
     task = {"kind": "free_text", "name": "legs", "path": "rows.jsonl", "train": 6, "test": 2, "examples": examples}
     (finding,) = check_tasks(RunSettings.model_validate({"model": "m", "tasks": [task]}), tmp_path)
     if reply == OWN["reply"]:
-        assert finding.level == "ok" and "1 worked examples" in finding.what
+        assert finding.level == "ok" and "1 worked example" in finding.what
     else:
         assert finding.level == "error" and "worked example 1 marks no answer" in finding.what
 

@@ -78,7 +78,7 @@ def test_an_engine_that_works_is_left_alone(harness: Make, tmp_path: Path) -> No
     pid = one.start()
     done = cli("-w", one.workspace.root, "takeover", "--yes")
     assert done.returncode == 1
-    assert "it is alive and works" in done.stdout and "nothing is taken over" in done.stdout
+    assert "it is running and responding" in done.stdout and "no takeover" in done.stdout
     with pytest.raises(TakeoverRefused, match="alive and works"):
         take_over(one.workspace)
     assert one.engine_pid() == pid
@@ -102,8 +102,8 @@ def test_a_process_that_is_not_proved_to_be_the_engine_is_never_ended(
         assert holder.stdout is not None
         holder.stdout.readline()
         one.workspace.lock_file.write_text(forged % holder.pid if "%d" in forged else forged)
-        assert "can't be proved" in "; ".join(give_account(one.workspace).lines)
-        with pytest.raises(TakeoverRefused, match="can't be proved"):
+        assert "could not be verified" in "; ".join(give_account(one.workspace).lines)
+        with pytest.raises(TakeoverRefused, match="could not be verified"):
             end_holder(one.workspace.lock_file)
         assert holder.poll() is None
     finally:
@@ -125,7 +125,7 @@ async def test_the_application_offers_the_takeover_with_the_account(silent: Engi
         await pilot.press("e")
         await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))
         await pilot.press("y")
-        await until(pilot, lambda: silent.engine_pid() not in (old, None), 40)
+        await until(pilot, lambda: silent.engine_pid() not in (old, None))
 
 
 def test_a_hung_child_is_named_ended_and_tried_again_within_bounds(harness: Make, tmp_path: Path) -> None:
@@ -134,9 +134,9 @@ def test_a_hung_child_is_named_ended_and_tried_again_within_bounds(harness: Make
     one.start(1.5)
     one.run()
     told = lambda words: [text for (text,) in one.rows("SELECT text FROM events") if words in text]  # noqa: E731
-    one.wait(lambda: told("made no progress for"), 60)
-    one.wait(lambda: told("process hung; it is started again"), 60)
-    status = one.wait_state("failed", 120)
+    one.wait(lambda: told("made no progress for"))
+    one.wait(lambda: told("process hung; it is started again"))
+    status = one.wait_state("failed")
     assert len(told("made no progress for")) == 3
     assert len(told("process hung; it is started again")) == 2
     assert "process hung; see" in status["iteration"]["reason"]
@@ -231,7 +231,7 @@ def test_two_applications_and_a_command_line_at_once(harness: Make, tmp_path: Pa
     with terminal(shared.workspace.root) as one, terminal(shared.workspace.root, 80, 24) as other:
         shared.run()
         for each in (one, other):
-            each.read_until(b"Monitor", seconds=60)
+            each.read_until(b"Monitor")
         for _ in range(3):
             one.type("p")
             other.type("?")

@@ -148,7 +148,7 @@ def test_what_is_not_ours_or_gone_is_named_and_left_as_it_is(built: Built, tmp_p
         with database.open("r+b") as file:
             file.write(b"\0" * PAGE)
     before = fingerprints(built.workspace.root)
-    with pytest.raises(NotOurDatabase, match=r"left as it is"):
+    with pytest.raises(NotOurDatabase, match=r"not changed"):
         look(database, tmp_path / "saved", always=True)
     assert fingerprints(built.workspace.root) == before
     assert not (tmp_path / "saved").exists()

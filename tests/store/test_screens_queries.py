@@ -73,7 +73,10 @@ def test_dataset_facts_count_rollouts_rows_and_later_decisions(rows: Rows) -> No
     assert sum(one.n for one in facts.counts) == 7 and sum(one.n for one in facts.counts if one.included) == 4
     assert facts.later_decisions == 0
     add_review(rows.connection, made[0], "reject")
-    assert dataset_facts(rows.connection, rows.iteration).later_decisions == 1
+    facts = dataset_facts(rows.connection, rows.iteration)
+    assert facts.later_decisions == 1 and facts.curates_again
+    iterations.set_stage(rows.connection, rows.iteration, "train", "running")
+    assert not dataset_facts(rows.connection, rows.iteration).curates_again, "what one trains on is fixed"
 
 
 def test_pages_of_examples_walk_both_ways_without_gap_or_repeat(rows: Rows) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from engine.supervisor.directives import apply_directive
-from store.control.directives import find, issue, pending
+from store.control.directives import COMMANDS, find, issue, pending
 from store.database.connection import write
 from tests.support.rows import Rows
 
@@ -20,6 +20,6 @@ def tell(rows: Rows, kind: str, **arguments: object) -> tuple[bool, str]:
     assert stored.accepted == accepted
     last = rows.connection.execute("SELECT level, text FROM events ORDER BY id DESC LIMIT 1").fetchone()
     texts = [row[0] for row in rows.connection.execute("SELECT text FROM events WHERE source = 'directive'")]
-    assert f"me@here: {kind} – {stored.outcome}" in texts
+    assert f"me@here: {COMMANDS.get(kind, kind)} – {stored.outcome}" in texts
     assert accepted or last["level"] == "warning"
     return accepted, stored.outcome

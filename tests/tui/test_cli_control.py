@@ -20,6 +20,7 @@ from reflectevo_tui.commands.evaluate import as_table
 from reflectevo_tui.report.gather import MeasuredTask
 from tests.support.engines import EngineHarness
 from tests.support.quiz import quiz_settings
+from tests.support.waiting import run
 
 Make = Callable[[str], EngineHarness]
 
@@ -181,10 +182,7 @@ def test_shells_complete_commands_and_options(tmp_path: Path) -> None:
 
     def completed(words: str, count: int) -> list[str]:
         environment = {"_REFLECTEVO_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(count)}
-        ran = subprocess.run(
-            [program], env={**os.environ, **environment}, capture_output=True, text=True, check=False, timeout=60
-        )
-        return ran.stdout.split()
+        return run([program], env={**os.environ, **environment}).stdout.split()
 
     assert completed("reflectevo pro", 1) == ["promote"]
     assert "--dry-run" in completed("reflectevo run --d", 2)
@@ -220,7 +218,7 @@ def test_a_waiting_iteration_is_put_aside_from_the_shell(harness: Make, tmp_path
     assert not refused["accepted"] and f"reflectevo {kind} p00 --put-aside" in refused["outcome"]
     assert one.status()["iteration"]["state"] == "waiting"
     done = ordered(workspace, kind, "p00", "--put-aside")
-    assert done["accepted"] and "iteration 1 is put aside at train" in done["outcome"]
+    assert done["accepted"] and "iteration 1 ended at gate train" in done["outcome"]
     assert one.rows("SELECT state FROM iterations WHERE number = 1") == [("done",)]
     assert "put it aside at the gate train" in one.rows("SELECT reason FROM iterations WHERE number = 1")[0][0]
     if kind == "branch":

@@ -87,7 +87,7 @@ def test_the_example_of_the_scaling_page_is_what_the_command_prints(tmp_path: Pa
 def test_in_words_each_figure_says_where_it_comes_from(tmp_path: Path) -> None:
     code, output, _ = invoke("paper-mistral-7b-dpo-verdict", "-w", tmp_path / "none")
     assert code == 0
-    assert "÷ generation_tokens_per_s" in output and "nobody measured or gave it" in output
+    assert "÷ generation_tokens_per_s" in output and "not measured" in output
     assert "Findings of ACL 2025" in output and "the model's published configuration" in output
 
 
@@ -135,7 +135,7 @@ def test_the_gate_shows_the_estimate_of_what_is_ahead(build: Any) -> None:
     snapshot = read_snapshot(connection, built.workspace)
     facts = read_gate(connection, snapshot, built.workspace)
     words = dict(facts.ahead)
-    assert "training tokens" in words["train"] and "training_tokens_per_s" in words["train"]
+    assert "training tokens" in words["train"] and "time unknown (not measured yet)" in words["train"]
     assert "(measured)" in words["evaluate"]
     shown = "\n".join(line.plain for line in gate_lines(snapshot, "train", facts))
     assert all(f"{name}" in shown and line in shown for name, line in facts.ahead)
@@ -156,7 +156,7 @@ def test_the_screens_lines_are_the_commands_numbers(tmp_path: Path) -> None:
     workspace.root.mkdir()
     settings = load_settings(file)
     unknown = brief(estimate_in(workspace, settings))
-    assert "wrong_share" in unknown[0] and "generation_tokens_per_s unknown" in unknown[-1]
+    assert "wrong_share" in unknown[0] and "generation_tokens_per_s not measured" in unknown[-1]
     kept = ("wrong_share = 0.5", "generation_tokens_per_s = 100", "training_tokens_per_s = 100", "curated_per_s = 100")
     (workspace.root / FILE_NAME).write_text("\n".join([*kept, "load_s = 60", "training_start_s = 60"]))
     lines = brief(estimate_in(workspace, settings))

@@ -78,7 +78,7 @@ async def test_the_funnel_accounts_for_every_row(build, until, size) -> None:
         funnel = lines(app, "dataset-funnel")
         for words in ("attempts", "reflections", "i→c", "included", "− correction incorrect", "✎ human reject"):
             assert words in funnel, words
-        assert "✎ 1 left out by reviewers" in funnel and "newer count" not in funnel
+        assert "✎ 1 left out by reviewers" in funnel and "not applied" not in funnel
         counts = lines(app, "dataset-counts")
         assert "by task" in counts and "by instruction" in counts
 
@@ -90,7 +90,7 @@ async def test_later_reviews_are_announced(build, until) -> None:
     app = ReflectEvoApp(built.workspace)
     async with app.run_test(size=(160, 50)) as pilot:
         await opened(app, pilot, until)
-        assert "1 newer count at the next curation" in lines(app, "dataset-funnel")
+        assert "1 decision not applied yet; the next curation applies it" in lines(app, "dataset-funnel")
 
 
 async def test_r_lists_the_rows_behind_each_reason(build, until) -> None:

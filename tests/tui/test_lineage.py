@@ -180,7 +180,7 @@ async def test_while_a_gate_waits_the_question_says_what_is_put_aside(build, unt
         await opened(app, pilot, until)
         await until(pilot, lambda: app.snapshot and app.snapshot.gate == "train")
         await pilot.press(key)
-        await until(pilot, lambda: "Iteration 1 is put aside at its gate train" in screen_text(app))
+        await until(pilot, lambda: "Iteration 1 is ended here, at gate train" in screen_text(app))
         await pilot.press("y")
         await until(pilot, lambda: issued(built))
     assert issued(built) == [(kind, {"policy": built.policy, "put_aside": built.iteration, "stage": "train"})]
@@ -247,7 +247,7 @@ async def test_accuracies_stand_beside_each_other_only_when_measured_alike(build
         assert "29.0 %" in second and "≠" in second
         (title,) = (line for line in lines if "the next iteration starts here" in line)
         assert "≠ otherwise" in title
-        assert ("measured with an oracle on 120 questions" in title) == (size[0] > 100)
+        assert ("oracle protocol, 120 questions" in title) == (size[0] > 100)
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -255,7 +255,7 @@ async def test_without_two_marks_the_policy_under_the_cursor_is_told_whole(build
     built = build(4)
     built.evaluate(built.policy, 0.41, 0.47)
     child = built.add_child()
-    reason = "it lost against its parent; Acc@t1 -3.1 points (-6.2 to -0.6), p = 0.062, n = 160; Acc@t2 \x1b[31m-0.6"
+    reason = "worse than its parent; Acc@t1 -3.1 points (-6.2 to -0.6), p = 0.062, n = 160; Acc@t2 \x1b[31m-0.6"
     policies.decide_policy(built.writer, child, "rejected", reason)
     metrics = {name: {"value": value} for name, value in (("acc_t1", 0.4), ("acc_t2", 0.31))}
     policies.put_evaluation(
@@ -276,7 +276,7 @@ async def test_without_two_marks_the_policy_under_the_cursor_is_told_whole(build
         assert "n = 160" in told().replace("\n", ""), "folded, not cut"
         await pilot.resize_terminal(*size)
         await until(pilot, lambda: whole in told())
-        assert "\nit lost against its parent\nAcc@t1 -3.1 points (-6.2 to -0.6), p = 0.062, n = 160\n" in told()
+        assert "\nworse than its parent\nAcc@t1 -3.1 points (-6.2 to -0.6), p = 0.062, n = 160\n" in told()
         assert "\x1b" not in told()
         assert told().index("no oracle n = 4,000  Acc@t1  40.0 %  Acc@t2  31.0 %") < told().index("oracle    n = 120")
         await pilot.press("up")

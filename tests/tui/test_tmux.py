@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import pty
 import re
-import select
 import shutil
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from store.control import directives
+from tests.support.waiting import read_until, wait_until, words
 from tests.tui.conftest import Built
 
 pytestmark = pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not installed")
@@ -45,12 +45,16 @@ class Tmux:
         """What the terminal shows."""
         return self.run("capture-pane", "-p", "-t", "evo")
 
-    def until(self, condition: Callable[[str], object], seconds: float = 30.0) -> str:
-        """What is shown once a condition holds."""
-        deadline = time.monotonic() + seconds
-        while not condition(shown := self.shown()):
-            assert time.monotonic() < deadline, f"it did not happen in time; shown:\n{shown}"
-            time.sleep(0.1)
+    def until(self, condition: Callable[[str], object]) -> str:
+        """What is shown once a condition holds; fails when the screen stands still."""
+        shown = ""
+
+        def reached() -> object:
+            nonlocal shown
+            shown = self.shown()
+            return condition(shown)
+
+        wait_until(reached, lambda: words(shown), lambda: f"shown:\n{shown}", every=0.1)
         return shown
 
 
@@ -78,10 +82,7 @@ def attach_and_detach(tmux: Tmux) -> None:
     if pid == 0:
         os.environ.update(TERM="xterm-256color", LC_ALL="C.UTF-8")
         os.execvp("tmux", ["tmux", "-S", tmux.socket, "attach", "-t", "evo"])
-    seen, deadline = b"", time.monotonic() + 20
-    while b"GATE" not in seen and time.monotonic() < deadline:
-        if select.select([terminal], [], [], 0.2)[0]:
-            seen += os.read(terminal, 65536)
+    seen = read_until(terminal, b"GATE")
     tmux.run("detach-client", "-s", "evo")
     os.close(terminal)
     os.waitpid(pid, 0)
@@ -116,7 +117,7 @@ def test_an_operators_round(build, tmux: Tmux, monkeypatch) -> None:
     tmux.press("F1")
     tmux.until(lambda shown: "g look and approve" in shown)
     tmux.press("g")
-    tmux.until(lambda shown: "esc leave it" in shown)
+    tmux.until(lambda shown: "esc close" in shown)
     tmux.press("a")
     tmux.until(lambda _: directives.pending(built.writer))
     assert [one.kind for one in directives.pending(built.writer)] == ["approve"]
@@ -128,7 +129,4 @@ def test_an_operators_round(build, tmux: Tmux, monkeypatch) -> None:
     shown = tmux.until(lambda shown: len(shown.rstrip("\n").splitlines()) == 24 and "GATE" in shown)
     assert all(len(line) <= 80 for line in shown.splitlines())
     tmux.press("q")
-    deadline = time.monotonic() + 20
-    while "evo" in tmux.run("list-sessions"):
-        assert time.monotonic() < deadline, "it did not leave"
-        time.sleep(0.1)
+    wait_until(lambda: "evo" not in tmux.run("list-sessions"), describe=lambda: "it did not leave", every=0.1)

@@ -241,10 +241,10 @@ async def test_prompts_are_shown_as_sent(build, until, screen_text, monkeypatch)
         await pilot.press("j")
         await until(pilot, lambda: view.shown == 2)
         await pilot.press("v")
-        await until(pilot, lambda: "✓ hash matches" in screen_text(app))
+        await until(pilot, lambda: "✓ identical to what was sent" in screen_text(app))
         assert "be [b]brief[/b]" in screen_text(app) and "count␛]52" in screen_text(app)
         await pilot.press("c")
-        await until(pilot, lambda: "✗ hash differs" in screen_text(app))
+        await until(pilot, lambda: "✗ differs from what was sent" in screen_text(app))
         await pilot.press("escape")
         detail = view.pane.detail
         assert detail and detail.reflection and detail.correction

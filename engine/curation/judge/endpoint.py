@@ -151,7 +151,7 @@ def settings_problem(settings: JudgeSection) -> str | None:
         return "judge.url is no address; it looks like http://127.0.0.1:8000/v1"
     if url.userinfo or url.query or url.fragment:
         return (
-            "judge.url must be a plain address: a key stands only in the environment variable "
+            "judge.url must be a plain address: a key belongs only in the environment variable "
             f"{settings.key_variable} (judge.key_variable)"
         )
     if url.scheme not in ("http", "https") or not url.host:

@@ -189,7 +189,7 @@ class PairRanking:
                 if answer is None:
                     return False
                 if answer in ("unclear", "failed"):
-                    why = "its replies named neither" if answer == "unclear" else "it could not reply"
+                    why = "its replies chose neither" if answer == "unclear" else "it could not reply"
                     self._decide(pair, pair.first_id, 0.0, f"{JUDGE_UNDECIDED}: {why}")
                     self.tally.undecided += 1
                     return True
@@ -226,7 +226,7 @@ class PairRanking:
                 failures += problem.counts
                 if failures > self.retries:
                     raise JudgeUnavailable(
-                        f"{problem}, {failures} times in a row; what was judged is kept, resume when it works again"
+                        f"{problem}, {failures} times in a row; what was judged is kept; resume once it works again"
                     ) from None
                 await self._wait(problem.after if problem.after is not None else self.backoff * 2 ** (failures - 1))
                 continue

@@ -10,6 +10,7 @@ from typing import TypeVar
 from engine.errors import TaskError
 from engine.tasks.base import Example, Loaded, Question
 from engine.tasks.loading.contamination import HeldOut, Match, asked_by, shown_by
+from store.plural import counted
 
 ItemT = TypeVar("ItemT", Question, Example)
 
@@ -22,15 +23,13 @@ def apart(loaded: Mapping[str, Loaded], generated: AbstractSet[str]) -> dict[str
     """
     test = [asked_by(question, generated=name in generated) for name, one in loaded.items() for question in one.test]
     held = HeldOut(test)
-    tuned = {
-        name: _kept(name, one.dev, held, name in generated, "questions for tuning") for name, one in loaded.items()
-    }
+    tuned = {name: _kept(name, one.dev, held, name in generated, "dev question") for name, one in loaded.items()}
     dev = [asked_by(question, generated=name in generated) for name, (kept, _) in tuned.items() for question in kept]
     aside = HeldOut([*test, *dev])
     result: dict[str, Loaded] = {}
     for name, one in loaded.items():
-        train, train_notes = _kept(name, one.train, aside, name in generated, "training questions")
-        shown, shown_notes = _kept(name, one.few_shot, aside, name in generated, "worked examples")
+        train, train_notes = _kept(name, one.train, aside, name in generated, "training question")
+        shown, shown_notes = _kept(name, one.few_shot, aside, name in generated, "worked example")
         if not train:
             raise TaskError(
                 f"task {name!r}: every training question is held out by a task of this run; check the task mix"
@@ -59,10 +58,10 @@ def _kept(
     if not repeats:
         return tuple(kept), ()
     same = sum(match.exact for _, match in repeats)
-    counted = f"{same} the same as and {len(repeats) - same} nearly the same as a question that a task holds out"
+    alike = f"{same:,} identical and {len(repeats) - same:,} nearly identical to a held-out question of a task"
     text, match = min(repeats, key=lambda repeat: repeat[1].exact)
     example = f"e.g. {_shortened(text)!r} repeats {_shortened(match.held.text)!r} of {match.held.task!r}"
-    return tuple(kept), (f"task {name!r}: {len(repeats)} {what} left out: {counted}, {example}",)
+    return tuple(kept), (f"task {name!r}: {counted(len(repeats), what)} left out: {alike}, {example}",)
 
 
 def _shortened(text: str) -> str:

@@ -104,7 +104,7 @@ class Watch:
                     over = self._step()
             finally:
                 if not over:
-                    self.end("killed", "the watch broke off")
+                    self.end("killed", "the watch ended unexpectedly")
             self._drain()
             _, status, usage = os.wait4(self._process.pid, 0)
         code = os.waitstatus_to_exitcode(status)

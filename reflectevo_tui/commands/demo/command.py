@@ -12,8 +12,8 @@ from reflectevo_tui.commands.options import JsonOption, WorkspaceOption, chosen_
 def demo_data(
     context: typer.Context,
     workspace: WorkspaceOption = None,
-    rows: Annotated[int, typer.Option(min=100, help="Trajectories to make.")] = 10_000,
-    seed: Annotated[int, typer.Option(min=0, help="The same seed makes the same rows.")] = 0,
+    rows: Annotated[int, typer.Option(min=100, help="Number of trajectories.")] = 10_000,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same rows.")] = 0,
     as_json: JsonOption = False,
 ) -> None:
     """Make a synthetic workspace to try the application on.

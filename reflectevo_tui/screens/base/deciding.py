@@ -34,7 +34,7 @@ class DecidingScreen(FramedScreen):
         """What is not written, and why; nothing when all is."""
         if not self._failure or not self._writer.unsaved:
             return ""
-        return f"{self._writer.unsaved} kept here · w tries again · {display.one_line(self._failure)}"
+        return f"{self._writer.unsaved} not saved · w retries · {display.one_line(self._failure)}"
 
     def show_status(self) -> None:
         """Show how far the operator is, and what is not written."""

@@ -18,7 +18,7 @@ class ConfirmDialog(Dialog[bool]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("y,enter", "answer(True)", "yes"),
-        Binding("n,escape,q", "answer(False)", "no"),
+        Binding("n,escape,q", "answer(False)", "cancel"),
     ]
 
     def __init__(self, question: str, verb: str) -> None:
@@ -31,7 +31,7 @@ class ConfirmDialog(Dialog[bool]):
         with Vertical(classes="dialog"):
             yield Static(display.text(self._question), markup=False)
             yield Static(
-                display.line(("y", "bold $accent"), f" {self._verb}   ", ("n", "bold $accent"), " leave it"),
+                display.line(("y", "bold $accent"), f" {self._verb}   ", ("n/esc", "bold $accent"), " cancel"),
                 classes="dialog-keys",
                 markup=False,
             )

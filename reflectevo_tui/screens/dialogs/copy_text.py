@@ -35,7 +35,7 @@ class CopyDialog(Dialog[None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         *(Binding(key, f"copy('{key}')", f"copy {key}") for key in "qarc"),
-        Binding("escape,y", "close", "nothing"),
+        Binding("escape,y", "close", "cancel"),
     ]
 
     def __init__(self, texts: dict[str, tuple[str, str]]) -> None:
@@ -52,14 +52,14 @@ class CopyDialog(Dialog[None]):
         ]
         with Vertical(classes="dialog"):
             yield Static(display.stacked([display.line(("Copy to the clipboard", "bold")), *lines]), markup=False)
-            yield Static(display.line(("esc", "bold $accent"), " nothing"), classes="dialog-keys", markup=False)
+            yield Static(display.line(("esc", "bold $accent"), " cancel"), classes="dialog-keys", markup=False)
 
     def action_copy(self, key: str) -> None:
         """Copy a text and close."""
         if key in self._texts:
             title, text = self._texts[key]
             self.app.copy_to_clipboard(display.visible(text[:MOST_CHARACTERS]))
-            cut = " (its start: it is very long)" if len(text) > MOST_CHARACTERS else ""
+            cut = " (only its start: it is very long)" if len(text) > MOST_CHARACTERS else ""
             self.notify(f"The {title} was sent to your terminal's clipboard{cut}.", markup=False)
             self.dismiss(None)
 

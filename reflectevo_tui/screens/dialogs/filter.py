@@ -27,7 +27,7 @@ class FilterDialog(Dialog[FilterChoice | None]):
     """Closes with a choice, or None for no change."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q", "leave", "no change"),
+        Binding("escape,q", "leave", "cancel"),
         Binding("right,l", "values", "to the values"),
         Binding("left,h", "fields", "back to the fields"),
     ]
@@ -49,9 +49,9 @@ class FilterDialog(Dialog[FilterChoice | None]):
                     ("⏎", "bold $accent"),
                     " choose   ",
                     ("← →", "bold $accent"),
-                    " between the lists   ",
+                    " switch lists   ",
                     ("esc", "bold $accent"),
-                    " no change",
+                    " cancel",
                 ),
                 classes="dialog-keys",
                 markup=False,

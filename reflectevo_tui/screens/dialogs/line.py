@@ -18,7 +18,7 @@ from reflectevo_tui.text import display
 class LineDialog(Dialog[str | None]):
     """Closes with the text, or None for no change."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", "no change")]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", "cancel")]
 
     def __init__(
         self, question: str, value: str = "", hint: str = "", check: Callable[[str], str] | None = None
@@ -37,7 +37,7 @@ class LineDialog(Dialog[str | None]):
             yield Input(display.one_line(self._value), placeholder=self._hint, compact=True)
             yield Static(id="line-wrong", markup=False)
             yield Static(
-                display.line(("⏎", "bold $accent"), " take it   ", ("esc", "bold $accent"), " no change"),
+                display.line(("⏎", "bold $accent"), " OK   ", ("esc", "bold $accent"), " cancel"),
                 classes="dialog-keys",
                 markup=False,
             )

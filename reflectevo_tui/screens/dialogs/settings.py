@@ -21,19 +21,24 @@ from store.settings import RunSettings
 
 
 class SettingsDialog(Dialog[JsonObject | None]):
-    """One row a setting. `ctrl+s` takes the changes; the engine checks them again and says what came of it."""
+    """One row a setting. `ctrl+s` takes the changes; the engine checks them again and says what came of it.
+
+    Args:
+        settings: of the iteration.
+        keys: the dotted keys of the settings to show.
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("ctrl+s", "take", "take the changes"),
+        Binding("ctrl+s", "take", "apply"),
         Binding("tab", "app.focus_next", "next setting"),
-        Binding("escape", "leave", "no change"),
+        Binding("escape", "leave", "cancel"),
     ]
 
-    def __init__(self, settings: JsonObject, sections: Sequence[str]) -> None:
+    def __init__(self, settings: JsonObject, keys: Sequence[str]) -> None:
         super().__init__()
         self._before = RunSettings.model_validate(settings)
         self._values: dict[str, Any] = self._before.model_dump(mode="json")
-        self._fields = settings_form.form_fields(settings_form.section_keys(sections))
+        self._fields = settings_form.form_fields(keys)
         self._keys = tuple(field.key for field in self._fields)
         self._checked = Checked(self._before, {}, ())
 
@@ -49,11 +54,11 @@ class SettingsDialog(Dialog[JsonObject | None]):
             yield Static(
                 display.line(
                     ("^s", "bold $accent"),
-                    " take the changes   ",
+                    " apply   ",
                     ("tab", "bold $accent"),
                     " next setting   ",
                     ("esc", "bold $accent"),
-                    " no change",
+                    " cancel",
                 ),
                 classes="dialog-keys",
                 markup=False,
@@ -86,7 +91,7 @@ class SettingsDialog(Dialog[JsonObject | None]):
             self._values = settings_form.with_value(self._values, row.field.key, row.value)
         self._check()
         if self._checked.settings is None:
-            self.notify("These settings can't run; see the ✗ beside the fields.", severity="warning", markup=False)
+            self.notify("These settings are not valid; see the ✗ next to the fields.", severity="warning", markup=False)
             return
         self.dismiss(settings_form.changed_sections(self._before, self._checked.settings))
 
