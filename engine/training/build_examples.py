@@ -1,14 +1,14 @@
-"""From curated rows to training examples: which prompt, which completion, in which stage (paper, section 3.3).
+"""Builds training examples from curated rows: which prompt and which completion in which stage (paper, section 3.3).
 
 | setting | rows | prompt → completion |
 |---|---|---|
 | `sft-one-stage` | D+ | question, attempt, request → reflection and corrected attempt |
 | `sft-two-stage` | D+ | 1: question, attempt, request → reflection; 2: the correction's prompt → corrected attempt |
 | `dpo-verdict`, `dpo-judge` | D±, Dpref | question, attempt, request → chosen over rejected reflection |
-| `sft-qa` | training questions | the attempt's prompt → worked or short right answer |
+| `sft-qa` | training questions | the attempt's prompt → worked solution or reference answer |
 
-Pure: records in, examples out. Prompts come from `engine.prompts.rollout` alone and are those that will be asked later.
-Knows nothing of tokens, trainers or the database.
+Pure: records in, examples out. Prompts come from `engine.prompts.rollout` alone, so that the policy is trained on the
+prompts of its later rollouts. Independent of tokens, trainers and the database.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ Record = TypeVar("Record")
 
 @dataclass(frozen=True)
 class Rollouts:
-    """What curated rows point to, by id."""
+    """The records that curated rows reference, by id."""
 
     problems: Mapping[int, Problem]
     """By question."""
@@ -48,12 +48,12 @@ class Rollouts:
     compose: Callable[[str], str]
     """Text of an instruction from its key."""
     show_previous_attempt: PreviousAttempt
-    """How corrections are asked for in this iteration: stage 2 trains on what is asked."""
+    """How correction prompts show the first attempt in this iteration; stage 2 trains on the same prompts."""
 
 
 @dataclass(frozen=True)
 class SourceRow:
-    """A curated row with what every kind of example is made of."""
+    """A curated row with the records that every kind of example is built from."""
 
     row: CuratedRow
     problem: Problem
@@ -62,11 +62,11 @@ class SourceRow:
     reflection: StoredReflection
     """The reflection of the row; of a pair, the preferred one."""
     instruction: str
-    """The text of the instruction that asked for the reflection."""
+    """The text of the instruction that the reflection was generated with."""
 
 
 def source_row(row: CuratedRow, rollouts: Rollouts) -> SourceRow:
-    """A curated row with the records it points to. Raises EngineError when one of them isn't there."""
+    """Return a curated row with the records it references. Raises EngineError when one of them is missing."""
     reflection = _found(rollouts.reflections, row.reflection_id, "reflection", row)
     attempt = _found(rollouts.attempts, reflection.attempt_id, "attempt", row)
     problem = _found(rollouts.problems, attempt.question_id, "question", row)
@@ -74,9 +74,9 @@ def source_row(row: CuratedRow, rollouts: Rollouts) -> SourceRow:
 
 
 def pair_examples(entry: TrainingSettingEntry, source: SourceRow, rollouts: Rollouts) -> tuple[AnyExample, ...]:
-    """The preferred over the rejected reflection. One prompt for both: the preferred one's instruction asks.
+    """Return one pair: the preferred over the rejected reflection, both after the prompt of the preferred one.
 
-    Raises EngineError when the rejected reflection isn't there.
+    Raises EngineError when the rejected reflection is missing.
     """
     row = source.row
     rejected = _found(rollouts.reflections, row.rejected_reflection_id, "rejected reflection", row)
@@ -85,7 +85,7 @@ def pair_examples(entry: TrainingSettingEntry, source: SourceRow, rollouts: Roll
 
 
 def reflection_examples(entry: TrainingSettingEntry, source: SourceRow, rollouts: Rollouts) -> tuple[AnyExample, ...]:
-    """One example a stage, of the texts that the stage learns. Raises EngineError when the correction isn't there."""
+    """Return one example per stage, with the texts that stage learns. Raises EngineError without a correction."""
     correction = correction_of(source.row, rollouts)
     return tuple(
         Example(
@@ -99,13 +99,13 @@ def reflection_examples(entry: TrainingSettingEntry, source: SourceRow, rollouts
 
 
 def reflection_prompt(stage: StageFacts, problem: Problem, attempt: str, instruction: str) -> list[Message]:
-    """What asks for the reflection in training: alone, or with the correction in the same reply."""
+    """Return the prompt for a reflection in training: alone, or with the correction in the same reply."""
     ask = one_stage_messages if len(stage.learnt) > 1 else reflection_messages
     return ask(problem, attempt, instruction)
 
 
 def prompt_of(stage: StageFacts, source: SourceRow, rollouts: Rollouts) -> list[Message]:
-    """The prompt of a stage's example."""
+    """Return the prompt of a stage's example."""
     if stage.prompt == "attempt":
         return attempt_messages(source.problem)
     if stage.prompt == "reflection":
@@ -125,14 +125,14 @@ def _completion(stage: StageFacts, reflection: str, correction: str) -> str:
 
 
 def correction_of(row: CuratedRow, rollouts: Rollouts) -> StoredAttempt:
-    """The corrected attempt of a row of D+. Raises EngineError when it isn't there."""
+    """Return the corrected attempt of a row of D+. Raises EngineError when it is missing."""
     return _found(rollouts.attempts, row.correction_id, "correction", row)
 
 
 def question_example(question: StoredQuestion, problem: Problem) -> Example:
-    """The baseline `sft-qa`: the question → a right answer, no reflection; the id is the question's.
+    """Return the example of the baseline `sft-qa`: question → right answer, no reflection; its id is the question's.
 
-    The answer is the worked solution that came with the question, or else the reference in the answer format.
+    The answer is the worked solution stored with the question, or else the reference in the answer format.
     """
     worked = question.payload.get("worked")
     answer = worked if isinstance(worked, str) and worked.strip() else f"Answer: {question.reference}"
@@ -140,7 +140,7 @@ def question_example(question: StoredQuestion, problem: Problem) -> Example:
 
 
 def reply(text: str) -> tuple[Message, ...]:
-    """A completion: one turn of the model."""
+    """Return a completion of one assistant turn."""
     return ({"role": "assistant", "content": text},)
 
 

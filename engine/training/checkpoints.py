@@ -1,7 +1,7 @@
-"""Checkpoints of one training in its work directory: which are whole, which is newest, whose they are.
+"""Checkpoints in the work directory of one training: which are complete, which is newest, which training wrote them.
 
-A checkpoint counts only once it is flushed to disk and carries a marker; a torn one is removed. Knows nothing of
-models or trainers beyond the names transformers gives its files.
+A checkpoint counts only once it is flushed to disk and carries a marker; an incomplete one is removed. Independent of
+models and trainers but for the file names of transformers.
 """
 
 from __future__ import annotations
@@ -21,32 +21,32 @@ _OWNER = "training.json"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A whole checkpoint."""
+    """A complete checkpoint."""
 
     path: Path
     step: int
     """Optimizer steps done."""
     total_steps: int
     batch_size: int
-    """Examples per forward pass when it was written (smaller than asked for if memory ran out)."""
+    """Examples per forward pass when it was written (smaller than the setting if memory ran out)."""
     last_metrics: dict[str, float]
     """Metrics of the newest logged step."""
     losses: tuple[tuple[int, float], ...] = ()
     """Step and held-out loss of every measurement so far."""
 
     def out_of_patience(self, patience: int | None) -> bool:
-        """Whether early stopping ends the training here. Follows from the losses alone, so a resume changes nothing."""
+        """Check whether early stopping ends the training here; depends on the losses alone, so resuming is safe."""
         return patience is not None and evaluations_since_best([loss for _, loss in self.losses]) >= patience
 
     def finished(self, patience: int | None) -> bool:
-        """Whether no step is left to do."""
+        """Check whether no optimizer step remains."""
         return self.step >= self.total_steps or self.out_of_patience(patience)
 
 
 def claim(work_dir: Path, fingerprint: str) -> None:
-    """Make `work_dir` the directory of the training with this fingerprint.
+    """Assign `work_dir` to the training with this fingerprint.
 
-    Checkpoints of another training (other examples, settings or parent) are removed, and so are torn ones.
+    Checkpoints of another training (other examples, settings or parent) and incomplete ones are removed.
     """
     owner = work_dir / _OWNER
     work_dir.mkdir(parents=True, exist_ok=True)
@@ -60,11 +60,11 @@ def claim(work_dir: Path, fingerprint: str) -> None:
 
 
 def seal(path: Path) -> None:
-    """Flush a checkpoint that was just written and mark it as whole.
+    """Flush a checkpoint that was just written and mark it as complete.
 
-    DPO against a parent keeps a frozen copy of the parent's adapter ("ref") beside the trained one. It is left out
-    of the checkpoint: it never changes, and transformers, finding adapters in sub-directories, would restore only
-    those and silently start again from the parent.
+    DPO against a parent keeps a frozen copy of the parent's adapter ("ref") beside the trained one. It is excluded
+    from the checkpoint: it never changes, and transformers restores only the adapters in sub-directories where there
+    are any, so that the training would silently restart from the parent.
     """
     shutil.rmtree(path / "ref", ignore_errors=True)
     sync_tree(path)
@@ -72,7 +72,7 @@ def seal(path: Path) -> None:
 
 
 def newest(work_dir: Path) -> Checkpoint | None:
-    """The whole checkpoint with the most steps, or None."""
+    """Return the complete checkpoint with the most steps, or None."""
     whole = [path for path in _directories(work_dir) if (path / COMPLETE).is_file()]
     if not whole:
         return None
@@ -87,10 +87,10 @@ def newest(work_dir: Path) -> Checkpoint | None:
 
 
 def best(checkpoint: Checkpoint) -> tuple[Path, int, float] | None:
-    """Path, step and loss of the checkpoint with the lowest held-out loss; None when none was measured.
+    """Return path, step and loss of the checkpoint with the lowest held-out loss; None when none was measured.
 
-    A checkpoint is written at each lowest loss and kept, so it is there; should it have been removed by hand, the
-    best of those still there counts.
+    A checkpoint is written at each new lowest loss and kept. If it was deleted from outside, the best of the remaining
+    ones is returned.
     """
     for step, loss in sorted(checkpoint.losses, key=lambda measured: measured[1]):
         path = path_of(checkpoint.path.parent, step)
@@ -100,7 +100,7 @@ def best(checkpoint: Checkpoint) -> tuple[Path, int, float] | None:
 
 
 def path_of(work_dir: Path, step: int) -> Path:
-    """Where the trainer writes the checkpoint after `step` optimizer steps."""
+    """Return the path of the checkpoint that the trainer writes after `step` optimizer steps."""
     return work_dir / f"checkpoint-{step}"
 
 

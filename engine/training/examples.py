@@ -1,7 +1,7 @@
-"""Training examples and their tokens: what a model sees, what it learns from, and what is left out and why.
+"""Training examples and their tokens: the input, the loss mask, and which examples are dropped and why.
 
-Pure: rows and a tokenizer in, values out. Knows nothing of torch, TRL, databases or files. The chat template is
-applied exactly as TRL applies it, so that the masks shown here are the masks trained on.
+Pure: rows and a tokenizer in, values out. Independent of torch, TRL, databases and files. The chat template is
+applied exactly as TRL applies it, so that the masks computed here are those of the training.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ TOO_LONG = "too long"
 
 @dataclass(frozen=True)
 class Example:
-    """A prompt and the completion to learn; the loss is on the completion only."""
+    """A prompt and the completion to learn; the loss is computed on the completion only."""
 
     id: int
     prompt: tuple[Message, ...]
     completion: tuple[Message, ...]
     question_id: int | None = None
-    """Question it was made of: examples of one question are trained on or held out together."""
+    """Question it was built from: the examples of one question are trained on or held out together."""
 
 
 @dataclass(frozen=True)
@@ -40,10 +40,10 @@ class Pair:
     chosen: tuple[Message, ...]
     rejected: tuple[Message, ...]
     question_id: int | None = None
-    """Question it was made of, as in `Example`."""
+    """Question it was built from, as in `Example`."""
 
     def sides(self) -> tuple[Example, Example]:
-        """The prompt with each of its completions: chosen, rejected."""
+        """Return the prompt with each of its completions: chosen, rejected."""
         return (
             Example(self.id, self.prompt, self.chosen, self.question_id),
             Example(self.id, self.prompt, self.rejected, self.question_id),
@@ -60,37 +60,37 @@ class TokenView:
 
     ids: tuple[int, ...]
     loss_mask: tuple[int, ...]
-    """1 where the loss is taken (the completion with its end of turn), else 0; as long as `ids`."""
+    """1 where the loss is computed (the completion with its end of turn), else 0; as long as `ids`."""
 
 
 @dataclass(frozen=True)
 class Fitted(Generic[Kept]):
-    """Examples that can be trained on whole, and those left out."""
+    """Examples that can be trained on without truncation, and those that were dropped."""
 
     kept: tuple[Kept, ...]
     dropped: tuple[tuple[int, str], ...]
-    """Id and reason of each example left out."""
+    """Id and reason of each dropped example."""
     tokens: int = 0
     """Tokens of the kept examples, prompts included (both completions of a pair)."""
 
 
 class PrefixMismatch(ValueError):
-    """The tokens of the prompt alone aren't a prefix of the tokens of prompt and completion."""
+    """The tokens of the prompt alone are not a prefix of the tokens of prompt and completion."""
 
 
 def token_view(example: Example, tokenizer: Any) -> TokenView:
-    """Tokens and loss mask of one example, as the trainer will see them.
+    """Return the tokens and loss mask of one example, as the trainer computes them.
 
-    Raises PrefixMismatch when the chat template renders the prompt differently with the completion behind it.
+    Raises PrefixMismatch when the chat template renders the prompt differently once the completion follows.
     """
     return _view(example.prompt, example.completion, tokenizer)
 
 
 def examine(example: AnyExample, tokenizer: Any, max_length: int) -> tuple[tuple[TokenView, ...], str | None]:
-    """The view of an example (of a pair: both), and why it can't be trained on, or None.
+    """Return the tokens of an example (both sides of a pair), and why it cannot be trained on, or None.
 
-    Unfit are a prompt whose tokens change once an answer follows (there is no view then), a begin token twice, a
-    target that is empty or given away by the prompt, and more than `max_length` tokens.
+    Reasons are a prompt whose tokens change once an answer follows (no tokens are returned then), a duplicate begin
+    token, a target that is empty or stated in the prompt, and more than `max_length` tokens.
     """
     sides = example.sides() if isinstance(example, Pair) else (example,)
     try:
@@ -109,10 +109,10 @@ def examine(example: AnyExample, tokenizer: Any, max_length: int) -> tuple[tuple
 
 
 def fit(examples: Iterable[Kept], tokenizer: Any, max_length: int) -> Fitted[Kept]:
-    """Keep the examples of at most `max_length` tokens (of a pair: both sides); never cut one.
+    """Keep the examples of at most `max_length` tokens (both sides of a pair); never truncate one.
 
-    Whatever else `examine` finds unfit is dropped too, with its reason. Raises TrainingRefused when there were
-    examples and none of them can be kept.
+    Examples that `examine` rejects for another reason are dropped as well, with that reason. Raises TrainingRefused
+    when every example is dropped.
     """
     kept: list[Kept] = []
     dropped: list[tuple[int, str]] = []
@@ -146,7 +146,7 @@ def _ids(messages: Sequence[Message], tokenizer: Any, *, generation_prompt: bool
 
 
 def summarise_dropped(dropped: Iterable[tuple[int, str]]) -> str:
-    """How many examples were left out for which kind of reason, e.g. "2 too long, 1 the completion is empty"."""
+    """Return the number of dropped examples per kind of reason, e.g. "2 too long, 1 the completion is empty"."""
     kinds = Counter(reason.split(":", 1)[0] for _, reason in dropped)
     return ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
 

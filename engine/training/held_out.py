@@ -1,7 +1,7 @@
-"""Which questions are kept out of a training to measure its loss on, and when that loss says to stop. Pure.
+"""Held-out questions of a training, and early stopping on their loss. Pure.
 
-The split is by question: two examples of one question never stand on both sides, or the held-out loss would measure
-memory. Source of early stopping with a patience: ReflectEvo (arXiv 2505.16475), appendix.
+The split is by question: the examples of one question are never on both sides, or the held-out loss would measure
+memorisation. Early stopping with a patience follows ReflectEvo (arXiv 2505.16475), appendix.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ OneExample = TypeVar("OneExample", bound=AnyExample)
 
 
 def question_of(example: AnyExample) -> str:
-    """What an example is grouped by: its question, or itself when it belongs to none."""
+    """Return the group of an example: its question, or the example itself when it belongs to none."""
     return f"question {example.question_id}" if example.question_id is not None else f"example {example.id}"
 
 
 def held_out_questions(examples: Iterable[AnyExample], share: float, seed: int) -> frozenset[str]:
-    """The questions kept out: `share` of all, at least one, and never all. Empty for a share of 0.
+    """Return the held-out questions: `share` of all, at least one, never all. Empty for a share of 0.
 
-    Drawn by a hash of seed and question, so that neither the order nor the number of the others matters. Raises
+    Drawn by a hash of seed and question, so that the draw does not depend on the order of the examples. Raises
     TrainingRefused when there are fewer than two questions.
     """
     if not share:
@@ -44,11 +44,11 @@ def held_out_questions(examples: Iterable[AnyExample], share: float, seed: int) 
 def divide(
     examples: Sequence[OneExample], held_out: frozenset[str]
 ) -> tuple[tuple[OneExample, ...], tuple[OneExample, ...]]:
-    """The examples to train on, and those to measure on; both in their order."""
+    """Return the examples to train on and the held-out ones, both in their given order."""
     kept = tuple(example for example in examples if question_of(example) not in held_out)
     return kept, tuple(example for example in examples if question_of(example) in held_out)
 
 
 def evaluations_since_best(losses: Sequence[float]) -> int:
-    """How many measurements came after the (first) lowest held-out loss; 0 when the last is the lowest, or none is."""
+    """Return the number of measurements since the (first) lowest held-out loss; 0 when there is no measurement."""
     return len(losses) - 1 - losses.index(min(losses)) if losses else 0

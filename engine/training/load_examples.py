@@ -1,4 +1,4 @@
-"""Reads from the store what an iteration trains on. The bridge between rows and the pure `build_examples`."""
+"""Reads the training examples of an iteration from the store, for the pure functions of `build_examples`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from store.settings import RunSettings
 
 
 def rollouts_of(connection: sqlite3.Connection, iteration: Iteration, settings: RunSettings) -> Rollouts:
-    """The attempts and reflections that an iteration's curated rows point to."""
+    """Return the attempts and reflections that an iteration's curated rows reference."""
     questions = run_questions(connection, iteration.run_id, "train")
     pool = pool_of(connection, iteration.run_id)
     return Rollouts(
@@ -34,9 +34,9 @@ def rollouts_of(connection: sqlite3.Connection, iteration: Iteration, settings: 
 def training_examples(
     connection: sqlite3.Connection, iteration: Iteration, settings: RunSettings
 ) -> tuple[tuple[AnyExample, ...], ...]:
-    """The examples of each stage of the iteration's training setting.
+    """Return the examples of each stage of the iteration's training setting.
 
-    First attempts beside D+ stand in the last stage, whose weights answer.
+    First attempts beside D+ are added to the last stage, whose weights generate the attempts.
     """
     setting = settings.training.setting
     set_name = TRAINING_SETTINGS[setting].set_name

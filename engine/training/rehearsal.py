@@ -1,13 +1,13 @@
-"""First attempts trained on beside D+: those that were right (rehearsal), and corrected ones as such (distillation).
+"""First attempts trained on beside D+: right ones (rehearsal), and corrected attempts as first ones (distillation).
 
-D+ holds corrections of wrong answers only. Trained on nothing else, a small model carries the new answers over to its
-first attempts: SmolLM2-135M lost 10 points of Acc@t1 in one iteration (240 dev questions of four tasks; corrections
-that didn't show the wrong attempt). Rehearsing what a model can do beside what it is to learn is the usual remedy
-(experience replay).
+D+ contains corrections of wrong answers only. Trained on nothing else, a small model loses accuracy in its first
+attempts: SmolLM2-135M lost 10 points of Acc@t1 in one iteration (240 dev questions of four tasks; corrections without
+the wrong attempt in their prompt). Experience replay, training on known right answers beside the new ones, is the
+usual remedy.
 
-Where attempts reason, a corrected one holds what the first lacked. Distillation asks for it at once, as self-taught
-reasoners learn from the solutions they found (STaR, arXiv 2203.14465). Neither is in the paper; both are off unless
-`training.rehearsal` or `training.distillation` is set. Pure.
+Where attempts contain reasoning, the corrected attempt has what the first lacked. Distillation trains on it as the
+answer to the question alone, as STaR (arXiv 2203.14465) trains on the solutions that a model found. Neither is in the
+paper; both are off unless `training.rehearsal` or `training.distillation` is set. Pure.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from store.records import StoredAttempt, StoredQuestion
 
 
 def rehearsal(questions: Sequence[StoredQuestion], rollouts: Rollouts, wanted: int, seed: int) -> tuple[Example, ...]:
-    """At most `wanted` right first attempts as they were given, taken from each task in turn as far as they go.
+    """Return at most `wanted` right first attempts unchanged, drawn round-robin from the tasks.
 
-    The same rows and seed give the same ones. Ids are those of the attempts, below 0: curated rows have theirs above.
+    Deterministic for the same rows and seed. Ids are those of the attempts, negated: positive ids are curated rows.
     """
     right = {
         attempt.question_id: attempt
@@ -43,9 +43,9 @@ def rehearsal(questions: Sequence[StoredQuestion], rollouts: Rollouts, wanted: i
 
 
 def distillation(rows: Iterable[CuratedRow], rollouts: Rollouts) -> tuple[Example, ...]:
-    """The corrected attempt of each row of D+ as a first attempt at its question. Ids as those of `rehearsal`.
+    """Return the corrected attempt of each row of D+ as a first attempt at its question, with ids as in `rehearsal`.
 
-    Raises EngineError when a row points to something that isn't there.
+    Raises EngineError when a record that a row references is missing.
     """
     return tuple(_as_first_attempt(correction_of(row, rollouts), rollouts) for row in rows)
 

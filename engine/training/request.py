@@ -1,6 +1,6 @@
-"""What a training is asked for and what it answers: values only, and how a setting falls into stages.
+"""Request and result of a training, and the stages that a training setting consists of.
 
-Pure; knows nothing of torch, TRL, files beyond their paths, or the database.
+Pure: values only. Independent of torch, TRL and the database; files appear as paths.
 """
 
 from __future__ import annotations
@@ -25,30 +25,30 @@ class TrainingRequest:
     base: Path
     """Directory of the model that adapters are relative to."""
     parent_adapter: Path | None
-    """Adapter directory of the parent policy, continued; None starts from the base as it is."""
+    """Adapter directory of the parent policy, which training continues; None starts from the base model."""
     examples: tuple[AnyExample, ...]
-    """What to train on; in `sft-two-stage` what stage 1 trains on: question and attempt → reflection."""
+    """Training examples; in `sft-two-stage` those of stage 1: question and attempt → reflection."""
     settings: TrainingSection
     seed: int
     work_dir: Path
-    """For checkpoints; emptied when the policy is on disk."""
+    """Directory of the checkpoints; emptied once the policy is on disk."""
     destination: Path
     """Policy directory to write."""
     details: Mapping[str, object] = field(default_factory=dict)
-    """Written to `policy.json` beside the result; JSON values only."""
+    """Facts written to `policy.json` beside the result; JSON values only."""
     merge: bool = True
-    """Also write merged weights; off where the server takes base + LoRA."""
+    """Whether to write merged weights as well; off where the inference server loads base + LoRA."""
     second_examples: tuple[Example, ...] = ()
-    """What stage 2 of `sft-two-stage` trains on: question, attempt and reflection → corrected attempt."""
+    """Examples of stage 2 of `sft-two-stage`: question, attempt and reflection → corrected attempt."""
     parent_reflector: Path | None = None
     """The reflector's adapter of a parent with two; None when one adapter (or none) plays both roles."""
     reference_base: Path | None = None
-    """The run's base model, where it isn't `base` (behind a fully fine-tuned parent): DPO's reference `base`."""
+    """The run's base model where it differs from `base` (fully fine-tuned parent): the reference `base` of DPO."""
 
 
 @dataclass(frozen=True)
 class TrainingStage:
-    """One optimisation from its first step to its last."""
+    """One stage of a training: one trainer run from its first step to its last."""
 
     number: int
     """1, or 2 for the second stage of `sft-two-stage`."""
@@ -57,17 +57,17 @@ class TrainingStage:
     examples: tuple[AnyExample, ...]
     settings: TrainingSection
     start: Path | None
-    """Adapter that is continued; None starts from the base."""
+    """Adapter that the stage continues; None starts from the base."""
     continues: bool = False
-    """Start from the weights of the stage before instead."""
+    """Whether the stage starts from the weights of the previous stage instead."""
 
 
 def stages_of(request: TrainingRequest) -> tuple[TrainingStage, ...]:
-    """The stages a training consists of (paper, section 3.3); most settings have one.
+    """Return the stages of a training (paper, section 3.3); most settings have one.
 
     A parent with two adapters keeps two: preference training continues its reflector, `sft-qa` its reasoner, and
-    separate two-stage training each from its own. Raises TrainingRefused where that can't be, or when the rows
-    aren't of the kind that the setting trains on.
+    separate two-stage training continues each from its own. Raises TrainingRefused where that is impossible, or when
+    the rows are not of the kind that the setting trains on.
     """
     settings, setting = request.settings, request.setting
     wanted = row_kind(setting).example
@@ -107,14 +107,14 @@ def stages_of(request: TrainingRequest) -> tuple[TrainingStage, ...]:
 
 
 def second_stage(settings: TrainingSection) -> TrainingSection:
-    """The settings of stage 2: those of `[training]` with what `[training.second_stage]` sets."""
+    """Return the settings of stage 2: `[training]` overridden by `[training.second_stage]`."""
     own = settings.second_stage.model_dump(exclude_none=True)
     return settings.model_copy(update=own)
 
 
 @dataclass(frozen=True)
 class StageResult:
-    """What became of one stage."""
+    """The outcome of one stage."""
 
     number: int
     trained: Role
@@ -122,35 +122,35 @@ class StageResult:
     steps: int
     """Optimizer steps done, over all resumes."""
     total_steps: int
-    """Steps there are to do; what was done, once early stopping ended it."""
+    """Optimizer steps of the complete stage; after early stopping, the steps done."""
     finished: bool
     final: dict[str, float]
     """Metrics of the last optimizer step."""
     kept: int
-    """Examples trained on."""
+    """Number of examples trained on."""
     held_out: int
-    """Examples kept out to measure the loss on."""
+    """Number of examples held out to measure the loss on."""
     dropped: tuple[tuple[int, str], ...]
-    """Id and reason of each example left out."""
+    """Id and reason of each dropped example."""
     batch_size: int
-    """Examples per forward pass in the end: smaller than asked for when memory ran out."""
+    """Examples per forward pass at the end: smaller than the setting when memory ran out."""
     stopped_early: bool = False
     best_step: int | None = None
-    """The step whose weights were taken: the lowest held-out loss; None when none was measured (the last is taken)."""
+    """The step of the lowest held-out loss, whose weights are used; None when none was measured (last step used)."""
     best_loss: float | None = None
 
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What became of a training: its stages, as far as they came."""
+    """The outcome of a training, with those of its stages so far."""
 
     completed: bool
-    """False when it was stopped: a checkpoint is in the work directory and the same request resumes it."""
+    """False when it was stopped: the work directory has a checkpoint, and the same request resumes from it."""
     stages: tuple[StageResult, ...]
     total_steps: int
     """Optimizer steps of all stages together."""
     separate: bool = False
-    """Whether the policy has two adapters, a reasoner's and a reflector's."""
+    """Whether the policy has two adapters, one of the reasoner and one of the reflector."""
 
     @property
     def steps(self) -> int:
@@ -164,22 +164,22 @@ class TrainingResult:
 
     @property
     def kept(self) -> int:
-        """Examples trained on in the stage that came last (each row of D+ gives one example a stage)."""
+        """Number of examples of the last stage (each row of D+ gives one example per stage)."""
         return self.stages[-1].kept if self.stages else 0
 
     @property
     def dropped_reasons(self) -> tuple[tuple[int, str], ...]:
-        """Id and reason of each example left out, over all stages."""
+        """Id and reason of each dropped example, over all stages."""
         return tuple(one for stage in self.stages for one in stage.dropped)
 
     @property
     def dropped(self) -> int:
-        """How many examples were left out, over all stages."""
+        """Number of dropped examples, over all stages."""
         return len(self.dropped_reasons)
 
     @staticmethod
     def load(recorded: Mapping[str, Any]) -> TrainingResult:
-        """From what `dataclasses.asdict` gave, by way of JSON."""
+        """Return the result that was stored as the JSON of `dataclasses.asdict`."""
         stages = tuple(
             StageResult(
                 **{**stage, "dropped": tuple((int(number), str(reason)) for number, reason in stage["dropped"])}

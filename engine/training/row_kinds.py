@@ -1,7 +1,7 @@
-"""The kinds of row that training settings train on: how a curated row becomes examples, and what trains on them.
+"""Registry of the kinds of row that training settings train on: how rows become examples, and which trainer runs.
 
-A training setting names its kind in its entry (`store.curation.training_settings`); nothing here asks for a setting.
-Loads no TRL before a trainer is built.
+A training setting names its kind in its entry (`store.curation.training_settings`); no code here depends on a
+particular setting. TRL is imported only when a trainer is built.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from store.curation.training_settings import TRAINING_SETTINGS, TrainingSetting,
 from store.registry import Registry
 
 Build = Callable[[TrainingSettingEntry, SourceRow, Rollouts], tuple[AnyExample, ...]]
-"""From a curated row to one example a stage of the setting."""
+"""Builds the examples of a curated row, one per stage of the setting."""
 
 
 @dataclass(frozen=True)
 class RowKind:
-    """How rows of one kind are trained on."""
+    """How to train on rows of one kind."""
 
     example: type[AnyExample]
-    """What a row becomes: `Example`, `Pair`, or a subclass of one of them."""
+    """Type of the examples: `Example`, `Pair`, or a subclass of one of them."""
     build: Build | None
-    """None for rows that are no curated rows."""
+    """None for rows that are not curated rows."""
     trainer: Callable[[], Callable[..., Any]]
-    """Imports and returns what builds the trainer: `sft_trainer`, `dpo_trainer`, or a function called like them."""
+    """Imports and returns the function that builds the trainer; its signature is that of `sft_trainer`."""
 
 
 def _sft() -> Callable[..., Any]:
@@ -53,16 +53,16 @@ ROW_KINDS: Registry[RowKind] = Registry(
         "questions": RowKind(Example, None, _sft),
     },
 )
-"""Every kind of row by its name."""
+"""Kinds of row by name."""
 
 
 def register_row_kind(name: str, kind: RowKind) -> None:
-    """Add a kind of row for training settings to name. Raises ValueError when the name is taken."""
+    """Register a kind of row that training settings can name. Raises ValueError when the name is taken."""
     ROW_KINDS.register(name, kind)
 
 
 def row_kind(setting: TrainingSetting) -> RowKind:
-    """The kind of row that a training setting trains on. Raises EngineError when that kind is not registered."""
+    """Return the kind of row that a training setting trains on. Raises EngineError when it is not registered."""
     entry = TRAINING_SETTINGS[setting]
     if entry.rows not in ROW_KINDS:
         raise EngineError(f"{setting} trains on rows that nothing builds: {ROW_KINDS.unknown(entry.rows)}")
@@ -72,16 +72,16 @@ def row_kind(setting: TrainingSetting) -> RowKind:
 def stage_examples(
     setting: TrainingSetting, rows: Iterable[CuratedRow], rollouts: Rollouts
 ) -> tuple[tuple[AnyExample, ...], ...]:
-    """The examples of each stage of a setting that trains on curated rows; ids are those of the rows.
+    """Return the examples of each stage of a setting that trains on curated rows; ids are those of the rows.
 
-    Raises EngineError when a row points to something that isn't there.
+    Raises EngineError when a record that a row references is missing.
     """
     by_row = [row_examples(setting, row, rollouts) for row in rows]
     return tuple(zip(*by_row, strict=True)) if by_row else ((),)
 
 
 def row_examples(setting: TrainingSetting, row: CuratedRow, rollouts: Rollouts) -> tuple[AnyExample, ...]:
-    """What one curated row becomes: one example a stage. Raises EngineError as `stage_examples`."""
+    """Return the examples of one curated row, one per stage. Raises EngineError as `stage_examples` does."""
     build = row_kind(setting).build
     if build is None:
         raise EngineError(f"{setting} doesn't train on curated rows")

@@ -1,7 +1,7 @@
-"""Scripted training: the counterpart of the scripted generator, for tests and for trying the terminal.
+"""Scripted training: the counterpart of the scripted generator, for tests and for trying out the terminal.
 
 Stages, steps, checkpoints, stop, pause, resume and the layout of the policy on disk are those of a real training; the
-numbers are a made-up curve and the policy says that it is scripted. Loads no model and no library of torch's family.
+metrics are a synthetic curve, and the policy is marked as scripted. Loads neither a model nor torch.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ _STEP_FILE = "step"
 def train_scripted(
     request: TrainingRequest, control: Control, on_metrics: OnMetrics, on_step: OnStep, on_idle: OnIdle
 ) -> TrainingResult:
-    """Go through the steps of a training without training; each takes `REFLECTEVO_SCRIPTED_DELAY` seconds.
+    """Run the steps of a training without training; each takes `REFLECTEVO_SCRIPTED_DELAY` seconds.
 
     Raises:
-        TrainingRefused: when a stage has fewer examples than `min_examples`, or the parent doesn't fit the setting.
+        TrainingRefused: When a stage has fewer examples than `min_examples`, or the parent does not fit the setting.
     """
     if is_stable(request.destination):
         return TrainingResult.load(read_details(request.destination)["training"])
@@ -82,7 +82,7 @@ def train_scripted(
 
 
 def _planned(stage: TrainingStage, apart: frozenset[str]) -> StageResult:
-    """A stage with nothing done of it."""
+    """Return the result of a stage before its first step."""
     settings = stage.settings
     kept, held_out = divide(stage.examples, apart)
     if len(kept) < max(settings.min_examples, 1):
@@ -103,7 +103,7 @@ def _planned(stage: TrainingStage, apart: frozenset[str]) -> StageResult:
 
 
 def _reached(plan: list[StageResult], step: int, setting: TrainingSetting) -> tuple[StageResult, ...]:
-    """The stages as they are after `step` steps of all together."""
+    """Return the results of all stages after `step` steps of the training."""
     found = []
     before = 0
     for stage in plan:

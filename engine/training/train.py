@@ -1,8 +1,8 @@
-"""One training from examples to a policy on disk: its stages one after the other, then the policy directory.
+"""Trains a policy from examples: its stages one after the other, then the policy directory.
 
-The training launcher is the seam where a cluster plugs in later: a request goes in, a policy directory comes out.
-Runs in the training child. Knows nothing of the database or the supervisor; they are behind `Control` and the
-callbacks. The settings are those of ReflectEvo (ACL 2025 Findings, arXiv 2505.16475).
+A request in, a policy directory out: the interface at which training on a cluster can be added. Runs in the training
+worker process. Independent of the database and the supervisor, which it reaches through `Control` and the callbacks.
+The settings are those of ReflectEvo (ACL 2025 Findings, arXiv 2505.16475).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from engine.training.trl.callback import Control, OnIdle, OnMetrics, OnStep
 
 STAGE_METRIC = "training_stage"
-"""Metric that says at each step of a training with two stages which one it belongs to (1 or 2)."""
+"""Metric with the stage (1 or 2) of each step of a training with two stages."""
 
 
 def train(
@@ -43,12 +43,12 @@ def train(
     on_step: OnStep,
     on_idle: OnIdle = lambda: None,
 ) -> TrainingResult:
-    """Train the request's policy and write it to `request.destination`, resuming from the newest whole checkpoint.
+    """Train the request's policy and write it to `request.destination`, resuming from the newest complete checkpoint.
 
-    Steps and their metrics are counted through both stages of `sft-two-stage`; a stage that is finished isn't trained
-    again. Returns at once when the destination is whole already (ended between saving and recording it). Raises
-    TrainingRefused (settings that can't work, too few or unfit examples), NoChatTemplate, EngineError (memory out at
-    batch 1, diverged, disk full).
+    Steps are numbered consecutively over both stages of `sft-two-stage`; a finished stage is not trained again.
+    Returns immediately when the destination is already complete (the process ended before the result was recorded).
+    Raises TrainingRefused (settings that cannot work, too few or unfit examples), NoChatTemplate, EngineError (out of
+    memory at batch 1, divergence, full disk).
     """
     if is_stable(request.destination):
         shutil.rmtree(request.work_dir, ignore_errors=True)
@@ -98,25 +98,25 @@ def train(
 
 @dataclass(frozen=True)
 class _Material:
-    """What one stage trains on, once everything unfit is out."""
+    """The examples of one stage, without the dropped ones."""
 
     kept: tuple[AnyExample, ...]
     held_out: tuple[AnyExample, ...]
     dropped: tuple[tuple[int, str], ...]
     steps: int
-    """Optimizer steps it takes unless it ends early."""
+    """Optimizer steps without early stopping."""
 
 
 @dataclass(frozen=True)
 class _Counter:
-    """Counts the steps of one stage through the whole training."""
+    """Converts step numbers of one stage into those of the training."""
 
     offset: int
-    """Steps of the stages before."""
+    """Steps of the previous stages."""
     later: int
-    """Steps of the stages to come."""
+    """Steps of the remaining stages."""
     stage: int | None
-    """Number to mark metrics with; None when there is one stage only."""
+    """Value of `STAGE_METRIC`; None when there is only one stage."""
 
     def metrics(self, on_metrics: OnMetrics) -> OnMetrics:
         marker = {} if self.stage is None else {STAGE_METRIC: float(self.stage)}
@@ -127,9 +127,9 @@ class _Counter:
 
 
 def _prepared(stages: Sequence[TrainingStage], tokenizer: Any, request: TrainingRequest) -> list[_Material]:
-    """The examples of every stage, checked before the first one starts. Raises TrainingRefused."""
+    """Return the examples of every stage, checked before the first one starts. Raises TrainingRefused."""
     fitted = [_fitted(stage, tokenizer) for stage in stages]
-    # The same questions for all stages: what stage 1 learnt of a question must not help it through stage 2.
+    # The same questions are held out in all stages, so that stage 1 never trains on a held-out question of stage 2.
     every = [example for one in fitted for example in one.kept]
     apart = held_out_questions(every, request.settings.validation_share, request.seed)
     prepared = []
@@ -189,7 +189,7 @@ def _stage_run(
 
 
 def _outcome(stage: TrainingStage, material: _Material, checkpoint: Checkpoint) -> tuple[StageResult, Path]:
-    """What a stage came to, and the checkpoint whose weights count: the lowest held-out loss, or the last."""
+    """Return the result of a stage and the checkpoint to use: that of the lowest held-out loss, or the last."""
     finished = checkpoint.finished(stage.settings.patience)
     early = finished and checkpoint.step < checkpoint.total_steps
     best = checkpoints.best(checkpoint) if finished else None
@@ -212,7 +212,7 @@ def _outcome(stage: TrainingStage, material: _Material, checkpoint: Checkpoint) 
 
 
 def _weights(request: TrainingRequest, reached: dict[str, Path]) -> Weights:
-    """What the policy is made of: a role that wasn't trained keeps its parent's adapter."""
+    """Return the weights of the policy: a role that was not trained keeps its parent's adapter."""
     if "both" in reached:
         return Weights(request.base, reached["both"], full=request.settings.method == "full")
     reasoner, reflector = (

@@ -1,6 +1,6 @@
-"""Training settings that can't work here, found before any long work starts.
+"""Checks training settings against this machine before any long work starts.
 
-Importing it loads nothing; torch is asked for a device only when the settings need one.
+Importing this module loads no torch; torch is imported only when the settings require a GPU.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from store.settings.generation import needs_weights
 
 
 def check_training(settings: TrainingSection, generation: GenerationSection) -> list[str]:
-    """Everything that keeps these settings from training on this machine, each with what to do; empty when fine.
+    """Return the problems of training with these settings on this machine, each with its remedy; empty if none.
 
-    A scripted run trains nothing, so what it lacks of hardware is no problem.
+    A scripted run trains no model, so missing hardware is not reported for it.
     """
     problems = []
     if settings.adapters == "separate" and len(TRAINING_SETTINGS[settings.setting].stages) == 1:
@@ -45,7 +45,7 @@ def check_training(settings: TrainingSection, generation: GenerationSection) -> 
 
 
 def qlora_problems() -> list[str]:
-    """What 4-bit training lacks on this machine."""
+    """Return what this machine lacks for 4-bit training, each with its remedy."""
     problems = []
     if importlib.util.find_spec("bitsandbytes") is None:
         problems.append(

@@ -1,1 +1,1 @@
-"""Everything that touches TRL: arguments, trainers, callback, sampler and prefix sharing."""
+"""Integration with TRL: arguments, trainers, callback, sampler and prefix sharing."""

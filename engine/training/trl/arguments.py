@@ -1,7 +1,7 @@
-"""From the project's training settings to the arguments every TRL trainer shares.
+"""Converts training settings to the arguments that all TRL trainers share.
 
-Everything TRL or transformers would default to something unwanted is said here: no cutting, no reports, no
-progress bars, bfloat16 only where the hardware computes in it. Knows nothing of data or models.
+Overrides the unwanted defaults of TRL and transformers: no truncation, no reports, no progress bars, bfloat16 only
+where the hardware computes in it. Independent of data and models.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from store.estimates.formulas import optimizer_steps
 from store.settings import TrainingSection
 
 CHECKPOINTS_KEPT = 2
-"""The newest and the one before, should the newest be torn; one more when the best is kept as well."""
+"""The newest and the one before, in case the newest is incomplete; one more when the best is kept as well."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """How an optimizer step is cut into forward passes."""
+    """How an optimizer step is split into forward passes."""
 
     size: int
     """Examples per forward pass on one device."""
@@ -28,7 +28,7 @@ class Batch:
     """Forward passes per optimizer step."""
 
     def smaller(self) -> Batch | None:
-        """About half the size with the same number of examples per optimizer step; None when the size is 1."""
+        """Return about half the size with the same examples per optimizer step; None when the size is 1."""
         examples = self.size * self.accumulation
         sizes = [size for size in range(1, self.size // 2 + 1) if examples % size == 0]
         return Batch(sizes[-1], examples // sizes[-1]) if sizes else None
@@ -44,9 +44,9 @@ def shared_arguments(
     examples: int,
     measured: bool = False,
 ) -> dict[str, Any]:
-    """Keyword arguments for SFTConfig and DPOConfig alike (names of TRL 1.16 and transformers 5.19).
+    """Return keyword arguments for SFTConfig and DPOConfig (names of TRL 1.16 and transformers 5.19).
 
-    `measured`: a held-out loss is measured every `evaluation_steps` and at the end.
+    With `measured`, a held-out loss is measured every `evaluation_steps` and at the end.
     """
     steps = optimizer_steps(examples, batch.size * batch.accumulation, settings.epochs)
     schedule = "constant_with_warmup" if settings.schedule == "constant" and settings.warmup else settings.schedule
@@ -56,12 +56,12 @@ def shared_arguments(
         "gradient_accumulation_steps": batch.accumulation,
         "learning_rate": settings.learning_rate,
         "num_train_epochs": settings.epochs,
-        # Rounded down: given as a share, transformers rounds up, and a training of one step would have rate 0.
+        # Rounded down: transformers rounds a ratio up, so that a training of one step would have learning rate 0.
         "warmup_steps": int(settings.warmup * steps),
         "lr_scheduler_type": schedule,
         "weight_decay": settings.weight_decay,
         "gradient_checkpointing": settings.gradient_checkpointing,
-        "max_length": None,  # over-long examples were dropped and counted before; TRL would cut them
+        "max_length": None,  # longer examples were dropped and counted before; TRL would truncate them
         "bf16": precision.autocast,
         "fp16": False,
         "use_cpu": precision.device == "cpu",
@@ -70,7 +70,7 @@ def shared_arguments(
         "data_seed": seed,
         "logging_strategy": "steps",
         "logging_steps": 1,
-        "logging_nan_inf_filter": False,  # a diverged loss must be seen, not averaged away
+        "logging_nan_inf_filter": False,  # a diverged loss must be reported, not averaged away
         "save_strategy": "steps",
         "save_steps": settings.checkpoint_steps,
         "save_total_limit": CHECKPOINTS_KEPT + measured,
@@ -81,10 +81,10 @@ def shared_arguments(
 
 
 def _measuring(settings: TrainingSection, batch: Batch) -> dict[str, Any]:
-    """Measure the held-out loss and keep the checkpoint where it was lowest.
+    """Return the arguments that measure the held-out loss and keep the checkpoint of the lowest.
 
-    transformers' `load_best_model_at_end` would tie checkpoints to measurements, and its EarlyStoppingCallback comes
-    back from a checkpoint only together with the operator's stop that wrote it; the callback here does both parts.
+    The `load_best_model_at_end` of transformers would tie checkpoints to measurements, and its EarlyStoppingCallback
+    is restored from a checkpoint only together with the operator's stop that wrote it; `callback` replaces both.
     """
     return {
         "eval_strategy": "steps",

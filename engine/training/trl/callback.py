@@ -1,6 +1,6 @@
-"""The seam between a running trainer and whoever supervises it: metrics and progress out, stop, save and pause in.
+"""Trainer callback for supervision: reports metrics and progress, applies requests to stop, save and pause.
 
-Lean on purpose: no terminal, no files but checkpoint markers, no database. The trainer keeps its own loop.
+Deliberately small: no terminal, no files but checkpoint markers, no database. The training loop stays the trainer's.
 """
 
 from __future__ import annotations
@@ -23,34 +23,34 @@ each measurement of the held-out loss (`eval_loss`, …)."""
 OnStep = Callable[[int, int], None]
 """Called with (optimizer steps done, steps in all), also at the start."""
 OnIdle = Callable[[], None]
-"""Called several times a second while paused and between forward passes, so that heartbeats go on."""
+"""Called several times a second while paused, and between forward passes, so that heartbeats continue."""
 
 _POLL_SECONDS = 0.2
 _TIMINGS = ("_runtime", "_per_second")
 
 
 class Control(Protocol):
-    """What the supervising side wants of a running training. Asked between optimizer steps; must be quick."""
+    """Requests to a running training. Polled between optimizer steps, so its methods must be fast."""
 
     def should_stop(self) -> bool:
-        """Whether to save a checkpoint and end."""
+        """Return whether to save a checkpoint and end."""
         ...
 
     def take_save_request(self) -> bool:
-        """Whether a checkpoint was asked for; asking takes the request away."""
+        """Return whether a checkpoint was requested, and clear the request."""
         ...
 
     def is_paused(self) -> bool:
-        """Whether to wait before the next optimizer step."""
+        """Return whether to wait before the next optimizer step."""
         ...
 
 
 class Supervision(TrainerCallback):  # type: ignore[misc]
-    """Streams metrics and progress; saves, pauses and stops between optimizer steps as `control` says.
+    """Reports metrics and progress; saves, pauses and stops between optimizer steps as `control` requests.
 
-    A pause saves a checkpoint first, so that nothing is lost if the machine goes down meanwhile. With a held-out
-    set, each lowest loss is saved too, and after `patience` measurements without a lower one training ends. Raises
-    EngineError out of the trainer when loss or gradient stops being a finite number.
+    A pause saves a checkpoint first, so that no step is lost if the machine fails meanwhile. With a held-out set, each
+    new lowest loss is saved as well, and training ends after `patience` measurements without a lower one. Raises
+    EngineError through the trainer when loss or gradient norm is no longer finite.
     """
 
     def __init__(
@@ -65,17 +65,17 @@ class Supervision(TrainerCallback):  # type: ignore[misc]
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Report where the training stands, which after a resume is not step 0."""
+        """Report the current step, which is not 0 after a resume."""
         self._on_step(state.global_step, state.max_steps)
 
     def on_substep_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """A sign of life between the forward passes of one optimizer step."""
+        """Keep the heartbeat alive between the forward passes of one optimizer step."""
         self._on_idle()
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Report progress; turn requests into a checkpoint (written after this returns) and, if asked, the end."""
+        """Report progress; request a checkpoint (written after this returns) and the end of training where due."""
         self._on_step(state.global_step, state.max_steps)
         if self._control.should_stop():
             control.should_save = True
@@ -91,13 +91,13 @@ class Supervision(TrainerCallback):  # type: ignore[misc]
         logs: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        """Pass the metrics of a step on. Raises EngineError when the training has diverged."""
+        """Report the metrics of a step. Raises EngineError when the training has diverged."""
         values = {name: float(value) for name, value in (logs or {}).items() if isinstance(value, int | float)}
         values = {name: value for name, value in values.items() if not name.endswith(_TIMINGS)}
         if not {"loss", "eval_loss"} & set(values):
             return
         if "eval_loss" in values:
-            # Everything else in it repeats what the step itself said.
+            # The other values repeat the log of the step itself.
             values = {name: value for name, value in values.items() if name.startswith("eval_")}
         for name in ("loss", "grad_norm", "eval_loss"):
             if not math.isfinite(values.get(name, 0.0)):
@@ -110,11 +110,11 @@ class Supervision(TrainerCallback):  # type: ignore[misc]
     def on_prediction_step(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """A sign of life while the held-out loss is measured."""
+        """Keep the heartbeat alive while the held-out loss is measured."""
         self._on_idle()
 
     def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Save where the held-out loss is lowest; end, with a checkpoint that shows it, when patience runs out."""
+        """Save at each new lowest held-out loss; save and end training when patience runs out."""
         losses = [float(entry["eval_loss"]) for entry in state.log_history if "eval_loss" in entry]
         waited = evaluations_since_best(losses)
         if waited == 0:
@@ -124,11 +124,11 @@ class Supervision(TrainerCallback):  # type: ignore[misc]
             control.should_training_stop = True
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Mark the checkpoint as whole, then wait here for as long as the training is paused."""
+        """Mark the checkpoint as complete, then wait for as long as the training is paused."""
         if args.output_dir is not None:
             seal(path_of(Path(args.output_dir), state.global_step))
         while self._control.is_paused() and not self._control.should_stop():
-            self._control.take_save_request()  # the checkpoint just written is the newest there can be
+            self._control.take_save_request()  # the checkpoint just written is already the newest possible
             self._on_idle()
             time.sleep(_POLL_SECONDS)
         if self._control.should_stop():

@@ -1,6 +1,6 @@
 """Direct preference optimisation on D± or Dpref (ReflectEvo, arXiv 2505.16475; the `dpo-…` settings): TRL's DPOTrainer.
 
-The reference policy is always explicit. Knows nothing of the database, checkpoints or supervision.
+The reference policy is always explicit. Independent of the database and of supervision.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ _REFERENCE = "ref"
 
 
 class _ThriftyDPOTrainer(DPOTrainer):  # type: ignore[misc]
-    """TRL's trainer and loss; pairs of similar length together, prompts and reference log-probabilities once."""
+    """DPOTrainer that groups pairs by length and computes shared prompts and reference log-probabilities once."""
 
     def __init__(self, **arguments: Any) -> None:
         super().__init__(**arguments)
         self._references = ReferenceMemory()
-        # Set now, TRL takes reference log-probabilities from the batch; set before, it would compute all of them first,
-        # and a stop or a heartbeat would have to wait.
+        # Set after construction, so that TRL reads reference log-probabilities from the batch; set before, it would
+        # compute all of them first, and stops and heartbeats would have to wait.
         self.precompute_ref_logps = True
         share_prompts_in(self, *filter(None, (self.model, self.ref_model)))
 
@@ -66,13 +66,13 @@ def dpo_trainer(
     held_out: Sequence[Pair] = (),
     reference: Any = None,
 ) -> DPOTrainer:
-    """A trainer for the pairs that is ready to train `model` (a PeftModel or a whole model) in place.
+    """Return a trainer of the pairs that is ready to train `model` (a PeftModel or a complete model) in place.
 
-    `settings.reference` chooses the reference policy. `parent`: TRL's frozen copy "ref" of the adapter as it is
-    now, so pass the parent's adapter, not a checkpoint's. `base`: that copy is removed again, and TRL then takes
-    the reference from the base with all adapters off. For a new adapter, which changes nothing yet, both are the
-    base. Where that won't do (a whole model is trained, or the run's base isn't this adapter's), pass the frozen
-    `reference` model itself.
+    `settings.reference` selects the reference policy. `parent`: TRL's frozen copy "ref" of the current adapter, so
+    pass the parent's adapter, not a checkpoint's. `base`: that copy is removed again, and TRL then computes the
+    reference with all adapters disabled. For a new adapter, which has no effect yet, both are the base. Where neither
+    applies (a complete model is trained, or the run's base is not this adapter's), pass the frozen `reference` model
+    itself.
     """
     trainer = _ThriftyDPOTrainer(
         model=model,
@@ -100,7 +100,7 @@ def _dataset(pairs: Sequence[Pair]) -> Dataset:
 
 
 def _is_new(model: Any) -> bool:
-    """Whether every LoRA B matrix is still zero: the adapter changes nothing, so a copy of it is the base."""
+    """Check whether every LoRA B matrix is still zero: the adapter has no effect, so a copy of it equals the base."""
     return all(
         not bool(part.any()) for name, part in model.named_parameters() if ".lora_B." in name and ".default." in name
     )

@@ -1,6 +1,6 @@
-"""Loads a model for training: the base with a LoRA adapter, on a 4-bit base, or as a whole.
+"""Loads a model for training: a base with a LoRA adapter (also on a 4-bit base), or a complete model.
 
-Knows nothing of trainers, examples or policy directories. Importing it is cheap; torch, transformers and PEFT are
+Independent of trainers, examples and policy directories. Importing it is cheap; torch, transformers and PEFT are
 imported when used.
 """
 
@@ -19,17 +19,17 @@ from store.settings import TrainingSection
 def load_for_training(
     base: Path, adapter: Path | None, settings: TrainingSection, precision: Precision | None = None
 ) -> Any:
-    """The model that a training changes, on the CPU (the trainer moves it; a 4-bit base is on the GPU at once).
+    """Return the model to train, on the CPU (the trainer moves it; a 4-bit base is loaded on the GPU directly).
 
-    `lora`: a PeftModel. With `adapter` (the parent's) that adapter is continued as it is, rank and targets included;
-    without, a new one is made from the `lora_*` settings (ReflectEvo, appendix: q, k, v projections, r 8, alpha 32,
-    dropout 0.1) and equals the base until it is trained. `qlora`: the same on a frozen base in 4-bit NF4. `full`: the
-    whole model, `adapter` folded in, in float32, because bfloat16 would lose small updates. Seed torch before the
-    call. Raises TrainingRefused when the targets don't fit.
+    `lora`: a PeftModel. With `adapter` (the parent's), training continues that adapter, rank and targets included;
+    without, a new one is created from the `lora_*` settings (ReflectEvo, appendix: q, k, v projections, r 8, alpha 32,
+    dropout 0.1), which equals the base until it is trained. `qlora`: the same on a frozen base in 4-bit NF4. `full`:
+    the complete model, `adapter` merged, in float32, because bfloat16 would lose small updates. Seed torch before the
+    call. Raises TrainingRefused when the targets do not fit the model.
     """
     precision = precision or choose_precision()
     if settings.method == "full":
-        # Folding an adapter in leaves everything else frozen.
+        # Merging an adapter leaves the other weights frozen.
         return whole_model(base, adapter, "float32").requires_grad_(True)
     quantised = settings.method == "qlora"
     model = _quantised(base, settings, precision) if quantised else load_model(base, precision.weights)
@@ -42,10 +42,10 @@ def load_for_training(
 
 
 def hold_adapter_in_float32(model: Any) -> None:
-    """Give a trainable adapter the format it has everywhere else here.
+    """Cast a trainable adapter to float32, as on an unquantised base.
 
-    On a 4-bit base TRL casts it to bfloat16, in which small updates are lost; and a resume would bring it back in
-    float32 all the same, so that a stop would change what is trained.
+    On a 4-bit base TRL casts it to bfloat16, in which small updates are lost; a resume would restore it in float32, so
+    that a stop would change the result.
     """
     for part in model.parameters():
         if part.requires_grad:
@@ -53,11 +53,11 @@ def hold_adapter_in_float32(model: Any) -> None:
 
 
 def hold_frozen_layers_in_bfloat16(model: Any) -> None:
-    """Keep frozen linear layers as autocast would cast them at each use: the same numbers, half the memory.
+    """Store frozen linear layers in bfloat16, as autocast casts them at each use: same numbers, half the memory.
 
-    For a model that is only ever run under bfloat16 autocast. Autocast casts a frozen float32 weight anew in every
-    forward pass and keeps the copy until the backward pass. Norms, embeddings (with a head that shares their weights)
-    and whatever is trained stay in float32.
+    Only for models that run under bfloat16 autocast. Autocast casts a frozen float32 weight again in every forward
+    pass and keeps the copy until the backward pass. Norms, embeddings (with a head that shares their weights) and
+    trainable weights stay in float32.
     """
     import torch
 
@@ -69,7 +69,7 @@ def hold_frozen_layers_in_bfloat16(model: Any) -> None:
 
 
 def _quantised(base: Path, settings: TrainingSection, precision: Precision) -> Any:
-    """`base` in 4-bit NF4 with double quantisation, computing in bfloat16 (QLoRA, arXiv 2305.14314)."""
+    """Load `base` in 4-bit NF4 with double quantisation, computing in bfloat16 (QLoRA, arXiv 2305.14314)."""
     import torch
     from peft import prepare_model_for_kbit_training
     from transformers import BitsAndBytesConfig

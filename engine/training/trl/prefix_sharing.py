@@ -1,11 +1,11 @@
-"""Runs what the prompts of a batch have in common through the model once.
+"""Prefix sharing: computes the common prefixes of a batch once per forward pass.
 
-Worked examples stand in front of every prompt of their task, and DPO's batch holds each prompt twice, with the chosen
-and with the rejected completion behind it: most tokens of a batch are repetitions. In a causal model the hidden states
-of a common beginning are the same in every row, so rows are packed into one that holds each beginning once and the
-rests behind it; a mask hides every rest from the others, and positions go on from where the beginning ended. What comes
-out is laid out as before, so TRL's losses don't notice. Dropout is drawn once for what is computed once. Nothing here
-depends on the device. Knows nothing of losses or examples.
+Every prompt of a task begins with the same worked examples, and a DPO batch contains each prompt twice, with the chosen
+and with the rejected completion: most tokens of a batch are repetitions. In a causal model the hidden states of a
+common prefix are the same in every row, so rows are packed into one that contains each prefix once, followed by the
+suffixes; a mask hides the suffixes from each other, and the positions of each continue those of its prefix. The output
+is unpacked to the original layout, so TRL's losses need no change. Dropout is drawn once for shared tokens. Works on
+any device. Independent of losses and examples.
 """
 
 from __future__ import annotations
@@ -21,37 +21,38 @@ import torch
 
 _log = logging.getLogger(__name__)
 _WORTH = 0.9
-"""Packed, a batch must cost less than this share of what it costs as it is: a mask is dearer than plain causality."""
+"""Largest packed cost, relative to the plain batch, at which packing is used: an explicit mask is slower than causal
+attention."""
 _PROBE_TOKENS = 24
 _TOLERANCE = {True: 1e-3, False: 0.03}
-"""Relative error allowed to the probe's packed hidden states, in float32 and below it: bfloat16 rounds to 0.4 % at each
-step; a model that needs its tokens in a row (a state space, distances by index) is further off."""
+"""Allowed relative error of the probe's packed hidden states, in float32 and in lower precision: bfloat16 rounds to
+0.4 % at each step; models that need contiguous tokens (state space models, index-based distances) deviate further."""
 
 
 @dataclass(frozen=True)
 class Packed:
-    """N rows of at most L tokens packed into P rows of W tokens, with the way back."""
+    """N rows of at most L tokens packed into P rows of W tokens, with the mapping back."""
 
     input_ids: torch.Tensor
     """(P, W)"""
     position_ids: torch.Tensor
     """(P, W)"""
     visible: torch.Tensor
-    """(P, 1, W, W), true where a token (third) may look at another (fourth)."""
+    """(P, 1, W, W), true where a token (third dimension) attends to another (fourth)."""
     rows: torch.Tensor
-    """(N,): which packed row holds a row of the batch."""
+    """(N,): packed row of each row of the batch."""
     places: torch.Tensor
-    """(N, L): where in it a token of the batch is."""
+    """(N, L): column of each token of the batch in its packed row."""
 
     def unpacked(self, hidden: torch.Tensor) -> torch.Tensor:
-        """(P, W, H) → (N, L, H). What stands in the place of padding has no meaning, as before."""
+        """Return (P, W, H) as (N, L, H). Values at padding positions are undefined, as in the plain model."""
         return hidden[self.rows[:, None], self.places]
 
 
 def pack(input_ids: torch.Tensor, attention_mask: torch.Tensor, linear: float) -> Packed | None:
-    """Pack a batch padded on the right; both (N, L). `linear` as `linear_cost` says it of the model.
+    """Pack a batch that is padded on the right; both tensors (N, L). `linear` is the `linear_cost` of the model.
 
-    None when that wouldn't cost a tenth less than the batch as it is, and when padding stands elsewhere.
+    Returns None when packing would not save at least a tenth of the cost, and when padding is not on the right.
     """
     count, width = input_ids.shape
     lengths = attention_mask.sum(1).tolist()
@@ -59,7 +60,7 @@ def pack(input_ids: torch.Tensor, attention_mask: torch.Tensor, linear: float) -
     if not torch.equal(real, attention_mask.bool()):
         return None
     rows = [ids[:length] for ids, length in zip(input_ids.tolist(), lengths, strict=True)]
-    order = sorted(range(count), key=rows.__getitem__)  # each row has most in common with its neighbours
+    order = sorted(range(count), key=rows.__getitem__)  # neighbours have the longest common prefixes
     common = [0, *(_common(rows[one], rows[other]) for one, other in pairwise(order))]
     starts, packed_width = _cheapest([lengths[index] for index in order], common, linear)
     if _cost(len(starts), packed_width, linear) > _WORTH * _cost(count, width, linear):
@@ -68,21 +69,21 @@ def pack(input_ids: torch.Tensor, attention_mask: torch.Tensor, linear: float) -
 
 
 def _common(row: Sequence[int], other: Sequence[int]) -> int:
-    """How many tokens two rows begin with in common."""
+    """Return the length of the common prefix of two rows, in tokens."""
     shortest = min(len(row), len(other))
     return next((at for at in range(shortest) if row[at] != other[at]), shortest)
 
 
 def _cost(rows: int, width: int, linear: float) -> float:
-    """Of a batch of rows so wide: linear layers a token, attention a pair of tokens of a row."""
+    """Return the cost of `rows` rows of `width` tokens: linear layers per token, attention per pair of tokens."""
     return rows * width * (linear + width)
 
 
 def _cheapest(lengths: Sequence[int], common: Sequence[int], linear: float) -> tuple[list[int], int]:
-    """Which of the sorted rows begin a packed row, and how wide the widest is: the split that costs least.
+    """Return which of the sorted rows begin a packed row, and the width of the widest, for the cheapest split.
 
-    One wide row repeats nothing, but its tokens are masked against each other; several are padded to the widest. Split
-    is where rows have least in common.
+    One wide row repeats no token but attends over all of them; several rows are padded to the widest. Splits are made
+    where neighbours have the shortest common prefix.
     """
     apart = sorted(range(1, len(lengths)), key=common.__getitem__)
 
@@ -98,7 +99,7 @@ def _cheapest(lengths: Sequence[int], common: Sequence[int], linear: float) -> t
 def _laid_out(
     ids: torch.Tensor, lengths: Sequence[int], order: Sequence[int], common: Sequence[int], starts: Sequence[int]
 ) -> Packed:
-    """The rows in `order`, each without what it has in common with the one before, unless it starts a packed row."""
+    """Pack the rows in `order`, each without its common prefix with the previous one unless it starts a packed row."""
     device = ids.device
     shared = [0 if at in starts else tokens for at, tokens in enumerate(common)]
     ends: list[int] = []
@@ -125,9 +126,9 @@ def _laid_out(
 
 
 def linear_cost(backbone: Any) -> float:
-    """What a token costs in a model's linear layers, counted in tokens attended to.
+    """Return the cost of a token in a model's linear layers, in units of one attended token.
 
-    p weights a layer take 2p operations a token; attention of width h takes 4h for each token attended to (QKᵀ and the
+    p weights per layer take 2p operations per token; attention of width h takes 4h per attended token (QKᵀ and the
     weighted sum of V): p / 2h.
     """
     config = backbone.config.get_text_config()
@@ -139,7 +140,7 @@ def linear_cost(backbone: Any) -> float:
 
 
 def share_prompts_in(trainer: Any, *models: Any) -> None:
-    """Make the models of a transformers Trainer share prompts, each where it can; not where its layers are sharded."""
+    """Enable prefix sharing in the models of a transformers Trainer that support it, unless layers are sharded."""
     if trainer.is_deepspeed_enabled or trainer.is_fsdp_enabled:
         return
     with trainer.accelerator.autocast():
@@ -148,10 +149,10 @@ def share_prompts_in(trainer: Any, *models: Any) -> None:
 
 
 def share_prompts(model: Any) -> bool:
-    """Make a causal language model (or PeftModel) run batches packed from now on. False, and no change, where it can't.
+    """Enable packed batches in a causal language model (or PeftModel). Returns False, unchanged, if unsupported.
 
-    It can where attention is PyTorch's over the whole length, positions can be given, and a probe shows that the packed
-    hidden states of this very model are those of the plain ones.
+    Requires PyTorch's attention over the full length, a `position_ids` argument, and a probe of this model in which
+    packed and plain hidden states agree.
     """
     whole = model.get_base_model() if hasattr(model, "get_base_model") else model
     backbone = whole.base_model
@@ -170,7 +171,7 @@ def share_prompts(model: Any) -> bool:
 
 
 def _packing(plain: Callable[..., Any], linear: float) -> Callable[..., Any]:
-    """`plain` on packed batches, wherever packing costs less."""
+    """Wrap `plain` so that it runs packed batches wherever packing costs less."""
 
     def packed_forward(*args: Any, **kwargs: Any) -> Any:
         ids, mask = kwargs.get("input_ids"), kwargs.get("attention_mask")
@@ -196,7 +197,7 @@ def _attends_to_everything(config: Any) -> bool:
 
 
 def _probe(model: Any, plain: Any, packed: Any) -> float:
-    """How far packed hidden states are from plain ones (relative): four rows begin alike, two and two go on alike."""
+    """Return the relative error of packed hidden states, on four rows with a common prefix and two longer ones."""
     training = model.training
     model.eval()
     device = model.get_input_embeddings().weight.device

@@ -1,7 +1,7 @@
-"""The order in which examples are trained on: shuffled, similar lengths together, the same after every resume.
+"""Sampler of training examples: shuffled, grouped by length, and the same after every resume.
 
-transformers' own length grouping draws from the global random state, so a resumed run would see another order;
-this one depends on nothing but lengths, seed and epoch. Knows nothing of models or tokenizers.
+The length grouping of transformers draws from the global random state, so the order would change after a resume; this
+one depends only on lengths, seed and epoch. Independent of models and tokenizers.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ _STEPS_SORTED_TOGETHER = 16
 
 
 def grouped_order(lengths: Sequence[int], step_size: int, seed: int, epoch: int) -> list[int]:
-    """A permutation of `range(len(lengths))`, to be cut into optimizer steps of `step_size` examples.
+    """Return a permutation of `range(len(lengths))`, to be split into optimizer steps of `step_size` examples.
 
-    Examples of one step have similar lengths (in tokens), so little is padded; the steps themselves come in random
-    order, the longest one first so that memory runs out at once or never, and an incomplete one last.
+    Examples of one step have similar lengths (in tokens), which keeps padding small. Steps are in random order, except
+    that the longest is first, so that memory runs out immediately or never, and an incomplete one is last.
     """
     draw = random.Random(f"{seed}/{epoch}")
     indices = list(range(len(lengths)))
@@ -37,7 +37,7 @@ def grouped_order(lengths: Sequence[int], step_size: int, seed: int, epoch: int)
 
 
 class GroupedByLength(Sampler[int]):  # type: ignore[misc]
-    """Sampler over `grouped_order`; the trainer tells it the epoch."""
+    """Sampler over `grouped_order`; the trainer sets the epoch."""
 
     def __init__(self, lengths: Sequence[int], step_size: int, seed: int) -> None:
         self.lengths = lengths
@@ -46,7 +46,7 @@ class GroupedByLength(Sampler[int]):  # type: ignore[misc]
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Draw the order of this epoch (counted from 0) from now on."""
+        """Use the order of this epoch (counted from 0) from now on."""
         self.epoch = epoch
 
     def __iter__(self) -> Iterator[int]:
@@ -57,9 +57,9 @@ class GroupedByLength(Sampler[int]):  # type: ignore[misc]
 
 
 def sampler_for(dataset: Any, arguments: Any) -> GroupedByLength:
-    """The sampler of a tokenized TRL dataset (SFT: `input_ids`; DPO: `prompt_ids`, `chosen_ids`, `rejected_ids`).
+    """Return the sampler of a tokenized TRL dataset (SFT: `input_ids`; DPO: `prompt_ids` and both completions' ids).
 
-    `arguments` are the trainer's: a step takes batch times accumulation times processes examples.
+    `arguments` are the trainer's: a step has batch × accumulation × processes examples.
     """
     columns = [
         name for name in ("input_ids", "prompt_ids", "chosen_ids", "rejected_ids") if name in dataset.column_names

@@ -1,6 +1,6 @@
 """Supervised fine-tuning (ReflectEvo, arXiv 2505.16475; the `sft-…` settings): TRL's SFTTrainer.
 
-The loss is on the completion only. Knows nothing of the database, checkpoints or supervision.
+The loss is computed on the completion only. Independent of the database, checkpoints and supervision.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from store.settings import TrainingSection
 
 
 class _ThriftySFTTrainer(SFTTrainer):  # type: ignore[misc]
-    """TRL's trainer and loss; examples of similar length together, what their prompts share once."""
+    """SFTTrainer that groups examples by length and computes the shared prefixes of their prompts once."""
 
     def __init__(self, **arguments: Any) -> None:
         super().__init__(**arguments)
@@ -39,10 +39,10 @@ def sft_trainer(
     *,
     held_out: Sequence[Example] = (),
 ) -> SFTTrainer:
-    """A trainer for `examples` that is ready to train `model` (a PeftModel or a whole model) in place.
+    """Return a trainer of `examples` that is ready to train `model` (a PeftModel or a complete model) in place.
 
-    `shared` are the arguments of `shared_arguments`; they say when the loss on `held_out` is measured. The examples
-    must fit: nothing is cut or checked here.
+    `shared` is the result of `shared_arguments`, which also sets when the loss on `held_out` is measured. The examples
+    must fit: they are neither truncated nor checked here.
     """
     return _ThriftySFTTrainer(
         model=model,
