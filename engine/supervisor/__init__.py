@@ -1,1 +1,1 @@
-"""The long-lived process: obeys directives, decides the next step, waits at gates and supervises child processes."""
+"""The long-lived supervisor process: applies directives, decides the next step, waits at gates, runs workers."""

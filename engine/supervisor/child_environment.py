@@ -1,7 +1,7 @@
-"""What a child process inherits of the environment: everything but secrets it has no use for.
+"""The environment that a worker process inherits: all variables except secrets that it doesn't need.
 
-Whoever runs as the same user can read the environment of a process, and vLLM or a library may write it into a log, so
-a key goes only to the process that needs it. Knows names, never values.
+Every process of the same user can read a process's environment, and vLLM or another library may log it, so a key is
+passed only to the process that needs it. This module decides by name and never stores a value.
 """
 
 from __future__ import annotations
@@ -17,33 +17,36 @@ from store.settings.generation import GENERATORS, needs_weights
 from store.settings.tasks import SourcedTask
 
 HUB_SECRETS = frozenset({"HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HUGGINGFACE_TOKEN", "HUGGINGFACE_HUB_TOKEN"})
-"""What the hub's library reads its token from."""
+"""Variables that `huggingface_hub` reads its token from."""
 
 _SECRET_WORDS = frozenset(
     """KEY APIKEY TOKEN TOKENS SECRET SECRETS PASSWORD PASSWD PASSPHRASE PASS PWD CREDENTIAL CREDENTIALS AUTH COOKIE
     DSN PAT NETRC""".split()
 )
-"""A variable with one of these words between underscores in its name counts as a secret."""
+"""A variable counts as a secret if one of the underscore-separated words of its name is in this set."""
 
 _HARMLESS = frozenset({"PWD", "OLDPWD", "HF_HUB_DISABLE_IMPLICIT_TOKEN", "HF_TOKEN_PATH", "XDG_SESSION_COOKIE"})
 _WITH_PASSWORD = re.compile(r"^[a-z][a-z0-9+.-]*://[^/@\s]*:[^/@\s]*@", re.IGNORECASE)
 
 
 def is_secret(name: str, value: str) -> bool:
-    """Whether a variable must not be handed on unasked: by its name, or because it is an address with a password."""
+    """Check whether a variable is a secret: by its name, or because its value is a URL that contains a password."""
     if name in _HARMLESS:
         return False
     return not _SECRET_WORDS.isdisjoint(name.upper().split("_")) or bool(_WITH_PASSWORD.match(value))
 
 
 def child_environment(inherited: Mapping[str, str], needed: frozenset[str]) -> dict[str, str]:
-    """The inherited variables without secrets, except those that are needed by name."""
+    """Return the inherited variables without secrets, except for the secrets named in `needed`."""
     return {name: value for name, value in inherited.items() if name in needed or not is_secret(name, value)}
 
 
 def needed_secrets(settings: RunSettings, kind: JobKind) -> frozenset[str]:
-    """Names of the secrets that a job of this kind has use for: the hub's token where something may come from the
-    hub, the judge's key where the judge is an endpoint, and the generator's keys where texts are generated."""
+    """Return the names of the secrets that a job of this kind needs.
+
+    These are the hub's token where a model or task may come from the hub, the judge's key where the judge is an
+    endpoint, and the generator's keys where texts are generated.
+    """
     judged = TRAINING_SETTINGS[settings.training.setting].judged
     generator = GENERATORS.get(settings.generation.generator)
     keys = generator.secrets if generator is not None else frozenset()

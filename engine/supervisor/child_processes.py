@@ -1,6 +1,6 @@
-"""The supervisor's side of its children: start, command, stop with escalation, and plan what is left over.
+"""Starts worker processes, sends them commands, stops them with escalating signals, and ends orphaned ones.
 
-Every process of ours carries a tag in its environment. Only tagged processes are ever ended.
+Every process of the engine carries a tag in its environment. Only tagged processes are ever ended.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from engine.supervisor.child_environment import child_environment
 from store.workspace import Workspace, private_opener
 
 TERM_AFTER = 30.0
-"""Seconds a stopping child may take to finish what is in hand before SIGTERM."""
+"""Seconds a stopping worker has to finish its current work before it gets SIGTERM."""
 
 KILL_AFTER = 60.0
-"""Seconds before SIGKILL."""
+"""Seconds after the stop request before it gets SIGKILL."""
 
 HUNG_TERM_AFTER, HUNG_KILL_AFTER = 5.0, 10.0
-"""The same for a child that makes no progress anyway."""
+"""The same two limits for a worker that makes no progress."""
 
 
 @dataclass(slots=True)
 class Child:
-    """A running child."""
+    """A running worker process and the pipes to it."""
 
     job: Job
     process: subprocess.Popen[bytes]
@@ -40,41 +40,41 @@ class Child:
     stop_asked: float | None = None
     paused: bool = False
     hung: bool = False
-    """True once it was asked to stop because it made no progress."""
+    """True once a stop was requested because it made no progress."""
     _received: bytes = field(default=b"")
     _terminated: bool = False
 
     @property
     def pid(self) -> int:
-        """Its process id, which is also its session."""
+        """The process id, which is also the session id."""
         return self.process.pid
 
     def command(self, word: str) -> None:
-        """Say a word on its standard input; a child that is gone hears nothing."""
+        """Write a command to its standard input; ignored if the process has already exited."""
         assert self.process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
             self.process.stdin.write(f"{word}\n".encode())
             self.process.stdin.flush()
 
     def set_paused(self, paused: bool) -> None:
-        """Pause or resume it; saying it twice changes nothing."""
+        """Pause or resume it; idempotent."""
         if paused != self.paused:
             self.command("pause" if paused else "resume")
             self.paused = paused
 
     def ask_stop(self) -> None:
-        """Ask it to finish what is in hand and leave."""
+        """Request that it finish its current work and exit."""
         if self.stop_asked is None:
             self.stop_asked = time.monotonic()
             self.command("stop")
 
     def end_hung(self) -> None:
-        """Ask it to leave because it makes no progress; it isn't given long."""
+        """Request that it exit because it makes no progress; the shorter limits apply."""
         self.hung = True
         self.ask_stop()
 
     def escalate(self) -> None:
-        """Press a child that was asked to stop and doesn't."""
+        """Send SIGTERM, later SIGKILL, to a worker that hasn't exited in time after a stop request."""
         if self.stop_asked is None or self.process.poll() is not None:
             return
         waited = time.monotonic() - self.stop_asked
@@ -86,11 +86,11 @@ class Child:
             self.process.terminate()
 
     def exit_code(self) -> int | None:
-        """Its exit code, or None while it lives."""
+        """Return the exit code, or None while it is running."""
         return self.process.poll()
 
     def failure(self) -> str | None:
-        """The message it reported, if any."""
+        """Return the error message that it reported, if any."""
         with contextlib.suppress(BlockingIOError):
             while piece := os.read(self.report, 65536):
                 self._received += piece
@@ -102,7 +102,7 @@ class Child:
         return None
 
     def close(self) -> None:
-        """Let go of its pipes."""
+        """Close the pipes."""
         if self.process.stdin is not None:
             with contextlib.suppress(BrokenPipeError):
                 self.process.stdin.close()
@@ -110,14 +110,20 @@ class Child:
 
 
 def tag_of(workspace: Workspace) -> str:
-    """The tag of a workspace's processes."""
+    """Return the tag that a workspace's processes carry."""
     return str(workspace.root)
 
 
 def start_child(workspace: Workspace, job: Job, secrets: frozenset[str] = frozenset()) -> Child:
-    """Start a child for an job in a session of its own, with its output in a log only the owner reads.
+    """Start a worker process for a job, in its own session, with its output in a log that only the owner can read.
 
-    Of the secrets in the environment it inherits only those named in `secrets`. Raises OSError.
+    Args:
+        workspace: the workspace to work on.
+        job: what the worker does.
+        secrets: names of the environment variables with secrets that it inherits; it inherits no others.
+
+    Raises:
+        OSError: the process can't be started.
     """
     readable, writable = os.pipe()
     os.set_blocking(readable, False)
@@ -150,14 +156,14 @@ def start_child(workspace: Workspace, job: Job, secrets: frozenset[str] = frozen
 
 
 def tagged_processes(workspace: Workspace) -> list[int]:
-    """Pids that carry the workspace's tag, without this process and its ancestors."""
+    """Return the pids of processes with the workspace's tag, except this process and its parent."""
     wanted = f"{TAG}={tag_of(workspace)}".encode()
     spared = {os.getpid(), os.getppid()}
     found = []
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit() or int(entry.name) in spared:
             continue
-        # A process may end, or belong to another user, while we look.
+        # A process may have exited by now, or belong to another user.
         with contextlib.suppress(OSError):
             if wanted in (entry / "environ").read_bytes().split(b"\0"):
                 found.append(int(entry.name))
@@ -165,9 +171,9 @@ def tagged_processes(workspace: Workspace) -> list[int]:
 
 
 def end_orphans(workspace: Workspace, seconds: float = 5.0) -> int:
-    """End what a former engine or an ended child of this workspace left behind; returns how many.
+    """End processes that an earlier engine or an ended worker of this workspace left behind; returns their number.
 
-    Goes through pidfds: a pid that was reused meanwhile is never hit.
+    Signals are sent through pidfds, so a pid that was reused in the meantime is never hit. Gives up after `seconds`.
     """
     ended = 0
     deadline = time.monotonic() + seconds

@@ -1,7 +1,7 @@
-"""Applies directives: each changes the wanted state in the same transaction that records its outcome.
+"""Applies directives: each one changes the desired state in the transaction that records its outcome.
 
-The supervisor then makes processes follow the wanted state, so a kill between the two applies nothing twice
-and forgets nothing.
+The supervisor then brings the processes in line with the desired state, so a crash between the two neither applies a
+directive twice nor loses one.
 """
 
 from __future__ import annotations
@@ -54,7 +54,15 @@ from store.settings.toml_file import validate_settings
 
 
 def apply_directive(connection: sqlite3.Connection, directive: Directive) -> bool:
-    """Apply one directive inside the caller's write transaction and record its outcome; True when accepted."""
+    """Apply a directive and record its outcome.
+
+    Args:
+        connection: inside a write transaction.
+        directive: a pending directive.
+
+    Returns:
+        True when it was accepted. A refusal changes nothing but the directive's outcome.
+    """
     handler = _HANDLERS.get(directive.kind)
     try:
         if handler is None:
@@ -73,7 +81,7 @@ def apply_directive(connection: sqlite3.Connection, directive: Directive) -> boo
 
 
 def _iteration(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> Iteration:
-    """The iteration a directive means: the one named, else the current one."""
+    """Return the iteration that a directive applies to: the one it names, else the current one."""
     if "iteration" in arguments:
         wanted = number(arguments, "iteration")
         found = next((one for one in iterations.list_iterations(connection) if one.id == wanted), None)
@@ -117,7 +125,7 @@ def _stop(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> str:
 
 
 def _waiting(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> tuple[Iteration, GateName]:
-    """The iteration a directive means and the gate it waits at, which is the one that is named, if one is."""
+    """Return the iteration that a directive applies to and its waiting gate, which must be the one named, if any."""
     iteration = _iteration(connection, arguments)
     gate = iterations.waiting_gate(iteration, iterations.stages(connection, iteration.id))
     wanted = arguments.get("stage") or gate
@@ -147,9 +155,9 @@ def _approve(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> st
 
 
 def _curate_again(connection: sqlite3.Connection, iteration: Iteration) -> int:
-    """Have curation done again when reviews or preferences are newer than it; returns how many are.
+    """Reset curation to pending when reviews or preferences are newer than it; returns the number of newer ones.
 
-    For moments before a training has begun: what one learns from must not change under it.
+    Only called before training has begun: its data must not change while it runs.
     """
     curate = next(stage for stage in iterations.stages(connection, iteration.id) if stage.name == "curate")
     if curate.state != "done" or curate.ended is None:
@@ -177,7 +185,7 @@ def _reject(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> str
 
 
 def _reject_policy(connection: sqlite3.Connection, policy: Policy, why: str) -> str:
-    """Reject a policy of the lineage; one that its iteration waits to settle ends the iteration too."""
+    """Reject a policy of the lineage; if its iteration waits for a decision on it, the iteration ends too."""
     if policy.iteration_id is None:
         raise Refused(f"policy {policy.name} is the run's base policy and can't be rejected; roll back to another one")
     iteration = iterations.get_iteration(connection, policy.iteration_id)
@@ -222,7 +230,7 @@ def _retry_failed(connection: sqlite3.Connection, arguments: Mapping[str, Any]) 
     if iteration.state not in ACTIVE:
         require_free(connection)
     _reset_failed_stages(connection, iteration)
-    # A trained child stands on the rollouts as they were; only its evaluation can still change.
+    # A trained child depends on the rollouts as they are; only its evaluation may still change.
     trained = iteration.child_id is not None
     forgotten = forget_failures(connection, iteration.id, held_out_only=trained)
     if forgotten:
@@ -256,7 +264,7 @@ def _set_settings(connection: sqlite3.Connection, arguments: Mapping[str, Any]) 
 
 
 def _require_open(old: RunSettings, new: RunSettings, stages: Sequence[Stage], kind: IterationKind) -> None:
-    """Refuse a change of settings under which a stage has made something, or that no stage would see."""
+    """Refuse a change to settings that a stage has already used, or that no remaining stage reads."""
     still_open = open_settings(stages, kind)
     for name in RunSettings.model_fields:
         if name in still_open or getattr(old, name) == getattr(new, name):

@@ -1,4 +1,4 @@
-"""What a child process left behind: rollouts that are complete, and how it ended."""
+"""Detects completed rollout stages and names how a worker process ended."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from store.settings import ROLLOUT_STAGES
 
 
 def signal_name(code: int) -> str:
+    """Return the name of the signal that ended a process, or its exit code as text."""
     if code >= 0:
         return f"exit code {code}"
     try:
@@ -20,9 +21,9 @@ def signal_name(code: int) -> str:
 
 
 def settle_rollouts(connection: sqlite3.Connection, iteration_id: int) -> None:
-    """Mark rollout stages done as soon as the stages before them are done and they owe nothing themselves.
+    """Mark rollout stages done as soon as the stages before them are done and they have no outstanding work.
 
-    In flow pace the three overlap; this tells an operator which of them has ended while the others go on.
+    In flow pace the three overlap; this shows an operator which of them have ended while the others continue.
     """
     ended = []
     for stage in iterations.stages(connection, iteration_id):
@@ -33,7 +34,7 @@ def settle_rollouts(connection: sqlite3.Connection, iteration_id: int) -> None:
         if stage.state != "running" or not stage.total or stage.owed:
             break
         ended.append(stage.name)
-    # The last one ends with the child, which may still have held-out questions to answer.
+    # The last one ends with the worker, which may still have held-out questions to answer.
     ended = [name for name in ended if name != ROLLOUT_STAGES[-1]]
     if ended:
         with write(connection):

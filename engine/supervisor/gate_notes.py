@@ -1,4 +1,4 @@
-"""What a gate says before it lets an operator decide: what the stage would do, in counts and time."""
+"""Describes what the stage behind a gate would do, in counts and time, for the operator's decision."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from store.workspace import Workspace
 def describe_gate(
     connection: sqlite3.Connection, iteration: Iteration, gate: GateName, workspace: Workspace | None = None
 ) -> str:
-    """One or two sentences for the gate of a stage, or for `promote`.
+    """Describe a stage's gate, or the `promote` gate, in one or two sentences.
 
-    With a workspace the figures that its operator keeps there count in the estimate too.
+    With a workspace, the figures stored in it are also used for the estimate.
     """
 
     known = {stage.name: stage for stage in stages(connection, iteration.id)}
@@ -68,13 +68,13 @@ def describe_gate(
             f"{_open_pairs(connection, iteration, settings)}"
         )
     n = len(run_questions(connection, iteration.run_id, settings.evaluation.split))
-    # A child that isn't there yet is measured all the same.
+    # Both parent and child are counted, although the child may not exist yet.
     left = 2 - len(evaluated_policies(connection, iteration))
     return f"would answer {counted(n, 'held-out question')} with parent and child, {estimated(Owed(policies=left))}"
 
 
 def _trained_on(connection: sqlite3.Connection, iteration: Iteration, settings: RunSettings) -> tuple[int, int]:
-    """How many examples the training has, and how many rows of its set are left out."""
+    """Return the number of training examples, and the number of rows of the set that are left out."""
     set_name = TRAINING_SETTINGS[settings.training.setting].set_name
     if set_name is None:
         return len(run_questions(connection, iteration.run_id, "train")), 0
@@ -84,7 +84,7 @@ def _trained_on(connection: sqlite3.Connection, iteration: Iteration, settings: 
 
 
 def _open_pairs(connection: sqlite3.Connection, iteration: Iteration, settings: RunSettings) -> str:
-    """How many pairs wait for an operator to rank them; empty where nobody waits."""
+    """Describe how many pairs wait for the operator or the judge to rank them; empty where none do."""
     if not TRAINING_SETTINGS[settings.training.setting].judged:
         return ""
     waiting = count_pairs_to_judge(connection, iteration.id)
@@ -95,7 +95,7 @@ def _open_pairs(connection: sqlite3.Connection, iteration: Iteration, settings: 
 def _estimated(
     connection: sqlite3.Connection, workspace: Workspace | None, iteration: Iteration, stage: StageName, owed: Owed
 ) -> str:
-    """What the stage takes: the same estimate that the command and the screens show."""
+    """Return the same estimate of the stage as the command line and the screens show."""
     try:
         return stage_words(estimate_ahead(connection, workspace, iteration, owed), stage)
     except EstimateRefused as refusal:

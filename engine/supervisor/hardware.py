@@ -1,4 +1,4 @@
-"""What the machine is doing: processor, memory, disk and GPUs, as plain values for the telemetry."""
+"""Reads the utilisation of processor, memory, disk and GPUs as plain values for the telemetry."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import psutil
 
 
 def gpus() -> list[dict[str, object]]:
-    """Utilisation (percent), memory (bytes), temperature (°C) and power (W) of each NVIDIA GPU, if there are any."""
+    """Return utilisation (percent), memory (bytes), temperature (°C) and power (W) of each NVIDIA GPU."""
     try:
         import pynvml
     except ImportError:
@@ -25,7 +25,7 @@ def gpus() -> list[dict[str, object]]:
                 "memory_used": int(memory.used),
                 "memory_total": int(memory.total),
             }
-            # A card may not report each of these; what it does report is still shown.
+            # A card may not report all of these; the ones it does report are still shown.
             with contextlib.suppress(pynvml.NVMLError):
                 gpu["utilization"] = int(pynvml.nvmlDeviceGetUtilizationRates(handle).gpu)
             with contextlib.suppress(pynvml.NVMLError):
@@ -37,7 +37,7 @@ def gpus() -> list[dict[str, object]]:
 
 
 def readings(workspace: Path) -> dict[str, object]:
-    """The machine right now: percent, bytes, and a list of GPUs."""
+    """Return the current readings: percent, bytes, and a list of GPUs. `disk_free` is that of the workspace's disk."""
     memory = psutil.virtual_memory()
     return {
         "cpu_percent": psutil.cpu_percent(),

@@ -1,4 +1,4 @@
-"""The lineage as iterations extend it: which policy comes next, and how an iteration ends."""
+"""Extends the lineage: selects the policy to start from, and closes iterations."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from store.runs.policies import decide_policy, list_policies
 
 
 def current_policy(connection: sqlite3.Connection, run_id: int) -> Policy | None:
-    """The policy the next iteration starts from: the newest promoted one that can answer questions."""
+    """Return the policy the next iteration starts from: the newest promoted one with the role of reasoner."""
     promoted = [
         policy
         for policy in list_policies(connection, run_id)
@@ -22,7 +22,7 @@ def current_policy(connection: sqlite3.Connection, run_id: int) -> Policy | None
 
 
 def close_iteration(connection: sqlite3.Connection, iteration: Iteration, state: PolicyState, reason: str) -> None:
-    """Settle the child policy, end the iteration, and start the next one if more were asked for.
+    """Promote or reject the child policy, end the iteration, and start the next one if more are to follow.
 
     Args:
         connection: inside a write transaction.
@@ -38,7 +38,7 @@ def close_iteration(connection: sqlite3.Connection, iteration: Iteration, state:
 
 
 def start_following(connection: sqlite3.Connection, iteration: Iteration) -> None:
-    """Start the next iteration from the newest promoted policy if more were asked for; inside a write transaction."""
+    """Start the next iteration from the newest promoted policy if more are to follow; inside a write transaction."""
     if iteration.remaining > 0:
         parent = current_policy(connection, iteration.run_id)
         assert parent is not None
@@ -46,13 +46,13 @@ def start_following(connection: sqlite3.Connection, iteration: Iteration) -> Non
 
 
 def close_evaluation(connection: sqlite3.Connection, iteration: Iteration, reason: str) -> None:
-    """End an evaluation whose policy is measured; inside a write transaction. `reason` says what was measured."""
+    """End an evaluation whose policy has been measured; inside a write transaction. `reason` states the result."""
     iterations.update_iteration(connection, iteration.id, state="done", reason=reason, ended=time.time())
     add_event(connection, "info", "engine", f"{iteration.title} done: {reason}", iteration.id)
 
 
 def give_up_iteration(connection: sqlite3.Connection, iteration: Iteration, reason: str) -> None:
-    """End an iteration that stopped or failed, so that another can start; its rows stay, its child is rejected.
+    """End an iteration that stopped or failed, so that another can start; its rows are kept, its child is rejected.
 
     Args:
         connection: inside a write transaction.

@@ -1,8 +1,8 @@
-"""The workspace lock: one engine at a time, released by the kernel however the engine ends.
+"""The workspace lock: at most one engine per workspace; the kernel releases it however the engine ends.
 
-POSIX record locks (`fcntl.lockf`), not `flock`: a forked child keeps an flock alive after its parent was
-killed. A record lock belongs to the process alone, so the lock file must never be opened and closed a second
-time in the engine's own process.
+It is a POSIX record lock (`fcntl.lockf`), not `flock`: a forked child would keep an flock after its parent was killed.
+A record lock belongs to one process, but closing any descriptor of the file releases it, so the lock file must never
+be opened and closed a second time in the engine's own process.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ class WorkspaceLock:
         self._descriptor: int | None = None
 
     def acquire(self) -> None:
-        """Take the lock and write down who has it.
+        """Acquire the lock and write this process's details into the lock file.
 
         Raises:
-            WorkspaceHeld: naming the engine that holds it.
+            WorkspaceHeld: another engine holds it; the message names that engine.
         """
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         os.fchmod(descriptor, 0o600)
@@ -42,7 +42,7 @@ class WorkspaceLock:
             raise WorkspaceHeld(
                 f"{self._path.parent} is held by another engine ({_describe(written, owner)})"
             ) from error
-        # On a full disk the lock is held all the same, only unsigned: a takeover then refuses.
+        # On a full disk the lock is held without these details; a takeover then refuses.
         with suppress(OSError):
             os.pwrite(descriptor, describe_myself(), 0)
             os.ftruncate(descriptor, NOTE_BYTES)
@@ -50,21 +50,24 @@ class WorkspaceLock:
         self._descriptor = descriptor
 
     def note(self, trouble: str) -> None:
-        """Write down why the database can't be written, or that it can again (empty). The bytes are there already,
-        so that a full disk takes them too; a disk that takes nothing is named in the log alone."""
+        """Record why the database can't be written, or an empty text once it can be written again.
+
+        The bytes are already allocated, so this also works on a full disk; if the disk rejects all writes, the reason
+        is only in the log.
+        """
         if self._descriptor is not None:
             with suppress(OSError):
                 os.pwrite(self._descriptor, describe_myself(trouble), 0)
 
     def release(self) -> None:
-        """Give the lock back."""
+        """Release the lock."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
 
 
 def _describe(written: str, owner: int | None) -> str:
-    """Who holds the lock: the kernel knows the pid, the file may still be that of an earlier engine."""
+    """Describe the lock's holder; the pid comes from the kernel, as the file may be that of an earlier engine."""
     if owner is None:
         return "it has just ended; try again"
     try:

@@ -1,7 +1,7 @@
-"""Where an iteration goes next: a pure function from where it stands to the one thing to do.
+"""Decides the next step of an iteration: a pure function of its current state.
 
-Everything the supervisor does follows from this; a restart asks the same question and gets the same answer.
-Knows no process and no database.
+All actions of the supervisor follow from this; after a restart the same state gives the same step. Knows no process
+and no database.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from store.settings import ROLLOUT_STAGES, RunSettings
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Start a child for these stages."""
+    """Start a worker process for these stages."""
 
     job: Job
     stages: tuple[StageName, ...]
@@ -25,19 +25,19 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Wait at a gate for an operator: a stage's name, or `promote`."""
+    """Wait for an operator at a gate: a stage's name, or `promote`."""
 
     gate: GateName
 
 
 @dataclass(frozen=True, slots=True)
 class Decide:
-    """All stages are done: promote or reject the child by the run's rule."""
+    """All stages are done: promote or reject the child by the run's promotion rule."""
 
 
 @dataclass(frozen=True, slots=True)
 class Close:
-    """The policy of an evaluation is measured: there is nothing to promote."""
+    """The policy of an evaluation has been measured: end the iteration, as there is nothing to promote."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +49,9 @@ Step = Start | Wait | Decide | Close | Rest
 
 
 def gated(stage: Stage, settings: RunSettings) -> bool:
-    """True when a stage needs an operator's word that it hasn't got.
+    """Check whether a stage must wait for an operator's approval.
 
-    Training on pairs that an operator ranks waits for them, gate or not.
+    Training on pairs that an operator ranks always waits, with or without a configured gate.
     """
     waits_for_judge = (
         stage.name == "train"
@@ -68,25 +68,25 @@ def next_step(
     settings: RunSettings,
     evaluated: Collection[int],
 ) -> Step:
-    """The next thing to do for an iteration.
+    """Return the next step of an iteration.
 
     Args:
         run: its run.
         iteration: the iteration.
         stages: its six stages in order.
         settings: its resolved settings.
-        evaluated: policies whose evaluation under these settings is complete.
+        evaluated: ids of the policies whose evaluation under these settings is complete.
     """
     if iteration.control != "run" or iteration.state in ("done", "failed", "stopped"):
         return Rest()
-    # A run that another iteration made ready has a base policy by now; preparing again only names it as parent.
+    # Another iteration may have prepared the run already; preparing again then only sets the parent of this one.
     if run.state != "ready" or iteration.parent_id is None:
         return Start(Job("prepare", run.id, iteration.id), ())
     open_stages = [stage for stage in stages if stage.state not in ("done", "skipped")]
     if not open_stages and iteration.kind == "evaluation":
         return Close()
     if not open_stages:
-        # Nobody but an operator can settle a child that was not compared.
+        # Without a comparison only an operator can decide on the child.
         unmeasured = any(stage.name == "evaluate" and stage.state == "skipped" for stage in stages)
         asks = (
             unmeasured
@@ -107,7 +107,7 @@ def next_step(
     for policy_id in (iteration.parent_id, iteration.child_id):
         if policy_id is not None and policy_id not in evaluated:
             return Start(Job("generate", run.id, iteration.id, policy_id=policy_id, evaluates=True), ("evaluate",))
-    # All were measured before, e.g. when the engine was killed between the last answer and the stage's end.
+    # All are measured already, e.g. if the engine was killed between the last answer and the end of the stage.
     policy_id = iteration.child_id or iteration.parent_id
     return Start(Job("generate", run.id, iteration.id, policy_id=policy_id, evaluates=True), ("evaluate",))
 
@@ -120,14 +120,14 @@ def _rollouts(
     settings: RunSettings,
     evaluated: Collection[int],
 ) -> Step:
-    """In flow pace, all rollout stages up to the next gate stream through one child."""
+    """Start a rollout worker; in flow pace, one worker streams through all rollout stages up to the next gate."""
     names = [open_stages[0].name]
     if settings.pace == "flow":
         for stage in open_stages[1:]:
             if stage.name not in ROLLOUT_STAGES or gated(stage, settings):
                 break
             names.append(stage.name)
-    # While the parent's weights are loaded its held-out answers cost no second load.
+    # Evaluating the parent in the same worker avoids loading its weights a second time.
     evaluate = next(stage for stage in stages if stage.name == "evaluate")
     evaluates = (
         settings.pace == "flow"

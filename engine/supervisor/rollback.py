@@ -1,9 +1,9 @@
-"""An operator goes on from another policy: rolls back to an earlier one, or branches from any.
+"""Continues a run from another policy: rolls back to an earlier one, or branches from any.
 
-While an iteration of the run waits at a gate it can be put aside for that. It then ends where it stands: what it made
-stays and can be read, searched, exported and taken over by a later iteration (`[reuse]`); what it had not done is
-skipped. That can't be undone, so the directive must name the iteration (`put_aside`) that the operator saw waiting.
-Everything is checked before anything is changed: a refusal leaves the gate as it was.
+An iteration of the run that waits at a gate can be ended for that. Its results stay available for reading, search,
+export and reuse by a later iteration (`[reuse]`); its remaining stages are skipped. This can't be undone, so the
+directive must name the iteration (`put_aside`) that the operator saw waiting. Everything is checked before anything is
+changed: after a refusal the gate is as before.
 """
 
 from __future__ import annotations
@@ -24,16 +24,22 @@ from store.runs.policies import REFLECTOR_POLICY, decide_policy, list_policies
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """An iteration and the gate that it waits at: a stage's name, or `promote`."""
+    """An iteration and the gate it waits at: a stage's name, or `promote`."""
 
     iteration: Iteration
     gate: GateName
 
 
 def rollback(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> str:
-    """Promote an earlier policy again and take later promotions back; the next iteration starts from it.
+    """Promote an earlier policy again and revoke later promotions; the next iteration starts from it.
 
-    An iteration that is put aside for it leaves no candidate either: its child, if it has one, is rejected.
+    If an iteration is ended for this, its child, if any, is rejected too.
+
+    Returns:
+        The outcome as a message.
+
+    Raises:
+        Refused: the policy can't answer questions, or an iteration waits at its gate and is not named in `put_aside`.
     """
     policy = named_policy(connection, arguments)
     require_reasoner(policy)
@@ -64,9 +70,15 @@ def rollback(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> st
 
 
 def branch(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> str:
-    """Start the next iteration from a policy of the operator's choice.
+    """Start the next iteration from the given policy.
 
-    It takes the place of an iteration that is put aside for it; the child of that one stays a candidate.
+    If an iteration is ended for this, the new one replaces it; the child of the ended one remains a candidate.
+
+    Returns:
+        The outcome as a message.
+
+    Raises:
+        Refused, SettingsError: the iteration can't start, or one waits at its gate and is not named in `put_aside`.
     """
     policy = named_policy(connection, arguments)
     leaving = _leaving(connection, policy, arguments, "branch")
@@ -80,7 +92,7 @@ def branch(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> str:
 
 
 def _leaving(connection: sqlite3.Connection, policy: Policy, arguments: Mapping[str, Any], verb: str) -> Waiting | None:
-    """The iteration that ends with this directive; None when none of the run waits at a gate."""
+    """Return the iteration that this directive ends; None when no iteration of the run waits at a gate."""
     current = iterations.current_iteration(connection, policy.run_id, "training")
     gate = iterations.waiting_gate(current, iterations.stages(connection, current.id)) if current else None
     if "put_aside" not in arguments:
@@ -99,7 +111,7 @@ def _leaving(connection: sqlite3.Connection, policy: Policy, arguments: Mapping[
 
 
 def _put_aside(connection: sqlite3.Connection, leaving: Waiting, by: str, what: str) -> None:
-    """End an iteration where it waits."""
+    """End an iteration at its gate and mark its remaining stages as skipped."""
     iteration = leaving.iteration
     for stage in iterations.stages(connection, iteration.id):
         if stage.state not in ("done", "skipped"):

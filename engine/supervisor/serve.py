@@ -1,4 +1,4 @@
-"""Starts the supervisor: lock, migrate, clear away, say READY. The starter learns of every refusal in words."""
+"""Starts the supervisor: locks and migrates the database, then reports READY, or the reason for a refusal."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from store.workspace import Workspace
 
 
 def serve_workspace(workspace: Workspace, ready_descriptor: int | None) -> int:
-    """Supervise a workspace until told to shut down; returns the exit code.
+    """Supervise a workspace until it is shut down; returns the exit code.
 
     Args:
-        workspace: where.
-        ready_descriptor: pipe to which `READY` or `ERROR why` is written once.
+        workspace: the workspace to supervise.
+        ready_descriptor: pipe to which `READY` or `ERROR <reason>` is written once.
     """
     os.umask(0o077)
     lock = WorkspaceLock(workspace.lock_file)
@@ -34,7 +34,7 @@ def serve_workspace(workspace: Workspace, ready_descriptor: int | None) -> int:
     except (OperatorError, sqlite3.DatabaseError) as error:
         words = str(error) if isinstance(error, OperatorError) else _named(workspace, error)
         log_error(words)
-        # Before the answer: whoever hears it may try again at once.
+        # Released before the report, because its reader may immediately try again.
         lock.release()
         _answer(ready_descriptor, f"ERROR {words}")
         return 1
@@ -68,5 +68,5 @@ def _answer(descriptor: int | None, text: str) -> None:
         os.write(descriptor, text.encode() + b"\0")
         os.close(descriptor)
     except OSError:
-        # The starter is gone; the engine lives on without it.
+        # The process that started the engine has exited; the engine runs on without it.
         return

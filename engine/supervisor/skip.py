@@ -1,8 +1,8 @@
-"""An operator's word that a stage which waits at its gate is not done at all.
+"""Skips a stage that waits at its gate.
 
-A stage needs what the one before it made, so skipping one leaves out everything behind it, and the iteration ends
-without a child; its parent stays. Only the evaluation stands at the end of a chain that has its child already: without
-it an operator decides about the child with no comparison.
+A stage needs the output of the one before it, so skipping one skips all stages after it too, and the iteration ends
+without a child; its parent remains the current policy. The exception is the evaluation, which comes after the child
+has been trained: if it is skipped, the operator decides on the child without a comparison.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from store.runs.policies import get_policy
 
 
 def skipped_with(gate: StageName, stages: Sequence[Stage]) -> tuple[StageName, ...]:
-    """The stages that are left out when the one that waits at its gate is: itself and all that depend on it."""
+    """Return the stages that are skipped along with the one at `gate`: itself and all that depend on it."""
     names = [stage.name for stage in stages]
     return tuple(names[names.index(gate) :])
 
 
 def skip_stage(connection: sqlite3.Connection, iteration: Iteration, gate: StageName, by: str) -> str:
-    """Leave out a stage that waits at its gate; returns what came of it.
+    """Skip a stage that waits at its gate; returns the outcome as a message.
 
     Args:
         connection: inside a write transaction.
-        iteration: it waits at the gate of a stage.
+        iteration: an iteration that waits at the gate of a stage.
         gate: that stage.
         by: who skipped it, for the reason of the iteration.
     """

@@ -1,6 +1,6 @@
-"""Begins runs, iterations and evaluations on a directive's word, or refuses in words.
+"""Starts runs, iterations and evaluations that a directive requests, or refuses with a message.
 
-Each of these runs inside the transaction that records the directive's outcome; nothing here starts a process.
+Each function runs inside the transaction that records the directive's outcome; none of them starts a process.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from store.settings.run import changed_fixed
 from store.settings.toml_file import validate_settings
 
 _EVALUATED_BY = ("attempt", "reflection", "correction", "evaluation", "generation")
-"""The sections that an evaluation takes from the settings it is given; all else is the run's."""
+"""The sections that an evaluation takes from the given settings; all others are those of the run."""
 
 
 class Refused(EngineError):
-    """A directive can't be obeyed as asked; nothing was changed."""
+    """A directive can't be carried out; nothing was changed."""
 
 
 def number(arguments: Mapping[str, Any], name: str) -> int:
-    """The positive id that an argument must be."""
+    """Return an argument that must be a positive id; raises Refused otherwise."""
     value = arguments.get(name)
     if not isinstance(value, int) or isinstance(value, bool) or not 0 < value < 2**63:
         raise Refused(f"the argument {name!r} must be an id, it is {value!r}")
@@ -40,7 +40,7 @@ def number(arguments: Mapping[str, Any], name: str) -> int:
 
 
 def named_policy(connection: sqlite3.Connection, arguments: Mapping[str, Any], name: str = "policy") -> Policy:
-    """The policy a directive names."""
+    """Return the policy whose id is in an argument of the directive; raises Refused when there is none."""
     wanted = number(arguments, name)
     try:
         return get_policy(connection, wanted)
@@ -49,7 +49,7 @@ def named_policy(connection: sqlite3.Connection, arguments: Mapping[str, Any], n
 
 
 def require_free(connection: sqlite3.Connection, leaving: Iteration | None = None) -> None:
-    """Refuse while an iteration holds the device, or will; one that is being left counts no more."""
+    """Refuse while an iteration other than `leaving`, which ends with this directive, is active."""
     current = iterations.current_iteration(connection)
     if current is not None and current.state in ACTIVE and (leaving is None or current.id != leaving.id):
         run = get_run(connection, current.run_id)
@@ -57,13 +57,17 @@ def require_free(connection: sqlite3.Connection, leaving: Iteration | None = Non
 
 
 def require_reasoner(policy: Policy) -> None:
-    """Refuse a policy that only reflects."""
+    """Refuse a policy without the role of reasoner: it only reflects."""
     if "reasoner" not in policy.roles.split():
         raise Refused(f"policy {policy.name} only reflects; name one that answers questions")
 
 
 def start_run(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> str:
-    """Make a run and its first iteration."""
+    """Create a run and its first iteration; returns the outcome as a message.
+
+    Raises:
+        Refused, SettingsError: when it can't start.
+    """
     settings = validate_settings(arguments.get("settings") or {})
     stored = settings.model_dump(mode="json")
     existing = run_named(connection, settings.name)
@@ -82,7 +86,7 @@ def start_run(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> s
 
 @dataclass(frozen=True, slots=True)
 class NextIteration:
-    """An iteration that may begin: nothing was changed for it yet. `remaining` is how many follow it unasked."""
+    """An iteration that has passed all checks and is not stored yet. `remaining` is how many follow automatically."""
 
     run_id: int
     parent: Policy
@@ -90,7 +94,7 @@ class NextIteration:
     remaining: int
 
     def begin(self, connection: sqlite3.Connection) -> int:
-        """Add it; returns its id."""
+        """Insert the iteration; returns its id."""
         stored = self.settings.model_dump(mode="json")
         return iterations.add_iteration(connection, self.run_id, self.parent.id, stored, self.remaining)
 
@@ -98,16 +102,16 @@ class NextIteration:
 def next_iteration(
     connection: sqlite3.Connection, arguments: Mapping[str, Any], leaving: Iteration | None = None
 ) -> NextIteration:
-    """The iteration that a directive asks for, from the newest promoted policy or from the one named.
+    """Return the iteration that a directive requests, from the newest promoted policy or from the one named.
 
     Args:
-        connection: of the engine.
-        arguments: `run`; `parent` and `settings` where they are not the run's own.
-        leaving: an iteration that ends with this directive. The next one takes its place: its settings, and what was
-            to follow it, unless other settings are given.
+        connection: a connection to the database.
+        arguments: `run`, and `parent` and `settings` where they differ from those of the run.
+        leaving: an iteration that ends with this directive. The next one replaces it: it has the same settings and the
+            same number of following iterations, unless other settings are given.
 
     Raises:
-        Refused, SettingsError: when it can't begin.
+        Refused, SettingsError: when it can't start.
     """
     run_id = number(arguments, "run")
     stored = _run_settings(connection, run_id)
@@ -136,16 +140,29 @@ def next_iteration(
 
 
 def start_iteration(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> str:
-    """Start the next iteration of a run, from the newest promoted policy or from the one named."""
+    """Start the next iteration of a run, from the newest promoted policy or from the one named.
+
+    Returns:
+        The outcome as a message.
+
+    Raises:
+        Refused, SettingsError: when it can't start.
+    """
     wanted = next_iteration(connection, arguments)
     wanted.begin(connection)
     return f"next iteration started from policy {wanted.parent.name}"
 
 
 def evaluate(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> str:
-    """Measure a policy outside an iteration; a run that isn't there yet is made, and its base policy measured.
+    """Start an evaluation of a policy outside a training iteration; a run that doesn't exist yet is created first.
 
-    An argument `evaluation` takes the place of that section for this evaluation alone.
+    An argument `evaluation` replaces that section for this evaluation only.
+
+    Returns:
+        The outcome as a message.
+
+    Raises:
+        Refused, SettingsError: when it can't start.
     """
     wanted = validate_settings(arguments.get("settings") or {})
     measuring = _measuring(wanted, arguments.get("evaluation"))
@@ -179,13 +196,13 @@ def evaluate(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> st
 
 
 def _measuring(wanted: RunSettings, section: object) -> RunSettings:
-    """The settings of an evaluation: an experiment is no part of it."""
+    """Return the settings of an evaluation, which has no experiment section."""
     values = wanted.model_dump(mode="json", exclude={"experiment"})
     return validate_settings(values if section is None else {**values, "evaluation": section})
 
 
 def _run_settings(connection: sqlite3.Connection, run_id: int) -> Mapping[str, object]:
-    """Settings of a run that must exist."""
+    """Return the settings of a run, which must exist and not be imported."""
     try:
         run = get_run(connection, run_id)
     except TypeError as error:
@@ -196,7 +213,7 @@ def _run_settings(connection: sqlite3.Connection, run_id: int) -> Mapping[str, o
 
 
 def _require_confirmed(settings: RunSettings, arguments: Mapping[str, Any]) -> None:
-    """Refuse to run a model's own code on the word of a settings file alone, which may have come from anywhere."""
+    """Refuse to run a model's own code without the operator's confirmation: a settings file may come from anywhere."""
     confirmed = arguments.get("confirmed_code")
     missing = sorted(set(settings.trust_remote_code) - set(confirmed if isinstance(confirmed, list) else []))
     if missing:
@@ -208,7 +225,7 @@ def _require_confirmed(settings: RunSettings, arguments: Mapping[str, Any]) -> N
 
 
 def require_same(old: RunSettings, new: RunSettings) -> None:
-    """Refuse settings that would make a run another experiment."""
+    """Refuse to change settings that are fixed within a run because they define the experiment."""
     for name in changed_fixed(old, new):
         if name != "seed":
             raise Refused(f"{name!r} can't change within a run; start a new run under another name")
@@ -220,7 +237,7 @@ def require_same(old: RunSettings, new: RunSettings) -> None:
 
 
 def require_drawable(connection: sqlite3.Connection, run_id: int, settings: RunSettings) -> None:
-    """Refuse instructions that the pool of a prepared run doesn't have: they would fail the iteration later."""
+    """Refuse instructions that are missing in the pool of a prepared run: they would fail the iteration later."""
     if get_run(connection, run_id).state != "ready":
         return
     try:
@@ -232,7 +249,7 @@ def require_drawable(connection: sqlite3.Connection, run_id: int, settings: RunS
 def require_reusable(
     connection: sqlite3.Connection, run_id: int, settings: RunSettings, before: int | None = None
 ) -> None:
-    """Refuse to take texts over from an iteration that the run doesn't have, or that isn't earlier than `before`."""
+    """Refuse to reuse texts of an iteration that the run doesn't have, or that isn't earlier than `before`."""
     wanted = settings.reuse.iteration if settings.reuse else None
     if wanted is None:
         return

@@ -1,7 +1,7 @@
-"""The supervisor: one light process a workspace that obeys directives and makes child processes follow.
+"""The supervisor: one lightweight process per workspace that applies directives and controls the worker process.
 
-Each turn it applies new directives, looks at its child, asks `progression` what comes next, and renews its
-heartbeat. It keeps no state of its own that a restart would miss: all of it is rows.
+In each turn it applies new directives, checks its worker, takes the next step (`next_step`) and renews its heartbeat.
+It keeps no state that a restart would lose: all of it is in the database.
 """
 
 from __future__ import annotations
@@ -45,26 +45,26 @@ _BEAT_SECONDS = 1.0
 _HELD_SECONDS = 1.0
 _HELD_PREFIX = "held: "
 _RESTARTS = 2
-"""How often a child that was killed from outside, or hung, is started again before its stage fails."""
+"""How often a worker that hung or was killed from outside is restarted before its stage fails."""
 
 _PREPARE_SHARE = 8
-"""How much longer than other processes the preparing one may show no progress: it may download a model."""
+"""Factor on the stall limit of the preparing worker, which may download a model."""
 
 
 class Supervisor:
-    """Runs a workspace until told to shut down.
+    """Runs a workspace until it is shut down.
 
     Args:
         workspace: the workspace, whose lock this process holds.
         connection: a durable writer.
-        note: told why the database can't be written, and told the empty text when it can again.
+        note: called with the reason when the database can't be written, and with an empty text once it can again.
     """
 
     def __init__(self, workspace: Workspace, connection: sqlite3.Connection, note: Callable[[str], None]) -> None:
         self._workspace = workspace
         self._connection = connection
         self._note = note
-        # A heartbeat each second is worth no flush to disk.
+        # A heartbeat each second doesn't justify a flush to disk.
         self._gauges = open_writer(workspace.database)
         self._child: Child | None = None
         self._child_stages: tuple[StageName, ...] = ()
@@ -78,7 +78,7 @@ class Supervisor:
         self._held: str | None = None
 
     def prepare(self) -> None:
-        """Clear away what a former engine left and publish what this one can do; then it is READY."""
+        """End orphaned processes, clear old heartbeats and publish the capabilities; the engine is READY afterwards."""
         ended = end_orphans(self._workspace)
         with write(self._connection):
             for slot in telemetry.heartbeats(self._connection):
@@ -90,7 +90,7 @@ class Supervisor:
         self._beat(force=True)
 
     def run(self) -> None:
-        """Turn until told to leave. A failing disk is named and waited out."""
+        """Run turns until shut down. While the disk or database can't be written, report it and keep trying."""
         signal.signal(signal.SIGTERM, self._on_term)
         signal.signal(signal.SIGINT, self._on_term)
         while True:
@@ -103,7 +103,7 @@ class Supervisor:
                 self._hold(error)
                 time.sleep(_HELD_SECONDS)
             time.sleep(_TURN_SECONDS)
-        # Everything is on disk already; a disk that takes no last word is no reason to fail.
+        # Everything is on disk already; failing to write the last event is no reason to fail.
         with suppress(sqlite3.OperationalError):
             with write(self._connection):
                 telemetry.add_event(self._connection, "info", "engine", "engine ended")
@@ -112,7 +112,7 @@ class Supervisor:
             checkpoint(self._connection)
 
     def _hold(self, error: sqlite3.OperationalError) -> None:
-        """Name a disk or database that can't be written, where it still can be named; a bug propagates."""
+        """Report a disk or database that can't be written, as far as possible; re-raise any other error."""
         reason = disk_trouble(error)
         if reason is None:
             raise error
@@ -123,7 +123,7 @@ class Supervisor:
         self._held = reason
 
     def _go_on(self) -> None:
-        """A turn went through: say so if something was in the way before."""
+        """Report that work has resumed, if the previous turn couldn't write."""
         if self._held is not None:
             with write(self._connection):
                 telemetry.add_event(self._connection, "warning", "engine", f"resumed; it was held up: {self._held}")
@@ -152,7 +152,7 @@ class Supervisor:
                 self._child.command("save")
 
     def _watch(self, child: Child, iteration: Iteration | None) -> None:
-        """Make the running child follow the wanted state, and take in its end."""
+        """Bring the running worker in line with the desired state, and record its end."""
         mine = iteration is not None and iteration.id == child.job.iteration_id
         if self._leaving or not mine or (iteration is not None and iteration.control == "stop"):
             child.ask_stop()
@@ -166,13 +166,13 @@ class Supervisor:
             self._look_for_progress(child)
             return
         self._ended(child, code)
-        # Let go of last: what could not be recorded is recorded at the next turn.
+        # Closed last: if recording its end fails, the next turn tries again.
         child.close()
         self._child = None
         checkpoint(self._connection)
 
     def _look_for_progress(self, child: Child) -> None:
-        """Name a child that stands still without a reason, and press it to end."""
+        """Report and stop a worker that makes no progress without a reason."""
         if child.paused or child.stop_asked is not None or not self._stall_seconds:
             self._progress.excuse()
             return
@@ -215,7 +215,7 @@ class Supervisor:
             self._fail(job, self._child_stages, words if child.hung else failure or words)
 
     def _put_off(self, child: Child, reason: str) -> None:
-        """Try a held-up job again later, for as long as it takes."""
+        """Postpone a job that a disk or database prevented; it is retried without limit."""
         job = child.job
         assert job.iteration_id is not None
         words = f"{_HELD_PREFIX}{job.slot}: {reason}"
@@ -266,7 +266,7 @@ class Supervisor:
             telemetry.add_event(self._connection, "error", job.slot, message, job.iteration_id)
 
     def _advance(self, iteration: Iteration) -> None:
-        """Do the next thing an iteration asks for."""
+        """Take the next step of an iteration."""
         if iteration.control == "stop":
             if iteration.state in ACTIVE or iteration.state == "failed":
                 with write(self._connection):
@@ -314,7 +314,7 @@ class Supervisor:
     def _start(self, iteration: Iteration, step: Start, settings: RunSettings) -> None:
         if not self._patience.over(time.monotonic()):
             return
-        # First the rows: what can't be written down is not begun.
+        # The rows come first: a stage that can't be recorded is not started.
         with write(self._connection):
             for name in step.stages:
                 iterations.set_stage(self._connection, iteration.id, name, "running")
