@@ -1,1 +1,1 @@
-"""Import and export of the published formats, and of what trainers elsewhere read."""
+"""Import and export of the published formats, and export of rows for TRL."""

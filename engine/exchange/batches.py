@@ -1,7 +1,7 @@
-"""Batches of mapped records: from a position in a file on, up to so many.
+"""Batches of mapped records, read from a position in a file.
 
-Mapping costs about as much as storing, so for large files it is done ahead, in a process of its own, while the batch
-before is stored. That process is told a position and answers with the batch that begins there; it ends with the pipe.
+Mapping takes about as long as storing, so for large files a separate process maps the next batch while the current
+one is stored. That process receives a position and sends back the batch that begins there; it ends with the pipe.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from store.exchange.imported_records import ImportedRecord
 
 BATCH_RECORDS = 2000
 BATCH_BYTES = 16 << 20
-"""A batch ends at either; records of the published size end it by number."""
+"""A batch ends at whichever limit comes first; with records of the published size it is their number."""
 
 AHEAD_BYTES = 16 << 20
-"""Smaller files are mapped before another process would have started."""
+"""Size from which a second process is started; smaller files are mapped before it would be ready."""
 
 
 _READER_ENDED = "the process that reads the file ended; import the file again to continue"
@@ -34,7 +34,7 @@ _READER_ENDED = "the process that reads the file ended; import the file again to
 
 @dataclass(frozen=True, slots=True)
 class Skip:
-    """A record that was left out: its number, where it begins (`byte 120`, `row 7`), and why."""
+    """A skipped record: its number, where it begins (`byte 120`, `row 7`), and the reason."""
 
     number: int
     place: str
@@ -43,15 +43,15 @@ class Skip:
 
 @dataclass(slots=True)
 class Batch:
-    """Records that were read and mapped. `end` is the position where the next batch begins."""
+    """Mapped records. `end` is the position where the next batch begins."""
 
     end: int
     records: list[ImportedRecord] = field(default_factory=list)
     leaks: list[frozenset[str]] = field(default_factory=list)
-    """Of the records that give the answer away: where."""
+    """Where the answer leaks (`prompt`, `reflection`), for each record with a leak."""
     skips: list[Skip] = field(default_factory=list)
     replaced: int = 0
-    """Records with bytes that aren't UTF-8."""
+    """Number of records with bytes that are not UTF-8."""
 
     @property
     def size(self) -> int:
@@ -60,9 +60,9 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What is imported: the file, its format, and the task of questions that don't name one.
+    """The imported file, its format, and the task of questions that do not name one.
 
-    Positions in a Parquet file are rows, in any other bytes.
+    Positions are rows in a Parquet file, bytes in any other.
     """
 
     path: Path
@@ -71,12 +71,12 @@ class Source:
     parquet: bool
 
     def read(self, position: int) -> Iterator[Found | Damaged]:
-        """The records from a position on. Raises OSError."""
+        """Yield the records from a position on. Raises OSError."""
         return read_rows(self.path, position) if self.parquet else read_records(self.path, position)
 
 
 class Mapper:
-    """Reads and maps one batch after another; one that follows on the last is read on without a new start."""
+    """Reads and maps batches; consecutive batches are read without reopening the file."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
@@ -84,7 +84,7 @@ class Mapper:
         self._at = -1
 
     def batch(self, position: int, before: int) -> Batch:
-        """The batch at a position, behind `before` records; empty at the end. Raises OSError."""
+        """Return the batch at a position, after `before` records; empty at the end of the file. Raises OSError."""
         if position != self._at:
             self._found = self._source.read(position)
         made = Batch(position)
@@ -114,7 +114,7 @@ class Mapper:
 
 
 class Batches(Protocol):
-    """Gives a batch when it is wanted; `ask` says which one will be wanted next."""
+    """Source of batches: `ask` announces the next one, `get` returns it."""
 
     def ask(self, position: int, before: int) -> None: ...
 
@@ -122,7 +122,7 @@ class Batches(Protocol):
 
 
 class _Here:
-    """Maps when the batch is wanted."""
+    """Maps a batch in this process when it is fetched."""
 
     def __init__(self, source: Source) -> None:
         self._mapper, self._wanted = Mapper(source), (0, 0)
@@ -135,7 +135,7 @@ class _Here:
 
 
 class _Ahead:
-    """Maps in a process of its own as soon as it is known what will be wanted."""
+    """Maps a batch in a separate process as soon as it is announced."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -159,11 +159,11 @@ class _Ahead:
 
 @contextmanager
 def batches_of(source: Source, *, ahead: bool) -> Iterator[Batches]:
-    """Batches of a file, mapped in this process or ahead in another one."""
+    """Yield the batches of a file, mapped in this process or ahead of time in another one."""
     if not ahead:
         yield _Here(source)
         return
-    # Spawned: a fork would hold our end of the pipe too, and not see it close when this process is killed.
+    # Spawned: a forked process would inherit our end of the pipe, and not see it close when this process is killed.
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_answer, args=(source, theirs), daemon=True)
@@ -179,7 +179,7 @@ def batches_of(source: Source, *, ahead: bool) -> Iterator[Batches]:
 
 
 def _answer(source: Source, connection: Connection) -> None:
-    """What the reading process does until its pipe closes."""
+    """Serve batches in the reading process until its pipe closes."""
     mapper = Mapper(source)
     try:
         while True:

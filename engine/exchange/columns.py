@@ -1,7 +1,7 @@
-"""Records as columns of one type each, as Parquet has them, and back.
+"""Converts records to typed columns, as Parquet requires, and back.
 
-What doesn't fit its column (a field that only some records have, a number where others have a text) is kept as JSON in
-the column `other`, so that `from_columns(to_columns(row)) == row`. Pure: knows nothing of Parquet itself.
+Values that do not fit a column (a field that only some records have, a number where others have a text) are stored as
+JSON in the column `other`, so that `from_columns(to_columns(row)) == row`. Pure: independent of Parquet itself.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from store.database.connection import storable
 OTHER = "other"
 
 Columns = Mapping[str, str]
-"""Name of a column → `text`, `texts`, `number`, `truth`, `messages` or `trials`."""
+"""Column types by name: `text`, `texts`, `number`, `truth`, `messages` or `trials`."""
 
 TRIAL_COLUMNS: Columns = {
     "generated_answer": "text",
@@ -65,7 +65,7 @@ DPO_COLUMNS: Columns = {"prompt": "messages", "chosen": "messages", "rejected": 
 
 
 def to_columns(row: Mapping[str, Any], columns: Columns) -> Json:
-    """A row with these columns and `other`; a value that doesn't fit its column stands in `other`."""
+    """Return a row with these columns and `other`, which stores the values that do not fit their column."""
     made: Json = {}
     for name, kind in columns.items():
         value = row.get(name)
@@ -81,7 +81,7 @@ def to_columns(row: Mapping[str, Any], columns: Columns) -> Json:
 
 
 def from_columns(row: Mapping[str, Any]) -> Json:
-    """The row that `to_columns` was given."""
+    """Return the row that `to_columns` converted."""
     made = {name: value for name, value in row.items() if name != OTHER}
     if isinstance(made.get("output"), list) and all(isinstance(one, dict) and OTHER in one for one in made["output"]):
         made["output"] = [from_columns(trial) for trial in made["output"]]

@@ -1,6 +1,6 @@
-"""The dataset card of an export: what it holds, how it was made, and whether its prompts give answers away.
+"""Dataset card of an export: contents, provenance, and whether its prompts leak answers.
 
-Pure: values in, Markdown with a YAML head out.
+Pure: values in, Markdown with YAML front matter out.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _HOLDS: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class CardFacts:
-    """What a card says. `rows` counts the rows of each file of `data/`, by its name without ending."""
+    """Facts of a card. `rows` counts the rows of each file in `data/`, by its name without suffix."""
 
     run: str
     iteration: int
@@ -41,7 +41,7 @@ class CardFacts:
 
 
 def card(facts: CardFacts) -> str:
-    """The README.md of an export."""
+    """Return the README.md of an export."""
     total = sum(facts.rows.values())
     lines = [*_head(facts, total), "", f"# {facts.run}, iteration {facts.iteration}: {facts.file_format}", ""]
     lines += [f"{_HOLDS[facts.file_format][:1].upper()}{_HOLDS[facts.file_format][1:]}.", ""]

@@ -1,7 +1,7 @@
-"""Published records of what was made here, and of what was imported, page by page.
+"""Records in the published formats, of generated and of imported iterations, page by page.
 
-A record that was imported comes out as it came in. A record of our own has the published fields, and beside them those
-without which an import elsewhere would lose something: task, domain, instruction keys, verdicts.
+An imported record is exported as it was imported. A generated record has the published fields, and in addition those
+that a re-import would otherwise lose: task, domain, instruction keys, verdicts.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ UNPROVED = "prompts that this version renders differently than they were sent, l
 def records_of(
     connection: sqlite3.Connection, scope: Scope, file_format: Format, remarks: Counter[str]
 ) -> Iterator[Json]:
-    """The records of an iteration in a published format; `remarks` counts what a reader should know."""
+    """Yield the records of an iteration in a published format; `remarks` counts deviations for the dataset card."""
     if scope.source is not None and scope.source.format == file_format:
         yield from _imported(connection, scope.source, file_format)
     elif file_format == "raw":
@@ -57,7 +57,7 @@ def _imported(connection: sqlite3.Connection, source: StoredImport, file_format:
 def imported_records(
     connection: sqlite3.Connection, page: Sequence[export_pages.StoredImportRecord], file_format: Format
 ) -> list[Json]:
-    """Imported records as their file had them, in its one spelling."""
+    """Return imported records as in their file, with normalised field names."""
     attempts = export_pages.attempts_by_id(connection, (one.attempt_id for one in page))
     questions = export_pages.questions_by_id(connection, (one.question_id for one in attempts.values()))
     if file_format == "raw":
@@ -119,7 +119,7 @@ def _raw(connection: sqlite3.Connection, scope: Scope) -> Iterator[Json]:
 def _steps(
     connection: sqlite3.Connection, attempt_ids: Sequence[int]
 ) -> dict[int, list[tuple[StoredReflection, StoredAttempt]]]:
-    """Reflections with their corrections, by the attempt they are on, of all rounds that began with these attempts."""
+    """Return reflections with their corrections by reflected attempt, for all rounds that begin with these attempts."""
     found: dict[int, list[tuple[StoredReflection, StoredAttempt]]] = {}
     while attempt_ids:
         reflections = export_pages.reflections_on(connection, attempt_ids)
@@ -158,7 +158,7 @@ def _sets(connection: sqlite3.Connection, scope: Scope, file_format: Format, rem
 
 
 class _Prompts:
-    """Prompts as they were sent: rendered again, and left out where the stored hash doesn't prove them."""
+    """Prompts as they were sent: rendered again, and omitted where the stored hash does not confirm them."""
 
     def __init__(self, scope: Scope, problem: Problem, remarks: Counter[str]) -> None:
         self._scope, self._problem, self._remarks = scope, problem, remarks
@@ -190,7 +190,7 @@ class _Prompts:
 
 
 def as_text(messages: Sequence[Message]) -> str:
-    """Chat messages as the one text that published prompts are."""
+    """Return chat messages as a single text, as in the published prompts."""
     return "\n\n".join(f"{message['role'].capitalize()}: {message['content']}" for message in messages)
 
 

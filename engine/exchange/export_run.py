@@ -1,4 +1,4 @@
-"""Exports an iteration to a directory: the rows, and a dataset card. The directory appears whole or not at all."""
+"""Exports an iteration to a directory: the rows and a dataset card. The directory is created atomically."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ EXPORT_FORMATS: tuple[str, ...] = (*PUBLISHED, *TRAINER_FORMATS)
 
 
 class _Count:
-    """What the card says of the rows."""
+    """Facts about the rows for the dataset card."""
 
     def __init__(self) -> None:
         self.rows: Counter[str] = Counter()
@@ -61,19 +61,19 @@ def export_run(
     destination: Path,
     setting: TrainingSetting = "",
 ) -> dict[str, object]:
-    """Write one iteration of a run in a format; returns what was written.
+    """Write one iteration of a run in a format; return what was written.
 
     Args:
-        workspace: where from.
-        run: name of the run.
-        number: of the iteration; else its newest.
-        export_format: one of `EXPORT_FORMATS`.
+        workspace: Workspace of the run.
+        run: Name of the run.
+        number: Number of the iteration; by default the newest.
+        export_format: One of `EXPORT_FORMATS`.
         encoding: `jsonl` or `parquet`.
-        destination: the directory to make; its parent must exist, it must not.
-        setting: training setting, of the formats for trainers; else the iteration's own.
+        destination: Directory to create; its parent must exist, the directory itself must not.
+        setting: Training setting, for the formats of trainers; by default the iteration's own.
 
     Raises:
-        ExportRefused: for what isn't there, and for a destination that exists or can't be written.
+        ExportRefused: When the iteration or its rows do not exist, or the destination exists or cannot be written.
     """
     destination = destination.expanduser().absolute()
     if export_format not in EXPORT_FORMATS:
@@ -101,7 +101,7 @@ def export_run(
             if not counted.rows:
                 raise ExportRefused(_nothing(scope, export_format, used))
             facts = _facts(scope, export_format, chosen, counted, used)
-            # A record's own words, e.g. its task, may hold what no file can.
+            # Texts of a record, e.g. its task, may contain characters that cannot be encoded in a file.
             (temporary / "README.md").write_text(storable(card(facts)), encoding="utf-8")
             publish(temporary, destination)
         except OSError as error:
@@ -161,7 +161,7 @@ def _write_examples(
 
 
 def _gives_away(record: Json, file_format: Format) -> bool:
-    """Whether a prompt of a published record holds the text that is to be learnt from it."""
+    """Check whether a prompt of a published record contains the text to be learnt from it."""
     asked = _texts(record.get("reflect_prompt" if file_format == "d-plus" else "reflection_prompt"))
     solved = _texts(record.get("reason_prompt"))
     return any(

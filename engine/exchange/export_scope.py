@@ -1,4 +1,4 @@
-"""What is exported: one iteration of one run, with what its prompts and examples are built from."""
+"""Scope of an export: one iteration of one run, with the inputs of its prompts and examples."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from store.settings import PreviousAttempt, RunSettings
 
 
 class ExportRefused(EngineError):
-    """What was asked can't be exported."""
+    """An export that is not possible as requested."""
 
 
 @dataclass(frozen=True)
 class Scope:
-    """An iteration to export. `settings` is None for an imported run, `source` for one that was made here."""
+    """An iteration to export. `settings` is None for an imported run, `source` for a generated one."""
 
     run: Run
     iteration: Iteration
@@ -35,24 +35,24 @@ class Scope:
 
     @property
     def show_previous_attempt(self) -> PreviousAttempt:
-        """How corrections were asked for."""
+        """How correction prompts show the first attempt."""
         return self.settings is None or self.settings.correction.show_previous_attempt
 
     def problems(self, connection: sqlite3.Connection, questions: Iterable[StoredQuestion]) -> Mapping[int, Problem]:
-        """What each question's prompts start with. An imported question comes without answer format or examples."""
+        """Return the start of each question's prompts. An imported question has no answer format and no examples."""
         listed = list(questions)
         if self.settings is not None:
             return problems_of(connection, self.run.id, self.settings, listed)
         return {one.id: Problem(render_question(one.text, one.options), "") for one in listed}
 
     def compose(self, instruction: str) -> str:
-        """The text of an instruction; where an import names one that isn't in the pool, the general one."""
+        """Return the text of an instruction; the general one where an import names one that is not in the pool."""
         known = instruction in self.pool.keys or instruction == GENERAL
         return compose(instruction if known or self.settings is not None else GENERAL, self.pool)
 
 
 def find_scope(connection: sqlite3.Connection, run_name: str, number: int | None) -> Scope:
-    """The iteration with that number, or the newest of the run. Raises ExportRefused, naming what there is."""
+    """Return the iteration with that number, or the newest. Raises ExportRefused, which lists the available ones."""
     run = run_named(connection, run_name)
     if run is None:
         names = ", ".join(repr(one.name) for one in list_runs(connection)) or "none"

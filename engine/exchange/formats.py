@@ -1,4 +1,4 @@
-"""The formats the paper's data is published in: raw reflections, D+, D± and Dpref.
+"""Formats of the paper's published data: raw reflections, D+, D± and Dpref.
 
 | format | a record is |
 |---|---|
@@ -7,10 +7,10 @@
 | `d-pm` | a question, the first trial, a chosen and a rejected reflection with the second trial of each |
 | `d-pref` | the same; both sides led to a correct answer |
 
-Files differ in spelling (`trail`, `scratchpad`), and in whether a text is a string or a list of strings. `normal`
-brings a record into one form; the fields that it doesn't know stay as they are.
+Files differ in field names (`trail`, `scratchpad`), and in whether a text is a string or a list of strings. `normal`
+normalises a record; unknown fields stay unchanged.
 
-Pure: knows nothing of files, rows or databases. Source: ReflectEvo (ACL 2025 Findings, arXiv 2505.16475), section 3.2.
+Pure: independent of files, rows and databases. Source: ReflectEvo (ACL 2025 Findings, arXiv 2505.16475), section 3.2.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ _WORDS: Mapping[object, Verdict] = {
 
 
 class Unfit(Exception):
-    """A record that can't be imported; the text says why."""
+    """A record that cannot be imported; the message gives the reason."""
 
 
 def detect(records: Iterable[object]) -> Format | None:
-    """The format of the first records of a file; None when they are of no published one, or it can't be told.
+    """Return the format of the first records of a file; None when it is not a published one, or is ambiguous.
 
-    D± and Dpref have the same fields: a rejected side that led to a wrong answer makes it D±, a right one Dpref.
+    D± and Dpref have the same fields: a rejected side with a wrong second answer means D±, with a right one Dpref.
     """
     votes = dict.fromkeys(FORMATS, 0)
     for record in records:
@@ -65,7 +65,7 @@ def detect(records: Iterable[object]) -> Format | None:
 
 
 def normal(record: object, file_format: Format) -> Json:
-    """A record in the one form of its format. Raises Unfit, with the reason, when it can't be imported."""
+    """Return a record in the normal form of its format. Raises Unfit, with the reason, when it cannot be imported."""
     if not isinstance(record, dict):
         raise Unfit("it is no JSON object")
     found = _renamed(record)
@@ -111,7 +111,7 @@ def _require(record: Mapping[str, Any], *names: str) -> None:
 
 
 def _renamed(record: Mapping[str, Any]) -> Json:
-    """The record with the usual spelling of its fields; one that has both spellings keeps both."""
+    """Return the record with the usual field names; a record that has both spellings keeps both."""
     if not any("trail" in key or "scratchpad" in key for key in record):
         return dict(record)
     return {key if _spelt(key) in record else _spelt(key): value for key, value in record.items()}
@@ -122,7 +122,7 @@ def _spelt(key: str) -> str:
 
 
 def text_of(value: object) -> str:
-    """The text that a screen shows of a field: a list of texts is joined."""
+    """Return a field as one text: a list of texts is joined."""
     if isinstance(value, str):
         return value
     if isinstance(value, list):
@@ -131,7 +131,7 @@ def text_of(value: object) -> str:
 
 
 def trial_number(trial: Mapping[str, Any], position: int) -> int:
-    """The number of a trial; one that doesn't say is the first, or a second."""
+    """Return the number of a trial; without one, 1 in the first position and 2 in any other."""
     number = trial.get("trial")
     if isinstance(number, str) and number.isdecimal():
         number = int(number)
@@ -141,18 +141,18 @@ def trial_number(trial: Mapping[str, Any], position: int) -> int:
 
 
 def trial_verdict(trial: Mapping[str, Any]) -> tuple[Verdict, str]:
-    """Verdict of a raw trial as its record gives it, and where it stands; `unverified` when it doesn't say."""
+    """Return the verdict stated for a raw trial and its source; `unverified` when none is stated."""
     return _verdict(trial.get("is_correct"), "is_correct", text_of(trial.get("reasoning")))
 
 
 def first_verdict(record: Mapping[str, Any]) -> tuple[Verdict, str]:
-    """Verdict of the first trial of a D+, D± or Dpref record."""
+    """Return the verdict of the first trial of a D+, D± or Dpref record, and its source."""
     name = "first_trial_is_correct"
     return _verdict(record.get(name), name, text_of(record.get("first_trial_reasoning")))
 
 
 def second_verdict(record: Mapping[str, Any], side: str = "") -> tuple[Verdict, str]:
-    """Verdict of a second trial; `side` is `_chosen`, `_rejected`, or empty for D+."""
+    """Return the verdict of a second trial and its source; `side` is `_chosen`, `_rejected`, or empty for D+."""
     name = f"second_trial_is_correct{side}"
     return _verdict(record.get(name), name, text_of(record.get(f"second_trial_reasoning{side}")))
 

@@ -1,7 +1,7 @@
-"""Imports a published file into a workspace: reads, maps, stores in short transactions, and can be killed at any time.
+"""Imports a published file into a workspace, in short transactions; safe to kill and resume at any time.
 
-Each batch is read and mapped before its transaction begins (see `batches`), and the position in the file moves within
-it. An engine may work in the workspace meanwhile; then the import leaves the database free for as long as it held it.
+Each batch is read and mapped before its transaction begins (see `batches`); the transaction also stores the position
+in the file. While an engine works in the workspace, the import pauses after each transaction for as long as it took.
 """
 
 from __future__ import annotations
@@ -45,25 +45,25 @@ from store.runs.runs import get_run, run_named
 from store.workspace import Workspace
 
 Report = Callable[[dict[str, object]], None]
-"""Takes what happened: `progress`, `skipped` or `done`, as values for a screen or a script."""
+"""Receives an event (`progress`, `skipped` or `done`) as values for a screen or a script."""
 
 _PEEKED_RECORDS = 100
 _PEEKED_BYTES = 8 << 20
 _SAMPLES = 64
 _SAMPLE_BYTES = 64 << 10
 _NAMED_SKIPS = 100
-"""Skipped records that are named in the log; all are counted."""
+"""Largest number of skipped records that are reported one by one; all are counted."""
 _CACHE_KIB = 64 << 10
 _CHECKPOINT_PAGES = 8000
 
 
 class ImportRefused(EngineError):
-    """A file can't be imported as asked."""
+    """An import that is not possible as requested."""
 
 
 @dataclass(slots=True)
 class _Tally:
-    """What was read so far."""
+    """Counts of the records read so far."""
 
     records: int = 0
     skipped: Counter[str] = field(default_factory=Counter)
@@ -101,18 +101,18 @@ class _Tally:
 def import_file(
     workspace: Workspace, path: Path, report: Report, *, file_format: str = "", name: str = "", task: str = ""
 ) -> dict[str, object]:
-    """Import a published file, or go on with an import of it; returns the counts.
+    """Import a published file, or resume an earlier import of it; return the counts.
 
     Args:
-        workspace: where to.
-        path: the file.
-        report: told of progress (about twice a second) and of what is left out.
-        file_format: one of `FORMATS`; else it is told from the content.
-        name: name of the new run; else that of the file.
-        task: task of questions that don't name one; else the name of the file.
+        workspace: Workspace to import into.
+        path: The file.
+        report: Receives progress (about twice a second) and skipped records.
+        file_format: One of `FORMATS`; by default detected from the content.
+        name: Name of the new run; by default that of the file.
+        task: Task of questions that do not name one; by default the name of the file.
 
     Raises:
-        ImportRefused: when the file can't be read or its format can't be told, the name is taken, or another
+        ImportRefused: When the file cannot be read, its format cannot be detected, the name is taken, or another
             process imports the same file.
     """
     path = path.expanduser().resolve()
@@ -128,7 +128,7 @@ def import_file(
     with writing(workspace.require().database) as connection:
         if not is_current(connection):
             raise ImportRefused(f"{workspace.database} has an older schema; start the engine once, then import again")
-        # Random keys in a growing index: with SQLite's own 2 MB of pages each would be read from the file again.
+        # Keys are random in a growing index: with SQLite's default cache of 2 MB, each page would be read again.
         connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
         connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
         stored = find_import(connection, identity)
@@ -172,9 +172,9 @@ def _format_of(path: Path, wanted: str, parquet: bool) -> Format:
 
 
 def _identity(path: Path, file_format: str) -> str:
-    """What an import is known by: size, format, and samples of the content from head to tail.
+    """Return the identity of an import: a hash of size, format, and evenly spaced samples of the content.
 
-    Reading a file of many gigabytes whole would take longer than noticing that it was imported already.
+    Hashing all of a file of many gigabytes would delay the check whether it has been imported already.
     """
     size = path.stat().st_size
     made = hashlib.sha256(f"{file_format}|{size}|".encode())
@@ -207,7 +207,7 @@ def _begin(
 
 
 class _Import:
-    """One file on its way into the database."""
+    """A running import of one file."""
 
     def __init__(
         self,
@@ -229,7 +229,7 @@ class _Import:
         self._told = 0.0
 
     def run(self, stored: StoredImport | None) -> None:
-        """Read from where the import stands to the end of the file."""
+        """Import from the stored position to the end of the file."""
         tally = _Tally() if stored is None else _Tally.of(stored)
         position = 0 if stored is None else stored.position
         started, before = time.monotonic(), tally.number
@@ -245,7 +245,7 @@ class _Import:
                     if lock_owner(self._workspace.lock_file) is not None:
                         time.sleep(held)
         except BrokenPipeError:
-            raise  # nobody listens to the progress any more
+            raise  # the reader of the progress has closed its pipe
         except OSError as error:
             raise ImportRefused(
                 f"{self._path} can't be read any further ({error.strerror or error}); what was imported is kept. "
@@ -263,7 +263,7 @@ class _Import:
             )
 
     def _store(self, batch: Batch, before: int, tally: _Tally) -> float:
-        """One transaction; returns how long it held the database, in seconds."""
+        """Store a batch in one transaction; return how long it held the database, in seconds."""
         connection, named = self._connection, tally.skipped.total() - len(batch.skips)
         started = time.monotonic()
         with write(connection):
@@ -298,7 +298,7 @@ class _Import:
         )
 
     def _notes(self, tally: _Tally) -> dict[StageName, str]:
-        """What the stages of the iteration say of it."""
+        """Return the note of each stage of the iteration."""
         skipped = ", ".join(f"{n} {reason}" for reason, n in tally.skipped.most_common(5))
         prompts, reflections = tally.leaks[IN_PROMPT], tally.leaks[IN_REFLECTION]
         return {

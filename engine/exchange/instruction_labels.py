@@ -1,7 +1,7 @@
-"""Which instruction a published reflection was asked with: one of the pool's keys, or a label that stays the same.
+"""Instruction labels of published reflections: a key of the pool, or a stable label derived from the wording.
 
-A record of ours names its key. Of the published wordings only the general one is ours too; the others mix several
-parts of the pool, so they get a label made of the wording itself, never a key that nobody gave them.
+Records exported by this project name their key. Of the published wordings only the general one is in our pool; the
+others combine several of its parts, so they get a label derived from the wording, never a key of the pool.
 """
 
 from __future__ import annotations
@@ -12,20 +12,20 @@ from functools import lru_cache
 from engine.prompts.instructions import GENERAL
 
 UNSTATED = "unstated"
-"""The record doesn't say what it was asked."""
+"""Label of a reflection whose record states no instruction."""
 
 _GENERAL_WORDING = "diagnose a possible reason for failure and devise a new, concise, high-level plan"
 _LONGEST = 40
 
 
 def instruction_label(stated: object, prompt: str | None = None, question: str = "", attempt: str = "") -> str:
-    """The label of a reflection.
+    """Return the label of a reflection.
 
     Args:
-        stated: what the record names as its instruction, if it does.
-        prompt: what the reflection was asked with, where the record has it.
-        question: the question and
-        attempt: the attempt inside the prompt; what stands around them is the wording.
+        stated: Instruction that the record names, if any.
+        prompt: Prompt of the reflection, where the record has it.
+        question: Question in the prompt.
+        attempt: Attempt in the prompt; the text around question and attempt is the wording.
     """
     if isinstance(stated, str) and stated.strip():
         return stated.strip()[:_LONGEST]

@@ -1,10 +1,10 @@
-r"""Reads JSON records from a file of any size: one a line, one after another, or inside one array.
+r"""Reads JSON records from a file of any size: one per line, concatenated, or inside one array.
 
-The published files hold pretty-printed objects one after another. Nothing here loads the file: a window slides over
-it, and each record comes with the bytes that it spans, so that a reader can go on from there. What can't be read is
-reported with its place and left out; reading goes on at the next thing that begins like the last good record.
+The published files are concatenated pretty-printed objects. The file is never loaded completely: a window slides over
+it, and each record has its byte span, so that a reader can resume after it. Damaged parts are reported with their
+position and skipped; reading resumes at the next text that begins like the last good record.
 
-Knows nothing of what a record means.
+Independent of the meaning of a record.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 
 CHUNK_BYTES = 1 << 20
 LARGEST_RECORD = 16 << 20
-"""A record that is longer, in characters, is damage."""
+"""Largest record, in characters; a longer one is reported as damage."""
 
 CUT_OFF = "it is cut off at the end of the file"
 
@@ -27,15 +27,15 @@ _FIRST_KEY = re.compile(r'\{\s*"(?:[^"\\]|\\.)*"')
 _LINE_START = re.compile(r"(?<=\n)\{")
 _NOT_UTF8 = re.compile("[\udc80-\udcff]")
 _TAIL = 64
-"""An error this close to the end of the window, in characters, may be a record that goes on."""
+"""Distance from the end of the window, in characters, within which an error may be an incomplete record."""
 _LONGEST_BEGINNING = 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A record. `start` and `end` are byte positions in the file; `end` is where the next search begins.
+    """A record. `start` and `end` are byte positions in the file; reading continues at `end`.
 
-    `replaced` says that it held bytes that aren't UTF-8, each of which became U+FFFD.
+    `replaced` is True if it contained bytes that are not UTF-8, each of which became U+FFFD.
     """
 
     value: object
@@ -46,7 +46,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Damaged:
-    """Something that is no JSON, and why; `end` is where reading goes on."""
+    """A part of the file that is not JSON, and the reason; reading continues at `end`."""
 
     reason: str
     start: int
@@ -54,15 +54,15 @@ class Damaged:
 
 
 class _Window:
-    """The part of the file that is in memory, as text, and how far it was looked at.
+    """The part of the file that is in memory, as text, and the current position in it.
 
-    `place` is a character of `text`, `byte` the same place in the file.
+    `place` is an index into `text`, `byte` the same position in the file.
     """
 
     def __init__(self, path: Path, start: int) -> None:
         self._file = path.open("rb")
         self._file.seek(start)
-        # Bytes that aren't UTF-8 become lone surrogates, which turn back into the same bytes: places stay exact.
+        # Bytes that are not UTF-8 become lone surrogates, which encode to the same bytes: positions stay exact.
         self._decode = codecs.getincrementaldecoder("utf-8")("surrogateescape").decode
         self.text = ""
         self.place = 0
@@ -70,7 +70,7 @@ class _Window:
         self.ended = False
 
     def more(self) -> bool:
-        """Read on; False when the file has ended. A long record doubles what is read, so it costs linear time."""
+        """Read more text; return False at the end of the file. The window doubles, so a long record is linear time."""
         if self.ended:
             return False
         self.text, self.place = self.text[self.place :], 0
@@ -80,7 +80,7 @@ class _Window:
         return True
 
     def advance(self, place: int) -> None:
-        """Move on to a later character of `text`."""
+        """Move to a later character of `text`."""
         passed = self.text[self.place : place]
         self.byte += len(passed) if passed.isascii() else len(passed.encode("utf-8", "surrogateescape"))
         self.place = place
@@ -90,9 +90,9 @@ class _Window:
 
 
 def read_records(path: Path, start: int = 0) -> Iterator[Found | Damaged]:
-    """The records of a file from a byte position on, which must be 0 or the `end` of an earlier record.
+    """Yield the records of a file from a byte position on, which must be 0 or the `end` of an earlier record.
 
-    Raises OSError when the file can't be read. A last record that is cut off comes as `Damaged`.
+    Raises OSError when the file cannot be read. A truncated last record is yielded as `Damaged`.
     """
     window = _Window(path, start)
     try:
@@ -122,7 +122,7 @@ def _records(window: _Window) -> Iterator[Found | Damaged]:
             yield Damaged(reason, start, window.byte)
             continue
         if end == len(window.text) and not isinstance(value, dict) and window.more():
-            continue  # a number at the end of the window may go on
+            continue  # a number at the end of the window may be incomplete
         replaced = not window.text.isascii() and _NOT_UTF8.search(window.text, window.place, end) is not None
         if replaced:
             value = json.loads(_NOT_UTF8.sub("\ufffd", window.text[window.place : end]))
@@ -135,17 +135,17 @@ def _records(window: _Window) -> Iterator[Found | Damaged]:
 
 
 def _may_go_on(error: Exception, window: _Window) -> bool:
-    """Whether the text in memory may be the beginning of a longer record."""
+    """Check whether the text in memory may be the beginning of a longer record."""
     if not isinstance(error, json.JSONDecodeError) or len(window.text) - window.place > LARGEST_RECORD:
         return False
     return error.msg.startswith("Unterminated string") or error.pos >= len(window.text) - _TAIL
 
 
 def _skip_damage(window: _Window, again: re.Pattern[str]) -> None:
-    """Move on to what begins like the last good record, or to the end of the file."""
+    """Move to the next text that begins like the last good record, or to the end of the file."""
     searched = window.place + 1
     while (found := again.search(window.text, searched)) is None:
-        # A beginning may lie across the end of what is in memory.
+        # A beginning may extend across the end of the window.
         window.advance(max(searched, len(window.text) - _LONGEST_BEGINNING))
         searched = 0
         if not window.more():

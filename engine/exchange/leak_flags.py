@@ -1,7 +1,7 @@
-"""Which imported reflections give the answer away: by their own words, or because their prompt holds the target.
+"""Leak flags of imported reflections: the text states the answer, or its prompt contains the target.
 
-Published rows were rendered again after the step, so that the text to be learnt stands inside the prompt that asks for
-it (5 of 5 sample rows of D+). Pure; what a reflection may not say is decided in `engine.curation`.
+Published rows were rendered after generation, so that the text to be learnt is part of its own prompt (5 of 5 sample
+rows of D+). Pure; the rule for the text of a reflection is in `engine.curation`.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ IN_REFLECTION = "reflection"
 
 
 def step_leak(asked: Sequence[str], solved: Sequence[str], *, reflection: str, correction: str) -> bool:
-    """Whether the prompts of one step hold what they ask for.
+    """Check whether the prompts of a reflection or its correction contain their target.
 
     Args:
-        asked: prompts of the reflection, which may hold neither the reflection nor the correction.
-        solved: prompts of the attempts; the second one holds the reflection, and may not hold the correction.
-        reflection: the reflection.
-        correction: the corrected attempt.
+        asked: Prompts of the reflection, which must contain neither the reflection nor the correction.
+        solved: Prompts of the attempts; the second one contains the reflection, and must not contain the correction.
+        reflection: The reflection.
+        correction: The corrected attempt.
     """
     return any(states_target(prompt, correction) for prompt in (*solved, *asked)) or any(
         states_target(prompt, reflection) for prompt in asked
@@ -30,5 +30,5 @@ def step_leak(asked: Sequence[str], solved: Sequence[str], *, reflection: str, c
 
 
 def reflection_leak(reflection: str, *, reference: str, question: str, attempt: str) -> bool:
-    """Whether a reflection states the reference answer."""
+    """Check whether a reflection states the reference answer."""
     return states_reference(reflection, reference=reference, question_text=question, attempt_text=attempt)

@@ -1,7 +1,7 @@
-"""Published records as rows, and back.
+"""Maps published records to database rows, and back.
 
-`imported` makes the rows of a record together with what they don't hold; `published` rebuilds the record from both.
-For every normal record `published(imported(record)) == record`: nothing is lost.
+`imported` builds the rows of a record and the remainder that rows cannot store; `published` rebuilds the record from
+both. For every normal record `published(imported(record)) == record`: no data is lost.
 
 Pure: no file, no database.
 """
@@ -36,7 +36,7 @@ UNKNOWN_DOMAIN = "imported"
 LEAK_FLAG = "leak"
 
 REFLECTS_ON = "reflects_on"
-"""Field of our own raw trials after the second: the place in `output` of the trial that was reflected on."""
+"""Field of raw trials that this project exports, after the second: index in `output` of the trial reflected on."""
 
 _SAID: Mapping[Verdict, bool | None] = {"correct": True, "incorrect": False, "unverified": None}
 _SOURCES = {"reasoning_source": "N/A", "reflection_source": "N/A"}
@@ -44,27 +44,27 @@ _SOURCES = {"reasoning_source": "N/A", "reflection_source": "N/A"}
 
 @dataclass(frozen=True, slots=True)
 class Mapped:
-    """A record as rows, and where it gives answers away (`prompt`, `reflection`)."""
+    """A record as rows, and where it leaks the answer (`prompt`, `reflection`)."""
 
     record: ImportedRecord
     leaks: frozenset[str]
 
 
 def sides_of(file_format: Format) -> tuple[tuple[str, str], ...]:
-    """The field of each reflection of a set record, and the ending of the fields of its second trial."""
+    """Return the field of each reflection of a set record, and the suffix of the fields of its second trial."""
     if file_format == "d-plus":
         return (("reflections", ""),)
     return (("reflection_chosen", "_chosen"), ("reflection_rejected", "_rejected"))
 
 
 def imported(record: Json, file_format: Format, number: int, task: str) -> Mapped:
-    """The rows of a normal record (see `published.normal`).
+    """Return the rows of a normal record (see `formats.normal`).
 
     Args:
-        record: what the file holds.
-        file_format: its format.
-        number: its place in the file, from 1.
-        task: name of the task where the record doesn't say.
+        record: The record in normal form.
+        file_format: Its format.
+        number: Its position in the file, from 1.
+        task: Name of the task where the record does not name one.
     """
     question = _question(record, task)
     if file_format == "raw":
@@ -72,18 +72,18 @@ def imported(record: Json, file_format: Format, number: int, task: str) -> Mappe
     else:
         rows, leaks = _set_rows(record, file_format, question, number)
     left, texts = _remainder(record, rows, file_format)
-    # Lone surrogates have no place in a database; as escapes in JSON they survive.
+    # SQLite cannot store lone surrogates as text; escaped in JSON they are preserved.
     dumped = json.dumps(left, ensure_ascii=True, separators=(",", ":")) if left else "{}"
     return Mapped(replace(rows, remainder=dumped, texts=texts), leaks)
 
 
 def published(rows: ImportedRecord, file_format: Format, texts: Mapping[str, str]) -> Json:
-    """The record that rows were made of.
+    """Return the record that rows were built from.
 
     Args:
-        rows: as stored.
-        file_format: the format it came in.
-        texts: the shared texts that its remainder names, by digest.
+        rows: The stored rows.
+        file_format: Format of the imported file.
+        texts: The shared texts that the remainder references, by digest.
     """
     left: Json = json.loads(rows.remainder)
     base = rebuilt(rows, file_format)
@@ -103,7 +103,7 @@ def published(rows: ImportedRecord, file_format: Format, texts: Mapping[str, str
 
 
 def rebuilt(rows: ImportedRecord, file_format: Format) -> Json:
-    """What the rows alone say of a record: the published fields in their order, empty where rows don't hold them."""
+    """Return a record from its rows alone: the published fields in order, empty where rows do not store them."""
     first = rows.attempt
     if file_format == "raw":
         return {
@@ -132,7 +132,7 @@ def rebuilt(rows: ImportedRecord, file_format: Format) -> Json:
 
 
 def trial_record(made: ImportedAttempt, number: int, reflections: Sequence[str | None]) -> Json:
-    """A trial of a raw record."""
+    """Return a trial of a raw record."""
     tests = {"test_list": ""} if number > 1 else {}
     return {
         "generated_answer": made.answer or "",
@@ -146,7 +146,7 @@ def trial_record(made: ImportedAttempt, number: int, reflections: Sequence[str |
 
 
 def _is_plain(branch: ImportedBranch) -> bool:
-    """Whether the rows of a trial lead back to its place: a reflection on attempt 1 and its correction."""
+    """Check whether rows determine a trial's position: they are a reflection on attempt 1 and its correction."""
     return branch.reflection is not None and branch.on is None and branch.turn == 2
 
 
@@ -164,9 +164,9 @@ def _question(record: Json, task: str) -> ImportedQuestion:
     return ImportedQuestion(made.task, made.domain, made.text, made.reference, made.content_hash)
 
 
-def _attempt(reasoning: object, answer: object, verdict: tuple[Verdict, str]) -> ImportedAttempt:
+def _attempt(reasoning: object, answer: object, judged: tuple[Verdict, str]) -> ImportedAttempt:
     text = None if answer is None else storable(text_of(answer))
-    return ImportedAttempt(storable(text_of(reasoning)), text, *verdict)
+    return ImportedAttempt(storable(text_of(reasoning)), text, *judged)
 
 
 def _raw_rows(record: Json, question: ImportedQuestion, number: int) -> tuple[ImportedRecord, frozenset[str]]:
@@ -202,13 +202,14 @@ def _raw_rows(record: Json, question: ImportedQuestion, number: int) -> tuple[Im
 
 
 def _reflected(trial: Json, numbers: Sequence[int], position: int) -> int | None:
-    """The place of the trial that one reflects on, where that isn't the first.
+    """Return the index of the trial that a trial reflects on, where that is not the first.
 
-    Our own records say it. Of others, a third trial or later reflects on the newest one of the number before.
+    Records exported by this project state it. In others, a trial from the third on reflects on the newest trial of the
+    previous number.
     """
     stated = trial.get(REFLECTS_ON)
     if isinstance(stated, int) and not isinstance(stated, bool) and 0 < stated < position:
-        # No row may come before the one it refers to, and rows are stored by turn.
+        # A row must be stored after the row it references, and rows are stored by turn.
         return stated if numbers[stated] < numbers[position] else None
     before = numbers[position] - 1
     return next((one for one in range(position - 1, 0, -1) if numbers[one] == before), None) if before > 1 else None
@@ -248,7 +249,7 @@ def _texts(value: object) -> list[str]:
 
 
 def _parts(rows: ImportedRecord) -> list[str]:
-    """The texts that prompts are made of, in a fixed order."""
+    """Return the texts that prompts are built from, in a fixed order."""
     made = [rows.question.text, rows.attempt.reasoning]
     for branch in rows.branches:
         made += [branch.reflection or "", branch.correction.reasoning]
@@ -256,7 +257,7 @@ def _parts(rows: ImportedRecord) -> list[str]:
 
 
 def _remainder(record: Json, rows: ImportedRecord, file_format: Format) -> tuple[Json, tuple[tuple[str, str], ...]]:
-    """What the rows of a record don't hold, and the shared texts that it names."""
+    """Return what rows do not store of a record, and the shared texts that it references."""
     base = rebuilt(rows, file_format)
     if file_format == "raw":
         made = iter(base["output"])
@@ -290,7 +291,7 @@ def _remainder(record: Json, rows: ImportedRecord, file_format: Format) -> tuple
 
 
 def _strings(value: Any) -> list[str]:
-    """A prompt field as texts; empty when it holds anything else."""
+    """Return a prompt field as texts; empty when it has another type."""
     listed = value if isinstance(value, list) else [value]
     return listed if all(isinstance(one, str) for one in listed) else []
 

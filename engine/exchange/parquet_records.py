@@ -1,4 +1,4 @@
-"""Reads the rows of a Parquet file as records, from any row on. Places are rows here, not bytes."""
+"""Reads the rows of a Parquet file as records, from any row on. Positions are rows here, not bytes."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ _BATCH_ROWS = 200
 
 
 def is_parquet(path: Path) -> bool:
-    """Whether a file is Parquet, by its first bytes. Raises OSError."""
+    """Check whether a file is Parquet, by its first bytes. Raises OSError."""
     with path.open("rb") as file:
         return file.read(len(_MAGIC)) == _MAGIC
 
 
 def count_rows(path: Path) -> int:
-    """How many rows a Parquet file has. Raises OSError for a file that isn't whole."""
+    """Return the number of rows of a Parquet file. Raises OSError for an incomplete file."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -30,7 +30,7 @@ def count_rows(path: Path) -> int:
 
 
 def read_rows(path: Path, start: int = 0) -> Iterator[Found]:
-    """The rows of a file from a row on. Raises OSError when it can't be read."""
+    """Yield the rows of a file from a row on. Raises OSError when it cannot be read."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

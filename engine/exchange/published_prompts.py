@@ -1,4 +1,4 @@
-"""The prompt of an imported text, as its record gives it. It was not made here, so nothing can prove it."""
+"""Prompts of imported texts, as stated in their records. They have no stored hash, so they cannot be verified."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from store.records import StoredAttempt, StoredReflection
 
 
 def published_prompt(connection: sqlite3.Connection, row: StoredAttempt | StoredReflection) -> dict[str, object]:
-    """The prompt that a published record holds for one of its texts, in the form of a rendered one.
+    """Return the prompt that a published record states for one of its texts, in the form of a rendered prompt.
 
-    Raises EngineError when the record holds none.
+    Raises EngineError when the record has none.
     """
     if isinstance(row, StoredReflection):
         attempt_id, wanted = row.attempt_id, "reflection"

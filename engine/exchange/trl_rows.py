@@ -1,6 +1,6 @@
-"""Rows for trainers elsewhere: `prompt`/`completion` and `prompt`/`chosen`/`rejected`, as lists of chat messages.
+"""Rows for TRL: `prompt`/`completion` and `prompt`/`chosen`/`rejected`, as lists of chat messages.
 
-The messages are those that training here uses, built by the same code. Source: ReflectEvo (ACL 2025 Findings,
+The messages are those of this project's own training, built by the same code. Source: ReflectEvo (ACL 2025 Findings,
 arXiv 2505.16475), section 3.3.
 """
 
@@ -26,15 +26,15 @@ _PAGE = 500
 
 
 def settings_of_format(trainer_format: TrainerFormat) -> tuple[TrainingSetting, ...]:
-    """The training settings whose examples a format holds; the first is exported when none is named."""
+    """Return the training settings whose examples a format can store; the first is the default."""
     paired = trainer_format == "trl-dpo"
     return tuple(entry.name for entry in TRAINING_SETTINGS.values() if entry.paired == paired)
 
 
 def chosen_setting(scope: Scope, trainer_format: TrainerFormat, wanted: str) -> TrainingSetting:
-    """The setting whose examples are exported: the one asked for, the iteration's own, or the format's first.
+    """Return the setting whose examples are exported: the requested one, the iteration's own, or the format's first.
 
-    Raises ExportRefused for a setting that doesn't make such rows.
+    Raises ExportRefused for a setting whose examples do not have this format.
     """
     possible = settings_of_format(trainer_format)
     if wanted:
@@ -45,21 +45,21 @@ def chosen_setting(scope: Scope, trainer_format: TrainerFormat, wanted: str) -> 
     own = scope.settings.training.setting if scope.settings is not None else None
     if own in possible:
         return own
-    # An imported file holds one set, which says which setting it is for.
+    # An imported file contains one set, which determines the setting.
     if scope.source is not None and scope.source.format == "d-pref":
         return next((one for one in possible if TRAINING_SETTINGS[one].judged), possible[0])
     return possible[0]
 
 
 def stages_of(setting: TrainingSetting) -> tuple[str, ...]:
-    """What each stage's file is called."""
+    """Return the file name of each stage, without suffix."""
     return tuple(stage.name for stage in TRAINING_SETTINGS[setting].stages)
 
 
 def examples_of(
     connection: sqlite3.Connection, scope: Scope, setting: TrainingSetting
 ) -> Iterator[list[tuple[AnyExample, ...]]]:
-    """The examples of an iteration, page by page: one a stage for each curated row or question."""
+    """Yield the examples of an iteration, page by page: one per stage for each curated row or question."""
     set_name = TRAINING_SETTINGS[setting].set_name
     after = 0
     if set_name is None:
@@ -88,13 +88,13 @@ def examples_of(
 
 
 def trainer_row(example: AnyExample) -> Json:
-    """An example as TRL takes it."""
+    """Return an example as a row for TRL."""
     if isinstance(example, Pair):
         return {"prompt": list(example.prompt), "chosen": list(example.chosen), "rejected": list(example.rejected)}
     return {"prompt": list(example.prompt), "completion": list(example.completion)}
 
 
 def gives_away(example: AnyExample) -> bool:
-    """Whether the prompt of an example states its own completion, so that training here would leave it out."""
+    """Check whether the prompt of an example states its completion, for which this project's training drops it."""
     sides = example.sides() if isinstance(example, Pair) else (example,)
     return any(unfit_target(side.prompt, side.completion) == STATES_TARGET for side in sides)

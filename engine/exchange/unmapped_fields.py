@@ -1,12 +1,12 @@
-"""What of a record the rows don't hold, so that nothing of it is lost.
+"""Fields of imported records that rows do not store, kept so that no data is lost.
 
-`remainder` compares a record with what would be rebuilt from its rows and keeps the difference; `restored` puts both
-together again. Whatever the record holds, `restored(rebuilt, remainder(record, rebuilt)) == record`.
+`remainder` returns the difference between a record and the record rebuilt from its rows; `restored` merges both. For
+every record, `restored(rebuilt, remainder(record, rebuilt)) == record`.
 
-Prompts repeat the question, the attempt and the reflection around wording that thousands of records share: they are
-kept as a reference to that wording (`condensed`).
+Prompts repeat the question, the attempt and the reflection within a wording that thousands of records share: they are
+stored as a reference to that wording (`condensed`).
 
-Pure: knows nothing of formats or databases.
+Pure: independent of formats and databases.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from functools import lru_cache
 from typing import Any
 
 _SHORTEST_PART = 16
-"""Shorter texts occur by chance; to cut them out would leave each prompt with a wording of its own."""
+"""Shortest replaced text, in characters. Shorter ones occur by chance and would make each wording unique."""
 _OPEN, _CLOSE = "\ue000", "\ue001"
 
 Json = dict[str, Any]
 
 
 def same(one: object, other: object) -> bool:
-    """Equal as JSON: `1`, `1.0` and `true` are three values."""
+    """Check for equality as JSON: `1`, `1.0` and `true` are three values."""
     if type(one) is not type(other):
         return False
     if isinstance(one, str):
@@ -37,11 +37,11 @@ def same(one: object, other: object) -> bool:
 
 
 def remainder(record: Mapping[str, Any], rebuilt: Mapping[str, Any]) -> Json:
-    """The fields of a record that are not as rebuilt (`set`), and the rebuilt ones that it lacks (`absent`)."""
+    """Return the fields that differ from the rebuilt record (`set`), and the rebuilt fields it lacks (`absent`)."""
     changed = {
         key: value
         for key, value in record.items()
-        # The same object needs no comparison, and neither a text nor a record of 460,000 has time for one.
+        # Identity is checked first, because comparing the texts of 460,000 records takes too long.
         if key not in rebuilt or not (value is rebuilt[key] or same(value, rebuilt[key]))
     }
     absent = [key for key in rebuilt if key not in record]
@@ -54,13 +54,13 @@ def remainder(record: Mapping[str, Any], rebuilt: Mapping[str, Any]) -> Json:
 
 
 def restored(rebuilt: Mapping[str, Any], left: Mapping[str, Any]) -> Json:
-    """The record: what was rebuilt, with what the rows don't hold. Rebuilt fields keep their place."""
+    """Return the record: the rebuilt fields, in their order, merged with the remainder."""
     absent = left.get("absent", ())
     return {key: value for key, value in {**rebuilt, **left.get("set", {})}.items() if key not in absent}
 
 
 def condensed(text: str, parts: Sequence[str]) -> str | None:
-    """The wording of a prompt: the text with each part replaced by its number; None where that can't be undone."""
+    """Return the wording of a prompt: its text with each part replaced by a number; None if that is irreversible."""
     if _OPEN in text:
         return None
     wording = text
@@ -71,7 +71,7 @@ def condensed(text: str, parts: Sequence[str]) -> str | None:
 
 
 def expanded(wording: str, parts: Sequence[str]) -> str:
-    """The prompt that a wording was made of, with the same parts."""
+    """Return the prompt that `condensed` reduced to this wording, given the same parts."""
     if _OPEN in wording:
         for mark, part in _marked(parts):
             wording = wording.replace(mark, part)
@@ -79,7 +79,7 @@ def expanded(wording: str, parts: Sequence[str]) -> str:
 
 
 def _marked(parts: Sequence[str]) -> list[tuple[str, str]]:
-    """Each part as it is, and without the white space around it, with the mark that stands for it."""
+    """Return each part, as it is and stripped, with the mark that replaces it."""
     marked = []
     for number, part in enumerate(parts):
         marked.append((f"{_OPEN}{number}{_CLOSE}", part))
@@ -90,5 +90,5 @@ def _marked(parts: Sequence[str]) -> list[tuple[str, str]]:
 
 @lru_cache(maxsize=256)
 def digest(text: str) -> str:
-    """What a wording is referred to by: 128 bits of its SHA-256, in hex."""
+    """Return the key of a wording: 128 bits of its SHA-256, in hex."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]

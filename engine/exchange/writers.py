@@ -1,4 +1,4 @@
-"""Writes rows of any number as JSON lines or Parquet, holding few of them in memory."""
+"""Streaming writers of rows as JSON lines or Parquet, with few rows in memory."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _GROUP_ROWS = 1000
 
 
 class Writer(Protocol):
-    """A file that takes rows."""
+    """A file that rows are written to."""
 
     def write(self, row: Json) -> None: ...
 
@@ -28,7 +28,7 @@ class Writer(Protocol):
 
 
 def open_writer(path: Path, encoding: Encoding, columns: Columns) -> Writer:
-    """A writer for rows with these columns; `path` is without ending."""
+    """Return a writer of rows with these columns; `path` has no suffix."""
     if encoding == "jsonl":
         return _JsonLines(path.with_suffix(".jsonl"))
     return _Parquet(path.with_suffix(".parquet"), columns)
@@ -40,7 +40,7 @@ class _JsonLines:
 
     def write(self, row: Json) -> None:
         line = json.dumps(row, ensure_ascii=False)
-        # A lone surrogate has no UTF-8; as an escape it survives.
+        # Lone surrogates cannot be encoded as UTF-8; as JSON escapes they are preserved.
         self._file.write((line if storable(line) == line else json.dumps(row, ensure_ascii=True)) + "\n")
 
     def __enter__(self) -> _JsonLines:
