@@ -1,4 +1,4 @@
-"""From a model's name to a directory with safetensors: local path → installed package → hub, in this order."""
+"""Files of a model directory: size and completeness of its safetensors weights."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ NO_PICKLES = (
 
 
 def weight_bytes(path: Path) -> int:
-    """Size of the weights in a model directory."""
+    """Return the size of the weights in a model directory, in bytes."""
     return sum(file.stat().st_size for file in path.glob("*.safetensors"))
 
 
 def check_weights(path: Path) -> None:
-    """Raise ModelNotFound unless `path` holds config.json and every shard of its safetensors weights."""
+    """Raise ModelNotFound unless `path` contains config.json and every shard of its safetensors weights."""
     if not (path / "config.json").is_file():
         raise ModelNotFound(f"{path} has no config.json, so it is not a model directory in the transformers format.")
     if (path / "model.safetensors").is_file():

@@ -1,6 +1,6 @@
-"""Directories that are on disk whole or not at all: fsync, rename, marker files.
+"""Directories that are written atomically and durably: fsync, rename, marker files.
 
-Knows nothing of what the directories hold.
+Independent of the contents of the directories.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ def sync_tree(root: Path) -> None:
 
 
 def publish(temporary: Path, destination: Path) -> None:
-    """Flush `temporary` and rename it to `destination`, so that `destination` appears whole or not at all.
+    """Flush `temporary` and rename it to `destination`, so that `destination` appears atomically.
 
-    Both must lie on one file system. Raises OSError when `destination` exists and isn't an empty directory.
+    Both must be on the same file system. Raises OSError when `destination` exists and is not an empty directory.
     """
     sync_tree(temporary)
     temporary.rename(destination)
@@ -37,7 +37,7 @@ def publish(temporary: Path, destination: Path) -> None:
 
 
 def mark(directory: Path, name: str) -> None:
-    """Create the empty marker file `name` in `directory`, on disk when this returns. Raises OSError."""
+    """Create the empty marker file `name` in `directory` and flush it to disk. Raises OSError."""
     descriptor = os.open(directory / name, os.O_CREAT | os.O_WRONLY, 0o600)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""Models from the hub: what is cached already, what is downloaded, and why a hub was not reached."""
+"""Models from the hub: cached snapshots, downloads, and the reasons why the hub was not reached."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _HUB_TIMEOUT_SECONDS = 10.0
 
 
 def from_hub(name: str, tried: list[str], with_code: bool) -> Path | None:
-    """The hub's snapshot of `name`, from its cache if whole, else downloaded. Appends to `tried` on failure."""
+    """Return the snapshot of `name`: the cached one if complete, else downloaded. Appends to `tried` on failure."""
     quiet_libraries()
     from huggingface_hub import snapshot_download
 
     before = len(tried)
     cached = cached_snapshot(name, tried)
     if with_code and cached is not None and not any(cached.glob("*.py")):
-        # It was downloaded for a run that did not trust it.
+        # The snapshot was downloaded without its code, for a run that did not trust the model.
         cached = None
     if cached is not None or len(tried) > before or on_hub(name, tried) is None:
         return cached
@@ -38,7 +38,7 @@ def from_hub(name: str, tried: list[str], with_code: bool) -> Path | None:
 
 
 def cached_snapshot(name: str, tried: list[str]) -> Path | None:
-    """The hub's snapshot of `name` in its cache, if it is whole. Appends to `tried` when no other way is left."""
+    """Return the cached snapshot of `name` if it is complete. Appends to `tried` when the hub cannot be used either."""
     from huggingface_hub import is_offline_mode, snapshot_download
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
@@ -49,14 +49,14 @@ def cached_snapshot(name: str, tried: list[str]) -> Path | None:
     except HFValidationError:
         tried.append("hub: this is not a valid hub name (OWNER/MODEL)")
     except (LocalEntryNotFoundError, ModelNotFound):
-        # Not cached, or only in part: the hub can be asked, unless that is forbidden.
+        # Not cached or incomplete: the hub can be queried, except in offline mode.
         if is_offline_mode():
             tried.append("hub: not in its cache, and offline mode is set (HF_HUB_OFFLINE)")
     return None
 
 
 def on_hub(name: str, tried: list[str]) -> Any:
-    """What the hub says of a model with safetensors; None with the reason in `tried`."""
+    """Return the hub's metadata of a model with safetensors; None, with the reason in `tried`, if there is none."""
     from huggingface_hub import HfApi
 
     try:
@@ -88,6 +88,6 @@ def _why_not(error: Exception) -> str:
 
 
 def _network_errors() -> tuple[type[Exception], ...]:
-    """The base errors of the HTTP client that the installed huggingface_hub uses."""
+    """Return the base errors of the HTTP client that the installed huggingface_hub uses."""
     clients = [name for name in ("httpx2", "httpx") if importlib.util.find_spec(name) is not None]
     return tuple(importlib.import_module(name).HTTPError for name in clients)

@@ -1,6 +1,6 @@
-"""Keeps the model libraries off the terminal and off the network: no progress bars, no telemetry.
+"""Disables the progress bars and the telemetry of the model libraries.
 
-Call it before work that imports transformers, TRL, datasets or huggingface_hub. Knows nothing of models.
+Call `quiet_libraries` before code that imports transformers, TRL, datasets or huggingface_hub.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _ENVIRONMENT = {
 
 
 def quiet_libraries() -> None:
-    """Switch off progress bars and telemetry, for libraries already imported and for those imported later.
+    """Disable progress bars and telemetry, for libraries already imported and for those imported later.
 
     Imports only huggingface_hub, which reads its environment once, at import. Safe to call more than once.
     """

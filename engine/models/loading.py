@@ -1,4 +1,4 @@
-"""Loads a tokenizer or a whole model from local files."""
+"""Loads a tokenizer or a model from local files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from engine.models.resolve import check_adapter
 
 
 def load_tokenizer(path: Path) -> Any:
-    """The tokenizer in `path`, from local files only, and without code of its own unless the run trusts it."""
+    """Load the tokenizer in `path` from local files only, with custom code only where the run trusts it."""
     from transformers import AutoTokenizer
 
     quiet_libraries()
@@ -19,8 +19,10 @@ def load_tokenizer(path: Path) -> Any:
 
 
 def load_model(path: Path, dtype: Any, **options: Any) -> Any:
-    """The model in `path`, from local safetensors only, and without code of its own unless the run trusts it. `dtype`
-    "auto": as stored."""
+    """Load the model in `path` from local safetensors only, with custom code only where the run trusts it.
+
+    `dtype` "auto" keeps the stored format.
+    """
     from transformers import AutoModelForCausalLM
 
     quiet_libraries()
@@ -35,7 +37,7 @@ def load_model(path: Path, dtype: Any, **options: Any) -> Any:
 
 
 def whole_model(base: Path, adapter: Path | None, dtype: str) -> Any:
-    """`base` with `adapter` folded in, as one model without any adapter."""
+    """Load `base` with `adapter` merged into its weights, as a model without adapters."""
     model = load_model(base, dtype)
     if adapter is None:
         return model

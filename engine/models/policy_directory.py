@@ -1,11 +1,11 @@
-"""The directory of a policy: written whole or not at all, and never overwritten.
+"""The directory of a policy: written atomically and never overwritten.
 
-Servers and prefix caches know weights by their path, so a path must never hold other weights than before. Knows
-nothing of trainers, examples or the database. Importing it is cheap; torch and PEFT are imported when used.
+Inference servers and prefix caches identify weights by their path, so the weights at a path must never change.
+Independent of trainers, examples and the database. Importing it is cheap; torch and PEFT are imported when used.
 
 ```
 policies/r1-p01/   adapter/  merged/  policy.json  STABLE   LoRA (no merged/ where adapters are served)
-                   reflector/adapter/  reflector/merged/    beside them when reasoner and reflector are two
+                   reflector/adapter/  reflector/merged/    in addition, if the reflector has its own adapter
                    merged/   policy.json  STABLE            full fine-tuning
 ```
 """
@@ -27,11 +27,11 @@ from engine.models.precision import Precision, choose_precision
 from engine.models.remote_code import trusts
 
 STABLE = "STABLE"
-"""Marker of a policy directory that is whole and on disk."""
+"""Marker file of a policy directory that is complete and flushed to disk."""
 ADAPTER = "adapter"
 MERGED = "merged"
 REFLECTOR = "reflector"
-"""Holds `adapter/` and `merged/` of the reflector when it isn't the reasoner; theirs lie at the top."""
+"""Directory of the reflector's `adapter/` and `merged/` where it has its own; the reasoner's are at the top level."""
 DETAILS = "policy.json"
 _FORMAT = 1
 _ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
@@ -39,24 +39,24 @@ _ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 
 @dataclass(frozen=True)
 class Weights:
-    """What a policy is made of, as it lies on disk after training."""
+    """The weights of a policy on disk after training."""
 
     base: Path
     """Model that the adapters are relative to."""
     reasoner: Path
-    """Directory with the adapter that solves (and reflects, unless there is another); a whole model when `full`."""
+    """Directory of the reasoner's adapter (also the reflector's, unless it has its own); a full model when `full`."""
     reflector: Path | None = None
-    """Directory with the adapter that reflects."""
+    """Directory of the reflector's own adapter."""
     full: bool = False
 
 
 def is_stable(path: Path) -> bool:
-    """Whether `path` is a whole policy directory."""
+    """Check whether `path` is a complete policy directory."""
     return (path / STABLE).is_file()
 
 
 def read_details(path: Path) -> dict[str, Any]:
-    """The `policy.json` of a whole policy. Raises EngineError when `path` isn't one."""
+    """Return the `policy.json` of a complete policy. Raises EngineError when `path` is not one."""
     if not is_stable(path):
         raise EngineError(f"{path} is not a whole policy (no {STABLE} marker); train it again or restore it.")
     details: dict[str, Any] = json.loads((path / DETAILS).read_text(encoding="utf-8"))
@@ -71,12 +71,12 @@ def save_policy(
     merge: bool = True,
     precision: Precision | None = None,
 ) -> None:
-    """Write the policy directory `destination` from weights on disk, whole or not at all.
+    """Write the policy directory `destination` atomically from weights on disk.
 
     Merged weights are full weights, tokenizer and generation settings in safetensors: the unquantised base with the
-    adapter added, in the format training held the base in; left out with `merge=False`, for servers that take
-    base + LoRA. Fully fine-tuned weights are written in the base's own format. Raises EngineError for a policy that
-    is there already (so ask `is_stable` first when resuming), for weights that aren't finite, and for a full disk.
+    adapter added, in the number format that training kept the base in; omitted with `merge=False`, for inference
+    servers that load base + LoRA. Fully fine-tuned weights are written in the base's own format. Raises EngineError
+    for a policy that already exists (check `is_stable` first when resuming), non-finite weights, and a full disk.
     """
     precision = precision or choose_precision()
 
@@ -92,9 +92,9 @@ def save_policy(
 
 
 def write_directory(destination: Path, details: Mapping[str, object], fill: Callable[[Path], None]) -> None:
-    """Have `fill` write into a temporary directory, add `policy.json`, flush, rename and mark it.
+    """Let `fill` write into a temporary directory, add `policy.json`, flush, rename and mark it.
 
-    A leftover without the marker is removed first. Raises EngineError as `save_policy`.
+    An incomplete directory without the marker is removed first. Raises EngineError as `save_policy` does.
     """
     if is_stable(destination):
         raise EngineError(f"the policy {destination} exists already and is never overwritten; save under a new id.")
@@ -118,7 +118,7 @@ def write_directory(destination: Path, details: Mapping[str, object], fill: Call
 
 
 def _write_adapter(base: Path, adapter: Path, directory: Path, merge: bool, precision: Precision) -> None:
-    """`adapter/`, and `merged/` if wanted, of one role."""
+    """Write `adapter/` of one role, and `merged/` with `merge`."""
     copy = directory / ADAPTER
     copy.mkdir(parents=True)
     for name in _ADAPTER_FILES:
@@ -136,7 +136,7 @@ def _write_adapter(base: Path, adapter: Path, directory: Path, merge: bool, prec
 
 
 def _write_whole(weights: Weights, directory: Path) -> None:
-    """The weights of a full fine-tuning in the base's number format, with its tokenizer and generation settings."""
+    """Write fully fine-tuned weights in the base's number format, with its tokenizer and generation settings."""
     import torch
     from transformers import AutoConfig, GenerationConfig
 

@@ -1,7 +1,7 @@
-"""Which number format to train in on this machine, and on which device.
+"""Selects device and number formats of a training on this machine.
 
 bfloat16 only where the hardware computes in it: a CPU without AVX512-BF16 or AMX emulates it, many times slower.
-Knows nothing of models or settings.
+Independent of models and settings.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ class Precision:
 
     device: Literal["cuda", "cpu"]
     weights: Literal["float32", "bfloat16"]
-    """Format the frozen base is held in. LoRA weights are always float32."""
+    """Number format of the frozen base. LoRA weights are always float32."""
     autocast: bool
     """Whether matrix products run in bfloat16."""
 
@@ -26,7 +26,7 @@ class Precision:
 def use_one_gpu() -> None:
     """Hide all GPUs but the first visible one from this process, unless a distributed launcher started it.
 
-    TRL refuses several visible GPUs in one process; more than one GPU is accelerate's work, which sets LOCAL_RANK.
+    TRL refuses several visible GPUs in one process; training on several GPUs needs accelerate, which sets LOCAL_RANK.
     Must run before the first CUDA call.
     """
     if "LOCAL_RANK" in os.environ:
@@ -36,7 +36,7 @@ def use_one_gpu() -> None:
 
 
 def choose_precision() -> Precision:
-    """Device and formats for this machine: CUDA if there is one, bfloat16 only where the hardware computes in it."""
+    """Return device and formats for this machine: CUDA if available, bfloat16 only with hardware support."""
     import torch
 
     if torch.cuda.is_available():
@@ -47,7 +47,7 @@ def choose_precision() -> Precision:
 
 
 def cpu_computes_bfloat16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
-    """Whether the CPU has bfloat16 instructions (AVX512-BF16 or AMX). False where that can't be read."""
+    """Check whether the CPU has bfloat16 instructions (AVX512-BF16 or AMX). False where `cpuinfo` is unreadable."""
     try:
         lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:

@@ -1,7 +1,7 @@
-"""Which models may bring code of their own into this process: none, unless the run's settings name them.
+"""Trust in remote code: custom model code runs in this process only for models that the run's settings name.
 
-A process serves one run, so this is said once, before anything is loaded; every load asks here by its directory. The
-operator confirmed the names when the run was started. Knows directories, nothing of models.
+A process serves one run, so trust is set once, before a model is loaded; every load checks its directory here. The
+operator confirmed the names when the run was started. Works on directories only, independent of models.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ _trusted: set[Path] = set()
 
 
 def trusts(path: Path | str) -> bool:
-    """Whether code that lies with the model in this directory may run."""
+    """Check whether the code of the model in this directory may run."""
     found = Path(path).resolve()
     return any(found == directory or directory in found.parents for directory in _trusted)
 
 
 def trust(directories: Iterable[Path]) -> None:
-    """Let code run from these directories and below, from now on in this process."""
+    """Trust the code in these directories and below, for the lifetime of this process."""
     _trusted.update(directory.resolve() for directory in directories)
 
 
 def trusted_directories(
     connection: sqlite3.Connection, workspace: Workspace, run_id: int, settings: RunSettings
 ) -> list[Path]:
-    """Where the models that a run trusts lie, and what was trained from them."""
+    """Return the directories of the models that a run trusts, and of the policies trained from them."""
     found: list[Path] = []
     if not settings.trust_remote_code:
         return found
@@ -42,7 +42,7 @@ def trusted_directories(
             found.append(workspace.root / policy.base_model)
             found.append(workspace.root / policy.path)
     if settings.model in settings.trust_remote_code:
-        # The child that is being trained has no row yet, and neither have its checkpoints.
+        # The policy being trained has no row yet, nor have its checkpoints.
         number = max((one.number for one in list_iterations(connection, run_id)), default=0)
         found += [place / f"r{run_id}-p{number:02d}" for place in (workspace.policies, workspace.training)]
     return found

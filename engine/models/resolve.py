@@ -1,8 +1,8 @@
-"""From a model's name to a directory with safetensors: local path → installed package → hub, in this order.
+"""Resolves a model's name to a directory with safetensors: local path, installed package, or hub, in this order.
 
-Only safetensors are taken: pickled weights can run code when they are loaded. Code that comes with a model
-is downloaded only where the run trusts it, and never run here. Knows nothing of training, generation or databases.
-Importing this module is cheap; turning a packaged GGUF into safetensors imports torch and transformers, so resolve
+Only safetensors are accepted: pickled weights can run code when they are loaded. The custom code of a model is
+downloaded only where the run trusts it, and never run here. Independent of training, generation and databases.
+Importing this module is cheap; converting a packaged GGUF to safetensors imports torch and transformers, so resolve
 names in a child process.
 """
 
@@ -29,28 +29,28 @@ class ResolvedModel:
     """Directory with config.json, safetensors weights and the tokenizer."""
     source: Literal["path", "package", "hub"]
     name: str
-    """The name that was asked for."""
+    """The requested name."""
 
 
 @dataclass(frozen=True)
 class Located:
-    """Where a model would come from, without anything converted or downloaded."""
+    """The source of a model before conversion or download."""
 
     source: Literal["path", "package", "hub"]
     path: Path | None
-    """The directory it lies in; None while it is packed in a package or only on the hub."""
+    """Its directory; None while it is only in a package or on the hub."""
     weight_bytes: int | None
-    """Size of its weights on disk; None when that can't be told."""
+    """Size of its weights on disk, in bytes; None when unknown."""
     chat_template: bool | None
-    """Whether its tokenizer has one; None when that can't be told before it is here."""
+    """Whether its tokenizer has one; None when unknown before conversion or download."""
 
 
 def resolve_model(name: str, cache_dir: Path, *, with_code: bool = False) -> ResolvedModel:
     """Find the model `name`: a local directory, an installed model package, or a hub name, in this order.
 
     A packaged GGUF is converted once into `cache_dir` (about 540 MB in float32 for 135M parameters); a hub model
-    is downloaded into the hub's own cache, its Python files only `with_code`. Raises ModelNotFound with what was
-    tried and what to do, also when only pickled weights exist.
+    is downloaded into the hub's own cache, its Python files only `with_code`. Raises ModelNotFound, with the attempts
+    and the remedy in its message, also when only pickled weights exist.
     """
     local = _local(name)
     if local is not None:
@@ -66,7 +66,7 @@ def resolve_model(name: str, cache_dir: Path, *, with_code: bool = False) -> Res
 
 
 def locate_model(name: str, cache_dir: Path) -> Located:
-    """Where `resolve_model` would find a model; converts and downloads nothing. Raises ModelNotFound as it does."""
+    """Return the source `resolve_model` would use, without converting or downloading. Raises ModelNotFound likewise."""
     local = _local(name)
     if local is not None:
         return Located("path", local, weight_bytes(local), has_chat_template(local))
@@ -92,7 +92,7 @@ def locate_model(name: str, cache_dir: Path) -> Located:
 
 
 def _local(name: str) -> Path | None:
-    """The local directory a name means; None for a name that is no path."""
+    """Return the local directory that a name refers to; None for a name that is not a path."""
     local = Path(name).expanduser()
     if local.is_dir():
         check_weights(local)
@@ -114,7 +114,7 @@ def _not_found(name: str, tried: list[str]) -> ModelNotFound:
 
 
 def check_chat_template(path: Path) -> None:
-    """Check that the tokenizer in `path` has a chat template. Raises NoChatTemplate with what to do.
+    """Check that the tokenizer in `path` has a chat template. Raises NoChatTemplate, with the remedy in its message.
 
     Reads files only (chat_template.jinja, chat_template.json, tokenizer_config.json); loads no tokenizer.
     """
@@ -126,7 +126,7 @@ def check_chat_template(path: Path) -> None:
 
 
 def has_chat_template(path: Path) -> bool:
-    """Whether the tokenizer in `path` has a chat template, by its files."""
+    """Return whether the tokenizer in `path` has a chat template, judging by its files."""
     if (path / "chat_template.jinja").is_file() or (path / "chat_template.json").is_file():
         return True
     try:
@@ -150,7 +150,7 @@ def _looks_like_path(name: str) -> bool:
 
 
 def model_cache() -> Path:
-    """Where converted models are kept for all workspaces: `REFLECTEVO_CACHE`, or the user's cache directory."""
+    """Return the directory of converted models of all workspaces: `REFLECTEVO_CACHE`, or the user's cache directory."""
     chosen = os.environ.get("REFLECTEVO_CACHE")
     if chosen:
         return Path(chosen) / "models"

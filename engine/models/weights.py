@@ -1,4 +1,4 @@
-"""The weights of a policy on disk, for one of its roles, and what must be there to serve them."""
+"""The weights of a policy on disk for each of its roles, and checks before they are served."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from store.workspace import Workspace
 
 @dataclass(frozen=True, slots=True)
 class PolicyWeights:
-    """Where the weights of a policy lie, for one of its roles.
+    """Paths of the weights of a policy, for one of its roles.
 
-    `merged` is a whole model (the base itself for the base policy). `adapter` is the LoRA on `base`, None for the
-    base policy and for a fully fine-tuned one. `role` is `reflector` only where the policy has two sets of weights:
-    weights that are equal serve both roles.
+    `merged` is a complete model (the base itself for the base policy). `adapter` is the LoRA on `base`, None for the
+    base policy and for a fully fine-tuned one. `role` is `reflector` only where the policy has two sets of weights;
+    otherwise the same value serves both roles.
     """
 
     policy_id: int
@@ -32,7 +32,7 @@ class PolicyWeights:
 
     @property
     def adapter_id(self) -> int:
-        """A number above 0 that no other adapter of the workspace has; servers and prefix caches go by it."""
+        """Positive id, unique in the workspace, by which servers and prefix caches identify the adapter."""
         return 2 * self.policy_id + (self.role == "reflector")
 
 
@@ -45,10 +45,9 @@ def weights_of(
     policy_id: int,
     role: Role = "reasoner",
 ) -> PolicyWeights:
-    """Where the weights lie with which a policy plays a role. Raises EngineError for one that points elsewhere.
+    """Return the weights of a policy for a role. Raises EngineError for a path outside the workspace.
 
-    A policy that was trained with separate adapters has two sets; any other gives the same for both roles, and the
-    two answers are equal.
+    A policy that was trained with separate adapters has two sets; for any other, the values of both roles are equal.
     """
     policy = get_policy(connection, policy_id)
     path, base = workspace.root / policy.path, workspace.root / policy.base_model
@@ -65,10 +64,10 @@ def weights_of(
 
 
 def require_weights(weights: PolicyWeights) -> None:
-    """Check that the weights are still there.
+    """Check that the weights still exist.
 
     Raises:
-        EngineError: naming what is gone, or an adapter that could run code when it is loaded.
+        EngineError: When a path is missing, or an adapter could run code when it is loaded.
     """
     for needed in (weights.base, weights.adapter or weights.merged):
         if not needed.exists():
@@ -80,7 +79,7 @@ def require_weights(weights: PolicyWeights) -> None:
 
 
 def root_model(connection: sqlite3.Connection, workspace: Workspace, policy_id: int) -> Path:
-    """The model at the root of a policy's lineage: what the run started from, whatever was trained since."""
+    """Return the path of the model at the root of a policy's lineage, from which the run started."""
     policies = {policy.id: policy for policy in list_policies(connection, get_policy(connection, policy_id).run_id)}
     policy = policies[policy_id]
     while policy.parent_id is not None:
