@@ -1,7 +1,7 @@
-"""Generators: one protocol, several ways to serve a policy. `choose` picks one by what is installed.
+"""Generators: one protocol and several backends that serve a policy. `choose` selects one that is installed.
 
-A further generator is a file here, what makes it below, and its entry in `store.settings.generation`. Imports nothing
-heavy by itself.
+A new generator needs a module here, a factory in `MAKERS`, and an entry in `store.settings.generation`. Importing this
+package loads no model library.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ def _scripted(weights: PolicyWeights, settings: GenerationSection, seed: int) ->
 
 
 MAKERS: Registry[Make] = Registry("generator", {"vllm": _vllm, "transformers": _transformers, "scripted": _scripted})
-"""What makes each generator, by its name; imported on demand. What each needs is in `store.settings.generation`."""
+"""Factories of generators by name; backends are imported on demand. Requirements are in `store.settings.generation`."""
 
 
 def register_generator(entry: GeneratorEntry, make: Make) -> None:
-    """Add a generator: settings files may name it from now on. Raises ValueError when the name is taken."""
+    """Register a generator, which settings files can then name. Raises ValueError when the name is taken."""
     GENERATORS.register(entry.name, entry)
     MAKERS.register(entry.name, make)
 
@@ -51,25 +51,25 @@ def unregister_generator(name: str) -> None:
 
 
 def installed(name: str) -> bool:
-    """True when the library of a generator is installed; it isn't imported to find out."""
+    """Check whether the library of a generator is installed, without importing it."""
     return GENERATORS[name].installed()
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The generator that serves, and why it isn't the one an operator would expect; `note` is empty otherwise."""
+    """The selected generator; `note` gives the reason when it is not the preferred one, and is empty otherwise."""
 
     name: str
     note: str = ""
 
 
 def choose(name: str) -> Choice:
-    """The generator to use: `auto` is vLLM where it can be imported, else transformers, and says so.
+    """Select the generator to use: `auto` is vLLM where it can be imported, else transformers, with a note.
 
-    Imports vLLM to find out whether it works: for the generating child only.
+    Imports vLLM to check that it works, so call it only in the worker process that generates.
 
     Raises:
-        EngineError: when the one asked for isn't installed, or none is.
+        EngineError: When the requested generator is unknown or not installed, or none is installed.
     """
     if name != AUTO:
         if name not in GENERATORS:
@@ -90,7 +90,7 @@ def choose(name: str) -> Choice:
 
 
 def _failure(entry: GeneratorEntry) -> str:
-    """Why a generator can't be used here; empty when it can. Imports its library."""
+    """Return why a generator cannot be used here; empty when it can. Imports its library."""
     if not installed(entry.name):
         return f"{entry.label} is not installed"
     try:

@@ -1,7 +1,7 @@
-"""What every generator is: messages in, a finished text out, many at once.
+"""The protocol of generators: messages in, a finished text out, many concurrently.
 
-The rollout knows only this. A generator knows weights and chat templates, nothing of questions,
-verdicts, stages or the database.
+The rollout depends on this module only. A generator handles weights and chat templates, and is independent of
+questions, verdicts, stages and the database.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from store.settings import GenerationSection
 
 @dataclass(frozen=True, slots=True)
 class GenerationRequest:
-    """One text to generate. `seed` is honoured where the backend can; the result says what was used."""
+    """One text to generate. `seed` is used where the backend supports it; the result has the seed that was used."""
 
     messages: tuple[Message, ...]
     max_tokens: int
@@ -28,7 +28,7 @@ class GenerationRequest:
 
 @dataclass(frozen=True, slots=True)
 class Generated:
-    """A finished text. `seconds` from submission to the end; `seed` None where only the engine was seeded."""
+    """A finished text. `seconds` is from submission to the end; `seed` is None where only the engine was seeded."""
 
     text: str
     prompt_tokens: int
@@ -40,29 +40,29 @@ class Generated:
 
 
 class Generator(Protocol):
-    """Serves one policy. `generate` may be awaited many times at once; the generator batches."""
+    """Serves one policy. `generate` may be awaited many times concurrently; the generator batches requests."""
 
     name: str
 
     async def start(self) -> None:
-        """Load the policy; raises EngineError with what to do when it can't."""
+        """Load the policy. Raises EngineError, with the remedy in its message."""
 
     async def generate(self, request: GenerationRequest, on_text: Callable[[str], None] | None = None) -> Generated:
-        """Generate one text. `on_text` gets the text so far, now and then, while it grows.
+        """Generate one text. `on_text` is called with the partial text from time to time.
 
         Raises:
-            GenerationFailed: when this one request can't be done (e.g. its prompt is too long).
+            GenerationFailed: When this request cannot be served (e.g. its prompt is too long).
         """
 
     async def pause(self) -> None:
-        """Stop computing within a step; what is in flight is kept."""
+        """Stop computing within one step; requests in flight are kept."""
 
     async def resume(self) -> None:
-        """Go on after a pause."""
+        """Continue after a pause."""
 
     async def close(self) -> None:
-        """Give the device back."""
+        """Release the device."""
 
 
 Make = Callable[[PolicyWeights, GenerationSection, int], Generator]
-"""Makes a generator from weights, settings and a seed."""
+"""Factory of a generator: weights, settings, seed → generator."""

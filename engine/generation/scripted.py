@@ -1,7 +1,7 @@
-"""Scripted generator: deterministic answers without a model, for tests and for trying the terminal.
+"""Scripted generator: deterministic answers without a model, for tests and for trying out the terminal.
 
-The reply is a function of the messages, the seed and the policy, so that an interrupted run and an
-uninterrupted one produce the same texts. It knows the prompts only as text.
+The reply is a function of the messages, the seed and the policy, so that an interrupted run and an uninterrupted one
+produce the same texts. Prompts are treated as plain text.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from engine.prompts.judge import REPLY_FORM
 from engine.prompts.rollout import prompt_hash
 from store.settings import GenerationSection
 
-# Enough of them that a set of curation, which takes no text twice, isn't filled after a handful.
+# Curation accepts each text once, so with few causes its sets would be full after a handful of reflections.
 _CAUSES = (
     "The last step was taken too early.",
     "A condition of the question was skipped.",
@@ -51,7 +51,7 @@ _CHECKS = (
 
 
 class ScriptedGenerator:
-    """Answers at once, or after `REFLECTEVO_SCRIPTED_DELAY` seconds a text, from a fixed script."""
+    """Replies from a fixed script, immediately or after `REFLECTEVO_SCRIPTED_DELAY` seconds per text."""
 
     name = "scripted"
 
@@ -63,10 +63,10 @@ class ScriptedGenerator:
         self._running.set()
 
     async def start(self) -> None:
-        """Nothing to load."""
+        """Do nothing: there is no model to load."""
 
     async def generate(self, request: GenerationRequest, on_text: Callable[[str], None] | None = None) -> Generated:
-        """The scripted reply to these messages."""
+        """Return the scripted reply to these messages."""
         started = time.monotonic()
         text = self._reply(request)
         if self._delay:
@@ -97,12 +97,12 @@ class ScriptedGenerator:
         return f"Working through the parts one by one.\nAnswer: {random.randint(0, 4)}"
 
     async def pause(self) -> None:
-        """Hold every reply."""
+        """Hold all replies."""
         self._running.clear()
 
     async def resume(self) -> None:
-        """Release them."""
+        """Release the held replies."""
         self._running.set()
 
     async def close(self) -> None:
-        """Nothing to give back."""
+        """Do nothing: no device is in use."""

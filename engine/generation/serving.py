@@ -1,7 +1,7 @@
-"""The generators of one child: one for the reasoner's weights, and another only where the reflector has its own.
+"""The generators of a worker process: one for the reasoner, and a second one where the reflector has its own weights.
 
-Two generators share the device, so each gets half of the memory that the settings give to one. Knows nothing of
-questions, stages or the database.
+Two generators share the device, so each uses half of the memory in the settings. Independent of questions, stages and
+the database.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from store.settings import GenerationSection
 from store.settings.generation import needs_weights
 
 LISTEN_SECONDS = 0.1
-"""Time between two looks at what the supervisor asks for."""
+"""Interval at which requests of the supervisor are polled, in seconds."""
 
 
 def share(settings: GenerationSection, reasoner: PolicyWeights, reflector: PolicyWeights) -> GenerationSection:
-    """The settings of each generator: half of the device's memory where the two roles need one each."""
+    """Return the settings of each generator: half of the device's memory where the two roles need one each."""
     if reasoner == reflector:
         return settings
     return settings.model_copy(
@@ -52,12 +52,12 @@ class Serving:
         self._all = list(dict.fromkeys((self.reasoner, self.reflector)))
 
     async def start(self) -> None:
-        """Load the policies one after another: each takes its share of what is free by then."""
+        """Load the policies one after another, because each reserves its share of the memory that is free."""
         for generator in self._all:
             await generator.start()
 
     async def set_paused(self, paused: bool) -> None:
-        """Stop computing within a step, keeping what is in flight, or continue; nothing when that is so already."""
+        """Pause within one step, keeping requests in flight, or resume; no effect if already in that state."""
         if paused == self.paused:
             return
         self.paused = paused
@@ -65,14 +65,14 @@ class Serving:
             await (generator.pause() if paused else generator.resume())
 
     async def follow(self, wants_pause: Callable[[], bool], looked: Callable[[], None] = lambda: None) -> None:
-        """Pause and resume as `wants_pause` says, until cancelled; `looked` is called after each look."""
+        """Pause and resume as `wants_pause` returns, until cancelled; `looked` is called after each poll."""
         while True:
             await self.set_paused(wants_pause())
             looked()
             await asyncio.sleep(LISTEN_SECONDS)
 
     async def close(self) -> None:
-        """Give the device back, also when one of them can't be closed in order."""
+        """Release the device, even when closing one of the generators fails."""
         try:
             await self.reasoner.close()
         finally:
@@ -87,12 +87,14 @@ def serve(
     seed: int,
     warn: Callable[[str], None],
 ) -> Serving:
-    """The generators that the settings choose, not started yet. `warn` gets the reason when it isn't the usual one.
+    """Create the generators that the settings select, without starting them.
+
+    `warn` receives the reason when the generator is not the preferred one.
 
     Raises:
-        EngineError: when no such generator is installed, or it needs weights that aren't there.
+        EngineError: When no such generator is installed, or it needs weights that are missing.
     """
-    # vLLM's CPU backend reads how much memory it may use when it is imported, and choosing imports it.
+    # vLLM's CPU backend reads its memory limit when it is imported, and `choose` imports it.
     set_cpu_environment(share(settings, reasoner, reflector))
     chosen = choose(settings.generator)
     if chosen.note:

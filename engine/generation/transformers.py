@@ -1,7 +1,7 @@
-"""transformers generator: the fallback where vLLM can't be installed. Requests are gathered into batches.
+"""transformers generator: the fallback where vLLM cannot be installed. Requests are collected into batches.
 
-Batches are formed of requests with the same sampling, longest prompts together, because a batch pads to its
-longest prompt and runs to its longest answer. Knows nothing of vLLM, questions or stages.
+A batch contains requests with the same sampling parameters and prompts of similar length, because it pads to its
+longest prompt and runs to its longest answer. Independent of vLLM, questions and stages.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from engine.models.weights import PolicyWeights
 from store.settings import GenerationSection
 
 _GATHER_SECONDS = 0.02
-"""How long the first request of a batch waits for company."""
+"""Time that the first request of a batch waits for further ones."""
 
 _LARGEST_BATCH = 32
 
@@ -35,7 +35,7 @@ class _Waiting:
 
 
 class TransformersGenerator:
-    """Serves one policy with `model.generate`, in batches, on a thread of its own."""
+    """Serves one policy with `model.generate`, in batches, on a separate thread."""
 
     name = "transformers"
 
@@ -62,7 +62,7 @@ class TransformersGenerator:
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
         weights = self._weights
-        # A policy trained beside vLLM on a GPU has no merged weights; its adapter is merged here, in memory.
+        # A policy trained for vLLM on a GPU has no merged weights; its adapter is merged here, in memory.
         whole = weights.merged.exists() or weights.adapter is None
         path = str(weights.merged if whole else weights.base)
         dtype: Any = self._settings.dtype
@@ -116,7 +116,7 @@ class TransformersGenerator:
                     self._batch_size = max(1, self._batch_size // 2)
                     self._waiting = batch + self._waiting
                     continue
-                # A bug must not leave the callers waiting for ever: each gets it.
+                # The error is raised in every caller, because they would wait forever otherwise.
                 for item in batch:
                     if not item.future.done():
                         item.future.set_exception(error)
@@ -126,7 +126,7 @@ class TransformersGenerator:
                     item.future.set_result(result)
 
     def _take(self) -> list[_Waiting]:
-        """The next batch: the sampling of the oldest request, prompts of like length."""
+        """Return the next batch: the sampling parameters of the oldest request, prompts of similar length."""
         self._waiting = [item for item in self._waiting if not item.future.done()]
         if not self._waiting:
             return []
@@ -190,7 +190,7 @@ class TransformersGenerator:
         return set(configured) if isinstance(configured, list) else {configured}
 
     def _hold_or_show(self, watched: _Waiting, width: int) -> Callable[..., Any]:
-        """A stopping criterion that stops nothing: it holds the batch while paused and shows one growing text."""
+        """Return a stopping criterion that never stops: it blocks while paused, and reports one partial text."""
         import torch
 
         def criterion(input_ids: Any, scores: Any, **_: Any) -> Any:
@@ -206,7 +206,7 @@ class TransformersGenerator:
         self._running.clear()
 
     async def resume(self) -> None:
-        """Let it go on."""
+        """Continue the running batch."""
         self._running.set()
 
     async def close(self) -> None:
@@ -221,5 +221,5 @@ def _out_of_memory(error: Exception) -> bool:
     import torch
     from accelerate.utils.memory import should_reduce_batch_size  # type: ignore[import-untyped]
 
-    # The latter knows how allocators of the CPU and of other devices put it.
+    # `should_reduce_batch_size` recognises the messages of allocators on the CPU and on other devices.
     return isinstance(error, torch.OutOfMemoryError) or bool(should_reduce_batch_size(error))

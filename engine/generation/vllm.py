@@ -1,8 +1,8 @@
-"""vLLM generator: AsyncLLM, so that every request joins the running batch at once, with no barrier.
+"""vLLM generator: AsyncLLM, so that every request joins the running batch immediately, without a barrier.
 
-On a GPU a policy is served as base + LoRA under an id and path of its own, because the prefix cache is
-keyed by both. On CPU the merged weights are served: LoRA there measured eight times slower.
-Drives vLLM directly and knows nothing of training.
+On a GPU a policy is served as base + LoRA under a unique id and path, because the prefix cache is keyed by both. On a
+CPU the merged weights are served: LoRA was measured to be eight times slower there.
+Uses vLLM directly; independent of training.
 """
 
 from __future__ import annotations
@@ -21,14 +21,17 @@ from engine.models.weights import PolicyWeights
 from store.settings import GenerationSection
 
 CPU_BLOCK_TOKENS = 32
-"""Tokens of a cache block on CPU; vLLM's default there, 128, shares hardly any prefix between short prompts."""
+"""Tokens per cache block on CPU; with vLLM's default of 128, short prompts share hardly any prefix."""
+
+_PATIENCE_SECONDS = 3600
+"""Timeout for the start of vLLM's engine and for a step; its defaults of 600 s and 300 s are exceeded under load."""
 
 _RESERVE_FROM = 8
-"""From this many cores on vLLM keeps one for its front end; below it every core computes."""
+"""Number of cores from which vLLM reserves one for its front end; with fewer, every core computes."""
 
 
 def cpu_cores() -> list[int]:
-    """One logical CPU for each physical core this process may use."""
+    """Return one logical CPU for each physical core that this process may use."""
     chosen: dict[str, int] = {}
     for cpu in sorted(os.sched_getaffinity(0)):
         try:
@@ -40,10 +43,10 @@ def cpu_cores() -> list[int]:
 
 
 def cpu_dtype() -> str:
-    """`bfloat16` where the processor multiplies it natively, else `float32`.
+    """Return `bfloat16` where the processor multiplies it natively, else `float32`.
 
-    Without such instructions bfloat16 is emulated: measured on an AVX2 machine with SmolLM2-135M and 64
-    requests at once, 34 tokens/s against 180 in float32.
+    Without such instructions bfloat16 is emulated: 34 tokens/s against 180 in float32, measured on an AVX2 machine with
+    SmolLM2-135M and 64 concurrent requests.
     """
     try:
         flags = Path("/proc/cpuinfo").read_text()
@@ -53,7 +56,7 @@ def cpu_dtype() -> str:
 
 
 def set_cpu_environment(settings: GenerationSection) -> None:
-    """Environment that vLLM's CPU backend reads when it is imported. What the user has set stays."""
+    """Set the environment that vLLM's CPU backend reads when it is imported. Variables set by the user are kept."""
     cores = cpu_cores()
     if len(cores) < _RESERVE_FROM:
         os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", ",".join(str(core) for core in cores))
@@ -61,7 +64,10 @@ def set_cpu_environment(settings: GenerationSection) -> None:
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
     os.environ.setdefault("VLLM_WORKER_MULTIPROC_METHOD", "spawn")
-    # setproctitle overwrites the environment block, and with it the tag by which the supervisor knows its own.
+    # Long timeouts, because a loaded machine is slow, not broken; the supervisor's watchdog detects hangs.
+    os.environ.setdefault("VLLM_ENGINE_READY_TIMEOUT_S", str(_PATIENCE_SECONDS))
+    os.environ.setdefault("VLLM_EXECUTE_MODEL_TIMEOUT_SECONDS", str(_PATIENCE_SECONDS))
+    # setproctitle overwrites the environment block, including the tag by which the supervisor finds its children.
     os.environ.setdefault("SPT_NOENV", "1")
 
 
@@ -141,7 +147,7 @@ class VllmGenerator:
             max_tokens=min(request.max_tokens, room),
             temperature=request.temperature,
             top_p=request.top_p,
-            # On CPU a seeded request with temperature kills the engine, so there only the engine is seeded.
+            # On CPU a seeded request with temperature crashes the engine, so only the engine is seeded there.
             seed=request.seed % 2**31 if self._seeds_requests else None,
             output_kind=RequestOutputKind.FINAL_ONLY if on_text is None else RequestOutputKind.CUMULATIVE,
         )
@@ -164,22 +170,22 @@ class VllmGenerator:
         )
 
     async def pause(self) -> None:
-        """Freeze the scheduler; requests in flight keep their place and their cache."""
+        """Pause the scheduler; requests in flight keep their position and their cache."""
         await self._engine.pause_generation(mode="keep", clear_cache=False)
 
     async def resume(self) -> None:
-        """Let the scheduler go on."""
+        """Resume the scheduler."""
         await self._engine.resume_generation()
 
     async def close(self) -> None:
-        """Shut vLLM's processes down."""
+        """Shut down vLLM's processes."""
         if self._engine is not None:
             self._engine.shutdown()
             self._engine = None
 
 
 def _rank(adapter: Path) -> int:
-    """The smallest rank vLLM knows that holds the adapter's; its default of 16 refuses larger ones."""
+    """Return the smallest maximum rank of vLLM that fits the adapter; the default of 16 rejects larger ones."""
     import json
 
     rank = int(json.loads((adapter / "adapter_config.json").read_text())["r"])
