@@ -1,1 +1,1 @@
-"""Prompts: pure, versioned functions, and what a prompt must not state."""
+"""Prompts as pure, versioned functions, and the check that a prompt does not leak its target."""

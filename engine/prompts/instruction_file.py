@@ -12,15 +12,15 @@ from engine.tasks.base import normalised
 from store.runs.instruction_parts import PARTS
 
 MOST_PARTS = 9
-"""Own sentences of one kind. The pool is the product of the three lists: more of them only dilute the yields."""
+"""Limit of own sentences per kind. The pool is the product of the three lists, so more would dilute the yields."""
 
 
 def load_parts(path: Path) -> dict[str, tuple[str, ...]]:
-    """The sentences of each kind, in order; a kind that the file leaves out is empty.
+    """Return the sentences of each kind, in order; a kind that the file omits is empty.
 
     Raises:
-        EngineError: when the file can't be read or isn't TOML, and for a key that isn't a kind, a value that is no list
-            of sentences, an empty sentence, one that is there already, or more than nine of a kind.
+        EngineError: When the file cannot be read or is not TOML, and for a key that is not a kind, a value that is not
+            a list of sentences, an empty or duplicate sentence, or more than nine of a kind.
     """
     try:
         found = tomllib.loads(path.read_text(encoding="utf-8"))

@@ -1,10 +1,10 @@
 """The pool of 2 × 8 × 2 = 32 reflection instructions, and how an iteration draws from it.
 
-An instruction is composed of three sentences: verify the attempt, look for one kind of mistake, plan the
-change. So the pool is 12 sentences, keyed `v-l-p`; an operator's own sentences continue the three lists.
+An instruction is composed of three sentences: verify the attempt, locate one kind of mistake, plan the change. So the
+pool is built from 12 sentences and keyed `v-l-p`; an operator's own sentences are appended to the three lists.
 Source of the grid: ReflectEvo (ACL 2025 Findings, arXiv 2505.16475), section 3.1; the wording is our own.
-Knows nothing of prompts around an instruction, of models, files or databases: parts, usage and yields come in as
-values.
+Independent of the prompts around an instruction, and of models, files and databases: parts, usage and yields are
+arguments.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ VERIFY: tuple[str, ...] = (
     "Check your attempt step by step.",
     "Check your attempt in one quick pass.",
 )
-"""How to verify the attempt: part `v`."""
+"""Sentences on how to verify the attempt: part `v`."""
 
 LOCATE: tuple[str, ...] = (
     "Look for a mistake in a calculation.",
@@ -35,16 +35,16 @@ LOCATE: tuple[str, ...] = (
     "Look for a rule on the form of the answer that you broke.",
     "Look for a fact that is not true.",
 )
-"""Which mistake to locate and diagnose: part `l`."""
+"""Sentences on which mistake to locate and diagnose: part `l`."""
 
 PLAN: tuple[str, ...] = (
     "Then say what to do differently and why that avoids the mistake.",
     "Then list the exact steps to correct.",
 )
-"""How to plan the change, at a high or a low level: part `p`."""
+"""Sentences on how to plan the change, at a high or a low level: part `p`."""
 
 GENERAL = "general"
-"""Key of the one instruction that evaluation uses."""
+"""Key of the single instruction that evaluation uses."""
 
 _GENERAL_TEXT = "Name the most likely cause of the mistake. Then give a short plan to avoid it."
 
@@ -62,7 +62,7 @@ class Pool:
 
     @cached_property
     def keys(self) -> tuple[str, ...]:
-        """The keys of all instructions, in order."""
+        """Return the keys of all instructions, in order."""
         return tuple(
             f"{verify}-{locate}-{plan}"
             for verify in range(1, len(self.verify) + 1)
@@ -71,7 +71,7 @@ class Pool:
         )
 
     def extended(self, parts: Mapping[str, Sequence[str]]) -> Pool:
-        """This pool with further sentences of each kind (`verify`, `locate`, `plan`), whose keys continue."""
+        """Return this pool with further sentences of each kind (`verify`, `locate`, `plan`), numbered consecutively."""
         return Pool(
             (*self.verify, *parts.get("verify", ())),
             (*self.locate, *parts.get("locate", ())),
@@ -79,7 +79,7 @@ class Pool:
         )
 
     def nearest(self, key: str) -> str:
-        """The key of the pool that is most like one that isn't in it."""
+        """Return the key of the pool that is most similar to an unknown key."""
         if match := _KEY.fullmatch(key):
             sizes = (len(self.verify), len(self.locate), len(self.plan))
             return "-".join(str(min(int(part), size)) for part, size in zip(match.groups(), sizes, strict=True))
@@ -91,7 +91,7 @@ BUILT_IN = Pool(VERIFY, LOCATE, PLAN)
 
 
 def parse(key: str, pool: Pool = BUILT_IN) -> tuple[int, int, int]:
-    """The three parts (v, l, p) of a key, each from 1. Raises EngineError for a key that isn't in the pool."""
+    """Return the three parts (v, l, p) of a key, each from 1. Raises EngineError for a key that is not in the pool."""
     match = _KEY.fullmatch(key)
     if match is None or key not in pool.keys:
         raise EngineError(
@@ -103,7 +103,7 @@ def parse(key: str, pool: Pool = BUILT_IN) -> tuple[int, int, int]:
 
 
 def compose(key: str, pool: Pool = BUILT_IN) -> str:
-    """The text of an instruction: three sentences, or the general one. Raises EngineError for an unknown key."""
+    """Return the text of an instruction: three sentences, or the general one. Raises EngineError for an unknown key."""
     if key == GENERAL:
         return _GENERAL_TEXT
     verify, locate, plan = parse(key, pool)
@@ -111,7 +111,7 @@ def compose(key: str, pool: Pool = BUILT_IN) -> str:
 
 
 def check_draw(spec: str | Sequence[str], pool: Pool) -> None:
-    """Check that a pool can give what a draw asks for. Raises EngineError as `draw`."""
+    """Check that a pool satisfies a draw specification. Raises EngineError as `draw` does."""
     draw(spec, pool=pool, question_hash="", seed=0, iteration=1, usage={}, yields={})
 
 
@@ -125,12 +125,12 @@ def draw(
     yields: Mapping[str, tuple[int, int]],
     pool: Pool = BUILT_IN,
 ) -> tuple[str, ...]:
-    """The keys to use for one question, without repeats; the same arguments give the same keys.
+    """Draw the keys to use for one question, without repeats; deterministic in its arguments.
 
     `spec` is `all`, a list of keys, `random:n`, `balanced:n` (least used first, ties drawn by seed) or
     `adaptive:n` (Thompson sampling: the n largest draws from Beta(1 + successes, 1 + failures)).
-    `usage` counts how often each key was used so far; `yields` holds (successes, tries) per key, a success
-    being an i→c transition. Keys that are missing in either count as unused.
+    `usage` counts how often each key was used so far; `yields` maps each key to (successes, tries), a success being an
+    i→c transition. Keys missing from either count as unused.
 
     Raises EngineError for an unknown spec or key, for n above the pool's size, and for impossible counts.
     """
@@ -166,6 +166,6 @@ def _thompson(random: Random, key: str, outcome: tuple[int, int]) -> float:
 
 
 def _random(question_hash: str, seed: int, iteration: int) -> Random:
-    """A generator that depends on all three and nothing else, in every process alike."""
+    """Return a random generator that is the same for the same arguments in every process."""
     digest = hashlib.sha256(f"instructions|{seed}|{iteration}|{question_hash}".encode()).digest()
     return Random(int.from_bytes(digest, "big"))

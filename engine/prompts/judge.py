@@ -1,8 +1,8 @@
-"""What a judge of Dpref is asked, and how its reply is read.
+"""Prompts for the judge of Dpref, and the parser of its replies.
 
 Pure and versioned. No function here takes a reference answer, hence a judge sees none: it ranks reflections as
-diagnoses, not by what they led to. The two reflections are A and B by position only, and every pair is asked in both
-orders. The wording is our own.
+diagnoses, not by the corrections they led to. The two reflections are A and B by position only, and every pair is
+ranked in both orders. The wording is our own.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import Literal
 from engine.prompts.rollout import Message
 
 JUDGE_PROMPT_VERSION = "1"
-"""Goes up with every change of wording or layout."""
+"""Increased with every change of wording or layout."""
 
 REPLY_FORM = "Better: A"
-"""How the reply is asked for, with B for the other one."""
+"""Requested form of the reply, with B for the second reflection."""
 
 _EMPTY = "(nothing)"
 _TASK = (
@@ -40,13 +40,13 @@ _WINS = re.compile(
 
 
 def judge_messages(question: str, attempt: str, first: str, second: str) -> tuple[Message, ...]:
-    """The question to a judge: which of two reflections on an attempt is better.
+    """Return the prompt that asks a judge which of two reflections on an attempt is better.
 
     Args:
-        question: the question as asked, with its options.
-        attempt: the attempt that both reflect on.
-        first: the reflection shown as A.
-        second: the reflection shown as B.
+        question: The question as in the attempt's prompt, with its options.
+        attempt: The attempt that both reflect on.
+        first: The reflection shown as A.
+        second: The reflection shown as B.
     """
     parts = (
         _TASK,
@@ -60,12 +60,12 @@ def judge_messages(question: str, attempt: str, first: str, second: str) -> tupl
 
 
 def parse_choice(reply: str) -> Literal["A", "B"] | None:
-    """Which one a reply names, or None when it names neither or both.
+    """Return the choice stated in a reply, or None when it states neither or both.
 
-    Tolerant about form: a marked choice (`Better: B`, `**Answer:** A`) counts, the last of several; without one a reply
-    that is nothing but the letter, a last line that is, or "Reflection B is better".
+    Tolerant about form: the last marked choice counts (`Better: B`, `**Answer:** A`); without one, a reply or last line
+    that consists of the letter alone, or "Reflection B is better".
     """
-    # A model that repeats the request has chosen nothing.
+    # A reply that repeats the request contains no choice.
     text = _THOUGHT.sub("", reply).replace(_REPLY, "").strip()
     marked = _MARKED.findall(text)
     if marked:

@@ -1,8 +1,8 @@
-"""Finds prompts that state what they ask for: an example like that teaches copying, not reflecting.
+"""Detects prompts that state their target: such an example teaches copying, not reflecting.
 
-Published training rows of the method carry their target in the prompt (rows rebuilt after the step); a prompt built
-before generation can't, and this is the check that it didn't. Curation, training and exchange all ask `states_target`.
-Pure; knows nothing of tokens, databases or models.
+Published training rows of the method contain their target in the prompt, because they were rendered after generation;
+a prompt rendered before generation cannot, and this module verifies it. Curation, training and exchange share
+`states_target`. Pure; independent of tokens, databases and models.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ from store.settings import PreviousAttempt
 STATES_TARGET = "the prompt states the completion"
 NOTHING_TO_LEARN = "the completion is empty"
 PROMPT_LEAK = "prompt states the answer"
-"""The reason under which curation leaves such a row out."""
+"""Reason for which curation excludes such a row."""
 
 FEWEST_WORDS = 5
-"""A shorter text, e.g. `Answer: 4`, stands in a prompt by chance."""
+"""Minimum length of a target, in words. A shorter text, e.g. `Answer: 4`, occurs in a prompt by chance."""
 
 _FEWEST_WORDS_OF_THE_MODEL = 8
-"""The same in a turn of the model: worked examples and a wrong first attempt are phrased as the right answer is."""
+"""Minimum in assistant turns: worked examples and a wrong first attempt are phrased like the right answer."""
 
 
 def states_target(prompt: str, target: str, *, fewest_words: int = FEWEST_WORDS) -> bool:
-    """Whether a prompt contains a text that is to be learnt as its completion, without regard to case and spacing.
+    """Check whether a prompt contains its target completion, ignoring case and spacing.
 
-    The halves of a one-stage completion count on their own. A text counts when it has at least `fewest_words` words
-    and stands in the prompt as whole words: "the sum is now 1" is not in "the sum is now 12".
+    The two parts of a one-stage completion are checked separately. A text matches when it has at least `fewest_words`
+    words and occurs in the prompt as whole words: "the sum is now 1" is not in "the sum is now 12".
     """
     wanted = [part for part in _parts(target) if len(part.split()) >= fewest_words]
     if not wanted:
@@ -48,9 +48,9 @@ def states_target(prompt: str, target: str, *, fewest_words: int = FEWEST_WORDS)
 
 
 def unfit_target(prompt: Sequence[Message], completion: Sequence[Message]) -> str | None:
-    """Why a completion must not be learnt from this prompt, or None.
+    """Return why a completion must not be learnt from this prompt, or None.
 
-    A completion that is empty teaches nothing, and one that a turn of the prompt states was given away.
+    Reasons are an empty completion, and one that a turn of the prompt states.
     """
     text = "\n".join(message["content"] for message in completion)
     if not _parts(text):
@@ -65,9 +65,9 @@ def unfit_target(prompt: Sequence[Message], completion: Sequence[Message]) -> st
 def training_prompts(
     problem: Problem, attempt_text: str, instruction_text: str, *, show_previous_attempt: PreviousAttempt
 ) -> str:
-    """The text of every prompt that a reflection on this attempt may be trained with, whatever the setting.
+    """Return the text of all prompts that a reflection on this attempt may be trained with, in any setting.
 
-    Of the correction's prompt all but its request, which depends on the reflection: see `correction_request`.
+    The correction's prompt is included without its request, which depends on the reflection: see `correction_request`.
     """
     prompts = (
         attempt_messages(problem),
@@ -81,7 +81,7 @@ def training_prompts(
 def correction_request(
     problem: Problem, attempt_text: str, reflection_text: str, *, show_previous_attempt: PreviousAttempt
 ) -> str:
-    """The last turn of the prompt of a correction, which holds the reflection."""
+    """Return the last turn of a correction's prompt, which contains the reflection."""
     messages = correction_messages(problem, attempt_text, reflection_text, show_previous_attempt=show_previous_attempt)
     return messages[-1]["content"]
 
@@ -91,5 +91,5 @@ def _parts(target: str) -> list[str]:
 
 
 def _stands_in(target: str, text: str) -> bool:
-    """Whether `target` stands in `text` as whole words: "answer: 1" is not in "answer: 12" or "answer: 1.5"."""
+    """Check whether `target` occurs in `text` as whole words: "answer: 1" is not in "answer: 12" or "answer: 1.5"."""
     return target in text and re.search(rf"(?<!\w){re.escape(target)}(?!\w|[.,]\d)", text) is not None

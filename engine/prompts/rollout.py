@@ -1,13 +1,12 @@
 """The messages of every prompt: attempt, reflection, correction, retry and the one-stage prompt.
 
-Pure and versioned: the same inputs give the same messages, so that a stored version, inputs and hash prove
-what a model was asked. No function here takes a reference answer, hence none can reach a prompt. The wording
-is our own and short, because models of 135M parameters read it too. There is no system message: not every
-chat template has one. The layout keeps what prompts share in front (examples, question, attempt) and what
-differs last, for the prefix cache.
+Pure and versioned: the same inputs give the same messages, so that a stored version, inputs and hash prove the prompt
+of a text. No function here takes a reference answer, hence none can reach a prompt. The wording is our own and short,
+because models of 135M parameters read it too. There is no system message: not every chat template has one. For the
+prefix cache, the parts that prompts share (examples, question, attempt) come first and the differences last.
 
-Knows nothing of chat templates, tokens, models or databases. Source of the steps: ReflectEvo (ACL 2025
-Findings, arXiv 2505.16475), sections 3.1 and 3.2.
+Independent of chat templates, tokens, models and databases. Source of the steps: ReflectEvo (ACL 2025 Findings, arXiv
+2505.16475), sections 3.1 and 3.2.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from engine.tasks.base import Example
 from store.settings import PreviousAttempt
 
 PROMPT_VERSION = "1"
-"""Goes up with every change of wording or layout."""
+"""Increased with every change of wording or layout."""
 
 SECOND_TRY = "Second try:"
 """The line between the reflection and the corrected attempt in a one-stage completion."""
@@ -51,16 +50,16 @@ class Message(TypedDict):
 
 @dataclass(frozen=True)
 class Problem:
-    """What every prompt on one question starts with. Never holds the reference answer."""
+    """The common start of all prompts on one question. Never contains the reference answer."""
 
     question: str
-    """The question as asked, with its options: see `engine.tasks.base.render_question`."""
+    """The rendered question with its options: see `engine.tasks.base.render_question`."""
     format_instruction: str
     few_shot: tuple[Example, ...] = ()
 
 
 def attempt_messages(problem: Problem) -> list[Message]:
-    """The prompt of attempt 1: worked examples as chat turns, then the question."""
+    """Return the prompt of attempt 1: worked examples as chat turns, then the question."""
     messages: list[Message] = []
     for example in problem.few_shot:
         messages.append(_user(example.question.strip(), problem.format_instruction))
@@ -72,10 +71,10 @@ def attempt_messages(problem: Problem) -> list[Message]:
 def reflection_messages(
     problem: Problem, attempt_text: str, instruction_text: str, *, told_wrong: bool = True
 ) -> list[Message]:
-    """The prompt of a reflection on one attempt (paper, section 3.1). The instruction comes last.
+    """Return the prompt of a reflection on one attempt (paper, section 3.1). The instruction comes last.
 
-    `told_wrong` is False where no verdict may be given away, i.e. in evaluation without an oracle. Worked examples with
-    a reflection show it, in reply to the same request.
+    `told_wrong` is False where the prompt must not reveal the verdict, i.e. in evaluation without an oracle. Worked
+    examples with a reflection show it as the reply to the same request.
     """
     request = _user(f"{_verdict(told_wrong)} {_REFLECT}", instruction_text)
     return _reflected_on(problem, attempt_text, request, lambda _, reflection: reflection)
@@ -89,7 +88,7 @@ def correction_messages(
     show_previous_attempt: PreviousAttempt,
     told_wrong: bool = True,
 ) -> list[Message]:
-    """The prompt of a correction: the question, one attempt (when shown) and one single reflection on it."""
+    """Return the prompt of a correction: the question, one attempt (when shown) and a single reflection on it."""
     reflection = reflection_text.strip() or _EMPTY
     if show_previous_attempt is True:
         request = f"{_verdict(told_wrong)} Use this reflection on it:\n{reflection}"
@@ -105,7 +104,7 @@ def correction_messages(
 def retry_messages(
     problem: Problem, attempt_text: str, *, show_previous_attempt: PreviousAttempt, told_wrong: bool = True
 ) -> list[Message]:
-    """The prompt of the baseline: a second try that differs from a correction only in having no reflection."""
+    """Return the prompt of the baseline: a second try that differs from a correction only in having no reflection."""
     if show_previous_attempt is True:
         request = f"{_verdict(told_wrong)} Solve the question again. {problem.format_instruction}"
         return [*_attempted(problem, attempt_text), _user(request)]
@@ -117,7 +116,7 @@ def retry_messages(
 def one_stage_messages(
     problem: Problem, attempt_text: str, instruction_text: str, *, told_wrong: bool = True
 ) -> list[Message]:
-    """The prompt of the one-stage setting: reflect, then answer, in one reply (paper, section 3.3)."""
+    """Return the prompt of the one-stage setting: reflect, then answer, in one reply (paper, section 3.3)."""
     request = _user(f"{_verdict(told_wrong)} {_REFLECT_THEN_ANSWER} {problem.format_instruction}", instruction_text)
     return _reflected_on(
         problem, attempt_text, request, lambda answer, reflection: one_stage_completion(reflection, answer)
@@ -125,12 +124,12 @@ def one_stage_messages(
 
 
 def one_stage_completion(reflection: str, corrected_attempt: str) -> str:
-    """The reply that one-stage training teaches: the reflection, the `SECOND_TRY` line, the corrected attempt."""
+    """Return the target of one-stage training: the reflection, the `SECOND_TRY` line, the corrected attempt."""
     return f"{reflection.strip()}\n\n{SECOND_TRY}\n{corrected_attempt.strip()}"
 
 
 def prompt_hash(messages: Sequence[Message]) -> str:
-    """SHA-256 (hex) over the canonical JSON of the messages: what the database keeps instead of the prompt."""
+    """Return the SHA-256 (hex) of the messages' canonical JSON, which the database stores instead of the prompt."""
     canonical = json.dumps(list(messages), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(canonical.encode("ascii")).hexdigest()
 
@@ -142,11 +141,11 @@ def _attempted(problem: Problem, attempt_text: str) -> list[Message]:
 def _reflected_on(
     problem: Problem, attempt_text: str, request: Message, worked: Callable[[str, str], str]
 ) -> list[Message]:
-    """An attempt and a request, after the worked examples: those with a reflection reply to the same request.
+    """Return attempt and request after the worked examples; examples with a reflection reply to the same request.
 
-    `worked` makes that reply of an example's answer and reflection. The request is the same to the letter, although its
-    instruction takes all that follows out of the shared prefix: with requests without one in the examples 47 to 77 % of
-    SmolLM2-135M's reflections ran into a limit of 48 tokens, this way 0 to 29 % (three examples, about 70 attempts of
+    `worked` builds that reply from an example's answer and reflection. The request is identical, although its
+    instruction ends the shared prefix there: with requests without instructions in the examples, 47 to 77 % of
+    SmolLM2-135M's reflections reached the limit of 48 tokens; this way 0 to 29 % (three examples, about 70 attempts at
     each of four tasks, temperature 0.5).
     """
     messages: list[Message] = []
@@ -161,11 +160,11 @@ def _reflected_on(
 
 
 def _asked_anew(problem: Problem, *, before: Sequence[str] = (), after: str = "") -> list[Message]:
-    """The question in one turn, as a first attempt is asked for, with what is told of that one.
+    """Return the question as one turn, as in the prompt of attempt 1, together with the information on that attempt.
 
-    Told before the question, the turn ends as the worked examples do: 86 to 94 % of SmolLM2-135M's sampled corrections
-    held an answer, and 26 to 67 % where the attempt is a turn of its own (40 questions of each of four tasks,
-    temperature 0.7).
+    With that information before the question, the turn ends like the worked examples: 86 to 94 % of SmolLM2-135M's
+    sampled corrections contained an answer, against 26 to 67 % with the attempt as a separate turn (40 questions of
+    each of four tasks, temperature 0.7).
     """
     *examples, _ = attempt_messages(problem)
     return [*examples, _user(*before, problem.question, after, problem.format_instruction)]
