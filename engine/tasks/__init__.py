@@ -1,4 +1,4 @@
-"""Task types: how questions are loaded, asked for and judged. A flat registry, one entry per answer type."""
+"""Task types: how questions are loaded, presented and verified. A flat registry with one entry per kind of answer."""
 
 from __future__ import annotations
 
@@ -25,52 +25,59 @@ from store.settings.tasks import Task, TaskSection
 TASK_TYPES: Registry[TaskType[Any]] = Registry(
     "task kind", {one.kind: one for one in (Procedural(), Choice(), Math(), FreeText(), Code())}
 )
-"""Every kind of task by its name."""
+"""Every task type by the name of its kind."""
 
 
 def register_task_kind(task: TaskType[Any], section: type[TaskSection]) -> None:
-    """Add a kind of task: settings files may name it from now on.
+    """Register a kind of task, so that settings files can name it.
 
     Args:
-        task: what the kind does.
-        section: its settings, whose field `kind` is a Literal of the kind's name.
+        task: the task type.
+        section: its settings model, whose field `kind` is a Literal of the kind's name.
 
     Raises:
-        ValueError: when the name is taken, or the settings are those of another kind.
+        ValueError: if the name is taken, or the settings model belongs to another kind.
     """
     register_task_section(task.kind, section)
     TASK_TYPES.register(task.kind, task)
 
 
 def unregister_task_kind(kind: str) -> None:
-    """Remove a kind of task that was registered. Raises KeyError for an unknown one."""
+    """Remove a registered kind of task. Raises KeyError for an unknown one."""
     unregister_task_section(kind)
     TASK_TYPES.unregister(kind)
 
 
 def generated_tasks(settings: RunSettings) -> set[str]:
-    """Names of the tasks whose questions are generated from a seed."""
+    """Return the names of the tasks whose questions are generated from a seed."""
     return {task.name for task in settings.tasks if task_type(task.kind).generated}
 
 
 def task_type(kind: str) -> TaskType[Any]:
-    """The task type of a kind. Raises TaskError for an unknown one."""
+    """Return the task type of a kind. Raises TaskError for an unknown one."""
     if kind not in TASK_TYPES:
         raise TaskError(TASK_TYPES.unknown(kind))
     return TASK_TYPES[kind]
 
 
 def load_task(task: Task, base_dir: Path, seed: int) -> Loaded:
-    """The questions of one task, with the operator's worked examples before its own. Raises TaskError as its type does,
-    and for a worked example that shows no answer."""
+    """Load the questions of one task, with the operator's worked examples placed before those of the source.
+
+    Raises:
+        TaskError: if the task can't be loaded, or a worked example of the operator shows no answer.
+    """
     own = _own_examples(task)
     return _shown_first(task.name, own, task_type(task.kind).load(task, base_dir, seed))
 
 
 def load_tasks(settings: RunSettings, base_dir: Path) -> dict[str, Loaded]:
-    """The questions of every task of a run, by task name; none trains on, tunes on or shows what another holds out.
+    """Load the questions of every task of a run, by task name.
 
-    Paths are relative to `base_dir`. Raises one TaskError that names every task that can't be loaded as set.
+    No task keeps a train, dev or few-shot question that any task of the run holds out. Paths are relative to
+    `base_dir`.
+
+    Raises:
+        TaskError: if tasks can't be loaded with these settings; a single error names all of them.
     """
     loaded: dict[str, Loaded] = {}
     failed: list[str] = []
@@ -88,7 +95,7 @@ def load_tasks(settings: RunSettings, base_dir: Path) -> dict[str, Loaded]:
 
 
 def _own_examples(task: TaskSection) -> tuple[Example, ...]:
-    """The operator's worked examples. Raises TaskError for a reply that shows no answer where others must."""
+    """Return the operator's worked examples. Raises TaskError for a reply without a recognisable answer."""
     for number, example in enumerate(task.examples, start=1):
         if extract(example.reply, multiline=True).answer is None:
             raise TaskError(
@@ -102,7 +109,7 @@ def _own_examples(task: TaskSection) -> tuple[Example, ...]:
 
 
 def _shown_first(name: str, own: tuple[Example, ...], one: Loaded) -> Loaded:
-    """A task with the operator's worked examples before its own, and without the training questions they show."""
+    """Put the operator's worked examples before those of the source; drop the training questions that they show."""
     shown = {example.wording for example in own}
     train = tuple(question for question in one.train if question.wording not in shown)
     left_out = len(one.train) - len(train)

@@ -1,7 +1,7 @@
-"""What every task type has in common: questions, worked examples and verifications.
+"""Record types shared by all task types: questions, worked examples, verifications and loaded tasks.
 
-Terms as in the paper (ReflectEvo, ACL 2025 Findings, arXiv 2505.16475, section 3). This module must not know
-any single task type, nor a database, a model or a prompt.
+Terms as in the paper (ReflectEvo, ACL 2025 Findings, arXiv 2505.16475, section 3). This module must not depend on a
+particular task type, nor on the database, a model or the prompts.
 """
 
 from __future__ import annotations
@@ -17,40 +17,40 @@ from typing import Literal
 from store.records import Split, Verdict
 
 _NAMED_ROWS = 20
-"""Rows of a task that are named one by one when they are left out; the others are counted."""
+"""Number of skipped rows of a task that are listed individually; further ones are only counted."""
 
 
 def render_question(text: str, options: Sequence[str] = ()) -> str:
-    """The question as asked: its text, then one line per option (`A. …`). At most 26 options."""
+    """Render a question as it is asked: its text, then one line per option (`A. …`). At most 26 options."""
     lines = [f"{letter}. {option.strip()}" for letter, option in zip(ascii_uppercase, options, strict=False)]
     return "\n".join([text.strip(), *lines])
 
 
 def normalised(text: str) -> str:
-    """The text in one case and with single spaces: what duplicates are found by."""
+    """Return the text case-folded and with single spaces, the form in which duplicates are detected."""
     return " ".join(text.casefold().split())
 
 
 @dataclass(frozen=True)
 class Question:
-    """One task item with its reference answer and what its verifier needs."""
+    """One task item with its reference answer and the data that its verifier needs."""
 
     task: str
     domain: str
     split: Split
     text: str
     options: tuple[str, ...]
-    """Texts of the options in order, without letters; empty when there are none or they stand inside `text`."""
+    """Texts of the options in order, without letters; empty if there are none or they are part of `text`."""
     reference: str
     payload: Mapping[str, object]
-    """What `TaskType.verify` needs beside the reference; JSON-serialisable. `worked` is the reply that a perfect model
-    would give, for training without reflection; it never reaches a prompt of this question."""
+    """Input of `TaskType.verify` besides the reference; JSON-serialisable. `worked` is an ideal reply, used as the
+    target of training without reflection; it never appears in a prompt of this question."""
 
     @property
     def content_hash(self) -> str:
-        """SHA-256 (hex) of what makes this question this question: task, text, options, reference, verifier payload.
+        """SHA-256 (hex) of the identity of the question: task, text, options, reference and verifier payload.
 
-        The split is left out: it belongs to a run, which may divide the same questions differently.
+        The split is not included: it belongs to a run, and another run may split the same questions differently.
         """
         identity = [self.task, self.text, list(self.options), self.reference, dict(self.payload)]
         content = json.dumps(identity, sort_keys=True, separators=(",", ":"))
@@ -58,43 +58,44 @@ class Question:
 
     @property
     def wording(self) -> str:
-        """The question as asked, without regard to case and spacing: equal for questions that ask the same."""
+        """The rendered question without regard to case and spacing; equal for duplicate questions."""
         return normalised(render_question(self.text, self.options))
 
 
 @dataclass(frozen=True)
 class Verification:
-    """The verifier's word on one reply."""
+    """The verifier's result for one reply."""
 
     verdict: Verdict
     answer: str | None
-    """The answer read from the reply; None when the reply holds none in a known form."""
+    """The answer extracted from the reply; None if it contains none in a known form."""
     rule: str
-    """The extraction rule that found the answer; empty when none did."""
+    """The extraction rule that matched; empty if none did."""
     score: float | None
-    """The verifier's own score, where it gives one (0 to 1)."""
+    """Score from 0 to 1, where the verifier computes one."""
     detail: str
-    """Why the verdict is what it is, for an operator."""
+    """Explanation of the verdict for the operator."""
 
 
 @dataclass(frozen=True)
 class Example:
-    """A worked example for one chat turn: the question as asked and an answer in the task's answer format."""
+    """A worked example for one chat turn: the rendered question and an answer in the task's answer format."""
 
     question: str
     answer: str
     attempt: str | None = None
-    """A wrong answer to it, where there is a reflection on one."""
+    """An incorrect attempt at the question, if the example also shows a reflection."""
     reflection: str | None = None
+    """A reflection on `attempt`."""
 
     @property
     def wording(self) -> str:
-        """Comparable with `Question.wording`."""
+        """The question in the form of `Question.wording`."""
         return normalised(self.question)
 
 
 def worked_example(question: Question, row: Mapping[str, object]) -> Example:
-    """The worked example of a question: as asked, and the worked answer of its payload. The row isn't needed."""
+    """Build the worked example of a question from the worked answer in its payload. The row is not used."""
     return Example(render_question(question.text, question.options), str(question.payload["worked"]))
 
 
@@ -103,43 +104,43 @@ class Row:
     """One readable row of a data source."""
 
     number: int
-    """Its line in a text file, or its number in any other source; 1 is the first."""
+    """Line in a text file, or row number in any other source, counted from 1."""
     values: Mapping[str, object]
 
 
 @dataclass(frozen=True)
 class SkippedRow:
-    """A row of a data source that was left out, and why."""
+    """A row of a data source that was skipped, with the reason."""
 
     path: str
     """The file, or the hub dataset with its split."""
     line: int
-    """1 is the first."""
+    """Counted from 1."""
     reason: str
     unit: Literal["line", "row"] = "line"
     """What `line` counts."""
 
     @property
     def place(self) -> str:
-        """Where to look, e.g. `quiz.jsonl, line 5`."""
+        """Location of the row, e.g. `quiz.jsonl, line 5`."""
         return f"{self.path}, {self.unit} {self.line}"
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """The questions of one task. Train, dev, test and few-shot examples never share a question."""
+    """The questions of one task. No question occurs in more than one of train, dev, test and few-shot examples."""
 
     train: tuple[Question, ...]
     test: tuple[Question, ...]
     few_shot: tuple[Example, ...] = ()
     dev: tuple[Question, ...] = ()
-    """Set aside for tuning: never trained on, shown or held out."""
+    """Questions for tuning, separate from training, worked examples and the held-out test questions."""
     skipped: tuple[SkippedRow, ...] = ()
     notes: tuple[str, ...] = ()
-    """Remarks for an operator, e.g. that fewer questions exist than were asked for."""
+    """Notes for the operator, e.g. that fewer questions exist than were requested."""
 
     def remarks(self, task: str) -> list[str]:
-        """All that an operator should read: the first rows left out by their place, the others by reason, the notes."""
+        """Return messages for the operator: skipped rows (the first by location, the rest by reason), then notes."""
         named = [f"{row.place} was left out: {row.reason}" for row in self.skipped[:_NAMED_ROWS]]
         reasons = Counter(row.reason for row in self.skipped[_NAMED_ROWS:])
         counted = [f"task {task}: {count} more rows were left out: {why}" for why, count in reasons.most_common(20)]

@@ -1,7 +1,7 @@
-"""Multiple choice: the answer is one letter, by which option a reply commits to.
+"""The task type `choice`: multiple-choice questions, verified by the option letter that a reply commits to.
 
-Options stand inside the question's text (LogiQA) or in fields of their own. Knows nothing of where questions come
-from, nor of prompts beyond the answer format.
+Options are part of the question's text (LogiQA) or are stored in separate fields. Independent of the source of the
+questions and, apart from the answer format, of the prompts.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _PHRASES = (
         re.MULTILINE,
     ),
 )
-"""How replies name an option without marking an answer; `option B is not correct` matches none."""
+"""Phrases by which replies name an option without an answer marker; `option B is not correct` matches none."""
 
 
 class Choice(TaskType[ChoiceTask]):
@@ -47,7 +47,7 @@ class Choice(TaskType[ChoiceTask]):
     kind: ClassVar[str] = "choice"
 
     def load(self, settings: ChoiceTask, base_dir: Path, seed: int) -> Loaded:
-        """Questions, held-out questions and worked examples. Raises TaskError when the source can't be used."""
+        """Load train, dev and test questions and worked examples. Raises TaskError if the source can't be used."""
 
         def question(row: Mapping[str, object], split: Split) -> Question:
             return _question(settings, row, split)
@@ -55,9 +55,9 @@ class Choice(TaskType[ChoiceTask]):
         return load_local(settings, base_dir, seed, question, worked_example)
 
     def verify(self, reply: str, reference: str, payload: Mapping[str, object]) -> Verification:
-        """Correct when exactly one letter results from the reply and it is the reference.
+        """Verify a reply: correct if it names exactly one option and that is the reference.
 
-        No letter, or more than one, is incorrect: a reply that commits to nothing has not answered.
+        No option, or more than one, is incorrect: a reply that commits to no option is not an answer.
         """
         found = extract(reply, phrases=_PHRASES)
         if found.answer is None:
@@ -73,14 +73,14 @@ class Choice(TaskType[ChoiceTask]):
         return Verification("incorrect", letter, found.rule, 0.0, f"{letter} instead of {reference.upper()}")
 
     def format_instruction(self, settings: ChoiceTask) -> str:
-        """The same for every choice task."""
+        """Return the instruction on the answer format, the same for every choice task."""
         return "Finish with 'Answer:' and the letter of the right option."
 
 
 def single_letter(answer: str, options: Mapping[str, str]) -> str | None:
-    """The one option an answer names: `B`, `b`, `(B)`, `B. text`, `option B`, or an option's full text.
+    """Return the single option that an answer names: `B`, `b`, `(B)`, `B. text`, `option B`, or an option's full text.
 
-    `options` are the known texts by letter. None when the answer names no option or more than one.
+    `options` maps letters to the known texts. Returns None if the answer names no option or more than one.
     """
     for pattern in (_BARE, _LABELLED):
         if match := pattern.fullmatch(answer):
@@ -114,6 +114,6 @@ def _question(settings: ChoiceTask, row: Mapping[str, object], split: Split) -> 
         text=text,
         options=options.listed,
         reference=reference,
-        # Only the answer line: datasets give no reasoning, and made-up reasoning would teach a habit.
+        # Only the answer line: the datasets contain no reasoning, and invented reasoning would train a style.
         payload={"letters": options.letters, "options": dict(options.known), "worked": f"Answer: {reference}"},
     )

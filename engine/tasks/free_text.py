@@ -1,8 +1,9 @@
-"""Short free text, compared as SQuAD does: an exact match, or token F1 from a threshold on.
+"""The task type `free_text`: short answers, verified by SQuAD's exact match or by token F1 with a threshold.
 
-Both texts are lower-cased and lose punctuation, articles and spare spaces; the best of several accepted references
-counts. That is SQuAD's rule with its limits: `3.5` equals `35`, and `Yves Theard` isn't `Yves Théard`. A text that
-this leaves empty (`+`, `A`) is compared as it is. Knows nothing of where questions come from.
+Both texts are lower-cased and stripped of punctuation, articles and extra spaces; the best of several accepted
+references counts. SQuAD's normalisation has known limits: `3.5` equals `35`, and `Yves Theard` differs from
+`Yves Théard`. A text that it would leave empty (`+`, `A`) is compared unchanged. Independent of the source of the
+questions.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from store.settings.tasks import FreeTextTask
 _ARTICLES = re.compile(r"\b(?:a|an|the)\b")
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
 _ANSWER_KEYS = ("text", "value", "answer", "aliases")
-"""Where an object keeps its answers: SQuAD's `text`, TriviaQA's `value` and `aliases`."""
+"""Keys under which an object lists its answers: SQuAD's `text`, TriviaQA's `value` and `aliases`."""
 
 
 class FreeText(TaskType[FreeTextTask]):
@@ -35,7 +36,7 @@ class FreeText(TaskType[FreeTextTask]):
     graded: ClassVar[bool] = True
 
     def load(self, settings: FreeTextTask, base_dir: Path, seed: int) -> Loaded:
-        """Questions, held-out questions and worked examples. Raises TaskError when the source can't be used."""
+        """Load train, dev and test questions and worked examples. Raises TaskError if the source can't be used."""
 
         def question(row: Mapping[str, object], split: Split) -> Question:
             return _question(settings, row, split)
@@ -43,10 +44,10 @@ class FreeText(TaskType[FreeTextTask]):
         return load_local(settings, base_dir, seed, question, worked_example)
 
     def verify(self, reply: str, reference: str, payload: Mapping[str, object]) -> Verification:
-        """Correct on an exact match, or from the payload's `threshold` of token F1 on. `score` is always the F1.
+        """Verify a reply: correct on an exact match, or if its token F1 reaches the `threshold` of the payload.
 
-        A reply of one short line without any mark is taken as the answer: asked for a few words, a model that
-        says nothing else has answered, and the comparison is strict enough to find out.
+        `score` is always the token F1. A reply of one short line without an answer marker counts as the answer: the
+        prompt requests a few words, and the comparison is strict enough to reject anything else.
         """
         references = _accepted(reference, payload)
         found = extract(reply, whole_reply=True)
@@ -63,25 +64,25 @@ class FreeText(TaskType[FreeTextTask]):
         return Verification("correct" if enough else "incorrect", found.answer, found.rule, score, detail)
 
     def format_instruction(self, settings: FreeTextTask) -> str:
-        """The same for every free-text task."""
+        """Return the instruction on the answer format, the same for every free-text task."""
         return "Finish with 'Answer:' and the answer in as few words as possible."
 
     def same_answer_key(self, answer: str) -> str:
-        """The answer as SQuAD simplifies it."""
+        """Return the answer normalised as in SQuAD."""
         return simplified(answer) or normalised(answer)
 
     def matches_exactly(self, answer: str, reference: str, payload: Mapping[str, object]) -> bool:
-        """Whether the answer is one of the accepted references, as SQuAD compares them."""
+        """Check whether the answer equals an accepted reference under SQuAD's exact match."""
         return any(exact_match(answer, one) for one in _accepted(reference, payload))
 
 
 def simplified(text: str) -> str:
-    """A text as SQuAD compares it: lower case, without punctuation and articles, single spaces."""
+    """Normalise a text as SQuAD does: lower case, no punctuation, no articles, single spaces."""
     return " ".join(_ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split())
 
 
 def exact_match(answer: str, reference: str) -> bool:
-    """Whether two texts are the same once simplified; texts that this empties must be the same as they are."""
+    """Check whether two texts are equal once normalised; if normalisation empties both, compare them unchanged."""
     one, other = simplified(answer), simplified(reference)
     if one or other:
         return one == other
@@ -89,8 +90,10 @@ def exact_match(answer: str, reference: str) -> bool:
 
 
 def token_f1(answer: str, reference: str) -> float:
-    """Harmonic mean of precision and recall over the words of both simplified texts, each counted as often as it
-    occurs (SQuAD, Rajpurkar et al. 2016, section 6.1). 0 to 1."""
+    """Compute token F1: the harmonic mean of precision and recall over the words of both normalised texts.
+
+    Words are counted with multiplicity (SQuAD, Rajpurkar et al. 2016, section 6.1). Returns a value from 0 to 1.
+    """
     found, wanted = simplified(answer).split(), simplified(reference).split()
     if not found or not wanted:
         return float(exact_match(answer, reference))
@@ -99,7 +102,7 @@ def token_f1(answer: str, reference: str) -> float:
 
 
 def _accepted(reference: str, payload: Mapping[str, object]) -> list[str]:
-    """The accepted answers of a question."""
+    """Return the accepted answers of a question."""
     listed = payload.get("references")
     return [str(one) for one in listed] if isinstance(listed, list) and listed else [reference]
 
@@ -122,7 +125,7 @@ def _question(settings: FreeTextTask, row: Mapping[str, object], split: Split) -
 
 
 def _references(name: str, value: object) -> list[str]:
-    """The accepted answers of a field, without repeats: a text, a list, or an object as SQuAD and TriviaQA have."""
+    """Return the distinct accepted answers of a field: a text, a list, or an object in SQuAD's or TriviaQA's form."""
     parts = value
     if isinstance(value, Mapping):
         parts = [value[key] for key in _ANSWER_KEYS if key in value]

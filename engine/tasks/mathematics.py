@@ -1,7 +1,7 @@
-r"""Mathematics, judged on meaning: `1,000` is `1000`, `$5$` is `5.0`, `\frac12` is `0.5`.
+r"""The task type `math`: answers verified by mathematical equality.
 
-Symbolic mathematics on a hostile reply can run for ever or eat all memory: `isolated` asks the caller for a
-process with limits.
+`1,000` equals `1000`, `$5$` equals `5.0` and `\frac12` equals `0.5`. Symbolic computation on a hostile reply can run
+forever or exhaust memory, so the type is `isolated`: the caller verifies in a process with limits.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from store.settings.tasks import MathTask
 _LONGEST_PLAIN_ANSWER = 100
 _LONGEST_REASONING = 60
 _CALCULATOR = re.compile(r"<<[^<>]*>>")
-"""GSM8K's notes to a calculator inside its solutions."""
+"""Calculator annotations in GSM8K's solutions."""
 
 
 class Math(TaskType[MathTask]):
@@ -33,7 +33,7 @@ class Math(TaskType[MathTask]):
     isolated: ClassVar[bool] = True
 
     def load(self, settings: MathTask, base_dir: Path, seed: int) -> Loaded:
-        """Questions, held-out questions and worked examples. Raises TaskError when the source can't be used."""
+        """Load train, dev and test questions and worked examples. Raises TaskError if the source can't be used."""
 
         def question(row: Mapping[str, object], split: Split) -> Question:
             return _question(settings, row, split)
@@ -41,10 +41,13 @@ class Math(TaskType[MathTask]):
         return load_local(settings, base_dir, seed, question, worked_example)
 
     def verify(self, reply: str, reference: str, payload: Mapping[str, object]) -> Verification:
-        """Correct when the last marked answer means the same as the reference.
+        """Verify a reply: correct if the last marked answer is mathematically equal to the reference.
 
-        A sum or product left undone doesn't answer a question whose reference is a number. `unverified` when
-        math-verify can't read the reference and the texts differ. Raises EngineError without math-verify.
+        An unevaluated sum or product does not answer a question whose reference is a number. The verdict is
+        `unverified` if math-verify can't parse the reference and the texts differ.
+
+        Raises:
+            EngineError: if math-verify is not installed.
         """
         found = extract(reply)
         if found.answer is None:
@@ -55,19 +58,19 @@ class Math(TaskType[MathTask]):
         return Verification("correct" if same else "incorrect", found.answer, found.rule, float(same), how)
 
     def format_instruction(self, settings: MathTask) -> str:
-        """The same for every math task."""
+        """Return the instruction on the answer format, the same for every math task."""
         return "Solve it in short steps. Finish with 'Answer:' and the result."
 
     def same_answer_key(self, answer: str) -> str:
-        """The value where the answer is a number, else its text without spaces."""
+        """Return the value if the answer is a number, else its text without spaces."""
         value = number(answer)
         return "".join(answer.split()) if value is None else str(value)
 
 
 def reference_of(solution: str) -> str:
-    r"""The answer a solution ends in: its last `\boxed{}`, what follows a last `####`, or a short plain text.
+    r"""Return the final answer of a solution: its last `\boxed{}`, the text after the last `####`, or a short text.
 
-    Raises RowRefused when none of these is there.
+    Raises RowRefused if the solution has none of these.
     """
     boxed = last_boxed(solution)
     if boxed is not None:
@@ -95,7 +98,7 @@ def _question(settings: MathTask, row: Mapping[str, object], split: Split) -> Qu
 
 
 def _worked(solution: str, reference: str) -> str:
-    """The source's own solution when it is short, and the answer line; else only the answer line."""
+    """Return the source's solution, if it is short, followed by the answer line; otherwise the answer line alone."""
     line = f"Answer: {reference}"
     steps = _CALCULATOR.sub("", solution.rpartition("####")[0] or solution).strip()
     return f"{steps}\n{line}" if steps != reference and len(steps.split()) <= _LONGEST_REASONING else line

@@ -1,7 +1,7 @@
-"""Programs, as in MBPP: the answer is Python code, judged by tests that run it in the sandbox.
+"""The task type `code`: Python programs as in MBPP, verified by tests that run in the sandbox.
 
-Nothing of the reply runs in this process. Where a test compares with a constant, the constant never enters the
-sandbox. Without a sandbox that works every verdict is `unverified`. Knows nothing of how a program is confined.
+No code of a reply runs in this process. If a test compares with a constant, the constant never enters the sandbox.
+Without a working sandbox every verdict is `unverified`. Independent of how a program is confined.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from store.records import Split
 from store.settings.tasks import CodeTask
 
 LONGEST_CHECK_OF_REFERENCES = 60.0
-"""Seconds that loading may spend on running the reference programs; what is left then is taken unchecked."""
+"""Seconds that loading spends at most on running the reference programs; the remaining ones are accepted unchecked."""
 
 _WALL_PER_CPU = 2.0
 _START = 2.0
@@ -41,7 +41,7 @@ _PYTHON = ("", "python", "python3", "py", "py3")
 
 
 class Program(NamedTuple):
-    """The program of a reply, and the rule that found it."""
+    """The program extracted from a reply, and the rule that matched."""
 
     source: str | None
     rule: Literal["fence", "answer line", "whole reply", ""]
@@ -54,9 +54,10 @@ class Code(TaskType[CodeTask]):
     sandboxed: ClassVar[bool] = True
 
     def load(self, settings: CodeTask, base_dir: Path, seed: int) -> Loaded:
-        """Questions, held-out questions and worked examples, without those whose reference program fails.
+        """Load train, dev and test questions and worked examples, without questions whose reference program fails.
 
-        Raises TaskError when the files can't be used.
+        Raises:
+            TaskError: if the files can't be used, or no training question is left.
         """
 
         def question(row: Mapping[str, object], split: Split) -> Question:
@@ -65,9 +66,9 @@ class Code(TaskType[CodeTask]):
         return _proven(settings.name, load_local(settings, base_dir, seed, question, _example))
 
     def verify(self, reply: str, reference: str, payload: Mapping[str, object]) -> Verification:
-        """Correct when the program passes every test; blocks while it runs.
+        """Verify a reply: correct if its program passes every test. Blocks while the program runs.
 
-        `unverified` when no sandbox works. The score is the share of tests passed.
+        The verdict is `unverified` if no sandbox works. The score is the share of tests passed.
         """
         program = extract_program(reply)
         if program.source is None:
@@ -75,30 +76,35 @@ class Code(TaskType[CodeTask]):
         return verify_program(program.source, program.rule, payload)
 
     def format_instruction(self, settings: CodeTask) -> str:
-        """The same for every code task."""
+        """Return the instruction on the answer format, the same for every code task."""
         return "Finish with the whole program in one ```python block. Only Python's standard library is there."
 
     def same_answer_key(self, answer: str) -> str:
-        """The program as it is: its indentation has meaning."""
+        """Return the program unchanged but for surrounding whitespace, because indentation is significant."""
         return answer.strip()
 
     def states_answer(
         self, text: str, *, reference: str, question_text: str, attempt_text: str, solves: Solves | None = None
     ) -> bool:
-        """Whether the text holds the reference program, or one that defines what is asked for; with `solves` such a
-        program counts only when it passes the tests."""
+        """Check whether the text contains the reference program or one that defines the requested names.
+
+        With `solves`, a program of the second sort counts only if it passes the tests.
+        """
         if not reference.strip():
             return False
         return states_program(text, reference, question_text=question_text, attempt_text=attempt_text, solves=solves)
 
     def solver(self, payload: Mapping[str, object]) -> Solves:
-        """Runs a program against the tests of a question; each program once."""
+        """Return a cached predicate that runs a program against the tests of a question."""
         return cache(partial(may_pass, payload=payload))
 
 
 def extract_program(reply: str) -> Program:
-    """The last fenced block that defines something, else the last one; else what follows `Answer:`, else the whole
-    reply when it is Python."""
+    """Extract the program of a reply.
+
+    In order of preference: the last fenced block that defines a name, the last fenced block, the text after `Answer:`,
+    or the complete reply if it is Python.
+    """
     blocks = [block.group(2) for block in _FENCE.finditer(reply) if block.group(1).lower() in _PYTHON]
     blocks = [block for block in blocks if block.strip()]
     if blocks:
@@ -110,7 +116,7 @@ def extract_program(reply: str) -> Program:
 
 
 def verify_program(source: str, rule: str, payload: Mapping[str, object]) -> Verification:
-    """Run a program with the tests of a payload: one sandbox for all of them."""
+    """Run a program with all tests of a payload in one sandbox."""
     tests = _texts(payload["tests"])
     planned = [checks(test) for test in tests]
     seconds, memory = float(str(payload["seconds"])), int(str(payload["memory_mib"]))
@@ -124,8 +130,10 @@ def verify_program(source: str, rule: str, payload: Mapping[str, object]) -> Ver
 
 
 def may_pass(program: str, payload: Mapping[str, object]) -> bool:
-    """Whether a program passes the tests of a payload; also True when no sandbox could tell, so that what might give
-    the solution away counts as if it did. Blocks while the program runs."""
+    """Check whether a program passes the tests of a payload. Blocks while the program runs.
+
+    Also returns True if no sandbox works, so that a text that might contain the solution is treated as a leak.
+    """
     return verify_program(program, "", payload).verdict != "incorrect"
 
 
@@ -156,7 +164,7 @@ def _verification(
 
 
 def _failure(check: Check, record: Record | None) -> str | None:
-    """Why a check failed; None when it holds, empty when its turn never came."""
+    """Return why a check failed; None if it holds, an empty string if it was not reached."""
     if record is None:
         return ""
     if record.kind == "raised":
@@ -170,7 +178,7 @@ def _failure(check: Check, record: Record | None) -> str | None:
 
 
 def _end(report: Report, limits: Limits) -> str:
-    """Why a program was not there any more."""
+    """Return why a program ended early."""
     outcome = report.outcome
     if outcome.state == "time":
         return f"the time limit ({outcome.reason or f'{limits.cpu_seconds:g} s'})"
@@ -189,7 +197,7 @@ def _raised(text: str, limits: Limits) -> str:
 
 
 def _short(text: str) -> str:
-    """On one line, of bounded length, and without what a terminal would obey."""
+    """Shorten a text to one line of bounded length, without control characters."""
     words = " ".join(text.split())
     one_line = "".join(
         letter if letter.isprintable() else ascii(letter)[1:-1] for letter in words[: 2 * _LONGEST_SHOWN]
@@ -207,7 +215,7 @@ def _parsed(text: str) -> ast.Module | None:
 
 
 def _defines(text: str) -> bool:
-    """Whether a text is Python that defines a function, a class or a name."""
+    """Check whether a text is Python that defines a function, a class or a name."""
     tree = _parsed(text)
     kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Assign, ast.AnnAssign)
     return tree is not None and any(isinstance(node, kinds) for node in tree.body)
@@ -264,10 +272,10 @@ def _example(question: Question, row: Mapping[str, object]) -> Example:
 
 
 def _proven(name: str, loaded: Loaded) -> Loaded:
-    """Without the questions whose reference program fails their tests: no reply could be judged by those.
+    """Drop the questions whose reference program fails their tests, because no reply could be verified by those.
 
-    A program that merely ran into a limit stays, so that a busy machine doesn't change the questions; so does one
-    that wasn't reached in time, and all of them where no sandbox works. Raises TaskError when none is left.
+    A question is kept if its program ran into a limit, so that load on the machine does not change the questions; also
+    if it was not reached in time, or if no sandbox works. Raises TaskError if no training question is left.
     """
     questions = (*loaded.train, *loaded.dev, *loaded.test)
     until = time.monotonic() + LONGEST_CHECK_OF_REFERENCES

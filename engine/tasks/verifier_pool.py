@@ -1,9 +1,9 @@
-"""VerifierPool replies beside the event loop, as many at once as there are cores.
+"""A pool that verifies replies outside the event loop, as many concurrently as there are cores.
 
-Symbolic mathematics on a hostile reply can run for ever or eat all memory. Such verifiers run in worker processes,
-each with one reply at a time, so that a process that has to be ended or breaks costs the verdict of its own reply
-alone; that verdict is then `unverified`, never a guess. Verifiers that start a sandbox wait for it in threads. The
-others take no time and run where they are.
+Symbolic computation on a hostile reply can run forever or exhaust memory. Such verifiers run in worker processes, one
+reply at a time each, so that a process that crashes or has to be killed affects only the verdict of its own reply,
+which becomes `unverified`, never a guess. Verifiers that start a sandbox wait for it in threads. All others take
+negligible time and run directly.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ from engine.tasks.base import Verification
 from store.records import StoredQuestion
 
 JUDGE_SECONDS = 20.0
-"""Longest a verifier may take for one reply."""
+"""Timeout of a verifier for one reply, in seconds."""
 
 START_SECONDS = 600.0
-"""Longest a worker process may take to start, which is not counted against a reply. It takes two seconds, minutes on
-a machine under heavy load, and one that never starts costs a verdict."""
+"""Timeout of the start of a worker process, in seconds, which does not count towards the timeout of a reply. The start
+takes two seconds, or minutes on a machine under heavy load; a worker that never starts costs a verdict."""
 
 _MEMORY_BYTES = 2 * 2**30
 _ALONE_SECONDS = 5
-"""How much longer a worker goes on whose engine was killed."""
+"""Seconds beyond the timeout after which a worker ends itself, in case its engine was killed."""
 
 Arguments = tuple[str, str, str, dict[str, object]]
-"""Task type, reply, reference and what else belongs to the question."""
+"""Task type, reply, reference and payload of the question."""
 
 _OursToTheirs: TypeAlias = "Connection[tuple[float, Arguments], Verification | Exception | None]"
 _TheirsToOurs: TypeAlias = "Connection[Verification | Exception | None, tuple[float, Arguments]]"
-"""Seconds and arguments one way; back nothing when the process has started, then verdicts or what went wrong."""
+"""The pipe carries timeouts and arguments to the worker; back come None once it has started, then results or errors."""
 
 
 def _verify(kind: str, reply: str, reference: str, payload: dict[str, object]) -> Verification:
@@ -52,20 +52,20 @@ def _verify(kind: str, reply: str, reference: str, payload: dict[str, object]) -
 
 
 def _serve(pipe: _TheirsToOurs) -> None:
-    """What a worker process does: verify what comes until the pipe is closed, also by an engine that was killed."""
+    """Run a worker process: verify replies until the pipe is closed, by the engine or because the engine was killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
     with contextlib.suppress(EOFError, OSError):
-        # It has started, and has imported this module.
+        # Reports that the process has started and imported this module.
         pipe.send(None)
         while True:
             seconds, arguments = pipe.recv()
             answer: Verification | Exception
-            # Ends this process, whatever it is in, when nobody is there any more to do so.
+            # Ends this process at any point of its computation if the engine is no longer there to kill it.
             signal.alarm(math.ceil(seconds) + _ALONE_SECONDS)
             try:
                 answer = _verify(*arguments)
-            except Exception as error:  # noqa: BLE001 - a bug is raised where the verdict is waited for
+            except Exception as error:  # noqa: BLE001 - a bug is raised again in the engine, which awaits the result
                 error.add_note(f"In the verifier's process:\n{traceback.format_exc()}")
                 answer = error
             signal.alarm(0)
@@ -73,7 +73,7 @@ def _serve(pipe: _TheirsToOurs) -> None:
 
 
 class _Ended(Exception):
-    """The worker's process is not there any more."""
+    """The worker process has ended."""
 
 
 def _send(pipe: _OursToTheirs, message: tuple[float, Arguments]) -> None:
@@ -89,9 +89,9 @@ def _tell(here: asyncio.Future[None]) -> None:
 
 
 class _Worker:
-    """One process that verifiers one reply at a time; a new one takes its place when it was ended.
+    """One process that verifies one reply at a time and is replaced by a new one if it ends.
 
-    Its pipe belongs to the event loop: no thread stands between a reply and its verdict.
+    Its pipe is read by the event loop, so that no thread is needed to wait for a verdict.
     """
 
     def __init__(self) -> None:
@@ -100,19 +100,19 @@ class _Worker:
 
     @property
     def pids(self) -> list[int]:
-        """The process, when there is one."""
+        """The id of the process, if it is running."""
         return [self._process.pid] if self._process is not None and self._process.pid is not None else []
 
     async def verify(self, arguments: Arguments, seconds: float) -> Verification:
-        """The verdict, or `unverified` when the process takes too long or ends. Cancelling ends the process."""
+        """Verify a reply; `unverified` if the process takes too long or ends. Cancellation kills the process."""
         if self._process is not None and not self._process.is_alive():
-            # It was killed while it had nothing to do; no reply is to blame.
+            # It was killed while idle, which is not the fault of this reply.
             self.close()
         answer: Verification | Exception | None = None
         try:
             if self._pipe is None:
                 self._pipe = self._start()
-                # How long a process takes to start is no fault of the reply.
+                # The start of a process does not count towards the timeout of the reply.
                 async with asyncio.timeout(START_SECONDS):
                     await self._answer(self._pipe)
             _send(self._pipe, (seconds, arguments))
@@ -140,7 +140,7 @@ class _Worker:
 
     @staticmethod
     async def _answer(pipe: _OursToTheirs) -> Verification | Exception | None:
-        """The next thing the process says. Raises _Ended."""
+        """Return the next message of the process. Raises _Ended."""
         loop = asyncio.get_running_loop()
         here = loop.create_future()
         loop.add_reader(pipe.fileno(), _tell, here)
@@ -154,24 +154,25 @@ class _Worker:
             raise _Ended from error
 
     def close(self) -> None:
-        """End the process."""
+        """Kill the process."""
         process, pipe = self._process, self._pipe
         self._process = self._pipe = None
         if process is not None and process.pid is not None:
-            # Not waited for: freeing two gibibytes takes a while, and the next start clears the corpse away.
+            # Not waited for: freeing two gibibytes takes a while, and the next start reaps the process.
             process.kill()
         if pipe is not None:
             pipe.close()
 
 
 class VerifierPool:
-    """The verifiers of the tasks in a run.
+    """The verifiers of all tasks of a run.
 
     Args:
         kinds: task name → task type.
-        seconds: longest a verifier in a worker process may take for one reply.
-        workers: how many replies are judged at once; as many as there are cores by default, and one program more:
-            while one is set up or cleared away its core has nothing to do, an eighth of the time (measured on 2).
+        seconds: timeout of a verifier in a worker process for one reply.
+        workers: number of replies verified concurrently, by default the number of cores. One more program than that
+            runs in a sandbox, because setting up and removing a sandbox leaves its core idle for an eighth of the time
+            (measured on 2 cores).
     """
 
     def __init__(self, kinds: dict[str, str], seconds: float = JUDGE_SECONDS, workers: int | None = None) -> None:
@@ -179,14 +180,14 @@ class VerifierPool:
         self._seconds = seconds
         count = workers or len(os.sched_getaffinity(0))
         self._workers = [_Worker() for _ in range(count)]
-        # The worker used last is taken first: a run with few replies to verify starts few processes.
+        # Last in, first out, so that a run with few replies to verify starts few processes.
         self._idle: asyncio.LifoQueue[_Worker] = asyncio.LifoQueue()
         for worker in reversed(self._workers):
             self._idle.put_nowait(worker)
         self._threads = ThreadPoolExecutor(max_workers=count + 1, thread_name_prefix="sandbox")
 
     async def verify(self, question: StoredQuestion, reply: str) -> Verification:
-        """The verdict on a reply to a question."""
+        """Verify a reply to a question."""
         kind = self._kinds[question.task]
         verifier = task_type(kind)
         arguments = (kind, reply, question.reference, dict(question.payload))
@@ -202,11 +203,11 @@ class VerifierPool:
 
     @property
     def pids(self) -> list[int]:
-        """The worker processes there are now."""
+        """The ids of the running worker processes."""
         return [pid for worker in self._workers for pid in worker.pids]
 
     def close(self) -> None:
-        """End the worker processes, and start no other sandbox; those under way end by their own limits."""
+        """Kill the worker processes and cancel queued sandbox runs; running sandboxes end by their own limits."""
         for worker in self._workers:
             worker.close()
         self._threads.shutdown(wait=False, cancel_futures=True)

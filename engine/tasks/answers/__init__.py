@@ -1,1 +1,1 @@
-"""Reading and comparing answers: extraction, LaTeX, quantities, mathematical equality, asserts of programs."""
+"""Extraction and comparison of answers: LaTeX, quantities, mathematical equality, assertions about programs."""

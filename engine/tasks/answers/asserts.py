@@ -1,8 +1,8 @@
-"""Turns a test (`assert f(2) == 4`) into what a program is asked for, and what the engine compares with.
+"""Splits a test (`assert f(2) == 4`) into an expression for the sandbox and a comparison for the engine.
 
-Where a test compares what the program computes with a constant, the constant stays here: the program is asked for a
-value, and the comparison is made where the program can't reach it. Other tests run as they are beside the program,
-which could fake their result: they are the weaker check. Pure: runs nothing, knows no sandbox.
+If a test compares a computed value with a constant, the constant stays in the engine: the program computes the value,
+and the comparison runs out of its reach. Other tests run unchanged in the process of the program, which could fake
+their result, so they are the weaker check. Pure: runs nothing and does not depend on the sandbox.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Literal
 Kind = Literal["value", "truth", "run"]
 
 NO_LITERAL = object()
-"""Stands for a value that is no plain literal: equal to nothing."""
+"""Placeholder for a value that is not a plain literal; equal to nothing."""
 
 _COMPARE: Mapping[type[ast.cmpop], str] = {
     ast.Eq: "==",
@@ -60,23 +60,23 @@ class Check:
     """One comparison of a test."""
 
     kind: Kind
-    """What the program is asked for: a value, whether something is true, or to run the statement itself."""
+    """Whether `code` is evaluated for its value or its truth, or run as a statement."""
     code: str
     holds: Callable[[object], bool]
-    """Whether what came back is right; given the value, or NO_LITERAL. Never raises."""
+    """Predicate on the returned value (or NO_LITERAL) that is true if the check passes. Never raises."""
 
     @property
     def strong(self) -> bool:
-        """Whether the comparison is made out of the program's reach."""
+        """Whether the comparison is made outside the sandbox, where the program can't influence it."""
         return self.kind != "run"
 
 
 class _NotConstant(Exception):
-    """An expression isn't made of constants alone."""
+    """An expression contains something other than constants."""
 
 
 def checks(test: str) -> tuple[Check, ...]:
-    """What a test checks, in order. Raises ValueError when the test isn't Python."""
+    """Return the checks of a test in order. Raises ValueError if the test is empty or not Python."""
     try:
         body = ast.parse(test.strip()).body
     except _GUARDED as error:
@@ -85,7 +85,7 @@ def checks(test: str) -> tuple[Check, ...]:
     for statement in body:
         strong = _parts(statement.test) if isinstance(statement, ast.Assert) else None
         if strong is None:
-            # Statements may build on one another, so none of them is taken apart.
+            # Statements may depend on one another, so the test is run unchanged.
             return (Check("run", test.strip(), lambda value: True),)
         found += strong
     if not found:
@@ -94,9 +94,9 @@ def checks(test: str) -> tuple[Check, ...]:
 
 
 def read_literal(text: str) -> object:
-    """The value of a literal that came out of the sandbox; NO_LITERAL when it is none. Never raises.
+    """Parse a literal that the sandbox returned; NO_LITERAL if it is none. Never raises.
 
-    The text is hostile: thousands of brackets, numbers without end, sets of lists.
+    The text is untrusted: it may contain thousands of brackets, very long numbers or sets of lists.
     """
     try:
         value: object = ast.literal_eval(text)
@@ -106,7 +106,7 @@ def read_literal(text: str) -> object:
 
 
 def _parts(test: ast.expr) -> list[Check] | None:
-    """The strong checks of an asserted expression; None when it has to be run as it is."""
+    """Return the strong checks of an asserted expression; None if it has to be run unchanged."""
     if isinstance(test, ast.BoolOp) and isinstance(test.op, ast.And):
         parts = [_parts(value) for value in test.values]
         return None if None in parts else [check for part in parts for check in part or ()]
@@ -160,7 +160,7 @@ def _compared(sign: str, expected: object) -> Callable[[object], bool]:
 
 
 def _nearness(asked: ast.expr, sign: str, bound: object) -> Check | None:
-    """`abs(f(x) - 3.14) < 0.01`: the program is asked for f(x) alone, so that it doesn't see the 3.14."""
+    """Return the check of `abs(f(x) - 3.14) < 0.01`: only f(x) is evaluated, so that the program does not see 3.14."""
     if not (isinstance(asked, ast.Call) and isinstance(asked.func, ast.Name) and asked.func.id == "abs"):
         return None
     inside = asked.args[0] if len(asked.args) == 1 and not asked.keywords else None
@@ -181,7 +181,7 @@ def _within(target: object, near_enough: Callable[[object], bool]) -> Callable[[
 
 
 def _closeness(test: ast.expr) -> Check | None:
-    """`math.isclose(f(x), 3.14, rel_tol=…)`."""
+    """Return the check of `math.isclose(f(x), 3.14, rel_tol=…)`."""
     if not (
         isinstance(test, ast.Call) and ast.unparse(test.func) in ("math.isclose", "isclose") and len(test.args) == 2
     ):
@@ -208,7 +208,7 @@ def _closeness(test: ast.expr) -> Check | None:
 
 
 def _truth(asked: ast.expr, expected: bool) -> Check | None:
-    """`assert f(x)`; not `assert same(f(x), 4)`, whose answer is among the arguments."""
+    """Return the check of `assert f(x)`; None for `assert same(f(x), 4)`, whose arguments contain the answer."""
     call = asked
     while isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id in _WRAPPERS and call.args:
         call = call.args[0]
@@ -219,7 +219,7 @@ def _truth(asked: ast.expr, expected: bool) -> Check | None:
 
 
 def _is_asked(node: ast.expr) -> bool:
-    """A call, a name, or a part of one: what the program computes, with nothing of the answer in it."""
+    """Check whether a node is a call, a name, or part of one: computed by the program and free of the answer."""
     if isinstance(node, ast.Subscript | ast.Attribute):
         return _is_asked(node.value)
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in _WRAPPERS and node.args:
@@ -228,7 +228,7 @@ def _is_asked(node: ast.expr) -> bool:
 
 
 def _constant(node: ast.expr) -> object:
-    """The value of an expression of constants. Raises _NotConstant; computes nothing large."""
+    """Evaluate an expression of constants, with bounded powers. Raises _NotConstant for other expressions."""
     try:
         return _value(node)
     except _GUARDED:

@@ -1,8 +1,8 @@
-r"""Reads the final answer out of a model's reply: tolerant about its form, strict about which answer it is.
+r"""Extracts the final answer from a model's reply: tolerant of its form, strict about which answer counts.
 
-The last marked answer wins, be it `Answer: x`, `\boxed{x}` or a last line `#### x`; without one, the last "the
-answer is x"; without that, the last fenced block. A task type may add phrases of its own, and may take a reply of
-one short line for the answer. Knows nothing of what a right answer is: that is the task type's part.
+The last marked answer counts, written as `Answer: x`, `\boxed{x}` or a last line `#### x`; without one, the last "the
+answer is x"; without that, the last fenced block. A task type may add phrases, and may accept a reply of one short line
+as the answer. Does not decide whether an answer is correct, which is up to the task type.
 """
 
 from __future__ import annotations
@@ -48,31 +48,31 @@ _PAIRS = (
 
 
 class Extraction(NamedTuple):
-    """What was read from a reply."""
+    """The result of extracting an answer from a reply."""
 
     answer: str | None
-    """The answer without markup around it; None when the reply holds no answer in a known form."""
+    """The answer without surrounding markup; None if the reply contains no answer in a known form."""
     rule: str
-    """`answer line`, `boxed`, `hash line`, `phrase`, `fence` or `whole reply`; empty when none matched."""
+    """`answer line`, `boxed`, `hash line`, `phrase`, `fence` or `whole reply`; empty if none matched."""
     raw: str | None
-    """The answer as written, for verifiers to which markup or a final full stop matters."""
+    """The answer as written, for verifiers that depend on markup or a final full stop."""
 
 
 LONGEST_WHOLE_REPLY = 12
-"""Most words of a reply that is taken as the answer without a mark."""
+"""Maximum number of words of a reply that counts as the answer without an answer marker."""
 
 
 def extract(
     reply: str, *, multiline: bool = False, phrases: Sequence[re.Pattern[str]] = (), whole_reply: bool = False
 ) -> Extraction:
-    """The final answer of a reply.
+    """Extract the final answer of a reply.
 
     Args:
-        reply: the whole text.
-        multiline: an answer line runs to the end of the reply.
-        phrases: further patterns that count like "the answer is". What follows a match, to the end of its
-            sentence, is the answer; or the pattern's group `answer`, where it has one.
-        whole_reply: a reply of one line and at most `LONGEST_WHOLE_REPLY` words is the answer when nothing marks one.
+        reply: the complete text.
+        multiline: let an answer line extend to the end of the reply.
+        phrases: further patterns that are treated like "the answer is". The answer is the text between a match and the
+            end of its sentence, or the pattern's group `answer`, if it has one.
+        whole_reply: accept a reply of one line and at most `LONGEST_WHOLE_REPLY` words as the answer if none is marked.
     """
     marked = [*_answer_lines(reply, multiline), *_boxes(reply), *_hash_lines(reply)]
     if marked:
@@ -91,7 +91,7 @@ def extract(
 
 
 def cleaned(text: str) -> str:
-    r"""The text without a final full stop and without the emphasis, quotes, `$…$` or `\text{}` around it."""
+    r"""Strip a final full stop and any surrounding emphasis, quotes, `$…$` or `\text{}` from a text."""
     current = text.strip()
     while True:
         shorter = current
@@ -113,7 +113,7 @@ def cleaned(text: str) -> str:
 
 
 def plain_number(text: str) -> Fraction | None:
-    """The decimal number a text is, without currency sign and thousands separators; None when it isn't one."""
+    """Parse a decimal number, ignoring a currency sign and thousands separators; None if the text is not one."""
     bare = _without_marks(cleaned(text)).strip()
     if not _DECIMAL.fullmatch(bare) or not any(character.isdigit() for character in bare):
         return None
@@ -121,7 +121,7 @@ def plain_number(text: str) -> Fraction | None:
 
 
 def number(text: str) -> Fraction | None:
-    r"""As `plain_number`; also of a ratio, `3/4` or `\frac{3}{4}`, and of the right side of an equation."""
+    r"""Parse a number as `plain_number` does, also from a ratio (`3/4`, `\frac{3}{4}`) or an equation's right side."""
     bare = "".join(_without_marks(cleaned(text)).split()).rpartition("=")[2]
     ratio = _RATIO.fullmatch(bare)
     if ratio is None:
@@ -131,24 +131,24 @@ def number(text: str) -> Fraction | None:
 
 
 def _without_marks(text: str) -> str:
-    r"""The text without dollar signs and LaTeX's thin spaces, `{,}` as a comma."""
+    r"""Remove dollar signs and LaTeX's thin spaces, and replace `{,}` by a comma."""
     return text.replace("\\$", "").replace("$", "").replace("{,}", ",").replace("\\!", "")
 
 
 def last_boxed(text: str) -> str | None:
-    r"""The content of the last `\boxed{}` with balanced braces, or None."""
+    r"""Return the content of the last `\boxed{}` with balanced braces, or None."""
     boxes = list(_boxes(text))
     return boxes[-1][2] if boxes else None
 
 
 def lettered_options(text: str) -> dict[str, str]:
-    """Options that stand in a text as lines `A. …` or `(A) …`, by letter. Empty when fewer than two are found."""
+    """Return the options written in a text as lines `A. …` or `(A) …`, by letter; empty if there are fewer than two."""
     options = {match.group(1): match.group(2) for match in _OPTION.finditer(text)}
     return dict(sorted(options.items())) if len(options) > 1 else {}
 
 
 def _answer_lines(reply: str, multiline: bool) -> list[tuple[int, str, str]]:
-    """Every marked answer as (position, rule, text). A marker that nothing follows marks no answer."""
+    """Return every marked answer as (position, rule, text). A marker without text after it is ignored."""
     markers = list(_MARKER.finditer(reply))
     found = []
     for number, marker in enumerate(markers):
@@ -166,7 +166,10 @@ def _answer_lines(reply: str, multiline: bool) -> list[tuple[int, str, str]]:
 
 
 def _boxes(text: str) -> list[tuple[int, str, str]]:
-    """Every box with balanced braces as (position, rule, content), in order. One pass: models repeat themselves."""
+    """Return every box with balanced braces as (position, rule, content), in order.
+
+    A single pass, because looping replies contain thousands of boxes.
+    """
     boxes = {match.end() - 1: match.start() for match in _BOXED.finditer(text)}
     found = [(match.start(), "boxed", match.group(1)) for match in _BARE_BOX.finditer(text)]
     opened: list[int] = []
@@ -182,12 +185,12 @@ def _boxes(text: str) -> list[tuple[int, str, str]]:
 
 
 def _hash_lines(reply: str) -> list[tuple[int, str, str]]:
-    """A number after `####` as the last line, as GSM8K's solutions end; other headings mark nothing."""
+    """Return a number after `####` on the last line, as in GSM8K's solutions; other headings are no answers."""
     return [(match.start(), "hash line", match.group(1)) for match in _HASHES.finditer(reply.rstrip())]
 
 
 def _last_phrase(reply: str, patterns: Sequence[re.Pattern[str]]) -> str:
-    """What the last phrase names; empty when there is none. Of matches that end together the longest counts."""
+    """Return the answer after the last phrase; empty if there is none. The longest match with the same end counts."""
     matches = [match for pattern in patterns for match in pattern.finditer(reply)]
     for match in sorted(matches, key=lambda found: (found.end(), -found.start()), reverse=True):
         if "answer" in match.re.groupindex:

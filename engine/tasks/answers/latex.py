@@ -1,7 +1,7 @@
-r"""Mathematics as models write it, brought into one LaTeX form and taken apart where its outermost structure is.
+r"""Normalises mathematical text of models to one LaTeX form, and splits it at its outermost structure.
 
-Pure text: `√2`, `1/2`, `\dfrac12` and `\left(` become what a LaTeX reader takes; lists, brackets and equations are
-split at their outermost level. Knows nothing of what an answer means.
+Text processing only: `√2`, `1/2`, `\dfrac12` and `\left(` are rewritten for a LaTeX parser; lists, brackets and
+equations are split at their outermost level. Does not interpret the meaning of an answer.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ _PLACED = re.compile(r"(\{[^{}]*\}|\\[a-zA-Z]+|\S)\s*")
 _SIZED = re.compile(r"\\(?:left|right|[bB]igg?[lr]?|displaystyle|textstyle|limits)(?![a-zA-Z])\s*")
 _TEXT = re.compile(r"\\(?:text|mathrm|textrm|textnormal|mbox|operatorname|textbf|mathbf|textit|emph)\s*\{([^{}]*)\}")
 _DELIMITED = re.compile(r"(?<!\\)\$(?!\s)([^$]*[^$\s,\\])(?<!\\)\$")
-"""Mathematics between `$` within a text; `$5, $6` are prices."""
+"""Mathematics delimited by `$` within a text; does not match the prices in `$5, $6`."""
 _PLAIN_ROOT = re.compile(r"(?<![\\a-zA-Z])sqrt\s*\(([^()]*)\)")
 _PLAIN_NAME = re.compile(r"(?<![\\a-zA-Z])(pi|sin|cos|tan|ln|log|infty)(?![a-zA-Z])")
 _POWER = re.compile(r"\^\s*(-?\d{2,}|-\d)")
@@ -69,7 +69,7 @@ OPENING, CLOSING = "([{", ")]}"
 
 
 def tidy(text: str) -> str:
-    r"""The text in plain LaTeX: no sizes and thin spaces, `\frac` with braces, symbols as commands."""
+    r"""Normalise a text to plain LaTeX: no sizes or thin spaces, `\frac` with braces, symbols as commands."""
     current = _DELIMITED.sub(r"\1", _translated(text))
     current = _SPACING.sub(lambda match: _SPACES[match.group()], current)
     current = _SIZED.sub("", current)
@@ -84,14 +84,14 @@ def tidy(text: str) -> str:
 
 
 def without_text(text: str) -> str:
-    r"""The text with `\text{…}` and its kin replaced by what they hold."""
+    r"""Replace `\text{…}` and similar commands by their content."""
     while (shorter := _TEXT.sub(r" \1 ", text)) != text:
         text = shorter
     return " ".join(text.split())
 
 
 class Bracketed(NamedTuple):
-    """A text that one pair of brackets encloses."""
+    """A text enclosed by one pair of brackets."""
 
     opening: str
     inner: str
@@ -99,7 +99,7 @@ class Bracketed(NamedTuple):
 
 
 def bracketed(text: str) -> Bracketed | None:
-    r"""The brackets around the whole text and what is inside, or None; `[1,2)` counts, `(a)(b)` doesn't."""
+    r"""Split a text into its enclosing brackets and their content; None for texts such as `(a)(b)`. `[1,2)` counts."""
     whole = text.strip()
     if whole.startswith(r"\{") and whole.endswith(r"\}") and whole.count(r"\{") == 1:
         return Bracketed("{", whole[2:-2].strip(), "}")
@@ -114,7 +114,7 @@ def bracketed(text: str) -> Bracketed | None:
 
 
 def split_outside(text: str, separator: str) -> list[str]:
-    """The parts of a text between the separators (a regex) that no bracket encloses; empty parts are left out."""
+    """Split a text at the separators (a regex) outside brackets; empty parts are dropped."""
     pattern = re.compile(separator)
     parts, start, position, depth = [], 0, 0, 0
     while position < len(text):
@@ -131,7 +131,7 @@ def split_outside(text: str, separator: str) -> list[str]:
 
 
 def _translated(text: str) -> str:
-    """Unicode's mathematical characters as LaTeX."""
+    """Translate Unicode's mathematical characters to LaTeX."""
     pieces = []
     for character in text:
         if character in _SYMBOLS:
@@ -146,7 +146,7 @@ def _translated(text: str) -> str:
 
 
 def _with_braces(text: str) -> str:
-    r"""Every `\frac` as `\frac{…}{…}`, whatever was written: `\dfrac12`, `\frac 1 {72}`."""
+    r"""Rewrite every fraction as `\frac{…}{…}`, e.g. `\dfrac12` and `\frac 1 {72}`."""
     pieces: list[str] = []
     position = 0
     while match := _FRACTION.search(text, position):
@@ -165,7 +165,7 @@ def _with_braces(text: str) -> str:
 
 
 def _end_of_place(text: str, start: int) -> int | None:
-    """Where the numerator or denominator that starts here ends, with the space behind it."""
+    """Return the end of the numerator or denominator that begins at `start`, including trailing space."""
     if start >= len(text):
         return None
     if text[start] != "{":

@@ -1,8 +1,8 @@
-r"""Whether two mathematical answers mean the same: words, quantities, lists, sets, tuples, intervals, expressions.
+r"""Compares two mathematical answers: words, quantities, lists, sets, tuples, intervals and expressions.
 
-The outermost structure is compared here and exactly; what is left, single expressions, goes to math-verify. Only
-its LaTeX grammar reads the text: its plain-expression reader goes through sympy's `parse_expr`, which evaluates
-text as Python. Its own time limits need signals of the main thread and are off. Knows nothing of replies.
+The outermost structure is compared here, exactly; the remaining single expressions are compared by math-verify. Only
+its LaTeX grammar parses the text, because its parser for plain expressions calls sympy's `parse_expr`, which evaluates
+text as Python. Its timeouts need signals in the main thread and are switched off. Independent of replies.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from engine.tasks.answers.latex import bracketed, split_outside, tidy, without_t
 from engine.tasks.answers.quantities import quantity, without_unit
 
 _FLOAT_PLACES = 12
-"""Decimal places math-verify rounds floats to; its own 6 would take 3.141593 for π."""
+"""Decimal places to which math-verify rounds floats; with its default of 6, 3.141593 would equal π."""
 
 _MOST_PARTS = 32
-"""Most elements of a list or set that are matched with each other."""
+"""Maximum number of elements of a list or set that are matched against each other."""
 
 _LEFT_TO_DO = re.compile(r"[\d)}]\s*(?:[-+*]|\\times(?!\s*10\s*\^)|\\cdot(?!\s*10\s*\^)|\\div)\s*[\d({\\]")
 _COMMAS = r",(?!\d{3}(?!\d))|(?<!\d),|;|\\(?:text|mathrm)\s*\{\s*(?:and|or)\s*\}|\b(?:and|or)\b"
@@ -42,15 +42,20 @@ _COMMAS_IN_NUMBERS = re.compile(r"(?<![\d,])\d{1,3}(?:,\d{3})+(?![\d,])")
 
 
 class Comparison(NamedTuple):
-    """Whether an answer means what the reference does, and how that was found."""
+    """Whether an answer equals the reference, and how that was decided."""
 
     same: bool | None
-    """None when the reference can't be read, so that nothing can be said."""
+    """None if the reference can't be parsed, so that equality is undecided."""
     how: str
+    """The method of comparison, or the difference found, for the operator."""
 
 
 def compare(answer: str, reference: str) -> Comparison:
-    """Compare an answer with the reference; the order matters, as a reference decides what is asked for."""
+    """Compare an answer with the reference. Not symmetric: the form of the reference determines the rule.
+
+    Raises:
+        EngineError: if an expression has to be compared and math-verify is not installed.
+    """
     guess, gold = tidy(cleaned(answer)), tidy(cleaned(reference))
     if (guess or gold) and _same_text(guess, gold):
         return Comparison(True, "the same text")
@@ -78,7 +83,7 @@ def _compared(guess: str, gold: str) -> Comparison:
 
 
 def _compare_structure(guess: str, gold: str) -> Comparison | None:
-    """Compare what brackets or commas divide; None when both are single expressions or of unlike forms."""
+    """Compare the parts separated by brackets or commas; None if both are single expressions or differ in form."""
     left, right = (_MEMBER.sub("", text, count=1) for text in (guess, gold))
     parts, wanted = split_outside(left, _UNION), split_outside(right, _UNION)
     if len(parts) == 1 < len(wanted) and _INEQUALITY.search(left):
@@ -107,9 +112,9 @@ def _compare_structure(guess: str, gold: str) -> Comparison | None:
 
 
 def _elements(text: str, *, any_comma: bool = False) -> list[str]:
-    r"""The elements of a set or a list of solutions, `\pm` written out; one element for a single expression.
+    r"""Return the elements of a set or list of solutions with `\pm` expanded; one element for a single expression.
 
-    The name in `x = 1, x = 2` is left out; names that differ, as in `x = 1, y = 2`, are kept.
+    The name in `x = 1, x = 2` is dropped; different names, as in `x = 1, y = 2`, are kept.
     """
     inside = bracketed(text)
     body = inside.inner if inside and inside.opening == "{" else text
@@ -128,7 +133,7 @@ def _elements(text: str, *, any_comma: bool = False) -> list[str]:
 
 
 def _matched(parts: list[str], wanted: list[str]) -> bool:
-    """Whether each part means another one of the wanted, in any order."""
+    """Check whether the parts match the wanted ones one to one, in any order."""
     if len(parts) != len(wanted) or len(parts) > _MOST_PARTS:
         return False
     left = list(wanted)
@@ -145,10 +150,10 @@ def _same_part(part: str, wanted: str) -> bool:
 
 
 def _without_name(gold: str, guess: str) -> tuple[str, str]:
-    """Both without the `x =` in front, and the reply without the steps before its last `=`.
+    """Strip a leading `x =` from both texts, and from the answer also the steps before its last `=`.
 
-    What the sides of an equation are stays when the reference is an equation in more than a name, and when both
-    name different things.
+    Both are returned unchanged if the reference is an equation whose left side is more than a name, or if the names
+    differ.
     """
     wanted, found = split_outside(gold, _EQUALS), split_outside(guess, _EQUALS)
     named = [sides[0] for sides in (wanted, found) if len(sides) == 2 and _NAME.fullmatch(sides[0])]
@@ -164,7 +169,7 @@ def _without_name(gold: str, guess: str) -> tuple[str, str]:
 
 
 def _by_meaning(guess: str, gold: str) -> Comparison:
-    """Compare two expressions by math-verify. Raises EngineError without it."""
+    """Compare two expressions with math-verify. Raises EngineError if it is not installed."""
     wanted, found = _parsed(gold), _parsed(guess)
     if not any(not isinstance(part, str) for part in wanted):
         return Comparison(None, f"math-verify can't read the reference {gold!r}")
@@ -176,7 +181,7 @@ def _by_meaning(guess: str, gold: str) -> Comparison:
 
 
 def _parsed(text: str) -> list[Any]:
-    """What math-verify's LaTeX grammar makes of a text: sympy objects, then the text itself."""
+    """Parse a text with math-verify's LaTeX grammar; returns sympy objects followed by the text itself."""
     parse, _, targets = _math_verify()
     exact = _COMMAS_IN_NUMBERS.sub(lambda match: match.group().replace(",", ""), text)
     exact = _DECIMAL.sub(
@@ -187,14 +192,14 @@ def _parsed(text: str) -> list[Any]:
 
 
 def _same_text(guess: str, gold: str) -> bool:
-    """Equal without regard to spaces."""
+    """Check whether two texts are equal, ignoring spaces."""
     return "".join(guess.split()) == "".join(gold.split())
 
 
 def _words(reference: str, gold: str) -> str | None:
-    r"""A reference in words, in the form words are compared in; None for mathematics.
+    r"""Normalise a reference that consists of words; None for mathematics.
 
-    Words stand in `\text{}`, or are at least two letters long and no product of variables that anyone writes.
+    Words are wrapped in `\text{}`, or include one of more than three letters, which is no product of variables.
     """
     wrapped = re.fullmatch(r"\\(?:text|mathrm|textrm|mbox|textbf|mathbf|textit)\s*\{.*\}", reference.strip(" $."))
     plain = _plain_words(gold)
@@ -213,7 +218,7 @@ def _plain_words(text: str) -> str:
 
 @lru_cache(maxsize=1)
 def _math_verify() -> tuple[Any, Any, list[Any]]:
-    """math-verify's `parse` and `verify`, and the one reader that is used."""
+    """Return math-verify's `parse` and `verify`, and the extraction configuration in use."""
     try:
         library = import_module("math_verify")
     except ImportError as error:
@@ -221,7 +226,7 @@ def _math_verify() -> tuple[Any, Any, list[Any]]:
         raise EngineError(message) from error
     logging.getLogger("math_verify").setLevel(logging.ERROR)
     plain = library.LatexExtractionConfig()
-    # Its own list of units takes the variables of `5m` or `3h` away.
+    # Its default list of units would remove the variables of `5m` or `3h`.
     return (
         library.parse,
         library.verify,

@@ -1,7 +1,7 @@
-r"""Numbers as people write them, with units: `1,000`, `\$5`, `12\text{ cm}^2`, `1\frac12`, `0.\overline{3}`, `10\%`.
+r"""Parses numbers with units in common notations, e.g. `1,000`, `\$5`, `12\text{ cm}^2`, `0.\overline{3}`, `10\%`.
 
-Exact: a value is a fraction, never a float, so that `0.333` is not a third. Knows nothing of expressions with
-variables or roots; what isn't one plain quantity is None.
+Exact: a value is a fraction, never a float, so that `0.333` is not a third. Expressions with variables or roots, and
+anything else that is not a single quantity, give None.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from fractions import Fraction
 from engine.tasks.answers.latex import without_text
 
 LONGEST = 200
-"""Longest text, in characters, that is looked at: no plain number needs more."""
+"""Maximum length of a text that is parsed, in characters; no plain number is longer."""
 
 _LARGEST_EXPONENT = 400
 
@@ -91,20 +91,20 @@ _NO_UNITS = frozenset(
 
 @dataclass(frozen=True)
 class Quantity:
-    """One number with what is written around it."""
+    """One number with its percent sign, base and unit."""
 
     value: Fraction
     percent: bool = False
     base: int | None = None
-    """Base of the digits where one is written as subscript; `value` then takes the digits as decimal."""
+    """Base of the digits, if given as a subscript; `value` then reads the digits as decimal."""
     unit: str | None = None
-    """Canonical unit, e.g. `cm^2` or `mile/hour`; empty for none, None for words that aren't known units."""
+    """Canonical unit, e.g. `cm^2` or `mile/hour`; empty for none, None for words that are not known units."""
 
     def same(self, other: Quantity) -> bool:
-        """Whether a reply's quantity (`other`) answers this reference.
+        """Check whether a reply's quantity (`other`) equals this reference.
 
-        With a percent sign on one side only, `10%` is both `10` (the sign left out) and `0.1` (what it means).
-        Units and bases count only where both sides give them.
+        With a percent sign on one side only, `10%` equals both `10` (sign omitted) and `0.1` (its value). Units and
+        bases are compared only if both sides have them.
         """
         if self.base is not None and other.base is not None and self.base != other.base:
             return False
@@ -121,9 +121,10 @@ class Quantity:
 
 
 def quantity(text: str, *, variables: bool = False) -> Quantity | None:
-    r"""The one quantity a tidy text is, or None.
+    r"""Parse a text normalised by `tidy` as a single quantity, or return None.
 
-    With `variables` a lone letter behind a number is algebra (`5m`) unless it stands in `\text{}`: for references.
+    With `variables`, which is meant for references, a single letter after a number is a variable (`5m`) unless it is
+    wrapped in `\text{}`.
     """
     if len(text) > LONGEST:
         return None
@@ -146,13 +147,13 @@ def quantity(text: str, *, variables: bool = False) -> Quantity | None:
 
 
 def without_unit(text: str) -> str:
-    r"""An expression without the unit or percent sign behind it: `5\sqrt2\text{ cm}`, `9\pi square inches`."""
+    r"""Strip the unit or percent sign after an expression, as in `5\sqrt2\text{ cm}` and `9\pi square inches`."""
     match = _MEASURED.fullmatch(text)
     return match.group(1) if match else text
 
 
 def _with_rest(value: Fraction, rest: str, currency: str, variables: bool) -> Quantity | None:
-    """The quantity of a number, given what follows it; None when that is more than percent, scale and unit."""
+    """Combine a number with the text after it; None if that text is more than a percent sign, a scale and a unit."""
     worded = r"\text" in rest or r"\mathrm" in rest or r"\mbox" in rest
     words = without_text(rest).strip(" .\\")
     if percent := re.match(r"(?:%|percent(?:age)?\b|per cent\b)\s*", words):
@@ -174,7 +175,7 @@ def _with_rest(value: Fraction, rest: str, currency: str, variables: bool) -> Qu
 
 
 def _canonical(words: str) -> str | None:
-    """The unit that words name, e.g. `square centimeters` → `cm^2`; None when they aren't known units."""
+    """Return the canonical unit of words, e.g. `square centimeters` → `cm^2`; None if they are not known units."""
     words = re.sub(r"\bmph\b", "miles per hour", words)
     words = re.sub(r"\b(?:kph|km/h)\b", "km per hour", words)
     parts = []
@@ -208,7 +209,7 @@ def _in_base(match: re.Match[str]) -> Quantity | None:
 
 
 def _value(match: re.Match[str]) -> Fraction | None:
-    """The exact value of a matched number; None for a zero denominator or an exponent nobody means."""
+    """Return the exact value of a matched number; None for a zero denominator or an absurdly large exponent."""
     part = match.groupdict()
     sign = -1 if part["sign"] == "-" else 1
     if part["over"] is not None:
@@ -239,7 +240,7 @@ def _plain(text: str) -> Fraction:
 
 
 def _repeating(fixed: str, over_line: str | None, sign: int) -> Fraction | None:
-    """The value of `0.1` followed by `\\overline{6}`, or of `0.333...`, whose last digit repeats."""
+    """Return the value of `0.1` followed by `\\overline{6}`, or of `0.333...`, whose last digit repeats."""
     whole, _, places = fixed.partition(".")
     if over_line is None:
         if len(places) < 3 or len(set(places[-3:])) > 1:

@@ -1,18 +1,18 @@
-r"""Whether a reflection states the answer: a number, a letter or a text.
+r"""Detects reflections that state the reference answer: a number, a letter or a text.
 
-A policy trained on reflections that state the reference answer learns to give answers instead of reflections. The rule,
-by the kind of reference:
+A policy trained on reflections that state the reference answer learns to give answers instead of reflections. The rule
+depends on the form of the reference:
 
-- a number: the same number stands alone in the reflection (not as "step 2" or "2." of a list) and neither in
-  the question nor in the attempt; or it is named as the answer ("the answer is 12", "should be 12",
-  `\boxed{12}`) wherever else it stands.
-- a letter: it is named as the answer, or mentioned as an option ("option B", "(B)", a lone capital other than
+- a number: the same number occurs on its own in the reflection (not as "step 2" or as "2." of a list) and in neither
+  the question nor the attempt; or it is named as the answer ("the answer is 12", "should be 12", `\boxed{12}`),
+  wherever else it occurs.
+- a letter: it is named as the answer, or mentioned as an option ("option B", "(B)", a single capital letter other than
   A and I) while at most one other option is mentioned; or the full text of that option is quoted.
-- any other text: it occurs between word boundaries, without regard to case and spacing, and neither in the
-  question nor in the attempt; or it is named as the answer. Texts below four characters without a digit
-  (`No`) only count when named as the answer.
+- any other text: it occurs between word boundaries, regardless of case and spacing, and in neither the question nor
+  the attempt; or it is named as the answer. Texts below four characters without a digit (`No`) count only if named as
+  the answer.
 
-Programs have a rule of their own in `stated_program`. Knows nothing of sets, caps or verdicts.
+Programs have a separate rule in `stated_program`. Independent of training sets, caps and verdicts.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ _MENTIONED_LETTER = re.compile(
 
 
 def states_reference(text: str, *, reference: str, question_text: str, attempt_text: str) -> bool:
-    """Whether a text states the reference answer; see the module for the rule.
+    """Check whether a text states the reference answer, by the rules of this module.
 
     Args:
         text: the reflection.
         reference: the reference answer.
-        question_text: the question as asked, with its options.
+        question_text: the rendered question, with its options.
         attempt_text: the attempt that is reflected on.
     """
     bare = cleaned(reference)
@@ -71,7 +71,7 @@ def _states_number(text: str, value: Fraction, known: Iterable[str]) -> bool:
 
 
 def _numbers(text: str) -> set[Fraction]:
-    """The numbers that stand alone in a text, without those that number its steps."""
+    """Return the numbers that occur on their own in a text, without those that number its steps."""
     unlabelled = _LABEL.sub(" ", text.replace("−", "-"))
     values = (plain_number(match.group()) for match in _NUMBER.finditer(unlabelled))
     return {value for value in values if value is not None}
@@ -103,7 +103,7 @@ def _states_text(text: str, reference: str, known: Iterable[str]) -> bool:
 
 
 def _forms(reference: str) -> tuple[str, ...]:
-    """The ways a reference may be written: as it is, and a LaTeX fraction also as `a/b`."""
+    """Return the notations of a reference: unchanged, and for a LaTeX fraction also `a/b`."""
     plain = re.sub(r"\\[dt]?frac\s*\{([^{}]*)\}\s*\{([^{}]*)\}", r"\1/\2", reference)
     return (reference,) if plain == reference else (reference, plain)
 
@@ -117,7 +117,7 @@ def _is_named(part: str, text: str) -> bool:
 
 
 def _found(before: str, part: str, text: str) -> bool:
-    """Whether a part stands in a text between word boundaries, behind what `before` matches."""
+    """Check whether a part occurs in a text between word boundaries, preceded by a match of `before`."""
     part, text = normalised(part), normalised(text)
-    # Most parts don't occur at all, and compiling a pattern for each costs a hundred times more than to look.
+    # Most parts do not occur at all, and compiling a pattern costs a hundred times more than a substring search.
     return part in text and re.search(rf"{before}(?<!\w){re.escape(part)}(?!\w)", text) is not None

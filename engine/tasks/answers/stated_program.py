@@ -1,8 +1,8 @@
-"""Whether a reflection on a programming task contains a program that solves it.
+"""Detects reflections on a programming task that contain a program which solves it.
 
-Two programs are equal when they parse to the same tree, whatever their comments, docstrings and layout. A program that
-the attempt contains already gives nothing away: it failed. Knows nothing of sandboxes: who can run a program passes a
-predicate in.
+Two programs are equal if they parse to the same tree, regardless of comments, docstrings and layout. A program that the
+attempt already contains is no leak, because it failed. Independent of the sandbox: a caller that can run programs
+passes a predicate.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Callable, Iterator
 
 Solves = Callable[[str], bool]
-"""Whether a text that could be an answer is a right one, e.g. whether a program passes the tests of its question."""
+"""Predicate that is true if a candidate answer is correct, e.g. if a program passes the tests of its question."""
 
 _LONGEST_PARSED = 20_000
 _FENCE = re.compile(r"```[^\n`]*\n(.*?)(?:\n[ \t]*```|\Z)", re.DOTALL)
@@ -33,9 +33,14 @@ _COMMENT = re.compile(r"(?m)#.*$")
 def states_program(
     text: str, reference: str, *, question_text: str, attempt_text: str, solves: Solves | None = None
 ) -> bool:
-    """True when the text contains the reference program, or one that defines what the question asks for.
+    """Check whether a text contains the reference program, or one that defines the names which the question requests.
 
-    With `solves` a program that defines what is asked for counts only when it passes.
+    Args:
+        text: the reflection.
+        reference: the reference program.
+        question_text: the rendered question.
+        attempt_text: the attempt that is reflected on; its programs are ignored.
+        solves: if given, a program that defines the requested names counts only if it passes this predicate.
     """
     failed = {_form(program) for program in programs(attempt_text)}
     found = [program for program in programs(text) if _form(program) not in failed]
@@ -49,20 +54,20 @@ def states_program(
 
 
 def asked_names(reference: str, question_text: str) -> frozenset[str]:
-    """The functions and classes that a question asks for: those of the reference that the question names, e.g. in a
-    test it shows; all of them when it names none."""
+    """Return the functions and classes that a question requests: those of the reference that the question mentions,
+    e.g. in a test; all of them if it mentions none."""
     defined = defined_names(reference)
     named = frozenset(name for name in defined if re.search(rf"\b{re.escape(name)}\b", question_text))
     return named or defined
 
 
 def defined_names(program: str) -> frozenset[str]:
-    """Names of the functions and classes that a program defines, lambdas bound to a name included."""
+    """Return the names of the functions and classes that a program defines, including lambdas bound to a name."""
     return frozenset(name for groups in _INLINE_DEFINITION.findall(program) for name in groups if name)
 
 
 def programs(text: str) -> Iterator[str]:
-    """The programs in a text: fenced blocks, quoted code, and definitions that stand in the text as they are."""
+    """Yield the programs in a text: fenced blocks, quoted code, and definitions without any markup."""
     for match in _FENCE.finditer(text):
         yield match.group(1)
     rest = _FENCE.sub("\n", text)
@@ -72,7 +77,7 @@ def programs(text: str) -> Iterator[str]:
 
 
 def _plain_definitions(text: str) -> Iterator[str]:
-    """Definitions with the lines that belong to them: those that are indented deeper, and blank ones between."""
+    """Yield definitions with their bodies: the following lines that are blank or indented deeper."""
     lines = text.splitlines()
     for number, line in enumerate(lines):
         match = _DEFINITION.match(line)
@@ -88,20 +93,20 @@ def _plain_definitions(text: str) -> Iterator[str]:
 
 
 def _has_body(program: str) -> bool:
-    """False for a mere signature, as in "`def area(r):` ignores r"."""
+    """Check whether a definition has a body; false for a mere signature, as in "`def area(r):` ignores r"."""
     match = _BODY.search(_COMMENT.sub("", program))
     body = next((part for part in match.groups() if part), "") if match else ""
     return body.strip() not in ("", "pass", "...", "…")
 
 
 def _form(program: str) -> str:
-    """What equal programs have in common: their tree without docstrings, or where they don't parse, their text without
-    comments and spacing."""
+    """Return a canonical form that equal programs share: the tree without docstrings, or for text that does not parse,
+    the text without comments and spacing."""
     source = textwrap.dedent(program.replace("\r\n", "\n")).strip()
     if len(source) <= _LONGEST_PARSED:
         try:
             with warnings.catch_warnings():
-                # Of invalid escapes, which are common in what models write.
+                # Programs written by models often contain invalid escapes, which cause warnings.
                 warnings.simplefilter("ignore")
                 tree = ast.parse(source)
                 for node in ast.walk(tree):

@@ -1,1 +1,1 @@
-"""Loading questions: local files, hub data sets, fields, options, contamination."""
+"""Loading questions from local files and hub datasets: fields, options, splits and decontamination."""

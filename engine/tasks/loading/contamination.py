@@ -1,15 +1,15 @@
-"""Keeps questions that are held out from being trained on, tuned on or shown, also where they are only reworded.
+"""Detects questions that repeat a held-out question, also if they are only reworded.
 
-Exact, without sampling: the rarest word 3-grams of the held-out questions are an index that finds every candidate,
-and each candidate is then compared in full. Two questions are
+Exact, without sampling: an index of the rarest word 3-grams of the held-out questions finds every candidate, and each
+candidate is then compared in full. Two questions are
 
-- the same when their words, numbers and operators are, whatever the case, spacing and punctuation;
-- nearly the same when 70 % of their word 3-grams are shared, or 90 % of a long held-out question's stand in the other.
+- identical if their words, numbers and operators are equal, regardless of case, spacing and punctuation;
+- nearly identical if they share 70 % of their word 3-grams, or one contains 90 % of those of a long held-out question.
 
-The second is held back where it would take different questions for one: texts below twelve words; other numbers,
-operators or single letters (two instances of a template); a whole phrase that differs (two questions on one
-passage); a different answer, unless only small words or spellings differ. Generated questions come from templates,
-so only the same ones count for them. Knows nothing of files, databases or models.
+The second rule does not apply where it would confuse different questions: texts below twelve words; different numbers,
+operators or single letters (two instances of a template); a complete phrase that differs (two questions on one
+passage); a different answer, unless only function words or spellings differ. Generated questions come from templates,
+so for them only identical ones count. Independent of files, databases and models.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from engine.tasks.answers.extraction import extract
 from engine.tasks.base import Example, Question, normalised, render_question
 
 SHARED = 0.7
-"""Share of word 3-grams (Jaccard) from which two questions are nearly the same."""
+"""Jaccard similarity of word 3-grams at which two questions are nearly identical."""
 
 CONTAINED = 0.9
-"""Share of a long held-out question's word 3-grams from which another text contains it."""
+"""Share of a long held-out question's word 3-grams at which another text counts as containing it."""
 
 _LEAST_WORDS = 12
 _LEAST_WORDS_CONTAINED = 24
 _LONGEST_REWORDING = 3
-"""Most words in a row that a rewording replaces; more is another question on the same text."""
+"""Longest run of words that a rewording replaces; a longer one is a different question on the same text."""
 
 _TOKEN = re.compile(r"-?\d+(?:[.,]\d+)*|[^\W\d_]+(?:['’][^\W\d_]+)*|[-+*/^=<>(){}|\\](?!\s)|[+*/^=<>]")
 _FACT = re.compile(r"-?\d.*|[+*/^=<>]|[b-hj-z]")
@@ -47,39 +47,39 @@ _SAME_SPELLING = 0.75
 
 @dataclass(frozen=True)
 class Asked:
-    """A question as it is compared."""
+    """A question in the form used for comparison."""
 
     task: str
     text: str
     """As asked, with its options."""
     answer: str
     generated: bool
-    """From a template, so that likeness means nothing."""
+    """Whether it comes from a template, so that similarity is meaningless."""
 
 
 @dataclass(frozen=True)
 class Match:
-    """The held-out question that another one repeats."""
+    """The held-out question that another question repeats; `exact` if both are identical."""
 
     held: Asked
     exact: bool
 
 
 def asked_by(question: Question, *, generated: bool) -> Asked:
-    """A question as it is compared; the answer to a choice is the option's text, where it is known."""
+    """Convert a question for comparison; the answer of a multiple-choice question is the option's text, if known."""
     options = question.payload.get("options")
     answer = options.get(question.reference, question.reference) if isinstance(options, dict) else question.reference
     return Asked(question.task, render_question(question.text, question.options), str(answer), generated)
 
 
 def shown_by(task: str, example: Example, *, generated: bool) -> Asked:
-    """A worked example as it is compared."""
+    """Convert a worked example for comparison."""
     answer = extract(example.answer, multiline=True).answer or example.answer
     return Asked(task, example.question, answer, generated)
 
 
 class HeldOut:
-    """Held-out questions, to be asked whether another question repeats one of them."""
+    """An index of held-out questions that finds the one which another question repeats."""
 
     def __init__(self, questions: Iterable[Asked]) -> None:
         self._held = tuple(questions)
@@ -93,13 +93,13 @@ class HeldOut:
         for place, grams in enumerate(self._grams):
             if self._held[place].generated or len(self._tokens[place]) < _LEAST_WORDS:
                 continue
-            # A text that shares at least SHARED of these grams must share one of the rarest of them.
+            # A text that shares at least SHARED of these grams must contain one of the rarest of them.
             rarest = sorted(grams, key=lambda gram: (spread[gram], gram))
             for gram in rarest[: len(rarest) - ceil(SHARED * len(rarest)) + 1]:
                 self._places[gram].append(place)
 
     def match(self, asked: Asked) -> Match | None:
-        """The held-out question that `asked` repeats, or None; the same one before a nearly same one."""
+        """Return the held-out question that `asked` repeats, or None; identical ones before nearly identical ones."""
         found = tokens(asked.text)
         exact = self._exact.get(tuple(found))
         if exact is not None and found:
@@ -127,7 +127,7 @@ class HeldOut:
 
 
 def tokens(text: str) -> list[str]:
-    """The words, numbers and operators of a text, in one case."""
+    """Return the words, numbers and operators of a text, case-folded."""
     return _TOKEN.findall(unicodedata.normalize("NFKC", text).casefold())
 
 
@@ -136,12 +136,12 @@ def _grams(found: Sequence[str]) -> frozenset[tuple[str, ...]]:
 
 
 def _facts(found: Sequence[str]) -> Counter[str]:
-    """What makes two instances of one template different questions."""
+    """Count the tokens by which two instances of one template differ."""
     return Counter(token for token in found if _FACT.fullmatch(token))
 
 
 def _replaced(wanted: list[str], found: list[str]) -> list[tuple[list[str], list[str]]]:
-    """The runs of words in which two texts differ; runs that fewer than three words part are one."""
+    """Return the runs of words in which two texts differ; runs with fewer than three words in between are merged."""
     runs: list[tuple[list[str], list[str]]] = []
     equal_before = 3
     for tag, start, end, other_start, other_end in SequenceMatcher(None, wanted, found, autojunk=False).get_opcodes():
@@ -157,7 +157,7 @@ def _replaced(wanted: list[str], found: list[str]) -> list[tuple[list[str], list
 
 
 def _trivial(one: list[str], other: list[str]) -> bool:
-    """Whether two runs differ in small words or spelling alone."""
+    """Check whether two runs differ only in function words or spelling."""
     left, right = ([word for word in run if word not in _SMALL_WORDS] for run in (one, other))
     if len(left) != len(right):
         return False

@@ -1,4 +1,4 @@
-"""Keeps the tasks of a run apart: no task trains on, tunes on or shows what any of them holds out."""
+"""Removes from the tasks of a run every train, dev and few-shot question that repeats a held-out question."""
 
 from __future__ import annotations
 
@@ -16,10 +16,16 @@ ItemT = TypeVar("ItemT", Question, Example)
 
 
 def apart(loaded: Mapping[str, Loaded], generated: AbstractSet[str]) -> dict[str, Loaded]:
-    """The tasks without what repeats a held-out question of any of them; see `engine.tasks.loading.contamination`.
+    """Return the tasks without questions that repeat a held-out one; see `engine.tasks.loading.contamination`.
 
-    `generated` names the tasks whose questions come from templates. Questions for tuning are kept from training as
-    well. Raises TaskError when a task has nothing left to train on.
+    Training questions and worked examples that repeat a dev question are removed too.
+
+    Args:
+        loaded: the questions of each task by task name.
+        generated: names of the tasks whose questions come from templates.
+
+    Raises:
+        TaskError: if a task has no training question left.
     """
     test = [asked_by(question, generated=name in generated) for name, one in loaded.items() for question in one.test]
     held = HeldOut(test)
@@ -42,7 +48,7 @@ def apart(loaded: Mapping[str, Loaded], generated: AbstractSet[str]) -> dict[str
 def _kept(
     name: str, items: Sequence[ItemT], held: HeldOut, generated: bool, what: str
 ) -> tuple[tuple[ItemT, ...], tuple[str, ...]]:
-    """The items that repeat no held-out question, and a note on the others."""
+    """Return the items that repeat no held-out question, and a note about the others."""
     kept: list[ItemT] = []
     repeats: list[tuple[str, Match]] = []
     for item in items:

@@ -1,7 +1,7 @@
-"""Takes texts out of the rows of a data source, by the field names that the settings give.
+"""Extracts texts from the rows of a data source by the field names of the settings.
 
-Field names are dotted paths (`answers.text`); a template joins several fields to one question. A row that lacks
-what is needed is refused with the reason. Knows nothing of files, hubs or answer types.
+Field names are dotted paths (`answers.text`); a template combines several fields into one question. A row without a
+required field is refused with a reason. Independent of files, the hub and answer types.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ _PLACEHOLDER = re.compile(r"\{([^{}]+)\}")
 
 
 class RowRefused(Exception):
-    """A row can't become a question; the text says why, without file and line."""
+    """A row can't be turned into a question. The message is the reason, without file and line."""
 
 
 def field(row: Mapping[str, object], name: str) -> object:
-    """The value of a field; `a.b` and `a.0` reach into objects and lists. Raises RowRefused when it is missing."""
+    """Return the value of a field; `a.b` and `a.0` address nested objects and lists. Raises RowRefused if missing."""
     if name in row:
         return row[name]
     value: object = row
@@ -36,7 +36,7 @@ def field(row: Mapping[str, object], name: str) -> object:
 
 
 def text_field(row: Mapping[str, object], name: str) -> str:
-    """A field as text; numbers become text. Raises RowRefused when it is missing, empty or of another kind."""
+    """Return a field as text; numbers are converted. Raises RowRefused if it is missing, empty or not a text."""
     value = field(row, name)
     if not is_text(value):
         raise RowRefused(f"field {name!r} holds {kind_of(value)}, not text")
@@ -47,9 +47,9 @@ def text_field(row: Mapping[str, object], name: str) -> str:
 
 
 def asked(settings: SourcedTask, row: Mapping[str, object]) -> str:
-    """The question of a row: its question field, or the template with every `{field}` filled in.
+    """Return the question of a row: its question field, or the template with every `{field}` filled in.
 
-    Raises RowRefused when a field is missing or empty: half a question can't be answered.
+    Raises RowRefused if a field is missing or empty, because an incomplete question can't be answered.
     """
     if settings.question_template is None:
         return text_field(row, settings.question_field)
@@ -57,7 +57,7 @@ def asked(settings: SourcedTask, row: Mapping[str, object]) -> str:
 
 
 def _filled(row: Mapping[str, object], name: str) -> str:
-    """A field as text, the texts of a list put together. Raises RowRefused when there is none."""
+    """Return a field as text, joining the texts of a list with spaces. Raises RowRefused if there is none."""
     value = field(row, name)
     if not isinstance(value, list):
         return text_field(row, name)
@@ -68,7 +68,7 @@ def _filled(row: Mapping[str, object], name: str) -> str:
 
 
 def texts(value: object) -> list[str]:
-    """The texts of a value and, where it is a list, of its parts, in order; what is empty or no text is left out."""
+    """Return the texts of a value and, if it is a list, of its elements in order; skip empty and other values."""
     if isinstance(value, list | tuple):
         return [text for part in value for text in texts(part)]
     text = str(value).strip() if is_text(value) else ""
@@ -76,14 +76,14 @@ def texts(value: object) -> list[str]:
 
 
 def is_text(value: object) -> bool:
-    """Whether a value is a text, or a number or date that can be written as one."""
+    """Check whether a value is a text, or a number or date that can be written as one."""
     if isinstance(value, float) and not math.isfinite(value):
         return False
     return isinstance(value, str | int | float | date) and not isinstance(value, bool)
 
 
 def kind_of(value: object) -> str:
-    """What a value is, in an operator's words."""
+    """Describe the type of a value for the operator."""
     if isinstance(value, float) and not math.isfinite(value):
         return "no number"
     names = {dict: "an object", list: "a list", str: "a text", bool: "true or false", type(None): "null"}

@@ -1,7 +1,7 @@
-"""Reads the rows of a local file: JSONL, JSON, CSV, TSV or Parquet, told apart by the end of its name.
+"""Reads the rows of a local file: JSONL, JSON, CSV, TSV or Parquet, chosen by the file's suffix.
 
-A row that can't be read is named with its place, and the others go on. Rows come one at a time, so that a large
-file needs no memory of its size (a JSON array does). Knows nothing of questions.
+A row that can't be read is reported with its location, and the others are still read. Rows are streamed, so that memory
+does not grow with the file (except for a JSON array). Independent of questions.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ _LONGEST_CELL = 2**24
 
 
 def read_rows(path: Path) -> Iterator[Row | SkippedRow]:
-    """The rows of a file, and the places that hold none, each with the reason.
+    """Yield the rows of a file, and a SkippedRow with the reason for each row that can't be read.
 
-    Raises TaskError when the file is missing, unreadable, or not of its kind as a whole.
+    Raises:
+        TaskError: if the file is missing, unreadable, or not in its format at all.
     """
     try:
         with path.open("rb") as file:
@@ -67,7 +68,7 @@ def _object(line: bytes) -> dict[str, object]:
 
 
 def _json(path: Path) -> Iterator[Row | SkippedRow]:
-    """A JSON array of objects, or an object whose one list of objects it is; otherwise one object a line."""
+    """Yield the rows of a JSON array of objects, of an object with one such array, or of one object per line."""
     try:
         value = json.loads(path.read_bytes().decode("utf-8-sig"))
     except UnicodeDecodeError:
@@ -93,7 +94,7 @@ def _json(path: Path) -> Iterator[Row | SkippedRow]:
 
 
 def _csv(path: Path, delimiter: str) -> Iterator[Row | SkippedRow]:
-    """Rows by the names in the first line. The place of a row is the line it ends on."""
+    """Yield rows keyed by the column names in the first line. The number of a row is the line on which it ends."""
     csv.field_size_limit(_LONGEST_CELL)
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:

@@ -1,7 +1,7 @@
-"""Reads the rows of a dataset by the `datasets` library: from the hub, or from a directory that it saved.
+"""Reads the rows of a dataset with the `datasets` library: from the hub, or from a directory that the library saved.
 
-Never runs code of a dataset. A dataset that can't be had is one clear error: which one, why, and what to do instead.
-Knows nothing of questions.
+Never runs code of a dataset. A dataset that can't be loaded raises one error: which dataset, why, and what to do
+instead. Independent of questions.
 """
 
 from __future__ import annotations
@@ -27,10 +27,13 @@ _SCRIPTED = (
 
 
 def read_hub(settings: SourcedTask, base_dir: Path, split: str) -> tuple[str, Iterator[Row | SkippedRow]]:
-    """The name of a dataset's split for messages, and its rows.
+    """Return the name of a dataset's split for messages, and an iterator over its rows.
 
-    `settings.hub` is a name on the hub, or a directory (relative to `base_dir`) that holds data files or that
-    `save_to_disk` wrote. Raises TaskError when it can't be loaded.
+    `settings.hub` is a name on the hub, or a directory (relative to `base_dir`) that contains data files or was
+    written by `save_to_disk`.
+
+    Raises:
+        TaskError: if the dataset can't be loaded.
     """
     try:
         library = import_module("datasets")
@@ -40,7 +43,7 @@ def read_hub(settings: SourcedTask, base_dir: Path, split: str) -> tuple[str, It
     named = f"{settings.hub}{f' ({settings.config})' if settings.config else ''}, split {split}"
     try:
         dataset = _loaded(library, settings, base_dir / str(settings.hub), split)
-    except Exception as error:  # the library and what it builds on raise dozens of kinds
+    except Exception as error:  # the library and its dependencies raise dozens of types
         raise TaskError(f"task {settings.name!r}: the dataset {named} can't be loaded: {_reason(error)}") from error
     return named, (Row(number, values) for number, values in enumerate(dataset, start=1))
 
@@ -59,7 +62,7 @@ def _loaded(library: Any, settings: SourcedTask, directory: Path, split: str) ->
 
 
 def _reason(error: Exception) -> str:
-    """Why a dataset can't be loaded, in an operator's words; the library's own where they say it."""
+    """Explain to the operator why a dataset can't be loaded; the library's own message where that is clear."""
     chain: list[BaseException] = []
     cause: BaseException | None = error
     while cause is not None and cause not in chain:

@@ -1,8 +1,8 @@
-"""Reads the options of a multiple-choice row and which of them is right, in the forms datasets have.
+"""Reads the options of a multiple-choice row and the correct one, in the formats that datasets use.
 
-Options come as a list of texts, an object of `text` and `label` lists, a list of such objects, one field each, or
-lines inside the question. The right one comes as a letter, a label, an index, a text, or a list of zeros and a one.
-A row without exactly one right option is refused. Knows nothing of replies.
+Options are given as a list of texts, an object of `text` and `label` lists, a list of such objects, one field each, or
+lines of the question. The correct one is given as a letter, a label, an index, a text, or a one-hot list. A row without
+exactly one correct option is refused. Independent of replies.
 """
 
 from __future__ import annotations
@@ -15,27 +15,27 @@ from engine.tasks.loading.fields import RowRefused, field, is_text, kind_of, tex
 from store.settings.tasks import ChoiceTask
 
 LETTERS = "ABCDEFGHIJ"
-"""Letters an option may have."""
+"""Letters that can name an option."""
 
 
 class Options(NamedTuple):
     """The options of one question."""
 
     listed: tuple[str, ...]
-    """Their texts, when they stand in fields of their own; empty when they stand in the question or are unknown."""
+    """Texts of options stored in separate fields; empty if they are part of the question or unknown."""
     known: Mapping[str, str]
-    """Letter → text, as far as texts are known."""
+    """Letter → text, for the options whose text is known."""
     labels: tuple[str, ...]
-    """The dataset's own names of the options in order, e.g. `1`, `2`, `3`; empty when it has none."""
+    """The dataset's labels of the options in order, e.g. `1`, `2`, `3`; empty if it has none."""
 
     @property
     def letters(self) -> str:
-        """The letters that name an option."""
+        """The letters that can name an option of this question."""
         return LETTERS[: LETTERS.index(max(self.known)) + 1] if self.known else LETTERS
 
 
 def options_of(settings: ChoiceTask, row: Mapping[str, object], question: str) -> Options:
-    """The options of a row. Raises RowRefused when a field that should hold them doesn't."""
+    """Return the options of a row. Raises RowRefused if a field that should contain them doesn't."""
     if settings.options_field is None:
         return Options((), lettered_options(question), ())
     labels: list[str] = []
@@ -56,7 +56,7 @@ def options_of(settings: ChoiceTask, row: Mapping[str, object], question: str) -
 
 
 def right_letter(settings: ChoiceTask, row: Mapping[str, object], options: Options) -> str:
-    """The letter of the right option. Raises RowRefused when the row names none, or more than one."""
+    """Return the letter of the correct option. Raises RowRefused if the row names none, or more than one."""
     name, way = settings.answer_field, settings.answer_is
     value = field(row, name)
     if isinstance(value, list) and len(value) == 1:
@@ -85,13 +85,13 @@ def right_letter(settings: ChoiceTask, row: Mapping[str, object], options: Optio
 
 
 def same_option(one: str, other: str) -> bool:
-    """Whether two texts are the same option, without regard to markup, case and spacing."""
+    """Check whether two texts are the same option, ignoring markup, case and spacing."""
     left, right = (" ".join(cleaned(text).casefold().split()) for text in (one, other))
     return bool(left) and left == right
 
 
 def _listed(name: str, value: object) -> tuple[list[str], list[str]]:
-    """Texts and labels of a field."""
+    """Return the texts and labels in the value of a field."""
     if isinstance(value, Mapping):
         texts, labels = value.get("text", value.get("choices")), value.get("label")
     elif isinstance(value, list) and value and all(isinstance(part, Mapping) for part in value):
@@ -105,7 +105,7 @@ def _listed(name: str, value: object) -> tuple[list[str], list[str]]:
 
 
 def _marked(name: str, values: list[object], options: Options) -> str:
-    """The option at the place of the one among zeros; or the one that all listed texts name."""
+    """Return the letter of the option that a one-hot list marks."""
     if values and all(value in (0, 1) for value in values):
         if sum(value == 1 for value in values) != 1 or len(values) != len(options.listed or options.known):
             raise RowRefused(f"field {name!r} marks {sum(value == 1 for value in values)} options as right, not one")

@@ -1,8 +1,8 @@
-"""Reads questions from local files or the hub and divides them into train, dev, test and few-shot rows.
+"""Reads questions from local files or the hub and splits them into train, dev, test and few-shot rows.
 
-Robust about rows: one that can't be read is named by its place, and the others load. Strict about contamination:
-train, dev, test and few-shot examples never share a question, whatever the sources hold. Knows nothing of answer
-types: a task type hands in how one row becomes a question.
+Tolerant of bad rows: a row that can't be read is reported with its location, and the others are loaded. Strict about
+contamination: train, dev, test and few-shot examples never share a question, whatever the sources contain. Independent
+of answer types: the task type passes the function that turns a row into a question.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from store.records import Split
 from store.settings.tasks import SourcedTask
 
 MakeQuestion = Callable[[Mapping[str, object], Split], Question]
-"""Turns a row into a question; raises RowRefused with the reason when it can't."""
+"""Turns a row into a question; raises RowRefused with the reason if that is impossible."""
 
 MakeExample = Callable[[Question, Mapping[str, object]], Example]
 """Turns a question and its row into a worked example."""
 
 
 class Source(NamedTuple):
-    """Where rows come from, under the name an operator knows it by."""
+    """A source of rows, with the name that messages use for it."""
 
     name: str
     rows: Iterator[Row | SkippedRow]
@@ -46,12 +46,21 @@ class _Item:
 def load_local(
     settings: SourcedTask, base_dir: Path, seed: int, make_question: MakeQuestion, make_example: MakeExample
 ) -> Loaded:
-    """The questions of a task with a source, divided by a seeded order that depends on each question's content.
+    """Load the questions of a task and split them in a seeded order that depends on each question's content.
 
-    With `test_path` or `test_split` the held-out questions come from there, and no question of it is trained on.
-    Without one, held-out rows are set aside first. Rows for tuning and few-shot rows are set aside next. Fewer
-    questions than wanted are taken as they are and noted. Raises TaskError when a source can't be used or leaves
-    nothing to train on.
+    With `test_path` or `test_split` the held-out questions come from there, and questions that also occur there are
+    removed from training. Otherwise held-out rows are split off first, then dev rows and few-shot rows. If the source
+    has fewer questions than requested, all are used and a note is added.
+
+    Args:
+        settings: the settings of the task.
+        base_dir: the directory that relative paths refer to.
+        seed: the seed of the order.
+        make_question: turns a row into a question.
+        make_example: turns a question and its row into a worked example.
+
+    Raises:
+        TaskError: if a source can't be used or leaves no question to train on.
     """
     source, held_source = _sources(settings, base_dir)
     items, skipped = _items(settings, source, "train", make_question)
@@ -101,7 +110,7 @@ def load_local(
 
 
 def _sources(settings: SourcedTask, base_dir: Path) -> tuple[Source, Source | None]:
-    """The source to train on, and the one to hold out, where there is one."""
+    """Return the training source, and the held-out source if there is one."""
     held = base_dir / settings.test_path if settings.test_path is not None else None
     held_source = None if held is None else _file(held)
     if settings.path is not None:
@@ -119,7 +128,7 @@ def _file(path: Path) -> Source:
 def _items(
     settings: SourcedTask, source: Source, split: Split, make_question: MakeQuestion
 ) -> tuple[list[_Item], list[SkippedRow]]:
-    """The distinct questions of one source, and the rows left out."""
+    """Return the distinct questions of one source, and the skipped rows."""
     skipped: list[SkippedRow] = []
     first_places: dict[str, int] = {}
     first_ids: dict[str, int] = {}
@@ -163,7 +172,7 @@ def _split(items: list[_Item], count: int) -> tuple[list[_Item], list[_Item]]:
 
 
 def _share(available: int, wanted: int, train: int) -> int:
-    """How many rows to set aside: as many as wanted, or the wanted share when there are too few rows."""
+    """Return how many rows to split off: as many as requested, or the same proportion of too few rows."""
     if available >= train + wanted:
         return wanted
     return max(0, min(available * wanted // (train + wanted), available - 1))

@@ -1,7 +1,7 @@
-"""Runs untrusted Python where it can do no harm, and refuses where it can't be confined.
+"""A sandbox for untrusted Python programs, which refuses to run a program that it can't confine.
 
-Two tiers: `bubblewrap`, and `landlock` where user namespaces are refused. Never in this process, never unconfined.
-Needs the standard library only. See docs/sandbox.md.
+Two tiers: `bubblewrap`, and `landlock` where user namespaces are not permitted. A program never runs in this process
+and never unconfined. Depends on the standard library only. See docs/sandbox.md.
 """
 
 from __future__ import annotations
@@ -30,9 +30,18 @@ _USUAL = Limits()
 def run_steps(
     source: str, setup: str, steps: Sequence[Step], limits: Limits = _USUAL, tier: TierName | None = None
 ) -> Report:
-    """Load a program, run its set-up, then each step in the program's module: one sandbox for all of them.
+    """Load a program, run its set-up and then each step in the program's module, all in one sandbox.
 
-    Blocks for at most `limits.wall_seconds` and a second; call it from a thread. Raises SandboxUnavailable when no
-    tier works: then nothing was run.
+    Blocks for at most one second longer than `limits.wall_seconds`; call it from a thread.
+
+    Args:
+        source: the program.
+        setup: code that runs in the program's module before the steps.
+        steps: what to evaluate or execute, in order.
+        limits: the limits of the complete run.
+        tier: the tier to use; by default the best one that works.
+
+    Raises:
+        SandboxUnavailable: if no tier works; nothing has run in this case.
     """
     return run(tier or working_tier(), source, limits=limits, setup=setup, steps=steps)

@@ -1,8 +1,8 @@
-"""The program that starts inside the sandbox: gives up what it doesn't need, then runs a program it knows nothing of.
+"""The entry point inside the sandbox: drops all privileges that Python does not need, then runs an untrusted program.
 
-It is sent as code to a fresh Python with an empty environment and never imported by the engine. Nothing secret is
-here: no expected answer, no path, no name. What follows `confine` shares this process with a hostile program, so
-nothing it reports is believed further than that the program claims it.
+It is sent as code to a new Python process with an empty environment and is never imported by the engine. It contains no
+secrets: no expected answers, paths or names. Everything after `confine` shares the process with a hostile program, so a
+report is only a claim of that program.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import sys
 from types import ModuleType
 
 TYPE_CHECKING = False
-# Importing `typing` would take as long as starting Python.
+# Importing `typing` would take as long as starting Python itself.
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
@@ -31,11 +31,11 @@ class _Filter(ctypes.Structure):
 
 
 class _NotPlain(Exception):
-    """A value that no literal stands for."""
+    """A value that can't be written as a literal."""
 
 
 def main(job: dict[str, Any], result_fd: int) -> None:
-    """Confine this process, then run the job. A step that can't be confined ends it before anything runs."""
+    """Confine this process, then run the job. If confinement fails, exit before anything of the job runs."""
     nonce: bytes = job["nonce"]
     write = os.write
 
@@ -64,7 +64,11 @@ def main(job: dict[str, Any], result_fd: int) -> None:
 
 
 def confine(job: dict[str, Any]) -> None:
-    """Limits, no new privileges, no capabilities, Landlock where asked, and the filter last. Raises OSError."""
+    """Set limits, drop privileges and capabilities, apply Landlock if requested, and install the filter last.
+
+    Raises:
+        OSError: if any of these fails.
+    """
     for name, value in job["limits"]:
         which = getattr(resource, name, None)
         if which is not None:
@@ -86,7 +90,7 @@ def confine(job: dict[str, Any]) -> None:
 
 
 def _landlock(libc: ctypes.CDLL, attributes: bytes, rules: list[tuple[str, int]]) -> None:
-    """No access to any file but by these rules: path, bits of access."""
+    """Deny access to all files except by these rules of path and access bits."""
     ruleset = _checked(libc, "syscall", _CREATE_RULESET, attributes, len(attributes), 0)
     for path, access in rules:
         place = os.open(path, os.O_PATH | os.O_CLOEXEC)
@@ -114,7 +118,7 @@ def _module(name: str) -> ModuleType:
 
 
 def _run_script(source: str, tell: Callable[[str, int, str], None]) -> None:
-    """The source as a script: its exit code, its exit handlers, its traceback."""
+    """Run the source as a script, with the exit code, exit handlers and traceback of a script."""
     show = sys.__excepthook__
     out_of_memory = MemoryError
     try:
@@ -129,7 +133,7 @@ def _run_script(source: str, tell: Callable[[str, int, str], None]) -> None:
 
 
 def _run_steps(job: dict[str, Any], tell: Callable[[str, int, str], None]) -> None:
-    """The program, its set-up, then every step in the program's module."""
+    """Run the program, its set-up, then every step in the program's module."""
     space = _module("program").__dict__
     longest: int = job["longest"]
 
@@ -165,7 +169,7 @@ def _run_steps(job: dict[str, Any], tell: Callable[[str, int, str], None]) -> No
 
 
 def _described(error: BaseException) -> str:
-    """`Type: message` of an error, whatever its class does when it is asked for its text."""
+    """Format an error as `Type: message`, even if its `__str__` raises."""
     name = type.__dict__["__name__"].__get__(type(error))
     try:
         message = str(error)
@@ -175,9 +179,9 @@ def _described(error: BaseException) -> str:
 
 
 def literal(value: object) -> str:
-    """The value as a Python literal that compares equal to it. Raises _NotPlain, with the type's name, for others.
+    """Write a value as a Python literal that compares equal to it. Raises _NotPlain with the type's name for others.
 
-    Subclasses of plain types count as those: their own methods are never asked.
+    Instances of subclasses are written as their plain type; their own methods are never called.
     """
     if value is None or value is True or value is False:
         return repr(value)
@@ -218,7 +222,7 @@ def _collection(items: list[Any]) -> str:
 
 
 def _of_number(value: Any) -> str:
-    """An exact fraction or decimal as the integer or float that equals it."""
+    """Write an exact fraction or decimal as the integer or float that equals it."""
     for module, name in (("fractions", "Fraction"), ("decimal", "Decimal")):
         kind = getattr(sys.modules.get(module), name, None)
         if kind is not None and type(value) is kind:

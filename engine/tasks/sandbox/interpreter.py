@@ -1,6 +1,6 @@
-"""The Python that runs inside the sandbox, and exactly the files it needs: nothing else is made visible.
+"""Finds the Python interpreter for the sandbox and the exact set of files it needs; nothing else is made visible.
 
-The base interpreter of the engine's own environment, without site-packages. Knows no tier.
+It is the base interpreter of the engine's environment, without site-packages. Independent of the tiers.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from engine.tasks.sandbox.records import SandboxUnavailable
 
 _FOREIGN = ("site-packages", "dist-packages")
-"""Folders inside the standard library's that are no part of it."""
+"""Folders inside those of the standard library that do not belong to it."""
 
 _ASK = """
 import sys
@@ -35,23 +35,23 @@ print(open("/proc/self/maps").read())
 
 @dataclass(frozen=True, slots=True)
 class Interpreter:
-    """Where Python is, and what it reads."""
+    """A Python interpreter and the files it reads."""
 
     executable: Path
-    """A real path, no link."""
+    """The resolved path."""
     libraries: tuple[Path, ...]
-    """Where the standard library is: folders, and an archive where there is one."""
+    """Folders of the standard library, and its archive if there is one."""
     foreign: tuple[Path, ...]
-    """Folders inside those that are to stay out of sight."""
+    """Folders inside `libraries` that have to be hidden."""
     objects: tuple[Path, ...]
-    """Shared objects and the loader, real paths."""
+    """Resolved paths of the shared objects and the loader."""
     links: tuple[tuple[str, str], ...]
-    """Symbolic links by which those are looked up: path, target."""
+    """Symbolic links through which `objects` are found, as (path, target)."""
 
 
 @cache
 def interpreter() -> Interpreter:
-    """The base interpreter of this process. Raises SandboxUnavailable when it can't be examined."""
+    """Return the base interpreter of this process. Raises SandboxUnavailable if it can't be inspected."""
     executable = Path(getattr(sys, "_base_executable", None) or sys.executable).resolve()
     command = [str(executable), "-I", "-S", "-B", "-c", _ASK]
     try:
@@ -81,7 +81,7 @@ def interpreter() -> Interpreter:
 
 
 def _names_of(path: Path) -> Iterable[str]:
-    """The links beside a shared object that lead to it, e.g. `libz.so.1` for `libz.so.1.2.13`."""
+    """Return the links in a shared object's folder that point to it, e.g. `libz.so.1` for `libz.so.1.2.13`."""
     stem = path.name.partition(".so")[0]
     return [
         str(entry)
@@ -91,7 +91,7 @@ def _names_of(path: Path) -> Iterable[str]:
 
 
 def _loader(executable: Path) -> Path | None:
-    """The program loader that the executable names, e.g. /lib64/ld-linux-x86-64.so.2; None for a static one."""
+    """Return the loader that the executable names, e.g. /lib64/ld-linux-x86-64.so.2; None if linked statically."""
     with executable.open("rb") as file:
         head = file.read(4096)
     start = head.find(b"/lib")
@@ -100,7 +100,7 @@ def _loader(executable: Path) -> Path | None:
 
 
 def _links_on(name: str) -> Iterator[tuple[str, str]]:
-    """Every symbolic link met while walking to a path."""
+    """Yield every symbolic link encountered while resolving a path."""
     for _ in range(16):
         walked = Path("/")
         for part in Path(name).parts[1:]:

@@ -1,6 +1,6 @@
-"""Finds out which tier works on this machine by running a program in it that tries to get out.
+"""Determines which tier works on this machine by running a trial program that tries to escape from it.
 
-Asked once in a process. Knows nothing of what the sandbox is for.
+The result is cached per process. Independent of the programs that the sandbox is used for.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ _known: list[tuple[TierReport, ...]] = []
 
 
 def probe() -> tuple[TierReport, ...]:
-    """Each tier, best first, tried for real; the first call takes some tenths of a second, the next ones nothing."""
+    """Test every tier, best first, by running a program in it. Takes tenths of a second once, then is cached."""
     with _lock:
         if not _known:
             _known.append(tuple(_tried(tier) for tier in TIERS))
@@ -63,7 +63,7 @@ def probe() -> tuple[TierReport, ...]:
 
 
 def working_tier() -> TierName:
-    """The best tier that works. Raises SandboxUnavailable, with what is wrong and how to mend it, when none does."""
+    """Return the best tier that works. Raises SandboxUnavailable, with the reasons and possible fixes, if none does."""
     reports = probe()
     for report in reports:
         if report.works:

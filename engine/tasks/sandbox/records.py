@@ -1,4 +1,4 @@
-"""What goes into the sandbox and what comes out of it. Values only; knows no tier and no kernel."""
+"""Input and output types of the sandbox: limits, steps, records and reports. Independent of tiers and the kernel."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ State = Literal["finished", "time", "memory", "output", "killed"]
 
 
 class SandboxUnavailable(EngineError):
-    """No tier of the sandbox works here, or a sandbox could not be started; nothing was run."""
+    """No tier of the sandbox works on this machine, or a sandbox could not be started; nothing was run."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one program may use. All of it is enforced by the kernel or from outside."""
+    """Resource limits of one program, enforced by the kernel or from outside the sandbox."""
 
     cpu_seconds: float = 5.0
-    """Processor time of all its threads; the kernel counts whole seconds, so it is rounded up."""
+    """Processor time of all threads in seconds; rounded up, because the kernel counts whole seconds."""
     wall_seconds: float = 10.0
-    """Time on the clock, the start of the sandbox included."""
+    """Wall-clock time in seconds, including the start of the sandbox."""
     memory_bytes: int = 512 * 2**20
-    """Address space; Python itself takes about 30 MiB of it."""
+    """Address space in bytes; Python itself takes about 30 MiB of it."""
     output_bytes: int = 64 * 2**10
-    """Standard output and standard error together."""
+    """Standard output and standard error together, in bytes."""
     tmpfs_bytes: int = 32 * 2**20
-    """Room in /tmp, and the size of its largest file. The landlock tier has no writable place at all."""
+    """Size of /tmp and of its largest file, in bytes. The landlock tier has no writable directory at all."""
 
     def __post_init__(self) -> None:
         if min(self.cpu_seconds, self.wall_seconds, self.output_bytes, self.tmpfs_bytes) <= 0:
@@ -42,24 +42,24 @@ class Outcome:
     """How a program ended."""
 
     state: State
-    """`finished`: it ended by itself, whatever its exit code; else the limit it ran into, or `killed`."""
+    """`finished` if it exited by itself, with any exit code; otherwise the limit it exceeded, or `killed`."""
     exit_code: int | None
-    """As the program chose it; negative for the signal that ended it."""
+    """The exit code of the program; negative for the signal that ended it."""
     stdout: bytes
     stderr: bytes
     seconds: float
-    """Wall clock, the start of the sandbox included."""
+    """Wall-clock time in seconds, including the start of the sandbox."""
     tier: TierName
     reason: str = ""
-    """Why it was ended, for an operator; empty when it ended by itself."""
+    """Why it was killed, for the operator; empty if it exited by itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One thing to do after the program has been loaded, in the program's own module.
+    """One step to run in the program's module after the program has been loaded.
 
-    `value` evaluates an expression and gives its value back as a Python literal; `truth` gives back True or False;
-    `run` executes a statement, and only says whether it raised.
+    `value` evaluates an expression and returns its value as a Python literal; `truth` returns True or False; `run`
+    executes a statement and reports only whether it raised.
     """
 
     kind: Literal["value", "truth", "run"]
@@ -68,32 +68,32 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What came back for a step. The program could have forged it: it says what it claims, never that it is right."""
+    """The result reported for a step. The program could have forged it, so it is never trusted as correct."""
 
     kind: Literal["value", "other", "ran", "raised"]
-    """`other`: a value that is no plain literal."""
+    """`other` is a value that is not a plain literal."""
     text: str
-    """The literal; the name of the value's type; or the error as `Type: message`."""
+    """The literal, the name of the value's type, or the error as `Type: message`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A program's end and the records of its steps."""
+    """The outcome of a program and the records of its steps."""
 
     outcome: Outcome
     loaded: Record | None
-    """How loading the program (and its set-up) went: `ran` or `raised`; None when it never came to an end."""
+    """Result of loading the program and its set-up: `ran` or `raised`; None if loading did not finish."""
     records: tuple[Record | None, ...]
-    """One for each step, in order; None for steps that were not reached."""
+    """One record per step, in order; None for steps that were not reached."""
 
 
 @dataclass(frozen=True, slots=True)
 class TierReport:
-    """Whether a tier works on this machine, as found by running a program in it."""
+    """Whether a tier works on this machine, as determined by running a program in it."""
 
     name: TierName
     works: bool
     reason: str = ""
-    """Why it doesn't."""
+    """Why it does not work."""
     fix: str = ""
-    """What an operator can do about it."""
+    """What the operator can do about it."""

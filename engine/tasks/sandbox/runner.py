@@ -1,4 +1,4 @@
-"""Starts one program in one sandbox, and reads what it reported. Knows nothing of tests and verdicts."""
+"""Starts one program in one sandbox and parses its report. Independent of tests and verdicts."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from engine.tasks.sandbox.tiers import start
 from engine.tasks.sandbox.watch import Ended, Watch
 
 TAG = "reflectevo-sandbox"
-"""Stands in the command line of everything that is started here, so that it can be found."""
+"""Part of the command line of every process started here, so that leftover processes can be found."""
 
 LONGEST_VALUE = 32 * 2**10
-"""Characters of one value's literal; longer ones come back as `other`."""
+"""Maximum number of characters of a value's literal; longer ones are reported as `other`."""
 
 _LOADED, _SET_UP = -2, -1
 _SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
@@ -38,10 +38,20 @@ def run(
     setup: str = "",
     steps: Sequence[Step] | None = None,
 ) -> Report:
-    """Run a program in a tier: as a script, or with steps to do after it was loaded.
+    """Run a program in a tier, either as a script or with steps that run after it has been loaded.
 
-    Blocks for at most the wall clock's limit and a second. Raises SandboxUnavailable when the sandbox can't be
-    started; then nothing of the program has run.
+    Blocks for at most one second longer than `limits.wall_seconds`.
+
+    Args:
+        tier: the tier to use.
+        source: the program.
+        limits: the limits of the complete run.
+        stdin: standard input of the program.
+        setup: code that runs in the program's module before the steps.
+        steps: the steps to run; None runs the program as a script.
+
+    Raises:
+        SandboxUnavailable: if the sandbox can't be started; nothing of the program has run in this case.
     """
     nonce = secrets.token_hex(16)
     with contextlib.ExitStack() as stack:
@@ -96,7 +106,7 @@ def _memory_file(stack: contextlib.ExitStack, name: str) -> FileIO:
 
 
 def _fill(file: FileIO, content: bytes) -> None:
-    """Write it, rewind, and seal it: nobody can change it any more, nor use it as room to write."""
+    """Write the content, rewind and seal the file, so that the program can neither change it nor store data in it."""
     view = memoryview(content)
     while view:
         view = view[file.write(view) :]
@@ -106,7 +116,7 @@ def _fill(file: FileIO, content: bytes) -> None:
 
 @cache
 def _inside() -> CodeType:
-    """What starts inside, compiled once: Python there is the Python here."""
+    """Compile the entry point inside the sandbox once; both sides run the same version of Python."""
     path = Path(__file__).with_name("inside.py")
     return compile(path.read_text(encoding="utf-8"), "inside.py", "exec", dont_inherit=True)
 

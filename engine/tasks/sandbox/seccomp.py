@@ -1,7 +1,8 @@
-"""The system-call filter of the sandbox: which calls a program may make, as a BPF program built here.
+"""Builds the system-call filter of the sandbox as a BPF program.
 
-An allow-list: what a single Python process needs to compute. Known ways out answer EPERM; everything else answers
-ENOSYS, so that C libraries fall back to calls that are allowed. Knows nothing of how a filter is installed.
+The filter is an allow-list of the calls that a single Python process needs for computation. Known ways of escape return
+EPERM; all other calls return ENOSYS, so that C libraries fall back to permitted calls. Independent of how the filter is
+installed.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ TABLES: Mapping[str, Mapping[str, int]] = {"x86_64": X86_64, "aarch64": AARCH64}
 """System call → number, by processor."""
 
 OWN_PID = 0xFEEDC0DE
-"""Stands in a filter for the process's own id, which is known only inside; put in by `inside.py`."""
+"""Placeholder in a filter for the process's own id, which is known only inside the sandbox; `inside.py` replaces it."""
 
 AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 
@@ -34,13 +35,13 @@ _NUMBER, _ARCHITECTURE, _ARGUMENTS = 0, 4, 16
 _X32 = 0x40000000
 
 _THREAD_FLAGS = 0x007D0F00
-"""What a C library asks of `clone` for a thread: memory, files, signals and thread group shared, ids recorded.
-musl adds CLONE_DETACHED, which means nothing."""
+"""The flags with which C libraries call `clone` for a thread: shared memory, files, signals and thread group, recorded
+ids. musl adds CLONE_DETACHED, which has no effect."""
 _CLONE_THREAD = 0x00010000
 _O_TRUNC = 0o1000
 
 ALLOWED = frozenset(
-    # files: the file system decides what can be seen and written
+    # files: visibility and write access are restricted by the file system
     "read write readv writev pread64 pwrite64 preadv pwritev preadv2 pwritev2 lseek close close_range fstat stat lstat "
     "newfstatat statx statfs fstatfs access faccessat faccessat2 readlink readlinkat getcwd chdir fchdir getdents "
     "getdents64 open openat mkdir mkdirat rmdir unlink unlinkat rename renameat renameat2 link linkat symlink "
@@ -58,35 +59,35 @@ ALLOWED = frozenset(
     "setitimer getitimer timer_create timer_settime timer_gettime timer_delete timer_getoverrun getrandom "
     "restart_syscall".split()
 )
-"""Calls that are allowed whatever their arguments."""
+"""Calls that are allowed with any arguments."""
 
 REFUSED = frozenset(
-    # other processes: new ones, their memory, signals to them
+    # other processes: creating them, reading their memory, sending them signals
     "fork vfork execve execveat ptrace process_vm_readv process_vm_writev process_madvise kcmp pidfd_open pidfd_getfd "
     "pidfd_send_signal rt_sigqueueinfo rt_tgsigqueueinfo setpriority sched_setaffinity sched_setscheduler "
     "sched_setparam sched_setattr ioprio_set migrate_pages move_pages setpgid setsid "
-    # talking to anyone
+    # communication
     "socket socketpair connect bind listen accept accept4 sendto recvfrom sendmsg recvmsg sendmmsg recvmmsg shmget "
     "shmat shmctl semget msgget mq_open keyctl add_key request_key memfd_create memfd_secret "
-    # a larger kernel to attack
+    # interfaces that enlarge the attack surface of the kernel
     "io_uring_setup io_uring_enter io_uring_register bpf perf_event_open userfaultfd seccomp personality modify_ldt "
     "iopl ioperm splice tee vmsplice inotify_init inotify_init1 fanotify_init kexec_load init_module finit_module "
     "delete_module syslog quotactl landlock_create_ruleset landlock_add_rule landlock_restrict_self "
-    # another view of the file system
+    # changing the view of the file system
     "mount umount2 pivot_root chroot unshare setns open_tree move_mount fsopen fsconfig fsmount fspick mount_setattr "
     "name_to_handle_at open_by_handle_at swapon swapoff acct reboot sethostname setdomainname "
-    # what Landlock doesn't govern: owners, modes, times and attributes of files that can only be read
+    # not covered by Landlock: owners, modes, times and attributes of read-only files
     "chmod fchmod fchmodat fchmodat2 chown fchown lchown fchownat utime utimes utimensat futimesat setxattr lsetxattr "
     "fsetxattr removexattr lremovexattr fremovexattr truncate creat mknod mknodat "
-    # its own limits and identity
+    # the process's limits and identity
     "setrlimit setuid setgid setreuid setregid setresuid setresgid setgroups setfsuid setfsgid capset".split()
 )
-"""Calls that answer EPERM; the rest of what isn't allowed answers ENOSYS."""
+"""Calls that return EPERM; all other calls that are not allowed return ENOSYS."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Only:
-    """A call that is allowed when one of its arguments is one of these values, compared as 32 bits."""
+    """A call that is allowed only if an argument has one of these values, compared as 32 bits."""
 
     call: str
     argument: int
@@ -97,11 +98,11 @@ _CONDITIONS = (
     _Only("kill", 0, (OWN_PID,)),
     _Only("tkill", 0, (OWN_PID,)),
     _Only("tgkill", 0, (OWN_PID,)),
-    # Set and get the thread's name.
+    # Setting and getting the thread's name.
     _Only("prctl", 0, (15, 16)),
-    # Is it a terminal, its size, how much can be read, close-on-exec, non-blocking. Not TIOCSTI, not FIOSETOWN.
+    # Terminal check and size, readable bytes, close-on-exec, non-blocking mode. Not TIOCSTI, not FIOSETOWN.
     _Only("ioctl", 1, (0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)),
-    # Duplicate, flags, locks. Not F_SETOWN and F_SETSIG: a file's owner is sent signals by the kernel.
+    # Duplication, flags, locks. Not F_SETOWN and F_SETSIG, by which the kernel sends signals to a file's owner.
     _Only("fcntl", 1, (0, 1, 2, 3, 4, 5, 6, 7, 1030)),
 )
 
@@ -109,7 +110,7 @@ _Instruction = tuple[int, int, int, int]
 
 
 def processor() -> Processor | None:
-    """This machine's, or None when there is no table for it."""
+    """Return the processor of this machine, or None if there is no system-call table for it."""
     machine = platform.machine()
     if machine == "x86_64":
         return "x86_64"
@@ -117,9 +118,9 @@ def processor() -> Processor | None:
 
 
 def build(machine: Processor, *, truncation: bool = True) -> bytes:
-    """The filter as an array of `struct sock_filter`, with OWN_PID where the process's own id belongs.
+    """Build the filter as an array of `struct sock_filter`, with OWN_PID in place of the process's own id.
 
-    With `truncation=False` no file can be opened to be emptied: Landlock before its third version doesn't see that.
+    With `truncation=False` no file can be opened with O_TRUNC, which Landlock before version 3 does not restrict.
     """
     table = TABLES[machine]
     program: list[_Instruction] = [
@@ -158,7 +159,7 @@ def _high(argument: int) -> _Instruction:
 
 
 def _only_for(number: int, block: list[_Instruction]) -> list[_Instruction]:
-    """The block, jumped over unless the call has this number; it has to end in a return."""
+    """Prefix a block, which has to end in a return, with a jump that skips it for calls with another number."""
     return [(_EQUAL, 0, len(block), number), *block]
 
 
@@ -168,7 +169,7 @@ def _argument_is(argument: int, values: tuple[int, ...]) -> list[_Instruction]:
 
 
 def _thread() -> list[_Instruction]:
-    """`clone` for a thread and for nothing else."""
+    """Allow `clone` for a thread and nothing else."""
     return [
         _low(0),
         (_ANY_BIT, 2, 0, ~_THREAD_FLAGS & 0xFFFFFFFF),
@@ -179,7 +180,7 @@ def _thread() -> list[_Instruction]:
 
 
 def _limits_of_self_read() -> list[_Instruction]:
-    """`prlimit64` of process 0 (itself) with no new limit: C libraries read the stack's size with it."""
+    """Allow `prlimit64` of process 0 (itself) without a new limit, by which C libraries read the stack size."""
     return [
         _low(0),
         (_EQUAL, 0, 5, 0),
@@ -197,7 +198,7 @@ def _without_bit(argument: int, bit: int, error: int) -> list[_Instruction]:
 
 
 def _numbers(numbers: Iterable[int], action: int) -> list[_Instruction]:
-    """Gives the action for these numbers; neighbours are compared as ranges."""
+    """Return the action for these call numbers; consecutive numbers are compared as ranges."""
     program: list[_Instruction] = []
     ordered = sorted(numbers)
     start = 0

@@ -1,7 +1,7 @@
-"""Numbers of the system calls that the filter speaks of, on both processors. Data only.
+"""Numbers of the system calls that the filter names, on both processors. Data only.
 
-From the kernel's own headers: `asm/unistd_64.h` for x86-64, `asm-generic/unistd.h` for aarch64, whose table lacks the
-calls that newer ones replaced (`open`, `fork`, …).
+Source: the kernel's headers, `asm/unistd_64.h` for x86-64 and `asm-generic/unistd.h` for aarch64, which lacks
+superseded calls (`open`, `fork`, …).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""How each tier is started: the command line, and what the process inside gives up by itself.
+"""The two tiers of the sandbox: the command line that starts each, and the restrictions applied inside the process.
 
-`bubblewrap` gives a program namespaces of its own: nothing of the machine is there but Python. `landlock` leaves it in
-the machine's, where Landlock and the filter deny it everything. Knows nothing of how a run is watched.
+`bubblewrap` runs a program in separate namespaces that contain nothing of the machine but Python. `landlock` runs it in
+the machine's namespaces, where Landlock and the system-call filter deny access. Independent of how a run is watched.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ OPEN_FILES = 64
 _READ_TOO = tuple(Path(name) for name in ("/etc/ld.so.cache", "/usr/share/zoneinfo"))
 _DEVICES = tuple(Path(name) for name in ("/dev/zero", "/dev/urandom", "/dev/random"))
 _NULL = Path("/dev/null")
-# Texts have the same hash, and sets the same order, in every run: a verdict can be repeated.
+# Strings have the same hash, and sets the same order, in every run, so that verdicts are reproducible.
 _ENVIRONMENT = {"PYTHONHASHSEED": "0"}
 _BOOT = (
     "import sys,marshal;_,job,result,_=sys.argv[1:];"
@@ -38,20 +38,29 @@ _BOOT = (
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """What to start, and what the process inside is told to give up."""
+    """The command of a sandbox and the restrictions that the process inside applies to itself."""
 
     command: tuple[str, ...]
     environment: Mapping[str, str]
     confinement: Mapping[str, object]
-    """Part of the job that `inside.py` reads."""
+    """The part of the job that `inside.confine` reads."""
     child_told: bool
-    """True when the process started is not the program itself, but tells the program's id on `status_fd`."""
+    """Whether the started process is not the program itself but reports the program's id on `status_fd`."""
 
 
 def start(tier: TierName, limits: Limits, tag: str, job_fd: int, result_fd: int, status_fd: int) -> Start:
-    """The command of a tier. `tag` stands in the command line, so that what still runs can be found.
+    """Build the command of a tier.
 
-    Raises SandboxUnavailable when the tier can't even be tried.
+    Args:
+        tier: the tier to start.
+        limits: the limits of the program.
+        tag: a part of the command line by which a leftover process can be found.
+        job_fd: file descriptor of the job.
+        result_fd: file descriptor that the program's report is written to.
+        status_fd: file descriptor that bubblewrap writes the program's id to.
+
+    Raises:
+        SandboxUnavailable: if a requirement of the tier is missing on this machine.
     """
     machine = seccomp.processor()
     if machine is None:
@@ -97,13 +106,13 @@ def _rlimits(limits: Limits) -> list[tuple[str, int]]:
 
 
 def _room(limits: Limits) -> tuple[str, ...]:
-    """The one writable place; made first, in case Python itself is installed below it."""
+    """Return the options for /tmp, the only writable directory, which come first in case Python is installed in it."""
     return ("--size", str(limits.tmpfs_bytes), "--tmpfs", "/tmp")
 
 
 @cache
 def _view(python: Interpreter) -> tuple[str, ...]:
-    """Options of bubblewrap: all namespaces of its own, and no file but Python's."""
+    """Return the options of bubblewrap for separate namespaces that contain no files but Python's."""
     options = ["--unshare-user", "--unshare-all", "--as-pid-1", "--die-with-parent", "--new-session"]
     options += ["--cap-drop", "ALL", "--uid", NOBODY, "--gid", NOBODY, "--hostname", "sandbox"]
     for path in (python.executable, *python.libraries, *python.objects, *_existing(_READ_TOO)):
@@ -116,13 +125,14 @@ def _view(python: Interpreter) -> tuple[str, ...]:
         options += ["--size", "4096", "--tmpfs", str(path), "--remount-ro", str(path)]
     for name, value in _ENVIRONMENT.items():
         options += ["--setenv", name, value]
-    # The root is a tmpfs of its own, so it is closed last.
+    # The root is a tmpfs on which the mount points are created, so it is remounted read-only last.
     return (*options, "--remount-ro", "/", "--chdir", "/tmp")
 
 
 @cache
 def _rules(python: Interpreter, abi: int) -> list[tuple[str, int]]:
-    """Landlock's rules for the same files. A rule covers all below a folder, so foreign packages are stepped around."""
+    """Return Landlock's rules for the same files. A rule covers a complete folder, so the entries of library folders
+    are listed one by one, without the foreign packages."""
     library = [
         entry
         for path in python.libraries

@@ -1,7 +1,7 @@
-"""Watches one sandbox from outside and ends it in time.
+"""Watches one sandbox from outside and kills it if it exceeds a limit.
 
-Enforced here is what only the outside can enforce: the clock, the amount of output, the number of threads and of
-files. Knows nothing of what runs inside, nor of what it reports.
+Enforces the limits that can only be enforced from outside: wall-clock time, amount of output, number of threads and of
+files. Independent of the program inside and the content of its report.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from engine.tasks.sandbox.records import Limits, SandboxUnavailable, State
 
 MOST_THREADS = 64
 MOST_FILES = 4096
-"""In /tmp: each takes memory of the kernel that no limit of the process counts."""
+"""Maximum number of files in /tmp; each takes kernel memory that no limit of the process includes."""
 
 _LOOK_EVERY = 0.02
 _LONGEST_END = 10.0
@@ -32,7 +32,7 @@ _CHUNK = 64 * 2**10
 
 @contextlib.contextmanager
 def _watchable() -> Iterator[None]:
-    """A program that can't be looked at from outside isn't confined as promised."""
+    """Turn a PermissionError into SandboxUnavailable: limits can't be enforced on a process that can't be inspected."""
     try:
         yield
     except PermissionError as error:
@@ -53,12 +53,15 @@ class Ended:
 
 
 class Watch:
-    """One sandbox under way.
+    """One running sandbox.
 
     Args:
-        process: what was started, with unbuffered pipes for its output.
-        child_told: true when the program is a child of `process`, whose id is told on `status`.
-        result: the pipe of the private report; at most `most_result` bytes of it are taken.
+        process: the started process, with unbuffered pipes for its output.
+        limits: the limits to enforce.
+        child_told: whether the program is a child of `process`, whose id is reported on `status`.
+        result: the pipe of the program's report.
+        status: the pipe on which bubblewrap reports the program's id.
+        most_result: maximum size of the report in bytes.
     """
 
     def __init__(
@@ -96,7 +99,7 @@ class Watch:
         self._selector.register(self._outer, selectors.EVENT_READ, None)
 
     def until_end(self) -> Ended:
-        """Block until the process has ended, by itself or by its limits. Raises SandboxUnavailable if it can't be."""
+        """Block until the process has exited or was killed. Raises SandboxUnavailable if it can't be killed."""
         with self._stack:
             over = False
             try:
@@ -118,7 +121,7 @@ class Watch:
         return Ended(state, reason, code, seconds, bytes(self._stdout), bytes(self._stderr), bytes(self._result))
 
     def end(self, state: State, reason: str) -> None:
-        """Kill it; the first reason stays."""
+        """Kill the process; the reason of the first call is kept."""
         if self._why is None:
             self._why = (state, reason)
             self._ended_at = time.monotonic()
@@ -128,7 +131,7 @@ class Watch:
                     signal.pidfd_send_signal(target, signal.SIGKILL)
 
     def _step(self) -> bool:
-        """Wait for the next thing to happen; true when the process has ended."""
+        """Wait for the next event; return true once the process has ended."""
         now = time.monotonic()
         left = self._started + self._limits.wall_seconds - now
         gone = False
@@ -153,7 +156,7 @@ class Watch:
         return printed > self._limits.output_bytes or len(self._result) > self._most_result
 
     def _read(self, descriptor: int, into: bytearray) -> bool:
-        """Take what is there; false at the end of the pipe. What is over the limits is thrown away."""
+        """Read the available bytes; return false at the end of the pipe. Bytes beyond the limits are discarded."""
         try:
             data = os.read(descriptor, _CHUNK)
         except BlockingIOError:
@@ -163,7 +166,7 @@ class Watch:
         return bool(data)
 
     def _drain(self) -> None:
-        """What was written before the end. Not waited for: a process forked elsewhere may hold a pipe open."""
+        """Read what was written before the end, without blocking: a process forked elsewhere may keep a pipe open."""
         for key in list(self._selector.get_map().values()):
             if key.data is not None:
                 size = -1
@@ -172,7 +175,7 @@ class Watch:
                     self._read(key.fd, key.data)
 
     def _look(self) -> None:
-        """Count threads and files: a program that makes too many is ended."""
+        """Count threads and files, and kill a program that creates too many."""
         if self._why is not None or not self._result:
             return
         if self._child is None and not self._find_child():
@@ -187,14 +190,14 @@ class Watch:
                     self.end("killed", f"more than {MOST_FILES} files")
 
     def _find_child(self) -> bool:
-        """Read the program's id where it is told, and hold on to that process."""
+        """Read the reported id of the program and open a file descriptor for its process."""
         if b"}" not in self._status:
             return False
         child = int(json.loads(bytes(self._status))["child-pid"])
         ours = f"\nPPid:\t{self._process.pid}\n"
         with contextlib.suppress(ProcessLookupError, FileNotFoundError):
             inner = self._pidfd(child)
-            # The id could have been given to another process since: its parent tells.
+            # The id may have been reused by another process since; the parent id identifies ours.
             if ours in Path(f"/proc/{child}/status").read_text():
                 self._child, self._inner = child, inner
         return self._child is not None
@@ -205,9 +208,9 @@ class Watch:
         return descriptor
 
     def _by_itself(self, code: int, cpu_seconds: float) -> tuple[State, str]:
-        """Why a process ended that was not ended from here."""
+        """Return why a process ended that was not killed from here."""
         allowed = math.ceil(self._limits.cpu_seconds)
-        # The kernel checks this limit by its clock's ticks, and reports what was really used: on a busy machine less.
+        # The kernel checks this limit at clock ticks but reports the time really used, less on a busy machine.
         if code == -signal.SIGKILL and cpu_seconds > allowed / 2:
             return "time", f"more than {allowed} s of processor time"
         if code < 0:
