@@ -1,1 +1,1 @@
-"""What each child process does for its stage: read from the store, compute, write back."""
+"""The stages as worker processes: each reads from the store, computes, and writes its results back."""

@@ -1,6 +1,6 @@
-"""What a stage process works with: its job, its workspace, its supervisor's commands and its heartbeat.
+"""The context of a worker process: its job, its workspace, the supervisor's commands and its heartbeat.
 
-Knows nothing of what any stage does.
+Knows nothing about what the individual stages do.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _BEAT_SECONDS = 1.0
 
 
 class Commands:
-    """What the supervisor says on the child's standard input, one word a line."""
+    """The supervisor's commands, read from the worker's standard input, one per line."""
 
     def __init__(self) -> None:
         self._stop = threading.Event()
@@ -33,7 +33,7 @@ class Commands:
         self._save = threading.Event()
 
     def listen(self) -> None:
-        """Start listening; the end of input means the supervisor is gone, and the child stops."""
+        """Start reading commands in a thread; at the end of input the supervisor has exited, and the worker stops."""
         threading.Thread(target=self._listen, name="commands", daemon=True).start()
 
     def _listen(self) -> None:
@@ -42,7 +42,7 @@ class Commands:
         self._stop.set()
 
     def hear(self, word: str) -> None:
-        """Obey one word."""
+        """Apply one command; unknown ones are ignored."""
         if word == "stop":
             self._stop.set()
         elif word == "pause":
@@ -53,27 +53,27 @@ class Commands:
             self._save.set()
 
     def should_stop(self) -> bool:
-        """True once a stop was asked for."""
+        """Return True once a stop was requested."""
         return self._stop.is_set()
 
     def is_paused(self) -> bool:
-        """True between pause and resume."""
+        """Return True between pause and resume."""
         return self._pause.is_set()
 
     def take_save_request(self) -> bool:
-        """True once for each `save`."""
+        """Return True if `save` was requested since the last call."""
         asked = self._save.is_set()
         self._save.clear()
         return asked
 
 
 class Pulse:
-    """The child's heartbeat row, renewed each second from a thread of its own, so that importing a library or
-    loading a model is not silence.
+    """The worker's heartbeat row, renewed each second by a separate thread, so that importing a library or loading a
+    model doesn't interrupt it.
 
     Args:
         database: the workspace's database.
-        slot: the heartbeat's slot.
+        slot: the slot of the heartbeat.
     """
 
     def __init__(self, database: Path, slot: Slot) -> None:
@@ -86,11 +86,11 @@ class Pulse:
         self._thread.start()
 
     def beat(self, state: str, detail: Mapping[str, object] | None = None) -> None:
-        """What the next heartbeats say."""
+        """Set the state and detail that the next heartbeats report."""
         self._said = (state, detail or {})
 
     def end(self) -> None:
-        """Take the heartbeat away: the child ends in order, or another thread tells more."""
+        """Remove the heartbeat: the worker ends normally, or another thread reports in its place."""
         self._ended.set()
         self._thread.join(timeout=30)
 
@@ -99,7 +99,7 @@ class Pulse:
         ending = False
         while not ending:
             state, detail = self._said
-            # A disk that can't be written is named by the stage itself, whose work it stops.
+            # A disk that can't be written is reported by the stage itself, which fails on it too.
             with contextlib.suppress(sqlite3.OperationalError), write(connection):
                 beat(connection, self._slot, os.getpid(), self._started, state, detail)
             ending = self._ended.wait(_BEAT_SECONDS)
@@ -110,7 +110,7 @@ class Pulse:
 
 @dataclass(frozen=True, slots=True)
 class StageContext:
-    """What a stage works with."""
+    """What a stage has access to."""
 
     workspace: Workspace
     job: Job

@@ -1,6 +1,6 @@
-"""The curating child: turns an iteration's trajectories into D+, D± and Dpref, with a reason for all that is left out.
+"""The curate stage: builds D+, D± and Dpref from an iteration's trajectories, with a reason for each row left out.
 
-Where Dpref is trained on and a judge ranks its pairs, the judging happens here; each judgement is stored at once.
+If training uses Dpref and a judge ranks its pairs, this stage runs the judge; each preference is stored immediately.
 """
 
 from __future__ import annotations
@@ -39,7 +39,11 @@ from store.settings import RunSettings
 
 
 def curate(context: StageContext) -> bool:
-    """Curate an iteration, anew each time: reviews made meanwhile count. False when stopped while a judge was asked."""
+    """Curate an iteration from scratch, so that new reviews are applied; False when stopped while the judge is running.
+
+    Raises:
+        JudgeUnavailable: the judge can't be queried; the sets are stored with the pairs ranked so far.
+    """
     connection, job = context.connection, context.job
     assert job.iteration_id is not None
     iteration = get_iteration(connection, job.iteration_id)
@@ -53,7 +57,7 @@ def curate(context: StageContext) -> bool:
     )
 
     def settle() -> tuple[NewCurated, ...]:
-        """Take in what was said of the pairs until now; returns the rows of Dpref."""
+        """Store the sets with the preferences given so far; returns the rows of Dpref."""
         said = preferences_of(connection, iteration.id)
         preferred = d_pref(candidates, said, settings.curation, settings.judge, settings.seed)
         _store(connection, iteration, settings, (*rows, *preferred), len(candidates))
@@ -82,9 +86,9 @@ def curate(context: StageContext) -> bool:
 
 
 def candidates_of(connection: sqlite3.Connection, iteration: Iteration, settings: RunSettings) -> list[Candidate]:
-    """The corrected reflections of an iteration's rollouts, with all that curation looks at.
+    """Return the reflections of an iteration's rollouts that have a correction, with all that curation depends on.
 
-    The attempt of a candidate is the one reflected on: in later rounds a failed correction.
+    The attempt of a candidate is the one it reflects on: in later rounds a failed correction.
     """
     questions = {question.id: question for question in run_questions(connection, iteration.run_id, "train")}
     problems = problems_of(connection, iteration.run_id, settings, tuple(questions.values()))
@@ -98,7 +102,7 @@ def candidates_of(connection: sqlite3.Connection, iteration: Iteration, settings
     prompts: dict[tuple[int, str], tuple[str, str]] = {}
     reflections = rollouts.rollout_reflections(connection, iteration.id)
     places = _places(attempts, reflections)
-    # A program is met once for each set, and runs once.
+    # Each program is verified for several sets but runs only once.
     solvers = {question.id: task_type(kinds[question.task]).solver(question.payload) for question in questions.values()}
     candidates = []
     for reflection in reflections:
@@ -143,7 +147,7 @@ def candidates_of(connection: sqlite3.Connection, iteration: Iteration, settings
 
 
 def _places(attempts: Mapping[int, StoredAttempt], reflections: Sequence[StoredReflection]) -> dict[int, int]:
-    """The place of each reflection in the work: by question, and by the instructions and samples that led to it."""
+    """Return the rank of each reflection: by question, then by the instructions and samples that led to it."""
     by_id = {reflection.id: reflection for reflection in reflections}
 
     def path(reflection: StoredReflection) -> tuple[tuple[str, int], ...]:
@@ -159,7 +163,7 @@ def _places(attempts: Mapping[int, StoredAttempt], reflections: Sequence[StoredR
 
 
 def watch_diversity(connection: sqlite3.Connection, iteration: Iteration, settings: RunSettings) -> None:
-    """Measure how alike the reflections of an iteration are, and warn once when they collapse."""
+    """Measure the similarity of an iteration's reflections, and warn once if their diversity collapses."""
     texts = _reflections(connection, iteration.id)
     if not texts:
         return
@@ -172,7 +176,7 @@ def watch_diversity(connection: sqlite3.Connection, iteration: Iteration, settin
     now = diversity(texts, settings.seed)
     warning = collapse_warning(now, settings.curation.collapse_similarity)
     if before:
-        # Both measures depend on how many texts are looked at.
+        # Both measures depend on the number of texts, so equal numbers are compared.
         size = min(len(texts), len(before), SAMPLE)
         warning = (
             collapse_warning(

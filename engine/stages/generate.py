@@ -1,6 +1,6 @@
-"""The generating child: training rollouts of one policy, and its answers to the held-out questions.
+"""The rollout worker: generates a policy's training rollouts and its answers to the held-out questions.
 
-All of it goes through the same generators, so that a model is loaded once. Loads one only when something is owed.
+All of it uses the same generators, so that a model is loaded once, and only if there is outstanding work.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from store.settings import RunSettings
 
 
 def generate(context: StageContext) -> bool:
-    """Do the job's rollouts and evaluation; True when nothing of them is owed any more."""
+    """Run the job's rollouts and evaluation; True when no work is outstanding, False when stopped before."""
     job, connection = context.job, context.connection
     assert job.iteration_id is not None and job.policy_id is not None
     iteration = get_iteration(connection, job.iteration_id)
@@ -59,7 +59,7 @@ _Progress = Callable[[Counts], Progress]
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """One plan of the child. It is loaded when its turn comes: a second protocol builds on what the first stored."""
+    """One plan of the worker, loaded right before it runs: a second protocol reuses answers that the first stored."""
 
     load: Callable[[], Progressed]
     progress: _Progress
@@ -68,7 +68,7 @@ class _Part:
 def _evaluation(
     connection: sqlite3.Connection, iteration: Iteration, policy_id: int, settings: RunSettings
 ) -> list[_Part]:
-    """A part for each protocol that a policy is measured under."""
+    """Return one part for each protocol that the policy is evaluated under."""
     counted = {
         (policy, progressed.plan.protocol): count(progressed.plan, progressed.done)
         for policy in {policy_id} | to_measure(iteration)
@@ -102,7 +102,7 @@ def _percent(part: int, whole: int) -> str:
 def _training_progress(counts: Counts) -> Progress:
     right = _percent(counts.correct["attempt"], counts.done["attempt"])
     flipped = _percent(counts.correct["correct"], counts.done["correct"])
-    # The reflections of later rounds belong to the stage whose answers ask for them.
+    # The reflections of later rounds count towards the stage whose answers they reflect on.
     made, known = (figures["correct"] + figures["again"] for figures in (counts.done, counts.total))
     return {
         "attempt": (counts.done["attempt"], counts.total["attempt"], f"Acc@t1 {right}{_reused(counts, 'attempt')}"),
@@ -116,13 +116,13 @@ def _reused(counts: Counts, kind: WorkKind) -> str:
 
 
 class _EvaluationProgress:
-    """Progress of the evaluate stage: of all protocols, and of parent and child together.
+    """Progress of the evaluate stage, over all protocols and over parent and child.
 
     Args:
-        policy: name of the policy that answers now.
-        own: its counts by protocol; those of a plan take their place when it begins, since a second protocol finds
-            the first answers there.
-        others: counts of what other policies answered, or will.
+        policy: name of the policy that currently answers.
+        own: its counts by protocol; those of a plan replace them when it starts, since a second protocol reuses the
+            first answers of the first.
+        others: counts of the answers that other policies have given or will give.
     """
 
     def __init__(self, policy: str, own: dict[str, Counts], others: Sequence[Counts]) -> None:
@@ -140,7 +140,7 @@ class _EvaluationProgress:
 
 
 class _Generation:
-    """The event loop's part: the generators, and several plans one after another."""
+    """Runs several plans one after another on the same generators, within an event loop."""
 
     def __init__(self, context: StageContext, settings: RunSettings) -> None:
         self._context = context
@@ -156,7 +156,7 @@ class _Generation:
         broadcast = Broadcast(context.workspace.database, job.slot, job.iteration_id, serving.name, reasoner.name)
         verifiers = VerifierPool(kinds_of(settings))
         journal = StoreJournal(context.connection, lambda reason: self._hold(serving, reason))
-        # From here on the broadcast tells more than the pulse does.
+        # From here on the broadcast sends a more detailed heartbeat than the pulse.
         context.pulse.end()
         broadcast.start()
         try:
@@ -194,7 +194,7 @@ class _Generation:
             await serving.close()
 
     def _weights(self) -> tuple[PolicyWeights, PolicyWeights]:
-        """The weights that answer and those that reflect; one policy plays both roles unless a run names another."""
+        """Return the weights that answer and those that reflect; the same policy unless the run names a reflector."""
         context, policy_id = self._context, self._context.job.policy_id
         assert policy_id is not None and context.job.iteration_id is not None
         iteration = get_iteration(context.connection, context.job.iteration_id)
@@ -213,7 +213,7 @@ class _Generation:
             add_event(self._context.connection, "info", job.slot, words, job.iteration_id)
 
     async def _follow(self, serving: Serving, rollout: RolloutRunner, broadcast: Broadcast) -> None:
-        """Pause, resume and stop as the supervisor asks."""
+        """Pause, resume and stop on the supervisor's commands."""
         commands = self._context.commands
 
         def wants_pause() -> bool:

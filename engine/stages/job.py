@@ -1,4 +1,4 @@
-"""What the supervisor sends a child to do: plain values that travel on a command line."""
+"""The job of a worker process, as plain values that are passed on its command line."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from store.records import Slot, StageName
 JobKind = Literal["prepare", "generate", "curate", "train"]
 
 TAG = "REFLECTEVO_ENGINE"
-"""Environment variable that marks every process of a workspace's engine, with the workspace's path."""
+"""Environment variable that marks every process of a workspace's engine; its value is the workspace's path."""
 
 DONE, FAILED, STOPPED, HELD = 0, 1, 10, 11
-"""Exit codes of a child: nothing owed any more, failed, stopped on request, held up by a disk or database that can't
-be written. One that failed or is held up reported why."""
+"""Exit codes of a worker: no outstanding work, failed, stopped on request, prevented by a disk or database that can't
+be written. In the second and the last case it has reported the reason."""
 
 
 _SLOTS: Mapping[JobKind, Slot] = {
@@ -29,10 +29,10 @@ _SLOTS: Mapping[JobKind, Slot] = {
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One child's work.
+    """The work of one worker process.
 
-    `stages` are the rollout stages it may do; `evaluates` says whether it also answers the held-out
-    questions with `policy_id`.
+    `stages` are the rollout stages to run; if `evaluates` is true, it also answers the held-out questions with
+    `policy_id`.
     """
 
     kind: JobKind
@@ -43,17 +43,17 @@ class Job:
     evaluates: bool = False
 
     def dump(self) -> str:
-        """As one command-line argument."""
+        """Return the job as a command-line argument (JSON)."""
         return json.dumps(asdict(self), separators=(",", ":"))
 
     @staticmethod
     def load(text: str) -> Job:
-        """From a command-line argument."""
+        """Read a job from a command-line argument."""
         values = json.loads(text)
         values["stages"] = tuple(values["stages"])
         return Job(**values)
 
     @property
     def slot(self) -> Slot:
-        """Heartbeat slot and log of the child."""
+        """The worker's heartbeat slot, which also names its log."""
         return _SLOTS[self.kind]

@@ -1,7 +1,7 @@
-"""The judging part of the curating child: builds the judge of the settings, asks it about open pairs, and writes down
-every request and judgement as it happens.
+"""The judging part of the curate stage: creates the configured judge, sends it the open pairs, and stores every
+request and preference immediately.
 
-A generator is loaded only when the policy itself judges and pairs are open.
+A generator is loaded only if the policy itself is the judge and there are open pairs.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from store.settings import RunSettings
 
 
 class StoreLedger:
-    """Keeps requests and judgements in the store, each in a transaction of its own.
+    """Stores requests and preferences, each in its own transaction.
 
     Args:
         connection: a writer.
-        iteration_id: whose pairs are judged.
+        iteration_id: the iteration whose pairs are judged.
         judge: name of the judge, as in `preferences.reviewer`.
-        budget: most requests of the iteration.
-        on_decided: called inside the transaction of each judgement.
+        budget: maximum number of requests in the iteration.
+        on_decided: called inside the transaction of each preference.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class StoreLedger:
         self._on_decided = on_decided
 
     def known(self) -> Mapping[Order, Answer]:
-        """What this judge chose before under the same prompt, by order."""
+        """Return this judge's earlier choices under the same prompt version, by order of the pair."""
         return {
             (request.first_id, request.second_id): request.answer
             for request in judge_requests(self._connection, self._iteration_id)
@@ -62,11 +62,11 @@ class StoreLedger:
         }
 
     def left(self) -> int:
-        """Requests that the budget still has."""
+        """Return the number of requests left in the budget."""
         return self._budget - requests_spent(self._connection, self._iteration_id)
 
     def spend(self, order: Order) -> int | None:
-        """Spend a request; None when the budget is spent."""
+        """Record a request and return its id; None when the budget is spent."""
         with write(self._connection):
             return add_request(
                 self._connection,
@@ -78,12 +78,12 @@ class StoreLedger:
             )
 
     def answered(self, request_id: int, answer: Answer) -> None:
-        """Record what came of a request."""
+        """Record the outcome of a request."""
         with write(self._connection):
             answer_request(self._connection, request_id, answer)
 
     def decided(self, chosen_id: int, rejected_id: int, confidence: float, note: str) -> None:
-        """Record a judgement."""
+        """Record a preference. `confidence` is between 0 and 1."""
         with write(self._connection):
             insert_preference(
                 self._connection,
@@ -104,17 +104,17 @@ async def prefer(
     open_pairs: Callable[[], list[JudgedPair]],
     trajectories: int,
 ) -> Tally:
-    """Judge the pairs that `open_pairs` gives until it gives none, a stop is asked for, or the budget is spent.
+    """Judge the pairs that `open_pairs` returns until it returns none, a stop is requested, or the budget is spent.
 
     Args:
-        context: the child's.
+        context: the context of the stage.
         iteration: the iteration.
         settings: its settings; `judge.by` is `self` or `endpoint`.
-        open_pairs: what is left to judge, in the light of what was judged by now.
-        trajectories: how many trajectories were curated, for the stage's progress.
+        open_pairs: returns the pairs still to be judged, given the preferences so far.
+        trajectories: number of curated trajectories, for the stage's progress.
 
     Raises:
-        JudgeUnavailable: the judge can't be asked.
+        JudgeUnavailable: the judge can't be queried.
         EngineError: no generator can serve the policy.
     """
     pairs = open_pairs()
@@ -142,7 +142,7 @@ async def prefer(
                 ledger,
                 concurrency=settings.judge.concurrency if by_endpoint else settings.generation.concurrency,
                 retries=settings.judge.retries,
-                # A greedy policy says the same again.
+                # With greedy decoding a retry would give the same text.
                 unclear_retries=settings.judge.retries if by_endpoint else 0,
                 should_stop=context.commands.should_stop,
                 is_paused=context.commands.is_paused,
@@ -158,7 +158,7 @@ async def prefer(
 async def _judge(
     context: StageContext, iteration: Iteration, settings: RunSettings
 ) -> AsyncIterator[tuple[Judge, str]]:
-    """The judge of the settings, ready, with its name."""
+    """Start the configured judge and yield it with its name."""
     if settings.judge.by == "endpoint":
         endpoint = EndpointJudge(settings.judge)
         await endpoint.start()
@@ -173,7 +173,7 @@ async def _judge(
     commands = context.commands
     try:
         await serving.start()
-        # A stop lets the requests in flight finish, which a paused generator never would.
+        # After a stop the requests in flight finish, which they never would in a paused generator.
         following = asyncio.create_task(serving.follow(lambda: commands.is_paused() and not commands.should_stop()))
         try:
             name = get_policy(context.connection, iteration.parent_id).name

@@ -1,4 +1,4 @@
-"""The preparing child: finds the base model, loads the questions, and makes the first policy of a run."""
+"""The preparation of a run: resolves the base model, loads the questions, and creates the base policy."""
 
 from __future__ import annotations
 
@@ -25,7 +25,11 @@ from store.settings.generation import needs_weights
 
 
 def prepare(context: StageContext) -> bool:
-    """Make a run ready: its questions stored, its base policy resolved and checked."""
+    """Prepare a run: store its questions, and resolve and check its base policy; returns True.
+
+    Raises:
+        OperatorError: a task, a model, an instruction or the judge can't be used as configured.
+    """
     connection, job = context.connection, context.job
     run = get_run(connection, job.run_id)
     settings = RunSettings.model_validate(run.settings)
@@ -85,7 +89,7 @@ def _add_base(
     reason: str,
     roles: str = "reasoner reflector",
 ) -> None:
-    """A policy that was not trained here, promoted from the start: the base model, or the model that reflects."""
+    """Insert a policy that was not trained here, promoted from the start: the base model, or the reflector model."""
     policy_id = add_policy(
         connection,
         run_id=run_id,
@@ -103,7 +107,7 @@ def _add_base(
 
 
 def _model(name: str, settings: RunSettings) -> Path:
-    """Where a model lies. One with weights must be able to chat."""
+    """Return the directory of a model; one with weights must have a chat template."""
     if not needs_weights(settings.generation.generator):
         return Path(name)
     path = resolve_model(name, model_cache(), with_code=name in settings.trust_remote_code).path

@@ -1,4 +1,4 @@
-"""The training child: curated rows become examples, a training runs, and the child policy is recorded."""
+"""The train stage: builds examples from curated rows, runs the training, and records the child policy."""
 
 from __future__ import annotations
 
@@ -27,7 +27,11 @@ from store.workspace import Workspace
 
 
 def train(context: StageContext) -> bool:
-    """Train the child policy of an iteration; resumes from its checkpoint. False when stopped before the end."""
+    """Train the child policy of an iteration, resuming from a checkpoint if there is one; False when stopped early.
+
+    Raises:
+        TrainingRefused: the training can't start as configured.
+    """
     connection, job, workspace = context.connection, context.job, context.workspace
     assert job.iteration_id is not None
     iteration = get_iteration(connection, job.iteration_id)
@@ -72,7 +76,7 @@ def train(context: StageContext) -> bool:
 def training_request(
     connection: sqlite3.Connection, workspace: Workspace, iteration: Iteration, settings: RunSettings
 ) -> TrainingRequest:
-    """What an iteration trains: its examples by stage, from its parent's weights to its child's directory."""
+    """Build the request to train an iteration's child: examples by training stage, parent weights, output directory."""
     assert iteration.parent_id is not None
     parent = get_policy(connection, iteration.parent_id)
     reasoner = weights_of(connection, workspace, parent.id)
@@ -143,7 +147,7 @@ def _record(
             name=name,
             setting=request.setting,
             path=path,
-            # What adapters of its children will be relative to.
+            # Adapters of its children will be relative to this base.
             base_model=f"{path}/{MERGED}" if full else parent.base_model,
             state="candidate",
             details=details,
@@ -166,7 +170,7 @@ def _record(
 
 
 def _serves_adapters(settings: RunSettings) -> bool:
-    """True where the generator takes base + LoRA (vLLM on a GPU), so that merged weights would be disk for nothing."""
+    """Check whether the generator serves base + LoRA (vLLM on a GPU), so that merged weights would only waste disk."""
     wanted = settings.generation.generator
     usable = [one for one in GENERATORS.values() if (one.automatic if wanted == AUTO else one.name == wanted)]
     served = next((one for one in usable if installed(one.name)), None)

@@ -1,6 +1,6 @@
-"""The child's side of a stage process: dies with its supervisor, hears its commands, reports why it failed.
+"""Entry point of a worker process: ends with its supervisor, receives its commands, reports the reason of a failure.
 
-Knows the pipes to the supervisor and the heartbeat, nothing of what a stage does.
+Knows the pipes to the supervisor and the heartbeat, but not what the individual stages do.
 """
 
 from __future__ import annotations
@@ -27,20 +27,23 @@ _PR_SET_PDEATHSIG = 1
 
 
 def die_with(parent: int) -> None:
-    """Have the kernel end this process when its supervisor dies, even by SIGKILL."""
+    """Request that the kernel end this process when its supervisor dies, even by SIGKILL."""
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
-        # The supervisor died before the kernel was told.
+        # The supervisor died before the request took effect.
         os._exit(FAILED)
 
 
 Stage = Callable[[StageContext], bool]
-"""Does an job; True when nothing is owed any more, False when stopped before."""
+"""Runs a job; returns True when no work is outstanding, False when it was stopped before."""
 
 
 def run_child(workspace_root: Path, job_text: str, parent: int, report_descriptor: int) -> int:
-    """Run one job and return the exit code. Errors meant for operators go to the supervisor as one message;
-    anything else is a bug: it is reported by name, and its traceback stands in the child's log."""
+    """Run one job and return the exit code.
+
+    Errors meant for operators are reported to the supervisor as one message. Any other error is a bug: it is reported
+    by name, and its traceback is in the worker's log.
+    """
     die_with(parent)
     job = Job.load(job_text)
     workspace = Workspace(workspace_root)
@@ -54,7 +57,7 @@ def run_child(workspace_root: Path, job_text: str, parent: int, report_descripto
         complete = _stage(job.kind)(StageContext(workspace, job, connection, commands, pulse))
         pulse.end()
     except Exception as error:
-        # Whatever wrapped it: a disk that is full now is no failure, the work goes on when it isn't.
+        # However the error is wrapped: a full disk is no failure, the work resumes once there is space.
         held = disk_trouble(error)
         if held is not None:
             _report(report_descriptor, held)
@@ -68,7 +71,7 @@ def run_child(workspace_root: Path, job_text: str, parent: int, report_descripto
 
 
 def _stage(kind: JobKind) -> Stage:
-    # Each stage brings its own libraries; a child loads those of one stage only.
+    # Imported here because each stage needs its own libraries; a worker loads those of one stage only.
     if kind == "prepare":
         from engine.stages.prepare import prepare
 
