@@ -1,1 +1,1 @@
-"""Held-out evaluation: which answers are asked for, and the metrics of those that are stored."""
+"""Held-out evaluation: the answers to generate, and the metrics of the stored ones."""

@@ -1,7 +1,7 @@
-"""What the measures know of the answers to held-out questions: verdicts, votes, tokens and scores, no texts.
+"""Answers to held-out questions as the metrics see them: verdicts, votes, tokens and scores, but no texts.
 
-Values only. `unverified` counts as neither right nor wrong: where an outcome hangs on it, the outcome is None.
-Knows nothing of prompts, models or databases.
+Values only. `unverified` counts as neither right nor wrong: where an outcome depends on it, the outcome is None.
+Knows no prompts, models or databases.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from engine.tasks.base import normalised
 from store.records import Verdict
 
 Feedback = Literal["oracle", "oracle-free"]
-"""`oracle`: turn 2 is taken for wrong answers only, a right turn 1 stays right. `oracle-free`: for every answer."""
+"""`oracle`: turn 2 only follows a wrong answer, a right turn 1 stays right. `oracle-free`: it follows every answer."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """One answer to a question. `tokens` are completion tokens."""
+    """One answer to a question. `tokens` is the number of completion tokens."""
 
     verdict: Verdict
     group: str | None = None
-    """Answers of one group say the same (see `answer_group`); None when the reply held no answer."""
+    """Equivalent answers have the same group (see `answer_group`); None when the completion contains no answer."""
     tokens: int = 0
     exact: bool | None = None
     """Whether it matches the reference exactly; only where answers are graded."""
@@ -39,11 +39,11 @@ class Answered:
     question_id: int
     task: str
     turns: tuple[Answer, ...]
-    """Turn 1, then the turns after reflection, as far as they were taken."""
+    """Turn 1, then the turns after reflection, as far as they exist."""
     reflection_tokens: int = 0
     """Completion tokens of all reflections between the turns."""
     retries: tuple[Answer, ...] = ()
-    """Second tries without a reflection, in the order of their samples."""
+    """Retries without a reflection, in the order of their samples."""
     votes: tuple[Answer, ...] = field(default=())
     """Sampled first answers, in the order of their samples."""
 
@@ -54,14 +54,14 @@ class Answered:
 
 
 def judged(verdict: Verdict | None) -> bool:
-    """True for a verdict that says right or wrong."""
+    """Check whether a verdict is known: `correct` or `incorrect`."""
     return verdict in ("correct", "incorrect")
 
 
 def right_at(row: Answered, turn: int, feedback: Feedback) -> bool | None:
-    """Whether the answer is right at a turn (from 1); None when that isn't known.
+    """Return whether the answer is right at a turn (from 1); None when that isn't known.
 
-    With an oracle an answer that is right stays: no later turn is taken.
+    With an oracle a right answer is final: there is no later turn.
     """
     for position, answer in enumerate(row.turns[:turn], start=1):
         if not judged(answer.verdict):
@@ -73,11 +73,11 @@ def right_at(row: Answered, turn: int, feedback: Feedback) -> bool | None:
 
 
 def majority(answers: Sequence[Answer], *, ties_to_latest: bool = False) -> bool | None:
-    """Whether the answer that most of these give is right; None when its verdict isn't known, or there are none.
+    """Return whether the majority answer is right; None when its verdict isn't known, or there are no answers.
 
-    Replies without an answer have no vote; when none has one, the question is answered wrongly, unless one of the
-    replies could not be judged. A tie goes to the group that was first, or with `ties_to_latest` to the one with
-    the latest answer. A group's verdict is that of its first judged answer.
+    Completions without an answer have no vote; if none has one, the result is False, or None if one of them could not
+    be verified. A tie goes to the group that came first, or with `ties_to_latest` to the one with the latest answer.
+    A group's verdict is that of its first verified answer.
     """
     if not answers:
         return None
@@ -96,8 +96,10 @@ def majority(answers: Sequence[Answer], *, ties_to_latest: bool = False) -> bool
 
 
 def answer_group(kind: str, answer: str | None) -> str | None:
-    """The key under which answers to a kind of task count as one; see `TaskType.same_answer_key`. None without an
-    answer; of an unknown kind the text, without regard to case and spacing."""
+    """Return the key that is equal for equivalent answers to a kind of task; see `TaskType.same_answer_key`.
+
+    None without an answer; for an unknown kind the text without regard to case and spacing.
+    """
     if answer is None or not answer.strip():
         return None
     return TASK_TYPES[kind].same_answer_key(answer) if kind in TASK_TYPES else normalised(answer)

@@ -1,12 +1,12 @@
-"""The baselines of reflection at an equal number of tokens: majority vote over samples, and retries.
+"""Baselines for reflection with an equal token budget: majority vote over samples, and retries.
 
-Reflection costs tokens; answering again, or several times and voting, costs tokens too, and may gain as much. So
-each baseline is counted twice: with all its samples, and with only as many as fit the completion tokens that
-reflection took on average per question of the same task.
+Reflection costs tokens; so do retries and majority votes, which may gain as much. Each baseline is therefore computed
+twice: with all its samples, and with only as many as fit into the completion tokens that reflection used on average
+per question of the same task.
 
-Verdicts are a budget too. A correction hears one verdict before it, that the first answer was wrong. Retries that end
-with the first right one hear a verdict after every try (`retry_budget`); the majority of the same tries hears no more
-than a correction does (`retry_vote_budget`). Values in, values out.
+Verdicts are a budget too. A correction uses one verdict, that the first answer was wrong. Retries that end with the
+first right one use a verdict after every try (`retry_budget`); the majority of the same tries uses no more verdicts
+than a correction does (`retry_vote_budget`). Pure functions.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from engine.evaluation.metrics import Metric, accuracy, mean
 
 @dataclass(frozen=True)
 class Budget:
-    """Completion tokens that reflection took on average in one task."""
+    """Average completion tokens of reflection in one task, per question."""
 
     vote: float
-    """Attempt, reflections and corrections of a question."""
+    """Tokens of attempt, reflections and corrections, over all questions."""
     retry: float
-    """Reflections and corrections of a question that was reflected on."""
+    """Tokens of reflections and corrections, over the questions that have a reflection."""
 
 
 def budgets(answers: Iterable[Answered]) -> dict[str, Budget]:
-    """The budget of every task. A task in which nothing was reflected on leaves the retries no tokens, so one try."""
+    """Compute the budget of each task. Without any reflection in a task its retry budget is 0, which allows one try."""
     by_task: dict[str, list[Answered]] = {}
     for row in answers:
         by_task.setdefault(row.task, []).append(row)
@@ -42,7 +42,7 @@ def budgets(answers: Iterable[Answered]) -> dict[str, Budget]:
 
 
 def within(answers: Sequence[Answer], tokens: float) -> Sequence[Answer]:
-    """The first answers that together fit a number of tokens; at least one."""
+    """Return the leading answers that together fit into a number of completion tokens; at least one."""
     spent = 0
     for position, answer in enumerate(answers):
         spent += answer.tokens
@@ -52,7 +52,7 @@ def within(answers: Sequence[Answer], tokens: float) -> Sequence[Answer]:
 
 
 def until_right(tries: Sequence[Answer]) -> Sequence[Answer]:
-    """The tries up to the first that is right: an oracle stops there."""
+    """Return the tries up to the first right one, where an oracle stops."""
     for position, answer in enumerate(tries, start=1):
         if answer.verdict == "correct":
             return tries[:position]
@@ -62,10 +62,16 @@ def until_right(tries: Sequence[Answer]) -> Sequence[Answer]:
 def baselines(
     answers: Iterable[Answered], budget: Mapping[str, Budget], *, protocol: Feedback, seed: int
 ) -> dict[str, Metric]:
-    """The baselines that were measured, and the completion tokens per question of everything, by name.
+    """Compute the measured baselines, and the completion tokens per question of each part, by name.
 
-    Token means run over all questions; one that was not reflected on, or not retried, took 0 there. So
-    `tokens_attempt` + `tokens_reflection` + `tokens_correction` is what a question cost with reflection.
+    Token means are over all questions; a question without a reflection, or without a retry, counts as 0 there. So
+    `tokens_attempt` + `tokens_reflection` + `tokens_correction` is the cost of a question with reflection.
+
+    Args:
+        answers: the answers of one policy.
+        budget: the budget of each task, see `budgets`.
+        protocol: the feedback they were generated under; retries count only with an oracle.
+        seed: of the bootstrap intervals.
     """
     rows = list(answers)
     spent: dict[str, Callable[[Answered], int]] = {
@@ -96,11 +102,11 @@ def baselines(
 def baseline_outcomes(
     answers: Iterable[Answered], budget: Mapping[str, Budget], protocol: Feedback
 ) -> dict[tuple[int, str], bool]:
-    """Whether a baseline answers a question right, by question and baseline; what can't be known is left out.
+    """Return whether a baseline answers a question right, by question id and baseline; unknown outcomes are left out.
 
-    `vote` and `vote_budget`; with an oracle also `retry` (one try) and, of several tries, `retry_budget` and
-    `retry_vote_budget`, in all of which a right first answer stays. Baselines that were not measured are left out
-    altogether.
+    The baselines are `vote` and `vote_budget`; with an oracle also `retry` (one try) and, if there are several tries,
+    `retry_budget` and `retry_vote_budget`, in all of which a right first answer is final. Baselines that were not
+    measured are left out.
     """
     rows = list(answers)
     tells: dict[str, Callable[[Answered], bool | None]] = {}

@@ -1,7 +1,6 @@
-"""Exact match and token F1 of tasks whose answers are graded: free text, compared as SQuAD does.
+"""Exact match and token F1 of graded tasks: free text, compared as in SQuAD.
 
-Every question that was judged counts, with the F1 it has: an exact match is 1, a reply without an answer is 0.
-No number of questions is assumed. Values in, values out.
+Every verified question counts with its F1: an exact match is 1, a completion without an answer is 0. Pure functions.
 """
 
 from __future__ import annotations
@@ -14,19 +13,19 @@ from store.records import Verdict
 
 
 def grade(*, verdict: Verdict, score: float | None, exact: bool) -> tuple[bool | None, float | None]:
-    """Exact match and F1 of one judged answer; both None when it could not be judged."""
+    """Return exact match and F1 of one answer; both None when it could not be verified."""
     if not judged(verdict):
         return None, None
     if exact:
         return True, 1.0
     if score is None:
-        # An answer that was accepted without a score was accepted as a match; none that was rejected scores.
+        # Without a score, an accepted answer has an F1 of 1, a rejected one of 0.
         return False, float(verdict == "correct")
     return False, score
 
 
 def graded(answers: Iterable[Answered], *, protocol: Feedback, seed: int) -> dict[str, Metric]:
-    """`em_t1`, `em_t2`, `f1_t1`, `f1_t2`, and of the answers that were reflected on the share whose F1 improved.
+    """Compute `em_t1`, `em_t2`, `f1_t1`, `f1_t2`, and `f1_improved`: the share of turns 2 with a higher F1 than turn 1.
 
     Empty when no answer is graded.
     """
@@ -50,7 +49,7 @@ def graded(answers: Iterable[Answered], *, protocol: Feedback, seed: int) -> dic
 
 
 def _second(row: Answered, protocol: Feedback) -> Answer | None:
-    """The answer that stands at turn 2: with an oracle a right one stays."""
+    """Return the answer at turn 2; with an oracle a right first answer is final."""
     first = row.turns[0]
     if not judged(first.verdict):
         return None

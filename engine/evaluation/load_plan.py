@@ -23,10 +23,10 @@ from store.runs.runs import run_questions
 def held_out_plan(
     connection: sqlite3.Connection, iteration_id: int, policy_id: int, feedback: Feedback | None = None
 ) -> Progressed:
-    """The plan of a policy over the held-out questions, under the iteration's evaluation settings.
+    """Load the plan of a policy over the held-out questions, under the iteration's evaluation settings.
 
-    Where both protocols are measured, the one that decides unless `feedback` names another. First answers that
-    the sibling protocol has are taken over: they don't depend on the feedback.
+    If both protocols are measured, it is the deciding one unless `feedback` names the other. First answers of the
+    sibling protocol are reused: they don't depend on the feedback.
     """
     iteration = get_iteration(connection, iteration_id)
     settings = settings_of(iteration)
@@ -51,6 +51,6 @@ def held_out_plan(
 
 
 def held_out_plans(connection: sqlite3.Connection, iteration_id: int, policy_id: int) -> list[Progressed]:
-    """One plan for each protocol that the iteration measures, the deciding one first."""
+    """Load one plan for each protocol that the iteration measures, the deciding one first."""
     settings = settings_of(get_iteration(connection, iteration_id))
     return [held_out_plan(connection, iteration_id, policy_id, feedback) for feedback in feedbacks_of(settings)]

@@ -1,8 +1,8 @@
-"""What evaluation answers say about a policy, each number with a 95 % interval and the n it rests on.
+"""Evaluation metrics of a policy, each with a 95 % interval and the number of questions n.
 
 Standard library only; takes answers and returns numbers. `unverified` counts as neither right nor wrong and
-is left out of n. Nothing to count gives None, never 0. Source of the metrics: ReflectEvo (ACL 2025 Findings,
-arXiv 2505.16475), section 4.1; intervals, c→i and the baselines are ours. Knows nothing of prompts,
+is left out of n. A metric over no questions is None, never 0. Source of the metrics: ReflectEvo (ACL 2025 Findings,
+arXiv 2505.16475), section 4.1; intervals, c→i and the baselines are additions of this project. Knows no prompts,
 models or databases.
 """
 
@@ -23,11 +23,11 @@ class Metric:
     low: float | None
     high: float | None
     n: int
-    """Questions the value rests on."""
+    """Number of questions."""
 
 
 NOTHING = Metric(None, None, None, 0)
-"""Nothing was counted."""
+"""A metric over no questions."""
 
 
 @dataclass(frozen=True)
@@ -43,22 +43,22 @@ class EvaluationMetrics:
     i_to_c: Metric
     """Share of wrong answers that reflection made right."""
     c_to_i: Metric
-    """Share of right answers that reflection made wrong; n is 0 under the oracle protocol, which never tries."""
+    """Share of right answers that reflection made wrong; n is 0 under the oracle protocol, which keeps them."""
     acc_retry: Metric
-    """As acc_t2, with the first retry in place of the correction."""
+    """Like acc_t2, with the first retry instead of the correction."""
     retry_i_to_c: Metric
     """Share of wrong answers that a retry without reflection made right."""
     later: Mapping[str, Metric] = field(default_factory=dict)
-    """With several rounds: `acc_t3`, … and `acc_vote_rounds`, the majority over the turns, ties to the latest."""
+    """With several rounds: `acc_t3`, … and `acc_vote_rounds`, the majority over the turns, the latest in a tie."""
 
     def by_name(self) -> dict[str, Metric]:
-        """Every metric by its name."""
+        """Return all metrics by name."""
         fixed = {name: metric for name, metric in vars(self).items() if name != "later"}
         return {**fixed, **self.later}
 
 
 def accuracy(outcomes: Sequence[bool]) -> Metric:
-    """The share of true outcomes with Wilson's interval."""
+    """Return the share of true outcomes with a Wilson interval."""
     if not outcomes:
         return NOTHING
     interval = wilson(sum(outcomes), len(outcomes))
@@ -66,7 +66,7 @@ def accuracy(outcomes: Sequence[bool]) -> Metric:
 
 
 def mean(values: Sequence[float], seed: int) -> Metric:
-    """The mean with a bootstrap interval over questions."""
+    """Return the mean with a bootstrap interval over questions."""
     if not values:
         return NOTHING
     interval = bootstrap_mean(values, seed)
@@ -76,16 +76,22 @@ def mean(values: Sequence[float], seed: int) -> Metric:
 def evaluate(
     answers: Iterable[Answered], *, protocol: Feedback = "oracle", rounds: int = 1, seed: int = 0
 ) -> EvaluationMetrics:
-    """The metrics over all the answers given; see `EvaluationMetrics`. Never fails for lack of answers.
+    """Compute the metrics over the given answers; see `EvaluationMetrics`. Never fails for lack of answers.
 
     Under `oracle` a right turn 1 counts as right at turn 2 and in the retry. A wrong answer whose turn 2 is
     missing or unverified is left out of acc_t2, delta and i_to_c.
+
+    Args:
+        answers: the answers of one policy.
+        protocol: the feedback they were generated under.
+        rounds: rounds of reflection; with more than one, `later` has metrics.
+        seed: of the bootstrap intervals.
     """
     rows = list(answers)
     first = [(row, right) for row in rows if (right := right_at(row, 1, protocol)) is not None]
     pairs = [(before, after) for row, before in first if (after := right_at(row, 2, protocol)) is not None]
     second = [(before, row.turns[1].verdict) for row, before in first if len(row.turns) > 1]
-    # Where nobody tried again, the right first answers alone would be a baseline that never fails.
+    # Without any retries, the right first answers alone would be a baseline that never fails.
     asked_again = first if any(row.retries for row in rows) else []
     retried = [after for row, _ in asked_again if (after := _right_after_retry(row, protocol)) is not None]
     retries = [row.retries[0].verdict for row, before in first if row.retries and not before]
@@ -114,8 +120,8 @@ def _later(rows: Sequence[Answered], protocol: Feedback, rounds: int) -> dict[st
 
 
 def _right_after_retry(row: Answered, protocol: Feedback) -> bool | None:
-    """As `right_at` turn 2, with the first retry as turn 2. Without an oracle only wrong answers are retried, so
-    that nothing can be said of all answers."""
+    """Like `right_at` for turn 2, with the first retry as turn 2; None without an oracle, where only wrong answers are
+    retried and the accuracy over all answers isn't known."""
     if protocol == "oracle-free":
         return None
     if row.turns[0].verdict == "correct":

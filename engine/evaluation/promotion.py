@@ -1,7 +1,7 @@
-"""Promotes or rejects a child policy by rule, and says why in words. Pure.
+"""Decides by rule whether a child policy is promoted or rejected, and gives the reason as text. Pure functions.
 
-A policy that lost on held-out questions must not become the parent of the next by default: training on a
-narrow D+ was measured to make a small model worse.
+A policy that got worse on held-out questions must not become the next parent by default: training on a narrow D+ was
+measured to make a small model worse.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from store.evaluation.intervals import p_words
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The state a child gets, and why."""
+    """The new state of a child policy, and the reason."""
 
     state: Literal["promoted", "rejected"]
     reason: str
 
 
 def describe(name: str, difference: Difference) -> str:
-    """A difference in percentage points with its interval and p."""
+    """Format a difference in percentage points with its interval and p-value."""
     if difference.value is None or difference.low is None or difference.high is None:
         return f"{name}: no question was judged for both"
     points = f"{100 * difference.value:+.1f} points ({100 * difference.low:+.1f} to {100 * difference.high:+.1f})"
@@ -31,13 +31,16 @@ def describe(name: str, difference: Difference) -> str:
 
 
 def summarise(comparison: Comparison) -> str:
-    """Child against parent in one line."""
+    """Summarise the comparison of child and parent in one line."""
     return f"{describe('Acc@t1', comparison.t1)}; {describe('Acc@t2', comparison.t2)}"
 
 
 def decide(rule: Literal["operator", "not-worse", "always"], comparison: Comparison) -> Decision:
-    """Apply a rule: `always` promotes; `not-worse` rejects a child whose Acc@t2 fell, or whose Acc@t1 fell
-    by more than chance (its whole interval below zero). Without held-out questions nothing was lost."""
+    """Apply a promotion rule.
+
+    `always` promotes. `not-worse` rejects a child whose Acc@t2 fell, or whose Acc@t1 fell by more than chance (its
+    whole interval is below zero); without held-out questions it promotes.
+    """
     words = summarise(comparison)
     if rule == "always":
         return Decision("promoted", f"rule 'always'; {words}")

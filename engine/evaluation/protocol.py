@@ -1,8 +1,8 @@
-"""Evaluation of a policy on held-out questions: which plans it is, and what their stored answers come to.
+"""Evaluation protocols: the plans that evaluate a policy on held-out questions, and the metrics of their answers.
 
-Greedy throughout, one general instruction, one reflection (paper, section 4); only the baselines are sampled. An
-evaluation belongs to a policy and a protocol, not to an iteration: a parent that was measured as a child is not
-measured again.
+Greedy decoding throughout, one general instruction, one reflection (paper, section 4); only the baselines are sampled.
+An evaluation belongs to a policy and a protocol, not to an iteration: a parent that was evaluated as a child is not
+evaluated again.
 """
 
 from __future__ import annotations
@@ -24,24 +24,24 @@ from store.records import StoredAttempt, StoredQuestion
 from store.settings import CorrectionSection, Decoding, RunSettings
 
 GENERAL_KEY = (GENERAL, 0)
-"""The one reflection of an evaluation."""
+"""Instruction and sample of the only reflection in an evaluation."""
 
 
 def feedbacks_of(settings: RunSettings) -> tuple[Feedback, ...]:
-    """The protocols that are measured, in order; the second takes over the first answers of the first."""
+    """Return the feedback of each protocol to measure, in order; the second reuses the first answers of the first."""
     chosen = settings.evaluation.protocol
     return ("oracle", "oracle-free") if chosen == "both" else (chosen,)
 
 
 def deciding_feedback(settings: RunSettings) -> Feedback:
-    """The feedback that decides over a child: `oracle` when both are measured."""
+    """Return the feedback that decides on a child's promotion: `oracle` when both are measured."""
     return feedbacks_of(settings)[0]
 
 
 def protocol_name(settings: RunSettings, questions: Sequence[StoredQuestion], feedback: Feedback | None = None) -> str:
-    """Name of a protocol with a digest of all that makes two evaluations comparable; the deciding one by default.
+    """Return a protocol's name, with a digest of all that makes evaluations comparable; the deciding one by default.
 
-    Oracle and oracle-free differ in nothing but the word before the digest.
+    The names of the oracle and the oracle-free protocol differ only in the part before the digest.
     """
     measured = settings.evaluation
     sampled = measured.vote_samples > 0 or (measured.retry_baseline and measured.retry_samples > 1)
@@ -65,12 +65,12 @@ def protocol_name(settings: RunSettings, questions: Sequence[StoredQuestion], fe
 
 
 def feedback_of(protocol: str) -> Feedback:
-    """The feedback of a protocol by its name."""
+    """Return the feedback of a protocol, given its name."""
     return "oracle-free" if protocol.startswith("oracle-free/") else "oracle"
 
 
 def sibling_protocol(protocol: str) -> str:
-    """The name of the protocol that differs in its feedback alone."""
+    """Return the name of the protocol that differs only in its feedback."""
     feedback, _, digest = protocol.partition("/")
     return f"{'oracle' if feedback == 'oracle-free' else 'oracle-free'}/{digest}"
 
@@ -86,9 +86,9 @@ def evaluation_plan(
     reflector_id: int | None = None,
     reusable: Reusable | None = None,
 ) -> RolloutPlan:
-    """The plan of one policy over the held-out questions under one feedback, by default the deciding one.
+    """Build the plan of one policy over the held-out questions under one feedback, by default the deciding one.
 
-    `reflector_id` is the policy that reflects, where that is another one.
+    `reflector_id` is the policy that reflects, if it is not the same. `reusable` are texts of the sibling protocol.
     """
     feedback = feedback or deciding_feedback(settings)
     correction = CorrectionSection(
@@ -115,7 +115,7 @@ def evaluation_plan(
         rounds=measured.rounds,
         baselines=Baselines(
             retries=retries,
-            # One try decodes as the correction does; several of them would be one text if they weren't sampled.
+            # A single retry decodes like the correction; several ones must be sampled, or they would be the same text.
             retry=correction.model_copy(update=sampled) if retries > 1 else correction,
             votes=measured.vote_samples,
             vote=Decoding(max_tokens=settings.attempt.max_tokens, temperature=measured.baseline_temperature),
@@ -168,7 +168,7 @@ def _answer(stored: StoredAttempt, question: StoredQuestion, kind: str) -> Answe
 
 
 def measure(rows: Sequence[Answered], feedback: Feedback, settings: RunSettings) -> dict[str, dict[str, Metric]]:
-    """The metrics by task and name, and of all tasks together under the empty task."""
+    """Compute the metrics by task and name; those over all tasks are under the empty task name."""
     budget = budgets(rows)
     seed = settings.seed
 

@@ -1,4 +1,4 @@
-"""What stored rows say is settled: rollout stages that owe nothing, measured policies, child against parent."""
+"""Reads evaluation results from the store: policies fully measured, and the comparison of child and parent."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from store.runs.runs import run_questions
 
 
 def evaluated_policies(connection: sqlite3.Connection, iteration: Iteration) -> set[int]:
-    """Which of parent and child have every held-out answer, and their metrics, under the iteration's protocols."""
+    """Return which of parent and child have all held-out answers and metrics under the iteration's protocols."""
     stored = {(row.policy_id, row.protocol) for row in evaluations(connection, iteration.run_id) if row.task == ""}
     found = set()
     for policy_id in to_measure(iteration):
@@ -28,12 +28,12 @@ def evaluated_policies(connection: sqlite3.Connection, iteration: Iteration) -> 
 
 
 def to_measure(iteration: Iteration) -> set[int]:
-    """The policies whose held-out answers an iteration needs: its parent, and its child once there is one."""
+    """Return the ids of the policies that an iteration evaluates: its parent, and its child once there is one."""
     return {policy_id for policy_id in (iteration.parent_id, iteration.child_id) if policy_id is not None}
 
 
 def describe_measured(connection: sqlite3.Connection, iteration: Iteration) -> str:
-    """What was measured of an iteration's parent policy, in one line: Acc@t1 and Acc@t2 by protocol."""
+    """Describe the evaluation of an iteration's parent policy in one line: Acc@t1 and Acc@t2 by protocol."""
     assert iteration.parent_id is not None
     words = []
     stored = {
@@ -54,7 +54,7 @@ def _percent(share: float | None) -> str:
 
 
 def compare_child(connection: sqlite3.Connection, iteration: Iteration) -> Comparison:
-    """The paired comparison of an iteration's child with its parent on the held-out questions."""
+    """Compare an iteration's child with its parent on the held-out questions, paired by question."""
     assert iteration.parent_id is not None and iteration.child_id is not None
     settings = settings_of(iteration)
     questions = run_questions(connection, iteration.run_id, settings.evaluation.split)
