@@ -1,6 +1,6 @@
-"""Command line of the engine; operators use `reflectevo`, which runs this in processes of their own.
+"""Command line of the engine; operators use `reflectevo`, which runs these commands as subprocesses.
 
-`serve` is the supervisor, `child` a stage, the others answer one question and end.
+`serve` is the supervisor, `child` runs one stage, and the others are one-shot commands that print JSON.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from store.workspace import Workspace
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a command; returns the exit code."""
+    """Run a command and return its exit code."""
     parser = argparse.ArgumentParser(prog="python -m engine", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     serve = commands.add_parser("serve", help="supervise a workspace until shut down")
@@ -140,7 +140,7 @@ def _check(parsed: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
-    # A reader that went away must not leave a traceback in the log.
+    # A reader that closed the pipe must not leave a traceback in the log.
     try:
         sys.exit(main())
     except BrokenPipeError:

@@ -1,7 +1,4 @@
-"""The errors of the engine; `store.errors` says how such an error is raised, written and shown.
-
-Knows nothing of how an error is shown or stored.
-"""
+"""The errors of the engine; `store.errors` documents how such an error is raised, worded and shown."""
 
 from __future__ import annotations
 
@@ -12,11 +9,11 @@ from store.errors import OperatorError
 
 
 class EngineError(OperatorError):
-    """Base of every error the engine raises on purpose; its text is meant for an operator."""
+    """Base class of all errors that the engine raises deliberately; the message is meant for an operator."""
 
 
 class TaskError(EngineError):
-    """A task can't be loaded or judged as set: a missing file or field, an unknown dataset, too few questions."""
+    """A task can't be loaded or verified as configured, e.g. a missing file, an unknown dataset, too few questions."""
 
 
 class ModelNotFound(EngineError):
@@ -28,11 +25,11 @@ class NoChatTemplate(EngineError):
 
 
 class GenerationFailed(EngineError):
-    """A generation failed for good, after its retries."""
+    """A generation failed permanently, after its retries."""
 
 
 class TrainingRefused(EngineError):
-    """The training can't start as set, e.g. too few examples or settings that contradict each other."""
+    """The training can't start as configured, e.g. too few examples or settings that contradict each other."""
 
 
 class WorkspaceHeld(EngineError):
@@ -40,10 +37,10 @@ class WorkspaceHeld(EngineError):
 
 
 class JudgeUnavailable(EngineError):
-    """The judge of Dpref can't be asked: it is down, refuses the key, or doesn't speak the protocol."""
+    """The judge of Dpref can't be queried: it is down, rejects the key, or doesn't speak the protocol."""
 
 
 def log_error(words: str) -> None:
-    """Write one line to standard error. A log that takes no more is no reason to fail."""
+    """Log one line to standard error. A failing write is ignored: a full disk must not end the process."""
     with suppress(OSError, ValueError):
         print(words, file=sys.stderr, flush=True)

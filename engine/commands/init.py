@@ -1,4 +1,4 @@
-"""Makes a workspace: directories, database, a settings file to start from, and what the engine can do."""
+"""Creates a workspace: directories, database, an initial settings file, and the engine's capabilities."""
 
 from __future__ import annotations
 
@@ -18,19 +18,20 @@ from store.workspace import Workspace, write_file
 def init_workspace(
     workspace: Workspace, recipe: str, settings_file: Path | None, *, replace: bool
 ) -> dict[str, object]:
-    """Make a workspace, or complete one that is there; nothing that exists is overwritten unless `replace`.
+    """Create a workspace, or complete an existing one; nothing that exists is overwritten unless `replace`.
 
     Args:
-        workspace: where.
+        workspace: the workspace to create.
         recipe: name of a shipped recipe, used when no settings file is given.
-        settings_file: a TOML to copy into the workspace; its relative paths keep meaning its own directory.
-        replace: write the settings file anew.
+        settings_file: a TOML file to copy into the workspace; its relative paths still refer to its own directory.
+        replace: overwrite the settings file.
 
     Returns:
         What was done: `workspace`, `settings`, `created` and `wrote`.
 
     Raises:
-        WorkspaceHeld: when an engine runs there and something would have to be made or replaced.
+        WorkspaceHeld: an engine is running there and something would have to be created or replaced.
+        SettingsError: the recipe is unknown, or the settings file can't be read or is invalid.
     """
     text = recipe_text(recipe)
     base = None
@@ -47,7 +48,7 @@ def init_workspace(
     try:
         lock.acquire()
     except WorkspaceHeld:
-        # A running engine keeps a workspace complete itself; there is nothing to make, and nothing may be replaced.
+        # With a running engine the workspace is complete already, and nothing may be replaced.
         if replace or not _is_whole(workspace):
             raise
     else:
@@ -71,7 +72,7 @@ def init_workspace(
 
 
 def _is_whole(workspace: Workspace) -> bool:
-    """True when the workspace has a database of today's schema."""
+    """Check whether the workspace has a database with the current schema."""
     if not workspace.database.exists():
         return False
     with reading(workspace.database) as connection:
@@ -79,7 +80,7 @@ def _is_whole(workspace: Workspace) -> bool:
 
 
 def _with_absolute_paths(text: str, base: Path) -> str:
-    """The TOML with the paths of local tasks made absolute, since the file moves into the workspace."""
+    """Return the TOML with absolute paths of local tasks, since the file moves into the workspace."""
     import tomlkit
 
     document = tomlkit.parse(text)

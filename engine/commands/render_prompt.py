@@ -1,4 +1,4 @@
-"""Renders the prompt of a stored attempt or reflection again from its inputs, and proves it by its hash."""
+"""Renders the prompt of a stored attempt or reflection again from its inputs, and verifies it by its hash."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from store.workspace import Workspace
 
 
 def rerender(workspace: Workspace, *, attempt_id: int | None, reflection_id: int | None) -> dict[str, object]:
-    """The messages of one stored text.
+    """Render the messages that one stored text was generated from.
 
     Returns:
-        `messages`, `version` and `hash` as stored, and `matches`: whether today's rendering has that hash.
+        `messages`, the stored `version` and `hash`, and `matches`: whether the messages rendered now have that hash.
 
     Raises:
-        EngineError: when there is no such row.
+        EngineError: there is no such row, or it was stored without an iteration.
     """
     with reading(workspace.require().database) as connection:
         reflection = None if reflection_id is None else get_reflection(connection, reflection_id)
@@ -62,9 +62,9 @@ def rerender(workspace: Workspace, *, attempt_id: int | None, reflection_id: int
 def plan_of_answer(
     connection: sqlite3.Connection, iteration_id: int, protocol: str, answer: StoredAttempt
 ) -> RolloutPlan:
-    """As much of the plan that made an attempt as its prompts depend on, for its question alone.
+    """Build the part of an attempt's plan that its prompts depend on, for its question only.
 
-    The protocol's name says whether an oracle gave feedback, also where the settings name another protocol by now.
+    Whether an oracle gave feedback is taken from the protocol's name, as the settings may name another one by now.
     """
     iteration = get_iteration(connection, iteration_id)
     settings = settings_of(iteration)

@@ -1,7 +1,7 @@
-"""Looks for everything that would stop a run, before anything is started or written.
+"""Checks for everything that would stop a run, before anything is started or written.
 
-`everything` takes minutes at most (it loads the tasks and looks for the models); `at_once` takes a second and is done
-before each start. Knows nothing of supervisors and screens.
+`everything` takes up to minutes (it loads the tasks and looks for the models); `at_once` takes a second and runs
+before each start. Knows no supervisor and no screens.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ __all__ = ["Finding", "at_once", "everything"]
 
 
 def at_once(settings_file: Path, workspace: Workspace | None) -> list[Finding]:
-    """What can be told without reading a task or a model: settings, name of the run, generator, training."""
+    """Check what needs neither tasks nor models: settings, name of the run, generator, training."""
     settings = _settings(settings_file)
     if isinstance(settings, list):
         return settings
@@ -35,8 +35,8 @@ def at_once(settings_file: Path, workspace: Workspace | None) -> list[Finding]:
 
 
 def everything(settings_file: Path, workspace: Workspace | None) -> list[Finding]:
-    """All findings about a run with these settings, those that are fine too."""
-    # The libraries of task types take seconds to import: not for the quick look.
+    """Run all checks of a run with these settings; the findings include those of level `ok`."""
+    # Imported here because the libraries of task types take seconds to load, which the quick check must not.
     from engine.commands.check.models import check_models
     from engine.commands.check.tasks import check_curation, check_instructions, check_tasks
 
@@ -60,7 +60,7 @@ def everything(settings_file: Path, workspace: Workspace | None) -> list[Finding
 
 
 def _settings(settings_file: Path) -> RunSettings | list[Finding]:
-    """The settings, or every mistake in them."""
+    """Load the settings, or return a finding for each mistake in them."""
     try:
         return load_settings(settings_file)
     except SettingsError as error:

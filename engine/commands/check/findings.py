@@ -1,4 +1,4 @@
-"""What a check says."""
+"""The result of a check."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Level = Literal["ok", "warning", "error"]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing looked at. An `error` would stop the run; `fix` says what to do and is empty where all is well."""
+    """One finding. An `error` would stop the run; `fix` states the remedy and is empty if none is needed."""
 
     level: Level
     where: str

@@ -1,4 +1,4 @@
-"""What the machine must have: a generator, a training that is possible, a sandbox, a judge, and disk."""
+"""Checks of the machine: generator, training libraries, judge, sandbox, memory and disk."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _SLOW_WITHOUT_GPU = 4 * _GIB
 _INSTALL = "pip install 'reflectevo[gpu]' on a GPU box, or 'reflectevo[cpu]'"
 _CHECKPOINTS = 2
 _OPTIMIZER_COPIES = 3
-"""A checkpoint holds the trained weights and two moments of the optimizer."""
+"""A checkpoint holds the trained weights and two optimizer moments."""
 
 
 def check_generator(settings: RunSettings) -> list[Finding]:
-    """Is what shall generate installed? Nothing is imported to find out."""
+    """Check whether the configured generator is installed, without importing it."""
     wanted = settings.generation.generator
     if wanted != AUTO:
         entry = GENERATORS[wanted]
@@ -50,7 +50,7 @@ def check_generator(settings: RunSettings) -> list[Finding]:
 
 
 def check_training_possible(settings: RunSettings) -> list[Finding]:
-    """Can this machine train as set?"""
+    """Check whether this machine can train as configured."""
     if not needs_weights(settings.generation.generator):
         return []
     missing = [name for name in ("trl", "peft", "torch") if importlib.util.find_spec(name) is None]
@@ -64,7 +64,7 @@ def check_training_possible(settings: RunSettings) -> list[Finding]:
 
 
 def check_judge(settings: RunSettings) -> list[Finding]:
-    """Can the pairs of Dpref be ranked? Asks an endpoint whether it is there."""
+    """Check whether the pairs of Dpref can be ranked; sends a request to an endpoint."""
     if not TRAINING_SETTINGS[settings.training.setting].judged:
         return []
     judge = settings.judge
@@ -84,7 +84,7 @@ def check_judge(settings: RunSettings) -> list[Finding]:
 
 
 def check_sandbox(settings: RunSettings) -> list[Finding]:
-    """Can programs be judged? Tries each tier for real."""
+    """Check whether programs can be verified, by running a test program in each sandbox tier."""
     if not any(task_type(task.kind).sandboxed for task in settings.tasks):
         return []
     from engine.tasks.sandbox import probe
@@ -100,7 +100,7 @@ def check_sandbox(settings: RunSettings) -> list[Finding]:
 
 
 def check_memory(weights: int | None) -> list[Finding]:
-    """Do the weights fit the machine? They are generated with first, and trained after that."""
+    """Check whether the weights fit into memory: they are loaded for generation first, and for training after that."""
     if weights is None:
         return []
     cards = gpus()
@@ -120,9 +120,10 @@ def check_memory(weights: int | None) -> list[Finding]:
 
 
 def check_disk(settings: RunSettings, weights: int | None, workspace: Workspace | None) -> list[Finding]:
-    """Is there room for the policies that the run would write?
+    """Check whether there is enough disk space for the policies that the run would write.
 
-    A LoRA policy is at most the merged weights (served on a CPU); full fine-tuning also checkpoints the optimizer.
+    A LoRA policy takes at most the size of the merged weights (served on a CPU); full fine-tuning also writes the
+    optimizer's state to checkpoints.
     """
     if weights is None:
         return []

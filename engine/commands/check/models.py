@@ -1,4 +1,4 @@
-"""Are the models there, and can they chat? Nothing is downloaded or converted to find out."""
+"""Checks whether the models are available and have a chat template, without downloading or converting anything."""
 
 from __future__ import annotations
 
@@ -10,7 +10,11 @@ from store.settings.generation import needs_weights
 
 
 def check_models(settings: RunSettings) -> tuple[list[Finding], int | None]:
-    """Findings about the policy's model and the reflector's, and the size of the policy's weights in bytes."""
+    """Check the policy's model and the reflector's.
+
+    Returns:
+        The findings, and the size of the policy's weights in bytes (None if unknown).
+    """
     name = settings.generation.generator
     if not needs_weights(name):
         return [Finding("ok", "model", f"a {name} run needs no model")], None

@@ -1,4 +1,4 @@
-"""Does the name of the run fit what the workspace holds?"""
+"""Checks whether the name of the run is free in the workspace, or names a run that can continue."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from store.workspace import Workspace
 
 
 def check_name(settings: RunSettings, settings_file: Path, workspace: Workspace | None) -> list[Finding]:
-    """A run of that name goes on only with the same fixed settings."""
+    """Check the name: an existing run of that name can continue only with the same fixed settings."""
     if workspace is None or not workspace.database.exists():
         return []
     try:

@@ -1,4 +1,4 @@
-"""Can every task be loaded, what of it is left out and why, and are the instructions known?"""
+"""Checks the tasks, with the rows that are left out and why, the curation filters, and the instructions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _NUMBER = re.compile(r"\d+")
 
 
 def check_tasks(settings: RunSettings, base_directory: Path) -> list[Finding]:
-    """Load every task as a run would, and say what came of each, alone and beside the others."""
+    """Load every task as a run would, and check each by itself and for overlap with the others."""
     found: list[Finding] = []
     loaded: dict[str, Loaded] = {}
     for task in settings.tasks:
@@ -35,7 +35,7 @@ def check_tasks(settings: RunSettings, base_directory: Path) -> list[Finding]:
     try:
         kept = apart(loaded, generated_tasks(settings))
     except EngineError as error:
-        # Each task is fine alone; what they hold out leaves one of them nothing.
+        # Each task is fine by itself, but the held-out questions of the others leave one of them without questions.
         found.append(Finding("error", "tasks", str(error), "change the task mix"))
         kept = loaded
     for name, task_loaded in kept.items():
@@ -56,7 +56,7 @@ def _of_one(where: str, loaded: Loaded) -> list[Finding]:
 
 
 def _skipped(where: str, rows: Sequence[SkippedRow]) -> list[Finding]:
-    """The rows that are left out, counted by reason, each with its first example."""
+    """Return the rows that are left out, counted by reason, each with its first example."""
     kinds = Counter(_kind(row) for row in rows)
     first = {_kind(row): row for row in reversed(rows)}
     found = []
@@ -70,12 +70,12 @@ def _skipped(where: str, rows: Sequence[SkippedRow]) -> list[Finding]:
 
 
 def _kind(row: SkippedRow) -> str:
-    """A reason without the numbers in it, such as those of lines."""
+    """Return a row's reason without its numbers, such as line numbers, so that rows can be grouped by it."""
     return _NUMBER.sub("0", row.reason)
 
 
 def check_curation(settings: RunSettings) -> list[Finding]:
-    """Can the filters be applied as set?"""
+    """Check whether the curation filters can be applied as configured."""
     try:
         check_language(settings.curation.language)
     except EngineError as error:
@@ -84,7 +84,7 @@ def check_curation(settings: RunSettings) -> list[Finding]:
 
 
 def check_instructions(settings: RunSettings, base_directory: Path) -> list[Finding]:
-    """Are an operator's own parts readable, and does the draw name instructions that are in the pool?"""
+    """Check whether the operator's own parts are readable, and whether the draw names only instructions in the pool."""
     where, pool = "reflection.parts", instructions.BUILT_IN
     try:
         if settings.reflection.parts is not None:
