@@ -1,1 +1,1 @@
-"""Between terminal and engine: directives, telemetry, liveness, the lock file and takeover."""
+"""Communication between terminal and engine: directives, telemetry, liveness, the lock file and takeover."""

@@ -1,4 +1,4 @@
-"""The operator → engine mailbox. Terminals insert, the engine claims each directive once and says what came of it."""
+"""The queue of directives from operators to the engine: terminals insert them, the engine records their outcome."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from store.errors import DirectiveRefused
 from store.records import Directive, DirectiveKind, JsonObject
 
 KINDS: tuple[DirectiveKind, ...] = get_args(DirectiveKind)
-"""Every kind the engine applies."""
+"""All kinds of directives."""
 
 COMMANDS: Mapping[DirectiveKind, str] = {
     **{kind: kind for kind in KINDS},
@@ -29,11 +29,11 @@ COMMANDS: Mapping[DirectiveKind, str] = {
     "set_settings": "change of settings",
     "shut_down": "shutdown",
 }
-"""What an operator calls a directive: its command of `reflectevo`, where there is one."""
+"""The name of each directive in messages: its `reflectevo` command, if there is one."""
 
 
 def operator_name() -> str:
-    """Who issues directives from this terminal: `user@host`."""
+    """Return the name under which this terminal issues directives: `user@host`."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):
@@ -49,10 +49,17 @@ def issue(
     issued_by: str | None = None,
     uuid: str | None = None,
 ) -> str:
-    """Insert a directive in autocommit and return its uuid; the same uuid twice is one directive.
+    """Insert a directive in autocommit mode and return its uuid; the same uuid again inserts nothing.
+
+    Args:
+        connection: a writer in autocommit mode.
+        kind: one of `KINDS`.
+        arguments: the arguments of the directive, stored as JSON.
+        issued_by: name of the operator; `operator_name()` by default.
+        uuid: identity of the directive; a new one by default.
 
     Raises:
-        DirectiveRefused: for a kind the engine doesn't know.
+        DirectiveRefused: the kind is unknown.
     """
     if kind not in KINDS:
         raise DirectiveRefused(f"unknown directive {kind!r}; known are {', '.join(sorted(KINDS))}")
@@ -65,14 +72,14 @@ def issue(
 
 
 def pending(connection: sqlite3.Connection) -> list[Directive]:
-    """Directives without an outcome, in the order they were issued."""
+    """Return the directives without an outcome, in the order they were issued."""
     return to_records(
         Directive, connection.execute("SELECT * FROM directives WHERE done IS NULL ORDER BY id").fetchall()
     )
 
 
 def finish(connection: sqlite3.Connection, directive_id: int, accepted: bool, outcome: str) -> None:
-    """Record the outcome; inside the transaction that applied the directive, so that both happen or neither."""
+    """Record the outcome, inside the transaction that applies the directive, so that both are committed or neither."""
     now = time.time()
     connection.execute(
         "UPDATE directives SET claimed = coalesce(claimed, ?), done = ?, accepted = ?, outcome = ? WHERE id = ?",
@@ -81,6 +88,6 @@ def finish(connection: sqlite3.Connection, directive_id: int, accepted: bool, ou
 
 
 def find(connection: sqlite3.Connection, uuid: str) -> Directive | None:
-    """The directive with that uuid."""
+    """Return the directive with that uuid, if there is one."""
     row = connection.execute("SELECT * FROM directives WHERE uuid = ?", (uuid,)).fetchone()
     return to_record(Directive, row) if row else None

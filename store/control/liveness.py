@@ -1,6 +1,6 @@
-"""Is an engine alive in a workspace? Looks at the lock without taking it, and at the newest heartbeat.
+"""Determines whether an engine is alive in a workspace, from the lock (without acquiring it) and the newest heartbeat.
 
-Lock held means alive; a fresh heartbeat means progressing. "Stale" (alive, silent) is not "stopped".
+A held lock means alive; a recent heartbeat means responsive. "Stale" (alive, no heartbeat) differs from "stopped".
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from store.control.lock_file import read_holder
 from store.control.telemetry import heartbeats
 
 STALE_SECONDS = 5.0
-"""A heartbeat older than this makes a living engine `stale`; it beats each second."""
+"""Age in seconds from which a heartbeat makes a running engine `stale`; it is renewed each second."""
 
 _FLOCK = "hhqqi4x"  # struct flock on 64-bit Linux: type, whence, start, len, pid
 
 
 @dataclass(frozen=True, slots=True)
 class EngineState:
-    """Whether an engine works here. `silent_for` is the age of the newest heartbeat in seconds; `trouble` says why the
-    engine can't write to the database, empty when it can."""
+    """Whether an engine is running. `silent_for` is the age of the newest heartbeat in seconds; `trouble` is the reason
+    why the engine can't write to the database, empty when it can."""
 
     state: Literal["running", "stale", "stopped"]
     pid: int | None
@@ -35,7 +35,7 @@ class EngineState:
 
 
 def lock_owner(lock_file: Path) -> int | None:
-    """Pid of the process that holds the workspace lock; None when it is free."""
+    """Return the pid of the process that holds the workspace lock; None when it is free."""
     try:
         descriptor = os.open(lock_file, os.O_RDWR | os.O_CLOEXEC)
     except OSError:
@@ -47,18 +47,18 @@ def lock_owner(lock_file: Path) -> int | None:
 
 
 def owner_of(descriptor: int) -> int | None:
-    """The same through an open descriptor of the lock file, which stays open."""
+    """Return the same through an open descriptor of the lock file, which is left open."""
     asked = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
     kind, _, _, _, pid = struct.unpack(_FLOCK, fcntl.fcntl(descriptor, fcntl.F_GETLK, asked))
     return None if kind == fcntl.F_UNLCK else int(pid)
 
 
 def engine_state(connection: sqlite3.Connection, lock_file: Path) -> EngineState:
-    """State of the engine of a workspace.
+    """Return the state of a workspace's engine.
 
     Args:
         connection: a reader of the workspace's database.
-        lock_file: the workspace's lock.
+        lock_file: the lock file of the workspace.
     """
     owner = lock_owner(lock_file)
     newest = heartbeats(connection).get("engine")

@@ -1,7 +1,7 @@
-"""Who holds a workspace: what the engine wrote beside its lock, and whether a process is still the one that wrote it.
+"""The content of the lock file, which identifies the engine that holds a workspace.
 
-A pid alone means nothing, because pids are used again. Together with the start of the process and the boot of the
-machine it names one process for good.
+A pid alone is not enough, because pids are reused. Together with the start time of the process and the boot of the
+machine it identifies one process uniquely.
 """
 
 from __future__ import annotations
@@ -13,23 +13,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 NOTE_BYTES = 2048
-"""Size of the lock file. It is allocated when the lock is taken, so that a full disk can still be named in it."""
+"""Size of the lock file in bytes, allocated when the lock is acquired, so that it can be written on a full disk."""
 
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """What an engine wrote into the lock file. `ticks` is the start of its process in clock ticks since boot."""
+    """The engine described in a lock file. `started` is in seconds since 1970, `ticks` in clock ticks since boot."""
 
     pid: int
     started: float
     boot: str
     ticks: int
     trouble: str = ""
-    """Why it can't write to the database, empty when it can."""
+    """The reason why it can't write to the database, empty when it can."""
 
 
 def boot_id() -> str:
-    """Identity of this boot of the machine."""
+    """Return the id of the machine's current boot, empty if unknown."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
@@ -37,19 +37,19 @@ def boot_id() -> str:
 
 
 def process_ticks(pid: int) -> int | None:
-    """When a process started, in clock ticks since boot; None when there is none."""
+    """Return the start time of a process in clock ticks since boot; None when there is no such process."""
     fields = _stat(pid)
     return int(fields[19]) if fields else None
 
 
 def process_state(pid: int) -> str:
-    """Its state letter as in `ps` (`R`, `S`, `D`, `T`, `Z`), empty when there is none."""
+    """Return the state letter of a process as in `ps` (`R`, `S`, `D`, `T`, `Z`); empty when it doesn't exist."""
     fields = _stat(pid)
     return fields[0] if fields else ""
 
 
 def _stat(pid: int) -> list[str]:
-    """The fields of /proc/PID/stat after the command, which may itself hold blanks and brackets."""
+    """Return the fields of /proc/PID/stat after the command, which may itself contain blanks and brackets."""
     try:
         return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
     except OSError:
@@ -57,7 +57,7 @@ def _stat(pid: int) -> list[str]:
 
 
 def describe_myself(trouble: str = "") -> bytes:
-    """What the calling process writes into its lock file, always of the same size."""
+    """Return what the calling process writes into its lock file; always `NOTE_BYTES` long."""
     mine = {"pid": os.getpid(), "boot": boot_id(), "ticks": process_ticks(os.getpid())}
     text = json.dumps({**mine, "started": _STARTED, "trouble": trouble[:400]})
     return text.encode()[: NOTE_BYTES - 1].ljust(NOTE_BYTES)
@@ -67,9 +67,9 @@ _STARTED = time.time()
 
 
 def read_holder(lock_file: Path) -> Holder | None:
-    """What the lock file says; None when it says nothing that can be read.
+    """Read the lock file; None when it is missing or can't be parsed.
 
-    Never call it in the process that holds the lock: closing the file would give the lock up.
+    Never call this in the process that holds the lock: closing the file would release it.
     """
     try:
         values = json.loads(lock_file.read_text(encoding="utf-8", errors="replace"))

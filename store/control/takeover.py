@@ -1,6 +1,6 @@
-"""Ends an engine that holds a workspace and doesn't answer any more, and only that process.
+"""Ends an engine that holds a workspace and no longer responds, and only that process.
 
-What leads to the decision, and what follows it, is up to the caller.
+Whether to end it, and what follows, is decided by the caller.
 """
 
 from __future__ import annotations
@@ -17,13 +17,21 @@ from store.errors import TakeoverRefused
 
 
 def end_holder(lock_file: Path, seconds: float = 10.0) -> str:
-    """End the engine that holds a lock, and wait until the lock is free; returns how it ended.
+    """End the engine that holds a lock, and wait until the lock is free.
 
-    Its process is reached through a pidfd, and only after the kernel named it as the owner of the lock and its start
-    and boot agree with what it wrote: no other process can be hit. SIGTERM first, SIGKILL after half the time.
+    The process is signalled through a pidfd, and only if the kernel reports it as the owner of the lock and its start
+    time and boot match the lock file, so no other process can be hit. SIGTERM is sent first, SIGKILL after half the
+    time.
+
+    Args:
+        lock_file: the lock file of the workspace.
+        seconds: how long to wait in total.
+
+    Returns:
+        How it ended, as a message.
 
     Raises:
-        TakeoverRefused: when nobody holds the lock, or the process can't be proved to be the engine, or won't end.
+        TakeoverRefused: nobody holds the lock, the process can't be verified as the engine, or it doesn't end.
     """
     owner = lock_owner(lock_file)
     if owner is None:

@@ -1,4 +1,4 @@
-"""Liveness and the stream of small facts: heartbeats, events, metrics, live text, capabilities."""
+"""Telemetry of the engine: heartbeats, events, metrics, live text and capabilities."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from store.records import Event, EventLevel, Heartbeat, JsonObject, LiveText, Me
 def beat(
     connection: sqlite3.Connection, slot: Slot, pid: int, started: float, state: str, detail: JsonObject | None = None
 ) -> None:
-    """Renew the heartbeat of a slot."""
+    """Renew the heartbeat of a slot. `started` is in seconds since 1970."""
     connection.execute(
         "INSERT OR REPLACE INTO heartbeats (slot, pid, started, beat, state, detail) VALUES (?, ?, ?, ?, ?, ?)",
         (slot, pid, started, time.time(), state, dump_json(detail or {})),
@@ -22,12 +22,12 @@ def beat(
 
 
 def end_heartbeat(connection: sqlite3.Connection, slot: Slot) -> None:
-    """Remove the heartbeat of a slot that ended in order."""
+    """Remove the heartbeat of a slot whose process has ended."""
     connection.execute("DELETE FROM heartbeats WHERE slot = ?", (slot,))
 
 
 def heartbeats(connection: sqlite3.Connection) -> dict[Slot, Heartbeat]:
-    """The newest heartbeat of each slot."""
+    """Return the newest heartbeat of each slot."""
     rows = connection.execute("SELECT * FROM heartbeats").fetchall()
     return {row["slot"]: to_record(Heartbeat, row) for row in rows}
 
@@ -35,7 +35,7 @@ def heartbeats(connection: sqlite3.Connection) -> dict[Slot, Heartbeat]:
 def add_event(
     connection: sqlite3.Connection, level: EventLevel, source: str, text: str, iteration_id: int | None = None
 ) -> None:
-    """Append a line to the human-readable log."""
+    """Append an event to the log that operators read."""
     connection.execute(
         "INSERT INTO events (created, level, source, iteration_id, text) VALUES (?, ?, ?, ?, ?)",
         (time.time(), level, source, iteration_id, storable(text)),
@@ -43,7 +43,7 @@ def add_event(
 
 
 def events(connection: sqlite3.Connection, *, after: int = 0, limit: int = 200) -> list[Event]:
-    """The newest events with an id above `after`, oldest first."""
+    """Return the newest events with an id above `after`, at most `limit`, oldest first."""
     rows = connection.execute("SELECT * FROM events WHERE id > ? ORDER BY id DESC LIMIT ?", (after, limit)).fetchall()
     return to_records(Event, rows[::-1])
 
@@ -51,7 +51,7 @@ def events(connection: sqlite3.Connection, *, after: int = 0, limit: int = 200) 
 def add_metrics(
     connection: sqlite3.Connection, iteration_id: int, stage: StageName, step: int, values: Mapping[str, float | None]
 ) -> None:
-    """Store values of one step; a step done again after a resume replaces its values."""
+    """Store the metrics of one step; a step repeated after a resume replaces its values."""
     now = time.time()
     connection.executemany(
         "INSERT INTO metrics (iteration_id, stage, step, name, value, created) VALUES (?, ?, ?, ?, ?, ?)"
@@ -64,7 +64,7 @@ def add_metrics(
 def metrics(
     connection: sqlite3.Connection, iteration_id: int, stage: StageName, names: Sequence[str] = (), limit: int = 2000
 ) -> list[MetricPoint]:
-    """Curves of a stage, in the order of their steps; the newest `limit` points."""
+    """Return the newest `limit` metric points of a stage, in the order of their steps; all names by default."""
     wanted = f" AND name IN ({', '.join('?' * len(names))})" if names else ""
     rows = connection.execute(
         f"SELECT * FROM metrics WHERE iteration_id = ? AND stage = ?{wanted} ORDER BY step DESC, id DESC LIMIT ?",
@@ -74,7 +74,7 @@ def metrics(
 
 
 def put_live_text(connection: sqlite3.Connection, texts: Sequence[LiveText]) -> None:
-    """Replace what is being generated now."""
+    """Replace the texts that are being generated now."""
     connection.execute("DELETE FROM live_text")
     connection.executemany(
         "INSERT INTO live_text (slot, role, question_id, task, instruction, text, updated)"
@@ -87,12 +87,12 @@ def put_live_text(connection: sqlite3.Connection, texts: Sequence[LiveText]) -> 
 
 
 def live_texts(connection: sqlite3.Connection) -> list[LiveText]:
-    """What is being generated now, by slot."""
+    """Return the texts that are being generated now, in the order of their slots."""
     return to_records(LiveText, connection.execute("SELECT * FROM live_text ORDER BY slot").fetchall())
 
 
 def put_capability(connection: sqlite3.Connection, name: str, value: object) -> None:
-    """Publish something the engine can do (any JSON value)."""
+    """Store a capability of the engine (any JSON value)."""
     connection.execute(
         "INSERT OR REPLACE INTO capabilities (name, value, updated) VALUES (?, ?, ?)",
         (name, dump_json(value), time.time()),
@@ -100,5 +100,5 @@ def put_capability(connection: sqlite3.Connection, name: str, value: object) -> 
 
 
 def capabilities(connection: sqlite3.Connection) -> dict[str, object]:
-    """All that the engine published when it last started."""
+    """Return the capabilities that the engine published at its last start, by name."""
     return {name: load_json(value) for name, value in connection.execute("SELECT name, value FROM capabilities")}

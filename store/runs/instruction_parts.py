@@ -1,5 +1,5 @@
-"""The operator's own instruction parts as they stood when a run was prepared: a file that changes later changes no
-prompt of the run."""
+"""The operator's own instruction parts, stored when a run is prepared: later changes of the file don't affect the
+run's prompts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PARTS = ("verify", "locate", "plan")
 
 
 def put_instruction_parts(connection: sqlite3.Connection, run_id: int, parts: Mapping[str, Sequence[str]]) -> None:
-    """Store the texts of a run's own parts by kind, in order; replaces what an earlier attempt to prepare stored."""
+    """Store the texts of a run's own parts by kind, in order; replaces those of an earlier preparation."""
     connection.execute("DELETE FROM instruction_parts WHERE run_id = ?", (run_id,))
     connection.executemany(
         "INSERT INTO instruction_parts (run_id, part, position, text) VALUES (?, ?, ?, ?)",
@@ -25,7 +25,7 @@ def put_instruction_parts(connection: sqlite3.Connection, run_id: int, parts: Ma
 
 
 def instruction_parts(connection: sqlite3.Connection, run_id: int) -> dict[str, tuple[str, ...]]:
-    """The texts of a run's own parts by kind (`verify`, `locate`, `plan`), in order."""
+    """Return the texts of a run's own parts by kind (`verify`, `locate`, `plan`), in order."""
     found: dict[str, list[str]] = {part: [] for part in PARTS}
     for part, text in connection.execute(
         "SELECT part, text FROM instruction_parts WHERE run_id = ? ORDER BY part, position", (run_id,)

@@ -1,4 +1,4 @@
-"""Iterations and their stages: where the loop stands. Only the engine writes here."""
+"""Iterations and their stages: the state of the self-evolution loop. Only the engine writes these tables."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ def add_iteration(
 ) -> int:
     """Insert the next iteration of a run with its six stages; returns its id.
 
-    One of kind `evaluation` skips every stage but `evaluate`, which needs no approval: an operator asked for it.
+    An iteration of kind `evaluation` skips all stages but `evaluate`, which needs no approval as it was requested.
 
     Args:
         connection: inside a write transaction.
         run_id: the run.
         parent_id: the policy it starts from; None until the base model is prepared.
         settings: the resolved settings it runs with.
-        remaining: how many iterations follow it without being asked.
-        kind: `training`, or `evaluation` to measure the parent policy and nothing else.
+        remaining: how many iterations follow it automatically.
+        kind: `training`, or `evaluation` to only evaluate the parent policy.
     """
     number = connection.execute(
         "SELECT coalesce(max(number), 0) + 1 FROM iterations WHERE run_id = ? AND kind = ?", (run_id, kind)
@@ -63,12 +63,12 @@ def add_iteration(
 
 
 def get_iteration(connection: sqlite3.Connection, iteration_id: int) -> Iteration:
-    """The iteration with that id."""
+    """Return the iteration with that id, which must exist."""
     return to_record(Iteration, connection.execute("SELECT * FROM iterations WHERE id = ?", (iteration_id,)).fetchone())
 
 
 def find_iteration(connection: sqlite3.Connection, run_id: int, number: int) -> Iteration | None:
-    """The training iteration of a run with that number, if there is one."""
+    """Return the training iteration of a run with that number, if there is one."""
     row = connection.execute(
         "SELECT * FROM iterations WHERE run_id = ? AND number = ? AND kind = 'training'", (run_id, number)
     ).fetchone()
@@ -76,7 +76,7 @@ def find_iteration(connection: sqlite3.Connection, run_id: int, number: int) -> 
 
 
 def list_iterations(connection: sqlite3.Connection, run_id: int | None = None) -> list[Iteration]:
-    """Iterations of one run, or of all, oldest first."""
+    """Return the iterations of one run, or of all runs, oldest first."""
     return to_records(
         Iteration,
         connection.execute(
@@ -86,7 +86,7 @@ def list_iterations(connection: sqlite3.Connection, run_id: int | None = None) -
 
 
 def iteration_names(connection: sqlite3.Connection) -> list[IterationName]:
-    """Every training iteration by name, oldest first, without its settings."""
+    """Return the names of all training iterations, oldest first, without loading their settings."""
     return to_records(
         IterationName,
         connection.execute(
@@ -99,10 +99,14 @@ def iteration_names(connection: sqlite3.Connection) -> list[IterationName]:
 def current_iteration(
     connection: sqlite3.Connection, run_id: int | None = None, kind: IterationKind | None = None
 ) -> Iteration | None:
-    """The iteration to show or work on: the newest that runs, waits or is paused, else the newest; of one kind if
-    `kind` names it.
+    """Return the iteration to show or work on: the newest active one, else the newest.
 
-    One that was imported was never worked on here; it counts only when its run is asked for.
+    Imported iterations are considered only when their run is given, as no work is done on them here.
+
+    Args:
+        connection: a connection to the database.
+        run_id: only iterations of this run; of all runs by default.
+        kind: only iterations of this kind; of both kinds by default.
     """
     row = connection.execute(
         "SELECT i.* FROM iterations i JOIN runs r ON r.id = i.run_id"
@@ -130,7 +134,7 @@ def update_iteration(connection: sqlite3.Connection, iteration_id: int, **change
     """Set columns of an iteration.
 
     Raises:
-        ValueError: for no change, or a column that may not change.
+        ValueError: no column is given, or one that may not change.
     """
     if not changes or not set(changes) <= set(IterationChanges.__annotations__):
         wrong = sorted(set(changes) - set(IterationChanges.__annotations__))
@@ -143,7 +147,7 @@ def update_iteration(connection: sqlite3.Connection, iteration_id: int, **change
 
 
 def stages(connection: sqlite3.Connection, iteration_id: int) -> list[Stage]:
-    """The six stages of an iteration, in order."""
+    """Return the six stages of an iteration, in order."""
     return to_records(
         Stage,
         connection.execute("SELECT * FROM stages WHERE iteration_id = ? ORDER BY position", (iteration_id,)).fetchall(),
@@ -153,7 +157,7 @@ def stages(connection: sqlite3.Connection, iteration_id: int) -> list[Stage]:
 def set_stage(
     connection: sqlite3.Connection, iteration_id: int, name: StageName, state: StageState, error: str | None = None
 ) -> None:
-    """Move a stage to a state; start and end times follow from it. Entering the same state changes nothing."""
+    """Set the state of a stage and update its start and end times; setting the same state again changes nothing."""
     now = time.time()
     connection.execute(
         "UPDATE stages SET state = ?1, error = ?2,"
@@ -165,24 +169,24 @@ def set_stage(
 
 
 def approve_stage(connection: sqlite3.Connection, iteration_id: int, name: StageName) -> None:
-    """Record that an operator let a stage pass its gate."""
+    """Record that an operator approved a stage at its gate."""
     connection.execute("UPDATE stages SET approved = 1 WHERE iteration_id = ? AND name = ?", (iteration_id, name))
 
 
 def set_progress(connection: sqlite3.Connection, iteration_id: int, name: StageName, done: int, total: int) -> None:
-    """Store how many items of a stage are done, of how many known so far."""
+    """Store the number of finished items of a stage, and the total known so far."""
     connection.execute(
         "UPDATE stages SET done = ?, total = ? WHERE iteration_id = ? AND name = ?", (done, total, iteration_id, name)
     )
 
 
 def set_note(connection: sqlite3.Connection, iteration_id: int, name: StageName, note: str) -> None:
-    """Say in words what a stage would do, or did."""
+    """Store a message on what a stage would do, or has done."""
     connection.execute("UPDATE stages SET note = ? WHERE iteration_id = ? AND name = ?", (note, iteration_id, name))
 
 
 def waiting_gate(iteration: Iteration, all_stages: list[Stage]) -> GateName | None:
-    """Name of the gate an iteration waits at: a stage, or `promote` after evaluation; None when it doesn't wait."""
+    """Return the gate an iteration waits at: a stage, or `promote` after evaluation; None when it doesn't wait."""
     if iteration.state != "waiting":
         return None
     for stage in all_stages:
@@ -192,4 +196,4 @@ def waiting_gate(iteration: Iteration, all_stages: list[Stage]) -> GateName | No
 
 
 ACTIVE: tuple[IterationState, ...] = ("running", "waiting", "paused")
-"""States of an iteration that holds the device, or will."""
+"""States of an iteration that occupies the device, or will do so."""

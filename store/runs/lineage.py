@@ -1,4 +1,4 @@
-"""The lineage as a tree with what was measured of each policy, and where the answers of two policies lie."""
+"""The lineage as a tree with the evaluations of each policy, and the trajectories of two policies' answers."""
 
 from __future__ import annotations
 
@@ -14,9 +14,12 @@ from store.runs.runs import get_run
 
 @dataclass(frozen=True, slots=True)
 class LineageNode:
-    """A policy in the tree. `depth` is 0 for a root, `last` whether no sibling follows; `branches` says for each level
-    above whether its line goes on. `measured` holds the newest evaluation over all tasks of each protocol, `shown` the
-    one that may stand beside those of other policies; a policy without it shows its newest and is `apart`."""
+    """A policy in the tree.
+
+    `depth` is 0 for a root, `last` is true if no sibling follows; `branches` holds for each level above whether its
+    line continues. `measured` is the newest evaluation over all tasks by protocol, `shown` the one that is comparable
+    with those of other policies; without such a one, `shown` is the newest and `apart` is true.
+    """
 
     policy: Policy
     iteration: int | None
@@ -29,7 +32,7 @@ class LineageNode:
 
 
 def lineage(connection: sqlite3.Connection, run_id: int) -> list[LineageNode]:
-    """The policies of a run in the order of the tree: children under their parent, oldest first."""
+    """Return the policies of a run in tree order: children under their parent, oldest first."""
     found = list_policies(connection, run_id)
     known = {policy.id for policy in found}
     children: dict[int | None, list[Policy]] = {}
@@ -65,13 +68,13 @@ def lineage(connection: sqlite3.Connection, run_id: int) -> list[LineageNode]:
 
 
 def common_protocols(first: LineageNode, second: LineageNode) -> list[str]:
-    """Protocols under which both policies were measured, the newest first."""
+    """Return the protocols under which both policies were evaluated, newest first."""
     shared = first.measured.keys() & second.measured.keys()
     return sorted(shared, key=lambda protocol: -second.measured[protocol].id)
 
 
 def answer_trajectory(connection: sqlite3.Connection, policy_id: int, protocol: str, question_id: int) -> int | None:
-    """The trajectory in which a policy answered a held-out question; None when there is none."""
+    """Return the id of the trajectory in which a policy answered a held-out question; None when there is none."""
     row = connection.execute(
         "SELECT t.id FROM attempts a JOIN trajectories t ON t.attempt_id = a.id"
         " WHERE a.policy_id = ? AND a.protocol = ? AND a.question_id = ? AND a.turn = 1 AND a.protocol <> ''"

@@ -1,4 +1,4 @@
-"""Policies and what was measured of them: the lineage."""
+"""Policies and their evaluations."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def add_policy(
     details: JsonObject,
     roles: str = "reasoner reflector",
 ) -> int:
-    """Insert a policy whose directory is complete; returns its id. One already there by name is kept."""
+    """Insert a policy whose directory is complete; returns its id. An existing one of that name is kept unchanged."""
     connection.execute(
         "INSERT OR IGNORE INTO policies (run_id, parent_id, iteration_id, name, setting, roles, path, base_model,"
         " state, details, created) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -38,25 +38,25 @@ def add_policy(
 
 
 def get_policy(connection: sqlite3.Connection, policy_id: int) -> Policy:
-    """The policy with that id."""
+    """Return the policy with that id, which must exist."""
     return to_record(Policy, connection.execute("SELECT * FROM policies WHERE id = ?", (policy_id,)).fetchone())
 
 
 def find_policy(connection: sqlite3.Connection, run_id: int, name: str) -> Policy | None:
-    """The policy of that name in a run, if there is one."""
+    """Return the policy of that name in a run, if there is one."""
     row = connection.execute("SELECT * FROM policies WHERE run_id = ? AND name = ?", (run_id, name)).fetchone()
     return to_record(Policy, row) if row else None
 
 
 def list_policies(connection: sqlite3.Connection, run_id: int) -> list[Policy]:
-    """All policies of a run, oldest first."""
+    """Return all policies of a run, oldest first."""
     return to_records(
         Policy, connection.execute("SELECT * FROM policies WHERE run_id = ? ORDER BY id", (run_id,)).fetchall()
     )
 
 
 def decide_policy(connection: sqlite3.Connection, policy_id: int, state: PolicyState, reason: str) -> None:
-    """Promote or reject a policy, with why."""
+    """Promote or reject a policy, with the reason."""
     connection.execute("UPDATE policies SET state = ?, reason = ? WHERE id = ?", (state, reason, policy_id))
 
 
@@ -70,7 +70,7 @@ def put_evaluation(
     n: int,
     metrics: Mapping[str, object],
 ) -> None:
-    """Store the metrics of a policy under a protocol; measured again, the newer values stand."""
+    """Store the metrics of a policy under a protocol; newer values replace older ones."""
     connection.execute(
         "INSERT INTO evaluations (policy_id, iteration_id, protocol, task, n, metrics, created)"
         " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (policy_id, protocol, task) DO UPDATE SET"
@@ -80,9 +80,9 @@ def put_evaluation(
 
 
 def newest_evaluation(measured: Sequence[Evaluation], policy_id: int) -> Evaluation | None:
-    """The evaluation of a policy, over all tasks, that speaks for it: the newest of those given.
+    """Return the evaluation to show for a policy, over all tasks: the newest of the given ones.
 
-    Where both protocols were measured together that is the one with an oracle, which decides over a promotion.
+    If both protocols were measured together, it is the one with an oracle, which decides on the promotion.
     """
     mine = {one.protocol: one for one in measured if one.policy_id == policy_id and one.task == ""}
     if not mine:
@@ -93,7 +93,7 @@ def newest_evaluation(measured: Sequence[Evaluation], policy_id: int) -> Evaluat
 
 
 def evaluations(connection: sqlite3.Connection, run_id: int) -> list[Evaluation]:
-    """Every evaluation of the policies of a run, the one measured last at the end."""
+    """Return all evaluations of a run's policies, the newest last."""
     return to_records(
         Evaluation,
         connection.execute(
@@ -109,4 +109,4 @@ BASE_POLICY = "p00"
 
 
 REFLECTOR_POLICY = "reflector"
-"""Name of the policy that writes a run's reflections, where its settings name a model for that."""
+"""Name of the policy that writes a run's reflections, if its settings name a model for that."""

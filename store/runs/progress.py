@@ -1,4 +1,4 @@
-"""How many rows an iteration has of each kind: what a status report says was done."""
+"""The progress of an iteration: its row counts by kind for a status report, and a mark that detects stalls."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ _KINDS = ("attempts", "reflections", "corrections", "evaluation_attempts", "metr
 
 
 def iteration_counts(connection: sqlite3.Connection, iteration_id: int) -> dict[str, int]:
-    """Rows of an iteration: attempts, reflections and corrections of its rollouts, evaluation answers, included
-    curated rows by set, metric points, and samples that failed. Costs the same for any number of rows, but for the
-    metric points."""
+    """Count the rows of an iteration by kind.
+
+    The kinds are attempts, reflections and corrections of its rollouts, evaluation answers, included curated rows by
+    set, metric points, and failed samples. Takes constant time, except for the metric points.
+    """
     found = tallies(connection, iteration_id)
     found["metrics"] = connection.execute(
         "SELECT count(*) FROM metrics WHERE iteration_id = ?", (iteration_id,)
@@ -23,14 +25,14 @@ def iteration_counts(connection: sqlite3.Connection, iteration_id: int) -> dict[
 
 
 def integrity(connection: sqlite3.Connection) -> str:
-    """`ok`, or the first thing SQLite finds wrong with the file."""
+    """Run SQLite's quick check; returns `ok`, or the first problem found."""
     return str(connection.execute("PRAGMA quick_check(1)").fetchone()[0])
 
 
 def progress_mark(connection: sqlite3.Connection, iteration_id: int) -> tuple[object, ...]:
-    """A value that differs as soon as a process of an iteration got further: a row more, a step more, or a longer text.
+    """Return a value that changes whenever an iteration makes progress: a new row, a new step, or a longer text.
 
-    Heartbeats and gauges are no part of it: a process that hangs still sends them.
+    Heartbeats and gauges are not part of it: a hung process still sends them.
     """
     row = connection.execute(
         "SELECT (SELECT max(id) FROM attempts), (SELECT max(id) FROM reflections), (SELECT max(id) FROM curated),"

@@ -1,4 +1,4 @@
-"""Runs: named experiments and the questions chosen for them."""
+"""Runs: named experiments with their questions and worked examples."""
 
 from __future__ import annotations
 
@@ -29,23 +29,23 @@ def add_run(
 
 
 def run_named(connection: sqlite3.Connection, name: str) -> Run | None:
-    """The run of that name, if there is one."""
+    """Return the run of that name, if there is one."""
     row = connection.execute("SELECT * FROM runs WHERE name = ?", (name,)).fetchone()
     return to_record(Run, row) if row else None
 
 
 def get_run(connection: sqlite3.Connection, run_id: int) -> Run:
-    """The run with that id."""
+    """Return the run with that id, which must exist."""
     return to_record(Run, connection.execute("SELECT * FROM runs WHERE id = ?", (run_id,)).fetchone())
 
 
 def list_runs(connection: sqlite3.Connection) -> list[Run]:
-    """All runs, oldest first."""
+    """Return all runs, oldest first."""
     return to_records(Run, connection.execute("SELECT * FROM runs ORDER BY id").fetchall())
 
 
 def set_run_state(connection: sqlite3.Connection, run_id: int, state: RunState, error: str | None = None) -> None:
-    """Record that a run is `ready`, `failed` (with why) or `new` again."""
+    """Set the state of a run: `ready`, `failed` (with the error) or `new` again."""
     connection.execute("UPDATE runs SET state = ?, error = ? WHERE id = ?", (state, error, run_id))
 
 
@@ -54,12 +54,12 @@ def add_questions(
     run_id: int,
     rows: Iterable[tuple[str, str, str, str, Sequence[str], str, JsonObject, str]],
 ) -> None:
-    """Insert questions and choose them for a run; one already stored is chosen, not inserted again.
+    """Insert questions and assign them to a run; one that is stored already is only assigned.
 
     Args:
         connection: inside a write transaction.
-        run_id: the run they are chosen for.
-        rows: task, domain, split, text, options, reference, payload, content hash.
+        run_id: the run they are assigned to.
+        rows: tuples of task, domain, split, text, options, reference, payload, content hash.
     """
     for task, domain, split, text, options, reference, payload, content_hash in rows:
         connection.execute(
@@ -84,7 +84,7 @@ def add_questions(
 
 
 class FewShot(NamedTuple):
-    """A worked example as it is shown, with a wrong attempt and the reflection on it where the operator gave them."""
+    """A worked example for prompts, with a wrong attempt and the reflection on it if the operator provided them."""
 
     question: str
     answer: str
@@ -93,7 +93,7 @@ class FewShot(NamedTuple):
 
 
 def add_few_shots(connection: sqlite3.Connection, run_id: int, task: str, examples: Sequence[FewShot]) -> None:
-    """Store the worked examples of a task, in the order they are shown."""
+    """Store the worked examples of a task, in the order in which prompts show them."""
     connection.executemany(
         "INSERT OR REPLACE INTO few_shots (run_id, task, position, question, answer, attempt, reflection)"
         " VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -105,7 +105,7 @@ def add_few_shots(connection: sqlite3.Connection, run_id: int, task: str, exampl
 
 
 def few_shots(connection: sqlite3.Connection, run_id: int) -> dict[str, list[FewShot]]:
-    """The worked examples of every task of a run."""
+    """Return the worked examples of a run by task, in order."""
     found: dict[str, list[FewShot]] = {}
     for task, *example in connection.execute(
         "SELECT task, question, answer, attempt, reflection FROM few_shots WHERE run_id = ? ORDER BY task, position",
@@ -116,15 +116,15 @@ def few_shots(connection: sqlite3.Connection, run_id: int) -> dict[str, list[Few
 
 
 def get_question(connection: sqlite3.Connection, question_id: int) -> StoredQuestion:
-    """The question with that id."""
+    """Return the question with that id, which must exist."""
     row = connection.execute("SELECT * FROM questions WHERE id = ?", (question_id,)).fetchone()
     return to_record(StoredQuestion, row)
 
 
 def run_questions(connection: sqlite3.Connection, run_id: int, split: str) -> list[StoredQuestion]:
-    """The questions of one split chosen for a run, in a stable order.
+    """Return a run's questions of one split, in a stable order.
 
-    The split is the run's own: two runs of a workspace may divide the same questions differently.
+    Splits are per run: two runs of a workspace may split the same questions differently.
     """
     rows = connection.execute(
         "SELECT q.id, q.task, q.domain, rq.split, q.text, q.options, q.reference, q.payload, q.content_hash"

@@ -1,4 +1,4 @@
-"""The stages of an iteration: their names and order, and which settings each still takes. Loads no settings model."""
+"""The stages of an iteration: their names and order, and the settings that may still change. Doesn't load pydantic."""
 
 from __future__ import annotations
 
@@ -23,24 +23,26 @@ STAGE_OF_SECTION: Mapping[str, StageName] = {
     "training": "train",
     "evaluation": "evaluate",
 }
-"""The stage that each section of the settings belongs to: what it makes is made under them."""
+"""The stage that each section of the settings belongs to: its results depend on that section."""
 
 OPERATIONAL_SETTINGS = ("generation", "pace", "gates", "stall_minutes")
-"""Settings that say how the work is done, not what is made: they may change at any time."""
+"""Settings that affect how work is done, not its results: they may change at any time."""
 
 
 def has_begun(stage: Stage) -> bool:
-    """True when a stage made something under its settings. One that failed before it did can be set anew, and a
-    training that failed starts over when its settings differ."""
+    """Check whether a stage has results that depend on its settings.
+
+    The settings of a stage that failed without results can still change; a failed training starts over if they do.
+    """
     undone = stage.state == "failed" and (stage.done == 0 or stage.name == "train")
     return stage.started is not None and not undone
 
 
 def closing_stage(section: str, stages: Iterable[Stage], kind: IterationKind = "training") -> Stage | None:
-    """The stage because of which a section of the settings can't change any more; None while it can.
+    """Return the stage that prevents a section of the settings from changing; None while it may change.
 
-    An evaluation has but one stage, whatever the section. The judge of Dpref ranks pairs while `curate` runs and is
-    asked again when it is set anew before training.
+    An evaluation has only one stage, whatever the section. The judge of Dpref ranks pairs while `curate` runs, and
+    ranks them again if its section changes before training.
 
     Args:
         section: a key of `STAGE_OF_SECTION`.
@@ -57,8 +59,8 @@ def closing_stage(section: str, stages: Iterable[Stage], kind: IterationKind = "
 
 
 def open_settings(stages: Iterable[Stage], kind: IterationKind = "training") -> tuple[str, ...]:
-    """The settings and sections of an iteration that may still change. What a run fixes (`FIXED_SETTINGS`) stays fixed
-    within them."""
+    """Return the settings and sections of an iteration that may still change, except for settings within them that are
+    fixed in a run (`FIXED_SETTINGS`)."""
     known = tuple(stages)
     sections = (section for section in STAGE_OF_SECTION if closing_stage(section, known, kind) is None)
     return (*sections, *OPERATIONAL_SETTINGS)

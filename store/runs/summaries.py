@@ -1,6 +1,6 @@
-"""What a report says of a run beside its metrics: costs, reviews, preferences, and a few trajectories in full.
+"""The contents of a run's report besides its metrics: costs, reviews, preferences, and some example trajectories.
 
-Reads only. Every answer comes in a stable order, so that the same store gives the same report.
+Only reads. All results are in a stable order, so that the same store gives the same report.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ _NEWEST_REVIEWS = (
 
 @dataclass(frozen=True, slots=True)
 class StageCost:
-    """What a stage of an iteration took. `seconds` is None while it runs; tokens are None where it generates none.
+    """The cost of a stage. `seconds` is None while it runs; tokens are None where it generates none.
 
-    Texts taken over from an earlier iteration cost nothing here.
+    Texts reused from an earlier iteration cost nothing.
     """
 
     iteration: str
-    """What messages call it: an iteration, or an evaluation apart from iterations."""
+    """The title of the iteration, or of the evaluation, as in messages."""
     stage: StageName
     state: StageState
     seconds: float | None
@@ -38,7 +38,7 @@ class StageCost:
 
 
 def stage_costs(connection: sqlite3.Connection, run_id: int) -> list[StageCost]:
-    """Time and tokens of every stage of a run that was not skipped, in order."""
+    """Return time and tokens of each stage of a run that was not skipped, in order."""
     spent: dict[tuple[int, str], list[int]] = {}
     for iteration, stage, texts, prompt, completion in connection.execute(
         "SELECT iteration_id, CASE WHEN protocol <> '' THEN 'evaluate' WHEN turn = 1 THEN 'attempt' ELSE 'correct' END,"
@@ -66,7 +66,7 @@ def stage_costs(connection: sqlite3.Connection, run_id: int) -> list[StageCost]:
 
 @dataclass(frozen=True, slots=True)
 class ExampleTrajectory:
-    """A trajectory in full, to be shown as it is."""
+    """A trajectory with its complete texts."""
 
     id: int
     iteration: int
@@ -85,9 +85,9 @@ class ExampleTrajectory:
 def example_trajectories(
     connection: sqlite3.Connection, run_id: int, transition: str, limit: int
 ) -> list[ExampleTrajectory]:
-    """The first trajectories of the newest iterations with that transition: one of each task, then the second ones.
+    """Return the first trajectories of the newest iterations with that transition: one per task, then the second ones.
 
-    Those with a flag (e.g. a leaked answer) and those that an operator rejected are passed over.
+    Those with a flag (e.g. a leaked answer) and those that an operator rejected are left out.
     """
     rows = connection.execute(
         "SELECT t.id, i.number AS iteration, t.task, t.instruction, t.transition, q.text AS question, q.options,"
@@ -107,24 +107,24 @@ def example_trajectories(
 
 @dataclass(frozen=True, slots=True)
 class ReviewSummary:
-    """What operators said of the reflections of a run; the newest decision on each counts."""
+    """Operators' decisions on the reflections of a run; only the newest one on each counts."""
 
     accepted: int
     rejected: int
     flagged: int
     reviewers: int
     good: Interval
-    """95 % interval of the share of accepted ones among those accepted or rejected."""
+    """95 % Wilson interval of the share of accepted ones among those accepted or rejected."""
     agreed: int
-    """Accepted ones whose correction is right, and rejected ones whose correction is wrong."""
+    """Number of accepted ones whose correction is right, and of rejected ones whose correction is wrong."""
     judged: int
-    """Accepted or rejected ones whose correction has a verdict."""
+    """Number of accepted or rejected ones whose correction is verified."""
     error_kinds: dict[int, int]
-    """How often each kind of error (1 to 8, as the pool's locate kinds) was named."""
+    """How often each kind of error was selected (1 to 8, the kinds of the `locate` instructions)."""
 
 
 def review_summary(connection: sqlite3.Connection, run_id: int) -> ReviewSummary | None:
-    """The reviews of a run; None when nobody has reviewed anything."""
+    """Summarise the reviews of a run; None when there are none."""
     decisions = dict(
         connection.execute(f"SELECT decision, count(*) FROM ({_NEWEST_REVIEWS}) GROUP BY 1", (run_id,)).fetchall()
     )
@@ -155,7 +155,7 @@ def review_summary(connection: sqlite3.Connection, run_id: int) -> ReviewSummary
 
 
 def preference_counts(connection: sqlite3.Connection, run_id: int) -> dict[str, int]:
-    """How many preferences each source (`human`, `judge`, `verdict`) gave on reflections of a run."""
+    """Count the preferences on reflections of a run by source (`human`, `judge`, `verdict`)."""
     rows = connection.execute(
         "SELECT p.source, count(*) FROM preferences p JOIN reflections r ON r.id = p.chosen_id"
         " JOIN iterations i ON i.id = r.iteration_id WHERE i.run_id = ? GROUP BY 1 ORDER BY 1",
@@ -165,7 +165,7 @@ def preference_counts(connection: sqlite3.Connection, run_id: int) -> dict[str, 
 
 
 def question_counts(connection: sqlite3.Connection, run_id: int) -> dict[str, dict[str, int]]:
-    """For each task of a run: how many questions each split has."""
+    """Count the questions of a run by task and split."""
     counts: dict[str, dict[str, int]] = {}
     for task, split, n in connection.execute(
         "SELECT q.task, rq.split, count(*) FROM run_questions rq JOIN questions q ON q.id = rq.question_id"
