@@ -1,7 +1,7 @@
-"""Writes whole tables at once, for synthetic stores and imports: many rows a transaction, the search index at the end.
+"""Bulk inserts into tables, for synthetic stores and imports: many rows per transaction, the search index at the end.
 
-Rows written here skip what the engine's own functions do one by one (content keys, list rows, the index), so the caller
-gives complete rows and calls `finish`. Knows nothing of what the rows say.
+This skips what the engine's own functions do row by row (content keys, list rows, the search index), so the caller
+passes complete rows and then calls `finish`. Knows nothing about the meaning of the rows.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ TABLES: dict[str, tuple[str, ...]] = {
     ),
     "reviews": tuple("reflection_id decision error_kind note reviewer created".split()),
 }
-"""The tables that can be filled in bulk, with the columns that a row gives, in their order."""
+"""The tables that can be filled in bulk, with the columns of a row in order."""
 
 BATCH_ROWS = 20_000
-"""Rows of one transaction: large enough to be fast, small enough that a reader's WAL stays bounded."""
+"""Rows per transaction: enough to be fast, but few enough that the WAL stays bounded while readers are active."""
 
 _MERGED_PAGES = 20_000
-"""Pages of the search index that one transaction merges, so that the WAL stays bounded."""
+"""Pages of the search index merged per transaction, so that the WAL stays bounded."""
 
 
 def insert_tables(connection: sqlite3.Connection, tables: Mapping[str, Sequence[Sequence[object]]]) -> None:
@@ -49,8 +49,8 @@ def insert_tables(connection: sqlite3.Connection, tables: Mapping[str, Sequence[
         connection: a writer in autocommit mode.
         tables: rows by the name of their table, each row in the order of the columns in `TABLES`.
     """
-    # Corrections name reflections, which name attempts. A deferred check would scan every table that may name a row, so
-    # `finish` checks all of them once instead.
+    # Corrections refer to reflections, which refer to attempts. A deferred check would scan every table that may refer
+    # to a row, so `finish` checks all references once instead.
     connection.execute("PRAGMA foreign_keys = OFF")
     try:
         with write(connection):
@@ -64,7 +64,7 @@ def insert_tables(connection: sqlite3.Connection, tables: Mapping[str, Sequence[
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A training reflection and what came of it. `review` is the newest decision, empty for none."""
+    """A training reflection and its outcome. `review` is the newest decision, empty for none."""
 
     attempt: int
     reflection: int
@@ -74,7 +74,7 @@ class Outcome:
 
 
 def outcomes(connection: sqlite3.Connection, iteration_id: int) -> Iterator[Outcome]:
-    """The reflections of an iteration with their outcomes, question by question."""
+    """Yield the reflections of an iteration with their outcomes, in the order of their trajectories."""
     for row in connection.execute(
         "SELECT attempt_id, reflection_id, correction_id, transition, review FROM trajectories"
         " WHERE iteration_id = ? AND split = 'train' AND correction_id IS NOT NULL ORDER BY id",
@@ -84,16 +84,16 @@ def outcomes(connection: sqlite3.Connection, iteration_id: int) -> Iterator[Outc
 
 
 def finish(connection: sqlite3.Connection) -> None:
-    """Check that every row that is named is there, index the text of every trajectory, and fold the WAL back.
+    """Check all references between rows, build the search index of all trajectories, and checkpoint the WAL.
 
     Raises:
-        StorageRefused: when rows are missing; the database is then not to be used.
+        StorageRefused: rows refer to missing ones; the database must not be used then.
     """
     broken = connection.execute("PRAGMA foreign_key_check").fetchall()
     if broken:
         raise StorageRefused(f"{len(broken)} rows name others that are not there, the first in {broken[0][0]!r}")
     connection.execute("INSERT INTO trajectory_search (trajectory_search) VALUES ('rebuild')")
-    # What a rebuild leaves unmerged, later inserts would have to merge.
+    # Segments that a rebuild leaves unmerged would have to be merged by later inserts.
     before = -2
     while connection.total_changes - before > 1:
         before = connection.total_changes

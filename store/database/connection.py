@@ -1,7 +1,7 @@
-"""The only place that opens a database.
+"""Opens the database; no other module does.
 
-Readers can't write and see text that isn't UTF-8 with replacement characters instead of failing; writers
-get WAL and nothing else. Refusals leave the file untouched.
+Readers can't write, and decode text that isn't UTF-8 with replacement characters instead of failing; writers require
+WAL mode. When opening is refused, the file is left unchanged.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from store.database.outage import store_error, store_errors
 from store.errors import NotOurDatabase, StorageRefused, StoreError, WorkspaceNotFound
 
 APPLICATION_ID = 0x52454658
-"""`PRAGMA application_id` of our databases ("REFX")."""
+"""`PRAGMA application_id` of this program's databases ("REFX")."""
 
 SCHEMA_VERSION = 3
-"""`PRAGMA user_version` this code writes and reads; a greater one comes from a newer version."""
+"""`PRAGMA user_version` that this code reads and writes; a greater one was written by a newer version."""
 
 BUSY_TIMEOUT_MS = 30_000
-"""How long a statement waits for another writer."""
+"""How long a statement waits for another writer, in milliseconds."""
 
 _NETWORK_FILE_SYSTEMS = {
     0x6969: "NFS",
@@ -43,10 +43,10 @@ _NETWORK_FILE_SYSTEMS = {
 
 
 def _network_file_system(directory: Path) -> str | None:
-    """Name of the network file system a directory lies on, or None for a local one."""
+    """Return the name of the network file system that a directory is on, or None for a local one."""
     if not sys.platform.startswith("linux"):
         return None
-    # os.statvfs has no f_type, so ask libc: the first field of struct statfs is a long.
+    # os.statvfs has no f_type, so libc is called: the first field of struct statfs is a long.
     buffer = (ctypes.c_long * 64)()
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.statfs(os.fsencode(directory), ctypes.byref(buffer)) != 0:
@@ -84,11 +84,11 @@ def _exists(path: Path) -> bool:
 def open_reader(path: Path) -> sqlite3.Connection:
     """Open a read-only connection that never blocks a writer.
 
-    The connection may be handed between threads, used by one at a time.
+    Several threads may share the connection if only one uses it at a time.
 
     Raises:
-        WorkspaceNotFound: when there is no database at `path`.
-        NotOurDatabase: when the file is damaged, foreign or newer.
+        WorkspaceNotFound: there is no database at `path`.
+        NotOurDatabase: the file is damaged, of another program, or of a newer version.
     """
     if not _exists(path):
         raise WorkspaceNotFound(f"there is no database at {path}; make a workspace with: reflectevo init")
@@ -117,7 +117,7 @@ def require_local(path: Path) -> None:
     """Refuse a database on a network file system, where processes of two machines can't share SQLite's WAL.
 
     Raises:
-        StorageRefused: naming the file system.
+        StorageRefused: the message names the file system.
     """
     network = _network_file_system(path.parent)
     if network:
@@ -127,24 +127,24 @@ def require_local(path: Path) -> None:
 
 
 def open_writer(path: Path, *, durable: bool = False) -> sqlite3.Connection:
-    """Open a connection that may write; makes the file (0600) when it isn't there.
+    """Open a connection that may write; creates the file (mode 0600) if it doesn't exist.
 
     Args:
         path: the database file.
-        durable: True gives `synchronous=FULL`, for directives, policies and stage ends; False gives
-            NORMAL, which loses nothing when a process dies (only, at worst, on a power cut).
+        durable: True sets `synchronous=FULL`, for directives, policies and stage ends; False sets NORMAL, which loses
+            nothing when a process is killed, but may lose the last transactions on a power failure.
 
     Raises:
-        StorageRefused: on a network file system, a read-only place, or when WAL isn't granted.
-        NotOurDatabase: when the file is damaged, foreign or newer.
+        StorageRefused: the file is on a network file system or read-only, or WAL mode isn't available.
+        NotOurDatabase: the file is damaged, of another program, or of a newer version.
     """
     require_local(path)
     try:
         if path.exists() and path.stat().st_size:
-            # Read first: a writer that opens and closes a file folds its WAL into it, even one of another program.
+            # Checked read-only first: a writer checkpoints the WAL on closing, even in a file of another program.
             open_reader(path).close()
-        # An existing file is never opened here by itself: closing any descriptor of it drops all POSIX locks that
-        # the process holds on it, those of its other SQLite connections included.
+        # An existing file is never opened directly here: closing any descriptor of it releases all POSIX locks that
+        # the process holds on it, including those of its other SQLite connections.
         if not path.exists():
             with suppress(FileExistsError):
                 os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
@@ -175,10 +175,10 @@ def open_writer(path: Path, *, durable: bool = False) -> sqlite3.Connection:
 
 @contextmanager
 def reading(path: Path) -> Iterator[sqlite3.Connection]:
-    """A read-only connection for the block, closed behind it.
+    """Open a read-only connection for the block, and close it afterwards.
 
     Raises:
-        StoreError: when it can't be opened, and for whatever SQLite reports in the block.
+        StoreError: it can't be opened, or SQLite reports an error in the block.
     """
     with store_errors(path), closing(open_reader(path)) as connection:
         yield connection
@@ -186,10 +186,10 @@ def reading(path: Path) -> Iterator[sqlite3.Connection]:
 
 @contextmanager
 def writing(path: Path, *, durable: bool = False) -> Iterator[sqlite3.Connection]:
-    """A connection that may write, for the block, closed behind it; `durable` as in `open_writer`.
+    """Open a connection that may write for the block, and close it afterwards; `durable` as in `open_writer`.
 
     Raises:
-        StoreError: when it can't be opened, and for whatever SQLite reports in the block.
+        StoreError: it can't be opened, or SQLite reports an error in the block.
     """
     with store_errors(path), closing(open_writer(path, durable=durable)) as connection:
         yield connection
@@ -197,8 +197,11 @@ def writing(path: Path, *, durable: bool = False) -> Iterator[sqlite3.Connection
 
 @contextmanager
 def write(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
-    """One write transaction. It opens with IMMEDIATE, because a deferred one that read first can fail
-    with BUSY_SNAPSHOT whatever the timeout. Rolled back when the block raises."""
+    """Run the block as a write transaction, rolled back if it raises.
+
+    It begins with IMMEDIATE, because a deferred transaction that has read first can fail with BUSY_SNAPSHOT whatever
+    the timeout.
+    """
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield connection
@@ -211,7 +214,7 @@ def write(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
 
 @contextmanager
 def read(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
-    """One consistent picture for several queries. Keep it short: an open reader lets the WAL grow."""
+    """Run the block in one read transaction (snapshot). Keep it short: while it is open the WAL grows."""
     connection.execute("BEGIN")
     try:
         yield connection
@@ -220,18 +223,18 @@ def read(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
 
 
 def checkpoint(connection: sqlite3.Connection) -> None:
-    """Fold the WAL back into the database; called between stages, when no reader is mid-way."""
+    """Move the WAL's content into the database and truncate it; called between stages."""
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
 
 def data_version(connection: sqlite3.Connection) -> int:
-    """A number that changes when another connection committed; costs microseconds."""
+    """Return a number that changes when another connection commits; takes microseconds."""
     version: int = connection.execute("PRAGMA data_version").fetchone()[0]
     return version
 
 
 def storable(text: str) -> str:
-    """`text` without lone surrogates, which SQLite can't hold; each becomes U+FFFD."""
+    """Return `text` with each lone surrogate, which SQLite can't store, replaced by U+FFFD."""
     if text.isascii():
         return text
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")

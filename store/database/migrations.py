@@ -1,7 +1,7 @@
-"""The schema, as named migrations that each run in one transaction.
+"""The migrations of the schema, each named and run in one transaction.
 
-Only the holder of the workspace lock migrates. A migration that was released is never edited: a change of
-the schema is a further function here, `SCHEMA_VERSION` in connection.py counts them.
+Only the holder of the workspace lock migrates. A released migration is never edited: each change of the schema is a
+new function here, and `SCHEMA_VERSION` in connection.py is their number.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def _statements(script: str) -> list[str]:
-    """The statements of a script; executescript() would commit the migration's transaction half-way."""
+    """Split a script into statements; executescript() would commit the migration's transaction midway."""
     found: list[str] = []
     pending = ""
     for piece in script.split(";"):
@@ -32,7 +32,7 @@ def _statements(script: str) -> list[str]:
 
 
 def _migrations() -> Migrations:
-    # sqlite-utils imports pandas where it is installed: kept out of module level, so that readers stay light.
+    # sqlite-utils imports pandas if it is installed: imported here, so that readers don't load it.
     from sqlite_utils import Migrations
 
     migrations = Migrations("reflectevo")
@@ -46,7 +46,7 @@ def _migrations() -> Migrations:
 
     @migrations(name="0002_voted_retries")
     def voted_retries(database: Database) -> None:
-        """A further baseline. SQLite can't change a CHECK in place: the table is made anew with its rows."""
+        """Add a baseline. SQLite can't change a CHECK in place, so the table is recreated with its rows."""
         for statement in _statements(VOTED_RETRIES):
             database.execute(statement)
         database.execute("PRAGMA user_version = 2")
@@ -61,13 +61,13 @@ def _migrations() -> Migrations:
 
 
 def is_current(connection: sqlite3.Connection) -> bool:
-    """True when nothing is left to migrate; lets the engine skip importing the migration library."""
+    """Check whether the schema is current, without importing the migration library."""
     version: int = connection.execute("PRAGMA user_version").fetchone()[0]
     return version == SCHEMA_VERSION
 
 
 def migrate(connection: sqlite3.Connection) -> None:
-    """Bring a database to the current schema. Each migration is one transaction: all of it or nothing.
+    """Migrate a database to the current schema. Each migration is one transaction.
 
     Args:
         connection: a writer in autocommit mode; the caller holds the workspace lock.
@@ -76,7 +76,7 @@ def migrate(connection: sqlite3.Connection) -> None:
         return
     from sqlite_utils import Database
 
-    # Before the first table, so that a database whose first migration failed is still known as ours.
+    # Set before the first table is created, so that a database whose first migration failed is still recognised.
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     _migrations().apply(Database(connection))
 

@@ -1,6 +1,6 @@
-"""Tells a disk or a database that can't be written just now from a bug, and puts errors of SQLite into words.
+"""Classifies errors: temporary ones of disk and database, damage, and bugs; describes SQLite's errors to operators.
 
-The first is waited out by whoever wants to write; the second has to propagate. Knows nothing of who waits.
+The writer waits until a temporary error is over; a bug must propagate. Knows nothing about the writers.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _PASSING = frozenset(
         sqlite3.SQLITE_PROTOCOL,
     }
 )
-"""Primary result codes that an operator can clear while the engine waits."""
+"""Primary result codes whose cause an operator can remove while the engine waits."""
 
 _BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 
@@ -34,9 +34,9 @@ _DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFB
 
 
 def disk_trouble(error: BaseException) -> str | None:
-    """What is wrong with the disk or the database, in an operator's words; None when the error is something else.
+    """Describe a temporary problem of the disk or the database; None when the error is something else.
 
-    Looks through the causes of an error too, because libraries wrap what the system said.
+    The causes of an error are examined too, because libraries wrap the system's errors.
     """
     seen: list[BaseException] = []
     cause: BaseException | None = error
@@ -50,7 +50,7 @@ def disk_trouble(error: BaseException) -> str | None:
                 f"the disk can't be written ({cause.strerror}{where}); "
                 "free space or make it writable; work then continues"
             )
-        # The safetensors library passes on the system's number only as text.
+        # The safetensors library includes the system's error number only as text.
         if "(os error 28)" in str(cause):
             return "the disk can't be written (no space left on it); free space; work then continues"
         cause = cause.__cause__ or cause.__context__
@@ -58,12 +58,12 @@ def disk_trouble(error: BaseException) -> str | None:
 
 
 def is_damage(error: sqlite3.Error) -> bool:
-    """Whether SQLite found the file itself damaged."""
+    """Check whether an error means that the database file is damaged."""
     return _primary_code(error) in _DAMAGED
 
 
 def store_error(error: sqlite3.Error, path: Path) -> StoreError:
-    """What an error of SQLite on the database at `path` means for an operator."""
+    """Convert an error of SQLite on the database at `path` to one whose message is meant for an operator."""
     code = _primary_code(error)
     if code in _DAMAGED:
         return NotOurDatabase(
@@ -87,7 +87,7 @@ def store_error(error: sqlite3.Error, path: Path) -> StoreError:
 
 @contextmanager
 def store_errors(path: Path) -> Iterator[None]:
-    """Raise what SQLite reports in the block as a `StoreError` that names the database at `path`."""
+    """Convert errors of SQLite in the block to a `StoreError` that names the database at `path`."""
     try:
         yield
     except sqlite3.Error as error:

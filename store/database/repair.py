@@ -1,7 +1,7 @@
-"""Looks into a damaged database and saves every row that can still be read, into a new one and as JSON lines.
+"""Examines a damaged database and saves all readable rows, into a new database and as JSON lines.
 
-Works on a copy: the original is opened for reading only, as bytes, and is never changed, moved or replaced. Knows
-tables and rows, nothing of what they mean, except that a row whose parts are lost can't stay in a database.
+Works on a copy: the original is only opened for reading, as bytes, and never changed, moved or replaced. Knows tables
+and rows but not their meaning, except that a row can't stay in a database if rows it refers to are lost.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from store.errors import NotOurDatabase, StorageRefused
 from store.workspace import private_opener
 
 SALVAGED = "reflectevo.db"
-"""Name of the new database in the directory of what was saved."""
+"""Name of the new database in the directory of saved files."""
 
 _FALLBACK_IDS = 2**22
-"""How far ids are looked for at most, in a table that doesn't tell its highest."""
+"""Highest id that is searched for in a table whose highest id can't be read."""
 
 _SMALLEST_ROW = 32
-"""Bytes that any row with its indexes takes at least."""
+"""Minimum size of a row with its indexes, in bytes."""
 
 _PARTS = (
     *(("question_id", "questions", "id"), ("attempt_id", "attempts", "id")),
@@ -36,7 +36,7 @@ _PARTS = (
 
 @dataclass
 class Saved:
-    """What became of a table: rows read, ids that could not be read, rows left out because a part of them is lost."""
+    """The result for one table: rows read, ids that can't be read, rows left out because they refer to lost rows."""
 
     read: int = 0
     unreadable: int = 0
@@ -45,7 +45,7 @@ class Saved:
 
 @dataclass
 class Salvage:
-    """What a look into a database found. `directory` is where the saved rows are, None when nothing had to be saved."""
+    """The result of examining a database. `directory` holds the saved rows; None when nothing had to be saved."""
 
     findings: list[str]
     directory: Path | None = None
@@ -53,31 +53,31 @@ class Salvage:
 
     @property
     def sound(self) -> bool:
-        """Whether SQLite found nothing wrong."""
+        """True if SQLite found no problem."""
         return self.findings == ["ok"]
 
 
 def look(
     database: Path, place: Path, *, always: bool = False, on_table: Callable[[str], None] = lambda _: None
 ) -> Salvage:
-    """Check a database, and when it is damaged save its rows into the new directory `place`.
+    """Check a database, and if it is damaged, save its rows into the new directory `place`.
 
     Args:
-        database: the file to look into; its WAL is taken into account.
-        place: directory to make; removed again when nothing has to be saved.
-        always: save the rows of a sound database too.
-        on_table: told the name of each table before it is read.
+        database: the file to examine; its WAL is included.
+        place: directory to create; removed again when nothing has to be saved.
+        always: save the rows of an undamaged database too.
+        on_table: called with the name of each table before it is read.
 
     Raises:
-        NotOurDatabase: when the file belongs to another program, is newer, or nothing of it can be read.
-        StorageRefused: when there is no room for the copy.
+        NotOurDatabase: the file belongs to another program or a newer version, or nothing in it can be read.
+        StorageRefused: there is not enough space for the copy.
     """
     _require_room(database, place.parent)
     place.mkdir(mode=0o700, parents=True)
     copy = place / "copy.db"
     try:
         _copy(database, copy)
-        # Isolated from the original in every way; a writer, so that SQLite can take the WAL in.
+        # Completely separate from the original; opened for writing, so that SQLite can recover the WAL.
         with closing(sqlite3.connect(copy, isolation_level=None)) as connection:
             connection.text_factory = lambda raw: raw.decode("utf-8", "replace")
             _require_ours(connection, database)
@@ -133,7 +133,7 @@ def _require_ours(connection: sqlite3.Connection, database: Path) -> None:
 
 
 def _integrity(connection: sqlite3.Connection) -> list[str]:
-    """`["ok"]`, or the first findings; what breaks the check off is a finding too."""
+    """Run SQLite's integrity check; returns `["ok"]`, or the first findings, including an error that aborts it."""
     try:
         return [str(row[0]) for row in connection.execute("PRAGMA integrity_check(20)")]
     except sqlite3.DatabaseError as error:
@@ -149,7 +149,7 @@ def _save(connection: sqlite3.Connection, place: Path, salvage: Salvage, on_tabl
             for name, sql in new.execute(
                 "SELECT name, sql FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
                 " AND name NOT LIKE 'trajectory_search%' AND name NOT LIKE '_sqlite_utils%'"
-                # Tallies count the rows as they come in.
+                # The tallies are rebuilt by triggers as the rows are inserted.
                 " AND sql NOT LIKE 'CREATE VIRTUAL%' AND name <> 'tallies'"
             )
         ]
@@ -175,7 +175,7 @@ def _save(connection: sqlite3.Connection, place: Path, salvage: Salvage, on_tabl
 
 
 def _columns(connection: sqlite3.Connection, new: sqlite3.Connection, table: str) -> list[str]:
-    """The columns that both databases store; generated ones are left out."""
+    """Return the columns that both databases have, without generated ones."""
     wanted = [row["name"] for row in new.execute(f"PRAGMA table_xinfo({table})") if row["hidden"] == 0]
     try:
         present = {row[1] for row in connection.execute(f"PRAGMA table_xinfo({table})")}
@@ -187,7 +187,7 @@ def _columns(connection: sqlite3.Connection, new: sqlite3.Connection, table: str
 def _by_rowid(
     connection: sqlite3.Connection, table: str, columns: list[str], saved: Saved
 ) -> Iterator[tuple[object, ...]]:
-    """Every row that can be read: a range of ids that breaks off is halved, down to the single id."""
+    """Yield all rows that can be read: a range of ids that fails is bisected, down to single ids."""
     ranges = [(1, _highest(connection, table))]
     query = f"SELECT rowid, {', '.join(columns)} FROM {table} WHERE rowid BETWEEN ? AND ? ORDER BY rowid"
     while ranges:
@@ -210,7 +210,7 @@ def _highest(connection: sqlite3.Connection, table: str) -> int:
     try:
         return int(connection.execute(f"SELECT max(rowid) FROM {table}").fetchone()[0] or 0)
     except sqlite3.DatabaseError:
-        # No row takes less than this, so there can't be more of them.
+        # No row is smaller than this, so there can't be more rows.
         pages, size = (int(connection.execute(f"PRAGMA {one}").fetchone()[0]) for one in ("page_count", "page_size"))
         return min(_FALLBACK_IDS, pages * size // _SMALLEST_ROW)
 
@@ -218,7 +218,7 @@ def _highest(connection: sqlite3.Connection, table: str) -> int:
 def _in_order(
     connection: sqlite3.Connection, table: str, columns: list[str], saved: Saved
 ) -> Iterator[tuple[object, ...]]:
-    """A table without row ids, from its start and from its end as far as each can be read."""
+    """Yield the rows of a table without row ids, from both ends as far as they can be read."""
     seen: set[tuple[object, ...]] = set()
     keys = [row[1] for row in connection.execute(f"PRAGMA table_info({table})") if row[5]]
     for direction in ("ASC", "DESC"):
@@ -234,7 +234,7 @@ def _in_order(
 
 
 def _leave_out_incomplete(new: sqlite3.Connection, salvage: Salvage) -> None:
-    """Remove from the new database what refers to lost rows, again and again; the JSON lines keep it."""
+    """Remove rows that refer to lost ones from the new database, until none is left; the JSON lines keep them."""
     parts = [(table, *part) for table in salvage.tables for part in _references(new, table)]
     found = True
     while found:
@@ -248,6 +248,6 @@ def _leave_out_incomplete(new: sqlite3.Connection, salvage: Salvage) -> None:
 
 
 def _references(new: sqlite3.Connection, table: str) -> list[tuple[str, str, str]]:
-    """Column, table and key that a table refers to; the list of trajectories does so without saying it."""
+    """Return the column, table and key of each reference of a table; `trajectories` doesn't declare its references."""
     declared = [(row["from"], row["table"], row["to"]) for row in new.execute(f"PRAGMA foreign_key_list({table})")]
     return declared + (list(_PARTS) if table == "trajectories" else [])

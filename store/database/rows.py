@@ -1,4 +1,4 @@
-"""Turns SQLite rows into records. Every mapping from columns to a record stands here, once."""
+"""Converts SQLite rows to records; the only place that maps columns to fields."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _BOOLEAN_COLUMNS = {"approved", "included", "accepted"}
 
 
 def load_json(text: str | None) -> Any:
-    """Parse a JSON column; a damaged value becomes an empty object, so that one bad row can't hide the rest."""
+    """Parse a JSON column; an invalid value becomes an empty object, so that one bad row doesn't hide the others."""
     try:
         return json.loads(text) if text else {}
     except ValueError:
@@ -23,7 +23,7 @@ def load_json(text: str | None) -> Any:
 
 
 def dump_json(value: object) -> str:
-    """Compact JSON with sorted keys: equal values give equal text."""
+    """Serialise to compact JSON with sorted keys, so that equal values give equal text."""
     return json.dumps(value, ensure_ascii=True, sort_keys=True, separators=(",", ":"))
 
 

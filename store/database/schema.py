@@ -1,4 +1,4 @@
-"""The data model in SQL, as the first migration makes it. A later change is a migration, not an edit here."""
+"""The data model in SQL, as created by the first migration. Later changes are migrations, not edits here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tables of rollouts and their tallies in SQL, as the first migration makes them. See `schema.py`."""
+"""The tables of rollouts and their tallies in SQL, as created by the first migration. See `schema.py`."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ CREATE TABLE tallies (
     PRIMARY KEY (iteration_id, kind)
 ) WITHOUT ROWID;
 """
-"""How many rows an iteration (0 for none) has of each kind, kept by triggers: to count millions takes seconds."""
+"""Row counts by iteration (0 for none) and kind, kept by triggers, because counting millions of rows takes seconds."""
 
 _TALLIED = (
     (
@@ -169,11 +169,11 @@ _TALLIED = (
     ("trajectories", "'trajectories'", "1"),
     ("curated", "row.set_name || '/' || CASE WHEN row.included THEN 'included' ELSE row.reason END", "1"),
 )
-"""What is tallied: the table, the kind of a row and which rows, as SQL."""
+"""The rows that are counted: the table, the kind of a row and the condition, as SQL."""
 
 
 def _triggers() -> str:
-    """Nothing that is tallied ever changes: rows come and go."""
+    """Return the triggers that keep the tallies; none for UPDATE, as the counted columns never change."""
     statements = []
     for number, (table, kind, which) in enumerate(_TALLIED):
         for event, row, step in (("INSERT", "NEW", 1), ("DELETE", "OLD", -1)):

@@ -1,6 +1,6 @@
-"""How much the search index gathers before it writes a segment: the more, the fewer segments have to be merged later.
+"""The size of the buffer that the search index fills before it writes a segment; larger means fewer segments to merge.
 
-The value is stored with the index. Left wide, after a kill, it costs writers nothing but memory they don't fill.
+The value is stored in the index. If it stays large after a crash, it only costs writers memory that they don't fill.
 """
 
 from __future__ import annotations
@@ -8,14 +8,14 @@ from __future__ import annotations
 import sqlite3
 
 _USUAL = 1 << 20
-"""SQLite's own."""
+"""SQLite's default, in bytes."""
 
 
 def widen_search_buffer(connection: sqlite3.Connection, size: int) -> None:
-    """Let it gather so many bytes; takes effect within the transaction that is open or with the next one."""
+    """Set the buffer to `size` bytes; takes effect in the open transaction, or else in the next one."""
     connection.execute("INSERT INTO trajectory_search (trajectory_search, rank) VALUES ('hashsize', ?)", (size,))
 
 
 def narrow_search_buffer(connection: sqlite3.Connection) -> None:
-    """Back to what suits single rows."""
+    """Reset the buffer to the default, which suits single rows."""
     widen_search_buffer(connection, _USUAL)

@@ -1,7 +1,7 @@
-"""Attempts, reflections and corrections as the engine writes them, and what of them exists already.
+"""Inserts and reads attempts, reflections and corrections.
 
-Work has a content key, so inserting a finished piece twice changes nothing; that is what makes a restart
-continue instead of repeat. A trajectory row appears in the same transaction as its last part.
+Each of them has a content key, so inserting a finished one again changes nothing; a restart therefore resumes instead
+of repeating work. A trajectory row is inserted in the same transaction as its last part.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from store.records import StoredAttempt, StoredReflection, Verdict
 
 @dataclass(frozen=True, slots=True)
 class NewGeneration:
-    """What attempts and reflections have in common when they are written. `latency` in seconds.
+    """The columns that attempts and reflections have in common. `latency` is in seconds.
 
-    `reused_from` is the id of the stored text that this one is a copy of; it was not generated again.
+    `reused_from` is the id of the stored text that this one copies; it was not generated again.
     """
 
     iteration_id: int | None
@@ -41,9 +41,9 @@ class NewGeneration:
 
 @dataclass(frozen=True, slots=True)
 class NewAttempt:
-    """An attempt to be written. `reflection_id` is None on turn 1 and for a retry without reflection.
+    """An attempt to insert. `reflection_id` is None on turn 1 and for a retry without reflection.
 
-    Sample 0 of turn 1 is *the* attempt; higher samples are the votes of a baseline.
+    Sample 0 of turn 1 is the attempt itself; higher samples are votes of the majority-vote baseline.
     """
 
     generation: NewGeneration
@@ -58,7 +58,7 @@ class NewAttempt:
 
 @dataclass(frozen=True, slots=True)
 class NewReflection:
-    """A reflection to be written."""
+    """A reflection to insert. `flags` are separated by blanks."""
 
     generation: NewGeneration
     attempt_id: int
@@ -67,7 +67,7 @@ class NewReflection:
 
 
 def insert_attempt(connection: sqlite3.Connection, attempt: NewAttempt) -> int:
-    """Insert an attempt and return its id; the id of the stored one when the work was done before."""
+    """Insert an attempt and return its id; if it is stored already, return the id of the stored one."""
     new = attempt.generation
     cursor = connection.execute(
         "INSERT OR IGNORE INTO attempts (iteration_id, question_id, policy_id, protocol, turn, reflection_id, sample,"
@@ -118,7 +118,7 @@ def insert_attempt(connection: sqlite3.Connection, attempt: NewAttempt) -> int:
 
 
 def insert_reflection(connection: sqlite3.Connection, reflection: NewReflection) -> int:
-    """Insert a reflection and return its id; the id of the stored one when the work was done before."""
+    """Insert a reflection and return its id; if it is stored already, return the id of the stored one."""
     new = reflection.generation
     cursor = connection.execute(
         "INSERT OR IGNORE INTO reflections (iteration_id, attempt_id, instruction, sample, policy_id, protocol, text,"
@@ -161,7 +161,7 @@ _INITIAL: Mapping[Verdict, str] = {"correct": "c", "incorrect": "i", "unverified
 def finish_trajectory(
     connection: sqlite3.Connection, attempt_id: int, reflection_id: int | None, correction_id: int | None
 ) -> None:
-    """Insert the list row of a finished trajectory and index its text for search; a second time is a no-op."""
+    """Insert the list row of a finished trajectory and add its text to the search index; idempotent."""
     attempt = connection.execute(
         "SELECT a.iteration_id, a.policy_id, a.question_id, a.verdict, coalesce(rq.split, q.split) AS split, q.task,"
         " q.domain FROM attempts a JOIN questions q ON q.id = a.question_id JOIN policies p ON p.id = a.policy_id"
@@ -205,7 +205,7 @@ def finish_trajectory(
 
 
 def rollout_attempts(connection: sqlite3.Connection, iteration_id: int) -> list[StoredAttempt]:
-    """Attempts of all turns made for the training data of an iteration."""
+    """Return the attempts of all turns in the training rollouts of an iteration."""
     return to_records(
         StoredAttempt,
         connection.execute(
@@ -215,7 +215,7 @@ def rollout_attempts(connection: sqlite3.Connection, iteration_id: int) -> list[
 
 
 def rollout_reflections(connection: sqlite3.Connection, iteration_id: int) -> list[StoredReflection]:
-    """Reflections made for the training data of an iteration."""
+    """Return the reflections in the training rollouts of an iteration."""
     return to_records(
         StoredReflection,
         connection.execute(
@@ -225,7 +225,7 @@ def rollout_reflections(connection: sqlite3.Connection, iteration_id: int) -> li
 
 
 def evaluation_attempts(connection: sqlite3.Connection, policy_id: int, protocol: str) -> list[StoredAttempt]:
-    """Attempts of a policy on held-out questions under a protocol."""
+    """Return the attempts of a policy on held-out questions under a protocol."""
     return to_records(
         StoredAttempt,
         connection.execute(
@@ -235,7 +235,7 @@ def evaluation_attempts(connection: sqlite3.Connection, policy_id: int, protocol
 
 
 def evaluation_reflections(connection: sqlite3.Connection, policy_id: int, protocol: str) -> list[StoredReflection]:
-    """Reflections of a policy on its held-out answers under a protocol."""
+    """Return the reflections of a policy on its held-out answers under a protocol."""
     return to_records(
         StoredReflection,
         connection.execute(
@@ -247,7 +247,7 @@ def evaluation_reflections(connection: sqlite3.Connection, policy_id: int, proto
 
 
 def reviewed(connection: sqlite3.Connection, iteration_id: int) -> dict[int, str]:
-    """The newest operator decision of each reviewed reflection of an iteration."""
+    """Return the newest decision on each reviewed reflection of an iteration, by reflection id; `clear` removes it."""
     rows = connection.execute(
         "SELECT v.reflection_id, v.decision FROM reviews v JOIN reflections r ON r.id = v.reflection_id"
         " WHERE r.iteration_id = ? ORDER BY v.id",
@@ -260,8 +260,10 @@ def reviewed(connection: sqlite3.Connection, iteration_id: int) -> dict[int, str
 def instruction_yields(
     connection: sqlite3.Connection, run_id: int, before: int
 ) -> dict[tuple[str, str], tuple[int, int]]:
-    """For each (task, instruction) of a run's rollouts before training iteration number `before`: corrections that
-    came right, and all."""
+    """Count the right corrections after a wrong attempt, and all corrections, by task and instruction.
+
+    Counts a run's rollouts before training iteration number `before`.
+    """
     rows = connection.execute(
         "SELECT t.task, t.instruction, sum(t.transition = 'i→c') AS good, count(*) AS tried"
         " FROM trajectories t JOIN iterations i ON i.id = t.iteration_id"
@@ -274,10 +276,10 @@ def instruction_yields(
 
 
 def forget_failures(connection: sqlite3.Connection, iteration_id: int, *, held_out_only: bool = False) -> int:
-    """Delete the error rows of an iteration, so that their work is owed again; returns how many.
+    """Delete the error rows of an iteration, so that they are generated again; returns their number.
 
-    An error row has no text, so nothing generated is lost. What curation said of one goes with it; a failed
-    reflection that somebody reviewed stays. `held_out_only` leaves the rows of training rollouts alone.
+    An error row has no text, so no generated text is lost. Its curated rows are deleted with it; a failed reflection
+    with a review is kept. `held_out_only` keeps the rows of training rollouts.
     """
     wanted = "iteration_id = ?1 AND error IS NOT NULL" + (" AND protocol <> ''" if held_out_only else "")
     attempts = f"SELECT id FROM attempts WHERE {wanted}"
@@ -288,7 +290,7 @@ def forget_failures(connection: sqlite3.Connection, iteration_id: int, *, held_o
         f"reflection_id IS NULL AND attempt_id IN ({attempts})",
     ):
         for row in connection.execute(f"SELECT id FROM trajectories WHERE {condition}", (iteration_id,)).fetchall():
-            # An external-content index needs the old values to forget a row.
+            # An external-content index needs the old values to delete a row.
             connection.execute(
                 "INSERT INTO trajectory_search (trajectory_search, rowid, question, reasoning, reflection)"
                 " SELECT 'delete', id, question, reasoning, reflection FROM trajectory_text WHERE id = ?",
@@ -302,10 +304,10 @@ def forget_failures(connection: sqlite3.Connection, iteration_id: int, *, held_o
 
 
 def get_attempt(connection: sqlite3.Connection, attempt_id: int, *, first_turn: bool = False) -> StoredAttempt | None:
-    """An attempt by id, or with `first_turn` the attempt 1 that belongs to it."""
+    """Return an attempt by id, or with `first_turn` the attempt of turn 1 that belongs to it; None when missing."""
     row = connection.execute("SELECT * FROM attempts WHERE id = ?", (attempt_id,)).fetchone()
     if row is not None and first_turn:
-        # Rollouts belong to an iteration, held-out answers to a policy and a protocol: see `attempts_work`.
+        # Rollouts belong to an iteration, held-out answers to a policy and a protocol (see the index `attempts_work`).
         scope = "policy_id" if row["protocol"] else "iteration_id"
         row = connection.execute(
             f"SELECT * FROM attempts WHERE {scope} = ? AND protocol = ? AND question_id = ?"
@@ -316,6 +318,6 @@ def get_attempt(connection: sqlite3.Connection, attempt_id: int, *, first_turn: 
 
 
 def get_reflection(connection: sqlite3.Connection, reflection_id: int) -> StoredReflection | None:
-    """A reflection by id."""
+    """Return a reflection by id; None when there is none."""
     row = connection.execute("SELECT * FROM reflections WHERE id = ?", (reflection_id,)).fetchone()
     return to_records(StoredReflection, [row])[0] if row else None

@@ -1,4 +1,4 @@
-"""How often a reflection instruction turned a wrong answer into a right one: the numbers of the Instructions screen."""
+"""The yield of reflection instructions, as shown on the Instructions screen: how often a wrong answer became right."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from store.evaluation.intervals import Interval, wilson
 
 @dataclass(frozen=True, slots=True)
 class InstructionYield:
-    """Corrections made right (`helped`) of those judged after a wrong attempt (`n`), under one instruction."""
+    """Right corrections (`helped`) among those verified after a wrong attempt (`n`), under one instruction."""
 
     helped: int
     n: int
 
     @property
     def share(self) -> float | None:
-        """The yield; None where nothing was judged."""
+        """The yield; None without a verified correction."""
         return self.helped / self.n if self.n else None
 
     @property
     def interval(self) -> Interval:
-        """Wilson's 95 % interval of the yield."""
+        """The 95 % Wilson interval of the yield."""
         return wilson(self.helped, self.n)
 
 
 def instruction_yields(connection: sqlite3.Connection, iteration_id: int) -> dict[str, dict[str, InstructionYield]]:
-    """Yields of an iteration's training reflections by task and instruction; those of all tasks under `""`.
+    """Return the yields of an iteration's training reflections by task and instruction; over all tasks under `""`.
 
-    A correction that could not be judged counts neither way.
+    Unverified corrections are not counted.
     """
     found: dict[str, dict[str, InstructionYield]] = {"": {}}
     for task, instruction, helped, n in connection.execute(
@@ -46,7 +46,7 @@ def instruction_yields(connection: sqlite3.Connection, iteration_id: int) -> dic
 
 
 def instruction_wording(connection: sqlite3.Connection) -> dict[str, list[str]]:
-    """The sentences of the pool as the engine published them: `verify`, `locate`, `plan`; empty before it did."""
+    """Return the sentences of the pool that the engine published, by part; empty before it started."""
     published = capabilities(connection).get("instructions")
     if not isinstance(published, dict):
         return {}

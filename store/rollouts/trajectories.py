@@ -1,7 +1,7 @@
-"""The trajectory list: keyset pages over filters and full text, counts, anchors for jumps, and details.
+"""The trajectory list: keyset pagination with filters and full-text search, counts, anchors and details.
 
-Pages never use OFFSET: a page starts after an id. To jump into the middle of a list its *anchors* are
-asked for once, every n-th id under the same filter.
+Pages never use OFFSET: a page starts after an id. To jump into the middle of a list, its *anchors* are read once: every
+n-th id under the same filter.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from store.database.rows import to_record
 from store.records import StoredAttempt, StoredQuestion, StoredReflection, TrajectoryDetail, TrajectoryRow
 
 _NUMBER = "iif(i.kind = 'training', i.number, NULL)"
-"""The number of the iteration that made a row; an evaluation apart from iterations has none that belongs here."""
+"""SQL for the number of a row's training iteration; NULL for evaluations, which are numbered separately."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrajectoryFilter:
-    """What the list shows; None or an empty text filters nothing. `iteration` and `policy` are ids.
+    """A filter of the list; None or an empty text matches all rows. `iteration` and `policy` are ids.
 
-    `review` is `accept`, `reject`, `flag`, or `none` for what nobody has reviewed.
+    `review` is `accept`, `reject`, `flag`, or `none` for rows without a review.
     """
 
     iteration: int | None = None
@@ -37,15 +37,16 @@ class TrajectoryFilter:
     search: str = ""
 
     def active(self) -> dict[str, str]:
-        """The parts that filter something, by name, for the chips."""
+        """Return the fields that restrict the list, by name, for the filter chips."""
         found = {name: getattr(self, name) for name in self.__slots__}
         return {name: str(value) for name, value in found.items() if value not in (None, "")}
 
 
 def match_expression(text: str) -> str:
-    """FTS5 query for an operator's text: every word must occur, a quoted part as a phrase, the last word as a prefix.
+    """Build the FTS5 query for an operator's text: all words must occur, a quoted part as a phrase, the last word as a
+    prefix.
 
-    Each part is quoted, so that no character of it is read as query syntax.
+    Each part is quoted, so that no character of it is parsed as query syntax.
     """
     parts: list[str] = []
     for position, piece in enumerate(storable(text).replace("\0", " ").split('"')):
@@ -60,14 +61,14 @@ def match_expression(text: str) -> str:
 
 
 _MOST_COMPLETIONS = 64
-"""Words that the start of a word may stand for in a search, spelled out one by one."""
+"""Maximum number of words that a prefix is expanded to in a search."""
 
 
 def completed(connection: sqlite3.Connection, expression: str) -> str:
-    """An FTS5 query that finds the same, its last word spelled out in all the ways it goes on.
+    """Return an equivalent FTS5 query with its prefix expanded to all indexed words that start with it.
 
-    SQLite gathers every row of every such word before it gives the first; for whole words it reads on only as far as
-    a page needs. A beginning of too many words, or one that isn't plain ASCII, is left as it is.
+    For a prefix SQLite collects all rows of all such words before it returns the first; for complete words it reads
+    only as far as a page needs. A prefix of too many words, or one that isn't plain ASCII, is left unchanged.
     """
     before, quote, last = expression.removesuffix('"*').rpartition('"')
     if not expression.endswith('"*') or not quote or not (last.isascii() and last.isalnum()):
@@ -76,7 +77,7 @@ def completed(connection: sqlite3.Connection, expression: str) -> str:
     words: list[str] = []
     at = start
     while len(words) <= _MOST_COMPLETIONS:
-        # Each look-up skips to the next word; no rows of the word itself are walked.
+        # Each look-up skips to the next word without scanning the rows of a word.
         row = connection.execute(
             "SELECT term FROM trajectory_words WHERE term >= ? AND term <= ? LIMIT 1", (at, f"{start}\U0010ffff")
         ).fetchone()
@@ -91,7 +92,7 @@ def completed(connection: sqlite3.Connection, expression: str) -> str:
 
 
 def _conditions(connection: sqlite3.Connection, wanted: TrajectoryFilter) -> tuple[str, str, list[object]]:
-    """FROM part, WHERE part and values of a filter."""
+    """Return the FROM clause, the WHERE clause and the parameters of a filter."""
     source, clauses, values = "trajectories t", ["1"], []  # type: str, list[str], list[object]
     for column, value in (
         ("iteration_id", wanted.iteration),
@@ -106,14 +107,14 @@ def _conditions(connection: sqlite3.Connection, wanted: TrajectoryFilter) -> tup
             clauses.append(f"t.{column} = ?")
             values.append(value)
     if wanted.review is not None:
-        # The index leaves out what nobody reviewed, and is used only where the query says so too.
+        # The partial index has no rows without a review, and is used only if the query excludes them too.
         clauses.append("t.review = ?" if wanted.review == "none" else "t.review <> '' AND t.review = ?")
         values.append("" if wanted.review == "none" else wanted.review)
     if wanted.flag is not None:
         clauses.append("t.flags <> '' AND instr(' ' || t.flags || ' ', ' ' || ? || ' ') > 0")
         values.append(wanted.flag)
-    # Without statistics SQLite can't know which of several filters leaves the fewest rows. These two always do: the
-    # others would be walked from the start of the store.
+    # Without statistics SQLite can't know which of several filters is the most selective. These two always are: the
+    # indexes of the others would be scanned from the start of the store.
     if wanted.flag is not None:
         source += " INDEXED BY trajectories_flags"
     elif wanted.iteration is not None and wanted.review in (None, "none"):
@@ -134,14 +135,14 @@ def page(
     limit: int = 100,
     backwards: bool = False,
 ) -> list[TrajectoryRow]:
-    """The rows that follow id `after` in ascending order, or with `backwards` those that precede it.
+    """Return the rows that follow id `after` in ascending order, or with `backwards` those that precede it.
 
     Args:
         connection: a reader.
         wanted: the filter.
-        after: an id; not included. Backwards, 0 means from the end.
-        limit: most rows to return; at most that many are read.
-        backwards: walk towards the start; rows come back in ascending order all the same.
+        after: an id, exclusive. With `backwards`, 0 means from the end.
+        limit: maximum number of rows to return; no more than that are read.
+        backwards: page towards the start; the rows are returned in ascending order either way.
     """
     source, where, values = _conditions(connection, wanted)
     key = "s.rowid" if source.startswith("trajectory_search") else "t.id"
@@ -164,7 +165,7 @@ def page(
 
 
 def count(connection: sqlite3.Connection, wanted: TrajectoryFilter) -> int:
-    """How many trajectories a filter lets through."""
+    """Count the trajectories that match a filter."""
     if not wanted.active():
         return _everything(connection)[0]
     source, where, values = _conditions(connection, wanted)
@@ -173,7 +174,7 @@ def count(connection: sqlite3.Connection, wanted: TrajectoryFilter) -> int:
 
 
 def _everything(connection: sqlite3.Connection) -> tuple[int, int]:
-    """How many trajectories there are, and the last id."""
+    """Return the number of all trajectories, and the last id."""
     row = connection.execute(
         "SELECT (SELECT coalesce(sum(n), 0) FROM tallies WHERE kind = 'trajectories'),"
         " (SELECT coalesce(max(id), 0) FROM trajectories)"
@@ -185,7 +186,7 @@ def _everything(connection: sqlite3.Connection) -> tuple[int, int]:
 class Anchors:
     """Every `step`-th id of a filtered list: `ids[k]` precedes the row at position k × step (so `ids[0]` is 0).
 
-    `last` is the id of the last row walked over, 0 for none.
+    `last` is the id of the last row that was read, 0 for none.
     """
 
     step: int
@@ -197,14 +198,14 @@ class Anchors:
 def anchors(
     connection: sqlite3.Connection, wanted: TrajectoryFilter, step: int = 500, known: Anchors | None = None
 ) -> Anchors:
-    """Walk the ids of a filtered list once and keep every `step`-th; `page(after=ids[k])` then starts at k × step.
+    """Read the ids of a filtered list once and keep every `step`-th; `page(after=ids[k])` then starts at k × step.
 
-    With `known` anchors of the same filter only what was appended since is walked.
+    With `known` anchors of the same filter, only rows appended since then are read.
     """
     if known is None and not wanted.active():
         total, last = _everything(connection)
         if total == last:
-            # No gap among the ids: they can be told without a walk.
+            # The ids have no gaps, so the anchors are known without reading them.
             return Anchors(step, tuple(range(0, total + 1, step)), total, last)
     source, where, values = _conditions(connection, wanted)
     if not source.startswith("trajectory_search"):
@@ -213,7 +214,7 @@ def anchors(
     kept, total, last = ([0], 0, 0) if known is None else (list(known.ids), known.total, known.last)
     step = step if known is None else known.step
     before = total
-    # Counted by SQLite: a row for each trajectory would hold up every other thread of the terminal for as long.
+    # Counted by SQLite: fetching a row per trajectory would block all other threads of the terminal meanwhile.
     for n, found in connection.execute(
         f"SELECT n, id FROM (SELECT s.rowid AS id, row_number() OVER (ORDER BY s.rowid) AS n FROM {source}"
         f" WHERE {where} AND s.rowid > ?) WHERE (n + ?) % ? = 0 ORDER BY n",
@@ -233,8 +234,11 @@ def anchors(
 def _hopped(
     connection: sqlite3.Connection, conditions: tuple[str, str, list[object]], step: int, known: Anchors | None
 ) -> Anchors:
-    """The anchors of a list without search: one statement hops from one to the next, and no row between them reaches
-    Python. What follows the last one is counted."""
+    """Return the anchors of a list without search.
+
+    One recursive statement goes from anchor to anchor, so that no row in between reaches Python. The rows after the
+    last anchor are counted.
+    """
     source, where, values = conditions
     kept = [0] if known is None else list(known.ids)
     step = step if known is None else known.step
@@ -257,7 +261,7 @@ def _attempt(connection: sqlite3.Connection, attempt_id: int) -> StoredAttempt:
 
 
 def detail(connection: sqlite3.Connection, trajectory_id: int) -> TrajectoryDetail | None:
-    """Everything about one trajectory; None when there is none with that id."""
+    """Return one trajectory with all its parts; None when there is none with that id."""
     row = connection.execute(
         f"SELECT t.*, {_NUMBER} AS iteration, p.name AS policy, '' AS excerpt FROM trajectories t"
         " LEFT JOIN iterations i ON i.id = t.iteration_id LEFT JOIN policies p ON p.id = t.policy_id WHERE t.id = ?",
@@ -287,12 +291,12 @@ def detail(connection: sqlite3.Connection, trajectory_id: int) -> TrajectoryDeta
 
 
 def newest(connection: sqlite3.Connection, limit: int = 8) -> list[TrajectoryRow]:
-    """The newest finished trajectories that were made here, newest first. What was imported is browsed, not news."""
+    """Return the newest finished trajectories, newest first; imported ones are not included."""
     imported = connection.execute("SELECT 1 FROM runs WHERE origin = 'import' LIMIT 1").fetchone()
     if imported is None:
         return page(connection, TrajectoryFilter(), limit=limit, backwards=True)[::-1]
     found: list[TrajectoryRow] = []
-    # By iteration, because walking back over an import of 460,000 rows would be felt at each look.
+    # By iteration, because scanning back over an import of 460,000 rows would noticeably slow down each call.
     for (iteration_id,) in connection.execute(
         "SELECT i.id FROM iterations i JOIN runs r ON r.id = i.run_id WHERE r.origin <> 'import' ORDER BY i.id DESC"
     ).fetchall():
