@@ -13,8 +13,6 @@ from store.database.connection import APPLICATION_ID, SCHEMA_VERSION
 from store.database.schema import DECISIONS, LINEAGE, TELEMETRY
 from store.database.schema_rollouts import ROLLOUTS, TALLIES
 
-pass
-
 if TYPE_CHECKING:
     from sqlite_utils import Database, Migrations
 
