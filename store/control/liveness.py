@@ -18,7 +18,7 @@ from store.control.lock_file import read_holder
 from store.control.telemetry import heartbeats
 
 STALE_SECONDS = 5.0
-"""Age in seconds from which a heartbeat makes a running engine `stale`; it is renewed each second."""
+"""Age in seconds above which the last heartbeat of a running engine makes it `stale`; it is renewed each second."""
 
 _FLOCK = "hhqqi4x"  # struct flock on 64-bit Linux: type, whence, start, len, pid
 

@@ -18,7 +18,7 @@ class LineageNode:
 
     `depth` is 0 for a root, `last` is true if no sibling follows; `branches` holds for each level above whether its
     line continues. `measured` is the newest evaluation over all tasks by protocol, `shown` the one that is comparable
-    with those of other policies; without such a one, `shown` is the newest and `apart` is true.
+    with those of other policies; if there is none, `shown` is the newest one and `apart` is true.
     """
 
     policy: Policy
