@@ -1,1 +1,1 @@
-"""Curation: which reflections become training data, and the reason for everything left out."""
+"""Curation: selects the reflections that become training data and records a reason for every exclusion."""

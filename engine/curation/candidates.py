@@ -1,8 +1,8 @@
-"""What curation decides about: reflections with their outcomes, the rows of the sets, and the reasons they share.
+"""The input and output of curation: candidates (reflections with outcomes), rows of the sets, and common reasons.
 
-A human `accept` overrules the filters on the text, never a verdict, nor the guard against a prompt that states the
-answer. A human `reject` keeps a reflection out of what is learnt. A `flag` changes nothing. Knows nothing of databases,
-prompts or training.
+A human `accept` overrides the filters on the text, but neither a verdict nor the check that no prompt states its
+target. A human `reject` excludes a reflection as a training target. A `flag` has no effect. Independent of the
+database, prompts and training.
 """
 
 from __future__ import annotations
@@ -24,54 +24,54 @@ UNVERIFIED = "correction unverified"
 
 @dataclass(frozen=True)
 class Candidate:
-    """A reflection with its outcome and what the filters need to know."""
+    """A reflection with its outcome and the input of the filters."""
 
     reflection_id: int
     question_id: int
     attempt_id: int
-    """The attempt that is reflected on: the first one, or in later rounds a failed correction."""
+    """The attempt that is reflected on: attempt 1, or in later rounds an incorrect correction."""
     task: str
     instruction: str
     text: str
     correction_id: int | None
     correction_verdict: Verdict | None
-    """None when there is no correction yet."""
+    """None if there is no correction yet."""
     reference: str
     question_text: str
     """The question as asked, with its options."""
     attempt_text: str
     finish_reason: str
     review: str | None
-    """The newest review's decision: `accept`, `reject`, `flag` or None."""
+    """The decision of the newest review: `accept`, `reject`, `flag` or None."""
     kind: str = ""
-    """Task type, for filters that differ by it."""
+    """The kind of task, for filters that depend on it."""
     correction_text: str = ""
-    """The corrected attempt as trained on."""
+    """The correction as a training target."""
     prompt_text: str = ""
-    """All that the prompts say which it may be trained with: see `engine.prompts.leakage.training_prompts`."""
+    """The text of all prompts it can be trained with; see `engine.prompts.leakage.training_prompts`."""
     correction_request: str = ""
-    """The last turn of the prompt that asks for the correction, which holds the reflection."""
+    """The last message of the correction's prompt, which contains the reflection."""
     request_text: str = ""
-    """The last message of the prompt that asks for the reflection in training: the instruction as it was given."""
+    """The last message of the reflection's prompt in training, which contains the instruction."""
     place: int = 0
-    """Place of the reflection in the work, from 1. Ids follow the order in which texts were finished, and that differs
-    when a run was interrupted; where no place is given the id stands for it."""
+    """Position of the reflection in the rollout plan, from 1; 0 if unknown, in which case the id is used. Ids follow
+    the order of completion, which differs if a run was interrupted."""
     solves: Solves | None = None
-    """Tries whether a text answers the question, where its kind of task can; see `TaskType.solver`."""
+    """Predicate that tests whether a text answers the question, if the kind of task has one; see `TaskType.solver`."""
 
     @property
     def rank(self) -> int:
-        """What decides between equals."""
+        """The key that breaks ties."""
         return self.place or self.reflection_id
 
 
 def in_order(candidates: Iterable[Candidate]) -> list[Candidate]:
-    """The candidates in an order that depends on themselves alone."""
+    """Sort the candidates, so that the order does not depend on the order of the input."""
     return sorted(candidates, key=lambda one: (one.rank, -1 if one.correction_id is None else one.correction_id))
 
 
 def verdict_reason(candidate: Candidate) -> str | None:
-    """Why a reflection led to no correct answer, or None."""
+    """Return why a reflection did not lead to a correct answer; None if it did."""
     reasons: dict[Verdict | None, str | None] = {
         "correct": None,
         "incorrect": INCORRECT,
@@ -82,8 +82,11 @@ def verdict_reason(candidate: Candidate) -> str | None:
 
 
 def ranked(candidates: Sequence[Candidate], seed: int) -> list[Candidate]:
-    """Reflections of one attempt in the order in which pairs take them: accepted by a human first, then one of each
-    instruction before a second of any, then by seed."""
+    """Sort the reflections on one attempt in the order in which pairs use them.
+
+    Reflections accepted by a human come first, then one of each instruction before a second of any; ties are broken by
+    the seed.
+    """
     drawn = sorted(candidates, key=lambda one: (one.review != "accept", tie(seed, "reflection", one.rank)))
     seen: dict[str, int] = {}
     turn: dict[int, int] = {}
@@ -93,11 +96,11 @@ def ranked(candidates: Sequence[Candidate], seed: int) -> list[Candidate]:
 
 
 def row(set_name: SetName, one: Candidate, other: Candidate | None, included: bool, reason: str) -> NewCurated:
-    """A row about one reflection, or about a pair."""
+    """Build the row of one reflection, or of a pair."""
     partner = other.reflection_id if other else None
     return NewCurated(set_name, one.reflection_id, partner, one.correction_id, included, reason)
 
 
 def tie(seed: int, kind: str, number: int) -> str:
-    """Decides between equals: depends on the seed and the place (or id), on nothing else."""
+    """Return a sort key (SHA-256, hex) that breaks ties pseudo-randomly by the seed and a position or id."""
     return hashlib.sha256(f"curation|{seed}|{kind}|{number}".encode()).hexdigest()

@@ -1,8 +1,8 @@
-"""D+: the reflections whose correction is correct, with a recorded reason for everything left out.
+"""Builds D+: the reflections whose correction is correct, with a recorded reason for every exclusion.
 
-Source: ReflectEvo (ACL 2025 Findings, arXiv 2505.16475), section 3.2; filters, caps and shares are ours. The result
-depends on the candidates, the settings and the seed, not on the order of the candidates. Knows nothing of databases,
-prompts or training.
+Source: ReflectEvo (ACL 2025 Findings, arXiv 2505.16475), section 3.2; filters, caps and shares are additions of this
+project. The result depends on the candidates, the settings and the seed, not on the order of the candidates.
+Independent of the database, prompts and training.
 """
 
 from __future__ import annotations
@@ -19,10 +19,15 @@ from store.settings import CurationSection
 
 
 def d_plus(candidates: Iterable[Candidate], settings: CurationSection, seed: int) -> tuple[NewCurated, ...]:
-    """D+: exactly one row per candidate, by reflection, included or with the reason for leaving it out.
+    """Build D+: exactly one row per candidate, either included or with the reason for its exclusion.
 
-    Included rows obey every cap and the largest share of one task; within both, questions take turns, and
-    instructions that were taken least come first.
+    Included rows satisfy every cap and the maximum share of a task. Within these limits, questions take turns, and the
+    least used instructions come first.
+
+    Args:
+        candidates: the reflections of an iteration, in any order.
+        settings: the filters, caps and shares.
+        seed: breaks ties.
     """
     ordered = in_order(candidates)
     reasons: dict[int, str] = {}
@@ -48,7 +53,7 @@ def _reason(candidate: Candidate, settings: CurationSection) -> str | None:
     found = human_reject(candidate.review) or verdict_reason(candidate) or text_reason(candidate, settings)
     if found:
         return found
-    # The correction is learnt too: neither its prompt nor the reflection before it may hold it.
+    # The correction is a training target too: neither its prompt nor the reflection before it may state it.
     if states_target(candidate.prompt_text, candidate.correction_text):
         return PROMPT_LEAK
     if states_target(candidate.text, candidate.correction_text):
@@ -59,10 +64,10 @@ def _reason(candidate: Candidate, settings: CurationSection) -> str | None:
 def _in_turns(
     ordered: Sequence[Candidate], indices: Sequence[int], settings: CurationSection, seed: int
 ) -> tuple[list[int], dict[int, str]]:
-    """What the set takes, in the order of taking, and why it doesn't take the rest.
+    """Select candidates; return the selected indices in order, and the reasons for refusing the others.
 
-    Questions take turns in a seeded order. Within a question: accepted by a human first, then instructions new to the
-    question, then those taken least in the task, then by seed.
+    Questions take turns in a seeded order. Within a question, candidates accepted by a human come first, then
+    instructions new to the question, then those least used in the task; ties are broken by the seed.
     """
     waiting: defaultdict[int, list[int]] = defaultdict(list)
     for index in indices:

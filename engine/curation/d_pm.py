@@ -1,8 +1,9 @@
-"""D±: pairs of reflections on one attempt, one that led to a correct answer over one that led to an incorrect answer.
+"""Builds D±: pairs of reflections on one attempt, of which the chosen led to a correct and the rejected to an incorrect
+answer.
 
-Source: ReflectEvo (ACL 2025 Findings, arXiv 2505.16475), section 3.2; filters, caps and shares are ours. The result
-depends on the candidates, the settings and the seed, not on the order of the candidates. Knows nothing of databases,
-prompts or training.
+Source: ReflectEvo (ACL 2025 Findings, arXiv 2505.16475), section 3.2; filters, caps and shares are additions of this
+project. The result depends on the candidates, the settings and the seed, not on the order of the candidates.
+Independent of the database, prompts and training.
 """
 
 from __future__ import annotations
@@ -26,19 +27,24 @@ ACCEPTED_BUT_INCORRECT = "human accept, correction incorrect"
 BOTH_WAYS = "the same text also led to a correct answer"
 
 Pair = tuple[Candidate, Candidate]
-"""Chosen and rejected."""
+"""The chosen and the rejected reflection."""
 
 _CHOSEN, _REJECTED = "chosen", "rejected"
 
 
 def d_pm(candidates: Iterable[Candidate], settings: CurationSection, seed: int) -> tuple[NewCurated, ...]:
-    """D±: the pairs, then one row per reflection that is in no pair, with its reason.
+    """Build D±: the pairs, followed by one row with a reason per reflection that is in no pair.
 
-    Both sides of a pair reflect on the same attempt, so that they share their prompt, which states neither. Both pass
-    the filters on the text, so that a pair differs by its outcome and not by a flaw; a human `reject` of a reflection
-    that led to an incorrect answer makes it a rejected partner whatever its text. A question gives at most
-    `max_per_question` pairs, which repeat a reflection as late as possible; pairs over the largest task share stay
-    listed as left out.
+    Both sides of a pair reflect on the same attempt, so that they share their prompt, which states neither of them.
+    Both pass the filters on the text, so that they differ by outcome and not by a defect. A reflection that led to an
+    incorrect answer and that a human rejected can be a rejected side regardless of the filters. A question yields at
+    most `max_per_question` pairs, in which a reflection is repeated as late as possible. Pairs above the maximum share
+    of a task are listed as excluded.
+
+    Args:
+        candidates: the reflections of an iteration, in any order.
+        settings: the filters, caps and shares.
+        seed: breaks ties.
     """
     ordered = in_order(candidates)
     reasons: dict[int, str] = {}
@@ -83,14 +89,14 @@ def d_pm(candidates: Iterable[Candidate], settings: CurationSection, seed: int) 
 
 
 def diagonal(winners: Sequence[Candidate], losers: Sequence[Candidate]) -> Iterator[Pair]:
-    """Every winner with every loser, diagonal by diagonal, so that every reflection comes before one repeats."""
+    """Yield every pair of a winner and a loser, diagonal by diagonal, so that all are used before one is repeated."""
     for shift in range(len(losers)):
         for position, winner in enumerate(winners):
             yield winner, losers[(position + shift) % len(losers)]
 
 
 def _reason(candidate: Candidate, settings: CurationSection) -> str | None:
-    """Why a reflection can stand on neither side of a pair, or None."""
+    """Return why a reflection can be on neither side of a pair, or None."""
     if candidate.correction_verdict == "incorrect":
         if candidate.review == "accept":
             return ACCEPTED_BUT_INCORRECT
@@ -103,7 +109,7 @@ def _reason(candidate: Candidate, settings: CurationSection) -> str | None:
 
 
 def _also_right(loser: Candidate, winners: Sequence[Candidate], settings: CurationSection) -> bool:
-    """True when nearly the same text led to a correct answer: then the outcome says nothing about the text."""
+    """Check whether a nearly identical text led to a correct answer; then the outcome is not due to the text."""
     own, text = grams(loser.text), normalised(loser.text)
     return any(
         normalised(winner.text) == text or jaccard(own, grams(winner.text)) > settings.max_similarity
@@ -112,7 +118,7 @@ def _also_right(loser: Candidate, winners: Sequence[Candidate], settings: Curati
 
 
 def unequal(members: Sequence[Candidate]) -> tuple[list[Candidate], list[Candidate]]:
-    """The first of each text, and the rest."""
+    """Split reflections into the first of each distinct text and the duplicates."""
     first: dict[str, Candidate] = {}
     for one in members:
         first.setdefault(normalised(one.text), one)
@@ -123,8 +129,8 @@ def unequal(members: Sequence[Candidate]) -> tuple[list[Candidate], list[Candida
 def _in_turns(
     winners: dict[int, list[Candidate]], losers: dict[int, list[Candidate]], settings: CurationSection, seed: int
 ) -> tuple[list[Pair], dict[int, str]]:
-    """The pairs that the set takes, and what keeps further reflections out. Questions take turns in a seeded order, and
-    the attempts of a question within it."""
+    """Select pairs; return them with the reasons that exclude other reflections. Questions take turns in a seeded
+    order, as do the attempts of a question."""
     by_question: defaultdict[int, list[Iterator[Pair]]] = defaultdict(list)
     for attempt in sorted(winners, key=lambda attempt: min((one.rank for one in winners[attempt]), default=0)):
         if losers.get(attempt):
@@ -149,7 +155,7 @@ def _in_turns(
 
 
 def _refusal(selection: Selection, winner: Candidate, loser: Candidate, refused: dict[int, str]) -> str | None:
-    """Why a pair can't be taken, or None; notes for both reflections what keeps them out."""
+    """Return why a pair is refused, or None; record the reason for both reflections in `refused`."""
     if states_target(winner.prompt_text, loser.text):
         refused.setdefault(loser.reflection_id, PROMPT_LEAK)
         refused.setdefault(winner.reflection_id, NO_REJECTED)
@@ -172,7 +178,7 @@ def _refusal(selection: Selection, winner: Candidate, loser: Candidate, refused:
 
 
 def _alone(candidate: Candidate, sides: dict[str, dict[int, list[Candidate]]]) -> str:
-    """Why a reflection that nothing speaks against is in no pair."""
+    """Return why a reflection that passes all checks is in no pair."""
     if candidate.correction_verdict == "correct":
         return OVER_QUESTION_CAP if sides[_REJECTED].get(candidate.attempt_id) else NO_REJECTED
     return OVER_QUESTION_CAP if sides[_CHOSEN].get(candidate.attempt_id) else NO_CHOSEN

@@ -1,9 +1,9 @@
-"""Dpref: pairs of reflections on one attempt that both led to a correct answer, ranked by a judge.
+"""Builds Dpref: pairs of reflections on one attempt that both led to a correct answer, ranked by a judge.
 
 Source: ReflectEvo (ACL 2025 Findings, arXiv 2505.16475), section 3.2; filters, caps and the order in which pairs are
-judged are ours. A pair that nobody has judged is open: it is listed with its reason, and judged only while the caps
-still have room for it. The result depends on the candidates, the preferences, the settings and the seed, not on the
-order of the candidates. Knows nothing of databases, of who judges, or of training.
+judged are additions of this project. A pair without a preference is open: it is listed with that reason, and judged
+only while the caps leave room for it. The result depends on the candidates, the preferences, the settings and the seed,
+not on the order of the candidates. Independent of the database, the judge and training.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class _Pair:
     first: Candidate
     second: Candidate
     word: Preference | None
-    """What counts of everything that was said about it."""
+    """The preference in force, or None if the pair is open."""
 
     @property
     def by_human(self) -> bool:
@@ -59,10 +59,18 @@ def d_pref(
     judge: JudgeSection,
     seed: int,
 ) -> tuple[NewCurated, ...]:
-    """Dpref: the pairs, then one row per reflection that is in no pair, with its reason.
+    """Build Dpref: the pairs, followed by one row with a reason per reflection that is in no pair.
 
-    An open pair has the reason `not judged yet`. Of a question at most `pairs_per_question` pairs are judged, those
-    that were judged already first, and every pair that a human judged; at most `max_per_question` are included.
+    An open pair has the reason `not judged yet`. At most `pairs_per_question` pairs of a question are judged, including
+    those that have been judged already; pairs ranked by a human are always used. At most `max_per_question` pairs are
+    included.
+
+    Args:
+        candidates: the reflections of an iteration, in any order.
+        preferences: all preferences of judges and humans.
+        settings: the filters, caps and shares.
+        judge: the settings of the judge.
+        seed: breaks ties.
     """
     ordered = in_order(candidates)
     reasons: dict[int, str] = {}
@@ -97,7 +105,7 @@ def d_pref(
 
 
 def in_force(preferences: Iterable[Preference]) -> dict[PairKey, Preference]:
-    """What counts for each pair: a human's word over a judge's, and of each the newest."""
+    """Return the preference in force for each pair: a human's over a judge's, and the newest of each."""
     found: dict[PairKey, Preference] = {}
     for preference in sorted(preferences, key=lambda one: (one.source == "human", one.id)):
         found[frozenset((preference.chosen_id, preference.rejected_id))] = preference
@@ -112,7 +120,7 @@ def _by_question(attempts: Mapping[int, Sequence[Candidate]]) -> dict[int, list[
 
 
 def _different(members: Sequence[Candidate], settings: CurationSection) -> tuple[list[Candidate], dict[int, str]]:
-    """The reflections of an attempt that differ from each other, and why the rest is left out."""
+    """Return the mutually distinct reflections on an attempt, and the reasons for excluding the others."""
     kept: list[Candidate] = []
     different, equal = unequal(members)
     reasons = {one.reflection_id: DUPLICATE for one in equal}
@@ -126,8 +134,8 @@ def _different(members: Sequence[Candidate], settings: CurationSection) -> tuple
 
 
 def _pairs(members: Sequence[Candidate], said: Mapping[PairKey, Preference], most: int) -> list[_Pair]:
-    """The pairs of an attempt's reflections that were judged, then up to `most` others: those first that use the fewest
-    reflections again."""
+    """Return the judged pairs of an attempt's reflections, then up to `most` open ones, those first that repeat the
+    fewest reflections."""
     made = {
         places: _pair(members[places[0]], members[places[1]], said) for places in combinations(range(len(members)), 2)
     }
@@ -149,7 +157,7 @@ def _pair(one: Candidate, other: Candidate, said: Mapping[PairKey, Preference]) 
 
 
 def _considered(pairs: Sequence[_Pair], most: int) -> list[_Pair]:
-    """The pairs of a question that count against what is judged of it."""
+    """Return the pairs of a question within its budget of `most` judged pairs; those ranked by humans are all kept."""
     humans = [pair for pair in pairs if pair.by_human]
     judged = [pair for pair in pairs if pair.word is not None and not pair.by_human]
     unjudged = [pair for pair in pairs if pair.word is None]
@@ -159,9 +167,9 @@ def _considered(pairs: Sequence[_Pair], most: int) -> list[_Pair]:
 def _fates(
     considered: Mapping[int, Sequence[_Pair]], settings: CurationSection, judge: JudgeSection, seed: int
 ) -> list[tuple[_Pair, str | None]]:
-    """Each pair with the reason for leaving it out, None for one that the set takes; in the order of taking.
+    """Return each pair with the reason for its exclusion, or None if it is included, in the order of selection.
 
-    Decided pairs come first: an open one is worth a judge's word only where they leave room.
+    Judged pairs come first: an open pair is worth a judge's request only if the caps still leave room for it.
     """
     selection = Selection(settings)
     fates: list[tuple[_Pair, str | None]] = []
@@ -187,7 +195,7 @@ def _fates(
 
 
 def _stated(pair: _Pair) -> str | None:
-    """`prompt states the answer` when the prompt of the pair, which is that of its chosen side, may state the other."""
+    """Return `prompt states the answer` if the prompt of the pair, that of its chosen side, may state the other."""
     ways = [(pair.first, pair.second), (pair.second, pair.first)]
     if pair.word is not None:
         chosen = _chosen(pair)
@@ -200,7 +208,7 @@ def _repeats(selection: Selection, pair: _Pair) -> str | None:
 
 
 def _word_reason(pair: _Pair, judge: JudgeSection) -> str | None:
-    """Why what was said of a pair doesn't decide it, or None."""
+    """Return why the preference in force does not decide a pair, or None."""
     word = pair.word
     if word is None:
         return NOT_JUDGED
@@ -217,7 +225,7 @@ def _chosen(pair: _Pair) -> Candidate:
 
 
 def _shared_rows(fates: Sequence[tuple[_Pair, str | None]], settings: CurationSection) -> list[NewCurated]:
-    """The rows of the pairs; what the largest share of a task keeps out is left out last."""
+    """Build the rows of the pairs; the maximum share of a task is applied last."""
     taken = [pair for pair, reason in fates if reason is None]
     kept, note = within_share([pair.first.task for pair in taken], settings.max_task_share)
     inside = {(pair.first.reflection_id, pair.second.reflection_id) for n, pair in enumerate(taken) if n in kept}

@@ -1,9 +1,9 @@
-"""Whether the reflections of an iteration are becoming alike: a reflector that says the same of every attempt has
-collapsed, and training on more of it makes it worse.
+"""Measures the diversity of an iteration's reflections and warns of a collapse.
 
-Two measures over a bounded, seeded sample: the mean similarity of its pairs, and the share of its word 3-grams that are
-different. Compared with the iteration before on samples of equal size, because both depend on it. Knows nothing of
-databases.
+A reflector that produces the same text for every attempt has collapsed, and training on its output makes that worse.
+Two measures are computed on a bounded, seeded sample: the mean similarity of its pairs, and the share of distinct word
+3-grams. Iterations are compared on samples of equal size, because both measures depend on the size. Independent of the
+database.
 """
 
 from __future__ import annotations
@@ -15,44 +15,50 @@ from dataclasses import dataclass
 from engine.curation.similarity import distinct_3, mean_similarity
 
 SAMPLE = 200
-"""Most reflections looked at; 19,900 pairs."""
+"""Maximum number of reflections in the sample; 19,900 pairs."""
 
 _RISE = 0.15
-"""A mean similarity that grew by this much since the iteration before is worth a warning below the limit too."""
+"""Increase of the mean similarity since the previous iteration that causes a warning even below the limit."""
 
 _LOSS = 0.7
-"""And so is a share of different 3-grams that fell below this part of what it was."""
+"""Ratio to the previous iteration's share of distinct 3-grams below which a warning is given."""
 
 _FEWEST = 10
-"""Fewer reflections say nothing about a trend."""
+"""Minimum number of reflections in a sample for a warning."""
 
 
 @dataclass(frozen=True)
 class Diversity:
-    """How alike a sample of reflections is."""
+    """The diversity of a sample of reflections."""
 
     similarity: float
-    """Mean estimated Jaccard similarity of all pairs: 0 to 1."""
+    """Mean estimated Jaccard similarity of all pairs, from 0 to 1."""
     distinct_3: float
-    """Different word 3-grams over all of them: 1 when none repeats."""
+    """Distinct word 3-grams divided by all word 3-grams; 1 if none repeats."""
     sampled: int
-    """How many reflections were looked at."""
+    """Number of reflections in the sample."""
 
 
 def diversity(texts: Mapping[int, str], seed: int, most: int = SAMPLE) -> Diversity:
-    """Measure the reflections, given by id, on a sample of at most `most` that depends on ids and seed only."""
+    """Measure the diversity of reflections, given by id.
+
+    Args:
+        texts: reflection id → text.
+        seed: the seed of the sample, which depends only on it and the ids.
+        most: maximum size of the sample.
+    """
     ids = sorted(texts, key=lambda number: hashlib.sha256(f"diversity|{seed}|{number}".encode()).digest())[:most]
     sample = [texts[number] for number in ids]
     return Diversity(round(mean_similarity(sample), 6), round(distinct_3(sample), 6), len(sample))
 
 
 def collapse_warning(now: Diversity, limit: float, then: Diversity | None = None) -> str | None:
-    """A warning in words when reflections are more alike than `limit`, or clearly more than in the iteration before.
+    """Return a warning if reflections are more similar than `limit`, or much more than in the previous iteration.
 
     Args:
-        now: this iteration.
-        limit: the largest mean similarity that is no warning (`curation.collapse_similarity`).
-        then: the iteration before, measured on a sample of the same size; None for the first.
+        now: the diversity of this iteration.
+        limit: the largest mean similarity without a warning (`curation.collapse_similarity`).
+        then: the diversity of the previous iteration on a sample of the same size; None for the first iteration.
     """
     if now.sampled < _FEWEST:
         return None

@@ -1,7 +1,7 @@
-"""Why a reflection is no training example: a registry of pure filters, each with the reason it records.
+"""Filters on the text of a reflection: a registry of pure functions, each with the reason that it records.
 
-A filter takes the whole candidate and the settings, so that a further one needs its function here and its setting, and
-nothing in between. What repeats another reflection is found in `similarity`. Knows nothing of sets, caps or verdicts.
+A filter receives the complete candidate and the settings, so that adding one takes only a function here and its
+setting. Duplicates of other reflections are detected in `similarity`. Independent of sets, caps and verdicts.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ LEAK = "leak"
 HUMAN_REJECT = "human reject"
 
 Filter = Callable[[Candidate, CurationSection], bool]
-"""Whether a candidate is left out; looks at its text alone, never at a verdict or a review."""
+"""Returns whether a candidate is excluded, based on its text, never on a verdict or a review."""
 
 
 def states_its_answer(candidate: Candidate, settings: CurationSection) -> bool:
-    """The reflection states the reference answer, by the rule of its kind of task."""
+    """Exclude reflections that state the reference answer, by the rule of their kind of task."""
     if not settings.drop_leaks:
         return False
     text, reference = candidate.text, candidate.reference
@@ -39,43 +39,43 @@ def states_its_answer(candidate: Candidate, settings: CurationSection) -> bool:
 
 
 def truncated(candidate: Candidate, settings: CurationSection) -> bool:
-    """The generation ended at its length limit."""
+    """Exclude generations that ended at their length limit."""
     return candidate.finish_reason == "length"
 
 
 def too_short(candidate: Candidate, settings: CurationSection) -> bool:
-    """Fewer than `min_words` words."""
+    """Exclude texts of fewer than `min_words` words."""
     return len(candidate.text.split()) < settings.min_words
 
 
 def too_long(candidate: Candidate, settings: CurationSection) -> bool:
-    """More than `max_words` words."""
+    """Exclude texts of more than `max_words` words."""
     return len(candidate.text.split()) > settings.max_words
 
 
 def repetition(candidate: Candidate, settings: CurationSection) -> bool:
-    """More than `max_repetition` of the word 3-grams repeat an earlier one."""
+    """Exclude texts in which a share of more than `max_repetition` of the word 3-grams repeats an earlier one."""
     return repeated_share(candidate.text) > settings.max_repetition
 
 
 def echo(candidate: Candidate, settings: CurationSection) -> bool:
-    """More than `max_echo` of the different word 3-grams stand in the request for the reflection.
+    """Exclude texts in which a share of more than `max_echo` of the distinct word 3-grams occurs in the request.
 
-    A small model often gives its instruction back. On SmolLM2-135M the share has two humps, below 0.3 and from 0.5 on
-    (288 reflections: 41 % and 56 %), and echoes led to a right answer as often as the rest (22 and 19 %): they say
-    nothing, and the correction does without them.
+    Small models often repeat their instruction. On SmolLM2-135M the distribution of the share is bimodal, below 0.3 and
+    above 0.5 (41 % and 56 % of 288 reflections), and echoes led to a correct answer about as often as other reflections
+    (22 % and 19 %): they carry no information, and the correction does not depend on them.
     """
     return settings.max_echo < 1 and echoed_share(candidate.text, candidate.request_text) > settings.max_echo
 
 
 def echoed_share(text: str, request: str) -> float:
-    """The share of the different word 3-grams of a text that stand in the request too; 0 for an empty text."""
+    """Return the share of the distinct word 3-grams of a text that also occur in the request; 0 for an empty text."""
     own = grams(text)
     return len(own & grams(request)) / len(own) if own else 0.0
 
 
 def wrong_language(candidate: Candidate, settings: CurationSection) -> bool:
-    """Certainly written in another language than `language`; where that is unset, any language will do."""
+    """Exclude texts that are certainly not in `language`; if that is unset, every language is accepted."""
     if settings.language is None:
         return False
     return language_of(candidate.text) not in (None, settings.language)
@@ -93,16 +93,17 @@ FILTERS: Registry[Filter] = Registry(
         "wrong language": wrong_language,
     },
 )
-"""Every filter by the reason that it records, in the order in which they are asked; the first that applies counts."""
+"""Every filter by the reason that it records, in the order of application; the first that applies counts."""
 
 
 def register_filter(reason: str, drops: Filter) -> None:
-    """Add a filter, asked after the others. Raises ValueError when a filter records that reason already."""
+    """Register a filter, applied after the others. Raises ValueError if a filter records that reason already."""
     FILTERS.register(reason, drops)
 
 
 def text_reason(candidate: Candidate, settings: CurationSection) -> str | None:
-    """Why a text is no training example; a human `accept` overrules all but a prompt that contains the text."""
+    """Return why a text is excluded, or None; a human `accept` overrides all reasons but a prompt that states the
+    text."""
     if states_target(candidate.prompt_text, candidate.text):
         return PROMPT_LEAK
     if candidate.review == "accept":
@@ -111,5 +112,5 @@ def text_reason(candidate: Candidate, settings: CurationSection) -> str | None:
 
 
 def human_reject(review: str | None) -> str | None:
-    """`human reject` when the newest review rejects. `accept` and `flag` give no reason."""
+    """Return `human reject` if the newest review rejects; None for `accept`, `flag` and no review."""
     return HUMAN_REJECT if review == "reject" else None

@@ -1,7 +1,7 @@
-"""Which language a reflection is written in, as far as that can be told.
+"""Identifies the language of a reflection.
 
-Statistics over byte n-grams (py3langid): the same text always gives the same answer. Code, formulas and numbers are no
-language and left aside; a text too short or too mixed to tell is undecided, and undecided passes.
+Uses statistics of byte n-grams (py3langid), so the result is deterministic. Code, formulas and numbers are ignored. For
+a text that is too short or too mixed the language is undecided, and the text passes the filter.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from py3langid.langid import LanguageIdentifier
 
 _FEWEST_BYTES = 40
-"""In UTF-8: a few words of a Latin script, fewer signs of one that says more with each."""
+"""Minimum length in UTF-8 bytes: a few words in Latin script, or fewer characters in a denser script."""
 
 _CERTAIN = 0.9
 _NO_LANGUAGE = re.compile(
@@ -25,7 +25,7 @@ _NO_LANGUAGE = re.compile(
 
 
 def language_of(text: str) -> str | None:
-    """ISO 639-1 code of the language of a text, or None where it can't be told."""
+    """Return the ISO 639-1 code of the language of a text, or None if it is undecided."""
     words = " ".join(_NO_LANGUAGE.sub(" ", text).split())
     if len(words.encode("utf-8", "surrogatepass")) < _FEWEST_BYTES:
         return None
@@ -34,10 +34,10 @@ def language_of(text: str) -> str | None:
 
 
 def check_language(code: str | None) -> None:
-    """Check that a language can be told from others at all.
+    """Check that a language can be recognised.
 
     Raises:
-        EngineError: for a code that stands for no language which can be recognised.
+        EngineError: if the code stands for no language that can be recognised.
     """
     if code is not None and code not in _identifier().labels:
         raise EngineError(

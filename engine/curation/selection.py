@@ -1,7 +1,7 @@
-"""The caps of a set: how much of one question, instruction or task it takes, and how alike its texts may be.
+"""The caps of a training set: maximum numbers per question, instruction and task, and maximum similarity of texts.
 
-A selection takes one item after another and says why it can't take another; what it can't take now it never will. Knows
-nothing of verdicts and filters.
+A selection accepts items one after another and returns the reason for refusing one; an item that is refused once stays
+refused. Independent of verdicts and filters.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ OVER_TASK_SHARE = "above max_task_share"
 
 
 class Selection:
-    """What a set has taken so far, under the caps of the settings."""
+    """The items of a set so far, subject to the caps of the settings."""
 
     def __init__(self, settings: CurationSection) -> None:
         self._settings = settings
@@ -36,7 +36,7 @@ class Selection:
         self._repeats: dict[tuple[str, int], str] = {}
 
     def over_cap(self, one: Candidate) -> str | None:
-        """Why no further item of this candidate's question, instruction or task is taken, or None."""
+        """Return which cap refuses a further item of this candidate's question, instruction or task, or None."""
         settings = self._settings
         if settings.max_per_task is not None and self._tasks[one.task] >= settings.max_per_task:
             return OVER_TASK_CAP
@@ -48,7 +48,7 @@ class Selection:
         return OVER_QUESTION_CAP if self._questions[one.question_id] >= settings.max_per_question else None
 
     def repeats(self, one: Candidate, side: str = "") -> str | None:
-        """`duplicate` or `near duplicate` of another text taken on this side of the set, or None."""
+        """Return `duplicate` or `near duplicate` if this side of the set contains an equal or similar text, or None."""
         key = (side, one.reflection_id)
         if key not in self._repeats:
             found = self._repeat(one, side)
@@ -58,7 +58,12 @@ class Selection:
         return self._repeats[key]
 
     def take(self, chosen: Candidate, *members: tuple[str, Candidate]) -> None:
-        """Take an item; `chosen` is what its caps count, `members` are its texts with their side of the set."""
+        """Add an item to the set.
+
+        Args:
+            chosen: the reflection that the caps count.
+            members: all reflections of the item, each with its side of the set; by default only `chosen`.
+        """
         self._questions[chosen.question_id] += 1
         self._instructions[chosen.instruction] += 1
         self._tasks[chosen.task] += 1
@@ -81,10 +86,10 @@ class Selection:
 
 
 def share_level(counts: Mapping[str, int], max_share: float) -> int:
-    """The most rows one task may keep so that none holds more than `max_share` of what all keep.
+    """Return the largest number of rows per task such that no task has more than `max_share` of all kept rows.
 
-    A share below 1/n for n tasks can't be met; the tasks are then levelled to the smallest. With one task the
-    share doesn't bind.
+    A share below 1/n for n tasks can't be satisfied; all tasks are then reduced to the size of the smallest. With a
+    single task the share has no effect.
     """
     level = max(counts.values(), default=0)
     if len(counts) < 2:
@@ -96,7 +101,7 @@ def share_level(counts: Mapping[str, int], max_share: float) -> int:
 
 
 def within_share(tasks: Sequence[str], max_share: float) -> tuple[set[int], str]:
-    """The positions that stay when no task holds more than its share, and the reason that included rows get."""
+    """Return the positions that are kept such that no task exceeds its share, and the reason of included rows."""
     counts = Counter(tasks)
     level = share_level(counts, max_share)
     kept: set[int] = set()

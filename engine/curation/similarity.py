@@ -1,7 +1,7 @@
-"""How alike texts are: Jaccard similarity of their word 3-grams, found and estimated by MinHash.
+"""Similarity of texts: Jaccard similarity of word 3-grams, with MinHash for estimation and near-duplicate search.
 
-Seeds are fixed, so the same texts give the same result in every process. Knows nothing of reflections, sets or
-settings. Source of MinHash: Broder 1997; the library is datasketch.
+Seeds are fixed, so that the same texts give the same result in every process. Independent of reflections, sets and
+settings. Source of MinHash: Broder 1997; implemented by datasketch.
 """
 
 from __future__ import annotations
@@ -18,35 +18,35 @@ _PERMUTATIONS = 128
 _SEED = 1
 _GRAM = 3
 _RECALL = 0.99
-"""Share of the texts at the limit that the index must find; further above it, it finds nearly all."""
+"""Minimum recall of the index for texts exactly at the similarity limit; above the limit it approaches 1."""
 
 
 def word_grams(text: str) -> list[str]:
-    """The word 3-grams of a text in order, without regard to case and spacing; none for fewer than three words."""
+    """Return the word 3-grams of a text in order, ignoring case and spacing; none for fewer than three words."""
     words = normalised(text).split()
     return [" ".join(words[start : start + _GRAM]) for start in range(len(words) - _GRAM + 1)]
 
 
 def grams(text: str) -> frozenset[str]:
-    """The different word 3-grams of a text; a shorter text is one gram, an empty one none."""
+    """Return the distinct word 3-grams of a text; a shorter text is a single gram, an empty text has none."""
     found = word_grams(text)
     return frozenset(found) if found else frozenset({normalised(text)} - {""})
 
 
 def jaccard(one: frozenset[str], other: frozenset[str]) -> float:
-    """Shared grams over all grams: 0 to 1; two texts without grams are equal."""
+    """Return the Jaccard similarity of two sets of grams, from 0 to 1; 1 if both are empty."""
     union = len(one | other)
     return len(one & other) / union if union else 1.0
 
 
 class NearDuplicates:
-    """Texts taken so far, and which of them a further text is too much like.
+    """An index of texts that finds near duplicates of a further text.
 
-    MinHash finds those that come into question, their grams decide; so nothing is called alike that is not, and a text
-    just above the limit may be missed.
+    MinHash selects the candidates and their grams decide, so that there are no false positives, but a text just above
+    the limit may be missed.
 
     Args:
-        max_similarity: a text is too much like another when their similarity is above this; 1 means equal only.
+        max_similarity: similarity above which two texts are near duplicates; with 1 only equal texts are.
     """
 
     def __init__(self, max_similarity: float) -> None:
@@ -56,13 +56,13 @@ class NearDuplicates:
         self._sketches: dict[str, MinHash] = {}
 
     def add(self, key: Hashable, text: str) -> None:
-        """Take a text under a key; a key that was taken already stays as it is."""
+        """Add a text under a key; has no effect if the key exists already."""
         if key not in self._grams:
             self._grams[key] = grams(text)
             self._index.insert(key, self._sketch(text))
 
     def like(self, text: str, *, but: Hashable = None) -> bool:
-        """True when a text taken under another key than `but` is too much like this one, or equal."""
+        """Check whether a text under a key other than `but` is a near duplicate of this text, or equal to it."""
         own = grams(text)
         return any(
             key != but and (self._grams[key] == own or jaccard(self._grams[key], own) > self._limit)
@@ -76,10 +76,10 @@ class NearDuplicates:
 
 
 def _bands(limit: float) -> tuple[int, int]:
-    """Number and width of the index's bands: the widest that still find what is as alike as the limit.
+    """Return the number and width of the index's bands: the widest with sufficient recall at the limit.
 
-    Two texts of similarity s share one of b bands of r values with probability 1 - (1 - s^r)^b. What is found beyond
-    that, their grams sort out.
+    Two texts of similarity s share one of b bands of r values with probability 1 - (1 - s^r)^b. False positives are
+    removed by comparing the grams.
     """
     for width in range(_PERMUTATIONS // 2, 1, -1):
         bands = _PERMUTATIONS // width
@@ -89,14 +89,14 @@ def _bands(limit: float) -> tuple[int, int]:
 
 
 def sketch(text: str) -> MinHash:
-    """The MinHash of a text's grams."""
+    """Return the MinHash of a text's grams."""
     made = MinHash(num_perm=_PERMUTATIONS, seed=_SEED)
     made.update_batch([gram.encode("utf-8", "surrogatepass") for gram in sorted(grams(text))])
     return made
 
 
 def mean_similarity(texts: Sequence[str]) -> float:
-    """Mean similarity over all pairs of texts, estimated (standard error below 0.05 a pair); 0 for fewer than two."""
+    """Estimate the mean similarity of all pairs of texts (standard error below 0.05 per pair); 0 for fewer than two."""
     if len(texts) < 2:
         return 0.0
     hashes = np.stack([sketch(text).hashvalues for text in texts])
@@ -107,14 +107,14 @@ def mean_similarity(texts: Sequence[str]) -> float:
 
 
 def distinct_3(texts: Sequence[str]) -> float:
-    """Different word 3-grams over all word 3-grams of the texts: 1 when none repeats, towards 0 when all say the same.
+    """Return distinct word 3-grams divided by all word 3-grams of the texts.
 
-    0 for texts without a gram.
+    1 if none repeats, near 0 if all texts are equal, and 0 for texts without a 3-gram.
     """
     found = list(chain.from_iterable(word_grams(text) for text in texts))
     return len(set(found)) / len(found) if found else 0.0
 
 
 def repeated_share(text: str) -> float:
-    """The share of word 3-grams that repeat an earlier one: 0 for fewer than four words, towards 1 for a loop."""
+    """Return the share of word 3-grams that repeat an earlier one: 0 below four words, near 1 for a loop."""
     return 1 - distinct_3([text]) if word_grams(text) else 0.0

@@ -1,1 +1,1 @@
-"""The LLM judge of Dpref: pairwise ranking, over an endpoint or by the policy itself."""
+"""The LLM judge of Dpref: pairwise ranking by a remote endpoint or by the policy itself."""

@@ -1,7 +1,7 @@
-"""The judge `endpoint`: any server that speaks the OpenAI-compatible chat protocol.
+"""The judge `endpoint`: any server with an OpenAI-compatible chat API.
 
-The key comes from the environment variable that the settings name, goes into one header and nowhere else: no row, log,
-message or exception carries it, even when the server sends it back. Knows nothing of pairs or of what is asked.
+The key is read from the environment variable named in the settings and used in one header only: no row, log, message or
+exception contains it, even if the server returns it. Independent of pairs and the content of prompts.
 """
 
 from __future__ import annotations
@@ -26,13 +26,14 @@ _CHECK_SECONDS = 15.0
 _NO_MODEL_LIST = (404, 405, 501)
 _THIS_REQUEST = (400, 413, 422)
 _OTHER_NAMES: dict[str, str | None] = {"max_tokens": "max_completion_tokens", "temperature": None}
-"""Parameters that some models refuse, and what they take instead."""
+"""Parameters that some models reject, and their replacement (None: omit the parameter)."""
 
 
 class EndpointJudge:
-    """Asks an endpoint. `start` before the first question, `close` after the last.
+    """A judge that queries an endpoint. Call `start` before the first request and `close` after the last.
 
-    Raises JudgeUnavailable when made with settings that can't work.
+    Raises:
+        JudgeUnavailable: if the settings are invalid.
     """
 
     def __init__(self, settings: JudgeSection) -> None:
@@ -45,17 +46,23 @@ class EndpointJudge:
         self._client: httpx2.AsyncClient | None = None
 
     async def start(self) -> None:
-        """Open the client; nothing is sent."""
+        """Open the client, without sending a request."""
         _keep_headers_out_of_logs()
         self._client = httpx2.AsyncClient(headers=_headers(self._settings), timeout=self._settings.timeout)
 
     async def close(self) -> None:
-        """Close what is open."""
+        """Close the client."""
         if self._client is not None:
             await self._client.aclose()
 
     async def ask(self, messages: tuple[Message, ...]) -> str:
-        """The endpoint's reply; empty when it answered something that holds none."""
+        """Return the endpoint's reply; empty if its response contains none.
+
+        Raises:
+            TryAgain: on a timeout, a connection error, or a response that permits a retry.
+            CannotJudge: if the endpoint rejects this request but has replied to others.
+            JudgeUnavailable: if the endpoint rejects all requests.
+        """
         assert self._client is not None
         payload: dict[str, object] = {
             "model": self._settings.model,
@@ -96,16 +103,16 @@ class EndpointJudge:
                     if other is not None:
                         self._parameters[other] = payload[name]
                     return TryAgain(f"{_place(settings)} does not take {name!r}", 0.0, counts=False)
-            # A pair may be too long for a judge that took others; one that takes none is asked wrongly.
+            # If the judge has replied before, this pair is probably too long; otherwise the settings are wrong.
             return CannotJudge(said) if self._has_replied else JudgeUnavailable(_refused(status, body, settings))
         return JudgeUnavailable(_refused(status, body, settings))
 
 
 def check_endpoint(settings: JudgeSection) -> str | None:
-    """What is wrong with the endpoint of these settings, in words; None when it is ready to judge.
+    """Return a description of what is wrong with the configured endpoint; None if it is ready.
 
-    Takes seconds: asks for the list of models, and where there is none, for one short reply. For a check before long
-    work.
+    Requests the list of models or, if the server has none, one short reply, which takes seconds. Intended as a check
+    before long runs.
     """
     problem = settings_problem(settings)
     if problem:
@@ -140,7 +147,7 @@ def check_endpoint(settings: JudgeSection) -> str | None:
 
 
 def settings_problem(settings: JudgeSection) -> str | None:
-    """What is missing or wrong in the settings alone, or None. Nothing is sent."""
+    """Return what is missing or wrong in the settings, or None. Sends no request."""
     if not settings.url:
         return "judge.url is missing: name the endpoint's base address, e.g. http://127.0.0.1:8000/v1"
     if not settings.model:
@@ -190,7 +197,7 @@ def _refused(status: int, body: bytes, settings: JudgeSection) -> str:
 
 
 def _said(body: bytes, settings: JudgeSection) -> str:
-    """The message of an error body, shortened and without the key."""
+    """Return the message of an error response, shortened and without the key."""
     text = body[:4000].decode("utf-8", "replace")
     try:
         error = json.loads(text)["error"]
@@ -201,14 +208,14 @@ def _said(body: bytes, settings: JudgeSection) -> str:
 
 
 def _safe(said: object, settings: JudgeSection) -> str:
-    """Words of others, without the key in them."""
+    """Return external text with the key removed."""
     text = str(said) or type(said).__name__
     key = os.environ.get(settings.key_variable, "").strip()
     return text.replace(key, "…") if key else text
 
 
 def _content(body: bytes) -> str | None:
-    """The text of a chat completion; None when the body is no such thing."""
+    """Return the text of a chat completion; None if the body is not one."""
     try:
         found = json.loads(body)["choices"][0]["message"]["content"]
     except (ValueError, KeyError, IndexError, TypeError, RecursionError):
@@ -217,7 +224,7 @@ def _content(body: bytes) -> str | None:
 
 
 def _models(body: bytes) -> list[str] | None:
-    """Names in a list of models; None when the body is no such list."""
+    """Return the names in a list of models; None if the body is not such a list."""
     try:
         return [str(model["id"]) for model in json.loads(body)["data"]]
     except (ValueError, KeyError, TypeError, RecursionError):
@@ -225,7 +232,7 @@ def _models(body: bytes) -> list[str] | None:
 
 
 def _retry_after(headers: httpx2.Headers) -> float | None:
-    """Seconds that a server asks to wait, bounded; None when it doesn't."""
+    """Return the bounded delay in seconds that a server requests by `Retry-After`; None without one."""
     value = headers.get("retry-after", "")
     try:
         seconds = float(value)
@@ -238,6 +245,6 @@ def _retry_after(headers: httpx2.Headers) -> float | None:
 
 
 def _keep_headers_out_of_logs() -> None:
-    """The transport logs request headers at debug level, the key among them."""
+    """Silence the transport, which logs request headers, including the key, at debug level."""
     for name in ("httpx2", "httpcore2"):
         logging.getLogger(name).setLevel(logging.WARNING)

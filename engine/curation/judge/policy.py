@@ -1,4 +1,4 @@
-"""The judge `self`: the policy ranks its own reflections, greedy. Knows the generator protocol only."""
+"""The judge `self`: the policy ranks its own reflections, with greedy decoding. Depends on generators only."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from engine.prompts.rollout import Message
 
 
 class SelfJudge:
-    """Asks the policy that a generator serves.
+    """A judge that queries the policy served by a generator.
 
     Args:
-        generator: started already.
-        max_tokens: most new tokens of one judgement.
+        generator: a generator that has been started.
+        max_tokens: maximum number of new tokens per reply.
     """
 
     def __init__(self, generator: Generator, max_tokens: int) -> None:
@@ -21,7 +21,7 @@ class SelfJudge:
         self._max_tokens = max_tokens
 
     async def ask(self, messages: tuple[Message, ...]) -> str:
-        """The policy's reply; raises CannotJudge when it can't give one, e.g. because the pair is too long for it."""
+        """Return the policy's reply. Raises CannotJudge if it can't reply, e.g. because the pair is too long."""
         try:
             generated = await self._generator.generate(GenerationRequest(messages, self._max_tokens, 0.0, 1.0, 0))
         except GenerationFailed as error:

@@ -1,8 +1,8 @@
-"""Has a judge rank pairs of reflections: each pair in both orders, kept only when the judge says the same both times.
+"""Pairwise ranking of reflections by a judge, in both orders; a ranking is used only if both orders agree.
 
-A judge prefers what stands first, or last; asking with swapped positions and keeping what agrees is the known remedy.
-Every request is written down before it is sent and every answer as it comes, so a restart asks nothing again and spends
-no budget twice. Knows no model, no protocol and no database: a judge and a ledger come in.
+LLM judges have a position bias; swapping the positions and keeping consistent rankings is the standard remedy. Every
+request is recorded before it is sent and every answer when it arrives, so that a restart repeats no request and spends
+no budget twice. Independent of models, protocols and the database, which are passed in as a judge and a ledger.
 """
 
 from __future__ import annotations
@@ -20,19 +20,22 @@ from engine.prompts.rollout import Message
 
 Answer = Literal["first", "second", "unclear", "failed"]
 Order = tuple[int, int]
-"""Two reflections in the order in which they are shown."""
+"""The ids of two reflections in the order in which they are shown."""
 
 _POLL_SECONDS = 0.1
 _PATIENCE_SECONDS = 20.0
-"""How long a stop waits for the replies in hand; they are lost after that, and asked for again on resume."""
+"""Seconds that a stop waits for outstanding replies; later ones are discarded and requested again on resume."""
 
 _LONGEST_BACKOFF = 30.0
 
 
 class TryAgain(Exception):
-    """There was no reply, but there may be one later. `after`: seconds the judge asked to wait, None when it didn't.
+    """There was no reply, but a retry may succeed.
 
-    `counts` is False where the request was put wrongly and is put differently next time.
+    Args:
+        reason: the message for the operator.
+        after: delay in seconds requested by the judge, or None.
+        counts: whether the failure counts towards the limit of retries; False if the next request is corrected.
     """
 
     def __init__(self, reason: str, after: float | None = None, *, counts: bool = True) -> None:
@@ -42,44 +45,44 @@ class TryAgain(Exception):
 
 
 class CannotJudge(Exception):
-    """This one request can't be answered, e.g. because it is too long; others may."""
+    """This request can't be answered, e.g. because it is too long; others may succeed."""
 
 
 class Judge(Protocol):
-    """Somebody who ranks two reflections."""
+    """A model that ranks two reflections."""
 
     async def ask(self, messages: tuple[Message, ...]) -> str:
-        """The reply to a judge's prompt.
+        """Return the reply to a judge's prompt.
 
         Raises:
-            TryAgain: no reply this time.
-            CannotJudge: no reply to this request, ever.
-            JudgeUnavailable: no reply to any.
+            TryAgain: if there was no reply, but a retry may succeed.
+            CannotJudge: if this request can never be answered.
+            JudgeUnavailable: if no request can be answered.
         """
 
 
 class Ledger(Protocol):
-    """Where requests and judgements are kept; each call returns once it is committed."""
+    """Storage of requests and rankings; each call returns once its row is committed."""
 
     def known(self) -> Mapping[Order, Answer]:
-        """The answers this judge gave before, by order."""
+        """Return the earlier answers of this judge by order."""
 
     def left(self) -> int:
-        """Requests that the budget still has."""
+        """Return the number of requests left in the budget."""
 
     def spend(self, order: Order) -> int | None:
-        """Spend a request; its id, or None when the budget is spent."""
+        """Record a request and return its id, or None if the budget is spent."""
 
     def answered(self, request_id: int, answer: Answer) -> None:
-        """Record what came of a request."""
+        """Record the answer to a request."""
 
     def decided(self, chosen_id: int, rejected_id: int, confidence: float, note: str) -> None:
-        """Record a judgement on a pair."""
+        """Record the ranking of a pair, with a confidence from 0 to 1."""
 
 
 @dataclass(frozen=True, slots=True)
 class JudgedPair:
-    """Two reflections on one attempt, and what a judge is shown of them."""
+    """Two reflections on one attempt, with the texts that the judge's prompt contains."""
 
     first_id: int
     second_id: int
@@ -90,15 +93,15 @@ class JudgedPair:
     second: str
 
     def messages(self, order: Order) -> tuple[Message, ...]:
-        """The prompt that shows them in this order."""
+        """Return the prompt that shows the reflections in this order."""
         texts = {self.first_id: self.first, self.second_id: self.second}
         return judge_messages(self.question, self.attempt, texts[order[0]], texts[order[1]])
 
 
 @dataclass(slots=True)
 class Tally:
-    """What became of the pairs. `unclear` counts replies that named neither reflection, `requests` all that were
-    sent."""
+    """Counts of the results of pairs. `unclear` counts replies that chose neither reflection, `requests` all requests
+    that were sent."""
 
     consistent: int = 0
     inconsistent: int = 0
@@ -108,7 +111,7 @@ class Tally:
     ended: Literal["done", "stopped", "budget"] = "done"
 
     def words(self) -> str:
-        """For an operator."""
+        """Return a summary for the operator."""
         return (
             f"judge: {self.consistent} consistent, {self.inconsistent} inconsistent, {self.undecided} undecided; "
             f"{self.requests} requests, {self.unclear} unclear replies"
@@ -117,10 +120,17 @@ class Tally:
 
 @dataclass(slots=True)
 class PairRanking:
-    """One go at a list of pairs.
+    """One pass over a list of pairs.
 
-    `retries`: how often a request without a reply is sent again. `unclear_retries`: how often a reply that names
-    neither is asked for again. `backoff`: seconds before the first repetition, doubled for each further one.
+    Args:
+        judge: the judge.
+        ledger: the storage of requests and rankings.
+        concurrency: number of pairs judged concurrently.
+        retries: number of retries of a request without a reply.
+        unclear_retries: number of retries after a reply that chooses neither reflection.
+        should_stop: polled; true ends the pass.
+        is_paused: polled; true suspends new requests.
+        backoff: seconds before the first retry, doubled for each further one.
     """
 
     judge: Judge
@@ -138,10 +148,10 @@ class PairRanking:
     _broke: bool = False
 
     async def run(self, pairs: Sequence[JudgedPair]) -> Tally:
-        """Judge the pairs until all are judged, a stop is asked for, or the budget is spent.
+        """Judge the pairs until all are judged, a stop is requested, or the budget is spent.
 
         Raises:
-            JudgeUnavailable: the judge can't be asked any more; what it said until then is kept.
+            JudgeUnavailable: if the judge no longer replies; the answers received so far are kept.
         """
         self._queue = deque(pairs)
         self._known = dict(self.ledger.known())
@@ -175,7 +185,7 @@ class PairRanking:
                 self._queue.appendleft(pair)
 
     async def _judge(self, pair: JudgedPair) -> bool:
-        """Ask about a pair in both orders; False when it is left for another go."""
+        """Judge a pair in both orders; return False if it is left for a later pass."""
         orders: tuple[Order, Order] = ((pair.first_id, pair.second_id), (pair.second_id, pair.first_id))
         missing = sum(order not in self._known for order in orders)
         if self.ledger.left() - self._reserved < missing:
@@ -209,7 +219,7 @@ class PairRanking:
         self.ledger.decided(chosen_id, other, confidence, note)
 
     async def _answer(self, pair: JudgedPair, order: Order) -> Answer | None:
-        """What the judge says of one order, after repetitions; None when stopped or when the budget is spent."""
+        """Return the judge's answer for one order after any retries; None if stopped or if the budget is spent."""
         failures = unclear = 0
         while True:
             if not await self._may_go_on():
@@ -247,7 +257,7 @@ class PairRanking:
                 return "unclear"
 
     async def _may_go_on(self) -> bool:
-        """Wait out a pause; False when a stop is asked for."""
+        """Wait until a pause ends; return False if a stop is requested."""
         while self.is_paused() and not self.should_stop():
             await asyncio.sleep(_POLL_SECONDS)
         return not self.should_stop()
