@@ -1,1 +1,1 @@
-"""Rollouts: the plan of attempts, reflections and corrections, and the runner that carries it out."""
+"""Rollouts: the plan of attempts, reflections and corrections, and the runner that executes it."""

@@ -1,6 +1,6 @@
-"""Counts what flows through a generator: progress of each stage, throughput, and the texts that grow right now.
+"""Live measurements of a rollout: progress of each kind of work, throughput, and the texts being generated.
 
-Values only; the stage process writes them to the store now and then.
+Holds values only; the telemetry thread writes them to the store periodically.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from engine.rollout.plan import Counts, WorkKind
 from store.records import LiveText, StoredQuestion, Verdict
 
 LIVE_SLOTS = 2
-"""How many growing texts are shown. Streaming costs the generator's front end, so only these are streamed."""
+"""Number of generations whose text is shown live. Only these are streamed, because streaming slows the generator."""
 
 _WINDOW_SECONDS = 15.0
 
 
 @dataclass(frozen=True, slots=True)
 class _LiveView:
-    """Called with the text so far of one generation."""
+    """Callback that receives the text of one generation so far."""
 
     live: dict[int, LiveText]
     slot: int
@@ -37,7 +37,11 @@ class _LiveView:
 
 
 class Gauges:
-    """The rollout's watcher: what is done, how fast, and what is being said."""
+    """The watcher of a rollout, which tracks progress, throughput and live texts.
+
+    Args:
+        counts: the counts of stored work at the start; they are updated in place.
+    """
 
     def __init__(self, counts: Counts) -> None:
         self.counts = counts
@@ -48,7 +52,7 @@ class Gauges:
         self.completion_tokens = 0
 
     def started(self, stage: WorkKind, question: StoredQuestion, instruction: str) -> Callable[[str], None] | None:
-        """A generation starts; gives it a live slot when one is free."""
+        """Record the start of a generation; return the callback for its live text if a slot is free, else None."""
         self.in_flight += 1
         slot = next((slot for slot in range(LIVE_SLOTS) if slot not in self._live), None)
         if slot is None:
@@ -58,7 +62,7 @@ class Gauges:
         return view
 
     def finished(self, stage: WorkKind, generated: Generated | None, show: Callable[[str], None] | None) -> None:
-        """A generation ended; frees its live slot."""
+        """Record the end of a generation (`generated` is None if it failed) and free its live slot."""
         self.in_flight -= 1
         if isinstance(show, _LiveView):
             self._live.pop(show.slot, None)
@@ -69,23 +73,24 @@ class Gauges:
             )
 
     def owes(self, stage: WorkKind, items: int) -> None:
-        """More (or fewer) items of a stage became known."""
+        """Add newly known items of a kind of work to its total; negative if items are dropped."""
         self.counts.total[stage] += items
 
     def did(self, stage: WorkKind, verdict: Verdict | None = None, *, reused: bool = False) -> None:
-        """An item of a stage is stored; `reused`: it was taken over from earlier work."""
+        """Record that an item of a kind of work is stored; `reused` if it was copied from earlier work."""
         self.counts.done[stage] += 1
         self.counts.reused[stage] += reused
         self.counts.correct[stage] += verdict == "correct"
 
     def live(self) -> list[LiveText]:
-        """The texts that grow right now."""
-        # Asked for from another thread than the one that generates: a copy is one step, a walk is not.
+        """Return the texts of the generations in progress."""
+        # Called from another thread than the generating one: copying a dict is atomic, iterating over it is not.
         live = dict(self._live)
         return [live[slot] for slot in sorted(live)]
 
     def rates(self) -> dict[str, float | None]:
-        """Generated tokens a second and the share of prompt tokens found cached, over the last seconds."""
+        """Return generated tokens per second and the share of cached prompt tokens (0 to 1; None without prompts) over
+        the last 15 seconds."""
         now = time.monotonic()
         while self._finished and now - self._finished[0][0] > _WINDOW_SECONDS:
             self._finished.popleft()

@@ -1,7 +1,7 @@
-"""Writes finished work into the store, and waits out a failing disk.
+"""Writes finished work to the store, and waits while the disk can't be written.
 
-A piece is on disk before anything that follows from it is asked for, so a kill at any moment loses at most
-the texts that were still being generated. Pieces that finish in the same turn of the event loop share a transaction.
+A row is committed before anything that depends on it is requested, so that a kill at any time loses at most the texts
+that were still being generated. Rows that are ready in the same iteration of the event loop share a transaction.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _RETRY_SECONDS = 2.0
 
 
 class _Group:
-    """Pieces of one transaction. `results` is None until they are committed, and stays so when they could not be."""
+    """The writes of one transaction. `results` is None until they are committed, and stays None if that fails."""
 
     def __init__(self) -> None:
         self.pieces: list[Callable[[sqlite3.Connection], Any]] = []
@@ -30,15 +30,15 @@ class _Group:
         self._tried = asyncio.Event()
 
     def join(self, piece: Callable[[sqlite3.Connection], Any]) -> int:
-        """Add a piece; returns its place."""
+        """Add a write and return its index."""
         self.pieces.append(piece)
         return len(self.pieces) - 1
 
     async def wait(self) -> None:
-        """Until somebody tried to write the group.
+        """Wait until the group has been written or the attempt has failed.
 
-        Who is cancelled when the group was written already hears of that first, and of the cancellation at the next
-        wait: what is stored is always counted.
+        If the caller is cancelled after the group was written, this returns normally and the cancellation is raised at
+        the next await, so that everything that is stored is also counted.
         """
         try:
             await self._tried.wait()
@@ -50,15 +50,17 @@ class _Group:
             task.cancel()
 
     async def gather_and_write(self, connection: sqlite3.Connection, close: Callable[[], None]) -> None:
-        """Let whoever is ready in this turn of the loop join, then write all of them or, when the store refuses any,
-        none. `close` is called when nobody may join any more."""
+        """Let other writes of this iteration of the event loop join, then commit all of them or, if one fails, none.
+
+        `close` is called when no further write may join.
+        """
         try:
             await asyncio.sleep(0)
             with write(connection):
                 results = [piece(connection) for piece in self.pieces]
             self.results = results
         except sqlite3.Error:
-            # Each alone then: it meets its own trouble, and the others are kept.
+            # Each write is then retried in a transaction of its own, so that one failure does not affect the others.
             return
         finally:
             close()
@@ -66,12 +68,12 @@ class _Group:
 
 
 class StoreJournal:
-    """The journal of a rollout child.
+    """The journal of a rollout process.
 
     Args:
-        connection: a writer.
-        hold: called with a reason when the store can't be written, and with None when it can again; the
-            generator is paused in between, so that nothing generated has to be thrown away.
+        connection: a writing connection.
+        hold: called with a reason when the store can't be written, and with None once it can be again; the generator
+            is paused in between, so that no generated text has to be discarded.
     """
 
     def __init__(self, connection: sqlite3.Connection, hold: Callable[[str | None], Awaitable[None]]) -> None:
@@ -81,7 +83,7 @@ class StoreJournal:
         self._group: _Group | None = None
 
     async def attempt(self, attempt: NewAttempt, *, ends_trajectory: tuple[int | None, int | None] | None) -> int:
-        """Store an attempt, and the trajectory it completes."""
+        """Store an attempt and the trajectory that it completes; return the attempt's id."""
 
         def store(connection: sqlite3.Connection) -> int:
             attempt_id = insert_attempt(connection, attempt)
@@ -94,7 +96,7 @@ class StoreJournal:
         return await self.store(store)
 
     async def reflection(self, reflection: NewReflection, *, ends_trajectory: bool) -> int:
-        """Store a reflection; one that failed ends its trajectory."""
+        """Store a reflection and return its id; a failed reflection ends its trajectory."""
 
         def store(connection: sqlite3.Connection) -> int:
             reflection_id = insert_reflection(connection, reflection)
@@ -105,10 +107,11 @@ class StoreJournal:
         return await self.store(store)
 
     async def store(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
-        """Run `work` in a write transaction, with what else is ready to be stored; returns once it is committed.
+        """Run `work` in a write transaction together with other ready writes; return once it is committed.
 
-        A full, locked or read-only disk is waited out, loudly. The search index writes a segment for each
-        transaction, and merging many small ones is most of its cost: a batch of replies is stored at once.
+        If the disk is full, locked or read-only, the reason is logged and the write is retried until it succeeds.
+        Writes are grouped because the search index creates a segment per transaction, and merging many small segments
+        is most of its cost.
         """
         group = self._group
         if group is not None:
@@ -127,7 +130,7 @@ class StoreJournal:
         self._group = None
 
     async def _store_alone(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
-        """Run `work` in a transaction of its own, as often as it takes."""
+        """Run `work` in a separate transaction, and retry while the disk can't be written."""
         while True:
             try:
                 with write(self._connection):

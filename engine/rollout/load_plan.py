@@ -1,6 +1,6 @@
-"""Reads from the store what a plan is made of: settings, questions, worked examples, weights, finished work.
+"""Loads a rollout plan and its finished work from the store.
 
-The bridge between rows and the pure modules; used by the stage processes and the supervisor.
+Connects stored rows with the pure modules of this package; used by the stage processes and the supervisor.
 """
 
 from __future__ import annotations
@@ -26,19 +26,23 @@ from store.settings import ROLLOUT_STAGES, Decoding, RunSettings
 
 
 def settings_of(iteration: Iteration) -> RunSettings:
-    """The resolved settings an iteration runs with."""
+    """Return the resolved settings of an iteration."""
     return RunSettings.model_validate(iteration.settings)
 
 
 def kinds_of(settings: RunSettings) -> dict[str, str]:
-    """The task type of every task by the task's name."""
+    """Return the kind of every task by the task's name."""
     return {task.name: task.kind for task in settings.tasks}
 
 
 def problems_of(
     connection: sqlite3.Connection, run_id: int, settings: RunSettings, questions: Sequence[StoredQuestion]
 ) -> dict[int, Problem]:
-    """What each question's prompts start with."""
+    """Return the common part of the prompts of each question, by question id.
+
+    Raises:
+        EngineError: if a question belongs to a task that the settings do not contain.
+    """
     shown = few_shots(connection, run_id)
     tasks = {task.name: task for task in settings.tasks}
     found = {}
@@ -57,13 +61,13 @@ def problems_of(
 
 
 def pool_of(connection: sqlite3.Connection, run_id: int) -> Pool:
-    """The instructions of a run: the built-in pool with the operator's parts as they stood when it was prepared."""
+    """Return the instructions of a run: the built-in pool and the operator's parts, as stored at its preparation."""
     return BUILT_IN.extended(instruction_parts(connection, run_id))
 
 
 @dataclass(frozen=True, slots=True)
 class Progressed:
-    """A plan and what of it is stored."""
+    """A plan and its stored work, by question id."""
 
     plan: RolloutPlan
     done: dict[int, Done]
@@ -72,13 +76,18 @@ class Progressed:
 def training_plan(
     connection: sqlite3.Connection, iteration_id: int, stages: Sequence[StageName] = ROLLOUT_STAGES
 ) -> Progressed:
-    """The plan over the training questions of an iteration, restricted to some of its stages."""
+    """Load the plan over the training questions of an iteration, restricted to the given stages.
+
+    Raises:
+        EngineError: if the iteration has no parent policy, or its settings name a reflector or an earlier iteration
+            that does not exist.
+    """
     iteration = get_iteration(connection, iteration_id)
     settings = settings_of(iteration)
     questions = run_questions(connection, iteration.run_id, "train")
     if iteration.parent_id is None:
         raise EngineError(f"{iteration.title} has no parent policy yet; the run was not prepared")
-    # Reflections that are to be taken over are those that were drawn then.
+    # Reflections can be reused only if the same instructions are drawn as in the earlier iteration.
     takes_reflections = settings.reuse is not None and settings.reuse.what == "reflections"
     drawn_as = settings.reuse.iteration if settings.reuse is not None and takes_reflections else iteration.number
     pool = pool_of(connection, iteration.run_id)
@@ -114,12 +123,12 @@ def training_plan(
 
 
 def reusable_of(connection: sqlite3.Connection, iteration: Iteration, settings: RunSettings) -> Reusable:
-    """What an iteration may take over from the earlier one that its settings name.
+    """Return the texts that an iteration can reuse from the earlier iteration named in its settings.
 
-    Only texts that were decoded as this iteration decodes are offered; prompt and policy are compared text by text.
+    Only texts generated with the same decoding parameters are offered; prompt and policy are compared per text.
 
     Raises:
-        EngineError: when there is no such earlier iteration.
+        EngineError: if there is no such earlier iteration.
     """
     if settings.reuse is None:
         return Reusable()
@@ -143,10 +152,10 @@ def _decoding(section: Decoding) -> tuple[int, float, float]:
 
 
 def reflector_of(connection: sqlite3.Connection, iteration: Iteration, settings: RunSettings, policy_id: int) -> int:
-    """The policy that reflects for `policy_id`: the run's separate reflector where its settings name one.
+    """Return the id of the policy that reflects for `policy_id`: the separate reflector if the settings name one.
 
     Raises:
-        EngineError: when they name one that the run was not prepared with.
+        EngineError: if the settings name a reflector but the run was prepared without one.
     """
     if settings.reflector is None:
         return policy_id

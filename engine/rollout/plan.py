@@ -1,12 +1,12 @@
-"""A plan: one policy taken over a set of questions, through attempt, reflection and correction.
+"""Rollout plans: one policy on a set of questions, with attempts, reflections and corrections.
 
-Training rollouts and evaluations are both plans; they differ in the questions, the decoding and in which
-answers are reflected on. This module holds the plan of a plan and what of it is already stored, as values:
-no database, no model, no event loop.
+Training rollouts and evaluations are both plans; they differ in the questions, the decoding parameters and the attempts
+that are reflected on. This module defines a plan and its stored work as values, without a database, a model or an event
+loop.
 
-With several rounds a failed correction is reflected on again, once, and corrected at the next turn (Reflexion).
-A *chain* is what follows from one drawn reflection key; its round 1 starts from attempt 1, each later round from
-the newest attempt of that chain and from nothing else.
+With several rounds, an incorrect correction is reflected on once more and corrected in the next turn (Reflexion). A
+*chain* is the sequence that follows from one drawn reflection key; round 1 starts from attempt 1, and each later round
+only from the newest attempt of the chain.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ STAGE_OF: Mapping[WorkKind, StageName] = {
     "retry": "correct",
     "vote": "attempt",
 }
-"""Every kind of work and the stage it belongs to. `again`: the reflections of rounds after the first, which a
-correction asks for; `retry` and `vote`: the baselines."""
+"""Every kind of work and the stage it belongs to. `again` are the reflections of rounds after the first; `retry` and
+`vote` are the baselines."""
 
 
 @dataclass(frozen=True, slots=True)
 class Baselines:
-    """Answers without a reflection that stand beside the corrections: `retries` second tries of each wrong answer,
-    and `votes` sampled first answers of every question."""
+    """Baselines without reflection for comparison with the corrections: `retries` second attempts at each question with
+    an incorrect answer, and `votes` sampled first answers of every question."""
 
     retries: int = 0
     retry: Decoding = field(default_factory=Decoding)
@@ -60,21 +60,23 @@ class Baselines:
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """A drawn reflection key and the round (from 1) its chain has come to."""
+    """A drawn reflection key and the current round (from 1) of its chain."""
 
     key: ReflectionKey
     round: int = 1
 
     def next(self) -> Chain:
-        """The same chain, one round on."""
+        """Return the same chain at the next round."""
         return Chain(self.key, self.round + 1)
 
 
 @dataclass(frozen=True, slots=True)
 class RolloutPlan:
-    """The plan. `protocol` is empty for training rollouts. `stages` are the stages this plan may do.
+    """The plan of a rollout.
 
-    `policy_id` answers, `reflector_id` reflects; they are the same where one policy plays both roles.
+    `protocol` is empty for training rollouts. `stages` are the stages that this plan executes. `policy_id` answers and
+    `reflector_id` reflects; they are equal if one policy has both roles. `problems` and `draws` are keyed by question
+    id.
     """
 
     iteration_id: int | None
@@ -95,51 +97,51 @@ class RolloutPlan:
     baselines: Baselines = field(default_factory=Baselines)
     reusable: Reusable = field(default_factory=Reusable)
     pool: Pool = BUILT_IN
-    """The instructions that the keys of `draws` stand for."""
+    """The instructions to which the keys of `draws` refer."""
 
     def needs_reflection(self, verdict: Verdict) -> bool:
-        """Whether an attempt with this verdict is reflected on. What nobody could judge is left alone."""
+        """Check whether an attempt with this verdict is reflected on; an `unverified` one never is."""
         return verdict == "incorrect" or (self.reflect_on_all and verdict == "correct")
 
     def goes_on(self, chain: Chain, verdict: Verdict, error: str | None) -> bool:
-        """Whether a correction with this verdict, made in this round of its chain, is reflected on again."""
+        """Check whether a correction with this verdict, in this round of its chain, is reflected on again."""
         return chain.round < self.rounds and error is None and self.needs_reflection(verdict)
 
     def key_at(self, question_id: int, chain: Chain) -> ReflectionKey:
-        """The key of a chain's reflection: its own in round 1, the question's first drawn key afterwards."""
+        """Return the key of a chain's reflection: its own in round 1, the question's first drawn key afterwards."""
         return chain.key if chain.round == 1 else self.draws[question_id][0]
 
     def seed_of(self, question_id: int, stage: WorkKind, key: ReflectionKey = ("", 0), round: int = 1) -> int:
-        """Seed of one generation: depends on its place in the work, not on when it runs."""
+        """Return the seed of one generation, which depends on its position in the plan and not on when it runs."""
         place = f"{question_id}|{stage}|{key[0]}|{key[1]}|{round}"
         identity = f"{self.seed}|{self.iteration_number}|{self.protocol}|{place}"
-        # 31 bits: the largest range every backend takes as it is.
+        # 31 bits: the largest range that every backend accepts unchanged.
         return int.from_bytes(hashlib.sha256(identity.encode()).digest()[:4], "big") >> 1
 
 
 @dataclass(slots=True)
 class Done:
-    """What is stored of one question."""
+    """The stored work of one question."""
 
     attempt: StoredAttempt | None = None
     reflections: dict[ReflectionKey, StoredReflection] = field(default_factory=dict)
     """The reflections on attempt 1."""
     later: dict[tuple[int, ReflectionKey], StoredReflection] = field(default_factory=dict)
-    """The reflections of rounds after the first, by the id of the correction they are on."""
+    """The reflections of rounds after the first, by the id of the correction they refer to."""
     corrections: dict[int, StoredAttempt] = field(default_factory=dict)
     """Reflection id → its correction."""
     retries: dict[int, StoredAttempt] = field(default_factory=dict)
-    """Sample → second try without a reflection."""
+    """Sample → second attempt without a reflection."""
     votes: dict[int, StoredAttempt] = field(default_factory=dict)
     """Sample (from 1) → sampled first answer."""
 
     def reflection(self, attempt_id: int, key: ReflectionKey, round: int) -> StoredReflection | None:
-        """The reflection on an attempt, if it is stored."""
+        """Return the reflection on an attempt, if it is stored."""
         return self.reflections.get(key) if round == 1 else self.later.get((attempt_id, key))
 
 
 def gather_done(attempts: Iterable[StoredAttempt], reflections: Iterable[StoredReflection]) -> dict[int, Done]:
-    """Sort stored rows of a plan by question."""
+    """Group the stored rows of a plan by question id."""
     done: dict[int, Done] = {}
     known: dict[int, StoredAttempt] = {}
     for attempt in attempts:
@@ -167,33 +169,33 @@ def gather_done(attempts: Iterable[StoredAttempt], reflections: Iterable[StoredR
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Items done and known of each kind of work of a plan."""
+    """Numbers of stored and known items by kind of work."""
 
     done: dict[WorkKind, int]
     total: dict[WorkKind, int]
     correct: dict[WorkKind, int]
     """Items with the verdict `correct`, of the kinds that have verdicts."""
     reused: dict[WorkKind, int] = field(default_factory=dict)
-    """Items that were taken over from earlier work."""
+    """Items that were copied from earlier work."""
 
     @property
     def complete(self) -> bool:
-        """True when nothing is owed."""
+        """Whether no work is outstanding."""
         return self.done == self.total
 
     def owes(self, stages: Iterable[StageName]) -> bool:
-        """True when one of these stages has work left."""
+        """Check whether one of these stages has outstanding work."""
         allowed = set(stages)
         return any(self.done[kind] < self.total[kind] for kind, stage in STAGE_OF.items() if stage in allowed)
 
 
 def no_counts() -> Counts:
-    """Nothing done and nothing known."""
+    """Return counts of zero for every kind of work."""
     return Counts(*(dict.fromkeys(STAGE_OF, 0) for _ in range(4)))
 
 
 def count(plan: RolloutPlan, done: Mapping[int, Done]) -> Counts:
-    """Count what is stored against what the stored verdicts ask for."""
+    """Count the stored items, and the items that the stored verdicts require."""
     counts = no_counts()
     counts.total["attempt"] = len(plan.questions)
     counts.total["vote"] = plan.baselines.votes * len(plan.questions)
@@ -229,7 +231,7 @@ def _count_answers(counts: Counts, kind: WorkKind, stored: Mapping[int, StoredAt
 
 
 def _count_chain(counts: Counts, plan: RolloutPlan, entry: Done, attempt: StoredAttempt, chain: Chain) -> None:
-    """Walk a chain from an attempt as far as it is stored."""
+    """Count the items of a chain from an attempt on, as far as it is stored."""
     while True:
         kind: WorkKind = "reflect" if chain.round == 1 else "again"
         counts.total[kind] += 1
@@ -256,10 +258,20 @@ def draw_plan(
     yields: Mapping[tuple[str, str], tuple[int, int]],
     pool: Pool = BUILT_IN,
 ) -> dict[int, tuple[ReflectionKey, ...]]:
-    """Which instructions and samples each question gets, should its attempt be wrong.
+    """Draw the reflection keys of each question, for the case that its attempt is incorrect.
 
-    Depends only on the questions, the settings and the yields of earlier iterations, so that a resumed
-    iteration owes the same work. `balanced` counts the draws of the questions before.
+    The result depends only on the arguments, so that a resumed iteration has the same outstanding work. The `balanced`
+    strategy takes the draws of the preceding questions into account.
+
+    Args:
+        questions: the questions in order.
+        settings: the settings of the iteration.
+        iteration_number: the number that enters the seed of the draws.
+        yields: the outcomes of instructions in earlier iterations, by task name and instruction key.
+        pool: the instructions to draw from.
+
+    Returns:
+        The keys by question id.
     """
     usage: dict[str, dict[str, int]] = {}
     plan: dict[int, tuple[ReflectionKey, ...]] = {}
@@ -281,12 +293,12 @@ def draw_plan(
 
 
 def attempt_prompt(plan: RolloutPlan, question_id: int) -> list[Message]:
-    """Messages of attempt 1."""
+    """Return the messages of attempt 1."""
     return attempt_messages(plan.problems[question_id])
 
 
 def reflection_prompt(plan: RolloutPlan, question_id: int, attempt_text: str, instruction: str) -> list[Message]:
-    """Messages of a reflection on one attempt: attempt 1, or in later rounds the newest of its chain."""
+    """Return the messages of a reflection on one attempt: attempt 1, or in later rounds the newest of its chain."""
     return reflection_messages(
         plan.problems[question_id],
         attempt_text,
@@ -296,7 +308,7 @@ def reflection_prompt(plan: RolloutPlan, question_id: int, attempt_text: str, in
 
 
 def correction_prompt(plan: RolloutPlan, question_id: int, attempt_text: str, reflection_text: str) -> list[Message]:
-    """Messages of a correction from one attempt and the one reflection on it."""
+    """Return the messages of a correction, given one attempt and one reflection on it."""
     return correction_messages(
         plan.problems[question_id],
         attempt_text,
@@ -307,7 +319,7 @@ def correction_prompt(plan: RolloutPlan, question_id: int, attempt_text: str, re
 
 
 def retry_prompt(plan: RolloutPlan, question_id: int, attempt_text: str) -> list[Message]:
-    """Messages of a second try without a reflection."""
+    """Return the messages of a second attempt without a reflection."""
     return retry_messages(
         plan.problems[question_id],
         attempt_text,

@@ -1,8 +1,8 @@
-"""Stored texts that a plan takes over instead of generating them again.
+"""Stored texts that a plan reuses instead of generating them again.
 
-A text is taken over when it answers the very same prompt (version and hash) under the same policy, for the same
-question and sample; that the decoding is the same is for those to see to who offer the texts. Values only: knows
-no database and no model.
+A text is reused if it answers the same prompt (version and hash) under the same policy, for the same question and
+sample. The caller that offers the texts has to ensure equal decoding parameters. Values only, without a database or a
+model.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from store.records import StoredAttempt, StoredReflection
 
 @dataclass(frozen=True, slots=True)
 class Reusable:
-    """What is offered: first attempts by question and sample, reflections by question, instruction and sample."""
+    """The texts offered for reuse: first attempts by (question, sample), reflections by (question, instruction,
+    sample)."""
 
     attempts: Mapping[tuple[int, int], StoredAttempt] = field(default_factory=dict)
     reflections: Mapping[tuple[int, str, int], StoredReflection] = field(default_factory=dict)
@@ -23,20 +24,20 @@ class Reusable:
     def attempt(
         self, question_id: int, sample: int, *, policy_id: int, version: str, prompt_hash: str
     ) -> StoredAttempt | None:
-        """The stored attempt that answers this prompt, if there is one."""
+        """Return the stored attempt that answers this prompt, if there is one."""
         stored = self.attempts.get((question_id, sample))
         return stored if stored is not None and _same(stored, policy_id, version, prompt_hash) else None
 
     def reflection(
         self, question_id: int, instruction: str, sample: int, *, policy_id: int, version: str, prompt_hash: str
     ) -> StoredReflection | None:
-        """The stored reflection that answers this prompt, if there is one."""
+        """Return the stored reflection that answers this prompt, if there is one."""
         stored = self.reflections.get((question_id, instruction, sample))
         return stored if stored is not None and _same(stored, policy_id, version, prompt_hash) else None
 
 
 def offer(attempts: Iterable[StoredAttempt], reflections: Iterable[StoredReflection] = ()) -> Reusable:
-    """Offer the first attempts among stored rows, and the reflections on them. Failed texts are not offered."""
+    """Offer the first attempts among stored rows and the reflections on them, without failed generations."""
     first = {attempt.id: attempt for attempt in attempts if attempt.turn == 1 and attempt.error is None}
     return Reusable(
         {(attempt.question_id, attempt.sample): attempt for attempt in first.values()},

@@ -1,8 +1,8 @@
-"""Owed work in, finished rows out: streams attempts, reflections and corrections through one generator.
+"""Executes a rollout plan: streams outstanding attempts, reflections and corrections through a generator.
 
-There is no barrier between the stages: a wrong verdict puts its reflections into the queue at once, and each
-reflection its correction; the queue (`engine.rollout.work_queue`) knows which goes first. This is the seam where a
-cluster would plug in: it sees generators, a verify and a journal, never a database or a device.
+There is no barrier between the stages: an incorrect verdict immediately enqueues its reflections, and each reflection
+its correction; `engine.rollout.work_queue` defines the order. The runner depends only on generators, a verify function
+and a journal, never on a database or a device, so that they could run on a cluster.
 """
 
 from __future__ import annotations
@@ -21,20 +21,32 @@ from store.rollouts.attempts import NewAttempt, NewReflection
 
 
 class Journal(Protocol):
-    """Where finished work goes. Each call returns once the row is committed."""
+    """Storage of finished work. Each call returns once the row is committed."""
 
     async def attempt(self, attempt: NewAttempt, *, ends_trajectory: tuple[int | None, int | None] | None) -> int:
-        """Store an attempt and return its id. `ends_trajectory` names the attempt that was reflected on (None: this
-        one) and the reflection of the trajectory that it completes."""
+        """Store an attempt and return its id.
+
+        `ends_trajectory` identifies the trajectory that the attempt completes: the id of the attempt that was reflected
+        on (None for this one) and the id of the reflection; None if it completes no trajectory.
+        """
 
     async def reflection(self, reflection: NewReflection, *, ends_trajectory: bool) -> int:
-        """Store a reflection and return its id; one that failed ends its trajectory."""
+        """Store a reflection and return its id; a failed reflection ends its trajectory."""
 
 
 class RolloutRunner:
-    """Runs one plan to its end, or until told to stop.
+    """Executes one plan until it is complete or `stop` is called.
 
-    `generator` answers and, where no `reflector` is given, reflects too.
+    Args:
+        plan: the plan.
+        done: its stored work by question id.
+        generator: generates attempts and corrections, and reflections if there is no `reflector`.
+        verify: verifies a reply to a question.
+        journal: stores finished work.
+        watcher: is notified of progress and live texts.
+        concurrency: number of generations in flight.
+        retries: number of times a failed generation is repeated.
+        reflector: generates reflections, if another policy reflects.
     """
 
     def __init__(
@@ -60,18 +72,18 @@ class RolloutRunner:
         self._stopping = False
 
     def stop(self) -> None:
-        """Start nothing new; what is in flight finishes and is stored."""
+        """Start no further generations; those in flight finish and are stored."""
         self._stopping = True
 
     def queued(self) -> int:
-        """Generations that wait for a place."""
+        """Return the number of queued generations."""
         return self._queue.qsize()
 
     async def run(self) -> bool:
-        """Do all owed work; True when nothing is owed any more, False when stopped before.
+        """Do all outstanding work; return True if it was completed, False if it was stopped.
 
         Raises:
-            Exception: whatever is not a failure of one sample, e.g. a generator that died.
+            Exception: any error that is not the failure of a single sample, e.g. the crash of a generator.
         """
         for question in self._plan.questions:
             self._enqueue(question)
@@ -102,7 +114,7 @@ class RolloutRunner:
         return STAGE_OF[kind] in self._plan.stages
 
     def _enqueue(self, question: StoredQuestion) -> None:
-        """Queue what is owed of one question."""
+        """Enqueue the outstanding work of one question."""
         done = self._done.get(question.id) or Done()
         if self._may("vote"):
             for sample in range(1, self._plan.baselines.votes + 1):
@@ -116,7 +128,7 @@ class RolloutRunner:
             self._follow(question, Reflected(first.id, first.reasoning, first.verdict), done)
 
     def _follow(self, question: StoredQuestion, attempt: Reflected, done: Done) -> None:
-        """Queue what the verdict of attempt 1 asks for and isn't stored yet."""
+        """Enqueue the work that the verdict of attempt 1 requires and that is not stored yet."""
         plan = self._plan
         if not plan.needs_reflection(attempt.verdict):
             return
@@ -128,7 +140,7 @@ class RolloutRunner:
                     self._add("retry", partial(self._retry, question, attempt, sample))
 
     def _walk(self, question: StoredQuestion, attempt: Reflected, chain: Chain, done: Done) -> None:
-        """Follow a chain from an attempt as far as it is stored, and queue its next piece."""
+        """Follow a chain from an attempt as far as it is stored, and enqueue its next generation step."""
         while True:
             kind: WorkKind = "reflect" if chain.round == 1 else "again"
             reflection = done.reflection(attempt.id, self._plan.key_at(question.id, chain), chain.round)

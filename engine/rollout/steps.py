@@ -1,8 +1,8 @@
-"""Makes one piece of work: renders its prompt, asks a generator, has the reply judged, and shapes the row.
+"""The generation steps of a rollout: render the prompt, generate the reply, verify it, and build the row.
 
-The prompt is rendered before the text exists, from what is stored by then; no reference answer is at hand here
-when it is. A piece that earlier work has answered already is taken over. Knows nothing of order and queues, of
-databases or devices.
+A prompt is rendered from stored texts only; no reference answer is accessible at that point. A text that earlier work
+has already generated for the same prompt is reused. Independent of the order of the steps, queues, databases and
+devices.
 """
 
 from __future__ import annotations
@@ -29,28 +29,28 @@ from store.rollouts.attempts import NewAttempt, NewGeneration, NewReflection
 from store.settings import Decoding
 
 Verify = Callable[[StoredQuestion, str], Awaitable[Verification]]
-"""VerifierPool a reply to a question."""
+"""Verifies a reply to a question."""
 
 
 class Watcher(Protocol):
-    """Who is told about the flow, for gauges and live text."""
+    """Receives notifications of progress, for gauges and live texts."""
 
     def started(self, stage: WorkKind, question: StoredQuestion, instruction: str) -> Callable[[str], None] | None:
-        """A generation starts; returns where to show its growing text, or None when nobody looks."""
+        """Record the start of a generation; return the callback for its live text, or None if it is not shown."""
 
     def finished(self, stage: WorkKind, generated: Generated | None, show: Callable[[str], None] | None) -> None:
-        """A generation ended; `generated` is None when it failed."""
+        """Record the end of a generation; `generated` is None if it failed."""
 
     def owes(self, stage: WorkKind, items: int) -> None:
-        """More (or fewer) items of a kind of work became known."""
+        """Add newly known items of a kind of work to its total; negative if items are dropped."""
 
     def did(self, stage: WorkKind, verdict: Verdict | None = None, *, reused: bool = False) -> None:
-        """An item of a kind of work is stored, with its verdict where it has one; `reused`: it was taken over."""
+        """Record that an item of a kind of work is stored, with its verdict if any; `reused` if it was copied."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reflected:
-    """An attempt that is reflected on, or tried again."""
+    """An attempt that is reflected on or repeated."""
 
     id: int
     text: str
@@ -64,7 +64,7 @@ class _Reply:
 
 
 class Steps:
-    """Makes the pieces of one plan; `retries` is how often a failed generation is tried again."""
+    """The generation steps of one plan; a failed generation is repeated up to `retries` times."""
 
     def __init__(
         self,
@@ -83,7 +83,7 @@ class Steps:
         self._retries = retries
 
     async def first_answer(self, question: StoredQuestion, sample: int = 0) -> NewAttempt:
-        """An answer of turn 1: sample 0 is the attempt, higher ones are votes."""
+        """Generate an answer of turn 1: sample 0 is the attempt, higher samples are votes."""
         plan = self._plan
         messages = attempt_prompt(plan, question.id)
         stored = plan.reusable.attempt(
@@ -99,7 +99,7 @@ class Steps:
         return await self._verified(question, reply, messages, turn=1, sample=sample)
 
     async def reflection(self, question: StoredQuestion, attempt: Reflected, chain: Chain) -> NewReflection:
-        """The reflection of a chain's round on one attempt."""
+        """Generate the reflection on one attempt in the current round of a chain."""
         plan = self._plan
         instruction, sample = plan.key_at(question.id, chain)
         messages = reflection_prompt(plan, question.id, attempt.text, instruction)
@@ -122,7 +122,7 @@ class Steps:
     async def correction(
         self, question: StoredQuestion, attempt: Reflected, reflection_id: int, reflection: str, chain: Chain
     ) -> NewAttempt:
-        """The next turn after one reflection."""
+        """Generate the correction after one reflection."""
         plan = self._plan
         messages = correction_prompt(plan, question.id, attempt.text, reflection)
         seed = plan.seed_of(question.id, "correct", chain.key, chain.round)
@@ -130,7 +130,7 @@ class Steps:
         return await self._verified(question, reply, messages, turn=chain.round + 1, reflection_id=reflection_id)
 
     async def retry(self, question: StoredQuestion, attempt: Reflected, sample: int) -> NewAttempt:
-        """A second try without a reflection."""
+        """Generate a second attempt without a reflection."""
         plan = self._plan
         messages = retry_prompt(plan, question.id, attempt.text)
         seed = plan.seed_of(question.id, "retry", ("", sample))
@@ -146,7 +146,7 @@ class Steps:
         decoding: Decoding,
         seed: int,
     ) -> _Reply:
-        """One generation, tried again a bounded number of times; a failure for good is data, not a crash."""
+        """Generate one reply with a bounded number of retries; a permanent failure is recorded as data, not raised."""
         request = GenerationRequest(tuple(messages), decoding.max_tokens, decoding.temperature, decoding.top_p, seed)
         generator = self._reflector if stage == "reflect" else self._generator
         problem = ""
@@ -184,7 +184,7 @@ class Steps:
         )
 
     def _copy(self, stored: StoredAttempt | StoredReflection, text: str) -> NewGeneration:
-        """A stored text as a row of this plan; its tokens say how long it is, not that they were spent again."""
+        """Copy a stored text into a row of this plan; its token counts give its length, not a further expense."""
         return NewGeneration(
             iteration_id=self._plan.iteration_id,
             policy_id=stored.policy_id,

@@ -1,7 +1,7 @@
-"""Tells the store how a generating child is doing, from a thread of its own.
+"""A thread that writes telemetry of a generating process to the store.
 
-A thread, because loading a model or a long step of the event loop must not look like silence. It has its own
-connection and writes progress, gauges and growing texts twice a second, and nothing that a resume depends on.
+A separate thread, so that heartbeats continue while a model is loaded or the event loop is busy. It has its own
+connection and writes progress, gauges and live texts twice a second, but nothing that a resume depends on.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _METRICS_EVERY_SECONDS = 5.0
 
 
 Progress = dict[StageName, tuple[int, int, str]]
-"""For each stage that a plan works on: items done, items known so far, and a note for the operator."""
+"""For each stage of a plan: items done, items known so far, and a note for the operator."""
 
 
 class Broadcast:
@@ -32,10 +32,10 @@ class Broadcast:
 
     Args:
         database: the workspace's database.
-        slot: heartbeat slot.
+        slot: the heartbeat slot.
         iteration_id: the iteration whose stages are reported.
-        generator: name of the generator in use.
-        policy: name of the policy it serves.
+        generator: name of the generator.
+        policy: name of the policy that it serves.
     """
 
     def __init__(self, database: Path, slot: Slot, iteration_id: int, generator: str, policy: str) -> None:
@@ -50,14 +50,14 @@ class Broadcast:
         self.gauges: Gauges | None = None
         self.queued: Callable[[], int] = lambda: 0
         self.progress: list[Callable[[], Progress]] = []
-        """One for each plan: stage → done, total, note."""
+        """One function per plan that returns its progress."""
 
     def start(self) -> None:
-        """Start telling."""
+        """Start the thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Tell once more and end."""
+        """Write telemetry once more and end the thread; waits at most 30 seconds."""
         self._ended.set()
         self._thread.join(timeout=30)
 
@@ -81,7 +81,7 @@ class Broadcast:
                         add_metrics(connection, self._iteration_id, "attempt", step, rates)
                         last_metrics = time.monotonic()
             except sqlite3.OperationalError:
-                # The journal names the trouble and waits it out; telemetry is worth no second complaint.
+                # The journal reports the same problem and retries; telemetry need not be complete.
                 pass
             if ending:
                 connection.close()

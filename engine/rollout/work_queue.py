@@ -1,9 +1,10 @@
-"""The order in which owed texts get a place in the running batch.
+"""A priority queue of generation steps: the order in which outstanding work enters the running batch.
 
-While questions wait that nobody has tried, later stages go first: trajectories finish early and their prompts find
-their prefix still cached. When the questions that are left all have a place, the longest way goes first (an attempt
-has its reflections and corrections still before it), because what starts last would otherwise run alone at the end of
-the plan. With 64 questions in 64 places that kept 61 places busy on average instead of 55 (SmolLM2-135M, vLLM on CPU).
+While the queued attempts would fill the batch, later stages have priority: trajectories finish early, and their prompts
+share prefixes that are still cached. Once all remaining attempts fit into the batch, the step with the longest
+remaining chain has priority (an attempt is still followed by reflections and corrections), because it would otherwise
+run alone at the end of the plan. With 64 questions and 64 places this kept 61 places busy on average instead of 55
+(SmolLM2-135M, vLLM on CPU).
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ WorkItem = Callable[[], Awaitable[None]]
 
 _DEPTH_FIRST: Mapping[WorkKind, int] = {"correct": 0, "again": 1, "reflect": 1, "retry": 2, "attempt": 3, "vote": 4}
 _LONGEST_FIRST: Mapping[WorkKind, int] = {"attempt": 0, "reflect": 1, "again": 1, "correct": 2, "retry": 3, "vote": 4}
-"""Lower goes first. Votes have nothing behind them, and fill the places that are left."""
+"""Priorities by kind of work; lower values run first. Nothing depends on votes, so they fill the remaining places."""
 
 
 class _Owed(NamedTuple):
@@ -32,10 +33,10 @@ class _Owed(NamedTuple):
 
 
 class WorkQueue(asyncio.Queue[_Owed]):
-    """Owed texts, in the order above.
+    """Outstanding generation steps in the order described in the module docstring.
 
     Args:
-        places: how many texts are generated at once.
+        places: number of texts generated concurrently.
     """
 
     def __init__(self, places: int) -> None:
@@ -46,7 +47,7 @@ class WorkQueue(asyncio.Queue[_Owed]):
         super().__init__()
 
     def add(self, kind: WorkKind, round: int, item: WorkItem) -> None:
-        """Queue the item of a kind of work (`engine.rollout.plan.STAGE_OF`) in a round of reflection."""
+        """Enqueue an item of a kind of work (`engine.rollout.plan.STAGE_OF`) in a round of reflection."""
         number = next(self._numbers)
         self.put_nowait(_Owed(self._rank(kind, round, number), kind, round, number, item))
 
@@ -55,7 +56,7 @@ class WorkQueue(asyncio.Queue[_Owed]):
             return _LONGEST_FIRST[kind], round, number
         return _DEPTH_FIRST[kind], -round, number
 
-    # What asyncio.Queue leaves to its subclasses.
+    # The methods that asyncio.Queue provides for subclasses to override.
     def _init(self, maxsize: int) -> None:
         self._queue: list[_Owed] = []
 
