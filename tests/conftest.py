@@ -17,6 +17,32 @@ hypothesis.settings.register_profile("explore", derandomize=False)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeat"))
 
 
+def pytest_configure() -> None:
+    """One thread for each computation: the tests run two at a time on two cores, and a second thread, which waits
+    for a core that the other test has, makes every step two to three times slower (measured: training a tiny model,
+    generating with vLLM). Read when torch and vLLM are imported, here and in the processes that tests start."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
+
+
+LONGEST = (
+    "engine/test_vllm_same_texts.py",
+    "faults/test_promises.py",
+    "engine/test_vllm.py",
+    "engine/test_experiment_run.py",
+    "engine/test_real_iteration.py",
+    "faults/test_kill.py",
+    "engine/test_curation_stage.py",
+)
+"""Files whose tests take longest, longest first."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first, so that no worker is left with one of them when the others have finished."""
+    place = {Path(__file__).parent / name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path, len(place)))
+
+
 @pytest.fixture
 def harness(tmp_path: Path) -> Iterator[Callable[[str], EngineHarness]]:
     """Makes workspaces from settings; whatever engine still runs in one is ended afterwards."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +18,7 @@ from store.workspace import Workspace
 from tests.support.engines import EngineHarness
 from tests.support.quiz import quiz_settings
 from tests.support.rows import Rows
+from tests.support.waiting import run
 
 BROKEN = """
 name = "broken"
@@ -232,12 +232,9 @@ def test_a_run_of_that_name_must_have_the_same_fixed_settings(tmp_path: Path) ->
 def test_the_command_prints_findings_and_writes_nothing(broken: Path, tmp_path: Path) -> None:
     """As the terminal asks it: JSON, exit code 0 whatever was found, no file made."""
     before = sorted(tmp_path.rglob("*"))
-    ran = subprocess.run(
+    ran = run(
         [sys.executable, "-m", "engine", "check", "--settings", str(broken), "-w", str(tmp_path / "w"), "--quick"],
-        capture_output=True,
-        text=True,
         check=True,
-        timeout=120,
     )
     findings = json.loads(ran.stdout)
     assert findings and all(set(finding) == {"level", "where", "what", "fix"} for finding in findings)
@@ -250,7 +247,7 @@ def test_the_quick_look_loads_no_model_library() -> None:
         "import sys\nimport engine.commands.check\n"
         "print([m for m in ('torch', 'transformers', 'vllm', 'sympy', 'datasets') if m in sys.modules])"
     )
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    ran = run([sys.executable, "-c", code], check=True)
     assert ran.stdout.strip() == "[]"
 
 

@@ -12,6 +12,7 @@ import engine.generation as generation
 from engine.errors import EngineError
 from engine.generation import choose, installed
 from engine.generation.vllm import cpu_cores, cpu_dtype
+from tests.support.waiting import STALL_SECONDS
 
 
 def _installed(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
@@ -98,7 +99,7 @@ def test_a_batch_that_does_not_fit_into_memory_is_halved_until_it_does(kind: str
         await generator.start()
         request = GenerationRequest(({"role": "user", "content": "?"},), 8, 0.0, 1.0, 1)
         try:
-            waiting = (asyncio.wait_for(generator.generate(request), 20) for _ in range(16))
+            waiting = (asyncio.wait_for(generator.generate(request), STALL_SECONDS) for _ in range(16))
             return list(await asyncio.gather(*waiting, return_exceptions=True))
         finally:
             await generator.close()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tests.support.waiting import run
 
 ROOT = Path(__file__).resolve().parents[2]
 MODELS = {"torch", "transformers", "vllm", "trl", "peft", "datasets", "accelerate", "sympy"}
@@ -21,12 +22,9 @@ STORE = sorted(
 
 def loaded_by(statement: str) -> set[str]:
     """Top-level packages in `sys.modules` after a statement ran in a new interpreter."""
-    finished = subprocess.run(
+    finished = run(
         [sys.executable, "-c", f"{statement}\nimport sys\nprint(*{{name.partition('.')[0] for name in sys.modules}})"],
         cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=60,
         check=True,
     )
     return set(finished.stdout.split())

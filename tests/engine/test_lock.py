@@ -17,6 +17,7 @@ from engine.errors import WorkspaceHeld
 from engine.supervisor.lock import WorkspaceLock
 from store.control.liveness import lock_owner
 from store.control.lock_file import boot_id
+from tests.support.waiting import wait_for_exit
 
 HOLDER = """
 import sys, subprocess
@@ -46,7 +47,7 @@ def holder(lock_file: Path) -> Iterator[subprocess.Popen[str]]:
         yield process
     finally:
         process.stdin.close()
-        process.wait(timeout=10)
+        wait_for_exit(process)
         process.stdout.close()
 
 

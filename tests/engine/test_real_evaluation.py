@@ -84,7 +84,7 @@ def test_each_text_comes_from_the_model_that_should_write_it(
     one.start()
     values = load_settings(tmp_path / "tiny.toml").model_dump(mode="json")
     one.issue("evaluate", settings=values, base_directory=str(tmp_path))
-    status = one.wait_state("done", 200)
+    status = one.wait_state("done")
     assert status["iteration"]["kind"] == "evaluation" and status["iteration"]["complete"]
     writers = one.rows("SELECT DISTINCT p.name, p.path FROM reflections r JOIN policies p ON p.id = r.policy_id")
     assert writers == [("reflector", str(reflector))]

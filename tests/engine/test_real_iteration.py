@@ -95,7 +95,7 @@ def test_iterations_of_three_settings(tiny_run: EngineHarness) -> None:
 
     tiny_run.start()
     tiny_run.run()
-    first = tiny_run.wait_state("done", 400)["iteration"]
+    first = tiny_run.wait_state("done")["iteration"]
     assert first["complete"], first
     assert [stage["state"] for stage in first["stages"]] == ["done"] * 6
     counts = first["counts"]
@@ -113,7 +113,7 @@ def test_iterations_of_three_settings(tiny_run: EngineHarness) -> None:
     settings["training"]["setting"] = "dpo-verdict"
     issue_and_wait(tiny_run.workspace, "start_iteration", {"run": 1, "settings": settings}, start=False)
     tiny_run.wait(lambda: tiny_run.status()["iteration"]["number"] == 2)
-    second = tiny_run.wait_state("done", 400)["iteration"]
+    second = tiny_run.wait_state("done")["iteration"]
     assert second["complete"], second
     assert second["parent"]["name"] == first["child"]["name"]
     assert second["counts"]["d_pm"] > 0
@@ -130,7 +130,7 @@ def test_iterations_of_three_settings(tiny_run: EngineHarness) -> None:
     settings["training"] |= {"setting": "sft-two-stage", "adapters": "separate", "validation_share": 0.2, "patience": 3}
     issue_and_wait(tiny_run.workspace, "start_iteration", {"run": 1, "settings": settings}, start=False)
     tiny_run.wait(lambda: tiny_run.status()["iteration"]["number"] == 3)
-    third = tiny_run.wait_state("done", 400)["iteration"]
+    third = tiny_run.wait_state("done")["iteration"]
     assert third["complete"], third
     policy = Path(third["child"]["path"])
     reasoner, reflector = (

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 
 from engine.errors import ModelNotFound, NoChatTemplate
 from engine.models.resolve import check_chat_template, resolve_model
+from tests.support.waiting import run
 
 
 def test_local_directory_comes_first(tiny_model: Path, tmp_path: Path) -> None:
@@ -90,7 +90,7 @@ def test_importing_is_light() -> None:
     names = "train", "scripted", "examples", "trl.loading", "validation", "build_examples", "example_tokens"
     modules = ", ".join(f"engine.training.{name}" for name in names)
     code = f"import sys, engine.models.resolve, engine.models.policy_directory, {modules}; assert not {heavy}, {heavy}"
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    run([sys.executable, "-c", code], check=True)
 
 
 @pytest.mark.slow

@@ -20,8 +20,7 @@ from engine.models.weights import PolicyWeights
 from store.settings.toml_file import parse_settings
 from tests.support.real_rollout import Exchange, run_plan
 
-# Without AVX512 it takes 280 s alone, and beside another worker on two cores more than the usual guard against a hang.
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = pytest.mark.slow
 
 SETTINGS = """
 name = "same"
@@ -80,8 +79,12 @@ async def _in_flow(model: Path, directory: Path, dtype: str) -> list[Exchange]:
 
 
 def _one_at_a_time(model: Path, exchanges: list[Exchange], dtype: str) -> list[tuple[str, int]]:
-    """Text and number of tokens of each request: no prefix cache, vLLM's own block size, nothing else in the batch."""
+    """Text and number of tokens of each request: no prefix cache, vLLM's own block size, nothing else in the batch.
+
+    Runs within this process, which has imported vLLM already: processes of its own would import it twice more.
+    """
     from vllm import LLM, SamplingParams
+    from vllm.distributed import cleanup_dist_env_and_memory
 
     plain = LLM(
         model=str(model),
@@ -90,6 +93,7 @@ def _one_at_a_time(model: Path, exchanges: list[Exchange], dtype: str) -> list[t
         max_num_seqs=1,
         enforce_eager=True,
         enable_prefix_caching=False,
+        distributed_executor_backend="uni",
     )
     replies = []
     for exchange in exchanges:
@@ -97,6 +101,7 @@ def _one_at_a_time(model: Path, exchanges: list[Exchange], dtype: str) -> list[t
         [output] = plain.chat([list(exchange.request.messages)], parameters, use_tqdm=False)
         replies.append((output.outputs[0].text, len(output.outputs[0].token_ids)))
     del plain
+    cleanup_dist_env_and_memory()
     return replies
 
 
@@ -138,6 +143,7 @@ def model(model_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     cache.mkdir()
     (cache / "models").symlink_to(model_cache)
     monkeypatch.setenv("REFLECTEVO_CACHE", str(cache))
+    monkeypatch.setenv("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
     return resolve_model("smollm2-135m-instruct", model_cache).path
 
 

@@ -107,7 +107,7 @@ def _one_run(root: Path, chance: random.Random, kills: int, wanted: dict[str, ob
         one.start(0.0)
         for _ in range(40):
             one.go_on()
-            if one.until(lambda: one.iteration_state() in ("done", "failed"), 120) and one.iteration_state() == "done":
+            if one.until(lambda: one.iteration_state() in ("done", "failed")) and one.iteration_state() == "done":
                 break
         one.unwatch()
         same = one.outcome() == wanted
@@ -169,14 +169,14 @@ def _hit(one: Scene, spot: str, chance: random.Random, found: Toll) -> None:
         one.go_on()
     except (EngineUnavailable, DirectiveRefused):
         # The kill came before the engine was ready, or before it answered.
-        one.until(lambda: one.engine_pid() is None, 10)
+        one.until(lambda: one.engine_pid() is None)
     if plan is None:
         time.sleep(chance.uniform(0.0, 1.0))
         if spot == "child":
-            one.until(lambda: one.kill_child() or one.iteration_state() == "done", 10)
+            one.until(lambda: one.kill_child() or one.iteration_state() == "done" or not one.engine_pid())
             time.sleep(chance.uniform(0.0, 0.4))
     else:
-        one.until(lambda: marker.exists() or one.iteration_state() in ("done", "failed"), 30)
+        one.until(lambda: marker.exists() or one.iteration_state() in ("done", "failed") or not one.engine_pid())
     found.stages[_stage(one)] += 1
     one.crash()
     found.kills += 1

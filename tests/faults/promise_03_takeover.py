@@ -35,7 +35,7 @@ def run(n: int, seed: int) -> Result:
         one.start(0.2)
         one.run()
         for number in range(n):
-            one.until(lambda: tagged_processes(one.workspace), 20)
+            one.until(lambda: tagged_processes(one.workspace))
             orphan = subprocess.Popen(
                 [sys.executable, "-c", _STUBBORN],
                 env={**os.environ, TAG: tag_of(one.workspace)},

@@ -58,7 +58,7 @@ def observe(
         one.workspace.settings_file.write_text(text)
         one.start(text_seconds)
         one.run()
-        one.wait(lambda: one.stage("attempt").get("done", 0) > slots, 60)
+        one.wait(lambda: one.stage("attempt").get("done", 0) > slots)
         for number in range(n):
             name, sent = _HAPPENINGS[number % len(_HAPPENINGS)]
             yield _happen(one, name, sent, (settle, window, stall if sent is None else window), slots)

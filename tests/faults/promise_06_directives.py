@@ -22,7 +22,7 @@ def run(n: int, seed: int, kills: int | None = None) -> Result:
     with scene(train=2000, test=2) as one:
         one.start(0.3)
         one.run()
-        one.wait(lambda: one.stage("attempt").get("state") == "running", 60)
+        one.wait(lambda: one.stage("attempt").get("state") == "running")
         iteration = one.status()["iteration"]["id"]
         issued: list[str] = []
         over = threading.Event()
@@ -32,13 +32,13 @@ def run(n: int, seed: int, kills: int | None = None) -> Result:
         for number in range(kills):
             # Spread over the sending, each at a random moment of its share.
             due = int(n * (number + chance.uniform(0.1, 0.9)) / kills)
-            one.until(lambda due=due: len(issued) >= due or over.is_set(), 120)
+            one.until(lambda due=due: len(issued) >= due or over.is_set())
             before = time.time()
             one.crash()
             one.start(0.3)
             away.append((before, time.time()))
         sender.join()
-        one.until(lambda: one.rows("SELECT count(*) FROM directives WHERE done IS NULL") == [(0,)], 60)
+        one.until(lambda: one.rows("SELECT count(*) FROM directives WHERE done IS NULL") == [(0,)])
         return _verify(one, n, issued, away)
 
 

@@ -75,7 +75,7 @@ def measure(
     try:
         time.sleep(1.0)
         figures = _browse(workspace, seconds, answers, settle) | _queries(workspace)
-        answer, _ = writer.communicate(b"", timeout=60)
+        answer, _ = writer.communicate(b"")
     finally:
         writer.kill()
         writer.wait()
@@ -87,8 +87,8 @@ def measure(
 def _browse(workspace: Workspace, seconds: float, answers: int, settle: float) -> dict[str, float]:
     started = time.monotonic()
     with terminal(workspace.root) as one:
-        one.read_until(b"Monitor", seconds=60)
-        one.read_until(b"i\xe2\x86\x92", seconds=60)
+        one.read_until(b"Monitor")
+        one.read_until(b"i\xe2\x86\x92")
         figures = {"first frame": time.monotonic() - started}
         one.read(settle)
         before = len(one.received)

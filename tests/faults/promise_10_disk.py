@@ -59,7 +59,7 @@ def injected(root: Path, wanted: dict[str, object], kinds: Sequence[str] = KINDS
         _start_under(one, plan)
         for _ in range(20):
             one.go_on()
-            if one.until(lambda: one.iteration_state() in ("done", "failed"), 240) and one.iteration_state() == "done":
+            if one.until(lambda: one.iteration_state() in ("done", "failed")) and one.iteration_state() == "done":
                 break
         met = sorted(path.name for path in account.iterdir())
         sites = {name.rsplit(" ", 2)[0] for name in met}
@@ -99,10 +99,10 @@ def _through(one: Scene, wanted: dict[str, object], begin: Callable[[], object],
     """A run with a trouble in its middle; what went wrong, else empty."""
     one.start(0.05)
     one.run()
-    one.wait(lambda: one.stage("reflect").get("done", 0) > 4, 60, every=0.01)
+    one.wait(lambda: one.stage("reflect").get("done", 0) > 4, every=0.01)
     engine = one.engine_pid()
     begin()
-    named = one.until(lambda: _held(one), 60)
+    named = one.until(lambda: _held(one))
     time.sleep(1.0)
     # The stages go on where they need no disk; they must not fail.
     failed = one.iteration_state() == "failed"
@@ -111,7 +111,7 @@ def _through(one: Scene, wanted: dict[str, object], begin: Callable[[], object],
         return "a stage failed instead of waiting"
     if not named:
         return "it was never named"
-    if not one.until(lambda: one.iteration_state() in ("done", "failed"), 180):
+    if not one.until(lambda: one.iteration_state() in ("done", "failed")):
         return f"it did not go on: {one.status()['iteration']}"
     if one.engine_pid() != engine:
         return "the engine ended"

@@ -12,7 +12,6 @@ import signal
 import sqlite3
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -112,7 +111,7 @@ class Scene(EngineHarness):
         if pid is not None:
             with suppress(ProcessLookupError):
                 os.kill(pid, kill)
-        self.wait(lambda: self.engine_pid() is None, 30)
+        self.wait(lambda: self.engine_pid() is None)
         if pid is not None:
             with suppress(ChildProcessError):
                 os.waitpid(pid, 0)
@@ -135,13 +134,12 @@ class Scene(EngineHarness):
         iteration = self.status()["iteration"]
         return str(iteration["state"]) if iteration else ""
 
-    def until(self, condition: Callable[[], object], seconds: float) -> bool:
-        """Whether a condition comes to hold in time."""
-        deadline = time.monotonic() + seconds
-        while not condition():
-            if time.monotonic() > deadline:
-                return False
-            time.sleep(0.01)
+    def until(self, condition: Callable[[], object]) -> bool:
+        """Whether a condition comes to hold before the run stands still."""
+        try:
+            self.wait(condition, every=0.01)
+        except AssertionError:
+            return False
         return True
 
 
@@ -163,7 +161,7 @@ def straight(root: Path, **quiz: Any) -> dict[str, object]:
     try:
         one.start()
         one.run()
-        one.wait_state("done", 120)
+        one.wait_state("done")
         return one.outcome()
     finally:
         one.shut_down()

@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from tests.support.waiting import Patience, cpu_seconds, words
+
 PROGRAM = "from reflectevo_tui.cli import main; main()"
 
 
@@ -74,12 +76,12 @@ class Terminal:
         self.received += new
         return new
 
-    def read_until(self, *wanted: bytes, seconds: float = 30.0) -> bytes:
-        """What arrives until one of some texts did. Raises TimeoutError with the end of it."""
+    def read_until(self, *wanted: bytes) -> bytes:
+        """What arrives until one of some texts did. Raises TimeoutError with the end of it when no new word arrives."""
         piece = bytearray()
-        deadline = time.monotonic() + seconds
+        patience = Patience(lambda: words(piece))
         while not any(text in piece for text in wanted):
-            if time.monotonic() > deadline or not self.alive():
+            if patience.exhausted() or not self.alive():
                 raise TimeoutError(f"{wanted!r} did not come; the terminal got {bytes(piece[-600:])!r}")
             piece += self._one(0.1)
         return bytes(piece)
@@ -95,10 +97,10 @@ class Terminal:
         """Send a signal and take in the end."""
         with suppress(ProcessLookupError):
             os.kill(self.pid, number)
-        deadline = time.monotonic() + 10
+        patience = Patience(lambda: cpu_seconds([self.pid]))
         while self.alive():
             self._one(0.05)
-            if time.monotonic() > deadline:
+            if patience.exhausted():
                 os.kill(self.pid, signal.SIGKILL)
         with suppress(OSError):
             os.close(self.descriptor)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,6 +10,7 @@ import pytest
 
 from reflectevo_tui.engine_client.process import engine_command
 from tests.support.quiz import quiz_settings
+from tests.support.waiting import run
 
 SCRIPT = Path(sys.executable).parent / "reflectevo"
 DECOYS = {
@@ -36,7 +36,7 @@ def with_decoys(directory: Path, names: Iterable[str]) -> Path:
 @pytest.mark.parametrize("case", DECOYS)
 def test_the_engine_is_found_where_it_is_installed(case: str, tmp_path: Path) -> None:
     here = with_decoys(tmp_path / "here", DECOYS[case])
-    done = subprocess.run(engine_command("--help"), cwd=here, capture_output=True, text=True, timeout=600, check=False)
+    done = run(engine_command("--help"), cwd=here)
     assert done.returncode == 0 and "usage" in done.stdout, done.stdout + done.stderr
     assert not (here / "ran").exists()
 
@@ -52,7 +52,7 @@ def test_no_command_imports_from_the_callers_directory(tmp_path: Path) -> None:
 
     def reflectevo(*arguments: str | Path) -> str:
         command = [SCRIPT, "-w", workspace, *arguments]
-        done = subprocess.run(command, cwd=here, capture_output=True, text=True, timeout=600, check=False)
+        done = run(command, cwd=here)
         # `doctor` is 1 where this machine lacks something.
         assert done.returncode == 0 or arguments[0] == "doctor", done.stdout + done.stderr
         assert not (here / "ran").exists(), (here / "ran").read_text()

@@ -12,6 +12,7 @@ import pytest
 
 from engine.supervisor.child_processes import tagged_processes
 from tests.support.engines import REFLECTED, WORK, EngineHarness, scripted_settings
+from tests.support.waiting import run, wait_for_exit
 
 Make = Callable[[str], EngineHarness]
 
@@ -43,7 +44,7 @@ def test_killed_in_every_stage_it_continues_to_the_same_rows(harness: Make) -> N
         assert acknowledged <= set(killed.rows(WORK)), f"rows were lost by a kill during {stage}"
         assert killed.rows("PRAGMA integrity_check") == [("ok",)]
         killed.start(delay=0.04)
-        killed.wait(lambda: killed.status()["engine"]["state"] == "running", 5)
+        killed.wait(lambda: killed.status()["engine"]["state"] == "running")
     status = killed.wait_state("done")
 
     assert status["iteration"]["complete"]
@@ -67,7 +68,7 @@ def test_children_die_with_their_engine(harness: Make) -> None:
     one.wait(lambda: _reached(one, "attempt"))
     assert tagged_processes(one.workspace), "a rollout child carries the tag"
     one.kill()
-    one.wait(lambda: not tagged_processes(one.workspace), 5)
+    one.wait(lambda: not tagged_processes(one.workspace))
 
 
 def test_orphans_are_swept_at_takeover(harness: Make, tmp_path: Path) -> None:
@@ -83,9 +84,9 @@ def test_orphans_are_swept_at_takeover(harness: Make, tmp_path: Path) -> None:
     tagged = subprocess.Popen(sleeper, env={**os.environ, TAG: tag_of(one.workspace)})
     stranger = subprocess.Popen(sleeper)
     try:
-        one.wait(lambda: tagged.pid in tagged_processes(one.workspace), 5)
+        one.wait(lambda: tagged.pid in tagged_processes(one.workspace))
         one.start()
-        assert tagged.wait(timeout=5) == -signal.SIGKILL
+        assert wait_for_exit(tagged) == -signal.SIGKILL
         assert stranger.poll() is None
     finally:
         stranger.kill()
@@ -106,15 +107,12 @@ def test_a_killed_child_is_started_again(harness: Make) -> None:
 
 def test_two_engines_one_wins(harness: Make) -> None:
     """A second engine is refused and says who holds the workspace; the first is not disturbed."""
-    import subprocess
 
     from reflectevo_tui.engine_client.process import engine_command
 
     one = harness(scripted_settings())
     first = one.start()
-    second = subprocess.run(
-        engine_command("serve", "-w", str(one.workspace.root)), capture_output=True, text=True, timeout=60, check=False
-    )
+    second = run(engine_command("serve", "-w", str(one.workspace.root)))
     assert second.returncode == 1
     assert f"pid {first}" in second.stderr and "held by another engine" in second.stderr
     assert one.engine_pid() == first
@@ -141,7 +139,7 @@ def test_directives_are_applied_exactly_once_across_kills(harness: Make, kills: 
             time.sleep(0.03 * number)
             one.kill()
             one.start(delay=0.1)
-    one.wait(lambda: one.rows("SELECT count(*) FROM directives WHERE done IS NULL") == [(0,)], 20)
+    one.wait(lambda: one.rows("SELECT count(*) FROM directives WHERE done IS NULL") == [(0,)])
     outcomes = one.rows("SELECT uuid, accepted FROM directives WHERE kind IN ('pause', 'resume')")
     assert sorted(uuid for uuid, _ in outcomes) == sorted(sent)
     assert all(accepted == 1 for _, accepted in outcomes)

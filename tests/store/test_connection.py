@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import os
 import sqlite3
-import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import closing
@@ -29,6 +28,7 @@ from store.database.connection import (
 )
 from store.database.migrations import migrate
 from store.errors import NotOurDatabase, StorageRefused, StoreError, WorkspaceNotFound
+from tests.support.waiting import run
 
 
 @pytest.fixture
@@ -319,9 +319,7 @@ def test_a_second_writer_in_a_process_keeps_the_locks_of_the_first(tmp_path: Pat
         for connection in (first, second):
             with write(connection):
                 connection.execute("INSERT INTO events (created, level, source, text) VALUES (0, 'info', 'test', '')")
-        seen = subprocess.run(
-            [sys.executable, "-c", reading, str(path)], capture_output=True, text=True, check=True, timeout=60
-        )
+        seen = run([sys.executable, "-c", reading, str(path)], check=True)
         assert int(seen.stdout) == 2 * expected
     first.close()
     second.close()

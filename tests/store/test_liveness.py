@@ -12,6 +12,7 @@ from pathlib import Path
 from store.control.liveness import STALE_SECONDS, engine_state, lock_owner
 from store.control.telemetry import beat
 from tests.support.rows import Rows
+from tests.support.waiting import wait_for_exit
 
 HOLDER = """
 import fcntl, os, sys
@@ -34,7 +35,7 @@ def held(lock_file: Path) -> Iterator[int]:
         yield process.pid
     finally:
         process.stdin.close()
-        process.wait(timeout=10)
+        wait_for_exit(process)
         process.stdout.close()
 
 

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
-import time
+import sqlite3
 from collections.abc import Callable, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
 from engine.commands.init import init_workspace
-from reflectevo_tui.engine_client.directives import issue_and_wait, start_or_continue
+from engine.supervisor.child_processes import tagged_processes
+from reflectevo_tui.engine_client.directives import issue_and_wait
+from reflectevo_tui.engine_client.launch import start_or_continue
 from reflectevo_tui.engine_client.process import start_engine
 from reflectevo_tui.engine_client.status import collect_status
 from store.control.liveness import lock_owner
 from store.database.connection import open_reader
+from store.errors import StoreError
 from store.workspace import Workspace
+from tests.support.waiting import cpu_seconds, wait_until
 
 SCRIPTED = """
 name = "scripted"
@@ -87,22 +92,32 @@ class EngineHarness:
         iteration = self.status()["iteration"]
         return next((stage for stage in iteration["stages"] if stage["name"] == name), {}) if iteration else {}
 
-    def wait(self, condition: Callable[[], object], seconds: float = 60.0, every: float = 0.02) -> None:
-        """Wait until a condition holds."""
-        deadline = time.monotonic() + seconds
-        while not condition():
-            if time.monotonic() > deadline:
-                raise AssertionError(f"not reached in {seconds} s: {self.status()}")
-            time.sleep(every)
+    def wait(self, condition: Callable[[], object], every: float = 0.02) -> None:
+        """Wait until a condition holds; fails when the run stands still."""
+        wait_until(condition, self.progress, lambda: json.dumps(self.status(), default=str), every)
 
-    def wait_state(self, state: str, seconds: float = 90.0) -> dict[str, Any]:
+    def progress(self) -> object:
+        """A value that differs whenever the run has moved: rows, states, logs, and work in the engine's children.
+
+        Heartbeats are left out, they show that a process lives, and so is the CPU time of the supervisor, which asks
+        ten times a second whether there is something to do.
+        """
+        try:
+            rows = self.rows(_PROGRESS)
+        except (sqlite3.Error, StoreError):
+            rows = []
+        logs = [(path.name, path.stat().st_size) for path in sorted(self.workspace.logs.glob("**/*.log"))]
+        children = tagged_processes(self.workspace)
+        return self.engine_pid(), rows, logs, cpu_seconds(children, 5.0)
+
+    def wait_state(self, state: str) -> dict[str, Any]:
         """Wait until the current iteration is in a state; returns the status."""
 
         def reached() -> bool:
             iteration = self.status()["iteration"]
             return iteration is not None and iteration["state"] == state
 
-        self.wait(reached, seconds)
+        self.wait(reached)
         return self.status()
 
     def engine_pid(self) -> int | None:
@@ -114,7 +129,7 @@ class EngineHarness:
         pid = self.engine_pid()
         assert pid is not None, "no engine to kill"
         os.kill(pid, signal.SIGKILL)
-        self.wait(lambda: self.engine_pid() is None, 10)
+        self.wait(lambda: self.engine_pid() is None)
         _reap(pid)
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
@@ -128,9 +143,8 @@ class EngineHarness:
         if pid is None:
             return
         os.kill(pid, signal.SIGTERM)
-        deadline = time.monotonic() + 15
-        while self.engine_pid() is not None and time.monotonic() < deadline:
-            time.sleep(0.02)
+        with suppress(AssertionError):
+            self.wait(lambda: self.engine_pid() is None)
         if self.engine_pid() is not None:
             self.kill()
         _reap(pid)
@@ -143,6 +157,13 @@ def _reap(pid: int) -> None:
     except ChildProcessError:
         return
 
+
+_PROGRESS = """
+SELECT (SELECT count(*) FROM attempts), (SELECT count(*) FROM reflections), (SELECT count(*) FROM events),
+    (SELECT count(*) FROM metrics), (SELECT count(*) FROM evaluations), (SELECT count(*) FROM directives),
+    (SELECT count(done) FROM directives), (SELECT group_concat(state) FROM policies),
+    (SELECT group_concat(state) FROM iterations), (SELECT group_concat(state || done) FROM stages)
+"""
 
 WORK = """
 SELECT q.content_hash, a.protocol, a.turn, coalesce(r.instruction, ''), coalesce(r.sample, 0), a.sample, a.reasoning

@@ -52,7 +52,7 @@ async def test_the_tokens_of_a_row_come_from_the_engine(curated_workspace: Works
         await until(pilot, lambda: app.current_mode == "datasets" and app.screen.query(PagedList))
         await until(pilot, lambda: app.screen.query_one(PagedList).key)
         await pilot.press("enter")
-        await until(pilot, lambda: isinstance(app.screen, ExampleDialog) and "✓ fits" in screen_text(app), 120)
+        await until(pilot, lambda: isinstance(app.screen, ExampleDialog) and "✓ fits" in screen_text(app))
         # The tokens get their height with a later layout: until then only their first lines are in sight.
         words = ("<|im_start|>", "of 800 tokens", "trained on", "ångström")
         await until(pilot, lambda: all(word in screen_text(app) for word in words))

@@ -5,8 +5,9 @@ In a process of its own, because a collector belongs to one.
 
 from __future__ import annotations
 
-import subprocess
 import sys
+
+from tests.support.waiting import run
 
 CYCLES = """
 import gc, sys
@@ -85,5 +86,5 @@ print("done")
 
 
 def test_full_collections_wait_for_resting_hands() -> None:
-    done = subprocess.run([sys.executable, "-c", CYCLES], capture_output=True, text=True, timeout=120)
+    done = run([sys.executable, "-c", CYCLES])
     assert done.stdout == "done\n", done.stderr

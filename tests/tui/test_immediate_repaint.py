@@ -81,7 +81,7 @@ async def test_the_next_screen_is_there_before_its_frame(build, until, monkeypat
             painted.clear()
             app.promptness = KeyLatency()
             await pilot.press(key)
-            await until(pilot, lambda name=name: name in painted, 5)
+            await until(pilot, lambda name=name: name in painted)
 
 
 async def test_dialogs_keep_the_look_of_dialogs(empty, until) -> None:
@@ -248,10 +248,10 @@ async def test_what_does_not_come_is_not_waited_for(build, until) -> None:
         assert app._batch_count == 2
         app.repaints.release("something")
         assert app._batch_count == 1, "the other is still on its way"
-        await until(pilot, lambda: not app._batch_count, 5)
+        await until(pilot, lambda: not app._batch_count)
         app.promptness.key()
         app.repaints.hold("a dialog that closes")
         app.repaints.hold("a page")
         app.repaints.paint("a page")
         assert not app._batch_count, "what somebody waits to read is painted whatever else is held"
-        await until(pilot, lambda: not app._batch_count and not app.repaints._held, 5)
+        await until(pilot, lambda: not app._batch_count and not app.repaints._held)
