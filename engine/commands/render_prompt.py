@@ -33,8 +33,10 @@ def rerender(workspace: Workspace, *, attempt_id: int | None, reflection_id: int
         attempt = None if attempt_id is None else get_attempt(connection, attempt_id)
         row = reflection or attempt
         on = attempt if reflection is None else get_attempt(connection, reflection.attempt_id)
-        if row is None or on is None or row.iteration_id is None:
+        if row is None or on is None:
             raise EngineError("there is no such attempt or reflection in this workspace")
+        if row.iteration_id is None:
+            raise EngineError("it was stored without an iteration, so the settings of its prompt are not known")
         if row.prompt_version == IMPORTED_VERSION:
             return published_prompt(connection, row)
         plan = plan_of_answer(connection, row.iteration_id, row.protocol, on)

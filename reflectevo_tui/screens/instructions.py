@@ -32,7 +32,7 @@ def wording(key: str, pool: dict[str, list[str]]) -> str:
     """The sentences of an instruction."""
     parts = key_parts(key)
     if not pool or parts is None:
-        return "The engine publishes the wording when it starts; e in the Monitor starts it."
+        return "The engine stores the wording when it starts: press 1, then e."
     found = []
     for name, number in zip(("verify", "locate", "plan"), parts, strict=True):
         sentences = pool.get(name, [])
@@ -135,7 +135,7 @@ class InstructionsScreen(IterationScreen):
             interval = found.interval
             numbers = f"{formatting.interval(found.share, interval.low, interval.high)} of {formatting.count(found.n)}"
         head = display.line(
-            (key, "bold $primary"), "  ", (numbers, "bold"), ("   ⏎ opens them" if found else "", "$quiet")
+            (key, "bold $primary"), "  ", (numbers, "bold"), ("   ⏎ trajectories" if found else "", "$quiet")
         )
         words = self.query_one("#instruction-words", Static)
         words.border_title = display.line("Instruction under the cursor")

@@ -46,7 +46,7 @@ def task_lines(settings: RunSettings | None, values: dict[str, Any]) -> list[Con
             shots = f" · {counted(shown, 'worked example')}" if shown else ""
             lines.append(
                 display.line(
-                    f"  {task.name:<22}", (f"{task.kind} · {task.train} train · {task.test} test{shots}", "$quiet")
+                    f"  {task.name:<22}", (f"{task.kind} · {task.train:,} train · {task.test:,} test{shots}", "$quiet")
                 )
             )
         return lines
@@ -87,9 +87,9 @@ class LaunchScreen(FramedScreen):
         Binding("ctrl+r", "run", "save and run"),
         Binding("ctrl+s", "save", "save"),
         Binding("tab", "app.focus_next", "next field"),
-        Binding("escape", "leave_field", "leave the field"),
+        Binding("escape", "leave_field", "leave field"),
         Binding("t", "toml", "TOML"),
-        Binding("ctrl+l", "reload", "reload file"),
+        Binding("ctrl+l", "reload", "reload"),
     ]
 
     class Started(Message):

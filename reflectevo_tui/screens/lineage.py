@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from textual import on, work
 from textual.app import ComposeResult
@@ -15,7 +15,7 @@ from textual.message import Message
 
 from reflectevo_tui.screens.base.framed import FramedScreen
 from reflectevo_tui.screens.dialogs.confirm import ConfirmDialog
-from reflectevo_tui.screens.dialogs.gate import VERBS, put_aside_words
+from reflectevo_tui.screens.dialogs.gate import VERBS, PolicyDirective, put_aside_words
 from reflectevo_tui.state.messages import DirectiveWanted, TrajectoriesWanted, TrajectoryWanted, WorkFailed
 from reflectevo_tui.state.query import ask_store
 from reflectevo_tui.state.snapshot import Snapshot
@@ -35,7 +35,7 @@ from store.workspace import Workspace
 MARK_TWO = """\
 Mark two policies with space: the first is A, the second B.
 
-Enter opens what the policy under the cursor answered."""
+⏎ opens the answers of the policy under the cursor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +55,6 @@ def start_of(nodes: Sequence[LineageNode]) -> int | None:
         node.policy.id for node in nodes if node.policy.state == "promoted" and "reasoner" in node.policy.roles.split()
     ]
     return max(promoted, default=None)
-
-
-PolicyDirective = Literal["promote", "reject", "rollback", "branch"]
-"""The directives about the policy under the cursor."""
 
 
 class LineageScreen(FramedScreen):
@@ -247,7 +243,9 @@ class LineageScreen(FramedScreen):
         turn = "turn 1" if self._turn == "t1" else "turn 2"
         title = f"Flips at {turn} · {formatting.count(len(rows))}"
         flips.set_title(display.line((title, "bold"), ("  ⏎ b B's answer · a A's · t turn", "$quiet")))
-        flips.say_empty("Both answer the same questions right." if compared.pairs else "No question was put to both.")
+        flips.say_empty(
+            "Both answer the same questions right." if compared.pairs else "No question was answered by both."
+        )
         flips.show_rows(rows)
 
     def action_turn(self) -> None:

@@ -83,7 +83,7 @@ class LogsScreen(FramedScreen):
             self._file = self._files[0] if self._files else None
         self._show_files()
         if self._file is None:
-            empty = "No log is written yet. The engine writes one when it starts: e in the Monitor starts it."
+            empty = "No log yet. Press 1, then e, to start the engine, which writes one."
             self.query_one(LogView).show_text(display.line("Log"), (), empty)
             return
         wanted = (self._file, self._words, size_of(self._file))

@@ -78,7 +78,7 @@ class PairsScreen(DecidingScreen):
         Binding("b,right", "choose(1)", "B is better"),
         Binding("s", "undecided", "can't decide"),
         Binding("space", "next", "next"),
-        Binding("u", "undo", "back to the previous pair"),
+        Binding("u", "undo", "previous"),
         Binding("left_square_bracket", "part(-1)", "earlier part of long texts", show=False),
         Binding("right_square_bracket", "part(1)", "later part of long texts", show=False),
         Binding("j,down", "scroll_texts(1)", "scroll", show=False),

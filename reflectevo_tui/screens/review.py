@@ -30,9 +30,8 @@ from store.workspace import Workspace
 
 TARGET = 200
 NOTHING = (
-    "There is no reflection to review yet.\n\n"
-    "Reflections appear here as soon as their corrections are judged. 1 shows the run (here: F1, or g then 1),\n"
-    "use , and . to change the iteration."
+    "No reflection to review yet.\n\nReflections appear here once their corrections are verified.\n"
+    "F1 shows the run; use , and . to change the iteration."
 )
 
 
@@ -265,13 +264,13 @@ class ReviewScreen(IterationScreen, DecidingScreen):
                 return
             numbers = sample_numbers(text)
             if numbers is None:
-                words = "Write a number of reflections, and a seed if you like: 200 7"
+                words = "Type a number of reflections and, optionally, a seed: 200 7"
                 self.notify(words, severity="warning", markup=False)
                 return
             self._target, self._seed = numbers[0], self._seed if numbers[1] is None else numbers[1]
             self.read_iteration()
 
-        question = "How many reflections to review, and the seed of the draw"
+        question = "Sample size and seed"
         self.app.push_screen(LineDialog(question, f"{self._target} {self._seed}", "200 0"), chosen)
 
     def show_status(self) -> None:

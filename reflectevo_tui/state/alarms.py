@@ -39,5 +39,5 @@ def new_alarms(before: Snapshot | None, now: Snapshot) -> tuple[Alarm, ...]:
         if stage.state == "failed" and stage.id not in failed_before
     ]
     if before.engine.state == "running" and now.engine.state == "stopped":
-        found.append(Alarm("The engine stopped; e in the Monitor starts it.", "warning"))
+        found.append(Alarm("The engine stopped: press 1, then e, to start it.", "warning"))
     return tuple(found)

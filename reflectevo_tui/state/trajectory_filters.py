@@ -18,7 +18,7 @@ def emptiness_words(wanted: TrajectoryFilter) -> str:
     """Why a list is empty, and what to press."""
     if wanted.active():
         return "Nothing matches these filters.\n\nx removes the newest filter, X all of them."
-    return "No trajectory is stored yet.\n\n7 launches a run; finished trajectories appear here at once."
+    return "No trajectory yet.\n\n7 launches a run; trajectories appear here as they finish."
 
 
 def with_choice(wanted: TrajectoryFilter, name: str, value: str | None) -> TrajectoryFilter:

@@ -10,23 +10,13 @@ from store.estimates.estimate import Column, Estimate
 from store.estimates.figures import MEANINGS
 from store.estimates.formulas import StageEstimate
 from store.estimates.symbolic import Symbolic
-from store.estimates.wording import UNKNOWN_TIME, count_words, time_words
+from store.estimates.wording import UNKNOWN_TIME
 from store.plural import counted
 
 LABELS = {"loads": "load models"}
 
 _COLUMNS: tuple[Column, ...] = ("texts", "prompt_tokens", "generated_tokens", "training_tokens", "seconds")
 _SIZES = ("database_bytes", "policy_bytes", "disk_bytes", "generation_bytes", "training_bytes")
-
-
-def whole(value: float) -> str:
-    """`41,188`."""
-    return count_words(value)
-
-
-def seconds(value: float) -> str:
-    """`18 min`."""
-    return time_words(value)
 
 
 def size(value: float) -> str:
@@ -39,7 +29,7 @@ def price(value: float) -> str:
     return f"{value:,.2f}"
 
 
-def cell(term: Symbolic, write: Callable[[float], str] = whole) -> str:
+def cell(term: Symbolic, write: Callable[[float], str] = formatting.count) -> str:
     """A number, a formula, or nothing for a stage that has none of it."""
     return "" if term.value == 0 else term.words(write)
 
@@ -49,7 +39,7 @@ def stage_cells(stage: StageEstimate) -> tuple[str, ...]:
     return (
         LABELS.get(stage.stage, stage.stage),
         *(cell(getattr(stage, column)) for column in _COLUMNS[:-1]),
-        cell(stage.seconds, seconds),
+        cell(stage.seconds, formatting.duration),
     )
 
 
@@ -60,14 +50,14 @@ def sums(estimate: Estimate) -> list[tuple[str, str]]:
     lines = [
         (
             "texts",
-            f"{estimate.over_all('texts').words(whole)} in {iterations}; trajectories an iteration: "
-            f"{estimate.trajectories.words(whole)}",
+            f"{estimate.over_all('texts').words(formatting.count)} in {iterations}; trajectories an iteration: "
+            f"{estimate.trajectories.words(formatting.count)}",
         ),
-        ("prompt tokens", estimate.over_all("prompt_tokens").words(whole)),
-        ("generated tokens", estimate.over_all("generated_tokens").words(whole)),
-        ("training tokens", estimate.over_all("training_tokens").words(whole)),
-        ("time", time.words(seconds)),
-        ("GPU time", estimate.gpu_seconds.words(seconds)),
+        ("prompt tokens", estimate.over_all("prompt_tokens").words(formatting.count)),
+        ("generated tokens", estimate.over_all("generated_tokens").words(formatting.count)),
+        ("training tokens", estimate.over_all("training_tokens").words(formatting.count)),
+        ("time", time.words(formatting.duration)),
+        ("GPU time", estimate.gpu_seconds.words(formatting.duration)),
         ("price", _price(estimate)),
         (
             "disk",
@@ -101,11 +91,14 @@ def figure_rows(estimate: Estimate) -> list[tuple[str, str, str, str]]:
 def brief(estimate: Estimate) -> list[str]:
     """Three or four lines for a screen: the work, the time, the space, and what is missing to know more."""
     time = estimate.over_all("seconds")
+
+    def total(column: Column) -> str:
+        return estimate.over_all(column).words(formatting.count)
+
     lines = [
-        f"{estimate.over_all('texts').words(whole)} texts · {estimate.over_all('prompt_tokens').words(whole)} prompt + "
-        f"{estimate.over_all('generated_tokens').words(whole)} generated + "
-        f"{estimate.over_all('training_tokens').words(whole)} training tokens",
-        f"time {time.words(seconds)}" if time.known else UNKNOWN_TIME,
+        f"{total('texts')} texts · {total('prompt_tokens')} prompt + {total('generated_tokens')} generated + "
+        f"{total('training_tokens')} training tokens",
+        f"time {time.words(formatting.duration)}" if time.known else UNKNOWN_TIME,
         f"disk {estimate.disk_bytes.words(size)} · memory generating {estimate.generation_bytes.words(size)}",
     ]
     if estimate.figures.has("price_per_gpu_hour"):
@@ -116,10 +109,11 @@ def brief(estimate: Estimate) -> list[str]:
 def origins(estimate: Estimate, term: Symbolic) -> str:
     """Where the rates behind a time come from."""
     rates = [name for name in sorted(term.uses) if name.endswith(("_per_s", "load_s", "start_s"))]
-    parts = []
-    for name in rates:
-        figure = estimate.figures[name]
-        parts.append(f"{name} {figure.source if figure.value is None else f'{figure.value:,.4g} ({figure.origin})'}")
+    known = [(name, estimate.figures[name]) for name in rates if estimate.figures.has(name)]
+    parts = [f"{name} {figure.value:,.4g} ({figure.origin})" for name, figure in known]
+    missing = [name for name in rates if not estimate.figures.has(name)]
+    if missing:
+        parts.append(f"not measured: {', '.join(missing)}")
     return "; ".join(parts)
 
 

@@ -67,7 +67,7 @@ def funnel_lines(facts: DatasetFacts, set_name: SetName, shown: str | None) -> l
         display.line((f"{SETS[set_name]} ", "bold"), (SET_WORDS[set_name], "$quiet")),
     ]
     if not total:
-        return [*lines, display.line(("nothing was curated for this set", "$quiet"))]
+        return [*lines, display.line(("not curated yet", "$quiet"))]
     mark: list[Part] = [("▸ " if shown is None else "  ", "bold $accent")]
     lines.append(display.joined([display.line(*mark), _step("included", included, total, "$success", NAME - 2)]))
     for reason, number in reasons.items():

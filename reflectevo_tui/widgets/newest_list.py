@@ -59,7 +59,7 @@ class NewestList(LinePanel, can_focus=True):
     def _draw(self) -> None:
         self._cursor = min(self._cursor, max(len(self._rows) - 1, 0))
         if not self._rows:
-            self.show_lines([display.line(("no trajectory is finished yet", "$quiet"))])
+            self.show_lines([display.line(("no trajectory yet", "$quiet"))])
             return
         self.show_lines(
             [newest_line(row, position == self._cursor and self.has_focus) for position, row in enumerate(self._rows)]

@@ -140,7 +140,7 @@ def test_step_pace_waits_before_every_stage(harness: Make, tmp_path: Path) -> No
     assert one.wait_state("done")["iteration"]["complete"]
 
 
-def test_a_pause_holds_within_two_seconds_and_resume_goes_on(harness: Make, tmp_path: Path) -> None:
+def test_a_pause_finishes_what_is_in_flight_and_holds_until_the_resume(harness: Make, tmp_path: Path) -> None:
     """After the pause took effect not one row is added, and the process with its model stays."""
     one = harness(quiz_settings(tmp_path, train=40, test=4))
     one.start(delay=0.1)
@@ -148,9 +148,17 @@ def test_a_pause_holds_within_two_seconds_and_resume_goes_on(harness: Make, tmp_
     one.wait(lambda: done(one, "attempt") > 4)
     one.issue("pause")
     assert one.status()["iteration"]["state"] == "paused"
-    time.sleep(1.5)
     rows = "SELECT (SELECT count(*) FROM attempts) + (SELECT count(*) FROM reflections)"
-    held = one.rows(rows)
+    paused = one.rows(rows)
+    held: list[tuple[int]] = []
+
+    def still() -> bool:
+        nonlocal held
+        before, held = held, one.rows(rows)
+        return held == before
+
+    one.wait(still, every=2.0)
+    assert held[0][0] - paused[0][0] <= 8, "no more than was in flight"
     running = tagged_processes(one.workspace)
     time.sleep(1.0)
     assert one.rows(rows) == held

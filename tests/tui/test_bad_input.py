@@ -29,12 +29,12 @@ async def test_ten_megabytes_of_mixed_scripts_in_one_reflection_are_shown_in_por
         await until(pilot, lambda: app.screen.query(TrajectoryDetailPane))
         pane = app.screen.query_one(TrajectoryDetailPane)
         await pilot.press("j")
-        await until(pilot, lambda: pane.detail and pane.detail.reflection, 60)
+        await until(pilot, lambda: pane.detail and pane.detail.reflection)
         assert pane.virtual_size.height <= 4_000
-        await until(pilot, lambda: "שלום" in screen_text(app), 60)
+        await until(pilot, lambda: "שלום" in screen_text(app))
         assert "‹200D›" in screen_text(app), "what joins or turns characters is named"
         await pilot.press("f3")
-        await until(pilot, lambda: app.current_mode == "review" and "not reviewed" in screen_text(app), 60)
+        await until(pilot, lambda: app.current_mode == "review" and "not reviewed" in screen_text(app))
 
 
 def test_a_workspace_on_a_network_disk_is_refused_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,12 +57,12 @@ async def test_the_application_refuses_a_network_disk_in_words(build, until, mon
 EMPTY = {
     "monitor": "Press 7 to look at the settings and launch a run",
     "trajectories": "7 launches a run; finished trajectories appear here at once",
-    "review": "There is no reflection to review yet",
+    "review": "No reflection to review yet",
     "datasets": "7 launches a run",
     "lineage": "A run prepares its base model first: 7 launches one",
     "instructions": "nothing was reflected on yet",
     "launch": "There is no settings file in this workspace yet",
-    "logs": "No log is written yet. The engine writes one when it starts",
+    "logs": "No log yet. Press 1, then e, to start the engine, which writes one.",
 }
 """What each screen says where nothing has run: what would fill it, or what to press."""
 

@@ -17,7 +17,7 @@ from reflectevo_tui.state.snapshot import read_gate, read_snapshot
 from reflectevo_tui.text.estimates import brief, size
 from store.database.connection import open_reader
 from store.estimates.figures import FILE_NAME, EstimateRefused
-from store.estimates.wording import time_words
+from store.number_format import duration
 from store.runs import iterations
 from store.settings.toml_file import load_settings
 from store.workspace import Workspace
@@ -156,7 +156,11 @@ def test_the_screens_lines_are_the_commands_numbers(tmp_path: Path) -> None:
     workspace.root.mkdir()
     settings = load_settings(file)
     unknown = brief(estimate_in(workspace, settings))
-    assert "wrong_share" in unknown[0] and "generation_tokens_per_s not measured" in unknown[-1]
+    assert (
+        "wrong_share" in unknown[0]
+        and unknown[-1].startswith("not measured: ")
+        and "generation_tokens_per_s" in unknown[-1]
+    )
     kept = ("wrong_share = 0.5", "generation_tokens_per_s = 100", "training_tokens_per_s = 100", "curated_per_s = 100")
     (workspace.root / FILE_NAME).write_text("\n".join([*kept, "load_s = 60", "training_start_s = 60"]))
     lines = brief(estimate_in(workspace, settings))
@@ -165,5 +169,5 @@ def test_the_screens_lines_are_the_commands_numbers(tmp_path: Path) -> None:
         f"{found['texts']['value']:,.0f} texts · {found['prompt_tokens']['value']:,.0f} prompt + "
     )
     assert f"{found['generated_tokens']['value']:,.0f} generated" in lines[0]
-    assert lines[1] == f"time {time_words(found['seconds']['value'])}"
+    assert lines[1] == f"time {duration(found['seconds']['value'])}"
     assert "generation_tokens_per_s 100 (given)" in lines[-1]

@@ -73,7 +73,7 @@ async def test_an_empty_workspace_says_so(empty, until, screen_text, size) -> No
 def test_wording_is_composed_and_honest_about_what_it_lacks() -> None:
     assert wording("2-8-1", POOL) == "V two. L 8. P one."
     assert "a part of this run's own" in wording("3-1-1", POOL)
-    assert "publishes the wording" in wording("1-1-1", {})
+    assert "stores the wording" in wording("1-1-1", {})
     assert key_parts("general") is None and key_parts("1-2") is None
 
 

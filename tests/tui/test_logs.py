@@ -72,7 +72,7 @@ async def test_without_logs_it_says_where_they_come_from(empty, until, screen_te
     app = ReflectEvoApp(empty)
     async with app.run_test(size=(80, 24)) as pilot:
         await opened(app, pilot, until)
-        await until(pilot, lambda: "No log is written yet" in screen_text(app))
+        await until(pilot, lambda: "No log yet." in screen_text(app))
         await pilot.press("tab", "e", "G", "j", "k", "home", "x", "pageup")
 
 

@@ -13,7 +13,7 @@ from reflectevo_tui.app import ReflectEvoApp
 from reflectevo_tui.screens import review
 from reflectevo_tui.screens.review import ReviewScreen
 from reflectevo_tui.state.messages import TrajectoryWanted
-from reflectevo_tui.state.review_reader import read_card, sample_numbers
+from reflectevo_tui.state.review_reader import read_card
 from reflectevo_tui.widgets.line_panel import LinePanel
 from reflectevo_tui.widgets.review_card import ReviewCard
 from reflectevo_tui.widgets.review_status import ReviewStatus
@@ -272,25 +272,6 @@ async def test_numbers_are_kinds_and_function_keys_switch(build, until) -> None:
         await until(pilot, lambda: app.current_mode == "trajectories")
 
 
-async def test_another_sample_size_and_seed(build, until, screen_text) -> None:
-    built = build(60)
-    app = ReflectEvoApp(built.workspace)
-    async with app.run_test(size=(160, 50)) as pilot:
-        view = await opened(app, pilot, until)
-        await pilot.press("t")
-        await until(pilot, lambda: "How many reflections" in screen_text(app))
-        await pilot.press("ctrl+u", *"10", "space", "7", "enter")
-        await until(pilot, lambda: "sample 10, seed 7" in view.status)
-        wanted = draw_queue(built.writer, built.iteration, 10, 7)
-        await until(
-            pilot,
-            lambda: (
-                view.reflection == wanted.items[0].reflection_id
-                or view.reflection in {item.reflection_id for item in wanted.items}
-            ),
-        )
-
-
 async def test_open_goes_to_the_trajectory(build, until) -> None:
     built = build(30)
     app = ReflectEvoApp(built.workspace)
@@ -325,7 +306,7 @@ async def test_nothing_to_review_says_so(empty, until, screen_text, size) -> Non
     async with app.run_test(size=size) as pilot:
         await until(pilot, lambda: app.snapshot)
         await pilot.press("3")
-        await until(pilot, lambda: "There is no reflection to review yet." in screen_text(app))
+        await until(pilot, lambda: "No reflection to review yet." in screen_text(app))
         await pilot.press(
             "a", "r", "f", "4", "n", "u", "h", "l", "space", "p", "v", "y", "o", "j", "left_square_bracket"
         )
@@ -345,10 +326,3 @@ async def test_an_idle_review_writes_nothing(build, until) -> None:
         await pilot.pause(1.5)
         assert built.writer.execute("PRAGMA data_version").fetchone()[0] == before
         assert [one for one in painted if one is not None] == []
-
-
-def test_sample_numbers_are_read_or_refused() -> None:
-    assert sample_numbers("200") == (200, None)
-    assert sample_numbers(" 200, 7 ") == (200, 7)
-    for wrong in ("", "0", "x", "1 2 3", "-5", "2000000"):
-        assert sample_numbers(wrong) is None

@@ -25,7 +25,7 @@ def test_alarms_tell_what_began_and_nothing_twice(build) -> None:
     assert new_alarms(None, before) == () and new_alarms(before, before) == ()
     built.wait_at("train")
     waiting = read_snapshot(built.writer, built.workspace)
-    assert [alarm.words for alarm in new_alarms(before, waiting)] == ["Iteration 1 waits at the gate train: 1, then g."]
+    assert [alarm.words for alarm in new_alarms(before, waiting)] == ["Iteration 1 is waiting at gate train: press 1, then g."]
     assert new_alarms(waiting, waiting) == ()
     iterations.set_stage(built.writer, built.iteration, "train", "failed", "out of memory")
     iterations.update_iteration(built.writer, built.iteration, state="failed")
@@ -49,7 +49,7 @@ async def test_a_gate_rings_where_the_operator_chose_so(build, until, monkeypatc
         assert rung == []
         built.wait_at("train")
         await until(pilot, lambda: rung)
-        assert any("waits at the gate train" in words for words in said)
+        assert any("waiting at gate train" in words for words in said)
 
 
 async def test_no_colour_is_painted_where_none_is_wanted(build, until, monkeypatch) -> None:
