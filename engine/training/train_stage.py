@@ -152,7 +152,7 @@ class StageRun:
         reached = checkpoints.newest(self.work_dir)
         if reached is None:
             raise EngineError(
-                f"the training left no whole checkpoint in {self.work_dir}; check whether the disk is full."
+                f"the training left no complete checkpoint in {self.work_dir}; check whether the disk is full."
             )
         return reached
 
