@@ -101,7 +101,7 @@ def test_a_killed_child_is_started_again(harness: Make) -> None:
     one.wait(lambda: _reached(one, "attempt"))
     for pid in tagged_processes(one.workspace):
         os.kill(pid, signal.SIGKILL)
-    one.wait(lambda: any("started again" in event[0] for event in one.rows("SELECT text FROM events")))
+    one.wait(lambda: any("is being restarted" in event[0] for event in one.rows("SELECT text FROM events")))
     assert one.wait_state("done")["iteration"]["complete"]
 
 

@@ -135,10 +135,10 @@ def test_a_hung_child_is_named_ended_and_tried_again_within_bounds(harness: Make
     one.run()
     told = lambda words: [text for (text,) in one.rows("SELECT text FROM events") if words in text]  # noqa: E731
     one.wait(lambda: told("made no progress for"))
-    one.wait(lambda: told("process hung; it is started again"))
+    one.wait(lambda: told("process hung; it is being restarted"))
     status = one.wait_state("failed")
     assert len(told("made no progress for")) == 3
-    assert len(told("process hung; it is started again")) == 2
+    assert len(told("process hung; it is being restarted")) == 2
     assert "process hung; see" in status["iteration"]["reason"]
     assert not tagged_processes(one.workspace)
     assert status["engine"]["state"] == "running"

@@ -18,7 +18,7 @@ from typing import Any
 
 import psutil
 
-STALL_SECONDS = 300.0
+STALL_SECONDS = 120.0
 """How long nothing may change before a wait fails. Steps that are waited for take seconds on an idle machine."""
 
 _LOOK_SECONDS = 1.0
@@ -26,25 +26,26 @@ _LOOK_SECONDS = 1.0
 
 
 class Patience:
-    """Notices when something stands still.
+    """Notices when something stands still, or only goes back and forth.
 
     Args:
-        progress: returns a value that differs whenever what is waited for has moved; by default nothing counts as
-            progress, and `STALL_SECONDS` limit the whole wait.
+        progress: returns a value that is a new one whenever what is waited for has moved, never seen in this wait
+            before; by default nothing counts as progress, and `STALL_SECONDS` limit the whole wait.
     """
 
     def __init__(self, progress: Callable[[], object] = lambda: None) -> None:
         self._progress = progress
-        self._seen = progress()
+        self._seen = {repr(progress())}
         self._changed = self._looked = time.monotonic()
 
     def exhausted(self) -> bool:
-        """Whether nothing has changed for `STALL_SECONDS`."""
+        """Whether nothing new has come for `STALL_SECONDS`."""
         now = time.monotonic()
         if now - self._looked >= _LOOK_SECONDS:
             self._looked = now
-            if (found := self._progress()) != self._seen:
-                self._seen, self._changed = found, now
+            if (found := repr(self._progress())) not in self._seen:
+                self._seen.add(found)
+                self._changed = now
         return now - self._changed > STALL_SECONDS
 
 
@@ -74,7 +75,7 @@ def wait_until(
 def words(shown: str | bytes | bytearray) -> object:
     """The words in what a terminal shows, as its progress: clocks and counters that only tick are none."""
     text = shown if isinstance(shown, str) else bytes(shown).decode("utf-8", "replace")
-    return frozenset(re.findall(r"[^\W\d_]{2,}", text))
+    return sorted(set(re.findall(r"[^\W\d_]{2,}", text)))
 
 
 def cpu_seconds(pids: Iterable[int], step: float = 1.0) -> tuple[int, ...]:
