@@ -126,7 +126,7 @@ class Supervisor:
         """Report that work has resumed, if the previous turn couldn't write."""
         if self._held is not None:
             with write(self._connection):
-                telemetry.add_event(self._connection, "warning", "engine", f"resumed; it was held up: {self._held}")
+                telemetry.add_event(self._connection, "warning", "engine", f"resumed after a failure: {self._held}")
             self._note("")
             self._held = None
 

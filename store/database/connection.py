@@ -91,7 +91,7 @@ def open_reader(path: Path) -> sqlite3.Connection:
         NotOurDatabase: the file is damaged, of another program, or of a newer version.
     """
     if not _exists(path):
-        raise WorkspaceNotFound(f"there is no database at {path}; make a workspace with: reflectevo init")
+        raise WorkspaceNotFound(f"there is no database at {path}; create a workspace with: reflectevo init")
     try:
         connection = sqlite3.connect(
             f"file:{quote(str(path))}?mode=ro",
