@@ -1,4 +1,4 @@
-"""Settings: of a run, its tasks and its experiment; presets and recipes; the TOML file that holds them."""
+"""Settings of a run, its tasks and its experiment; dataset presets, recipes, and the TOML file format."""
 
 from store.curation.training_settings import TrainingSetting
 from store.records import GateName, StageName

@@ -1,7 +1,7 @@
 """Settings of an experiment: several series of iterations from one base policy, measured on the same questions.
 
-A series is a chain of iterations under one training setting and one seed. Knows what belongs together, nothing of
-what happened; `reflectevo_tui.experiment` says what comes next.
+A series is a chain of iterations under one training setting and one seed. This module describes the plan only;
+`reflectevo_tui.experiment` computes the next step from the state of the workspace.
 """
 
 from __future__ import annotations
@@ -22,21 +22,23 @@ _MAY_DIFFER = {
     "correction": {"temperature", "top_p"},
     "evaluation": {"promote"},
 }
-"""What a series may set otherwise, by section; None is all of it. Everything else is how policies are measured."""
+"""Settings that a series may change, by section; None allows the whole section. All others affect how policies are
+measured and must be the same in every series."""
 
 
 class SeriesSection(Section):
     """One series: a chain of iterations from the base policy."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$")
-    """Name of the series in reports: lower case letters, digits, `_ . -`."""
+    """Name of the series in reports: lower-case letters, digits, `_ . -`."""
     iterations: int | None = Field(default=None, ge=1)
-    """Iterations of this series; unset: those of the experiment."""
+    """Number of iterations of this series; unset: that of the experiment."""
     baseline: bool = False
-    """A series to compare with: never the best one, so never run again with other seeds."""
+    """Whether the series is only a baseline for comparison: it is never selected as the best one, and so never repeated
+    with other seeds."""
     changes: dict[str, Any] = Field(default={})
-    """What differs from the settings of the run, as sections: `training`, `curation`, `judge`, how training texts are
-    sampled, or `evaluation.promote`."""
+    """Settings that differ from those of the run, as sections: `training`, `curation`, `judge`, the sampling of
+    training texts, or `evaluation.promote`."""
 
     @field_validator("changes")
     @classmethod
@@ -55,22 +57,23 @@ class ExperimentSection(Section):
     """Several series from one base policy, run one after another by `reflectevo experiment`."""
 
     iterations: int = Field(default=3, ge=1)
-    """Iterations of each series."""
+    """Number of iterations of each series."""
     series: list[SeriesSection] = Field(min_length=1)
     """The series, in the order in which they run."""
     repeat_seeds: list[int] = Field(default=[])
-    """Seeds with which the best series is run again: the one whose policy has the highest Acc@t2 on the dev questions
-    after its last iteration."""
+    """Seeds with which the best series is repeated. The best series is the one whose policy has the highest Acc@t2 on
+    the dev questions after its last iteration."""
     measure: dict[str, Any] = Field(default={})
-    """How each promoted policy is measured on the test questions: what differs from `[evaluation]`."""
+    """Changes to `[evaluation]` for measuring each promoted policy on the test questions."""
     measure_ends: dict[str, Any] = Field(default={})
-    """What differs further for the policy that each series ends with, e.g. both protocols."""
+    """Further changes for the final policy of each series, e.g. both protocols."""
     measure_base: dict[str, Any] = Field(default={})
-    """How the base policy is measured a second time, beside as an end: e.g. with the baselines at equal tokens."""
+    """Changes for an additional measurement of the base policy, e.g. with the baselines at equal tokens; it is also
+    measured under `measure_ends`."""
     recipes_tried: int | None = Field(default=None, ge=1)
-    """How many recipes were tried on the dev questions before this one; the report says it."""
+    """Number of recipes tried on the dev questions before this one; the report states it."""
     remarks: list[str] = Field(default=[])
-    """What the author has to say about the results; the report prints it as it is."""
+    """Remarks of the author on the results; the report prints them unchanged."""
 
     @model_validator(mode="after")
     def _names_differ(self) -> ExperimentSection:

@@ -1,4 +1,7 @@
-"""Settings of generation, and what each generator needs. How one generates is the engine's alone."""
+"""Settings of generation, and the registry of generators with their requirements.
+
+The implementations are in `engine.generation`.
+"""
 
 from __future__ import annotations
 
@@ -20,26 +23,26 @@ AUTO = "auto"
 
 @dataclass(frozen=True, slots=True)
 class GeneratorEntry:
-    """What the rest of the program needs to know of a generator."""
+    """Facts about a generator that the rest of the program depends on."""
 
     name: GeneratorName
     label: str
-    """As it is written in messages, e.g. `vLLM`."""
+    """Display name in messages, e.g. `vLLM`."""
     module: str | None = None
-    """Python module that must be installed; None needs none."""
+    """Python module that must be installed; None for no requirement."""
     automatic: bool = False
-    """Whether `auto` may take it; the first registered that works is taken."""
+    """Whether `auto` may select it; the first registered one that works is selected."""
     needs_weights: bool = True
-    """Whether policies have weights. Without them no model is looked for, and training is scripted."""
+    """Whether policies have weights. Without them no model is located, and training is scripted."""
     serves_adapters: bool = False
-    """Whether it takes a base with a LoRA adapter on a GPU, so that no merged weights need to be written."""
+    """Whether it can serve a base model with a LoRA adapter on a GPU, so that no merged weights are written."""
     secrets: frozenset[str] = frozenset()
-    """Environment variables with keys that its process needs; no other process inherits them."""
+    """Environment variables with API keys that its process needs; no other process inherits them."""
     remark: str = ""
-    """What a check of the settings warns of where it is chosen."""
+    """Warning that a check of the settings prints when it is selected."""
 
     def installed(self) -> bool:
-        """True when its module is installed; it isn't imported to find out."""
+        """Check whether its module is installed, without importing it."""
         return self.module is None or importlib.util.find_spec(self.module) is not None
 
 
@@ -55,28 +58,28 @@ _ENTRIES = (
 )
 
 GENERATORS: Registry[GeneratorEntry] = Registry("generator", {entry.name: entry for entry in _ENTRIES})
-"""Every generator by its name. What makes each is in `engine.generation`."""
+"""Every generator by its name. Their factories are in `engine.generation`."""
 
 
 def needs_weights(name: GeneratorName) -> bool:
-    """Whether policies of a run with this generator have weights."""
+    """Return whether policies of a run with this generator have weights."""
     return name == AUTO or GENERATORS[name].needs_weights
 
 
 class GenerationSection(Section):
-    """Which generator serves the policies, and how wide."""
+    """The generator that serves the policies, and its limits."""
 
     generator: Annotated[GeneratorName, OneOf(lambda: (AUTO, *GENERATORS))] = AUTO
-    """`auto` takes vLLM where it imports, else transformers."""
+    """Generator to use; `auto` selects vLLM if it can be imported, else transformers."""
     concurrency: int = Field(default=64, ge=1, le=4096)
-    """Requests in flight at once."""
+    """Maximum number of concurrent requests."""
     max_model_len: int = Field(default=2048, ge=64)
-    """Longest prompt plus answer in tokens."""
+    """Maximum length of prompt plus completion in tokens."""
     memory_gib: float = Field(default=2.0, gt=0.0)
-    """KV cache on CPU, in GiB. On a GPU vLLM sizes it from `gpu_memory_share`."""
+    """Size of the KV cache on a CPU, in GiB. On a GPU vLLM derives it from `gpu_memory_share`."""
     gpu_memory_share: float = Field(default=0.9, gt=0.0, le=1.0)
-    """Share of the GPU's memory vLLM may use."""
+    """Share of the GPU memory that vLLM may use."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """Number format of the weights while generating."""
+    """Data type of the weights during generation."""
     retries: int = Field(default=2, ge=0, le=10)
-    """How often a failed generation is tried again before it becomes a row with its error."""
+    """Number of times a failed generation is retried before it is stored as a row with its error."""

@@ -1,7 +1,7 @@
 """The annotation of a setting whose values are the names of a registry.
 
-The names are looked up when a value is validated, so that what an extension registered counts. A `Literal` would be
-closed when the class is made.
+The names are looked up when a value is validated, so that entries registered by an extension are accepted. A `Literal`
+would fix them when the class is created.
 """
 
 from __future__ import annotations
@@ -15,13 +15,17 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 
 class OneOf:
-    """One of some names, as `Annotated[str, OneOf(names)]`; `names` gives those that are valid now."""
+    """Restricts a string to some names, as `Annotated[str, OneOf(names)]`.
+
+    Args:
+        names: returns the names that are valid at the time of the call.
+    """
 
     def __init__(self, names: Callable[[], Iterable[str]]) -> None:
         self._names = names
 
     def choices(self) -> tuple[str, ...]:
-        """The valid names, in their order."""
+        """Return the valid names, in their order."""
         return tuple(self._names())
 
     def _checked(self, value: object) -> str:

@@ -1,6 +1,6 @@
-"""Known datasets: where each lies on the hub, which field holds what, and how its answers are given. Data only.
+"""Presets of known datasets: location on the hub, field names and format of the answers. Data only.
 
-Every dataset loads without running code of its own: it is stored as Parquet, CSV or JSON, or its hub converts it
+Every dataset loads without running code of its own: it is stored as Parquet, CSV or JSON, or the hub converts it
 (`refs/convert/parquet`). Where a test split has no answers, the validation split is held out.
 """
 
@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from typing import Any
 
 PARQUET = "refs/convert/parquet"
-"""The branch on which the hub keeps a dataset with a loading script as Parquet; its configuration is `default`."""
+"""The branch on which the hub stores the Parquet version of a dataset with a loading script; its configuration is
+`default`."""
 
 _PLACE = ("hub", "config", "revision", "split", "test_split")
 
@@ -191,7 +192,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "context-free QA", "stanfordnlp/web_questions", "question", "answers", test_split="test"
     ),
     "mmlu-physics": _choice(
-        # MMLU has no training split: what is held out is set aside from its test split.
+        # MMLU has no training split: the held-out questions are split off its test split.
         "physics",
         "cais/mmlu",
         "question",
@@ -203,7 +204,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
     ),
     "bigbench-physics": _bigbench_choice("physics", "physics"),
 }
-"""Settings of each known dataset, by its name. `bigbench` needs the name of a task as `config`."""
+"""Task settings of each known dataset, by its name. `bigbench` needs the name of a task as `config`."""
 
 IN_FILES: Mapping[str, Mapping[str, Any]] = {
     "logiqa": {
@@ -215,14 +216,18 @@ IN_FILES: Mapping[str, Mapping[str, Any]] = {
     },
     "bigbench": {"question_field": "question", "answer_field": "answer"},
 }
-"""Where a preset's local file has other fields than the hub: the paper's own releases, with options in the question."""
+"""Field settings of presets whose local files differ from the hub: the paper's own releases, which have the options in
+the question."""
 
 
 def with_preset(values: Any) -> Any:
-    """Settings of a task completed by the preset they name; what they say themselves counts more.
+    """Complete the settings of a task from the preset they name; explicit settings take precedence.
 
-    A task that names a local `path` takes only the preset's fields, not its place on the hub; one that names a `hub`
-    of its own, e.g. a directory, keeps the preset's splits.
+    A task with a local `path` uses only the preset's fields, not its location on the hub; a task with a `hub` of its
+    own, e.g. a directory, keeps the preset's splits.
+
+    Args:
+        values: settings of a task; anything without a preset is returned unchanged.
 
     Raises:
         ValueError: for an unknown preset, or one of another task type.

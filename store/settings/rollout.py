@@ -17,29 +17,30 @@ _KEY = re.compile(r"[1-9]\d*-[1-9]\d*-[1-9]\d*")
 
 
 class Decoding(Section):
-    """How one role decodes."""
+    """Decoding parameters of one role."""
 
     max_tokens: int = Field(default=512, ge=1)
-    """Most new tokens of one generation."""
+    """Maximum number of new tokens per generation."""
     temperature: float = Field(default=0.0, ge=0.0, le=5.0)
-    """0 is greedy."""
+    """Sampling temperature; 0 is greedy."""
     top_p: float = Field(default=1.0, gt=0.0, le=1.0)
-    """Nucleus sampling share."""
+    """Probability mass of nucleus sampling."""
 
 
 class ReflectionSection(Decoding):
-    """How reflections are drawn. Defaults are the paper's (section 3.1): k = 2, temperature 0.8."""
+    """Sampling of reflections. Defaults are the paper's (section 3.1): k = 2, temperature 0.8."""
 
     temperature: float = Field(default=0.8, ge=0.0, le=5.0)
-    """0 is greedy; with several samples it must be above 0."""
+    """Sampling temperature; 0 is greedy. It must be above 0 when `samples` is above 1."""
     instructions: str | list[str] = "random:2"
-    """`all`, a list of keys `v-l-p`, or `random:n`, `balanced:n` (least used first), `adaptive:n`."""
+    """Instructions used per attempt: `all`, a list of keys `v-l-p`, or a draw of n: `random:n`, `balanced:n` (least
+    used first) or `adaptive:n`."""
     samples: int = Field(default=2, ge=1, le=64)
-    """Reflections per instruction (k)."""
+    """Number of reflections per instruction (k)."""
     rounds: int = Field(default=1, ge=1, le=8)
-    """Rounds of reflection: from the second on, each failed correction is reflected on again, once (Reflexion)."""
+    """Number of rounds of reflection (Reflexion). Each further round adds one reflection on every failed correction."""
     parts: str | None = None
-    """TOML file with further instruction parts (`verify`, `locate`, `plan`), relative to the settings file."""
+    """TOML file with additional instruction parts (`verify`, `locate`, `plan`), relative to the settings file."""
 
     @field_validator("instructions")
     @classmethod
@@ -65,8 +66,8 @@ class ReflectionSection(Decoding):
 
 
 class CorrectionSection(Decoding):
-    """How the second attempt is asked for."""
+    """Decoding of the second attempt, and the context it is given."""
 
     show_previous_attempt: PreviousAttempt = True
-    """Show the wrong attempt beside the reflection: `true` as a turn of its own, `"quoted"` inside one question that is
-    asked as first attempts are (small models keep the answer format there), `false` not at all."""
+    """How the wrong attempt is shown along with the reflection: `true` as a separate turn, `"quoted"` inside a single
+    user turn in the format of first attempts (small models keep the answer format better), `false` not at all."""

@@ -1,8 +1,8 @@
 """Run settings: the single source for the engine, the command line and the forms.
 
-A run is described in one TOML file. Every section is a frozen pydantic model that refuses keys it does
-not know, so a misspelt setting is an error with a place and a suggestion, never a silent default.
-This module knows nothing of models, devices or databases.
+A run is described by one TOML file. Every section is a frozen pydantic model that rejects unknown keys, so a misspelt
+setting is an error with a location and a suggestion, never a silent default. This module does not know models, devices
+or databases.
 """
 
 from __future__ import annotations
@@ -25,34 +25,39 @@ from store.settings.training import TrainingSection
 
 
 class EvaluationSection(Section):
-    """How parent and child are compared on held-out questions."""
+    """Comparison of parent and child on held-out questions."""
 
     protocol: Literal["oracle", "oracle-free", "both"] = "oracle"
-    """`oracle`: reflect on wrong answers only, as in the paper. `oracle-free`: reflect on every answer. `both` measures
-    the two on the same first answers; the promotion rule then looks at `oracle`."""
+    """`oracle`: reflect on wrong answers only, as in the paper. `oracle-free`: reflect on every answer. `both`: measure
+    the two from the same first answers; the promotion rule then uses `oracle`."""
     rounds: int = Field(default=1, ge=1, le=8)
-    """Rounds of reflection on the newest attempt (Reflexion); above 1 their majority vote is measured too."""
+    """Number of rounds of reflection on the newest attempt (Reflexion). Above 1, the majority vote over the rounds is
+    measured too."""
     retry_baseline: bool = True
-    """Also answer wrong questions a second time without a reflection, at equal attempts."""
+    """Also retry wrongly answered questions without a reflection, with the same number of attempts."""
     retry_samples: int = Field(default=1, ge=1, le=64)
-    """Tries of the retry baseline. Above 1 they are sampled, and counted up to the tokens that reflection took."""
+    """Number of tries of the retry baseline. Above 1 they are sampled, and counted only up to the number of tokens that
+    reflection used."""
     vote_samples: int = Field(default=0, ge=0, le=64)
-    """Sampled answers of the majority-vote baseline, counted up to the tokens that reflection took; 0 leaves it out."""
+    """Number of sampled answers of the majority-vote baseline, counted only up to the number of tokens that reflection
+    used; 0 disables it."""
     baseline_temperature: float = Field(default=0.7, gt=0.0, le=5.0)
-    """Temperature of the sampled baselines."""
+    """Sampling temperature of the baselines."""
     promote: Literal["operator", "not-worse", "always"] = "not-worse"
-    """What becomes of the child without a `promote` gate: an operator decides, promote unless it lost, or always."""
+    """Promotion rule without a `promote` gate: `operator` waits for an operator's decision, `not-worse` promotes the
+    child unless it lost to its parent, `always` promotes it in any case."""
     split: Literal["test", "dev"] = "test"
-    """Questions to measure on: the held-out ones, or those set aside for tuning."""
+    """Questions to measure on: `test`, the held-out ones, or `dev`, those reserved for tuning."""
 
 
 class ReuseSection(Section):
-    """Stored texts taken over from an earlier iteration of the run instead of generated again."""
+    """Reuse of stored texts from an earlier iteration of the run instead of generating them again."""
 
     iteration: int = Field(ge=1)
-    """Number of the iteration they are taken from."""
+    """Number of the iteration whose texts are reused."""
     what: Literal["attempts", "reflections"] = "attempts"
-    """`attempts`: first attempts only, to be reflected on anew. `reflections`: the reflections on them too."""
+    """`attempts`: reuse the first attempts only and generate new reflections on them. `reflections`: reuse the
+    reflections too."""
 
 
 class RunSettings(Section):
@@ -63,49 +68,51 @@ class RunSettings(Section):
     model: str
     """Base model: a local path, an installed model package, or a hub name (looked up in this order)."""
     reflector: str | None = None
-    """Another model that writes the reflections; unset: the policy reflects itself."""
+    """Separate model that writes the reflections; unset: the policy reflects on its own attempts."""
     seed: int = Field(default=0, ge=0)
-    """Seed of every draw in the run."""
+    """Random seed of the run."""
     question_seed: int | None = Field(default=None, ge=0)
-    """Seed that questions are chosen by; unset: `seed`. With it, iterations of one run may differ in their seed."""
+    """Seed for the selection of questions; unset: `seed`. When it is set, the iterations of a run may differ in
+    `seed`."""
     pace: Literal["flow", "step"] = "flow"
-    """`flow`: stages stream into each other. `step`: each stage waits for an operator's word."""
+    """`flow`: stages are pipelined. `step`: each stage waits for an operator's approval."""
     gates: list[GateName] = Field(default=[])
-    """Stages that wait for an operator's approval before they start; `promote` waits after evaluation."""
+    """Stages that wait for an operator's approval before they start; `promote` waits after the evaluation."""
     iterations: int = Field(default=1, ge=1)
-    """How many iterations follow one another without being asked."""
+    """Number of iterations to run one after another."""
     stall_minutes: float = Field(default=30.0, ge=0.0)
-    """Minutes without any progress after which a process counts as hung, is ended and started again; 0 never."""
+    """Minutes without progress after which a process is considered hung and restarted; 0: never."""
     trust_remote_code: list[str] = Field(default=[])
-    """Models, as named in `model` or `reflector`, whose own code may run here; the start of the run asks again."""
+    """Models, as named in `model` or `reflector`, whose own code may run on this machine. Starting the run requires a
+    second confirmation."""
     tasks: list[Task] = Field(min_length=1)
     """The task mix."""
     generation: GenerationSection = GenerationSection()
-    """Generator and its width."""
+    """Generator and its limits."""
     attempt: Decoding = Decoding()
     """Decoding of the first attempt."""
     reflection: ReflectionSection = ReflectionSection()
-    """Decoding of reflections and draw of instructions."""
+    """Decoding of reflections and selection of instructions."""
     correction: CorrectionSection = CorrectionSection()
     """Decoding of the second attempt."""
     reuse: ReuseSection | None = None
-    """Stored texts to take over; unset: everything is generated."""
+    """Reuse of stored texts; unset: everything is generated."""
     curation: CurationSection = CurationSection()
-    """Filters and caps."""
+    """Filters and caps of the training sets."""
     judge: JudgeSection = JudgeSection()
-    """Who ranks the pairs of Dpref."""
+    """Judge that ranks the pairs of Dpref."""
     training: TrainingSection = TrainingSection()
     """Training of the child policy."""
     evaluation: EvaluationSection = EvaluationSection()
     """Comparison on held-out questions."""
     series: str | None = None
-    """Series of an experiment that an iteration belongs to; set by `reflectevo experiment`."""
+    """Series of the experiment that an iteration belongs to; set by `reflectevo experiment`."""
     experiment: ExperimentSection | None = None
     """Several series from one base policy, for `reflectevo experiment`."""
 
     @property
     def chooses_by(self) -> int:
-        """The seed that questions are chosen by."""
+        """The seed for the selection of questions."""
         return self.seed if self.question_seed is None else self.question_seed
 
     @model_validator(mode="after")
@@ -140,10 +147,14 @@ class RunSettings(Section):
 
 
 def register_task_section(kind: str, section: type[TaskSection]) -> None:
-    """Let the tasks of a run be of a further kind.
+    """Register a further task kind, so that settings of a run accept it.
+
+    Args:
+        kind: the value of the task's `kind` key.
+        section: its settings, with `kind: Literal[kind]`.
 
     Raises:
-        ValueError: when the kind is taken, or the section is not the one of this kind.
+        ValueError: when the kind is registered already, or the section belongs to another kind.
     """
     if kind_of(section) != kind:
         raise ValueError(f"{section.__name__}.kind must be of type Literal[{kind!r}]")
@@ -152,19 +163,19 @@ def register_task_section(kind: str, section: type[TaskSection]) -> None:
 
 
 def unregister_task_section(kind: str) -> None:
-    """Take a registered kind away. Raises KeyError for an unknown one."""
+    """Remove a registered kind. Raises KeyError for an unknown one."""
     TASK_SECTIONS.unregister(kind)
     _take_every_kind()
 
 
 def _take_every_kind() -> None:
-    # A union is closed when the class is made: pydantic makes its schema anew from the changed annotation.
+    # The union is fixed when the class is created, so pydantic has to rebuild its schema from the changed annotation.
     RunSettings.model_fields["tasks"].annotation = list[any_task()]  # type: ignore[misc, assignment]
     RunSettings.model_rebuild(force=True)
 
 
 def merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy of nested settings with some of them changed; tables are merged, anything else is replaced."""
+    """Return a copy of nested settings with changes applied: tables are merged recursively, other values replaced."""
     result = dict(values)
     for name, change in changes.items():
         old = result.get(name)
@@ -173,10 +184,10 @@ def merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, A
 
 
 def of_series(settings: RunSettings, name: str, seed: int) -> RunSettings:
-    """The settings of an iteration of a series.
+    """Return the settings of an iteration of a series: those of the run, with the series' changes and this seed.
 
     Raises:
-        ValidationError: when the series' changes don't fit.
+        ValidationError: when the series' changes are invalid.
     """
     assert settings.experiment is not None
     series = next(one for one in settings.experiment.series if one.name == name)
@@ -186,10 +197,14 @@ def of_series(settings: RunSettings, name: str, seed: int) -> RunSettings:
 
 
 def measuring(settings: RunSettings, place: Literal["each", "end", "base"]) -> RunSettings:
-    """The settings under which a policy is measured on the test questions: one of a series, its end, or the base.
+    """Return the settings under which a policy is measured on the test questions.
+
+    Args:
+        settings: of the run, with an experiment.
+        place: `each` for any policy of a series, `end` for its final policy, `base` for the base policy.
 
     Raises:
-        ValidationError: when the experiment's changes don't fit.
+        ValidationError: when the experiment's changes are invalid.
     """
     assert settings.experiment is not None
     own = {"each": {}, "end": settings.experiment.measure_ends, "base": settings.experiment.measure_base}[place]
@@ -199,10 +214,10 @@ def measuring(settings: RunSettings, place: Literal["each", "end", "base"]) -> R
 
 
 def check_experiment(settings: RunSettings) -> None:
-    """Whether an experiment is honest and can be whole.
+    """Check that an experiment separates tuning from measuring, and that all its settings are valid.
 
     Raises:
-        ValueError: with what is wrong, and where.
+        ValueError: with the mistake and its location.
     """
     experiment = settings.experiment
     assert experiment is not None
@@ -234,11 +249,11 @@ def _try(place: str, make: Callable[[], RunSettings]) -> None:
 
 
 FIXED_SETTINGS = ("name", "model", "reflector", "trust_remote_code", "question_seed", "tasks", "reflection.parts")
-"""Settings that can't change within a run, as dotted keys; nor can `seed`, where it chooses the questions."""
+"""Settings that can't change within a run, as dotted keys; nor can `seed` where it selects the questions."""
 
 
 def changed_fixed(old: RunSettings, new: RunSettings) -> list[str]:
-    """The settings that differ and can't change within a run."""
+    """Return the settings that differ although they can't change within a run, as dotted keys."""
     found = [name for name in FIXED_SETTINGS if attrgetter(name)(old) != attrgetter(name)(new)]
     moved = old.chooses_by != new.chooses_by and "question_seed" not in found
     return [*found, "seed"] if moved else found

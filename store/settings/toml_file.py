@@ -1,4 +1,4 @@
-"""Reads run settings from TOML and explains what is wrong: key, file and line, and the nearest valid key."""
+"""Reads run settings from TOML; errors name the key, file and line, and the nearest valid key."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _ASSIGNMENT = re.compile(r"""^\s*("[^"]*"|'[^']*'|[A-Za-z0-9_.-]+)\s*=""")
 
 
 def line_of(text: str, location: tuple[str | int, ...]) -> int | None:
-    """Line (from 1) where a key stands in TOML text, or of the nearest table around it.
+    """Return the line (from 1) of a key in TOML text, or that of the nearest enclosing table; None if there is neither.
 
     Args:
         text: the TOML.
-        location: keys and array positions from the top, e.g. `("tasks", 1, "dataset")`.
+        location: keys and array positions from the root, e.g. `("tasks", 1, "dataset")`.
     """
     keys = tuple(str(part) for part in location)
     around: tuple[int, int] | None = None
@@ -48,7 +48,7 @@ def line_of(text: str, location: tuple[str | int, ...]) -> int | None:
 
 
 def _table_path(heading: re.Match[str], counts: dict[tuple[str, ...], int]) -> tuple[str, ...]:
-    """The path of a table's heading, with the position of each array of tables on it; `counts` is kept up to date."""
+    """Return the path of a table heading, with positions in arrays of tables; updates `counts`."""
     path: tuple[str, ...] = ()
     *outer, last = (part.strip().strip("\"'") for part in heading.group(2).split("."))
     for part in outer:
@@ -63,7 +63,7 @@ def _table_path(heading: re.Match[str], counts: dict[tuple[str, ...], int]) -> t
 
 
 def _sections(annotation: Any) -> list[type[BaseModel]]:
-    """The settings sections an annotation can hold."""
+    """Return the settings sections that an annotation may contain."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     found: list[type[BaseModel]] = []
@@ -73,7 +73,7 @@ def _sections(annotation: Any) -> list[type[BaseModel]]:
 
 
 def valid_keys(location: tuple[str | int, ...]) -> list[str]:
-    """The keys that may stand beside the last one of a location."""
+    """Return the valid keys of the section that the last key of a location is in."""
     sections: list[type[BaseModel]] = [RunSettings]
     for part in location[:-1]:
         if isinstance(part, int):
@@ -90,14 +90,14 @@ def valid_keys(location: tuple[str | int, ...]) -> list[str]:
 
 
 def _without_kind(location: tuple[str | int, ...]) -> tuple[str | int, ...]:
-    """A location without the tag that pydantic inserts for the task type."""
+    """Drop the tag that pydantic inserts into a location for the task kind."""
     if len(location) > 2 and location[0] == "tasks" and isinstance(location[1], int):
         return (*location[:2], *location[3:])
     return location
 
 
 def _written(location: tuple[str | int, ...], values: Any) -> tuple[str | int, ...]:
-    """The part of a location that somebody wrote: pydantic appends the name of each type that a value may have."""
+    """Return the part of a location that the file contains: pydantic appends the name of each type of a union."""
     found: list[str | int] = []
     for part in location:
         in_table = isinstance(values, Mapping) and part in values
@@ -110,7 +110,7 @@ def _written(location: tuple[str | int, ...], values: Any) -> tuple[str | int, .
 
 
 def _explain(error: Any, text: str, source: str, location: tuple[str | int, ...], expected: str) -> str:
-    # A custom validator of a section names the section; a missing key is shown where its table stands.
+    # An error of a section's own validator refers to the section; a missing key is reported at its table.
     line = line_of(text, (*location, "kind") if error["type"] == "union_tag_invalid" else location)
     place = f"{source}, line {line}" if line else source
     key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".") or "settings"
@@ -135,7 +135,7 @@ def _explain(error: Any, text: str, source: str, location: tuple[str | int, ...]
 
 
 def _explain_all(errors: list[Any], values: object, text: str, source: str) -> list[str]:
-    """One line for each mistake; a value that fits none of the types it may have is one mistake."""
+    """Format one line per mistake; a value that matches no type of a union is one mistake."""
     firsts: list[tuple[Any, tuple[str | int, ...]]] = []
     alternatives: dict[tuple[str | int, ...], list[str]] = {}
     for error in errors:
@@ -148,7 +148,7 @@ def _explain_all(errors: list[Any], values: object, text: str, source: str) -> l
         if written not in alternatives:
             firsts.append((error, written))
         elif error["input"] != next(one["input"] for one, place in firsts if place == written):
-            continue  # about a part of the value, which another type of the same place would have
+            continue  # concerns a part of the value, as another type of the union would have it
         else:
             message = message.removeprefix("Input should be ")
         if message not in alternatives.setdefault(written, []):
@@ -164,7 +164,11 @@ def _message(error: Any) -> str:
 
 
 def parse_settings(text: str, source: str = "settings") -> RunSettings:
-    """Settings from TOML text.
+    """Parse settings from TOML text.
+
+    Args:
+        text: the TOML.
+        source: name of the file in error messages.
 
     Raises:
         SettingsError: one line for each mistake.
@@ -177,7 +181,12 @@ def parse_settings(text: str, source: str = "settings") -> RunSettings:
 
 
 def validate_settings(values: Mapping[str, object], text: str = "", source: str = "settings") -> RunSettings:
-    """Settings from plain values; `text` is the TOML they came from, for line numbers.
+    """Validate settings given as plain values.
+
+    Args:
+        values: the settings, as `tomllib` parses them.
+        text: the TOML they were parsed from, for line numbers in error messages.
+        source: name of the file in error messages.
 
     Raises:
         SettingsError: one line for each mistake.
@@ -189,10 +198,10 @@ def validate_settings(values: Mapping[str, object], text: str = "", source: str 
 
 
 def load_settings(path: Path) -> RunSettings:
-    """Settings from a TOML file.
+    """Read settings from a TOML file.
 
     Raises:
-        SettingsError: when the file is missing, not UTF-8, not TOML, or says something wrong.
+        SettingsError: when the file is missing, unreadable, not UTF-8, not TOML, or has invalid settings.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -206,7 +215,7 @@ def load_settings(path: Path) -> RunSettings:
 
 
 def dump_settings(settings: RunSettings) -> str:
-    """The TOML of settings, complete with defaults."""
+    """Return settings as TOML text, including defaults."""
     import tomlkit
 
     return tomlkit.dumps(settings.model_dump(mode="json", exclude_none=True))

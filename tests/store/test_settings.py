@@ -270,7 +270,7 @@ def test_settings_can_not_be_changed_in_place() -> None:
 
 def test_measuring_on_dev_needs_dev_questions() -> None:
     """Otherwise an evaluation of no questions at all would be the answer."""
-    with pytest.raises(SettingsError, match="no task sets dev questions aside"):
+    with pytest.raises(SettingsError, match="no task reserves dev questions"):
         validate_settings(_values(evaluation={"split": "dev"}))
     task = {**_values()["tasks"][0], "dev": 3}  # type: ignore[index]
     assert validate_settings(_values(evaluation={"split": "dev"}, tasks=[task])).evaluation.split == "dev"

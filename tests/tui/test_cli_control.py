@@ -96,7 +96,7 @@ def test_an_evaluation_that_cannot_be_is_refused_before_anything_starts(harness:
     one = harness(quiz_settings(tmp_path, train=6, test=3))
     workspace = one.workspace.root
     code, _, words = invoke("eval", "-w", workspace, "--split", "dev")
-    assert code == 1 and "no task sets dev questions aside" in words
+    assert code == 1 and "no task reserves dev questions" in words
     assert one.engine_pid() is None
     code, _, words = invoke("eval", "-w", workspace, "--policy", "p07")
     assert code == 1 and "p07" in words

@@ -1,7 +1,7 @@
 """Shipped recipes: complete settings files to start from.
 
-A recipe is a TOML file here, or one of the paper's: those are a model's part and a training setting's part in
-`paper/`, put under one another, so that each of the paper's numbers is written down once.
+A recipe is a TOML file in this folder, or one of the paper's, which are concatenated from a model's part and a training
+setting's part in `paper/`, so that each of the paper's numbers is stored once.
 """
 
 from __future__ import annotations
@@ -12,22 +12,22 @@ from importlib.resources.abc import Traversable
 from store.errors import SettingsError
 
 PAPER_MODELS = {"llama3-8b": "Llama-3-8B", "mistral-7b": "Mistral-7B"}
-"""Models of the paper, by the name of their part."""
+"""Titles of the paper's models, by the file name of their part."""
 PAPER_SETTINGS = ("one-stage", "two-stage", "dpo-verdict", "dpo-judge")
-"""Training settings of the paper, by the name of their part."""
+"""Training settings of the paper, as file names of their parts."""
 
 
 def recipe_names() -> list[str]:
-    """Names of the shipped recipes."""
+    """Return the names of the shipped recipes, sorted."""
     single = [entry.name.removesuffix(".toml") for entry in _folder().iterdir() if entry.name.endswith(".toml")]
     return sorted([*single, *_paper_recipes()])
 
 
 def recipe_text(name: str) -> str:
-    """The TOML of a recipe.
+    """Return the TOML text of a recipe.
 
     Raises:
-        SettingsError: when there is none of that name.
+        SettingsError: when there is no recipe of that name.
     """
     if name not in recipe_names():
         raise SettingsError(f"there is no recipe {name!r}; there are: {', '.join(recipe_names())}")
@@ -47,5 +47,5 @@ def _folder() -> Traversable:
 
 
 def _paper_recipes() -> dict[str, tuple[str, str]]:
-    """Model and training setting of each of the paper's recipes, by its name."""
+    """Return the parts (model, training setting) of each of the paper's recipes, by the recipe's name."""
     return {f"paper-{model}-{setting}": (model, setting) for model in PAPER_MODELS for setting in PAPER_SETTINGS}
