@@ -20,6 +20,7 @@ from reflectevo_tui.state.messages import DirectiveWanted, WorkFailed
 from reflectevo_tui.state.snapshot import AccuracyPoint, GateFacts, Snapshot, read_gate
 from reflectevo_tui.terminal.immediate_repaint import Dialog
 from reflectevo_tui.text import display, formatting
+from store.curation.training_settings import SET_TITLES, SetName
 from store.database.connection import reading
 from store.errors import OperatorError
 from store.records import DirectiveKind, GateName, JsonObject, Policy, StageName
@@ -27,17 +28,15 @@ from store.workspace import Workspace
 
 GateDecision = Literal["approve", "reject", "skip"]
 
-_SETS: Mapping[str, str] = {"d_plus": "D+", "d_pm": "D±", "d_pref": "Dpref"}
 
-
-def curation_lines(counts: Mapping[str, Mapping[str, int]]) -> list[Content]:
+def curation_lines(counts: Mapping[SetName, Mapping[str, int]]) -> list[Content]:
     """How many rows each set got, and why the others were left out."""
     lines = []
     for name, reasons in counts.items():
         total = sum(reasons.values())
         lines.append(
             display.line(
-                (f"{_SETS.get(name, name):<6}", "bold"),
+                (f"{SET_TITLES[name]:<6}", "bold"),
                 (f"{formatting.count(reasons.get('included', 0)):>8}", "bold $success"),
                 f" of {formatting.count(total)} included",
             )
@@ -58,6 +57,9 @@ def skip_words(gate: GateName, stages: Sequence[StageName]) -> str:
         "Its data is kept, and its parent stays the current policy. To continue from another one: Z or B."
     )
 
+
+PolicyDirective = Literal["promote", "reject", "rollback", "branch"]
+"""The directives about a policy of the lineage."""
 
 LeavingKind = Literal["rollback", "branch"]
 """The directives that put a waiting iteration aside."""
