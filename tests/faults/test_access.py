@@ -19,7 +19,7 @@ from engine.models.resolve import check_adapter, resolve_model
 from engine.models.weights import weights_of
 from engine.supervisor.child_environment import HUB_SECRETS, child_environment, is_secret, needed_secrets
 from engine.supervisor.child_processes import tag_of, tagged_processes
-from reflectevo_tui.engine_client.directives import start_or_continue
+from reflectevo_tui.engine_client.launch import start_or_continue
 from reflectevo_tui.engine_client.process import engine_command
 from store.errors import DirectiveRefused
 from store.runs.policies import add_policy

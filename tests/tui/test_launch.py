@@ -11,6 +11,8 @@ from textual.widgets import Input
 from reflectevo_tui.app import ReflectEvoApp
 from reflectevo_tui.engine_client.launch import edited
 from reflectevo_tui.engine_client.process import EngineUnavailable, StartedEngine
+from reflectevo_tui.screens.dialogs.confirm import ConfirmDialog
+from reflectevo_tui.screens.dialogs.message import MessageDialog
 from reflectevo_tui.screens.launch import LaunchScreen
 from reflectevo_tui.state import settings_form
 from reflectevo_tui.state.estimate import estimate_in
@@ -20,6 +22,7 @@ from store.database.connection import open_reader
 from store.runs import iterations
 from store.settings.toml_file import load_settings
 from store.workspace import Workspace
+from tests.support.built_workspaces import SETTINGS
 from tests.support.issued_directives import recent
 
 SIZES = [(160, 50), (80, 24)]
@@ -55,7 +58,18 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> list[Workspace]:
         return StartedEngine(7, False, "log")
 
     monkeypatch.setattr("reflectevo_tui.engine_client.launch.start_engine", start)
+    monkeypatch.setattr("reflectevo_tui.engine_client.launch.findings", lambda *_, **__: [])
     return asked
+
+
+def found(level: str, what: str, fix: str) -> dict[str, str]:
+    """A finding of the engine's check."""
+    return {"level": level, "where": "machine", "what": what, "fix": fix}
+
+
+def check_finds(monkeypatch: pytest.MonkeyPatch, *findings: dict[str, str]) -> None:
+    """Let the engine's check answer with these findings."""
+    monkeypatch.setattr("reflectevo_tui.engine_client.launch.findings", lambda *_, **__: list(findings))
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -112,7 +126,7 @@ async def test_mistakes_are_told_beside_their_field(build, until, screen_text) -
         field(app, "training.learning_rate").value = "7"
         field(app, "gates").value = "train, lunch"
         field(app, "reflection.instructions").value = "sometimes"
-        await until(pilot, lambda: "✗ 3 to correct" in screen_text(app))
+        await until(pilot, lambda: "✗ 3 errors" in screen_text(app))
         shown = screen_text(app)
         assert "✗ Input should be less than" in shown and "✗ use 'all', a list of keys" in shown
         await pilot.press("ctrl+r", "ctrl+s")
@@ -183,6 +197,7 @@ async def test_an_engine_that_does_not_start_is_told(build, until, monkeypatch) 
 
     monkeypatch.setattr("reflectevo_tui.engine_client.launch.start_engine", start)
     built = build(2)
+    check_finds(monkeypatch)
     iterations.update_iteration(built.writer, built.iteration, state="done")
     app = ReflectEvoApp(built.workspace)
     said: list[str] = []
@@ -192,6 +207,107 @@ async def test_an_engine_that_does_not_start_is_told(build, until, monkeypatch) 
         await pilot.press("ctrl+r")
         await until(pilot, lambda: any("did not start: [no] disk" in words for words in said))
     assert issued(built.workspace) == []
+
+
+async def test_a_run_that_can_not_succeed_is_refused_with_every_fix(
+    build, until, screen_text, engine, monkeypatch
+) -> None:
+    """All that stands in its way is shown at once; nothing is started, what was typed is saved."""
+    check_finds(
+        monkeypatch,
+        found("error", "training needs torch", "install it with: pip install torch"),
+        found("warning", "the disk is nearly full", "free some space"),
+        found("error", "vllm needs a GPU", "set generation.generator to transformers"),
+    )
+    built = build(2)
+    app = ReflectEvoApp(built.workspace)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await opened(app, pilot, until)
+        field(app, "name").value = "second"
+        await pilot.press("ctrl+r")
+        await until(pilot, lambda: isinstance(app.screen, MessageDialog))
+        shown = " ".join(screen_text(app).split())
+        for words in ("training needs torch", "pip install torch", "vllm needs a GPU", "to transformers"):
+            assert words in shown, words
+        await pilot.press("escape")
+        await until(pilot, lambda: isinstance(app.screen, LaunchScreen))
+        # It can be tried again once it is mended.
+        assert issued(built.workspace) == [] and engine == []
+        check_finds(monkeypatch)
+        await pilot.press("ctrl+r")
+        await until(pilot, lambda: issued(built.workspace))
+    assert load_settings(built.workspace.settings_file).name == "second"
+
+
+async def test_a_warning_is_shown_and_the_run_starts(build, until, engine, monkeypatch) -> None:
+    check_finds(monkeypatch, found("warning", "[few] examples", "raise tasks.train"))
+    built = build(2)
+    iterations.update_iteration(built.writer, built.iteration, state="done")
+    app = ReflectEvoApp(built.workspace)
+    said: list[str] = []
+    app.notify = lambda message, **_: said.append(message)
+    async with app.run_test(size=(160, 50)) as pilot:
+        await opened(app, pilot, until)
+        await pilot.press("ctrl+r")
+        await until(pilot, lambda: any("[few] examples\n    → raise tasks.train" in words for words in said))
+    assert [kind for kind, _ in issued(built.workspace)] == ["start_iteration"]
+    assert engine == [built.workspace]
+
+
+async def test_a_stopped_iteration_is_resumed_as_the_command_line_does(build, until, engine) -> None:
+    """Edited settings don't change an iteration that has begun, and the operator is told."""
+    built = build(2)
+    iterations.update_iteration(built.writer, built.iteration, state="stopped")
+    app = ReflectEvoApp(built.workspace)
+    said: list[str] = []
+    app.notify = lambda message, **_: said.append(message)
+    async with app.run_test(size=(160, 50)) as pilot:
+        await opened(app, pilot, until)
+        field(app, "training.epochs").value = "3"
+        await pilot.press("ctrl+r")
+        await until(pilot, lambda: any("resumes with the settings that it was started with" in words for words in said))
+    assert issued(built.workspace) == [("resume", {"iteration": built.iteration})]
+
+
+TRUSTING = SETTINGS.replace("gates =", 'trust_remote_code = ["HuggingFaceTB/SmolLM2-135M-Instruct"]\ngates =')
+
+
+@pytest.mark.parametrize("key", ["y", "n"])
+async def test_the_code_of_a_model_runs_only_when_it_is_confirmed(build, until, screen_text, engine, key) -> None:
+    built = build(2, settings=TRUSTING)
+    app = ReflectEvoApp(built.workspace)
+    said: list[str] = []
+    app.notify = lambda message, **_: said.append(message)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await opened(app, pilot, until)
+        field(app, "name").value = "second"
+        await pilot.press("ctrl+r")
+        await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))
+        shown = screen_text(app)
+        assert "HuggingFaceTB/SmolLM2-135M-Instruct" in shown and "as you" in shown
+        assert issued(built.workspace) == [] and engine == []
+        await pilot.press(key)
+        if key == "y":
+            await until(pilot, lambda: issued(built.workspace))
+        else:
+            await until(pilot, lambda: "Nothing was started." in said)
+            await pilot.pause(0.3)
+    if key == "n":
+        assert issued(built.workspace) == [] and engine == []
+    else:
+        ((kind, arguments),) = issued(built.workspace)
+        assert kind == "start_run" and arguments["confirmed_code"] == ["HuggingFaceTB/SmolLM2-135M-Instruct"]
+
+
+async def test_the_code_of_a_run_that_was_confirmed_is_not_asked_for_again(build, until, engine) -> None:
+    built = build(2, settings=TRUSTING)
+    iterations.update_iteration(built.writer, built.iteration, state="done")
+    app = ReflectEvoApp(built.workspace)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await opened(app, pilot, until)
+        await pilot.press("ctrl+r")
+        await until(pilot, lambda: issued(built.workspace))
+    assert [kind for kind, _ in issued(built.workspace)] == ["start_iteration"]
 
 
 async def test_without_a_file(empty, until, screen_text) -> None:

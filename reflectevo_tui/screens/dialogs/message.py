@@ -1,0 +1,40 @@
+"""A text that is read and closed: everything that stands in the way of something, each with what to do about it."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical, VerticalScroll
+from textual.widgets import Static
+
+from reflectevo_tui.terminal.immediate_repaint import Dialog
+from reflectevo_tui.text import display
+
+
+class MessageDialog(Dialog[None]):
+    """A title and a text that scrolls. Any of its closing keys closes it."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q,enter", "close", "close")]
+
+    def __init__(self, title: str, text: str) -> None:
+        super().__init__()
+        self._title = title
+        self._text = text
+
+    def compose(self) -> ComposeResult:
+        """Title, text, key."""
+        with Vertical(classes="dialog dialog-large"):
+            yield Static(display.line((self._title, "bold $error")), markup=False)
+            with VerticalScroll(id="message-body", classes="gap-above"):
+                yield Static(display.text(self._text), markup=False)
+            yield Static(display.line(("esc", "bold $accent"), " close"), classes="dialog-keys", markup=False)
+
+    def on_mount(self) -> None:
+        """Let the arrow keys scroll."""
+        self.query_one("#message-body").focus()
+
+    def action_close(self) -> None:
+        """Close."""
+        self.dismiss(None)
