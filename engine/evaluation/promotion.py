@@ -11,6 +11,7 @@ from typing import Literal
 
 from store.evaluation.comparisons import Comparison, Difference
 from store.evaluation.intervals import p_words
+from store.number_format import signed_interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +26,7 @@ def describe(name: str, difference: Difference) -> str:
     """Format a difference in percentage points with its interval and p-value."""
     if difference.value is None or difference.low is None or difference.high is None:
         return f"{name}: no question was judged for both"
-    points = f"{100 * difference.value:+.1f} points ({100 * difference.low:+.1f} to {100 * difference.high:+.1f})"
+    points = signed_interval(difference.value, difference.low, difference.high, " points")
     p = "" if difference.p is None else f", p {p_words(difference.p)}"
     return f"{name} {points}{p}, n = {difference.n}"
 

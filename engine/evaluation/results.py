@@ -9,6 +9,7 @@ from engine.evaluation.protocol import feedback_of, protocol_name
 from engine.rollout.load_plan import settings_of
 from engine.rollout.plan import count
 from store.evaluation.comparisons import Comparison, compare, paired_answers
+from store.number_format import percent
 from store.records import Iteration
 from store.runs.policies import evaluations, get_policy
 from store.runs.runs import run_questions
@@ -44,13 +45,11 @@ def describe_measured(connection: sqlite3.Connection, iteration: Iteration) -> s
     for progressed in held_out_plans(connection, iteration.id, iteration.parent_id):
         protocol = progressed.plan.protocol
         metrics = stored[protocol].metrics
-        shares = [f"Acc@{turn} {_percent(metrics[f'acc_{turn}']['value'])}" for turn in ("t1", "t2")]
+        shares = [
+            f"Acc@{turn} {percent(metrics[f'acc_{turn}']['value'], missing='not measured')}" for turn in ("t1", "t2")
+        ]
         words.append(f"{feedback_of(protocol)} {', '.join(shares)}, n = {stored[protocol].n}")
     return f"{get_policy(connection, iteration.parent_id).name}: {'; '.join(words)}"
-
-
-def _percent(share: float | None) -> str:
-    return "not measured" if share is None else f"{100 * share:.1f} %"
 
 
 def compare_child(connection: sqlite3.Connection, iteration: Iteration) -> Comparison:

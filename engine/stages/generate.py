@@ -28,6 +28,7 @@ from engine.tasks.verifier_pool import VerifierPool
 from store.control.telemetry import add_event
 from store.database.connection import write
 from store.evaluation.comparisons import put_baseline_outcomes
+from store.number_format import share_of
 from store.plural import counted
 from store.records import Iteration
 from store.runs.iterations import get_iteration
@@ -95,13 +96,9 @@ def _owes(progressed: Progressed) -> bool:
     return count(progressed.plan, progressed.done).owes(progressed.plan.stages)
 
 
-def _percent(part: int, whole: int) -> str:
-    return f"{100 * part / whole:.1f} %" if whole else "–"
-
-
 def _training_progress(counts: Counts) -> Progress:
-    right = _percent(counts.correct["attempt"], counts.done["attempt"])
-    flipped = _percent(counts.correct["correct"], counts.done["correct"])
+    right = share_of(counts.correct["attempt"], counts.done["attempt"])
+    flipped = share_of(counts.correct["correct"], counts.done["correct"])
     # The reflections of later rounds count towards the stage whose answers they reflect on.
     made, known = (figures["correct"] + figures["again"] for figures in (counts.done, counts.total))
     return {
@@ -133,7 +130,7 @@ class _EvaluationProgress:
     def __call__(self, protocol: str, counts: Counts) -> Progress:
         self._own[protocol] = counts
         every = (*self._own.values(), *self._others)
-        right = _percent(counts.correct["attempt"], counts.done["attempt"])
+        right = share_of(counts.correct["attempt"], counts.done["attempt"])
         done = sum(sum(one.done.values()) for one in every)
         total = sum(sum(one.total.values()) for one in every)
         return {"evaluate": (done, total, f"{self._policy} Acc@t1 {right}")}

@@ -17,6 +17,7 @@ from engine.tasks import load_tasks
 from store.control.telemetry import add_event
 from store.curation.training_settings import TRAINING_SETTINGS
 from store.database.connection import write
+from store.plural import counted
 from store.runs.instruction_parts import put_instruction_parts
 from store.runs.policies import BASE_POLICY, REFLECTOR_POLICY, add_policy, decide_policy
 from store.runs.runs import FewShot, add_few_shots, add_questions, get_run, set_run_state
@@ -69,8 +70,8 @@ def prepare(context: StageContext) -> bool:
             add_few_shots(connection, run.id, name, [FewShot(*astuple(shown)) for shown in task.few_shot])
             for remark in task.remarks(name):
                 add_event(connection, "warning", "prepare", remark)
-            tuning = f"{len(task.dev)} for tuning, " if task.dev else ""
-            counts = f"{len(task.train)} training, {tuning}{len(task.test)} held-out questions"
+            tuning = f"{len(task.dev):,} for tuning, " if task.dev else ""
+            counts = f"{len(task.train):,} training, {tuning}{counted(len(task.test), 'held-out question')}"
             add_event(connection, "info", "prepare", f"task {name}: {counts}")
         _add_base(connection, run.id, BASE_POLICY, path, settings.model, "the base model")
         if reflector is not None:

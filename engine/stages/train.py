@@ -18,6 +18,7 @@ from engine.training.train import STAGE_METRIC
 from engine.training.train import train as run_training
 from store.control.telemetry import add_event, add_metrics
 from store.database.connection import write
+from store.plural import counted
 from store.records import Iteration, Policy
 from store.runs.iterations import get_iteration, set_note, set_progress, update_iteration
 from store.runs.policies import add_policy, get_policy
@@ -130,14 +131,14 @@ def _record(
     last = result.stages[-1]
     if last.best_step is not None:
         details |= {"held_out": last.held_out, "best_step": last.best_step, "best_loss": last.best_loss}
-    dropped = f", {result.dropped} dropped ({summarise_dropped(result.dropped_reasons)})" if result.dropped else ""
+    dropped = f", {result.dropped:,} dropped ({summarise_dropped(result.dropped_reasons)})" if result.dropped else ""
     early = "".join(
         f", stage {stage.number} stopped early at step {stage.steps}, best at {stage.best_step}"
         for stage in result.stages
         if stage.stopped_early
     )
     first_attempts = request.details["first_attempts"]
-    beside = f", {first_attempts} of them first attempts" if first_attempts else ""
+    beside = f", {first_attempts:,} of them first attempts" if first_attempts else ""
     with write(connection):
         policy_id = add_policy(
             connection,
@@ -158,13 +159,14 @@ def _record(
             connection,
             iteration.id,
             "train",
-            f"{name}: {request.setting} on {result.kept} examples{beside}{dropped}{early}",
+            f"{name}: {request.setting} on {counted(result.kept, 'example')}{beside}{dropped}{early}",
         )
         add_event(
             connection,
             "info",
             "training",
-            f"policy {name} is in {path} ({result.kept} examples, {result.steps} steps{dropped}{early})",
+            f"policy {name} is in {path} ({counted(result.kept, 'example')}, {counted(result.steps, 'step')}"
+            f"{dropped}{early})",
             iteration.id,
         )
 

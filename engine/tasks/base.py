@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from string import ascii_uppercase
 from typing import Literal
 
+from store.plural import counted
 from store.records import Split, Verdict
 
 _NAMED_ROWS = 20
@@ -143,5 +144,8 @@ class Loaded:
         """Return messages for the operator: skipped rows (the first by location, the rest by reason), then notes."""
         named = [f"{row.place} was left out: {row.reason}" for row in self.skipped[:_NAMED_ROWS]]
         reasons = Counter(row.reason for row in self.skipped[_NAMED_ROWS:])
-        counted = [f"task {task}: {count} more rows were left out: {why}" for why, count in reasons.most_common(20)]
-        return [*named, *counted, *self.notes]
+        more = [
+            f"task {task}: {counted(n, 'more row')} {'was' if n == 1 else 'were'} left out: {why}"
+            for why, n in reasons.most_common(20)
+        ]
+        return [*named, *more, *self.notes]

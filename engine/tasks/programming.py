@@ -26,6 +26,7 @@ from engine.tasks.loading.fields import RowRefused, asked, text_field
 from engine.tasks.loading.sources import load_local
 from engine.tasks.sandbox import Limits, Record, Report, SandboxUnavailable, Step, run_steps
 from engine.tasks.task_kind import TaskType
+from store.plural import counted
 from store.records import Split
 from store.settings.tasks import CodeTask
 
@@ -293,10 +294,11 @@ def _proven(name: str, loaded: Loaded) -> Loaded:
     bad = {key: answer for key, answer in found.items() if answer not in (None, "?")}
     notes = loaded.notes
     if unchecked:
-        notes += (f"task {name!r}: the reference programs of {unchecked} questions were not run",)
+        notes += (f"task {name!r}: the reference programs of {counted(unchecked, 'question')} were not run",)
     if bad:
         first = next(iter(bad.values()))
-        notes += (f"task {name!r}: {len(bad)} questions left out, whose reference program fails its tests ({first})",)
+        several = counted(len(bad), "question")
+        notes += (f"task {name!r}: {several} left out, whose reference program fails its tests ({first})",)
     train = tuple(question for question in loaded.train if question.content_hash not in bad)
     if not train:
         raise TaskError(f"task {name!r}: no reference program of the training questions passes its tests; {notes[-1]}")

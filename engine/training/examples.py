@@ -14,6 +14,7 @@ from typing import Any, Generic, TypeVar
 from engine.errors import TrainingRefused
 from engine.prompts.leakage import unfit_target
 from engine.prompts.rollout import Message
+from store.plural import counted
 
 NOT_A_PREFIX = "the chat template renders the prompt differently once an answer follows"
 BEGINS_TWICE = "the chat template doubles the begin token"
@@ -148,12 +149,12 @@ def _ids(messages: Sequence[Message], tokenizer: Any, *, generation_prompt: bool
 def summarise_dropped(dropped: Iterable[tuple[int, str]]) -> str:
     """Return the number of dropped examples per kind of reason, e.g. "2 too long, 1 the completion is empty"."""
     kinds = Counter(reason.split(":", 1)[0] for _, reason in dropped)
-    return ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
+    return ", ".join(f"{count:,} {kind}" for kind, count in kinds.most_common())
 
 
 def _nothing_left(dropped: Sequence[tuple[int, str]], max_length: int) -> str:
     return (
-        f"none of the {len(dropped)} examples can be trained on: {summarise_dropped(dropped)} "
+        f"none of {counted(len(dropped), 'example')} can be trained on: {summarise_dropped(dropped)} "
         f"(max_length = {max_length}). Raise max_length for those that are too long; give the model a chat template "
         "that renders a prompt the same way with and without an answer; generate again what states its target."
     )

@@ -8,6 +8,7 @@ from typing import Any
 from store.control.liveness import engine_state
 from store.control.telemetry import events
 from store.database.connection import reading
+from store.number_format import interval
 from store.records import Evaluation, Iteration, Policy, Stage
 from store.runs import iterations
 from store.runs.policies import evaluations, list_policies, newest_evaluation
@@ -120,11 +121,9 @@ def _policy(workspace: Workspace, policy: Policy | None, measured: list[Evaluati
 
 
 def share(metric: dict[str, float | None] | None) -> str:
-    """A share in percent with its interval, e.g. `38.3 % (26–52)`."""
-    if not metric or metric.get("value") is None:
-        return "not measured"
-    value, low, high = (100 * float(metric[key] or 0) for key in ("value", "low", "high"))
-    return f"{value:.1f} % ({low:.0f}–{high:.0f})"
+    """A stored share in percent with its interval."""
+    found = metric or {}
+    return interval(found.get("value"), found.get("low"), found.get("high"), missing="not measured")
 
 
 _GLYPHS = {"done": "✓", "running": "●", "waiting": "◆", "failed": "✗", "skipped": "–", "pending": "○"}

@@ -9,8 +9,9 @@ from reflectevo_tui.experiment.plan import split_of
 from reflectevo_tui.report.document import Block, Cell, Chart, Facts, Line, Paragraph, Point, Section, Table
 from reflectevo_tui.report.experiment import FREE, ORACLE
 from reflectevo_tui.report.experiment_data import ExperimentReport, Measured
-from reflectevo_tui.report.formatting import NOT_MEASURED, Number, duration, p_value, percent, points, ratio, signed
+from reflectevo_tui.report.formatting import NOT_MEASURED, Number, duration, p_value, percent, points, ratio
 from reflectevo_tui.report.gather import RunReport
+from store import number_format
 
 _FEEDBACKS = {ORACLE: "oracle protocol", FREE: "oracle-free protocol"}
 
@@ -190,10 +191,10 @@ def _format(experiment: ExperimentReport) -> Section | None:
             f"t{one.turn}",
             ratio(one.read, one.judged),
             ratio(one.right, one.read),
-            "–" if one.split is None else signed(100 * (one.split.by_format + one.split.by_the_rest)),
-            "–" if one.split is None else signed(100 * one.split.by_format),
+            "–" if one.split is None else number_format.signed(100 * (one.split.by_format + one.split.by_the_rest)),
+            "–" if one.split is None else number_format.signed(100 * one.split.by_format),
             "–" if one.split is None else f"{one.split.became_readable} / {one.split.became_unreadable}",
-            "–" if one.split is None else signed(100 * one.split.by_the_rest),
+            "–" if one.split is None else number_format.signed(100 * one.split.by_the_rest),
             "–" if one.split is None else f"{one.split.became_right} / {one.split.became_wrong}",
         )
         for one in experiment.formats
@@ -229,7 +230,10 @@ def _curves(experiment: ExperimentReport) -> Section | None:
             own = [one for one in experiment.measured if one.feedback == ORACLE and one.series == series]
             made = [_point(one, getattr(one, key)) for one in (*base, *own)]
             lines.append(Line(series.title, tuple(point for point in made if point is not None)))
-        words = "; ".join(f"{line.name}: {' → '.join(f'{point.y:.1f} %' for point in line.points)}" for line in lines)
+        words = "; ".join(
+            f"{line.name}: {' → '.join(number_format.percent(point.y / 100) for point in line.points)}"
+            for line in lines
+        )
         title = f"{name} after each iteration, mean over tasks, oracle protocol"
         charts.append(Chart(f"experiment-{key}", title, "iteration", "percent", tuple(lines), words, ticks))
     return Section("Learning over the iterations", tuple(charts))

@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from store import number_format
 from store.evaluation.intervals import p_words
+from store.number_format import signed
 
 NOT_MEASURED = "not measured"
 
@@ -90,7 +92,7 @@ def percent(measured: Measured | None) -> Number:
         return MISSING
     value, low, high, n = parts
     interval = "" if low is None or high is None else f"{100 * low:.1f}–{100 * high:.1f}"
-    return Number(f"{100 * value:.1f} %", _aside(interval, n))
+    return Number(number_format.percent(value), _aside(interval, n))
 
 
 def points(measured: Measured | None) -> Number:
@@ -114,16 +116,8 @@ def tokens(measured: Measured | None) -> Number:
 
 
 def _aside(interval: str, n: int | None) -> str:
-    parts = [part for part in (interval, "" if n is None else f"n {n}") if part]
+    parts = [part for part in (interval, "" if n is None else f"n {number_format.count(n)}") if part]
     return f"({', '.join(parts)})" if parts else ""
-
-
-def signed(value: float) -> str:
-    """One decimal with its sign; the minus is a real one, and what rounds to zero has none."""
-    text = f"{abs(value):.1f}"
-    if float(text) == 0:
-        return text
-    return f"{'+' if value > 0 else '−'}{text}"
 
 
 def p_value(p: float | None) -> str:
@@ -132,25 +126,18 @@ def p_value(p: float | None) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """A length of time, e.g. `48 s`, `5 min 57 s`, `3 h 05 min`."""
-    if seconds is None:
-        return NOT_MEASURED
-    whole = round(seconds)
-    if whole < 60:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    """A length of time; `not measured` without one."""
+    return NOT_MEASURED if seconds is None else number_format.duration(seconds)
 
 
 def count(number: int | None) -> str:
-    """A whole number with thin grouping, e.g. `12,480`."""
-    return NOT_MEASURED if number is None else f"{number:,}"
+    """A whole number; `not measured` without one."""
+    return NOT_MEASURED if number is None else number_format.count(number)
 
 
 def ratio(part: int, whole: int) -> str:
     """A share of a count in percent; `not measured` of nothing."""
-    return f"{100 * part / whole:.1f} %" if whole else NOT_MEASURED
+    return number_format.share_of(part, whole, missing=NOT_MEASURED)
 
 
 def figure(value: float) -> str:

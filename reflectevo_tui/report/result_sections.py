@@ -9,6 +9,7 @@ from reflectevo_tui.report import paper
 from reflectevo_tui.report.document import Block, Cell, Chart, Line, Paragraph, Point, Section, Table
 from reflectevo_tui.report.formatting import NOT_MEASURED, Number, figure, metric, metric_name, p_value, percent, points
 from reflectevo_tui.report.gather import Compared, MeasuredTask, Metrics, RunReport, TrainingCurve, protocol_key
+from store import number_format
 
 ALL_TASKS = "all tasks"
 
@@ -312,7 +313,12 @@ def besides_the_paper(report: RunReport) -> Section | None:
         if not rows:
             continue
         rows.extend(
-            ("the paper", model, setting, "–" if first is None else f"{first:.1f} %", f"{second:.1f} %")
+            (
+                "the paper",
+                model,
+                setting,
+                *(number_format.percent(None if one is None else one / 100) for one in (first, second)),
+            )
             for model, setting, first, second in paper.published(column)
         )
         blocks.append(Table(("Source", "Model", "Setting", "Acc@t1", "Acc@t2"), tuple(rows), labels=3, title=column))

@@ -1,15 +1,29 @@
-"""Numbers as operators read them: counts, shares, sizes, durations, bars and sparklines. Pure text, no widgets."""
+"""Numbers as the screens show them: those of `store.number_format`, and sizes, clocks, bars and sparklines.
+
+Pure text, no widgets.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from store.number_format import count, duration, interval, percent, signed
+
+__all__ = [
+    "bar",
+    "clock",
+    "compact",
+    "count",
+    "duration",
+    "gibibytes",
+    "interval",
+    "meter",
+    "percent",
+    "signed",
+    "sparkline",
+]
+
 _BLOCKS = "▁▂▃▄▅▆▇█"
-
-
-def count(number: int) -> str:
-    """`7,376`."""
-    return f"{number:,}"
 
 
 def compact(number: float) -> str:
@@ -23,36 +37,12 @@ def compact(number: float) -> str:
     return f"{number:.1f}"
 
 
-def percent(share: float | None, digits: int = 1) -> str:
-    """`41.2 %` for 0.412; `–` for nothing."""
-    return "–" if share is None else f"{100 * share:.{digits}f} %"
-
-
-def interval(value: float | None, low: float | None, high: float | None) -> str:
-    """`41.2 % (38.0–44.4)`."""
-    if value is None or low is None or high is None:
-        return percent(value)
-    return f"{percent(value)} ({100 * low:.1f}–{100 * high:.1f})"
-
-
 def clock(seconds: float) -> str:
     """`02:14:09`; days in front when there are any."""
     whole = max(int(seconds), 0)
     days, rest = divmod(whole, 86_400)
     shown = f"{rest // 3600:02d}:{rest // 60 % 60:02d}:{rest % 60:02d}"
     return f"{days}d {shown}" if days else shown
-
-
-def duration(seconds: float) -> str:
-    """`45 s`, `18 min`, `2 h 05`, `3 d 4 h`."""
-    whole = max(int(seconds), 0)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min"
-    if whole < 86_400:
-        return f"{whole // 3600} h {whole // 60 % 60:02d}"
-    return f"{whole // 86_400} d {whole // 3600 % 24} h"
 
 
 def gibibytes(size: float) -> str:

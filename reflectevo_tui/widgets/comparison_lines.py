@@ -8,6 +8,7 @@ from textual.content import Content
 
 from reflectevo_tui.text import display, formatting
 from store.evaluation.comparisons import Difference, PairedAnswer, Turn
+from store.number_format import signed_interval
 from store.records import Verdict
 
 Differences = Mapping[tuple[str, Turn], Difference]
@@ -25,8 +26,7 @@ def points(difference: Difference) -> tuple[str, str]:
     if difference.value is None or difference.low is None or difference.high is None:
         return "–", "$quiet"
     style = "bold $success" if difference.low > 0 else "bold $error" if difference.high < 0 else "bold"
-    words = f"{100 * difference.value:+.1f} ({100 * difference.low:+.1f} to {100 * difference.high:+.1f})"
-    return words, style
+    return signed_interval(difference.value, difference.low, difference.high), style
 
 
 def sureness(difference: Difference) -> str:
@@ -45,7 +45,7 @@ def comparison_lines(first: str, second: str, protocol: str, differences: Differ
         display.line(),
     ]
     if not differences:
-        return [*lines, display.line(("they share no question under this protocol", "$quiet"))]
+        return [*lines, display.line(("no common question under this protocol", "$quiet"))]
     head = f"{'task':<14}{'turn':<8}  {'B − A in points':<24} {'p':>6} {'n':>6} {'gained':>7} {'lost':>5}"
     lines.append(display.line((head, "$quiet")))
     for task in dict.fromkeys(task for task, _ in differences):
@@ -63,8 +63,8 @@ def comparison_lines(first: str, second: str, protocol: str, differences: Differ
                 )
             )
     lines.append(display.line())
-    words = "▲ B better  ▼ B worse  = no significant difference  (95 % bootstrap interval, McNemar's p)"
-    lines.append(display.line((words, "$quiet")))
+    lines.append(display.line(("▲ B better  ▼ B worse  = no significant difference", "$quiet")))
+    lines.append(display.line(("95 % bootstrap interval, McNemar's p", "$quiet")))
     return lines
 
 

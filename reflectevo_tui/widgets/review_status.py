@@ -15,9 +15,7 @@ WIDE = 110
 
 def share_words(share: Share) -> str:
     """`71 % (59–81)`; `–` without a decision."""
-    if share.value is None:
-        return "–"
-    return f"{100 * share.value:.0f} % ({100 * share.low:.0f}–{100 * share.high:.0f})"
+    return formatting.interval(share.value, share.low, share.high, 0)
 
 
 def status_lines(

@@ -5,25 +5,8 @@ from __future__ import annotations
 from store.estimates.estimate import Estimate, stage_cost
 from store.estimates.formulas import StageEstimate
 from store.estimates.symbolic import Symbolic
+from store.number_format import count, duration
 from store.records import StageName
-
-
-def time_words(seconds: float) -> str:
-    """`40 s`, `18 min`, `2 h 05`, `3 d 4 h`, rounded; what takes any time takes a second."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{max(whole, int(seconds > 0))} s"
-    minutes = round(seconds / 60)
-    if minutes < 60:
-        return f"{minutes} min"
-    hours = minutes // 60
-    return f"{hours} h {minutes % 60:02d}" if hours < 24 else f"{hours // 24} d {hours % 24} h"
-
-
-def count_words(value: float) -> str:
-    """`41,188`."""
-    return f"{value:,.0f}"
-
 
 UNKNOWN_TIME = "time unknown (not measured yet)"
 
@@ -36,7 +19,7 @@ def stage_words(estimate: Estimate, name: StageName) -> str:
     stage = next(one for one in estimate.first if one.stage == name)
     parts = [_tokens(stage)] if _tokens(stage) else []
     if stage.seconds.known:
-        parts.append(f"{time_words(stage.seconds.value or 0.0)}{_rate(estimate, stage)}")
+        parts.append(f"{duration(stage.seconds.value or 0.0)}{_rate(estimate, stage)}")
     else:
         return f"about {parts[0]}; {UNKNOWN_TIME}" if parts else UNKNOWN_TIME
     cost = stage_cost(estimate, stage)
@@ -47,7 +30,7 @@ def stage_words(estimate: Estimate, name: StageName) -> str:
 
 def _rounded(value: float) -> str:
     """Three digits of an estimate mean something: `19,738` is `19,700`."""
-    return count_words(float(f"{value:.3g}"))
+    return count(float(f"{value:.3g}"))
 
 
 def _tokens(stage: StageEstimate) -> str:

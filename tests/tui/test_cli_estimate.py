@@ -21,7 +21,7 @@ from store.number_format import duration
 from store.runs import iterations
 from store.settings.toml_file import load_settings
 from store.workspace import Workspace
-from tests.tui.conftest import SETTINGS
+from tests.support.built_workspaces import SETTINGS
 
 
 def invoke(*arguments: str | Path) -> tuple[int, str, str]:
