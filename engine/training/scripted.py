@@ -21,6 +21,7 @@ from engine.training.train import STAGE_METRIC
 from store.curation.training_settings import TRAINING_SETTINGS
 from store.estimates.formulas import optimizer_steps
 from store.settings import TrainingSetting
+from store.workspace import write_file
 
 if TYPE_CHECKING:
     from engine.training.trl.callback import Control, OnIdle, OnMetrics, OnStep
@@ -121,9 +122,7 @@ def _values(setting: TrainingSetting, step: int) -> dict[str, float]:
 
 
 def _save_step(request: TrainingRequest, step: int) -> None:
-    temporary = request.work_dir / f"{_STEP_FILE}.new"
-    temporary.write_text(str(step))
-    temporary.replace(request.work_dir / _STEP_FILE)
+    write_file(request.work_dir / _STEP_FILE, str(step))
 
 
 def _lay_out(directory: Path, request: TrainingRequest, *, separate: bool) -> None:

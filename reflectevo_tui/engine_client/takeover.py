@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from reflectevo_tui.engine_client.process import StartedEngine, start_engine
 from store.control.liveness import engine_state
-from store.control.lock_file import boot_id, process_state, process_ticks, read_holder
+from store.control.lock_file import process_state, verified_holder
 from store.control.takeover import end_holder
 from store.control.telemetry import events, heartbeats
 from store.database.connection import reading
@@ -43,14 +43,8 @@ def give_account(workspace: Workspace) -> Account:
         last = events(connection, limit=1)
     if engine.state == "stopped" or engine.pid is None:
         return Account(("no engine holds this workspace; `reflectevo run` starts one",), False)
-    written = read_holder(workspace.lock_file)
-    proved = (
-        written is not None
-        and written.pid == engine.pid
-        and written.boot == boot_id()
-        and written.ticks == process_ticks(engine.pid)
-    )
-    since = f", started {_clock(written.started)}" if proved and written is not None else ""
+    holder = verified_holder(workspace.lock_file, engine.pid)
+    since = f", started {_clock(holder.started)}" if holder is not None else ""
     lines = [f"process {engine.pid} holds the workspace{since}"]
     silent = f"silent for {engine.silent_for:.0f} s" if engine.silent_for is not None else "never sent a heartbeat"
     lines.append(silent if engine.state == "stale" else "it is running and responding")
@@ -63,9 +57,9 @@ def give_account(workspace: Workspace) -> Account:
         if slot != "engine"
     ]
     lines += [f"last event {_clock(event.created)}: {event.text}" for event in last]
-    if not proved:
+    if holder is None:
         lines.append("it could not be verified as this workspace's engine, so it is left running")
-    return Account(tuple(lines), engine.state == "stale" and proved)
+    return Account(tuple(lines), engine.state == "stale" and holder is not None)
 
 
 def take_over(workspace: Workspace) -> tuple[str, StartedEngine]:

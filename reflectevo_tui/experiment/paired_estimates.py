@@ -34,11 +34,6 @@ class Estimate:
         """Whether the whole interval lies above 0."""
         return self.low is not None and self.low > 0
 
-    @property
-    def below_zero(self) -> bool:
-        """Whether the whole interval lies below 0."""
-        return self.high is not None and self.high < 0
-
     def as_metric(self) -> dict[str, float | None]:
         """As a stored metric, for the writers."""
         return {"value": self.value, "low": self.low, "high": self.high, "n": float(self.n)}

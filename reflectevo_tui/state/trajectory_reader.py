@@ -52,21 +52,19 @@ def _given_up(path: Path) -> Iterator[None]:
 
 
 class TrajectoryReader:
-    """Opens its connections at the first question. `rows_read` counts the rows of all pages."""
+    """Opens its connections at the first question."""
 
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
         self._page_lock, self._walk_lock = threading.Lock(), threading.Lock()
         self._pages: sqlite3.Connection | None = None
         self._walks: sqlite3.Connection | None = None
-        self.rows_read = 0
 
     def page(self, wanted: TrajectoryFilter, number: int, anchors: Anchors | None) -> list[TrajectoryRow]:
         """The rows of a page; without anchors only the first page is known."""
         after = anchors.ids[number] if anchors else 0
         with self._page_lock, store_errors(self._workspace.database):
             rows = trajectories.page(self._reader(), wanted, after=after, limit=PAGE_ROWS)
-        self.rows_read += len(rows)
         if anchors and number + 1 < len(anchors.ids):
             # Fewer than a page when rows were deleted since the walk; the caller walks again then.
             rows = [row for row in rows if row.id <= anchors.ids[number + 1]]

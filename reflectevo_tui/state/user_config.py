@@ -6,13 +6,15 @@ A damaged or unreadable file never keeps the application from starting: it count
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import platformdirs
+
+from store.errors import StorageRefused
+from store.workspace import write_file
 
 FILE_NAME = "choices.json"
 
@@ -61,10 +63,9 @@ def save_choices(choices: OperatorChoices) -> str:
     path = choices_path()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{FILE_NAME}.")
-        with open(descriptor, "w", encoding="utf-8") as file:
-            json.dump(asdict(choices), file, indent=1)
-        Path(temporary).replace(path)
+        write_file(path, json.dumps(asdict(choices), indent=1))
     except OSError as error:
         return f"{path} could not be written ({error.strerror}); the choice holds for this session"
+    except StorageRefused as refusal:
+        return f"{refusal}; the choice holds for this session"
     return ""

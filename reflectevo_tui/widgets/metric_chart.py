@@ -61,11 +61,6 @@ class MetricChart(PlotextPlot):  # type: ignore[misc]  # the package carries no 
         self._draw()
         self.refresh()
 
-    @property
-    def has_points(self) -> bool:
-        """Whether there is anything to see."""
-        return bool(self._series)
-
     def _draw(self) -> None:
         plot = self.plt
         plot.clear_figure()
@@ -123,7 +118,7 @@ def show_accuracy(chart: MetricChart, snapshot: Snapshot) -> None:
     first, second = _percentages(snapshot, "first"), _percentages(snapshot, "second")
     title = "Acc@t1 ● Acc@t2 ○ by iteration"
     if first and second:
-        title += f" · {first[-1][1]:.1f} % → {second[-1][1]:.1f} %"
+        title += f" · {formatting.percent(first[-1][1] / 100)} → {formatting.percent(second[-1][1] / 100)}"
     chart.show_series(
         display.line(title),
         (Series(first, FIRST), Series(second, SECOND, hollow=True)),

@@ -66,6 +66,17 @@ def describe_myself(trouble: str = "") -> bytes:
 _STARTED = time.time()
 
 
+def verified_holder(lock_file: Path, pid: int) -> Holder | None:
+    """Read the lock file if process `pid` is still the one that wrote it; None when that can't be verified.
+
+    The start of the process and the boot of the machine must agree, because pids are used again.
+    """
+    written = read_holder(lock_file)
+    if written is None or written.pid != pid:
+        return None
+    return written if (written.boot, written.ticks) == (boot_id(), process_ticks(pid)) else None
+
+
 def read_holder(lock_file: Path) -> Holder | None:
     """Read the lock file; None when it is missing or can't be parsed.
 

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from store.control.liveness import lock_owner
-from store.control.lock_file import boot_id, process_state, process_ticks, read_holder
+from store.control.lock_file import process_state, verified_holder
 from store.errors import TakeoverRefused
 
 
@@ -43,14 +43,7 @@ def end_holder(lock_file: Path, seconds: float = 10.0) -> str:
     except OSError as error:
         raise TakeoverRefused(f"process {owner} can't be reached ({error.strerror})") from error
     try:
-        written = read_holder(lock_file)
-        proved = (
-            written is not None
-            and lock_owner(lock_file) == owner == written.pid
-            and written.boot == boot_id()
-            and written.ticks == process_ticks(owner)
-        )
-        if not proved:
+        if lock_owner(lock_file) != owner or verified_holder(lock_file, owner) is None:
             raise TakeoverRefused(
                 f"process {owner} holds the lock, but could not be verified as this workspace's "
                 "engine and was not ended. Check it, and end it yourself if it is"

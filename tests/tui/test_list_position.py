@@ -15,7 +15,7 @@ from reflectevo_tui.screens.dialogs.line import LineDialog
 from reflectevo_tui.state.list_position import NoSuchPlace, Place, read_place
 from reflectevo_tui.state.trajectory_reader import PAGE_ROWS
 from store.rollouts.trajectories import Anchors, TrajectoryFilter
-from tests.tui.conftest import Built
+from tests.support.built_workspaces import Built
 from tests.tui.test_trajectories import opened
 
 ROWS = 20_000
@@ -95,15 +95,15 @@ async def go(pilot: Any, until: Any, app: ReflectEvoApp, typed: str) -> None:
 
 
 @pytest.mark.parametrize("size", [(160, 50), (80, 24)])
-async def test_a_key_goes_to_any_row(build, until, screen_text, size) -> None:
+async def test_a_key_goes_to_any_row(build, until, screen_text, rows_read, size) -> None:
     app = ReflectEvoApp(with_rows(build(20)).workspace)
     async with app.run_test(size=size) as pilot:
         view = await opened(app, pilot, until, ROWS)
-        read = view.screen.reader.rows_read
+        read = sum(rows_read)
         for typed, wanted in (("12,345", 12_345), ("50%", 10_001), ("#7777", 7_777), ("1", 1), ("100%", ROWS)):
             await go(pilot, until, app, typed)
             await until(pilot, lambda wanted=wanted: view.chosen == wanted)
-        assert view.screen.reader.rows_read - read <= 10 * PAGE_ROWS, "only what is seen is read"
+        assert sum(rows_read) - read <= 10 * PAGE_ROWS, "only what is seen is read"
         await go(pilot, until, app, "20001")
         await until(pilot, lambda: "the last row is 20,000" in screen_text(app))
         assert isinstance(app.screen, LineDialog), "it can be corrected"
