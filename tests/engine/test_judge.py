@@ -136,7 +136,7 @@ def test_nonsense_is_asked_again_within_bounds_and_then_undecided(desk: Desk) ->
     assert (tally.undecided, tally.unclear, tally.requests) == (1, 3, 3)
     assert desk.answers() == ["unclear"] * 3
     ((_, _, confidence, note),) = desk.preferences()
-    assert (confidence, note) == (0.0, "judge undecided: its replies named neither")
+    assert (confidence, note) == (0.0, "judge undecided: its replies chose neither")
 
 
 def test_one_clear_reply_after_nonsense_counts(desk: Desk) -> None:

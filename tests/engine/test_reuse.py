@@ -161,7 +161,7 @@ def test_an_interrupted_reuse_goes_on(rows: Rows) -> None:
 @pytest.mark.parametrize("number", [2, 7])
 def test_there_must_be_such_an_earlier_iteration(rows: Rows, number: int) -> None:
     """Itself, or one that never was, is a mistake to be named."""
-    with pytest.raises(EngineError, match=f"reuse.iteration is {number}, and iteration 2 can take texts over only"):
+    with pytest.raises(EngineError, match=f"reuse.iteration is {number}, and iteration 2 can reuse texts only"):
         next_iteration(rows, reuse={"iteration": number})
 
 

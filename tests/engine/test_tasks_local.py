@@ -137,7 +137,7 @@ def test_tasks_of_a_run_share_no_held_out_question(tmp_path: Path) -> None:
     for one in loaded.values():
         assert held.isdisjoint(question.wording for question in one.train)
         assert held.isdisjoint(example.wording for example in one.few_shot)
-    assert any("the same as" in note for one in loaded.values() for note in one.notes)
+    assert any("identical" in note for one in loaded.values() for note in one.notes)
 
 
 def test_content_hash_depends_on_content_alone(tmp_path: Path) -> None:
