@@ -1,7 +1,7 @@
-"""The terminal application: owns the screens and hands them what the poller read.
+"""The terminal application: owns the screens and passes the poller's snapshots to them.
 
-State flows one way: store → poller (a thread) → message → handler here → screen → widget. The operator's word goes
-the other way as a directive row (`engine_link.py`). Knows nothing of SQL or of models.
+Data flows in one direction: store → poller (a thread) → message → handler here → screen → widget. The operator's
+commands travel the other way as directive rows (`engine_link.py`). Contains no SQL and knows nothing of models.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ EXIT_STORE_LOST = 3
 
 
 class ReflectEvoApp(EngineLink):
-    """Supervises the engine of one workspace. Leaving it leaves the engine running."""
+    """Supervises the engine of one workspace. Quitting the application leaves the engine running."""
 
     CSS_PATH = "styles.tcss"
     TITLE = "reflectevo"
@@ -77,7 +77,7 @@ class ReflectEvoApp(EngineLink):
         return screen
 
     def on_mount(self) -> None:
-        """Start to watch the store."""
+        """Start the poller, the clock and the background import of the screens."""
         self.run_worker(self._poller.run, name="poller", thread=True, exit_on_error=False)
         self.set_interval(1.0, self._tick)
         self.set_timer(2.0, partial(self.run_worker, self._import_screens, thread=True))
@@ -88,7 +88,7 @@ class ReflectEvoApp(EngineLink):
         self.call_from_thread(self.stand)
 
     def on_unmount(self) -> None:
-        """End the poller with the application."""
+        """Stop the poller when the application exits."""
         self._poller.stop()
 
     def _framed(self) -> Iterable[FramedScreen]:
@@ -119,7 +119,7 @@ class ReflectEvoApp(EngineLink):
 
     @on(StoreLost)
     def _leave_without_store(self, message: StoreLost) -> None:
-        # A renderable, not a string: rich would read markup in it.
+        # A renderable rather than a string: rich would interpret markup in a string.
         self.exit(return_code=EXIT_STORE_LOST, message=Text(display.visible(message.reason)))
 
     @on(ScreenTabs.Chosen)
@@ -139,7 +139,7 @@ class ReflectEvoApp(EngineLink):
             self.screen.action_search()
 
     async def go_to_row(self) -> None:
-        """Ask for a place in the list of Trajectories."""
+        """Open the prompt for a position in the list of Trajectories."""
         await self.switch_mode("trajectories")
         if isinstance(self.screen, TrajectoriesScreen):
             self.screen.action_jump()
@@ -157,11 +157,11 @@ class ReflectEvoApp(EngineLink):
             self.screen.show_filter(message.wanted)
 
     def action_open_screen(self, mode: str) -> None:
-        """Switch to a numbered screen; each keeps its state."""
+        """Switch to a numbered screen; every screen keeps its state."""
         self.switch_mode(mode)
 
     def action_keys(self) -> None:
-        """Show the keys of this screen."""
+        """Show the key bindings of the current screen."""
         if isinstance(self.screen, FramedScreen):
             own = (binding for binding in self.BINDINGS if isinstance(binding, Binding))
             everywhere = [*self._screen_bindings, *own]
@@ -169,7 +169,7 @@ class ReflectEvoApp(EngineLink):
             self.push_screen(HelpDialog([*self.screen.help_groups(), ("Everywhere", everywhere)]))
 
     def action_picture(self) -> None:
-        """Save what the screen shows as SVG in the workspace."""
+        """Save the current screen as an SVG file in the workspace."""
         directory = self.workspace.root / "pictures"
         try:
             directory.mkdir(mode=0o700, exist_ok=True)
@@ -181,7 +181,7 @@ class ReflectEvoApp(EngineLink):
         self.say(f"screenshot saved: {path}")
 
     def action_detach(self) -> None:
-        """Leave; the engine goes on."""
+        """Quit the application; the engine keeps running."""
         engine = self.snapshot.engine if self.snapshot else None
         if engine is not None and engine.state != "stopped":
             words = (
@@ -193,11 +193,11 @@ class ReflectEvoApp(EngineLink):
         self.exit(message=Text(display.visible(words)))
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
-        """What the command palette offers."""
+        """Return the entries of the command palette."""
         return palette_commands(self)
 
     def choose(self, **changes: object) -> None:
-        """Change and keep the operator's choices (theme, bell, saved filters)."""
+        """Change and save the operator's preferences (theme, bell, saved filters)."""
         self.choices = self.choices.changed(**changes)
         if self.choices.theme and self.theme != self.choices.theme:
             self.theme = self.choices.theme
@@ -228,7 +228,7 @@ class ReflectEvoApp(EngineLink):
         self.push_screen(ConfirmDialog(words, "take over"), decided)
 
     def ask_shut_down(self) -> None:
-        """Shut the engine down, after a question."""
+        """Shut down the engine after confirmation."""
 
         def decided(yes: bool | None) -> None:
             if yes:
@@ -239,7 +239,7 @@ class ReflectEvoApp(EngineLink):
 
 
 def _opening(entry: ScreenEntry) -> Binding:
-    """The keys that open a screen from anywhere."""
+    """Return the binding that opens a screen from anywhere."""
     return Binding(f"{entry.key},f{entry.key}", f"open_screen('{entry.mode}')", entry.title, show=False)
 
 
@@ -249,11 +249,11 @@ ITERATION_COMMANDS: tuple[tuple[DirectiveKind, str, str], ...] = (
     ("save_now", "Save a checkpoint", "Of the running training, at the next step"),
     ("retry_failed", "Retry failures", "Retries failed samples and a failed stage"),
 )
-"""Directive, title and what it does, for the current iteration."""
+"""Directive, title and description of each palette command for the current iteration."""
 
 
 def palette_commands(app: ReflectEvoApp) -> Iterator[SystemCommand]:
-    """The commands that make sense now."""
+    """Yield the commands that apply in the current state."""
     yield SystemCommand("Start the engine", "Does nothing if it is already running", app.start_engine)
     iteration = app.snapshot.iteration if app.snapshot else None
     if iteration is not None:

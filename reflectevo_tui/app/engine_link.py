@@ -1,6 +1,6 @@
-"""What passes between the operator and the engine: directives out, outcomes back, and the start of the engine.
+"""Communication between the operator and the engine: issues directives, reports outcomes, starts the engine.
 
-The part of the application below its screens. Knows the store's mailbox and the poller, nothing of screens.
+The layer of the application below its screens. Uses the directive table of the store and the poller; knows no screens.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from store.workspace import Workspace
 
 
 class EngineLink(MinimalRepaintApp):
-    """Base of the application: watches one workspace and talks to its engine."""
+    """Base class of the application: watches one workspace and communicates with its engine."""
 
     def __init__(self, workspace: Workspace, collector: IdleCollector | None = None) -> None:
         super().__init__(collector)
@@ -48,12 +48,12 @@ class EngineLink(MinimalRepaintApp):
         )
 
     def say(self, words: str, severity: str = "information") -> None:
-        """A notification; the only way to make one."""
+        """Show a notification; all notifications of the application are created here."""
         level = "error" if severity == "error" else "warning" if severity == "warning" else "information"
         self.notify(display.visible(words), severity=level, markup=False)  # type: ignore[arg-type]
 
     def take_answers(self, snapshot: Snapshot) -> None:
-        """Tell the outcomes that came with a snapshot, and watch for the others."""
+        """Post the outcomes of directives contained in a snapshot and keep watching the remaining ones."""
         for directive in snapshot.watched:
             if directive.done is not None and directive.uuid in self._awaited:
                 del self._awaited[directive.uuid]
@@ -92,7 +92,7 @@ class EngineLink(MinimalRepaintApp):
 
     @on(EngineWanted)
     def start_engine(self) -> None:
-        """Start the engine, if it doesn't run; one that holds the workspace in silence is looked at first."""
+        """Start the engine unless it is running; an engine with a stale heartbeat is inspected first."""
         if self.snapshot is not None and self.snapshot.engine.state == "stale":
             self._look_at_engine()
             return

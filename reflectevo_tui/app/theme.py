@@ -1,4 +1,4 @@
-"""The colours: dark, light, high contrast. Screens without colour lose nothing: every state has a glyph and a word."""
+"""The colour themes: dark, light, high contrast. Every state also has a glyph and a label, so colour is optional."""
 
 from __future__ import annotations
 
@@ -51,4 +51,4 @@ THEMES = (
         variables={"quiet": "#d0d0d0", "rule": "#a8a8a8"},
     ),
 )
-"""The themes, the default first."""
+"""The themes, with the default first."""

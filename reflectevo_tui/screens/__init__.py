@@ -1,1 +1,1 @@
-"""The screens of the terminal application, one a file. They read snapshots and messages, never SQL."""
+"""The screens of the terminal application, one per file. They read snapshots and messages and contain no SQL."""

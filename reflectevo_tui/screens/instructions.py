@@ -1,4 +1,4 @@
-"""Instructions: how much each of the pool's reflection instructions yields, per task, with its wording."""
+"""Instructions screen: the yield of each reflection instruction in the pool, per task, with its wording."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from store.rollouts.trajectories import TrajectoryFilter
 from store.workspace import Workspace
 
 Yields = dict[str, dict[str, InstructionYield]]
-"""By task (empty: all of them) and instruction key."""
+"""Yields by task (the empty string stands for all tasks) and instruction key."""
 
 
 def wording(key: str, pool: dict[str, list[str]]) -> str:
-    """The sentences of an instruction."""
+    """Return the sentences of an instruction."""
     parts = key_parts(key)
     if not pool or parts is None:
         return "The engine stores the wording when it starts: press 1, then e."
@@ -43,7 +43,7 @@ def wording(key: str, pool: dict[str, list[str]]) -> str:
 
 
 def tasks_line(tasks: list[str], chosen: str, where: str) -> Content:
-    """The tasks to choose from, the chosen one standing out."""
+    """Format the list of tasks, with the selected one highlighted."""
     parts: list[Part] = [(f" {where}  ", "bold")]
     for task in tasks:
         parts += [(f" {task or 'all tasks'} ", "bold reverse" if task == chosen else "$quiet"), " "]
@@ -51,7 +51,7 @@ def tasks_line(tasks: list[str], chosen: str, where: str) -> Content:
 
 
 class InstructionsScreen(IterationScreen):
-    """The heatmap, and under it the instruction under the cursor."""
+    """The heatmap, with the instruction under the cursor below it."""
 
     mode: ClassVar[str] = "instructions"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -63,7 +63,7 @@ class InstructionsScreen(IterationScreen):
     ]
 
     class YieldsRead(Message):
-        """The yields of an iteration, and the wording of the pool."""
+        """Posted when the yields of an iteration and the wording of the pool were read."""
 
         def __init__(self, number: int, yields: Yields, pool: dict[str, list[str]]) -> None:
             super().__init__()
@@ -79,18 +79,18 @@ class InstructionsScreen(IterationScreen):
         self._number = 0
 
     def compose_body(self) -> ComposeResult:
-        """Tasks, map, wording."""
+        """Compose task list, heatmap and wording."""
         yield LinePanel(id="instruction-tasks")
         yield Heatmap()
         yield Static(id="instruction-words", classes="panel", markup=False)
 
     def on_mount(self) -> None:
-        """The map has the focus."""
+        """Focus the heatmap."""
         super().on_mount()
         self.query_one(Heatmap).focus()
 
     def read_iteration(self) -> None:
-        """Count the yields of the iteration."""
+        """Read the yields of the iteration."""
         if self.iteration is None:
             self._show()
             return
@@ -142,7 +142,7 @@ class InstructionsScreen(IterationScreen):
         words.update(display.stacked([head, display.text(wording(key, self._pool)), *self._by_task(key)]))
 
     def _by_task(self, key: str) -> list[Content]:
-        """The instruction in each task, where there is room for it."""
+        """Return the yield of the instruction in each task, if there is room for it."""
         tasks = [(task, found[key]) for task, found in self._yields.items() if task and key in found]
         if not tasks or self.has_class("-short"):
             return []
@@ -158,13 +158,13 @@ class InstructionsScreen(IterationScreen):
         return lines
 
     def action_task(self, by: int) -> None:
-        """The yields of another task."""
+        """Select the yields of another task."""
         tasks = list(self._yields)
         self._of_task = tasks[(tasks.index(self._of_task) + by) % len(tasks)]
         self._show()
 
     def action_best(self) -> None:
-        """Say which instructions yield most in this task, with a word on how sure that is."""
+        """Show the instructions with the highest yield in this task, with their confidence intervals."""
         found = [(one.share, key, one) for key, one in self._yields[self._of_task].items() if one.share is not None]
         best = sorted(found, key=lambda one: (-one[0], one[1]))[:3]
         words = [
@@ -173,7 +173,7 @@ class InstructionsScreen(IterationScreen):
         self.notify("\n".join(words) or "Nothing was reflected on yet.", title="Highest yield", markup=False)
 
     def action_open(self) -> None:
-        """See those trajectories."""
+        """Open the trajectories of the instruction under the cursor."""
         self._open(self.query_one(Heatmap).key)
 
     @on(Heatmap.Opened)

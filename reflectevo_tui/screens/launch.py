@@ -1,5 +1,5 @@
-"""Launch: the settings of the next run or iteration, checked while they are typed, what it takes, and the TOML that
-will run."""
+"""Launch screen: the settings of the next run or iteration, validated while they are typed, with the estimated cost and
+the TOML file that will be run."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ from store.settings.toml_file import dump_settings
 from store.workspace import Workspace, write_file
 
 _REST_SECONDS = 0.3
-"""How long nothing is typed before the estimate is made anew."""
+"""Idle time after the last keystroke, in seconds, before the estimate is recomputed."""
 
 _WARNING_SECONDS = 20.0
-"""How long the warnings about a run that started are shown."""
+"""How long, in seconds, the warnings about a started run are shown."""
 
 
 def task_lines(settings: RunSettings | None, values: dict[str, Any]) -> list[Content]:
-    """The task mix, read only: it is edited in the file."""
+    """Format the task mix, which is read-only here: it is edited in the file."""
     lines = [display.line(("Tasks", "bold"), ("  edited in the file", "$quiet"))]
     if settings is not None:
         for task in settings.tasks:
@@ -55,7 +55,7 @@ def task_lines(settings: RunSettings | None, values: dict[str, Any]) -> list[Con
 
 
 def verdict_line(checked: Checked) -> Content:
-    """Whether these settings can run."""
+    """Report whether a run with these settings can start."""
     if checked.settings is not None:
         return display.line(
             ("✓ ready", "bold $success"),
@@ -71,7 +71,7 @@ def verdict_line(checked: Checked) -> Content:
 
 
 def code_question(models: Sequence[str]) -> str:
-    """The question before the own code of models runs."""
+    """Return the confirmation question for models that run custom code."""
     return (
         f"Run the code of {', '.join(models)}?\n\n"
         "The settings trust Python code that comes with the files of this model (trust_remote_code). It runs on this "
@@ -80,7 +80,7 @@ def code_question(models: Sequence[str]) -> str:
 
 
 class LaunchScreen(FramedScreen):
-    """The form left, the estimate and the TOML right (`t` shows them on a small terminal)."""
+    """The form on the left, the estimate and the TOML on the right (`t` shows them on a small terminal)."""
 
     mode: ClassVar[str] = "launch"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -93,21 +93,21 @@ class LaunchScreen(FramedScreen):
     ]
 
     class Started(Message):
-        """The directive was issued."""
+        """Posted when the directive was issued."""
 
         def __init__(self, launched: launch.Launched) -> None:
             super().__init__()
             self.launched = launched
 
     class Refused(Message):
-        """The run can't succeed; `reasons` are all errors, each with what to do about it."""
+        """Posted when the run cannot succeed; `reasons` lists all errors, each with its remedy."""
 
         def __init__(self, reasons: str) -> None:
             super().__init__()
             self.reasons = reasons
 
     class CodeFound(Message):
-        """Models would run code of their own that is not confirmed yet."""
+        """Posted when models would run custom code that is not confirmed yet."""
 
         def __init__(self, settings: RunSettings, text: str, models: tuple[str, ...]) -> None:
             super().__init__()
@@ -125,7 +125,7 @@ class LaunchScreen(FramedScreen):
         self._estimating: Timer | None = None
 
     def compose_body(self) -> ComposeResult:
-        """Form and preview."""
+        """Compose form and preview."""
         with Horizontal(id="launch"):
             with VerticalScroll(id="form", classes="panel", can_focus=False):
                 yield Vertical(id="fields")
@@ -139,7 +139,7 @@ class LaunchScreen(FramedScreen):
         yield Static(id="verdict", markup=False)
 
     def on_mount(self) -> None:
-        """Load the file."""
+        """Load the settings file."""
         super().on_mount()
         self.query_one("#form").border_title = display.line(f"Settings · {self.workspace.settings_file}")
         self.query_one("#estimate").border_title = display.line("Estimate")
@@ -147,7 +147,7 @@ class LaunchScreen(FramedScreen):
         self.call_later(self.action_reload)
 
     async def action_reload(self) -> None:
-        """Read the file again; what was typed and not saved is lost."""
+        """Reload the settings file; unsaved changes are discarded."""
         fields = self.query_one("#fields", Vertical)
         await fields.remove_children()
         self._text, self._file, self._values = "", {}, {}
@@ -199,7 +199,7 @@ class LaunchScreen(FramedScreen):
         self._explain()
 
     def _explain(self) -> None:
-        """The whole help of the field under the cursor, or the whole of what is wrong with it."""
+        """Show the complete help of the current field, or its complete error message."""
         field = self._entered_field
         if field is None:
             return
@@ -220,7 +220,7 @@ class LaunchScreen(FramedScreen):
             self._estimate_soon()
 
     def _estimate_soon(self) -> None:
-        """Once the typing rests: the figures are read from the store each time."""
+        """Schedule the estimate for when typing pauses: every estimate reads figures from the store."""
         if self._estimating is not None:
             self._estimating.stop()
         self._estimating = self.set_timer(_REST_SECONDS, self._estimate_now)
@@ -239,13 +239,13 @@ class LaunchScreen(FramedScreen):
 
     @on(Estimated)
     def _estimated(self, message: Estimated) -> None:
-        # The form may have changed while an older estimate was being made.
+        # The form may have changed while the older estimate was being computed.
         if message.settings is self._checked.settings:
             lines = [display.line(line) for line in message.lines]
             self.query_one("#estimate-text", Static).update(display.stacked(lines))
 
     def _settings(self) -> RunSettings | None:
-        # A key may overtake the message of what was typed just before it.
+        # A key binding may be handled before the change message of the last keystrokes.
         for row in self.query(SettingField):
             self._put(row.field.key, row.value)
         if self._values:
@@ -263,19 +263,19 @@ class LaunchScreen(FramedScreen):
         return launch.edited(self._text, settings_form.changed_keys(self._file, settings))
 
     def action_save(self) -> None:
-        """Save the file."""
+        """Save the settings file."""
         settings = self._settings()
         if settings is not None:
             self._save_and_run(settings, self._file_text(settings), run=False)
 
     def action_run(self) -> None:
-        """Save the file, check whether the run can succeed, start the engine if needed, and ask it to run."""
+        """Save the file, run the preflight check, start the engine if needed, and issue the directive."""
         settings = self._settings()
         if settings is not None:
             self._start(settings, self._file_text(settings))
 
     def _start(self, settings: RunSettings, text: str, confirmed: tuple[str, ...] = ()) -> None:
-        # Two checks at once would start it twice.
+        # Two concurrent checks would start the run twice.
         if any(worker.group == "launch" and worker.is_running for worker in self.workers):
             self.notify("The run is being checked already.", markup=False)
             return
@@ -325,9 +325,9 @@ class LaunchScreen(FramedScreen):
             self.notify("Saved.", markup=False)
 
     def action_leave_field(self) -> None:
-        """Out of the form, so that number keys switch screens again."""
+        """Move the focus out of the form, so that the number keys switch screens again."""
         self.set_focus(None)
 
     def action_toml(self) -> None:
-        """On a small terminal: the TOML in place of the form, and back."""
+        """Toggle between the TOML and the form on a small terminal."""
         self.toggle_class("-toml")

@@ -1,4 +1,4 @@
-"""Logs: what the engine and its children write, followed live, searched whole."""
+"""Logs screen: log files of the engine and its child processes, followed live; a search covers the complete file."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from reflectevo_tui.widgets.log_view import LogView
 from store.workspace import Workspace
 
 SEARCH_SECONDS = 5.0
-"""How often a search is done again while the log grows."""
+"""Interval, in seconds, at which a search is repeated while the log grows."""
 
 
 class LogsScreen(FramedScreen):
-    """One log at a time; only its end is held, a search reads all of it."""
+    """Shows one log at a time; only its tail is kept in memory, a search reads the complete file."""
 
     mode: ClassVar[str] = "logs"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -40,14 +40,14 @@ class LogsScreen(FramedScreen):
     ]
 
     class LogRead(Message):
-        """A log was read."""
+        """Posted when a log was read."""
 
         def __init__(self, text: LogText) -> None:
             super().__init__()
             self.text = text
 
         def can_replace(self, message: Message) -> bool:
-            """Only the newest state of a log matters."""
+            """Return whether the message is superseded: only the newest state of a log matters."""
             return isinstance(message, LogsScreen.LogRead)
 
     def __init__(self, workspace: Workspace) -> None:
@@ -59,24 +59,24 @@ class LogsScreen(FramedScreen):
         self._searched_at = 0.0
 
     def compose_body(self) -> ComposeResult:
-        """Files, search line, log."""
+        """Compose file list, search line and log."""
         yield LinePanel(id="log-files")
         yield Input(id="log-search", placeholder="words; enter searches the whole log, escape leaves it", compact=True)
         yield LogView()
 
     def on_mount(self) -> None:
-        """The log has the focus."""
+        """Focus the log."""
         super().on_mount()
         self.query_one(LogView).focus()
         self.tick()
 
     def on_screen_resume(self) -> None:
-        """Back in view."""
+        """Refresh the log when the screen becomes active again."""
         super().on_screen_resume()
         self.tick()
 
     def tick(self) -> None:
-        """Read what was written since; a file that didn't change costs a look at its size."""
+        """Read newly written lines; for an unchanged file only its size is checked."""
         super().tick()
         self._files = log_files(self.workspace.logs)
         if self._file not in self._files:
@@ -124,14 +124,14 @@ class LogsScreen(FramedScreen):
         self.query_one("#log-files", LinePanel).show_lines([display.line(*parts)])
 
     def action_file(self, by: int) -> None:
-        """Another log."""
+        """Show another log."""
         if self._file in self._files:
             self._file = self._files[(self._files.index(self._file) + by) % len(self._files)]
             self.query_one(LogView).following = True
             self.tick()
 
     def action_search(self) -> None:
-        """Ask for words."""
+        """Open the search line."""
         field = self.query_one("#log-search", Input)
         field.display = True
         field.value = self._words
@@ -145,19 +145,19 @@ class LogsScreen(FramedScreen):
         self.tick()
 
     def action_unsearch(self) -> None:
-        """All lines again."""
+        """Clear the search and show all lines."""
         self._words = ""
         self.tick()
 
     def action_leave_search(self) -> None:
-        """Back to the log."""
+        """Return the focus to the log."""
         self.query_one("#log-search", Input).display = False
         self.query_one(LogView).focus()
 
     def action_error(self) -> None:
-        """To an earlier error or warning."""
+        """Scroll to the previous error or warning."""
         self.query_one(LogView).action_error(1)
 
     def action_follow(self) -> None:
-        """To the end."""
+        """Scroll to the end and follow it."""
         self.query_one(LogView).action_follow()

@@ -1,4 +1,4 @@
-"""Monitor: what is running, is it healthy, what is expected of the operator."""
+"""Monitor screen: what is running, whether it is healthy, and what the operator has to decide."""
 
 from __future__ import annotations
 
@@ -32,21 +32,22 @@ STOP_WORDS = (
 
 
 STREAM_SECONDS = 1.0
-"""How often counts, gauges and growing texts are painted at most. What a stage or the engine turns to comes at once."""
+"""Minimum time, in seconds, between repaints of counts, gauges and growing texts. State changes of a stage or of the
+engine are shown immediately."""
 
 NEWEST_SECONDS = 4.0
-"""The same for the newest trajectories: one more moves every row, which costs 2 KB."""
+"""The same for the newest trajectories, in seconds: each new one shifts all rows, which costs 2 KB of output."""
 
 
 def _turns(snapshot: Snapshot) -> tuple[object, ...]:
-    """What an operator must see at once when it changes."""
+    """Return the values whose changes must be shown to the operator immediately."""
     one, last = snapshot.iteration, snapshot.events[-1].id if snapshot.events else 0
     where = (one.id, one.state, one.control) if one is not None else None
     return (snapshot.engine.state, where, snapshot.gate, last, *((stage.id, stage.state) for stage in snapshot.stages))
 
 
 class MonitorScreen(FramedScreen):
-    """The screen an operator leaves open."""
+    """The overview screen, meant to stay open while the engine runs."""
 
     mode: ClassVar[str] = "monitor"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -69,7 +70,7 @@ class MonitorScreen(FramedScreen):
         self._held_back = False
 
     def compose_body(self) -> ComposeResult:
-        """The rail above; numbers and charts left, machine and texts right."""
+        """Compose the stage rail at the top, numbers and charts on the left, hardware and texts on the right."""
         yield StageRail()
         with Horizontal(id="lower"):
             with Vertical(id="left"):
@@ -83,12 +84,12 @@ class MonitorScreen(FramedScreen):
                 yield EventLog()
 
     def on_mount(self) -> None:
-        """Arrows and enter act on the newest trajectories at once."""
+        """Focus the newest trajectories, so that the arrow keys and enter work immediately."""
         super().on_mount()
         self.query_one(NewestList).focus()
 
     def show_snapshot(self, snapshot: Snapshot) -> None:
-        """Hand the snapshot to every panel, or hold it back for a moment when only numbers run on in it."""
+        """Pass the snapshot to every panel, or delay it briefly if only counters have changed."""
         super().show_snapshot(snapshot)
         self._snapshot = snapshot
         turns = _turns(snapshot)
@@ -98,14 +99,14 @@ class MonitorScreen(FramedScreen):
             self._show_panels(snapshot, urgent)
 
     def tick(self) -> None:
-        """What was held back is shown when nothing newer comes."""
+        """Show a delayed snapshot if no newer one has arrived."""
         super().tick()
         if self._snapshot is not None and self._held_back and self._stream.due():
             self._held_back = False
             self._show_panels(self._snapshot, urgent=False)
 
     def on_screen_resume(self) -> None:
-        """Back in view: everything is shown as it is now."""
+        """Refresh every panel when the screen becomes active again."""
         self._shown = None
         super().on_screen_resume()
 
@@ -123,14 +124,14 @@ class MonitorScreen(FramedScreen):
         self.query_one(EventLog).show_snapshot(snapshot)
 
     def _iteration_id(self, purpose: str) -> int | None:
-        """The iteration a key acts on; says so when there is none."""
+        """Return the iteration a key acts on; notify the operator if there is none."""
         if self._snapshot is None or self._snapshot.iteration is None:
             self.notify(f"There is no iteration to {purpose}.", severity="warning", markup=False)
             return None
         return self._snapshot.iteration.id
 
     def action_pause_or_resume(self) -> None:
-        """Pause what runs, resume what is paused or stopped."""
+        """Pause a running iteration, or resume a paused or stopped one."""
         iteration_id = self._iteration_id("pause")
         if iteration_id is None or self._snapshot is None or self._snapshot.iteration is None:
             return
@@ -142,7 +143,7 @@ class MonitorScreen(FramedScreen):
         self.post_message(DirectiveWanted("resume" if resting else "pause", {"iteration": iteration_id}))
 
     def action_stop(self) -> None:
-        """Stop, after a question."""
+        """Stop the iteration after confirmation."""
         iteration_id = self._iteration_id("stop")
         if iteration_id is None:
             return
@@ -154,13 +155,13 @@ class MonitorScreen(FramedScreen):
         self.app.push_screen(ConfirmDialog(STOP_WORDS, "stop"), decided)
 
     def action_retry_failed(self) -> None:
-        """Try again what failed."""
+        """Retry the failed generations."""
         iteration_id = self._iteration_id("retry")
         if iteration_id is not None:
             self.post_message(DirectiveWanted("retry_failed", {"iteration": iteration_id}))
 
     def action_gate(self) -> None:
-        """Look at the gate that waits."""
+        """Open the dialog of the waiting gate."""
         snapshot = self._snapshot
         if snapshot is None or snapshot.iteration is None or snapshot.gate is None:
             self.notify("No gate is waiting.", markup=False)
@@ -174,27 +175,27 @@ class MonitorScreen(FramedScreen):
         self.app.push_screen(GateDialog(snapshot, gate, self.workspace), decided)
 
     def action_start_engine(self) -> None:
-        """Start the engine, if it doesn't run."""
+        """Start the engine unless it is running."""
         self.post_message(EngineWanted())
 
     def action_log(self) -> None:
-        """Give the log the whole lower part, or give it back."""
+        """Toggle the log between its panel and the complete lower area."""
         self.remove_class("-charts")
         self.toggle_class("-log")
         (self.query_one(EventLog) if self.has_class("-log") else self.query_one(NewestList)).focus()
 
     def action_charts(self) -> None:
-        """Give the charts the whole lower part, or give it back (on a small terminal the only place for them)."""
+        """Toggle the charts between their panel and the lower area (the only place for them on a small terminal)."""
         self.remove_class("-log")
         self.toggle_class("-charts")
 
     def action_overview(self) -> None:
-        """Every panel in its place again."""
+        """Restore the default layout of the panels."""
         self.remove_class("-log", "-charts")
         self.query_one(NewestList).focus()
 
     def action_search(self) -> None:
-        """Search in Trajectories."""
+        """Open the search of Trajectories."""
         self.post_message(SearchWanted())
 
     @on(NewestList.Opened)

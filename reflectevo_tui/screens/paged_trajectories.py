@@ -1,6 +1,6 @@
-"""The list of Trajectories: reads the pages it is about to show, counts it, follows its growth, finds places in it.
+"""The paged list of Trajectories: loads the visible pages, counts rows, follows new rows and locates positions.
 
-Answers for an earlier filter are dropped by their number. What a filter says and what a row holds is not known here.
+Responses for an earlier filter are discarded by their request number. Does not depend on the fields of filters or rows.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from store.workspace import Workspace
 
 
 class PagedTrajectories(FramedScreen):
-    """Base of the screen. It shows chips (`show_chips`) and says why a list is empty (`show_empty`)."""
+    """Base class of the screen. Subclasses show chips (`show_chips`) and explain an empty list (`show_empty`)."""
 
     def __init__(self, workspace: Workspace) -> None:
         super().__init__(workspace)
@@ -38,11 +38,11 @@ class PagedTrajectories(FramedScreen):
         self._target: int | None = None
 
     def show_chips(self) -> None:
-        """Show what the list is filtered by, and its counts."""
+        """Show the active filters and the row counts."""
         raise NotImplementedError
 
     def show_empty(self) -> None:
-        """Say why the list is empty."""
+        """Explain why the list is empty."""
         raise NotImplementedError
 
     def on_mount(self) -> None:
@@ -52,23 +52,23 @@ class PagedTrajectories(FramedScreen):
         self._restart()
 
     def on_unmount(self) -> None:
-        """Close the connections."""
+        """Close the database connections."""
         self.reader.close()
 
     def show_snapshot(self, snapshot: Snapshot) -> None:
-        """Follow the growth of the list."""
+        """Update the list with appended rows."""
         super().show_snapshot(snapshot)
         self._newest = snapshot.newest[0].id if snapshot.newest else 0
 
     def tick(self) -> None:
-        """Count what was appended, at most every few seconds."""
+        """Count appended rows, at most every few seconds."""
         super().tick()
         behind = self._anchors is not None and self._newest > self._anchors.last
         if behind and not self._walking and self._growth.due():
             self._walk(self._list_number, self._filter, self._anchors)
 
     def _restart(self) -> None:
-        """Show the list of the current filter from its start."""
+        """Show the list for the current filter from its start."""
         self.reader.interrupt()
         self._list_number += 1
         self._anchors, self._walking = None, False
@@ -132,13 +132,13 @@ class PagedTrajectories(FramedScreen):
             if not message.rows:
                 self.show_empty()
         elif len(message.rows) < min(PAGE_ROWS, rows.total - message.page * PAGE_ROWS) and not self._walking:
-            # Rows were deleted (failed ones are, before a retry): count anew.
+            # Rows were deleted (failed ones are deleted before a retry), so the positions must be counted again.
             self._walk(self._list_number, self._filter, None)
         rows.put_page(message.page, message.rows)
         self._seek()
 
     def go_to(self, trajectory_id: int) -> None:
-        """Bring a trajectory under the cursor, lifting all filters for it."""
+        """Move the cursor to a trajectory, clearing all filters."""
         self._target = trajectory_id
         if self._filter.active():
             self.apply(TrajectoryFilter())
@@ -146,12 +146,12 @@ class PagedTrajectories(FramedScreen):
             self._seek()
 
     def show_filter(self, wanted: TrajectoryFilter) -> None:
-        """Show the trajectories behind a number of another screen."""
+        """Show the trajectories behind a number on another screen."""
         self._target = None
         self.apply(wanted)
 
     def _seek(self) -> None:
-        """Go on towards the wanted trajectory as far as what is loaded allows."""
+        """Continue to locate the requested trajectory as far as the loaded anchors allow."""
         if self._target is None or self._anchors is None:
             return
         rows = self.query_one(TrajectoryList)
@@ -165,14 +165,14 @@ class PagedTrajectories(FramedScreen):
             rows.move_to(page * PAGE_ROWS)
 
     def apply(self, wanted: TrajectoryFilter) -> None:
-        """Show the list of another filter."""
+        """Show the list for another filter."""
         before, after = self._filter.active(), wanted.active()
         self._order = [name for name in self._order if name in after] + [name for name in after if name not in before]
         self._filter = wanted
         self._restart()
 
     def action_jump(self) -> None:
-        """Go to any place of the list: a row, a share of it, a trajectory."""
+        """Jump to a position in the list: a row number, a percentage or a trajectory id."""
         rows = self.query_one(TrajectoryList)
 
         def newest() -> int:

@@ -1,7 +1,7 @@
-"""Pair mode: two reflections on one attempt that both led to a correct answer; which is better? Makes Dpref.
+"""Pair mode: compares two reflections on one attempt that both led to a correct answer. The preferences build Dpref.
 
-Which stands left is drawn from the pair itself, so that it is the same when the pair comes back and says nothing about
-which came first. Instructions stay hidden until the choice is made.
+The left-right order is derived from the ids of the pair, so that it is the same when the pair is shown again and does
+not reveal which reflection came first. Instructions stay hidden until the choice is made.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ NO_PAIRS = (
 
 @dataclass(frozen=True, slots=True)
 class Preferred:
-    """A choice to be written. `confidence` 0 says that the pair can't be decided."""
+    """A preference to be stored. A `confidence` of 0 means that neither reflection is better."""
 
     chosen_id: int
     rejected_id: int
@@ -49,27 +49,27 @@ class Preferred:
 
 
 def save(connection: sqlite3.Connection, preferred: Preferred) -> None:
-    """Append a preference in a transaction of its own."""
+    """Append a preference in its own transaction."""
     add_preference(
         connection, preferred.chosen_id, preferred.rejected_id, source="human", confidence=preferred.confidence
     )
 
 
 def swapped(pair: OpenPair) -> bool:
-    """Whether the second reflection stands left: drawn from the pair, the same each time."""
+    """Return whether the second reflection is shown on the left; deterministic for each pair."""
     low, high = sorted((pair.first_id, pair.second_id))
     turned = hashlib.sha256(f"pair|{low}|{high}".encode()).digest()[0] % 2 == 1
     return turned != (pair.first_id > pair.second_id)
 
 
 def sides(pair: OpenPair) -> tuple[tuple[int, str], tuple[int, str]]:
-    """Id and text of A and of B."""
+    """Return id and text of A and of B."""
     both = (pair.first_id, pair.first_text), (pair.second_id, pair.second_text)
     return (both[1], both[0]) if swapped(pair) else both
 
 
 class PairsScreen(DecidingScreen):
-    """Lies over Review; `esc` or `p` goes back."""
+    """Opened on top of Review; `esc` or `p` returns to it."""
 
     mode: ClassVar[str] = "review"
     save = staticmethod(save)
@@ -98,7 +98,7 @@ class PairsScreen(DecidingScreen):
         self._reading = False
 
     def compose_body(self) -> ComposeResult:
-        """Status, question, attempt, the two reflections."""
+        """Compose status, question, attempt and the two reflections."""
         yield LinePanel(id="pair-status")
         for name in ("question", "attempt"):
             with VerticalScroll(id=f"pair-{name}", classes="panel", can_focus=False):
@@ -135,7 +135,7 @@ class PairsScreen(DecidingScreen):
     def _pairs_arrived(self, message: PairsRead) -> None:
         self._reading = False
         known = {pair.id for pair in self._pairs}
-        # What was judged in the meantime leaves memory: only the last page and the undo of this session stay.
+        # Compared pairs are removed from memory, except for the last page and those that can still be undone.
         self._pairs = [*self._pairs[-PAGE_PAIRS:], *(pair for pair in message.pairs if pair.id not in known)]
         self._left = message.left
         self._place = next(
@@ -181,7 +181,7 @@ class PairsScreen(DecidingScreen):
         )
 
     def show_status(self) -> None:
-        """How far the judging is."""
+        """Show the progress of the comparison."""
         parts: list[Part] = [(" Pairs of ", "$quiet"), (f"iteration {self._iteration.number}", "bold")]
         judged = len(self._chosen)
         left = max(self._left - judged, 0)
@@ -194,14 +194,14 @@ class PairsScreen(DecidingScreen):
         self.query_one("#pair-status", LinePanel).show_lines([display.line(*parts)])
 
     def action_choose(self, side: int) -> None:
-        """A or B is better."""
+        """Prefer A or B."""
         pair = self._pair()
         if pair is not None:
             both = sides(pair)
             self._commit(pair, Preferred(both[side][0], both[1 - side][0], 1.0), "AB"[side])
 
     def action_undecided(self) -> None:
-        """Neither is better; the pair is not trained on."""
+        """Record a tie; the pair is not used for training."""
         pair = self._pair()
         if pair is not None:
             self._commit(pair, Preferred(pair.first_id, pair.second_id, 0.0), "neither")
@@ -213,7 +213,7 @@ class PairsScreen(DecidingScreen):
         self.action_next()
 
     def action_next(self) -> None:
-        """The next pair that is not judged."""
+        """Show the next pair without a preference."""
         self._part = 0
         waiting = [place for place, pair in enumerate(self._pairs) if pair.id not in self._chosen]
         later = [place for place in waiting if place > self._place]
@@ -223,7 +223,7 @@ class PairsScreen(DecidingScreen):
         self._draw()
 
     def action_undo(self) -> None:
-        """Back to the pair judged last; judging it again counts over the earlier word."""
+        """Return to the last compared pair; a new preference replaces the earlier one."""
         while self._order:
             last = self._order.pop()
             place = next((place for place, pair in enumerate(self._pairs) if pair.id == last), None)
@@ -234,15 +234,15 @@ class PairsScreen(DecidingScreen):
         self.notify("Nothing to go back to in this session.", markup=False)
 
     def action_part(self, by: int) -> None:
-        """Another part of long texts."""
+        """Show another part of long texts."""
         self._part = max(self._part + by, 0)
         self._draw()
 
     def action_scroll_texts(self, direction: int) -> None:
-        """Scroll what doesn't fit."""
+        """Scroll texts that do not fit."""
         for panel in self.query(VerticalScroll):
             panel.scroll_relative(y=3 * direction, animate=False, immediate=True)
 
     def action_leave(self) -> None:
-        """Back to single reflections."""
+        """Return to the review of single reflections."""
         self.dismiss(None)

@@ -1,6 +1,6 @@
-"""The numbered screens: key, mode, titles and class of each. Bar, bindings, palette and help are made from it.
+"""Registry of the numbered screens: key, mode, titles and class. Tab bar, bindings, palette and help are built from it.
 
-Names classes instead of importing them, so that the first frame loads one screen only. Knows nothing of any screen.
+Stores class names instead of importing the classes, so that the first frame loads only one screen.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from store.registry import Registry
 
 @dataclass(frozen=True, slots=True)
 class ScreenEntry(ScreenTab):
-    """A numbered screen: what the bar shows of it, and where its class is."""
+    """A numbered screen: its entry in the tab bar and the location of its class."""
 
     module: str
-    """Imported when the screen is opened, or soon after the first frame."""
+    """Name of the module; imported when the screen is opened, or soon after the first frame."""
     screen: str
-    """Name of the class in that module, a `FramedScreen` of the same mode."""
+    """Name of the class in that module: a `FramedScreen` with the same mode."""
 
     def load(self) -> Any:
-        """Import the module; returns the class."""
+        """Import the module and return the class."""
         return getattr(import_module(self.module), self.screen)
 
 
@@ -41,15 +41,15 @@ _ENTRIES = (
 )
 
 SCREENS: Registry[ScreenEntry] = Registry("screen", {entry.mode: entry for entry in _ENTRIES})
-"""The screens by their modes, in the order of the bar; the number key opens one, and so does its function key. The
-first is shown at the start."""
+"""The screens by mode, in the order of the tab bar. Each is opened by its number key and its function key; the first
+is shown at start-up."""
 
 
 def register_screen(entry: ScreenEntry) -> None:
-    """Add a screen to those of every application that is made from now on.
+    """Add a screen to every application created from now on.
 
     Raises:
-        ValueError: when its key or its mode is taken.
+        ValueError: If the key or the mode is already registered.
     """
     taken = next((other for other in SCREENS.values() if other.key == entry.key), None)
     if taken is not None:

@@ -1,4 +1,4 @@
-"""Review: spot-checks of reflections, one at a time, one hand on the keyboard. They decide the next training set."""
+"""Review screen: spot-checks of single reflections with one-handed keys. The decisions affect the next curation."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ NOTHING = (
 
 
 def save(connection: sqlite3.Connection, decided: Decided) -> None:
-    """Append a decision in a transaction of its own."""
+    """Append a decision in its own transaction."""
     add_review(connection, decided.reflection_id, decided.decision, error_kind=decided.error_kind, note=decided.note)
 
 
 class ReviewScreen(IterationScreen, DecidingScreen):
-    """Number keys are error kinds here; F1 to F8, or `g` and a number, switch screens."""
+    """The number keys select error kinds here; F1 to F8, or `g` and a number, switch screens."""
 
     mode: ClassVar[str] = "review"
     save = staticmethod(save)
@@ -90,24 +90,24 @@ class ReviewScreen(IterationScreen, DecidingScreen):
         self._going = False
 
     def compose_body(self) -> ComposeResult:
-        """Status, card, kinds, decision."""
+        """Compose status, card, error kinds and decision."""
         yield ReviewStatus()
         yield ReviewCard()
         yield LinePanel(id="review-kinds")
         yield LinePanel(id="review-decision")
 
     def on_mount(self) -> None:
-        """Nothing is there before the first answer."""
+        """Show the empty state until the first sample is read."""
         super().on_mount()
         self.query_one(ReviewCard).say("drawing the sample …")
         self.query_one("#review-kinds", LinePanel).show_lines([kinds_line(None)])
 
     def on_resize(self) -> None:
-        """The status fits the width."""
+        """Fit the status line to the new width."""
         self.show_status()
 
     def read_iteration(self) -> None:
-        """Draw the sample, or read again what was decided on the one that is drawn."""
+        """Draw the sample, or reload the decisions on the sample already drawn."""
         wanted = (self.iteration.id if self.iteration else None, self._target, self._seed)
         if wanted[0] is None:
             self.query_one(ReviewCard).say(NOTHING)
@@ -173,22 +173,22 @@ class ReviewScreen(IterationScreen, DecidingScreen):
         self._show_decision()
 
     def _subject(self) -> tuple[int, int] | None:
-        """Ids of the trajectory and the reflection that are shown."""
+        """Return the ids of the displayed trajectory and reflection."""
         detail = self.query_one(ReviewCard).detail
         return (detail.row.id, detail.reflection.id) if detail and detail.reflection else None
 
     def _to_decide(self) -> tuple[int, int] | None:
-        """The subject of a key that decides. None while another card is on its way: which one was meant is unknown."""
+        """Return the subject of a decision key; None while another card is loading, because it is ambiguous then."""
         self._early = self._awaited
         return None if self._awaited else self._subject()
 
     def action_decide(self, decision: Decision) -> None:
-        """Accept, reject or flag what is shown, and go on."""
+        """Accept, reject or flag the displayed reflection, and show the next one."""
         subject = self._to_decide()
         if subject is None:
             return
         self.commit(self._session.decide(*subject, decision))
-        # A sibling outside the sample is decided in passing; the item of the sample still waits.
+        # A sibling may be decided without being in the sample; the sampled item then still needs a decision.
         item = self._session.item
         if item is not None and item.trajectory_id == subject[0]:
             self.action_next()
@@ -196,7 +196,7 @@ class ReviewScreen(IterationScreen, DecidingScreen):
             self._show_decision()
 
     def action_kind(self, kind: int) -> None:
-        """Name the kind of error; taken along by the decision. The same key again takes it back."""
+        """Select the error kind stored with the next decision; the same key again clears it."""
         if self._going:
             self._going = False
             mode = next(entry.mode for entry in SCREENS.values() if entry.key == str(kind))
@@ -214,7 +214,7 @@ class ReviewScreen(IterationScreen, DecidingScreen):
         self._show_decision()
 
     def action_note(self) -> None:
-        """Write a note."""
+        """Write a note for the decision."""
         subject = self._to_decide()
         if subject is None:
             return
@@ -227,7 +227,7 @@ class ReviewScreen(IterationScreen, DecidingScreen):
         self.app.push_screen(LineDialog("Note on this reflection", draft.note), noted)
 
     def action_undo(self) -> None:
-        """Take the last decision of this session back, and return to its reflection."""
+        """Undo the last decision made on this screen and return to its reflection."""
         undone = self._session.undo()
         if undone is None:
             self.notify("Nothing to undo in this session; decide again to change a decision.", markup=False)
@@ -237,19 +237,19 @@ class ReviewScreen(IterationScreen, DecidingScreen):
         self._want_card(undo.trajectory_id)
 
     def action_next(self) -> None:
-        """The next reflection without a decision."""
+        """Show the next reflection without a decision."""
         item = self._session.go_next()
         if item is not None:
             self._want_card(item.trajectory_id)
 
     def action_previous(self) -> None:
-        """The reflection before this one in the sample, decided or not."""
+        """Show the previous reflection of the sample, decided or not."""
         item = self._session.go_back()
         if item is not None:
             self._want_card(item.trajectory_id)
 
     def action_sibling(self, by: int) -> None:
-        """Flip to another reflection of the same attempt."""
+        """Show another reflection on the same attempt."""
         detail = self.query_one(ReviewCard).detail
         if detail is not None and detail.row.id in detail.siblings:
             place = detail.siblings.index(detail.row.id) + by
@@ -274,7 +274,7 @@ class ReviewScreen(IterationScreen, DecidingScreen):
         self.app.push_screen(LineDialog(question, f"{self._target} {self._seed}", "200 0"), chosen)
 
     def show_status(self) -> None:
-        """How far the check is, and what it says."""
+        """Show the progress of the spot-check and its results so far."""
         lines = status_lines(
             self.iteration_words,
             self._session.estimate,
@@ -296,44 +296,44 @@ class ReviewScreen(IterationScreen, DecidingScreen):
         self.query_one("#review-decision", LinePanel).show_lines([decision_line(review, draft, place, self._early)])
 
     def on_screen_suspend(self) -> None:
-        """A `g` that was not finished means nothing later."""
+        """Discard an unfinished `g` prefix, so that it has no effect later."""
         self._going = False
 
     def action_go(self) -> None:
-        """The next number key switches the screen."""
+        """Start the prefix after which a number key switches the screen."""
         self._going = True
         self.query_one("#review-decision", LinePanel).show_lines(
             [display.line((" go to screen: 1–8 ", "bold reverse $accent"))]
         )
 
     def action_scroll_texts(self, direction: int) -> None:
-        """Scroll what doesn't fit."""
+        """Scroll texts that do not fit."""
         self.query_one(ReviewCard).scroll_texts(3 * direction)
 
     def action_part(self, by: int) -> None:
-        """Another part of long texts."""
+        """Show another part of long texts."""
         self.query_one(ReviewCard).turn_part(by)
 
     def action_prompt(self) -> None:
-        """The prompts as sent."""
+        """Show the prompts exactly as sent."""
         detail = self.query_one(ReviewCard).detail
         if detail is not None:
             self.app.push_screen(PromptDialog(self.workspace, detail))
 
     def action_copy(self) -> None:
-        """Copy a text."""
+        """Copy a text to the clipboard."""
         detail = self.query_one(ReviewCard).detail
         if detail is not None:
             self.app.push_screen(CopyDialog(texts_of(detail)))
 
     def action_open(self) -> None:
-        """See it in Trajectories."""
+        """Open the reflection in Trajectories."""
         detail = self.query_one(ReviewCard).detail
         if detail is not None:
             self.post_message(TrajectoryWanted(detail.row.id))
 
     def action_pairs(self) -> None:
-        """Judge pairs for Dpref."""
+        """Compare pairs of reflections for Dpref."""
         from reflectevo_tui.screens.pairs import PairsScreen
 
         if self.iteration is not None:

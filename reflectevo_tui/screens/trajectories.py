@@ -1,4 +1,4 @@
-"""Trajectories: a list through millions with filters and search, and the one under the cursor whole."""
+"""Trajectories screen: a filtered and searchable list of millions of rows, and the selected trajectory in full."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from store.workspace import Workspace
 
 
 class TrajectoriesScreen(PagedTrajectories):
-    """The list drives the detail. Answers for an earlier cursor are dropped by their number."""
+    """The list controls the detail pane. Responses for an earlier cursor are discarded by their request number."""
 
     mode: ClassVar[str] = "trajectories"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -57,7 +57,7 @@ class TrajectoriesScreen(PagedTrajectories):
         self._rest: Timer | None = None
 
     def compose_body(self) -> ComposeResult:
-        """Chips, search line, list, detail."""
+        """Compose chips, search line, list and detail pane."""
         yield FilterChips()
         yield Input(id="search", placeholder='words, "a phrase"; enter searches, escape leaves it', compact=True)
         yield LinePanel(id="columns")
@@ -65,21 +65,21 @@ class TrajectoriesScreen(PagedTrajectories):
         yield TrajectoryDetailPane()
 
     def on_resize(self, event: events.Resize) -> None:
-        """Columns fit the width."""
+        """Fit the columns to the new width."""
         self.query_one("#columns", LinePanel).show_lines([column_titles(event.size.width)])
 
     def show_empty(self) -> None:
-        """Why nothing is listed."""
+        """Explain why the list is empty."""
         self.query_one(TrajectoryDetailPane).show_nothing(emptiness_words(self._filter))
 
     def show_chips(self) -> None:
-        """What the list is filtered by."""
+        """Show the active filters."""
         active = self._filter.active()
         chips = {name: chip_label(name, active[name], self._choices) for name in self._order}
         self.query_one(FilterChips).show_filter(self._all, self._anchors.total if self._anchors else None, chips)
 
     def action_search(self) -> None:
-        """Ask for words."""
+        """Open the search line."""
         field = self.query_one("#search", Input)
         field.display = True
         field.value = self._filter.search
@@ -92,7 +92,7 @@ class TrajectoriesScreen(PagedTrajectories):
 
     @work(thread=True, group="choices", exclusive=True)
     def action_filter(self) -> None:
-        """Offer the filters."""
+        """Open the filter dialog."""
         try:
             self.post_message(ChoicesRead(self.reader.choices()))
         except OperatorError as error:
@@ -115,7 +115,7 @@ class TrajectoriesScreen(PagedTrajectories):
         return choices.filters if isinstance(choices, OperatorChoices) else {}
 
     def action_save_filter(self) -> None:
-        """Keep this filter under a name, for every workspace; an empty filter of that name forgets it."""
+        """Save the filter under a name, for all workspaces; saving an empty filter under a name deletes it."""
         kept = kept_parts(self._filter)
 
         def named(name: str | None) -> None:
@@ -133,7 +133,7 @@ class TrajectoriesScreen(PagedTrajectories):
             self.app.push_screen(CopyDialog(texts_of(detail)))
 
     def action_remove_filter(self) -> None:
-        """Drop the filter that came last."""
+        """Remove the filter that was added last."""
         if self._order:
             self.apply(with_choice(self._filter, self._order[-1], None))
 
@@ -142,7 +142,7 @@ class TrajectoriesScreen(PagedTrajectories):
         self.apply(with_choice(self._filter, message.name, None))
 
     def action_remove_all(self) -> None:
-        """Drop every filter."""
+        """Remove all filters."""
         if self._order:
             self.apply(TrajectoryFilter())
 
@@ -177,7 +177,7 @@ class TrajectoriesScreen(PagedTrajectories):
             self.query_one(TrajectoryDetailPane).show_detail(message.detail, message.changes)
 
     def action_sibling(self, by: int) -> None:
-        """Flip to another reflection of the same attempt."""
+        """Show another reflection on the same attempt."""
         detail = self.query_one(TrajectoryDetailPane).detail
         if detail is not None and detail.row.id in detail.siblings:
             place = detail.siblings.index(detail.row.id) + by
@@ -191,20 +191,20 @@ class TrajectoriesScreen(PagedTrajectories):
             self.app.push_screen(PromptDialog(self.workspace, detail))
 
     def action_switch_pane(self) -> None:
-        """Between list and detail."""
+        """Switch between list and detail pane."""
         pane, rows = self.query_one(TrajectoryDetailPane), self.query_one(TrajectoryList)
         (rows if pane.has_focus else pane).focus()
 
     @on(events.DescendantFocus)
     def _make_room(self, event: events.DescendantFocus) -> None:
-        """On a small terminal the pane that is read gets the room."""
+        """Enlarge the focused pane on a small terminal."""
         self.set_class(isinstance(event.widget, TrajectoryDetailPane), "-reading")
 
     def action_newest(self) -> None:
-        """To the newest trajectory."""
+        """Move to the newest trajectory."""
         self.query_one(TrajectoryList).action_newest()
 
     def action_list(self) -> None:
-        """Back to the list; the search line goes."""
+        """Return to the list and hide the search line."""
         self.query_one("#search", Input).display = False
         self.query_one(TrajectoryList).focus()
