@@ -1,4 +1,4 @@
-"""Base of the screens on which an operator decides: every decision is written at once, or kept and tried again."""
+"""Base class of the screens that record decisions: each is written immediately, or kept and retried after a failure."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from reflectevo_tui.text import display
 from store.workspace import Workspace
 
 RETRY_SECONDS = 5.0
-"""How long after a failure what was not written is tried again, unless the operator does it first."""
+"""Delay, in seconds, before a failed write is retried automatically."""
 
 
 class DecidingScreen(FramedScreen):
-    """A screen names `save`, which appends one decision in a transaction of its own, and shows `unsaved_words`."""
+    """Subclasses define `save`, which appends one decision in its own transaction, and display `unsaved_words`."""
 
     save: Callable[[sqlite3.Connection, Any], object]
 
@@ -31,13 +31,13 @@ class DecidingScreen(FramedScreen):
 
     @property
     def unsaved_words(self) -> str:
-        """What is not written, and why; nothing when all is."""
+        """Message about unsaved decisions and the reason; empty if everything is saved."""
         if not self._failure or not self._writer.unsaved:
             return ""
         return f"{self._writer.unsaved} not saved · w retries · {display.one_line(self._failure)}"
 
     def show_status(self) -> None:
-        """Show how far the operator is, and what is not written."""
+        """Show the progress and any unsaved decisions."""
         raise NotImplementedError
 
     def commit(self, decision: object) -> None:
@@ -58,16 +58,16 @@ class DecidingScreen(FramedScreen):
         self.show_status()
 
     def action_write(self) -> None:
-        """Try again to write what could not be written."""
+        """Retry writing unsaved decisions."""
         self._flush()
 
     def tick(self) -> None:
-        """Try again, now and then, to write what could not be written."""
+        """Retry writing unsaved decisions periodically."""
         super().tick()
         if self._failure and self._writer.unsaved and time.monotonic() - self._failed_at >= RETRY_SECONDS:
             self._failed_at = time.monotonic()
             self._flush()
 
     def on_unmount(self) -> None:
-        """A last try for what could not be written."""
+        """Make a last attempt to write unsaved decisions."""
         self._writer.flush()

@@ -1,4 +1,4 @@
-"""What every screen has around its body: header, bar of screens, notice, keys. Hands snapshots to the frame."""
+"""The frame shared by all screens: header, tab bar, notice and key hints. Passes snapshots to the frame."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from store.workspace import Workspace
 
 
 class FramedScreen(ImmediateScreen[None]):
-    """Base of the numbered screens. A screen names its `mode` and composes its body."""
+    """Base class of the numbered screens. Subclasses define `mode` and compose their body."""
 
     mode: ClassVar[str] = ""
     tab_prefix: ClassVar[str] = ""
-    """`F` where the number keys mean something else, so that the bar says what switches."""
+    """`F` where the number keys have another meaning, so that the tab bar shows the function keys instead."""
     AUTO_FOCUS = ""
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]  # noqa: RUF012  # textual declares it without ClassVar
     VERTICAL_BREAKPOINTS = [(0, "-short"), (36, "-tall")]  # noqa: RUF012  # textual declares it without ClassVar
@@ -35,7 +35,7 @@ class FramedScreen(ImmediateScreen[None]):
         self.workspace = workspace
 
     def compose(self) -> ComposeResult:
-        """Frame and body."""
+        """Compose frame and body."""
         yield HeaderLine()
         yield ScreenTabs(tuple(SCREENS.values()), self.mode, self.tab_prefix)
         yield from self.compose_body()
@@ -43,31 +43,31 @@ class FramedScreen(ImmediateScreen[None]):
         yield KeyHints()
 
     def compose_body(self) -> ComposeResult:
-        """The widgets between the bar of screens and the notice."""
+        """Compose the widgets between the tab bar and the notice."""
         raise NotImplementedError
 
     def on_mount(self) -> None:
-        """Show the keys, and how things stand: the snapshot of coming into view may have found no frame yet."""
+        """Show the key hints and request the current snapshot: the one sent on resume may have preceded the frame."""
         self.query_one(KeyHints).show_bindings(self.own_bindings())
         self.post_message(SnapshotWanted())
 
     def on_screen_resume(self) -> None:
-        """Back in view: whatever happened meanwhile is to be shown."""
+        """Request the current snapshot when the screen becomes active again."""
         self.post_message(SnapshotWanted())
 
     def own_bindings(self) -> Iterable[Binding]:
-        """The bindings of this screen, as they were written down."""
+        """Yield the bindings declared by this screen."""
         for binding in type(self).BINDINGS:
             if isinstance(binding, Binding):
                 yield binding
 
     @property
     def stands(self) -> bool:
-        """Whether the frame is composed and not being torn down, so that it can show something."""
+        """Whether the frame is composed and not being removed, so that it can be updated."""
         return bool(self.query(KeyHints))
 
     def help_groups(self) -> list[tuple[str, list[Binding]]]:
-        """Titles and keys for the help: this screen's, then those of its parts that have keys of their own."""
+        """Return titles and bindings for the help: those of this screen, then those of its widgets."""
         groups = [(SCREENS[self.mode].title, list(self.own_bindings()))]
         for widget in self.query("*").results(Widget):
             own = [one for one in type(widget).__dict__.get("BINDINGS", ()) if isinstance(one, Binding)]
@@ -76,10 +76,10 @@ class FramedScreen(ImmediateScreen[None]):
         return groups
 
     def show_snapshot(self, snapshot: Snapshot) -> None:
-        """Show a newer snapshot; screens extend this for their body."""
+        """Show a newer snapshot; subclasses extend this for their body."""
         self.query_one(HeaderLine).show_snapshot(snapshot)
         self.query_one(NoticeLine).show_snapshot(snapshot)
 
     def tick(self) -> None:
-        """Once a second: renew what depends on the clock."""
+        """Update what depends on the clock; called once per second."""
         self.query_one(HeaderLine).tick()

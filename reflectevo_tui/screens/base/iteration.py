@@ -1,4 +1,4 @@
-"""Base of the screens that look at one iteration: the current one, until the operator chooses another."""
+"""Base class of the screens that show one iteration: the current one, until the operator selects another."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ ITERATION_KEYS = (
     Binding("comma", "iteration(-1)", "iteration", key_display=", ."),
     Binding("full_stop", "iteration(1)", "later iteration", show=False),
 )
-"""Keys of every screen that looks at one iteration."""
+"""Key bindings of every screen that shows one iteration."""
 
 RENEW_SECONDS = 5.0
-"""How often what is shown is read again while the store changes."""
+"""Interval, in seconds, at which the displayed data is reloaded while the store changes."""
 
 
 class IterationScreen(FramedScreen):
-    """Calls `read_iteration` when there is something to read: another iteration, or newer rows of the same one."""
+    """Calls `read_iteration` when another iteration is selected or the current one has new rows."""
 
     def __init__(self, workspace: Workspace) -> None:
         super().__init__(workspace)
@@ -34,26 +34,26 @@ class IterationScreen(FramedScreen):
 
     @property
     def iteration(self) -> IterationName | None:
-        """The iteration that is looked at."""
+        """The selected iteration."""
         return next((name for name in self._names if name.id == self._shown), None)
 
     @property
     def iteration_words(self) -> str:
-        """`iteration 3 of llama3-logiqa`."""
+        """Label of the iteration, such as `iteration 3 of llama3-logiqa`."""
         found = self.iteration
         return f"iteration {found.number} of {found.run}" if found else "no iteration"
 
     def read_iteration(self) -> None:
-        """Start to read what the screen shows of `iteration`; None means there is nothing yet."""
+        """Start reading the data shown for `iteration`; None means that there is no iteration yet."""
         raise NotImplementedError
 
     def show_snapshot(self, snapshot: Snapshot) -> None:
-        """Follow the current iteration, and note that the store changed."""
+        """Follow the current iteration, and record that the store has changed."""
         super().show_snapshot(snapshot)
         self._names = snapshot.iterations
         current = self._names[-1].id if self._names else None
         if snapshot.iteration is not None and any(name.id == snapshot.iteration.id for name in self._names):
-            # One that only measures a policy has nothing to look at here.
+            # An iteration that only evaluates a policy has no data for these screens.
             current = snapshot.iteration.id
         self._look_at(self._chosen if self._chosen is not None else current)
         self._stale = True
@@ -68,13 +68,13 @@ class IterationScreen(FramedScreen):
         self.read_iteration()
 
     def tick(self) -> None:
-        """Read again when the store changed, not more often than is worth it."""
+        """Reload the data if the store has changed, at a limited rate."""
         super().tick()
         if self._stale and time.monotonic() - self._read_at >= RENEW_SECONDS:
             self._renew()
 
     def action_iteration(self, by: int) -> None:
-        """Look at an earlier or a later iteration."""
+        """Select an earlier or a later iteration."""
         ids = [name.id for name in self._names]
         if self._shown not in ids:
             return

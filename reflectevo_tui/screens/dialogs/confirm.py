@@ -1,4 +1,4 @@
-"""A yes-or-no question before something that interrupts work."""
+"""Confirmation dialog shown before an action that interrupts work."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from reflectevo_tui.text import display
 
 
 class ConfirmDialog(Dialog[bool]):
-    """Asks; `y` is yes, `n` and escape are no."""
+    """A yes-or-no question; `y` confirms, `n` and escape cancel."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("y,enter", "answer(True)", "yes"),
@@ -27,7 +27,7 @@ class ConfirmDialog(Dialog[bool]):
         self._verb = verb
 
     def compose(self) -> ComposeResult:
-        """The question and its keys."""
+        """Compose the question and its keys."""
         with Vertical(classes="dialog"):
             yield Static(display.text(self._question), markup=False)
             yield Static(

@@ -1,6 +1,6 @@
-"""Copies a text into the clipboard of the operator's terminal (OSC 52), by their own key only.
+"""Dialog that copies a text to the clipboard of the operator's terminal (OSC 52); only ever opened by a key press.
 
-What is copied is what the screen shows: control characters as visible glyphs, so that pasting can't run anything.
+The copied text is the displayed one: control characters are visible glyphs, so that pasting cannot execute anything.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from reflectevo_tui.text import display, formatting
 from store.records import TrajectoryDetail
 
 MOST_CHARACTERS = 100_000
-"""Terminals refuse longer ones; tmux cuts them."""
+"""Maximum number of characters: terminals refuse longer texts, and tmux truncates them."""
 
 
 def texts_of(detail: TrajectoryDetail) -> dict[str, tuple[str, str]]:
-    """The texts of a trajectory: title and text by the key that copies it."""
+    """Return title and text of each text of a trajectory, by the key that copies it."""
     found = {"q": ("question", detail.question.text), "a": ("attempt 1", detail.attempt.reasoning)}
     if detail.reflection is not None:
         found["r"] = ("reflection", detail.reflection.text)
@@ -31,7 +31,7 @@ def texts_of(detail: TrajectoryDetail) -> dict[str, tuple[str, str]]:
 
 
 class CopyDialog(Dialog[None]):
-    """Asks which text."""
+    """Lists the texts that can be copied."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         *(Binding(key, f"copy('{key}')", f"copy {key}") for key in "qarc"),
@@ -43,7 +43,7 @@ class CopyDialog(Dialog[None]):
         self._texts = texts
 
     def compose(self) -> ComposeResult:
-        """One line a text."""
+        """Compose one line per text."""
         lines = [
             display.line(
                 (f" {key} ", "bold $accent"), f" {title:<12}", (f"{formatting.count(len(text))} characters", "$quiet")
@@ -64,5 +64,5 @@ class CopyDialog(Dialog[None]):
             self.dismiss(None)
 
     def action_close(self) -> None:
-        """Nothing."""
+        """Close without copying."""
         self.dismiss(None)

@@ -1,7 +1,7 @@
-"""A training example exactly as the model sees it: every token, and which of them it is trained on.
+"""Dialog that shows a training example exactly as the model sees it: all tokens, and which of them enter the loss.
 
-The tokens come from the engine, which alone has the tokenizer. Trained tokens are coloured and stand between ⟦ and ⟧,
-so that the mask reads without colour.
+The tokens are provided by the engine, which is the only process with a tokenizer. Tokens that enter the loss are
+coloured and enclosed in ⟦ and ⟧, so that the mask is readable without colour.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from store.errors import OperatorError
 from store.workspace import Workspace
 
 PART_TOKENS = 2_000
-"""Tokens laid out at once; longer examples have parts."""
+"""Maximum number of tokens laid out at a time; longer examples are split into parts."""
 
 TRAINED, PROMPT, EDGE = "bold $success", "$quiet", "bold $warning"
 
 
 def token_content(tokens: Sequence[Mapping[str, Any]], *, edges: bool, part: int) -> Content:
-    """A part of the tokens as text: line breaks as ⏎, trained runs in ⟦ ⟧, with `edges` a · between tokens."""
+    """Format a part of the tokens: line breaks as ⏎, trained spans in ⟦ ⟧, and with `edges` a · between tokens."""
     first = part * PART_TOKENS
     pieces: list[Content] = []
     inside = first > 0 and bool(tokens[first - 1].get("loss"))
@@ -49,7 +49,7 @@ def token_content(tokens: Sequence[Mapping[str, Any]], *, edges: bool, part: int
 
 
 def size_line(answer: Mapping[str, Any], side: Mapping[str, Any]) -> Content:
-    """How long the example is, and whether it fits."""
+    """Format the length of the example and whether it fits the maximum."""
     tokens = side.get("tokens", ())
     trained = sum(bool(token.get("loss")) for token in tokens)
     fits = bool(answer.get("fits"))
@@ -65,7 +65,7 @@ def size_line(answer: Mapping[str, Any], side: Mapping[str, Any]) -> Content:
 
 
 class ExampleDialog(Dialog[None]):
-    """`tab` shows the other side of a pair, `b` the borders of the tokens."""
+    """`tab` shows the other side of a pair, `b` the token boundaries."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("tab,h,l", "side", "other side of a pair"),
@@ -76,7 +76,7 @@ class ExampleDialog(Dialog[None]):
     ]
 
     class ExampleRead(Message):
-        """The engine answered, or the reason why not."""
+        """Posted with the response of the engine, or with the reason for its absence."""
 
         def __init__(self, answer: Mapping[str, Any] | None, reason: str) -> None:
             super().__init__()
@@ -93,7 +93,7 @@ class ExampleDialog(Dialog[None]):
         self._edges = False
 
     def compose(self) -> ComposeResult:
-        """Title, size, tokens, keys."""
+        """Compose title, size, tokens and keys."""
         with Vertical(classes="dialog dialog-large"):
             yield Static(display.line((self._title_words, "bold")), id="example-title", markup=False)
             yield Static(id="example-size", markup=False)
@@ -117,7 +117,7 @@ class ExampleDialog(Dialog[None]):
             )
 
     def on_mount(self) -> None:
-        """Arrows scroll; the engine is asked."""
+        """Focus the text and request the tokens from the engine."""
         self.query_one("#example-body").focus()
         self._ask()
 
@@ -159,21 +159,21 @@ class ExampleDialog(Dialog[None]):
         self.query_one("#example-text", Static).update(content)
 
     def action_side(self) -> None:
-        """The other side of a pair."""
+        """Show the other side of a pair."""
         self._side += 1
         self._part = 0
         self._draw()
 
     def action_edges(self) -> None:
-        """Show or hide the borders of the tokens."""
+        """Show or hide the token boundaries."""
         self._edges = not self._edges
         self._draw()
 
     def action_part(self, by: int) -> None:
-        """Another part of a long example."""
+        """Show another part of a long example."""
         self._part = max(self._part + by, 0)
         self._draw()
 
     def action_close(self) -> None:
-        """Close."""
+        """Close the dialog."""
         self.dismiss(None)

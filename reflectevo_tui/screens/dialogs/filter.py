@@ -1,4 +1,4 @@
-"""Chooses one filter of the trajectory list: first what to filter by, then the value."""
+"""Dialog that selects one filter of the trajectory list: first the field, then the value."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from reflectevo_tui.terminal.immediate_repaint import Dialog
 from reflectevo_tui.text import display
 
 FIELDS = ("transition", "task", "instruction", "iteration", "split", "review", "policy", "domain", "flag", "saved")
-"""What can be filtered by, the most used first; `saved` takes a filter that was kept under a name."""
+"""The fields that can be filtered, most used first; `saved` applies a filter saved under a name."""
 
 FilterChoice = tuple[str, str | None]
-"""Name of a filter and its value; None lifts it."""
+"""Name of a filter and its value; None removes the filter."""
 
 
 class FilterDialog(Dialog[FilterChoice | None]):
-    """Closes with a choice, or None for no change."""
+    """Closes with a choice, or with None for no change."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q", "leave", "cancel"),
@@ -38,7 +38,7 @@ class FilterDialog(Dialog[FilterChoice | None]):
         self._active = active
 
     def compose(self) -> ComposeResult:
-        """Fields left, values right."""
+        """Compose the fields on the left and the values on the right."""
         with Vertical(classes="dialog dialog-large", id="filter-dialog"):
             yield Static(display.line(("Filter trajectories", "bold")), markup=False)
             with Horizontal(id="filter-lists"):
@@ -69,7 +69,7 @@ class FilterDialog(Dialog[FilterChoice | None]):
         return dict(self._choices.get(name, [])).get(value, value)
 
     def on_mount(self) -> None:
-        """The fields have the focus."""
+        """Focus the list of fields."""
         self.query_one("#filter-fields").focus()
 
     @on(OptionList.OptionHighlighted, "#filter-fields")
@@ -85,11 +85,11 @@ class FilterDialog(Dialog[FilterChoice | None]):
 
     @on(OptionList.OptionSelected, "#filter-fields")
     def action_values(self) -> None:
-        """To the values of the field."""
+        """Move the focus to the values of the field."""
         self.query_one("#filter-values").focus()
 
     def action_fields(self) -> None:
-        """Back to the fields."""
+        """Return the focus to the fields."""
         self.query_one("#filter-fields").focus()
 
     @on(OptionList.OptionSelected, "#filter-values")
@@ -100,5 +100,5 @@ class FilterDialog(Dialog[FilterChoice | None]):
         self.dismiss((name, None if event.option_index == 0 else values[event.option_index - 1][0]))
 
     def action_leave(self) -> None:
-        """No change."""
+        """Close without a change."""
         self.dismiss(None)

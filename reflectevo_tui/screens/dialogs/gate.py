@@ -1,4 +1,4 @@
-"""The gate dialog: what waits, what would happen, with which settings; approve, reject, or leave it waiting."""
+"""Gate dialog: what waits, what the next stages will do and with which settings; approve, reject or keep waiting."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ GateDecision = Literal["approve", "reject", "skip"]
 
 
 def curation_lines(counts: Mapping[SetName, Mapping[str, int]]) -> list[Content]:
-    """How many rows each set got, and why the others were left out."""
+    """Format the number of rows in each set and the reasons for the excluded ones."""
     lines = []
     for name, reasons in counts.items():
         total = sum(reasons.values())
@@ -48,7 +48,7 @@ def curation_lines(counts: Mapping[SetName, Mapping[str, int]]) -> list[Content]
 
 
 def skip_words(gate: GateName, stages: Sequence[StageName]) -> str:
-    """The question before a stage is skipped: what is left out with it."""
+    """Return the confirmation question for skipping a stage, naming everything that is skipped with it."""
     if gate == "evaluate":
         return "Skip the evaluation?\n\nYou then decide on the child without a comparison."
     behind = stages[stages.index(gate) + 1 :]
@@ -59,17 +59,17 @@ def skip_words(gate: GateName, stages: Sequence[StageName]) -> str:
 
 
 PolicyDirective = Literal["promote", "reject", "rollback", "branch"]
-"""The directives about a policy of the lineage."""
+"""The directives that concern a policy of the lineage."""
 
 LeavingKind = Literal["rollback", "branch"]
-"""The directives that put a waiting iteration aside."""
+"""The directives that abandon a waiting iteration."""
 
 VERBS: Mapping[DirectiveKind, str] = {"rollback": "roll back", "branch": "branch"}
-"""What a key of these words does, by the directive that it issues."""
+"""Verb for each directive, as shown in questions and key hints."""
 
 
 def put_aside_words(kind: LeavingKind, policy: str, iteration: str, gate: GateName) -> str:
-    """The question before an iteration is put aside at its gate: what becomes of it, and what comes next."""
+    """Return the confirmation question for leaving a waiting iteration: its outcome, and what runs next."""
     if kind == "rollback":
         head = f"Roll back to {policy}?"
         after = (
@@ -85,7 +85,7 @@ def put_aside_words(kind: LeavingKind, policy: str, iteration: str, gate: GateNa
 
 
 def accuracy_line(role: str, point: AccuracyPoint | None) -> Content:
-    """Acc@t1 and Acc@t2 of a policy with their intervals."""
+    """Format Acc@t1 and Acc@t2 of a policy with their intervals."""
     if point is None:
         return display.line(f"{role:<7}", ("not evaluated", "$quiet"))
     shown = [
@@ -96,10 +96,10 @@ def accuracy_line(role: str, point: AccuracyPoint | None) -> Content:
 
 
 def gate_lines(snapshot: Snapshot, gate: GateName, facts: GateFacts | None) -> list[Content]:
-    """Everything the dialog says above the settings."""
+    """Return everything that the dialog shows above the settings."""
     note = next((stage.note for stage in snapshot.stages if stage.name == gate), "")
     lines = [display.line(note)] if note else []
-    # At a stage's gate the reason of waiting is the stage's note, said already.
+    # At the gate of a stage, the reason for waiting is the note of the stage, which is already shown.
     if gate == "promote" and snapshot.iteration is not None and snapshot.iteration.reason:
         lines.append(display.line(snapshot.iteration.reason))
     if facts is None:
@@ -116,7 +116,7 @@ def gate_lines(snapshot: Snapshot, gate: GateName, facts: GateFacts | None) -> l
 
 
 class GateDialog(Dialog[GateDecision | None]):
-    """Closes with `approve`, `reject` (promote only), `skip` (a stage only) or None: left waiting."""
+    """Closes with `approve`, `reject` (promote gate only), `skip` (stages only), or None to keep waiting."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("a", "approve", "approve"),
@@ -129,7 +129,7 @@ class GateDialog(Dialog[GateDecision | None]):
     ]
 
     class FactsRead(Message):
-        """The facts behind the gate arrived."""
+        """Posted when the facts behind the gate were read."""
 
         def __init__(self, facts: GateFacts) -> None:
             super().__init__()
@@ -142,7 +142,7 @@ class GateDialog(Dialog[GateDecision | None]):
         self._workspace = workspace
 
     def compose(self) -> ComposeResult:
-        """Title, facts, settings, keys."""
+        """Compose title, facts, settings and keys."""
         iteration = self._snapshot.iteration
         settings = settings_ahead(iteration.settings, self._gate) if iteration else ""
         number = iteration.number if iteration else 0
@@ -164,7 +164,7 @@ class GateDialog(Dialog[GateDecision | None]):
             )
 
     def on_mount(self) -> None:
-        """Arrows scroll; the facts are read behind."""
+        """Focus the text and read the facts in the background."""
         self.query_one("#gate-body").focus()
         self._read()
 
@@ -182,16 +182,16 @@ class GateDialog(Dialog[GateDecision | None]):
         self.query_one("#facts", Static).update(content)
 
     def action_approve(self) -> None:
-        """Let it pass."""
+        """Approve the gate."""
         self.dismiss("approve")
 
     def action_reject(self) -> None:
-        """Reject the child; only the promote gate can."""
+        """Reject the child policy; possible at the promote gate only."""
         if self._gate == "promote":
             self.dismiss("reject")
 
     def action_skip(self) -> None:
-        """Leave the stage out, after a question: it can't be taken back."""
+        """Skip the stage after confirmation, because this is irreversible."""
         if self._gate == "promote":
             return
 
@@ -203,7 +203,7 @@ class GateDialog(Dialog[GateDecision | None]):
         self.app.push_screen(ConfirmDialog(words, "skip"), decided)
 
     def action_leave_for(self, kind: LeavingKind) -> None:
-        """Put the iteration aside and go on from another policy: choose it, then a question."""
+        """Leave the iteration and continue from another policy: select it, then confirm."""
         iteration = self._snapshot.iteration
         if iteration is None:
             return
@@ -223,7 +223,7 @@ class GateDialog(Dialog[GateDecision | None]):
         self.app.push_screen(PolicyDialog(self._workspace, iteration.run_id, title, leave_out=child), chosen)
 
     def action_edit(self) -> None:
-        """Change the settings of the stages ahead."""
+        """Change the settings of the remaining stages."""
         from reflectevo_tui.screens.dialogs.settings import SettingsDialog
         from reflectevo_tui.state.settings_form import open_keys
 
@@ -242,5 +242,5 @@ class GateDialog(Dialog[GateDecision | None]):
         )
 
     def action_leave(self) -> None:
-        """Leave it waiting."""
+        """Close and keep the gate waiting."""
         self.dismiss(None)

@@ -1,4 +1,4 @@
-"""The keys of the current screen, the keys that work everywhere, and the glossary."""
+"""Help dialog: the keys of the current screen, the global keys, and the glossary."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ GROUP_WIDTH = 14
 
 
 def key_lines(title: str, bindings: Iterable[Binding]) -> list[Content]:
-    """The lines of a group: its title, then one key per line."""
+    """Format a group: its title, then one key per line."""
     lines = [display.line((title, "bold $primary"))]
     for binding in bindings:
         keys = [key_name(Binding(key, "", "")) for key in binding.key.split(",")]
@@ -29,12 +29,12 @@ def key_lines(title: str, bindings: Iterable[Binding]) -> list[Content]:
 
 
 def term_line(term: Term) -> Content:
-    """The line of a glossary term: the term and its meaning."""
+    """Format a glossary entry: the term and its meaning."""
     return display.line((f"  {term.name}", "bold $accent"), f"  {term.meaning}")
 
 
 class HelpDialog(Dialog[None]):
-    """Lists keys by group, then the terms of the glossary. Any of its closing keys closes it."""
+    """Lists the keys by group, then the terms of the glossary. Any of its closing keys closes it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q,question_mark,enter", "close", "close"),
@@ -46,7 +46,7 @@ class HelpDialog(Dialog[None]):
         self._groups = groups
 
     def compose(self) -> ComposeResult:
-        """One scrolled list: keys, then terms."""
+        """Compose one scrollable list: keys, then terms."""
         keys = [one for title, bindings in self._groups for one in key_lines(title, bindings)]
         terms = [display.line(("Terms", "bold $primary")), *(term_line(term) for term in GLOSSARY)]
         with Vertical(classes="dialog dialog-large"):
@@ -57,11 +57,11 @@ class HelpDialog(Dialog[None]):
             yield Static(footer, classes="dialog-keys", markup=False)
 
     def on_mount(self) -> None:
-        """Let the arrow keys scroll."""
+        """Focus the list, so that the arrow keys scroll it."""
         self.query_one("#help-body").focus()
 
     def action_close(self) -> None:
-        """Close."""
+        """Close the dialog."""
         self.dismiss(None)
 
     def action_terms(self) -> None:

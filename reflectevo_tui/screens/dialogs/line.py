@@ -1,4 +1,4 @@
-"""Asks for one line of text: a note, a sample size, the name of a filter, a place in a list."""
+"""Dialog for one line of text: a note, a sample size, the name of a filter, a position in a list."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from reflectevo_tui.text import display
 
 
 class LineDialog(Dialog[str | None]):
-    """Closes with the text, or None for no change."""
+    """Closes with the text, or with None for no change."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", "cancel")]
 
     def __init__(
         self, question: str, value: str = "", hint: str = "", check: Callable[[str], str] | None = None
     ) -> None:
-        """`check` says what is wrong with a text; while it does the dialog stays."""
+        """`check` returns the error in a text, or an empty string; the dialog stays open while there is one."""
         super().__init__()
         self._question = question
         self._value = value
@@ -31,7 +31,7 @@ class LineDialog(Dialog[str | None]):
         self._check = check
 
     def compose(self) -> ComposeResult:
-        """Question, field, keys."""
+        """Compose question, input and keys."""
         with Vertical(classes="dialog dialog-line"):
             yield Static(display.text(self._question, "bold"), markup=False)
             yield Input(display.one_line(self._value), placeholder=self._hint, compact=True)
@@ -43,7 +43,7 @@ class LineDialog(Dialog[str | None]):
             )
 
     def on_mount(self) -> None:
-        """Type at once."""
+        """Focus the input."""
         self.query_one(Input).focus()
 
     @on(Input.Submitted)
@@ -56,5 +56,5 @@ class LineDialog(Dialog[str | None]):
         self.query_one("#line-wrong", Static).update(display.line((wrong, "$error")))
 
     def action_leave(self) -> None:
-        """No change."""
+        """Close without a change."""
         self.dismiss(None)

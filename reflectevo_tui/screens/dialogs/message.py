@@ -1,4 +1,4 @@
-"""A text that is read and closed: everything that stands in the way of something, each with what to do about it."""
+"""Dialog that shows a text to read, such as all errors that prevent a start, each with its remedy."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from reflectevo_tui.text import display
 
 
 class MessageDialog(Dialog[None]):
-    """A title and a text that scrolls. Any of its closing keys closes it."""
+    """A title and a scrollable text. Any of its closing keys closes it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q,enter", "close", "close")]
 
@@ -24,7 +24,7 @@ class MessageDialog(Dialog[None]):
         self._text = text
 
     def compose(self) -> ComposeResult:
-        """Title, text, key."""
+        """Compose title, text and key."""
         with Vertical(classes="dialog dialog-large"):
             yield Static(display.line((self._title, "bold $error")), markup=False)
             with VerticalScroll(id="message-body", classes="gap-above"):
@@ -32,9 +32,9 @@ class MessageDialog(Dialog[None]):
             yield Static(display.line(("esc", "bold $accent"), " close"), classes="dialog-keys", markup=False)
 
     def on_mount(self) -> None:
-        """Let the arrow keys scroll."""
+        """Focus the text, so that the arrow keys scroll it."""
         self.query_one("#message-body").focus()
 
     def action_close(self) -> None:
-        """Close."""
+        """Close the dialog."""
         self.dismiss(None)

@@ -1,4 +1,4 @@
-"""Chooses a policy of a run: its name, how it was trained, what became of it, and what was measured of it."""
+"""Dialog that selects a policy of a run: lists name, training setting, state and measured accuracy."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from store.workspace import Workspace
 
 
 def policy_parts(node: LineageNode) -> tuple[Part, ...]:
-    """Name, setting, state and Acc@t2."""
+    """Format name, setting, state and Acc@t2."""
     policy = node.policy
     second = node.shown.metrics.get("acc_t2") if node.shown else None
     value = second.get("value") if second else None
@@ -40,12 +40,12 @@ def policy_parts(node: LineageNode) -> tuple[Part, ...]:
 
 
 class PolicyDialog(Dialog[Policy | None]):
-    """Closes with a policy that answers questions, or None."""
+    """Closes with a reasoner policy, or with None."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q", "leave", "cancel")]
 
     class PoliciesRead(Message):
-        """The policies of the run."""
+        """Posted when the policies of the run were read."""
 
         def __init__(self, nodes: list[LineageNode]) -> None:
             super().__init__()
@@ -60,7 +60,7 @@ class PolicyDialog(Dialog[Policy | None]):
         self._policies: list[Policy] = []
 
     def compose(self) -> ComposeResult:
-        """The policies, and the keys."""
+        """Compose the list of policies and the keys."""
         with Vertical(classes="dialog"):
             yield Static(display.text(self._title, "bold"), markup=False)
             yield OptionList(id="policies", markup=False)
@@ -71,7 +71,7 @@ class PolicyDialog(Dialog[Policy | None]):
             )
 
     def on_mount(self) -> None:
-        """Choose at once."""
+        """Focus the list."""
         self.query_one(OptionList).focus()
         self._read()
 
@@ -101,5 +101,5 @@ class PolicyDialog(Dialog[Policy | None]):
         self.dismiss(self._policies[event.option_index])
 
     def action_leave(self) -> None:
-        """No change."""
+        """Close without a selection."""
         self.dismiss(None)

@@ -1,4 +1,4 @@
-"""Shows a prompt exactly as it was sent, rendered again by the engine and checked against the stored hash."""
+"""Dialog that shows a prompt exactly as sent: rendered again by the engine and checked against the stored hash."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MESSAGE_ROWS = 600
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A generation whose prompt can be shown: its title, kind for the engine, and row id."""
+    """A generation whose prompt can be shown: its title, the kind known to the engine, and the row id."""
 
     title: str
     kind: Literal["attempt", "reflection"]
@@ -33,7 +33,7 @@ class Subject:
 
 
 def subjects_of(detail: TrajectoryDetail) -> dict[str, Subject]:
-    """The generations of a trajectory, by the key that shows their prompt."""
+    """Return the generations of a trajectory, by the key that shows their prompt."""
     found = {"a": Subject("attempt 1", "attempt", detail.attempt.id)}
     if detail.reflection is not None:
         found["r"] = Subject("reflection", "reflection", detail.reflection.id)
@@ -43,7 +43,7 @@ def subjects_of(detail: TrajectoryDetail) -> dict[str, Subject]:
 
 
 def prompt_lines(prompt: dict[str, Any], part: int) -> list[Content]:
-    """Whether it is what was sent, and the messages with their roles."""
+    """Format whether the prompt matches the one sent, and its messages with their roles."""
     version = f" (prompt version {prompt.get('version', '?')})"
     if prompt.get("matches"):
         words = (f"✓ identical to what was sent{version}", "bold $success")
@@ -75,7 +75,7 @@ class PromptDialog(Dialog[None]):
     ]
 
     class PromptRead(Message):
-        """A prompt arrived, or the reason why not."""
+        """Posted with a prompt, or with the reason for its absence."""
 
         def __init__(self, key: str, prompt: dict[str, Any] | None, reason: str) -> None:
             super().__init__()
@@ -92,7 +92,7 @@ class PromptDialog(Dialog[None]):
         self._part = 0
 
     def compose(self) -> ComposeResult:
-        """Title, prompt, keys."""
+        """Compose title, prompt and keys."""
         keys = [
             part for key, subject in self._subjects.items() for part in ((key, "bold $accent"), f" {subject.title}   ")
         ]
@@ -103,12 +103,12 @@ class PromptDialog(Dialog[None]):
             yield Static(display.line(*keys, ("esc", "bold $accent"), " close"), classes="dialog-keys", markup=False)
 
     def on_mount(self) -> None:
-        """Arrows scroll; the first prompt is asked for."""
+        """Focus the text and request the first prompt."""
         self.query_one("#prompt-body").focus()
         self.action_subject(self._key)
 
     def action_subject(self, key: str) -> None:
-        """Ask for the prompt of another generation."""
+        """Request the prompt of another generation."""
         if key not in self._subjects:
             return
         self._key, self._prompt, self._part = key, None, 0
@@ -140,10 +140,10 @@ class PromptDialog(Dialog[None]):
             self.query_one("#prompt-text", Static).update(display.stacked(prompt_lines(self._prompt, self._part)))
 
     def action_part(self, by: int) -> None:
-        """Another part of messages too long for one view."""
+        """Show another part of messages that are too long for one view."""
         self._part = max(self._part + by, 0)
         self._draw()
 
     def action_close(self) -> None:
-        """Close."""
+        """Close the dialog."""
         self.dismiss(None)

@@ -1,4 +1,4 @@
-"""Changes the settings of the stages ahead, checked while they are typed. Closes with what differs."""
+"""Dialog that edits the settings of the remaining stages, validated while they are typed. Closes with the changes."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from store.settings import RunSettings
 
 
 class SettingsDialog(Dialog[JsonObject | None]):
-    """One row a setting. `ctrl+s` takes the changes; the engine checks them again and says what came of it.
+    """One row per setting. `ctrl+s` submits the changes; the engine validates them again and reports the outcome.
 
     Args:
-        settings: of the iteration.
-        keys: the dotted keys of the settings to show.
+        settings: Current settings of the iteration.
+        keys: Dotted keys of the settings to show.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -43,7 +43,7 @@ class SettingsDialog(Dialog[JsonObject | None]):
         self._checked = Checked(self._before, {}, ())
 
     def compose(self) -> ComposeResult:
-        """Title, rows, help, verdict, keys."""
+        """Compose title, rows, help, validation result and keys."""
         with Vertical(classes="dialog dialog-settings"):
             yield Static(display.line(("Settings of the stages ahead", "bold")), markup=False)
             with VerticalScroll(id="settings-rows", can_focus=False):
@@ -85,8 +85,8 @@ class SettingsDialog(Dialog[JsonObject | None]):
             )
 
     def action_take(self) -> None:
-        """Close with what differs, if it can run."""
-        # A key may overtake the message of what was typed just before it.
+        """Close with the changed settings, if they are valid."""
+        # A key binding may be handled before the change message of the last keystrokes.
         for row in self.query(SettingField):
             self._values = settings_form.with_value(self._values, row.field.key, row.value)
         self._check()
@@ -96,5 +96,5 @@ class SettingsDialog(Dialog[JsonObject | None]):
         self.dismiss(settings_form.changed_sections(self._before, self._checked.settings))
 
     def action_leave(self) -> None:
-        """No change."""
+        """Close without a change."""
         self.dismiss(None)
