@@ -1,4 +1,4 @@
-"""Draws the charts of a report as SVG that stands alone: no script, no font to load, the same for the same numbers."""
+"""Draws the charts of a report as self-contained, deterministic SVG: no scripts and no fonts to load."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from reflectevo_tui.report.document import Chart
 from reflectevo_tui.text.display import visible
 
 COLOURS = ("#1f6feb", "#c2410c", "#0f766e", "#7c3aed", "#a16207", "#be185d", "#475569", "#15803d")
-"""Colours of the lines; each pair is told apart by colour-blind readers too, and the legend names every line."""
+"""Colours of the lines; every pair is distinguishable for colour-blind readers, and the legend names every line."""
 
 _APART = 0.07
-"""How far lines stand beside one another at a named position of the axis, so that their intervals don't overlap."""
+"""Horizontal offset between lines at a named position of the axis, so that their intervals don't overlap."""
 _FONT = "system-ui, -apple-system, Segoe UI, Roboto, DejaVu Sans, sans-serif"
 
 
 class _Lines(pygal.XY):  # type: ignore[misc]
-    """Lines whose points may have intervals; the library's own expects a number where an XY chart has a pair."""
+    """Lines whose points can have intervals; pygal's own code expects a number where an XY chart has a pair."""
 
     def _confidence_interval(self, node: Any, x: float, y: float, value: Any, metadata: Any) -> None:
         super()._confidence_interval(node, x, y, value[1], metadata)
 
 
 def draw(chart: Chart) -> str:
-    """The SVG element of a chart."""
-    # lxml writes other bytes where it happens to be installed.
+    """Return the SVG element of a chart."""
+    # Where lxml is installed, pygal would use it and produce different bytes.
     etree.to_etree()
     style = Style(
         background="transparent",
@@ -114,7 +114,7 @@ def _axes(chart: Chart) -> dict[str, Any]:
 
 
 def _plain(root: Any) -> Any:
-    """The picture without scripts, the date it was drawn on, and ids that other pictures have too."""
+    """Return the picture without scripts, its creation date, and ids that are not unique across pictures."""
     for parent in list(root.iter()):
         if parent is not root:
             parent.attrib.pop("id", None)

@@ -1,4 +1,4 @@
-"""What a report is made of: sections of tables, charts and texts. Values only; how they look is for the writers."""
+"""Document model of a report: sections of tables, charts and texts. Values only; the writers determine the look."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ class Paragraph:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Names with their values, a line each."""
+    """Names and values, one pair per line."""
 
     rows: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table whose first `labels` columns are words and whose other columns are numbers."""
+    """A table whose first `labels` columns are text and whose other columns are numbers."""
 
     head: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
@@ -47,7 +47,7 @@ class Bars:
 
 @dataclass(frozen=True, slots=True)
 class Heat:
-    """Shares by row and column; a cell is (successes, tries), and one that is missing was never tried."""
+    """Shares by row and column; a cell is (successes, attempts), and a missing cell had no attempts."""
 
     corner: str
     rows: tuple[str, ...]
@@ -77,7 +77,7 @@ class Line:
 class Chart:
     """Lines over a common x axis. `ticks` name the positions 1, 2, … of the axis; without them x is a number.
 
-    `id` is unique in a document. Markdown says in `summary` what the picture shows.
+    `id` is unique in a document. `summary` describes the picture in Markdown, which has no charts.
     """
 
     id: str
@@ -91,7 +91,7 @@ class Chart:
 
 @dataclass(frozen=True, slots=True)
 class Verbatim:
-    """Text exactly as it is, e.g. of a model: hostile until a writer made it safe."""
+    """Unmodified text, e.g. of a model; untrusted until a writer has escaped it."""
 
     label: str
     text: str
@@ -99,7 +99,7 @@ class Verbatim:
 
 @dataclass(frozen=True, slots=True)
 class Folded:
-    """Blocks that a reader opens when wanted."""
+    """Collapsed blocks that a reader can expand."""
 
     title: str
     blocks: tuple[Paragraph | Table | Verbatim, ...]
@@ -118,7 +118,7 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A whole report."""
+    """A complete report."""
 
     title: str
     lead: tuple[Paragraph | Facts, ...]

@@ -1,4 +1,4 @@
-"""Reads what came of an experiment: its policies' answers to the same test questions, compared. Values only."""
+"""Reads the results of an experiment: its policies compared on the same test questions. Returns values only."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ ORACLE, FREE = "oracle", "oracle-free"
 
 @dataclass(frozen=True, slots=True)
 class _Answers:
-    """What one policy answered under one protocol."""
+    """Answers of one policy under one protocol."""
 
     protocol: str
     answers: list[HeldOutAnswer]
@@ -59,7 +59,7 @@ class _Answers:
 
 
 class _Reader:
-    """The answers of each policy to the test questions, read once."""
+    """Reads the answers of each policy to the test questions, once per policy."""
 
     def __init__(self, connection: sqlite3.Connection, known: Known) -> None:
         self._connection = connection
@@ -68,7 +68,10 @@ class _Reader:
         self._read: dict[tuple[int, str], _Answers | None] = {}
 
     def answers(self, policy_id: int, feedback: str) -> _Answers | None:
-        """Under a feedback; of several protocols that with most baselines. The greedy answers are the same in all."""
+        """Return a policy's answers under a feedback type, or None when it was not measured.
+
+        Of several protocols, the one with the most baselines is used; greedy answers are the same in all of them.
+        """
         key = (policy_id, feedback)
         if key not in self._read:
             found = [one for one in self._known.evaluations if self._fits(one, policy_id, feedback)]
@@ -91,12 +94,12 @@ class _Reader:
 def gather_experiment(
     connection: sqlite3.Connection, run: Run, told: RunSettings | None = None
 ) -> ExperimentReport | None:
-    """What came of a run's experiment; None for a run without one.
+    """Return the results of a run's experiment; None for a run without one.
 
     Args:
         connection: inside a read transaction.
         run: the run.
-        told: the settings file as it is now, for what an author adds afterwards: remarks, and the recipes tried.
+        told: the current settings file, for additions made after the run: remarks, and the recipes tried.
     """
     if not run.settings.get("experiment"):
         return None
@@ -144,7 +147,7 @@ def gather_experiment(
 
 @dataclass(frozen=True, slots=True)
 class _End:
-    """What a series ends with."""
+    """Final state of a series."""
 
     series: Series
     feedback: str
@@ -221,7 +224,7 @@ def _baseline_estimates(base: _Answers | None, seed: int) -> list[tuple[str, Est
 
 
 def _comparisons(ends: Sequence[_End], base: _Answers | None, base_free: _Answers | None, seed: int) -> list[Against]:
-    """Each series' end against the base policy, its baselines, and baseline series; several seeds as their mean too."""
+    """Compare each series' end with the base policy, its baselines and baseline series; also the mean over seeds."""
     if base is None:
         return []
     tasks: Tasks = _tasks(base.answers)

@@ -1,4 +1,4 @@
-"""What an experiment came to, as values: measurements, comparisons and formats."""
+"""Results of an experiment as values: measurements, comparisons and answer formats."""
 
 from __future__ import annotations
 
@@ -14,14 +14,17 @@ from store.settings import RunSettings
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A policy on the test questions under one feedback. `number` counts iterations of its series, 0 is the base."""
+    """Metrics of a policy on the test questions under one feedback type.
+
+    `number` is the iteration within its series, 0 for the base policy.
+    """
 
     label: str
     series: Series | None
     number: int
     policy: Policy
     kept: bool
-    """Whether the iteration's own policy was refused, or there was none, so that this is the one before."""
+    """Whether this is the previous policy, because the iteration produced none or its policy was rejected."""
     feedback: str
     acc_t1: Estimate
     acc_t2: Estimate
@@ -34,7 +37,7 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Against:
-    """What a series ends with, compared with something else on the same questions."""
+    """The end of a series compared with another policy or baseline on the same questions."""
 
     label: str
     other: str
@@ -43,7 +46,7 @@ class Against:
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """How many answers of a policy can be read, and what its difference to the base policy is made of."""
+    """Share of a policy's answers that can be parsed, and the composition of its difference to the base policy."""
 
     label: str
     turn: int
@@ -56,7 +59,7 @@ class Format:
 
 @dataclass(frozen=True, slots=True)
 class Undertaken:
-    """An iteration of the experiment, whatever came of it."""
+    """An iteration of the experiment, with or without a resulting policy."""
 
     series: Series
     number: int
@@ -68,7 +71,7 @@ class Undertaken:
 
 @dataclass(frozen=True, slots=True)
 class ExperimentReport:
-    """All that is said of an experiment."""
+    """All reported values of an experiment."""
 
     settings: RunSettings
     series: tuple[Series, ...]
@@ -76,9 +79,9 @@ class ExperimentReport:
     missing: tuple[str, ...]
     references: tuple[ReferenceAnswers, ...]
     measured: tuple[Measured, ...]
-    """The base policy, then what each series holds after each iteration."""
+    """The base policy, then each series' current policy after each iteration."""
     baselines: tuple[tuple[str, Estimate], ...]
-    """The base policy without reflection: its retries and votes."""
+    """Baselines of the base policy without reflection: retries and majority votes."""
     against: tuple[Against, ...]
     formats: tuple[Format, ...]
     undertaken: tuple[Undertaken, ...]

@@ -1,4 +1,4 @@
-"""The numbers of an experiment as plain JSON values, for scripts."""
+"""Converts the numbers of an experiment to plain JSON values, for scripts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from reflectevo_tui.report.experiment_data import ExperimentReport
 
 
 def experiment_as_json(report: ExperimentReport) -> dict[str, Any]:
-    """The numbers as plain JSON values."""
+    """Return the numbers as plain JSON values."""
     return {
         "series": [asdict(one) for one in report.series],
         "best": None if report.best is None else report.best.name,

@@ -1,4 +1,4 @@
-"""The sections of an experiment's report: what was compared, results, paired tests, format apart, every iteration."""
+"""Sections of an experiment's report: comparison, results, paired tests, answer format, and all iterations."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _FEEDBACKS = {ORACLE: "oracle protocol", FREE: "oracle-free protocol"}
 
 
 def experiment_sections(experiment: ExperimentReport, report: RunReport) -> list[Section]:
-    """All of them, in reading order."""
+    """Return all sections of an experiment in reading order."""
     made = (
         _compared(experiment),
         _results(experiment),
@@ -30,7 +30,7 @@ def experiment_sections(experiment: ExperimentReport, report: RunReport) -> list
 
 
 def experiment_headline(experiment: ExperimentReport) -> Iterable[Paragraph]:
-    """What is missing first, then the best series against the base policy in a sentence."""
+    """Return a warning about missing parts, then one sentence on the best series against the base policy."""
     for words in experiment.missing:
         yield Paragraph(f"Missing: {words}.", "warning")
     if experiment.best is None:

@@ -1,4 +1,4 @@
-"""Puts a report on disk: each file whole or not at all, readable by its owner alone."""
+"""Writes a report to disk: each file atomically, readable only by its owner."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from store.workspace import write_file
 
 
 def write_report(directory: Path, name: str, texts: dict[str, str]) -> list[Path]:
-    """Write `name.<format>` for each text into a directory, which is made when it isn't there.
+    """Write `name.<format>` for each text into a directory, creating the directory when missing.
 
     Raises:
-        StorageRefused: when it can't be written.
+        StorageRefused: when a file can't be written.
     """
     written = []
     stem = re.sub(r"[^A-Za-z0-9_.-]", "-", name).lstrip(".") or "report"

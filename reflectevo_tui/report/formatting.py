@@ -1,6 +1,6 @@
-"""How numbers read in reports and tables: percent with intervals, points, tokens, durations.
+"""Number formats of reports and tables: percent with intervals, percentage points, tokens, durations.
 
-What was not measured says so; it is never 0.
+A missing measurement is shown as such, never as 0.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Measured = Mapping[str, float | None]
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """A number as it is read: the value, and what it rests on. `aside` is empty where there is nothing to add."""
+    """A formatted number: the value, and in `aside` its interval and sample size; `aside` can be empty."""
 
     value: str
     aside: str = ""
@@ -58,20 +58,20 @@ METRIC_NAMES: Mapping[str, str] = {
     "tokens_vote": "vote",
     "tokens_vote_budget": "vote at equal tokens",
 }
-"""What each stored metric is called; `acc_t3` and later turns are named by `metric_name`."""
+"""Display name of each stored metric; `acc_t3` and later turns are named by `metric_name`."""
 
 _DIFFERENCES = frozenset({"delta"})
 
 
 def metric_name(name: str) -> str:
-    """How a stored metric is called on a page."""
+    """Return the display name of a stored metric."""
     if name.startswith("acc_t") and name[5:].isdecimal():
         return f"Acc@t{name[5:]}"
     return METRIC_NAMES.get(name, name)
 
 
 def metric(name: str, measured: Measured | None) -> Number:
-    """A stored metric by its kind: a share in percent, a difference in points, or tokens."""
+    """Format a stored metric by its kind: a share in percent, a difference in percentage points, or tokens."""
     if name.startswith("tokens_"):
         return tokens(measured)
     return points(measured) if name in _DIFFERENCES else percent(measured)
@@ -86,7 +86,7 @@ def _parts(measured: Measured | None) -> tuple[float, float | None, float | None
 
 
 def percent(measured: Measured | None) -> Number:
-    """A share, e.g. `38.3 %` with `30.1–47.2, n 120`."""
+    """Format a share, e.g. `38.3 %` with `30.1–47.2, n 120`."""
     parts = _parts(measured)
     if parts is None:
         return MISSING
@@ -96,7 +96,7 @@ def percent(measured: Measured | None) -> Number:
 
 
 def points(measured: Measured | None) -> Number:
-    """A difference of shares in percentage points, e.g. `+3.3` with `−4.2 to +10.8, n 120`."""
+    """Format a difference of shares in percentage points, e.g. `+3.3` with `−4.2 to +10.8, n 120`."""
     parts = _parts(measured)
     if parts is None:
         return MISSING
@@ -106,7 +106,7 @@ def points(measured: Measured | None) -> Number:
 
 
 def tokens(measured: Measured | None) -> Number:
-    """Tokens a question, e.g. `61.5` with `58.0–65.1, n 120`."""
+    """Format tokens per question, e.g. `61.5` with `58.0–65.1, n 120`."""
     parts = _parts(measured)
     if parts is None:
         return MISSING
@@ -121,25 +121,25 @@ def _aside(interval: str, n: int | None) -> str:
 
 
 def p_value(p: float | None) -> str:
-    """A p value, e.g. `0.54` or `< 0.001`."""
+    """Format a p value, e.g. `0.54` or `< 0.001`."""
     return NOT_MEASURED if p is None else p_words(p).removeprefix("= ")
 
 
 def duration(seconds: float | None) -> str:
-    """A length of time; `not measured` without one."""
+    """Format a duration in seconds; `not measured` for None."""
     return NOT_MEASURED if seconds is None else number_format.duration(seconds)
 
 
 def count(number: int | None) -> str:
-    """A whole number; `not measured` without one."""
+    """Format an integer; `not measured` for None."""
     return NOT_MEASURED if number is None else number_format.count(number)
 
 
 def ratio(part: int, whole: int) -> str:
-    """A share of a count in percent; `not measured` of nothing."""
+    """Format `part / whole` in percent; `not measured` when `whole` is 0."""
     return number_format.share_of(part, whole, missing=NOT_MEASURED)
 
 
 def figure(value: float) -> str:
-    """A loss or another plain number in four significant digits."""
+    """Format a loss or another plain number with four significant digits."""
     return f"{value:.4g}"

@@ -1,4 +1,4 @@
-"""Reads everything a report says from the store, as plain values. Knows nothing of how it is shown."""
+"""Reads all contents of a report from the store as plain values, independent of their presentation."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from reflectevo_tui.report.experiment_data import ExperimentReport
 from reflectevo_tui.report.experiment_json import experiment_as_json
 from store.control.telemetry import metrics
 from store.curation.curated import curation_counts
+from store.curation.training_settings import SetName
 from store.evaluation.comparisons import Difference, compare_policies
 from store.records import Iteration, MetricPoint, Policy, Run
 from store.rollouts.attempts import instruction_yields
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from store.settings import RunSettings
 
 EXAMPLES = 3
-"""Most trajectories shown in full, of each kind."""
+"""Maximum number of complete trajectories shown of each kind."""
 
 Metrics = Mapping[str, Mapping[str, float | None]]
 
@@ -43,7 +44,7 @@ _MOST_POINTS = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class MeasuredTask:
-    """The metrics of a policy on one task under a protocol; the empty task is all of them together."""
+    """Metrics of a policy on one task under a protocol; the empty task name stands for all tasks combined."""
 
     policy: str
     protocol: str
@@ -51,12 +52,12 @@ class MeasuredTask:
     n: int
     metrics: Metrics
     split: str = "test"
-    """Questions of which split were answered."""
+    """Split of the questions."""
 
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """A child against its parent on the same questions."""
+    """A child policy compared with its parent on the same questions."""
 
     child: str
     parent: str
@@ -68,7 +69,7 @@ class Compared:
 
 @dataclass(frozen=True, slots=True)
 class TrainingCurve:
-    """One metric of a training over its steps."""
+    """One training metric over the training steps."""
 
     iteration: int
     name: str
@@ -77,15 +78,15 @@ class TrainingCurve:
 
 @dataclass(frozen=True, slots=True)
 class Curated:
-    """What curation decided in an iteration: for each set, how many rows by reason (`included` for those kept)."""
+    """Curation outcome of an iteration: rows of each set by reason (`included` for those kept)."""
 
     iteration: int
-    sets: Mapping[str, Mapping[str, int]]
+    sets: Mapping[SetName, Mapping[str, int]]
 
 
 @dataclass(frozen=True, slots=True)
 class RunReport:
-    """All that is said of one run."""
+    """All reported values of one run."""
 
     run: Run
     questions: Mapping[str, Mapping[str, int]]
@@ -95,7 +96,7 @@ class RunReport:
     compared: tuple[Compared, ...]
     curves: tuple[TrainingCurve, ...]
     yields: Mapping[tuple[str, str], tuple[int, int]]
-    """(task, instruction) → corrections that came right, and all."""
+    """(task, instruction) → number of correct second attempts, and number of all."""
     curated: tuple[Curated, ...]
     worked: tuple[ExampleTrajectory, ...]
     failed: tuple[ExampleTrajectory, ...]
@@ -103,17 +104,17 @@ class RunReport:
     preferences: Mapping[str, int]
     costs: tuple[StageCost, ...]
     experiment: ExperimentReport | None = None
-    """What its series came to, where the run is an experiment."""
+    """Results of the series when the run is an experiment."""
 
     def name_of(self, policy_id: int | None) -> str:
-        """Name of a policy of the run; empty for none."""
+        """Return the name of a policy of the run; empty for None."""
         return next((policy.name for policy in self.policies if policy.id == policy_id), "")
 
 
 def gather(connection: sqlite3.Connection, run: Run, told: RunSettings | None = None) -> RunReport:
-    """Everything the store says about a run; call it inside one read transaction for one consistent picture.
+    """Read everything stored about a run; call it inside one read transaction for a consistent snapshot.
 
-    `told` is the settings file as it is now, for what the author of an experiment adds afterwards.
+    `told` is the current settings file, for additions to an experiment made after the run.
     """
     policies = list_policies(connection, run.id)
     every = iteration_rows.list_iterations(connection, run.id)
@@ -154,7 +155,7 @@ def gather(connection: sqlite3.Connection, run: Run, told: RunSettings | None = 
 
 
 def split_of(iteration: Iteration) -> str:
-    """The split whose questions an iteration measures on."""
+    """Return the split whose questions an iteration measures on."""
     section = iteration.settings.get("evaluation")
     return str(section.get("split") or "test") if isinstance(section, dict) else "test"
 
@@ -162,7 +163,7 @@ def split_of(iteration: Iteration) -> str:
 def _compared(
     connection: sqlite3.Connection, run: Run, policies: list[Policy], measured: list[MeasuredTask]
 ) -> list[Compared]:
-    """Every child against its parent, under each protocol that both were measured by."""
+    """Compare every child policy with its parent, under each protocol by which both were measured."""
     protocols = {
         policy.id: sorted({one.protocol for one in measured if one.policy == policy.name}, key=protocol_key)
         for policy in policies
@@ -194,17 +195,17 @@ def _curves(connection: sqlite3.Connection, iteration: Iteration) -> list[Traini
 
 
 def protocol_key(protocol: str) -> tuple[str, ...]:
-    """What protocols are sorted by: `oracle` before `oracle-free`."""
+    """Return the sort key of a protocol: `oracle` before `oracle-free`."""
     return protocol.partition("/")
 
 
 def moment(seconds: float | None) -> str | None:
-    """A time of the run in UTC, e.g. `2026-11-24 21:30 UTC`; never the time of the report."""
+    """Format a time of the run in UTC, e.g. `2026-11-24 21:30 UTC`; never the time of the report."""
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def as_json(report: RunReport) -> dict[str, Any]:
-    """The numbers of a report as plain JSON values; a value that was not measured is null."""
+    """Return the numbers of a report as plain JSON values; a missing measurement is null."""
     return {
         "run": {
             "name": report.run.name,

@@ -1,6 +1,6 @@
-"""Writes a document as one HTML file that needs nothing else: styles and pictures inside, no script, no network.
+"""Writes a document as one self-contained HTML file: styles and pictures inline, no scripts, no network.
 
-A content security policy in the page forbids scripts and requests even if a text had found a way around escaping.
+A content security policy in the page forbids scripts and requests even if a text got past the escaping.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 
 def to_html(document: Document) -> str:
-    """The whole page."""
+    """Return the complete HTML page."""
     style = files("reflectevo_tui.report").joinpath("page.css").read_text(encoding="utf-8")
     contents = "".join(
         f'<li><a href="#s{number}">{as_html(section.title)}</a></li>'
@@ -77,7 +77,7 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[Cell]], labels: int, tit
     body = []
     before: Cell = ""
     for row in rows:
-        # A new first label starts a group; a repeated one is only whispered.
+        # A new first label starts a group; a repeated one is dimmed.
         begins = ' class="begins"' if before and row[0] != before else ""
         again = labels > 1 and row[0] == before
         shown = [f"{kind} again" if again and not place else kind for place, kind in enumerate(kinds)]

@@ -1,4 +1,4 @@
-"""Writes a document as Markdown. Pictures become a sentence with their numbers; the HTML page draws them."""
+"""Writes a document as Markdown. Charts become a sentence with their numbers; only the HTML page draws them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from reflectevo_tui.report.formatting import ratio
 
 
 def to_markdown(document: Document) -> str:
-    """The whole document."""
+    """Return the complete document as Markdown."""
     parts = [f"# {as_markdown(document.title)}", *_blocks(document.lead)]
     for section in document.sections:
         parts += [f"## {as_markdown(section.title)}", *_blocks(section.blocks)]

@@ -1,6 +1,6 @@
-"""The main table of the paper (ReflectEvo, Findings of ACL 2025, arXiv 2505.16475), to stand beside a run's own.
+"""Main table of the paper (ReflectEvo, Findings of ACL 2025, arXiv 2505.16475), for comparison with a run's results.
 
-Percent as published. These are numbers of other models on other splits: a report marks them as the paper's.
+Percentages as published, of other models on other splits: a report marks them as the paper's.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _WRITTEN = re.compile(r"[^a-z0-9]")
 
 @dataclass(frozen=True, slots=True)
 class PaperRow:
-    """One line of the table. A number is None where the paper gives none."""
+    """One row of the table. A number is None where the paper reports none."""
 
     model: str
     setting: str
@@ -46,11 +46,11 @@ ROWS: tuple[PaperRow, ...] = (
     PaperRow(_MISTRAL, "dpo-verdict on D±", _NONE, (39.2, None, 23.2, 50.2)),
     PaperRow(_MISTRAL, "dpo-judge on Dpref", _NONE, (38.0, None, 22.6, 48.4)),
 )
-"""The table, in the paper's order."""
+"""Rows of the table in the paper's order."""
 
 
 def paper_task(task: Mapping[str, object]) -> str | None:
-    """The paper's column that a task of a run corresponds to, by its preset, else by its name; None for none."""
+    """Return the paper's column for a task of a run, by its preset, else by its name; None when there is none."""
     preset = task.get("preset")
     written = _WRITTEN.sub("", str(preset or task.get("name") or "").lower())
     if written.startswith("bigbench"):
@@ -62,7 +62,7 @@ def paper_task(task: Mapping[str, object]) -> str | None:
 
 
 def published(task: str) -> list[tuple[str, str, float | None, float]]:
-    """Model, setting, Acc@t1 and Acc@t2 (percent) of every line that has a number for a column of the table."""
+    """Return model, setting, Acc@t1 and Acc@t2 (percent) of every row with a number in the task's column."""
     column = TASKS.index(task)
     return [
         (row.model, row.setting, row.acc_t1[column], second)

@@ -1,4 +1,4 @@
-"""The sections about how good the policies are: held-out results, comparisons, curves, and the paper's table."""
+"""Sections on the performance of policies: held-out results, comparisons, curves, and the paper's table."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ _TOKENS = (
 _MOST_POINTS = 300
 _LOSSES = ("loss", "eval_loss")
 _STAGE = "training_stage"
-"""The metric that says which stage of a two-stage training a step belongs to."""
+"""Metric that gives the stage of a two-stage training that a step belongs to."""
 _TURNS = {"t1": "Acc@t1", "t2": "Acc@t2"}
 
 
 def protocol_names(protocols: Iterable[str]) -> dict[str, str]:
-    """What each protocol is called: its feedback alone where that is clear, else with its digest."""
+    """Return the display name of each protocol: its feedback type, with the digest where that is ambiguous."""
     every = sorted(set(protocols), key=protocol_key)
     feedbacks = [one.partition("/")[0] for one in every]
     return {
@@ -41,13 +41,13 @@ def protocol_names(protocols: Iterable[str]) -> dict[str, str]:
 
 
 def without_repeats(measured: Sequence[MeasuredTask]) -> list[MeasuredTask]:
-    """What is worth reading: with a single task, the metrics of all tasks together say the same again."""
+    """Drop the metrics of all tasks combined when there is a single task, since they are the same."""
     tasks = {one.task for one in measured if one.task}
     return [one for one in measured if one.task or len(tasks) != 1]
 
 
 def _groups(known: Collection[str]) -> list[tuple[str, tuple[str, ...]]]:
-    """The tables that metrics are shown in, each with its title; all but the first hold only what is known."""
+    """Return the title and metrics of each table; all tables but the first contain only metrics in `known`."""
     later = sorted(
         (name for name in known if name.startswith("acc_t") and name[5:].isdecimal() and int(name[5:]) > 2),
         key=lambda name: int(name[5:]),
@@ -63,12 +63,12 @@ def _groups(known: Collection[str]) -> list[tuple[str, tuple[str, ...]]]:
 
 
 def metric_order(metrics: Metrics) -> list[str]:
-    """The names of stored metrics in the order in which they are read; those that were not measured are left out."""
+    """Return the names of stored metrics in display order, without those that were not measured."""
     return [name for _, names in _groups(metrics.keys()) for name in names if name in metrics]
 
 
 def held_out_tables(measured: Sequence[MeasuredTask]) -> list[Block]:
-    """The tables of one protocol: accuracy, baselines, free text and tokens; all but the first where measured."""
+    """Return the tables of one protocol: accuracy, and where measured baselines, free text and tokens."""
     known = {name for one in measured for name, value in one.metrics.items() if value.get("value") is not None}
     tables: list[Block] = []
     for title, names in _groups(known):
@@ -83,7 +83,7 @@ def held_out_tables(measured: Sequence[MeasuredTask]) -> list[Block]:
 
 
 def held_out(report: RunReport) -> Section:
-    """Every measured number, by protocol."""
+    """Return the section with all held-out metrics, by protocol."""
     names = protocol_names(one.protocol for one in report.measured)
     blocks: list[Block] = []
     for protocol, name in names.items():
@@ -97,7 +97,7 @@ def held_out(report: RunReport) -> Section:
 
 
 def headline(report: RunReport) -> Iterable[Paragraph]:
-    """The newest child against its parent, in a sentence."""
+    """Return one sentence that compares the newest child policy with its parent."""
     names = protocol_names(one.protocol for one in report.measured)
     newest = [one for one in report.compared if one.task == "" and one.turn == "t2"]
     if not newest:
@@ -124,7 +124,7 @@ def _points(one: Compared) -> Number:
 
 
 def comparisons(report: RunReport) -> Section | None:
-    """Each child against its parent on the same questions."""
+    """Return the section that compares each child policy with its parent on the same questions."""
     if not report.compared:
         return None
     names = protocol_names(one.protocol for one in report.measured)
@@ -160,7 +160,7 @@ def _flips(one: Compared, number: int) -> str:
 
 
 def learning(report: RunReport) -> Section | None:
-    """Accuracy over the policies of the run, one picture a protocol."""
+    """Return the section on accuracy over the policies of the run, with one chart per protocol."""
     names = protocol_names(one.protocol for one in report.measured)
     charts: list[Block] = []
     for position, (protocol, name) in enumerate(names.items()):
@@ -203,7 +203,7 @@ def _accuracy_points(overall: Sequence[MeasuredTask], key: str) -> tuple[Point, 
 
 
 def training(report: RunReport) -> Section | None:
-    """Losses, and for DPO the reward margins."""
+    """Return the section on training losses and, for DPO, reward margins."""
     blocks: list[Block] = []
     curves = [curve for curve in report.curves if curve.points]
     for number, (title, names, y_title) in enumerate(
@@ -237,7 +237,7 @@ def training(report: RunReport) -> Section | None:
 
 
 def _by_stage(curve: TrainingCurve, curves: Sequence[TrainingCurve]) -> list[TrainingCurve]:
-    """A curve of a training with two stages as two curves: their losses are of different texts."""
+    """Split the curve of a two-stage training by stage, since the losses are computed on different texts."""
     stages = {
         step: int(value)
         for other in curves
@@ -271,7 +271,7 @@ def _curve_name(curve: TrainingCurve) -> str:
 
 
 def thinned(values: tuple[tuple[int, float], ...]) -> list[tuple[float, float]]:
-    """Few enough points for a picture: each the mean of the steps it stands for."""
+    """Reduce the points of a curve for a chart; each point is the mean of the steps it represents."""
     size = -(-len(values) // _MOST_POINTS)
     groups = [values[start : start + size] for start in range(0, len(values), size)] if values else []
     return [
@@ -280,7 +280,7 @@ def thinned(values: tuple[tuple[int, float], ...]) -> list[tuple[float, float]]:
 
 
 def besides_the_paper(report: RunReport) -> Section | None:
-    """The paper's numbers of the same tasks, marked as the paper's; None when no task matches."""
+    """Return the section with the paper's numbers on the same tasks; None when no task matches."""
     tasks = report.run.settings.get("tasks")
     matched = {
         str(task["name"]): column

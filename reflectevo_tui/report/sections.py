@@ -1,4 +1,4 @@
-"""What stands where in a report: turns what was gathered into sections. Pure: equal values, equal documents."""
+"""Layout of a report: turns the gathered values into sections. Pure: equal values give equal documents."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from store.records import IterationKind
 
 
 def lay_out(report: RunReport) -> Document:
-    """The document of a report. A section about which the store knows nothing is left out."""
+    """Return the document of a report, without the sections for which nothing is stored."""
     made = (
         *_learned(report),
         held_out(report),
@@ -38,7 +38,7 @@ def lay_out(report: RunReport) -> Document:
 
 
 def _learned(report: RunReport) -> list[Section | None]:
-    """What the policies came to: an experiment compares all with one another, any other run with parents."""
+    """Return the result sections: an experiment compares all policies, any other run children with parents."""
     if report.experiment is not None:
         return [*experiment_sections(report.experiment, report)]
     return [learning(report), comparisons(report)]
@@ -141,7 +141,7 @@ def _without_none(value: Any) -> Any:
 
 
 def _changes(before: Any, after: Any, place: str = "") -> list[tuple[str, str]]:
-    """The settings that differ, by their dotted names."""
+    """Return the settings that differ, by dotted name."""
     found: list[tuple[str, str]] = []
     for name in sorted({*before, *after}):
         old, new, dotted = before.get(name), after.get(name), f"{place}{name}"
