@@ -47,7 +47,7 @@ class LogsScreen(FramedScreen):
             self.text = text
 
         def can_replace(self, message: Message) -> bool:
-            """Return whether the message is superseded: only the newest state of a log matters."""
+            """Return whether this message replaces `message`: only the newest state of a log matters."""
             return isinstance(message, LogsScreen.LogRead)
 
     def __init__(self, workspace: Workspace) -> None:

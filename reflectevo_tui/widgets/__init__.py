@@ -1,1 +1,1 @@
-"""The parts screens are made of, one a file. They show values they are given and know no database."""
+"""The widgets of the screens, one per file. They display the values passed to them and access no database."""

@@ -1,4 +1,4 @@
-"""Two policies side by side on the same questions, as lines: accuracies, differences, intervals, p, flips. Pure."""
+"""Formats a paired comparison of two policies: accuracies, differences, intervals, p-values, flips. Pure functions."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ GLYPHS: dict[Verdict | None, tuple[str, str]] = {
 
 
 def points(difference: Difference) -> tuple[str, str]:
-    """`+6.2 (+1.1 to +11.3)` points and its style: green or red only when the whole interval is on one side."""
+    """Return a difference such as `+6.2 (+1.1 to +11.3)` points and its style, coloured if the interval excludes 0."""
     if difference.value is None or difference.low is None or difference.high is None:
         return "–", "$quiet"
     style = "bold $success" if difference.low > 0 else "bold $error" if difference.high < 0 else "bold"
@@ -30,14 +30,14 @@ def points(difference: Difference) -> tuple[str, str]:
 
 
 def sureness(difference: Difference) -> str:
-    """▲ better, ▼ worse by more than chance, = not told apart: the colour's meaning without colour."""
+    """Return ▲ for better, ▼ for worse, = for no significant difference: the meaning of the colour without colour."""
     if difference.low is None or difference.high is None:
         return " "
     return "▲" if difference.low > 0 else "▼" if difference.high < 0 else "="
 
 
 def comparison_lines(first: str, second: str, protocol: str, differences: Differences) -> list[Content]:
-    """The table: for all tasks and each of them, both turns."""
+    """Format the table: all tasks together and each task, for both turns."""
     lines = [
         display.line(
             ("A ", "bold $accent"), (first, "bold"), "   ", ("B ", "bold $accent"), (second, "bold"), f"   {protocol}"
@@ -69,7 +69,7 @@ def comparison_lines(first: str, second: str, protocol: str, differences: Differ
 
 
 def flip_line(pair: PairedAnswer, turn: Turn, gained: bool) -> Content:
-    """One question that only one of them answers right."""
+    """Format a question that only one of the two policies answers correctly."""
     sides = [
         (GLYPHS[pair.a.t1], GLYPHS[pair.a.t2]),
         (GLYPHS[pair.b.t1], GLYPHS[pair.b.t2]),

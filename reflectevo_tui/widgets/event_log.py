@@ -1,4 +1,4 @@
-"""The human-readable log of the engine, newest at the end; scrolls back when it has the focus."""
+"""The human-readable event log of the engine, newest at the end; can be scrolled back while it has the focus."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LEVELS = {
 
 
 def event_line(event: Event) -> Content:
-    """Time, level, source and text of an event."""
+    """Format time, level, source and text of an event."""
     glyph, style = _LEVELS[event.level]
     return display.line(
         (time.strftime("%H:%M:%S", time.localtime(event.created)), "$quiet"),
@@ -33,7 +33,7 @@ def event_line(event: Event) -> Content:
 
 
 class EventLog(LinePanel, can_focus=True):
-    """The end of the log, or an earlier part when the operator scrolled back."""
+    """The end of the log, or an earlier part after the operator has scrolled back."""
 
     BINDING_GROUP_TITLE = "In the list Events"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -50,7 +50,7 @@ class EventLog(LinePanel, can_focus=True):
         self._back = 0
 
     def show_snapshot(self, snapshot: Snapshot) -> None:
-        """Show a newer snapshot; a part scrolled back to stays where it is."""
+        """Show a newer snapshot; a part that was scrolled back to keeps its position."""
         if self._back and self._events and snapshot.events:
             self._back += sum(event.id > self._events[-1].id for event in snapshot.events)
         self._events = snapshot.events
@@ -66,20 +66,20 @@ class EventLog(LinePanel, can_focus=True):
         self.show_lines(lines or [display.line(("no event yet", "$quiet"))])
 
     def on_resize(self) -> None:
-        """Show as many as fit."""
+        """Show as many events as fit."""
         super().on_resize()
         self._draw()
 
     def action_back(self, by: int) -> None:
-        """Scroll by lines; positive is towards older events."""
+        """Scroll by lines; positive values scroll towards older events."""
         self._back += by
         self._draw()
 
     def action_page(self, direction: int) -> None:
-        """Scroll by a screenful."""
+        """Scroll by one screenful."""
         self.action_back(direction * max(self.size.height - 1, 1))
 
     def action_newest(self) -> None:
-        """Follow the end again."""
+        """Return to the end of the log and follow it."""
         self._back = 0
         self._draw()

@@ -1,4 +1,4 @@
-"""What the trajectory list is filtered by, as chips with the counts; a click on a chip removes it."""
+"""The active filters of the trajectory list, as chips with the row counts; clicking a chip removes its filter."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from reflectevo_tui.widgets.line_panel import LinePanel
 
 
 class FilterChips(LinePanel):
-    """Total → found, then one chip a filter."""
+    """Total → matching rows, then one chip per filter."""
 
     class Removed(Message):
-        """The operator clicked a chip away."""
+        """Posted when the operator removes a chip by clicking it."""
 
         def __init__(self, name: str) -> None:
             super().__init__()
@@ -29,9 +29,9 @@ class FilterChips(LinePanel):
         """Show the chips.
 
         Args:
-            total: trajectories in all; None while they are counted.
-            found: those the filter lets through; None while they are counted.
-            chips: label of each filter, by its name.
+            total: Number of trajectories; None while they are being counted.
+            found: Number of trajectories that match the filter; None while they are being counted.
+            chips: Label of each filter, by its name.
         """
         parts: list[tuple[str, str]] = [(" ", "")]
         counted = "…" if total is None else formatting.count(total)
@@ -50,7 +50,7 @@ class FilterChips(LinePanel):
         self.show_lines([display.line(*parts)])
 
     def on_click(self, event: events.Click) -> None:
-        """Remove the chip under the mouse."""
+        """Remove the clicked chip."""
         for name, start, end in self._places:
             if start <= event.x < end:
                 self.post_message(self.Removed(name))

@@ -1,4 +1,4 @@
-"""Throughput of the generation: tokens per second with its history, requests in flight, queue, prefix cache."""
+"""Generation throughput: tokens per second with history, requests in flight, queue length, prefix cache hit rate."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from reflectevo_tui.widgets.line_panel import LinePanel
 
 
 def number(detail: Mapping[str, object], name: str) -> float | None:
-    """A gauge as a number; None when it isn't there or isn't one."""
+    """Return a gauge as a number; None if it is missing or not a number."""
     value = detail.get(name)
     return float(value) if isinstance(value, int | float) else None
 
 
 def gauge_lines(snapshot: Snapshot) -> list[Content]:
-    """The two lines of gauges."""
+    """Format the two lines of gauges."""
     heartbeat = snapshot.heartbeats.get("rollout")
     history = formatting.sparkline(snapshot.throughput, 24)
     if heartbeat is None:
@@ -51,7 +51,7 @@ def gauge_lines(snapshot: Snapshot) -> list[Content]:
 
 
 class GenerationGauges(LinePanel):
-    """Two lines of gauges."""
+    """The two lines of gauges."""
 
     def __init__(self) -> None:
         super().__init__("Generation", id="generation", classes="panel")

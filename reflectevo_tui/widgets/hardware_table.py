@@ -1,4 +1,4 @@
-"""The machine: a line for each GPU, or CPU, memory and disk where there is none."""
+"""Hardware usage: one line per GPU, then CPU, memory and disk."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from reflectevo_tui.widgets.generation_gauges import number
 from reflectevo_tui.widgets.line_panel import LinePanel
 
 LITTLE_DISK = 2 * 2**30
-"""Free bytes below which the disk stands out."""
+"""Free disk space, in bytes, below which the disk is highlighted."""
 
 
 def _gauge(share: float | None, width: int = 10) -> list[Part]:
@@ -31,7 +31,7 @@ def _of(used: float | None, total: float | None) -> str:
 
 
 def gpu_line(position: int, gpu: Mapping[str, object]) -> Content:
-    """One GPU: load, memory, temperature, power."""
+    """Format one GPU: utilization, memory, temperature, power."""
     load = number(gpu, "utilization")
     temperature, power = number(gpu, "temperature"), number(gpu, "power")
     return display.line(
@@ -44,7 +44,7 @@ def gpu_line(position: int, gpu: Mapping[str, object]) -> Content:
 
 
 def hardware_lines(snapshot: Snapshot) -> list[Content]:
-    """The lines of the table; the last word of a stopped engine isn't shown as if it were now."""
+    """Format the lines of the table; the last measurement of a stopped engine is not shown as a current one."""
     heartbeat = snapshot.heartbeats.get("engine")
     if heartbeat is None or snapshot.engine.state == "stopped":
         return [
@@ -70,7 +70,7 @@ def hardware_lines(snapshot: Snapshot) -> list[Content]:
 
 
 class HardwareTable(LinePanel):
-    """GPUs, or CPU and memory."""
+    """The hardware usage measured by the engine."""
 
     def __init__(self) -> None:
         super().__init__("Hardware", id="hardware", classes="panel")

@@ -1,7 +1,7 @@
-"""The 2 × 8 × 2 heatmap: yield of each reflection instruction, shaded, with its share and n; a cursor chooses one.
+"""The 2 × 8 × 2 heatmap: yield of each reflection instruction as a shade, with its share and n; a cursor selects one.
 
-Rows are the places to look for a mistake (l), columns how to verify and to plan (v, p). The shade is also a glyph, so
-that it reads without colour. An instruction that was never used has a dot.
+Rows are the error locations (l), columns the verification and planning styles (v, p). Each shade is also a glyph, so
+that it is readable without colour. A dot marks an instruction that was never used.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ PLAN_WORDS = ("why", "what to change")
 
 
 def shade(share: float, low: float, high: float) -> int:
-    """Which of the four shades a yield has between the lowest and the highest of the map.
+    """Return which of the four shades a yield has between the lowest and the highest of the map.
 
-    Where all are alike none is the worst, unless it is nothing.
+    If all yields are equal, the shade is the third, or the first if they are 0.
     """
     if high <= low:
         return 2 if share > 0 else 0
@@ -38,7 +38,7 @@ def shade(share: float, low: float, high: float) -> int:
 
 
 def key_parts(key: str) -> tuple[int, int, int] | None:
-    """v, l and p of a key; None for the general instruction or an unknown form."""
+    """Return v, l and p of a key; None for the general instruction or an unknown format."""
     parts = key.split("-")
     if len(parts) != 3 or not all(part.isdecimal() for part in parts):
         return None
@@ -46,7 +46,7 @@ def key_parts(key: str) -> tuple[int, int, int] | None:
 
 
 class Heatmap(LinePanel, can_focus=True):
-    """Arrows or `hjkl` move, enter opens the trajectories of the instruction."""
+    """Arrow keys or `hjkl` move the cursor, enter opens the trajectories of the instruction."""
 
     BINDING_GROUP_TITLE = "In the heatmap"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -58,14 +58,14 @@ class Heatmap(LinePanel, can_focus=True):
     ]
 
     class Moved(Message):
-        """The cursor stands on another instruction."""
+        """Posted when the cursor moves to another instruction."""
 
         def __init__(self, key: str) -> None:
             super().__init__()
             self.key = key
 
     class Opened(Message):
-        """The operator wants the trajectories of an instruction."""
+        """Posted when the operator opens the trajectories of an instruction."""
 
         def __init__(self, key: str) -> None:
             super().__init__()
@@ -79,12 +79,12 @@ class Heatmap(LinePanel, can_focus=True):
 
     @property
     def key(self) -> str:
-        """The instruction under the cursor."""
+        """The key of the instruction under the cursor."""
         verify, plan = self._columns[self._column]
         return f"{verify}-{self._row + 1}-{plan}"
 
     def show_yields(self, title: str, yields: Mapping[str, InstructionYield], pool: Mapping[str, list[str]]) -> None:
-        """Show the yields of a task; the pool's own parts, where operators added some, get rows and columns."""
+        """Show the yields of a task; parts that operators added to the pool get additional rows and columns."""
         known = [parts for parts in map(key_parts, yields) if parts]
         verify = max([2, len(pool.get("verify", ())), *(parts[0] for parts in known)])
         plan = max([2, len(pool.get("plan", ())), *(parts[2] for parts in known)])
@@ -96,7 +96,7 @@ class Heatmap(LinePanel, can_focus=True):
         self._draw()
 
     def _width(self) -> tuple[int, int]:
-        """Columns of the row's words and of one cell."""
+        """Return the widths, in cells, of the row labels and of one map cell."""
         words = 25 if self.size.width >= 100 else 3
         return words, max((self.size.width - words - 2) // max(len(self._columns), 1), 12)
 
@@ -149,15 +149,15 @@ class Heatmap(LinePanel, can_focus=True):
         return display.line(*parts, ("  to ", "$quiet"), formatting.percent(high))
 
     def on_focus(self) -> None:
-        """The cursor stands out where it acts."""
+        """Redraw the cursor, which is highlighted only while the widget has the focus."""
         self._draw()
 
     def on_blur(self) -> None:
-        """See on_focus."""
+        """Redraw the cursor; see `on_focus`."""
         self._draw()
 
     def on_resize(self) -> None:
-        """Cells fit the width."""
+        """Fit the map cells to the new width."""
         super().on_resize()
         self._draw()
 

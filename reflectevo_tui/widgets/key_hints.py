@@ -1,4 +1,4 @@
-"""The last line of a screen: its most useful keys, taken from the screen's own bindings."""
+"""The last line of a screen: its most useful keys, taken from the screen's bindings."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _KEY_NAMES = {
 
 
 def key_name(binding: Binding) -> str:
-    """How a binding's first key is written on the screen."""
+    """Return the display name of a binding's first key."""
     if binding.key_display:
         return binding.key_display
     key = binding.key.split(",")[0]
@@ -33,13 +33,13 @@ def key_name(binding: Binding) -> str:
 
 
 class KeyHints(LinePanel):
-    """Key and word for each binding that wants to be shown."""
+    """Key and label of each binding with `show` set."""
 
     def __init__(self) -> None:
         super().__init__(id="hints")
 
     def show_bindings(self, bindings: Iterable[Binding]) -> None:
-        """Show the keys; `?` tells the rest."""
+        """Show the keys; the remaining ones are listed in the help (`?`)."""
         parts: list[tuple[str, str]] = [(" ", "")]
         for binding in bindings:
             if binding.show:

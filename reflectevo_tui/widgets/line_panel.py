@@ -1,4 +1,4 @@
-"""A panel of fixed lines that repaints only the cells that changed: what keeps a screen cheap over SSH."""
+"""A panel of fixed lines that repaints only the cells that changed, which keeps the terminal traffic over SSH low."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from reflectevo_tui.text import display
 
 
 def _cells(strip: Strip) -> Iterator[tuple[str, Style | None]]:
-    """One entry per terminal cell; the second half of a wide character is an empty text."""
+    """Yield one entry per terminal cell; the second half of a wide character is an empty text."""
     for segment in strip:
         for character in segment.text:
             width = cell_len(character)
@@ -26,11 +26,11 @@ def _cells(strip: Strip) -> Iterator[tuple[str, Style | None]]:
 
 
 NEAR_CELLS = 12
-"""Changes nearer to one another than this are painted as one: moving the cursor costs about as much."""
+"""Changes less than this many cells apart are painted as one span: moving the cursor costs about as many bytes."""
 
 
 def changed_spans(before: Strip, after: Strip, width: int) -> list[tuple[int, int]]:
-    """Where two lines differ: first and one past the last column of each stretch; none when they are alike."""
+    """Return start and end (exclusive) column of each differing span of two lines; empty if the lines are equal."""
     old, new = list(_cells(before)), list(_cells(after))
     if len(old) != len(new):
         return [(0, width)]
@@ -39,7 +39,7 @@ def changed_spans(before: Strip, after: Strip, width: int) -> list[tuple[int, in
         if left == right:
             continue
         start = column
-        # Never cut a wide character in two.
+        # Never split a wide character.
         while start > 0 and (new[start][0] == "" or old[start][0] == ""):
             start -= 1
         end = column + 1
@@ -53,7 +53,7 @@ def changed_spans(before: Strip, after: Strip, width: int) -> list[tuple[int, in
 
 
 class LinePanel(Widget):
-    """Shows lines of content, cropped to its size. A panel's title stands in its border."""
+    """Shows lines of content, cropped to its size. The title is part of the border."""
 
     ALLOW_SELECT = False
 
@@ -67,17 +67,17 @@ class LinePanel(Widget):
 
     @property
     def lines(self) -> tuple[Content, ...]:
-        """The lines as they were last given."""
+        """The lines most recently passed to `show_lines`."""
         return self._lines
 
     def set_title(self, title: Content) -> None:
-        """Put content into the border, if it isn't there already."""
+        """Show content in the border, unless it is already there."""
         if not self._title.is_same(title):
             self._title = title
             self.border_title = title
 
     def show_lines(self, lines: Sequence[Content]) -> None:
-        """Replace the lines and repaint what differs."""
+        """Replace the lines and repaint the differences."""
         before, after = self._lines, tuple(lines)
         width, height = self.size
         self._lines = after
@@ -94,7 +94,7 @@ class LinePanel(Widget):
                 regions.append(Region(0, y, width, 1))
                 continue
             spans = changed_spans(old, self._strip(y), width)
-            # Textual writes whole segments: cut them where changes begin and end.
+            # Textual writes complete segments, so they are split where changes begin and end.
             cuts = sorted({cut for span in spans for cut in span if cut} | {width})
             self._strips[y] = Strip.join(self._strips[y].divide(cuts))
             regions.extend(Region(start, y, end - start, 1) for start, end in spans)
@@ -104,7 +104,7 @@ class LinePanel(Widget):
     def _strip(self, y: int) -> Strip:
         width = self.size.width
         strip = self._strips.get(y)
-        # A layout may paint at another width before this widget hears of its new size.
+        # The compositor may paint at another width before this widget receives its resize event.
         if strip is None or strip.cell_length != width:
             style = self.visual_style
             if y < len(self._lines) and width:
@@ -117,26 +117,26 @@ class LinePanel(Widget):
         return strip
 
     def render_line(self, y: int) -> Strip:
-        """One line of the panel."""
+        """Render one line of the panel."""
         return self._strip(y)
 
     def get_content_width(self, container: Size, viewport: Size) -> int:
-        """As wide as the longest line."""
+        """Return the width of the longest line, in cells."""
         return max((one.cell_length for one in self._lines), default=0)
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
-        """One row a line."""
+        """Return one row per line."""
         return len(self._lines)
 
     def on_resize(self) -> None:
-        """Lines are cut anew at the new width."""
+        """Crop the lines to the new width."""
         self._strips.clear()
 
     def notify_style_update(self) -> None:
-        """Colours changed: forget what was rendered with the old ones."""
+        """Discard the strips rendered with the previous colours."""
         self._strips.clear()
         super().notify_style_update()
 
     def render(self) -> Content:
-        """All lines, for whoever asks for the whole panel at once."""
+        """Return all lines, for callers that render the complete panel."""
         return display.stacked(self._lines)

@@ -1,4 +1,4 @@
-"""What is being generated right now: the growing end of the newest texts."""
+"""The texts being generated: the growing end of the newest ones."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from store.records import LiveText
 
 
 def heading(text: LiveText) -> Content:
-    """Which question, task, instruction and role a text belongs to."""
+    """Format question, task, instruction and role of a text."""
     parts = [f"q {formatting.count(text.question_id)}"] if text.question_id is not None else []
     parts += [part for part in (text.task, text.instruction, text.role) if part]
     return display.line((" · ".join(parts), "bold $primary"))
 
 
 class LiveTextPane(LinePanel):
-    """As many of the growing texts as fit, each with its heading."""
+    """As many of the growing texts as fit, each with a heading."""
 
     ROWS_OF_ONE = 4
-    """Rows a text needs at least, its heading included."""
+    """Minimum number of rows of a text, including its heading."""
 
     def __init__(self) -> None:
         super().__init__("Now", id="now", classes="panel")
@@ -45,7 +45,7 @@ class LiveTextPane(LinePanel):
         self.show_lines(lines)
 
     def on_resize(self) -> None:
-        """Wrap anew."""
+        """Wrap the texts to the new width."""
         super().on_resize()
         if self._snapshot is not None:
             self.show_snapshot(self._snapshot)

@@ -1,4 +1,4 @@
-"""A part of a log: follows its end, or stays where the operator scrolled to. Long lines wrap; levels have a mark."""
+"""A part of a log: follows the end, or keeps the position scrolled to. Long lines wrap; levels have a marker."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MARKS: dict[Level, tuple[str, str]] = {
 
 
 def log_line(line: str, width: int) -> list[Content]:
-    """A log line wrapped at a width, its level marked."""
+    """Wrap a log line to a width and mark its level."""
     mark, style = MARKS[level_of(line)]
     body = display.text(line, style if mark in ("✗ ", "! ") else "")
     pieces = body.wrap(max(width - 2, 1)) if line else [body]
@@ -32,7 +32,7 @@ def log_line(line: str, width: int) -> list[Content]:
 
 
 class LogView(LinePanel, can_focus=True):
-    """Lines by number from the start of what is held; `bottom` is the last one shown."""
+    """The lines of the loaded tail, numbered from its start; `bottom` is the last displayed line."""
 
     BINDING_GROUP_TITLE = "In the log"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -53,13 +53,13 @@ class LogView(LinePanel, can_focus=True):
         self.following = True
 
     def show_text(self, title: Content, lines: Sequence[str], empty: str) -> None:
-        """Show other lines; the place stays counted from the end unless the end is followed."""
+        """Replace the lines; unless the end is followed, the position is kept relative to the end."""
         grown = len(lines) - len(self._held)
         self._held, self._empty = tuple(lines), empty
         if self.following:
             self._bottom = len(self._held)
         else:
-            # Lines dropped at the start of a full tail would otherwise move what is read.
+            # Lines dropped at the start of a full tail would otherwise shift the displayed part.
             self._bottom = min(max(self._bottom + min(grown, 0), 0), len(self._held))
         self._title_text = title
         self._draw()
@@ -84,30 +84,30 @@ class LogView(LinePanel, can_focus=True):
         self.show_lines(shown[-height:])
 
     def on_resize(self) -> None:
-        """Wrap anew."""
+        """Wrap the lines to the new width."""
         super().on_resize()
         self._draw()
 
     def action_back(self, by: int) -> None:
-        """Scroll by lines; positive is towards older ones."""
+        """Scroll by lines; positive values scroll towards older lines."""
         self._bottom = min(max(self._bottom - by, min(self.size.height, len(self._held))), len(self._held))
         self.following = self._bottom == len(self._held)
         self._draw()
 
     def action_page(self, direction: int) -> None:
-        """Scroll by a screenful."""
+        """Scroll by one screenful."""
         self.action_back(direction * max(self.size.height - 1, 1))
 
     def action_oldest(self) -> None:
-        """To the start of what is held."""
+        """Scroll to the start of the loaded tail."""
         self.action_back(len(self._held))
 
     def action_follow(self) -> None:
-        """To the end, and stay there."""
+        """Scroll to the end and follow it."""
         self.action_back(-len(self._held))
 
     def action_error(self, by: int) -> None:
-        """To the error or warning before the lines shown."""
+        """Scroll to the error or warning before the displayed lines."""
         for place in range(self._bottom - 1, 0, -1):
             if level_of(self._held[place - 1]) in ("error", "warning"):
                 self.action_back(self._bottom - place)

@@ -1,4 +1,4 @@
-"""Line charts of a few curves: the training, and the accuracies by iteration. Redrawn only when points change."""
+"""Line charts: training metrics, and accuracies by iteration. Redrawn only when points change."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SECOND: Colour = (255, 175, 80)
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """A curve with its look. `side` is the axis it is read on; `hollow` marks set it apart without colour."""
+    """A curve with its style. `side` is the axis it refers to; `hollow` marks distinguish it without colour."""
 
     points: Curve
     colour: Colour
@@ -30,7 +30,7 @@ class Series:
 
 
 class MetricChart(PlotextPlot):  # type: ignore[misc]  # the package carries no types
-    """A chart in a titled panel. With no points it says so instead of drawing empty axes."""
+    """A chart in a titled panel. Without points it shows a message instead of empty axes."""
 
     ALLOW_SELECT = False
 
@@ -43,12 +43,12 @@ class MetricChart(PlotextPlot):  # type: ignore[misc]  # the package carries no 
         self._ticks: tuple[tuple[float, str], ...] = ()
 
     def show_series(self, title: Content, series: Sequence[Series], ticks: Sequence[tuple[float, str]] = ()) -> None:
-        """Draw curves, unless they are drawn already.
+        """Draw the curves, unless they are already shown.
 
         Args:
-            title: what the panel says; names the curves by their marks.
-            series: the curves; points that are not finite (a diverged loss) and curves without any are left out.
-            ticks: labels of the horizontal axis; none leaves them to the chart.
+            title: Panel title, which names the curves by their marks.
+            series: The curves; points that are not finite (a diverged loss) and curves without points are omitted.
+            ticks: Labels of the horizontal axis; if empty, the chart chooses them.
         """
         if not self._title.is_same(title):
             self._title = title
@@ -69,7 +69,7 @@ class MetricChart(PlotextPlot):  # type: ignore[misc]  # the package carries no 
         for one in self._series:
             steps, values = [step for step, _ in one.points], [value for _, value in one.points]
             plot.plot(steps, values, marker="braille", color=one.colour, yside=one.side)
-            # A few marks tell the curves apart without colour.
+            # A few marks distinguish the curves without colour.
             every = max(len(steps) // 8, 1)
             marker = "○" if one.hollow else "●"
             plot.scatter(steps[::-every], values[::-every], marker=marker, color=one.colour, yside=one.side)
@@ -85,7 +85,7 @@ class MetricChart(PlotextPlot):  # type: ignore[misc]  # the package carries no 
             plot.xticks(shown, [str(step) for step in shown])
 
     def render(self) -> RenderResult:
-        """The chart, or words where there is none."""
+        """Return the chart, or a message if there are no curves."""
         if not self._series or self.size.height < 4 or self.size.width < 16:
             return display.line((self._empty if not self._series else "enlarge the window to see the chart", "$quiet"))
         chart: RenderResult = super().render()
@@ -93,7 +93,7 @@ class MetricChart(PlotextPlot):  # type: ignore[misc]  # the package carries no 
 
 
 def show_training(chart: MetricChart, snapshot: Snapshot) -> None:
-    """Loss on the left; token accuracy (SFT) or reward margin (DPO) on the right."""
+    """Plot the loss on the left axis; token accuracy (SFT) or reward margin (DPO) on the right axis."""
     curves = snapshot.training
     preference = "rewards/margins" in curves
     second = curves.get("rewards/margins" if preference else "mean_token_accuracy", ())
@@ -114,7 +114,7 @@ def show_training(chart: MetricChart, snapshot: Snapshot) -> None:
 
 
 def show_accuracy(chart: MetricChart, snapshot: Snapshot) -> None:
-    """Acc@t1 and Acc@t2 in percent, by the iteration that made the policy."""
+    """Plot Acc@t1 and Acc@t2 in percent, by the iteration that produced the policy."""
     first, second = _percentages(snapshot, "first"), _percentages(snapshot, "second")
     title = "Acc@t1 ● Acc@t2 ○ by iteration"
     if first and second:

@@ -1,4 +1,4 @@
-"""The newest finished trajectories; the one under the cursor opens in Trajectories."""
+"""The most recently finished trajectories; the one under the cursor can be opened in Trajectories."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from reflectevo_tui.widgets.line_panel import LinePanel
 from store.records import TrajectoryRow
 
 TRANSITION_STYLES = {"i→c": "bold $success", "c→i": "bold $error", "c→c": "$success", "c": "$success"}
-"""Styles of the transitions that matter at a glance; the letters carry the meaning."""
+"""Styles of the most important transitions; the letters convey the meaning without colour."""
 
 
 def newest_line(row: TrajectoryRow, chosen: bool) -> Content:
-    """One trajectory in one line."""
+    """Format one trajectory in one line."""
     return display.line(
         ("▸ " if chosen else "  ", "bold $accent"),
         (f"{row.transition:<4}", TRANSITION_STYLES.get(row.transition, "")),
@@ -30,7 +30,7 @@ def newest_line(row: TrajectoryRow, chosen: bool) -> Content:
 
 
 class NewestList(LinePanel, can_focus=True):
-    """The newest trajectories, newest first; arrows choose, enter opens."""
+    """The most recent trajectories, newest first; arrow keys select, enter opens."""
 
     BINDING_GROUP_TITLE = "In the list Newest"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -40,7 +40,7 @@ class NewestList(LinePanel, can_focus=True):
     ]
 
     class Opened(Message):
-        """The operator wants to see a trajectory whole."""
+        """Posted when the operator opens a trajectory."""
 
         def __init__(self, trajectory_id: int) -> None:
             super().__init__()
@@ -66,11 +66,11 @@ class NewestList(LinePanel, can_focus=True):
         )
 
     def on_focus(self) -> None:
-        """The cursor is seen only where it acts."""
+        """Redraw the cursor, which is visible only while the widget has the focus."""
         self._draw()
 
     def on_blur(self) -> None:
-        """See on_focus."""
+        """Redraw the cursor; see `on_focus`."""
         self._draw()
 
     def action_move(self, by: int) -> None:

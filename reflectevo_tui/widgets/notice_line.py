@@ -1,4 +1,4 @@
-"""A lasting word to the operator above the keys: directives that nobody has answered, and why."""
+"""A persistent notice above the key hints: directives that were not applied yet, and the reason."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from reflectevo_tui.widgets.line_panel import LinePanel
 from store.control.directives import COMMANDS
 
 PATIENCE_SECONDS = 3.0
-"""A living engine answers within a second; after this long its silence is worth a line."""
+"""Delay, in seconds, before a missing response is reported; a running engine responds within a second."""
 
 
 def notice(snapshot: Snapshot) -> Content | None:
-    """What to say about unanswered directives; None when there is nothing to say."""
+    """Return the notice about directives without an outcome; None if there are none to report."""
     waiting = snapshot.unanswered
     if not waiting:
         return None
@@ -39,7 +39,7 @@ def notice(snapshot: Snapshot) -> Content | None:
 
 
 class NoticeLine(LinePanel):
-    """Takes a row only while there is something to say."""
+    """Occupies a row only while there is a notice."""
 
     def __init__(self) -> None:
         super().__init__(id="notice")

@@ -1,4 +1,4 @@
-"""A list that holds one page of rows and asks for the next or the one before when the cursor leaves it."""
+"""A list that holds one page of rows and requests the next or the previous one when the cursor leaves it."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from reflectevo_tui.widgets.line_panel import LinePanel
 
 @dataclass(frozen=True, slots=True)
 class ListedRow:
-    """A row: the id that the store knows it by, and its line."""
+    """A row: its id in the store, and its line."""
 
     key: int
     line: Content
 
 
 class PagedList(LinePanel, can_focus=True):
-    """Rows in the order of their keys. `before` and `after` say whether more lie beyond the page."""
+    """Rows in key order. `before` and `after` state whether there are further rows beyond the page."""
 
     BINDING_GROUP_TITLE = "In the list"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -38,7 +38,7 @@ class PagedList(LinePanel, can_focus=True):
     ]
 
     class PageWanted(Message):
-        """The rows after (`direction` 1) or before (-1) a key are wanted."""
+        """Posted to request the rows after (`direction` 1) or before (-1) a key."""
 
         def __init__(self, key: int, direction: int) -> None:
             super().__init__()
@@ -46,18 +46,18 @@ class PagedList(LinePanel, can_focus=True):
             self.direction = direction
 
     class CursorMoved(Message):
-        """The cursor stands on another row."""
+        """Posted when the cursor moves to another row."""
 
         def __init__(self, key: int) -> None:
             super().__init__()
             self.key = key
 
         def can_replace(self, message: Message) -> bool:
-            """Only where the cursor is now matters."""
+            """Return whether this message replaces `message`: only the latest cursor position matters."""
             return isinstance(message, PagedList.CursorMoved)
 
     class Opened(Message):
-        """The operator wants to see a row whole."""
+        """Posted when the operator opens a row."""
 
         def __init__(self, key: int) -> None:
             super().__init__()
@@ -76,13 +76,13 @@ class PagedList(LinePanel, can_focus=True):
         return self._rows[self._cursor].key if self._rows else None
 
     def say_empty(self, words: str) -> None:
-        """Why there is nothing to show."""
+        """Show a message that explains why the list is empty."""
         self._empty = words
 
     def show_rows(
         self, rows: Sequence[ListedRow], *, before: bool = False, after: bool = False, at_end: bool = False
     ) -> None:
-        """Show a page; the cursor stays on its row where that is in it, else goes to the start or the end."""
+        """Show a page; the cursor stays on its row if the page contains it, else it moves to the start or the end."""
         kept = self.key
         self._rows, self._before, self._after = tuple(rows), before, after
         keys = [row.key for row in self._rows]
@@ -120,20 +120,20 @@ class PagedList(LinePanel, can_focus=True):
         )
 
     def on_focus(self) -> None:
-        """The cursor stands out where it acts."""
+        """Redraw the cursor, which is highlighted only while the widget has the focus."""
         self._draw()
 
     def on_blur(self) -> None:
-        """See on_focus."""
+        """Redraw the cursor; see `on_focus`."""
         self._draw()
 
     def on_resize(self) -> None:
-        """Show as many as fit."""
+        """Show as many rows as fit."""
         super().on_resize()
         self._draw()
 
     def action_step(self, by: int) -> None:
-        """Move by rows; beyond the page the next one is asked for."""
+        """Move by rows; beyond the page, the adjacent one is requested."""
         if not self._rows:
             return
         before, wanted = self.key, self._cursor + by
@@ -146,11 +146,11 @@ class PagedList(LinePanel, can_focus=True):
             self.post_message(self.PageWanted(self._rows[-1].key, 1))
 
     def action_leap(self, direction: int) -> None:
-        """Move by a screenful."""
+        """Move by one screenful."""
         self.action_step(direction * max(self.size.height - 1, 1))
 
     def action_edge(self, direction: int) -> None:
-        """To the edge of the page, and from there beyond it."""
+        """Move to the edge of the page, or from there to the adjacent page."""
         distance = len(self._rows) - 1 - self._cursor if direction > 0 else self._cursor
         self.action_step(direction * max(distance, 1))
 
@@ -160,5 +160,5 @@ class PagedList(LinePanel, can_focus=True):
             self.post_message(self.Opened(self.key))
 
     def on_click(self, event: events.Click) -> None:
-        """The mouse may choose a row."""
+        """Move the cursor to the clicked row."""
         self.action_step(self._top + event.y - 1 - self._cursor)

@@ -1,4 +1,4 @@
-"""What is known of one policy, as lines: why it is what it is, what was measured of it under each protocol."""
+"""Formats the details of one policy: the reason for its state, and its measurements under each protocol."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from store.runs.lineage import LineageNode
 
 
 def policy_facts(node: LineageNode, width: int) -> list[Content]:
-    """The reason whole, a line for each of its parts, and a line for each measurement, the newest first.
+    """Format the complete reason, one line for each of its parts, and one line per measurement, newest first.
 
-    `width` in cells; 0 while the panel has none yet.
+    `width` is in cells; 0 before the panel has its layout.
     """
     policy = node.policy
     lines = [display.line((policy.name, "bold"), (f"  {policy.setting} · {policy.state}", "$quiet"))]
@@ -34,17 +34,17 @@ def _measured_line(one: Evaluation) -> Content:
 
 
 class PolicyPanel(LinePanel):
-    """Tells a policy, folded to its own width; or shows lines of another kind, as any panel."""
+    """Shows the details of a policy, folded to the width of the panel; or arbitrary lines, like any panel."""
 
     _told: tuple[LineageNode, tuple[Content, ...]] | None = None
 
     def tell(self, node: LineageNode, below: Sequence[Content]) -> None:
-        """The facts of a policy, and lines below them."""
+        """Show the details of a policy, with further lines below them."""
         self._told = (node, tuple(below))
         self._fold()
 
     def show_lines(self, lines: Sequence[Content]) -> None:
-        """Show lines as they are, in place of a policy."""
+        """Show lines unchanged, in place of a policy."""
         self._told = None
         super().show_lines(lines)
 
@@ -54,6 +54,6 @@ class PolicyPanel(LinePanel):
             super().show_lines([*policy_facts(node, self.size.width), display.line(), *below])
 
     def on_resize(self) -> None:
-        """Fold again."""
+        """Fold the text to the new width."""
         super().on_resize()
         self._fold()

@@ -1,7 +1,7 @@
-"""What a reviewer looks at: question, reflection, and attempt and correction with what changed between them.
+"""The trajectory under review: question, reflection, and attempt and correction with the changes between them.
 
-Side by side where there is room; on a small terminal attempt and correction become one text with its changes marked.
-`[` and `]` page through texts too long for one view.
+Attempt and correction are shown side by side where they fit; on a small terminal they are merged into one text with
+the changes marked. `[` and `]` page through texts that are too long for one view.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from reflectevo_tui.widgets.trajectory_detail import VERDICTS, change_content
 from store.records import StoredAttempt, StoredQuestion, TrajectoryDetail
 
 TEXT_ROWS = 300
-"""Most rows of one text; longer ones have parts to page through."""
+"""Maximum number of rows of one text; longer texts are split into parts."""
 
 
 def question_content(question: StoredQuestion, part: int) -> Content:
-    """The question and its options."""
+    """Format the question and its options."""
     shown = display.portion(question.text, part, TEXT_ROWS)
     options = [
         display.line((f"{chr(ord('A') + place)} ", "bold"), display.one_line(option)[:400])
@@ -34,7 +34,7 @@ def question_content(question: StoredQuestion, part: int) -> Content:
 
 
 def question_title(question: StoredQuestion) -> Content:
-    """`Question 4,871 · logiqa · logical reasoning · answer B`."""
+    """Format a title such as `Question 4,871 · logiqa · logical reasoning · answer B`."""
     return display.line(
         ("Question ", "bold"),
         (formatting.count(question.id), "bold"),
@@ -44,25 +44,25 @@ def question_title(question: StoredQuestion) -> Content:
 
 
 def attempt_title(name: str, attempt: StoredAttempt) -> Content:
-    """`Attempt 1 · A · ✗ incorrect`."""
+    """Format a title such as `Attempt 1 · A · ✗ incorrect`."""
     words, style = VERDICTS[attempt.verdict]
     answer = "no answer" if attempt.answer is None else display.one_line(attempt.answer)[:40]
     return display.line((name, "bold"), " · ", (answer, "bold"), " · ", (words, style))
 
 
 def one_side(changes: WordChanges, without: str) -> Content:
-    """The changes as one of the two texts: what only the other one has is left out."""
+    """Render the changes as one of the two texts, without the words that only the other one contains."""
     kept = tuple(change for change in changes.changes if change.kind != without)
     return change_content(WordChanges(kept, changes.cut))
 
 
 def part_hint(part: int, of: int) -> list[Part]:
-    """How to see the other parts of a long text; nothing for a short one."""
+    """Return a hint on the other parts of a long text; empty for a short one."""
     return [(f"  part {part + 1} of {of} ", "$warning"), ("[ ]", "bold $accent")] if of > 1 else []
 
 
 class ReviewCard(Vertical):
-    """Shows one trajectory, or words where there is none."""
+    """Shows one trajectory, or a message if there is none."""
 
     def __init__(self) -> None:
         super().__init__(id="review-card")
@@ -70,7 +70,7 @@ class ReviewCard(Vertical):
         self._part = 0
 
     def compose(self) -> ComposeResult:
-        """Three panels."""
+        """Compose the three panels."""
         with VerticalScroll(id="review-question", classes="panel", can_focus=False):
             yield Static(id="review-question-text", markup=False)
         with VerticalScroll(id="review-reflection", classes="panel", can_focus=False):
@@ -83,7 +83,7 @@ class ReviewCard(Vertical):
 
     @property
     def detail(self) -> TrajectoryDetail | None:
-        """The trajectory that is shown."""
+        """The displayed trajectory."""
         return self._shown[0] if self._shown else None
 
     def _put(self, name: str, title: Content, body: Content) -> None:
@@ -93,21 +93,21 @@ class ReviewCard(Vertical):
         self.query_one(f"#review-{name}-text", Static).update(body)
 
     def say(self, words: str) -> None:
-        """Show words instead of a trajectory."""
+        """Show a message instead of a trajectory."""
         self._shown = None
         self._put("question", display.line("Review"), display.text(words, "$quiet"))
         for name in ("reflection", "pair"):
             self.query_one(f"#review-{name}").display = False
 
     def show_detail(self, detail: TrajectoryDetail, changes: WordChanges | None) -> None:
-        """Show a trajectory from its top."""
+        """Show a trajectory, scrolled to the top."""
         self._shown, self._part = (detail, changes), 0
         self._draw()
         for panel in self.query(VerticalScroll):
             panel.scroll_home(animate=False, immediate=True)
 
     def on_resize(self) -> None:
-        """Another width may mean another arrangement."""
+        """Choose the arrangement for the new width."""
         if self._shown is not None:
             self.call_after_refresh(self._draw)
 
@@ -145,7 +145,7 @@ class ReviewCard(Vertical):
         together = self.screen.has_class("-narrow")
         title = attempt_title("Correction", correction)
         if changes is None or changes.cut:
-            # Too long to compare word by word: both as they are.
+            # Too long for a word-level comparison: both texts are shown unchanged.
             self._put("attempt", attempt, self._raw([detail.attempt.reasoning]))
             self._put("correction", title, self._raw([correction.reasoning]))
         elif together:
@@ -165,12 +165,12 @@ class ReviewCard(Vertical):
         return display.stacked(lines)
 
     def scroll_texts(self, rows: int) -> None:
-        """Scroll what doesn't fit: attempt and correction together, the question and the reflection with them."""
+        """Scroll texts that do not fit: attempt and correction in sync, with the question and the reflection."""
         for panel in self.query(VerticalScroll):
             panel.scroll_relative(y=rows, animate=False, immediate=True)
 
     def turn_part(self, by: int) -> None:
-        """Another part of texts too long for one view."""
+        """Show another part of texts that are too long for one view."""
         if self._shown is None:
             return
         detail = self._shown[0]

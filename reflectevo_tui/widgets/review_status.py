@@ -1,4 +1,4 @@
-"""How far the spot-check is and what it says so far: progress, share of good reflections, agreement, by task."""
+"""Progress and interim results of the spot-check: share of good reflections and agreement, overall and by task."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from reflectevo_tui.widgets.line_panel import LinePanel
 from store.curation.review_queue import ReviewEstimate, Share
 
 WIDE = 110
-"""Columns from which the words are written out."""
+"""Minimum number of columns for unabbreviated labels."""
 
 
 def share_words(share: Share) -> str:
-    """`71 % (59–81)`; `–` without a decision."""
+    """Format a share such as `71 % (59–81)`; `–` without a decision."""
     return formatting.interval(share.value, share.low, share.high, 0)
 
 
 def status_lines(
     where: str, estimate: ReviewEstimate, total: int, seed: int, unsaved: str, width: int
 ) -> list[Content]:
-    """The two lines above the card."""
+    """Format the two lines above the card."""
     wide = width >= WIDE
     filled, empty = formatting.bar(estimate.done / total if total else 0.0, 20 if wide else 10)
     first: list[Part] = [" "]
@@ -42,7 +42,7 @@ def status_lines(
 
 
 class ReviewStatus(LinePanel):
-    """Two lines."""
+    """The two status lines."""
 
     def __init__(self) -> None:
         super().__init__(id="review-status")

@@ -1,4 +1,4 @@
-"""The second line of every screen: which screens there are, by their number keys. A click switches too."""
+"""The second line of every screen: the available screens by their number keys. A click also switches."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from reflectevo_tui.widgets.line_panel import LinePanel
 
 @dataclass(frozen=True, slots=True)
 class ScreenTab:
-    """A screen in the bar: its key, its mode, its title, and a shorter one for small terminals."""
+    """A screen in the tab bar: its key, mode, title, and a shorter title for small terminals."""
 
     key: str
     mode: str
@@ -22,10 +22,10 @@ class ScreenTab:
 
 
 class ScreenTabs(LinePanel):
-    """The bar of screens, the current one standing out."""
+    """The tab bar, with the current screen highlighted."""
 
     class Chosen(Message):
-        """The operator clicked on a screen."""
+        """Posted when the operator clicks a screen."""
 
         def __init__(self, mode: str) -> None:
             super().__init__()
@@ -48,7 +48,7 @@ class ScreenTabs(LinePanel):
         self._draw()
 
     def _fitting(self) -> tuple[tuple[str, ...], str]:
-        """The longest labels and hint that fit the width."""
+        """Return the longest labels and hint that fit the width."""
         long = tuple(f" {self._prefix}{tab.key} {tab.title} " for tab in self._tabs)
         short = tuple(f"{self._prefix}{tab.key} {tab.short}" for tab in self._tabs)
         tight = tuple(
@@ -71,7 +71,7 @@ class ScreenTabs(LinePanel):
         self.show_lines([display.joined([left, display.line(" " * max(gap, 0)), right])])
 
     def on_click(self, event: events.Click) -> None:
-        """Switch to the screen under the mouse."""
+        """Switch to the clicked screen."""
         start = 0
         for tab, label in zip(self._tabs, self._labels, strict=True):
             if start <= event.x < start + len(label):

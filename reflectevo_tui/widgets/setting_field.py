@@ -1,4 +1,4 @@
-"""One setting in the launch form: its name, its value, and its help or what is wrong with it."""
+"""One setting in a form: its name, its value, and its help or validation error."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from reflectevo_tui.text import display
 
 
 class SettingField(Horizontal):
-    """A row of the form."""
+    """One row of the form."""
 
     class Changed(Message):
-        """The operator changed the value."""
+        """Posted when the operator changes the value."""
 
         def __init__(self, key: str, value: Any) -> None:
             super().__init__()
@@ -26,7 +26,7 @@ class SettingField(Horizontal):
             self.value = value
 
     class Entered(Message):
-        """The cursor stands in this field."""
+        """Posted when this field receives the focus."""
 
         def __init__(self, field: FormField) -> None:
             super().__init__()
@@ -38,7 +38,7 @@ class SettingField(Horizontal):
         self._initial = value
 
     def compose(self) -> ComposeResult:
-        """Name, value, words."""
+        """Compose name, value and help text."""
         yield Static(display.line(self.field.key), classes="setting-name", markup=False)
         if self.field.choices:
             options = [(display.line(choice), choice) for choice in self.field.choices]
@@ -64,13 +64,13 @@ class SettingField(Horizontal):
 
     @property
     def value(self) -> Any:
-        """What the field holds now."""
+        """The current value of the field."""
         if self.field.choices:
             return self.query_one(Select).value
         return read_text(self.field, self.query_one(Input).value)
 
     def show_wrong(self, reason: str | None) -> None:
-        """Say what is wrong, or the help again."""
+        """Show the validation error, or the help if there is none."""
         words = self.query_one(".setting-words", Static)
         shown = display.line((f"✗ {reason}", "bold $error")) if reason else display.line((self.field.help, "$quiet"))
         if not isinstance(words.content, type(shown)) or not words.content.is_same(shown):
