@@ -1,5 +1,5 @@
-"""Experiments: several series of iterations in one run, one after another, through directives as any operator gives.
+"""Experiments: several series of iterations in one run, executed sequentially through ordinary operator directives.
 
-`plan` says what comes next, from rows alone; `drive` has it done and follows it. No state beside the workspace: an
-experiment that is started again goes on where the rows say.
+`plan` computes the next step from stored rows alone; `drive` executes the steps and follows them. There is no state
+beside the workspace: a restarted experiment resumes from its rows.
 """

@@ -1,6 +1,6 @@
-"""Has an experiment done, step by step, through the directives that an operator gives; follows each to its end.
+"""Runs an experiment step by step, through the same directives that an operator issues; follows each to its end.
 
-What it leaves behind is the workspace alone: ended at any moment and started again, it goes on there.
+All state is in the workspace: the command can be interrupted at any time, and resumes from there when restarted.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from store.settings import RunSettings
 from store.workspace import Workspace
 
 _TRIES = 1
-"""How often a failed step is gone on with in one call before it stops."""
+"""Number of times that a failed step is resumed in one call before the experiment stops."""
 
 
 class ExperimentRefused(OperatorError):
-    """The experiment can't be run with these settings; the text says why and what to do."""
+    """Raised when an experiment can't be run with these settings; the message gives the reason and the fix."""
 
 
 def require_experiment(settings: RunSettings, source: Path) -> None:
@@ -45,10 +45,10 @@ def require_experiment(settings: RunSettings, source: Path) -> None:
 
 
 def known_of(workspace: Workspace, settings: RunSettings) -> Known:
-    """What the workspace holds of the experiment's run.
+    """Read the stored state of the experiment's run.
 
     Raises:
-        ExperimentRefused: when the run was begun with other settings.
+        ExperimentRefused: when the run was started with other settings.
     """
     with reading(workspace.require().database) as connection, read(connection):
         run = run_named(connection, settings.name)
@@ -78,11 +78,11 @@ def _essential(settings: RunSettings) -> dict[str, Any]:
 
 
 def drive(workspace: Workspace, settings: RunSettings, base_directory: Path, console: Console) -> int:
-    """Do all that is left of an experiment; returns the exit code, as `reflectevo run` gives it.
+    """Run the remaining steps of an experiment; return the exit code, as in `reflectevo run`.
 
     Raises:
         DirectiveRefused: when the engine refuses a step.
-        ExperimentRefused: when the run was begun with other settings.
+        ExperimentRefused: when the run was started with other settings.
     """
     tried: dict[int, int] = {}
     while True:
@@ -120,7 +120,7 @@ def drive(workspace: Workspace, settings: RunSettings, base_directory: Path, con
 
 
 def described(step: Step) -> str:
-    """A step in words."""
+    """Describe a step as text."""
     if isinstance(step, Measure):
         return f"measuring {step.policy} on the test questions ({step.why})"
     if isinstance(step, Iterate):
@@ -129,12 +129,12 @@ def described(step: Step) -> str:
 
 
 def _go_on(workspace: Workspace, iteration: Iteration, tried: dict[int, int]) -> int | None:
-    """Have an iteration that has not ended gone on with; the exit code where that isn't for this command to do."""
+    """Resume an unfinished iteration; return an exit code when this command can't resume it."""
     if iteration.state in ("paused", "stopped", "failed"):
         tried[iteration.id] = tried.get(iteration.id, 0) + 1
         issue_and_wait(workspace, "resume", {"iteration": iteration.id}, start=True)
     elif iteration.state == "running":
-        # An engine that was ended with it goes on by itself once it is there again.
+        # A restarted engine resumes the iteration without a directive.
         from reflectevo_tui.engine_client.process import start_engine
 
         start_engine(workspace)
@@ -142,7 +142,7 @@ def _go_on(workspace: Workspace, iteration: Iteration, tried: dict[int, int]) ->
 
 
 def _outcome(workspace: Workspace, status: dict[str, Any], tried: dict[int, int], console: Console) -> int | None:
-    """The exit code where the experiment can't go on; None where it can."""
+    """Return the exit code when the experiment can't continue, else None."""
     iteration = status["iteration"]
     if iteration is None:
         return FAILED
@@ -173,9 +173,9 @@ def _outcome(workspace: Workspace, status: dict[str, Any], tried: dict[int, int]
 
 
 def nothing_to_train_on(workspace: Workspace, iteration: Iteration) -> bool:
-    """Whether an iteration failed because its set is smaller than its settings ask for: a result, not a fault.
+    """Check whether an iteration failed because its training set is smaller than the minimum: a result, not a fault.
 
-    Such an iteration is given up, and its series goes on from the same policy.
+    Such an iteration is abandoned, and its series continues from the same policy.
     """
     if iteration.state != "failed":
         return False

@@ -1,7 +1,7 @@
-"""Means over tasks and paired differences of what policies answered, each with a 95 % interval. Pure.
+"""Means over tasks and paired differences of policies' answers, each with a 95 % interval. Pure.
 
-In a mean over tasks every task weighs the same; its bootstrap draws questions within each task. An outcome is 1 for a
-right answer and 0 for a wrong one; of several seeds it is the share of them that are right.
+In a mean over tasks every task has the same weight; the bootstrap resamples questions within each task. An outcome is
+1 for a correct answer and 0 for a wrong one; over several seeds it is the share of seeds with a correct answer.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from store.evaluation.held_out_answers import HeldOutAnswer
 from store.evaluation.intervals import bootstrap_mean_over_groups, mcnemar_exact, wilson
 
 Outcomes = Mapping[int, float]
-"""Question id → how right it is answered, 0 to 1."""
+"""Question id → outcome, 0 to 1."""
 
 Tasks = Mapping[int, str]
 """Question id → task."""
@@ -21,7 +21,7 @@ Tasks = Mapping[int, str]
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A mean with its interval; None where nothing was counted. `p` is McNemar's, of paired yes-or-no outcomes."""
+    """A mean with its interval; None where nothing was counted. `p` is of McNemar's test on paired binary outcomes."""
 
     value: float | None
     low: float | None
@@ -31,17 +31,17 @@ class Estimate:
 
     @property
     def above_zero(self) -> bool:
-        """Whether the whole interval lies above 0."""
+        """Whether the entire interval is above 0."""
         return self.low is not None and self.low > 0
 
     def as_metric(self) -> dict[str, float | None]:
-        """As a stored metric, for the writers."""
+        """Return the estimate in the form of a stored metric, for the report writers."""
         return {"value": self.value, "low": self.low, "high": self.high, "n": float(self.n)}
 
 
 @dataclass(frozen=True, slots=True)
 class Paired:
-    """One answerer against another on the same questions."""
+    """Paired comparison of two policies or baselines on the same questions."""
 
     overall: Estimate
     """The mean over tasks."""
@@ -49,12 +49,12 @@ class Paired:
 
     @property
     def tasks_above(self) -> tuple[str, ...]:
-        """Tasks whose interval lies above 0."""
+        """Tasks whose entire interval is above 0."""
         return tuple(task for task, estimate in self.by_task.items() if estimate.above_zero)
 
 
 def mean_over_tasks(outcomes: Outcomes, tasks: Tasks, seed: int = 0) -> Estimate:
-    """The mean over tasks of some outcomes."""
+    """Return the mean over tasks of outcomes, with a bootstrap interval."""
     groups = _by_task(outcomes, tasks)
     if not groups:
         return Estimate(None, None, None, 0)
@@ -65,7 +65,7 @@ def mean_over_tasks(outcomes: Outcomes, tasks: Tasks, seed: int = 0) -> Estimate
 
 
 def share(outcomes: Outcomes) -> Estimate:
-    """The share of right answers of one task, with Wilson's interval as everywhere."""
+    """Return the share of correct answers of one task, with the Wilson interval used everywhere."""
     if not outcomes:
         return Estimate(None, None, None, 0)
     right = round(sum(float(value) for value in outcomes.values()))
@@ -74,7 +74,7 @@ def share(outcomes: Outcomes) -> Estimate:
 
 
 def paired(before: Outcomes, after: Outcomes, tasks: Tasks, seed: int = 0) -> Paired:
-    """`after` − `before` on the questions that both have an outcome for."""
+    """Return the difference `after` − `before` on the questions that have an outcome in both."""
     both = sorted(before.keys() & after.keys())
     by_task = {
         task: _difference([question for question in both if tasks[question] == task], before, after, tasks, seed)
@@ -95,7 +95,7 @@ def _difference(questions: Sequence[int], before: Outcomes, after: Outcomes, tas
 
 
 def mean_of_seeds(several: Sequence[Outcomes]) -> dict[int, float]:
-    """For each question that all seeds have an outcome for, the share of them that answer it right."""
+    """Return the share of seeds with a correct answer, for each question with an outcome in all seeds."""
     if not several:
         return {}
     shared = set(several[0]).intersection(*several[1:])
@@ -104,33 +104,33 @@ def mean_of_seeds(several: Sequence[Outcomes]) -> dict[int, float]:
 
 @dataclass(frozen=True, slots=True)
 class FormatSplit:
-    """A difference in points over `n` questions, divided by what became readable and the rest."""
+    """A difference in percentage points over `n` questions, split into the effect of answer format and the rest."""
 
     n: int
     became_readable: int
-    """Wrong because no answer could be read, now right."""
+    """Questions wrong before because no answer could be parsed, now right."""
     became_unreadable: int
-    """Right, now wrong because no answer can be read."""
+    """Questions right before, now wrong because no answer can be parsed."""
     became_right: int
-    """A readable wrong answer, now right."""
+    """Questions with a parsed wrong answer before, now right."""
     became_wrong: int
-    """Right, now a readable wrong answer."""
+    """Questions right before, now with a parsed wrong answer."""
 
     @property
     def by_format(self) -> float:
-        """The part of the difference that comes from answers becoming readable."""
+        """The part of the difference due to answers becoming parseable."""
         return (self.became_readable - self.became_unreadable) / self.n if self.n else 0.0
 
     @property
     def by_the_rest(self) -> float:
-        """The part that comes from readable answers becoming right."""
+        """The part of the difference due to parsed answers becoming right."""
         return (self.became_right - self.became_wrong) / self.n if self.n else 0.0
 
 
 def format_split(
     before: Sequence[HeldOutAnswer], after: Sequence[HeldOutAnswer], *, turn: int, oracle: bool
 ) -> FormatSplit:
-    """What the difference of two policies at a turn is made of, over the questions judged for both."""
+    """Split the difference of two policies at a turn, over the questions verified for both."""
     earlier = {one.question_id: one for one in before}
     counts = {"n": 0, "became_readable": 0, "became_unreadable": 0, "became_right": 0, "became_wrong": 0}
     for now in after:
@@ -148,7 +148,7 @@ def format_split(
 
 
 def read_share(answers: Sequence[HeldOutAnswer], *, turn: int, oracle: bool) -> tuple[int, int, int]:
-    """Questions judged at a turn, those of them whose answer could be read, and the right ones."""
+    """Return the number of questions verified at a turn, of those with a parsed answer, and of correct ones."""
     judged = [one for one in answers if one.right(turn, oracle=oracle) is not None]
     read = sum(bool(one.read(turn, oracle=oracle)) for one in judged)
     return len(judged), read, sum(bool(one.right(turn, oracle=oracle)) for one in judged)

@@ -1,8 +1,7 @@
-"""What an experiment does next: a pure function from its settings and what is stored to one step.
+"""Planning of an experiment: a pure function from its settings and the stored rows to the next step.
 
-Every promoted policy is measured on the test questions as soon as it is there, and nothing is chosen by them. Where
-something is chosen (the gate of an iteration, the series that is run again), the dev questions decide. Knows no
-database and no process.
+Every promoted policy is measured on the test questions as soon as it exists, and nothing is selected by them. All
+selection (the gate of an iteration, the series to repeat) uses the dev questions. Accesses no database and no process.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from store.settings.run import measuring, of_series
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """A series under one seed."""
+    """A series of iterations with one seed."""
 
     name: str
     seed: int
@@ -28,13 +27,13 @@ class Series:
 
     @property
     def title(self) -> str:
-        """What reports call it, e.g. `two-stage, seed 7`."""
+        """Name in reports, e.g. `two-stage, seed 7`."""
         return f"{self.name}, seed {self.seed}"
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What is stored of the run, oldest first."""
+    """Stored rows of the run, oldest first."""
 
     iterations: Sequence[Iteration] = ()
     policies: Sequence[Policy] = ()
@@ -56,28 +55,28 @@ class Iterate:
 
     series: Series
     number: int
-    """Within the series, from 1."""
+    """Index within the series, from 1."""
     policy_id: int
     settings: RunSettings
 
 
 @dataclass(frozen=True, slots=True)
 class GoOn:
-    """Go on with what was begun and has not ended."""
+    """Resume an iteration that has not ended."""
 
     iteration: Iteration
 
 
 @dataclass(frozen=True, slots=True)
 class Complete:
-    """Nothing is left to do."""
+    """All steps are complete."""
 
 
 Step = Measure | Iterate | GoOn | Complete
 
 
 def first_series(settings: RunSettings) -> list[Series]:
-    """The series of an experiment under the run's own seed, in order."""
+    """Return the series of an experiment with the run's own seed, in order."""
     assert settings.experiment is not None
     return [
         Series(one.name, settings.seed, one.iterations or settings.experiment.iterations, one.baseline)
@@ -86,7 +85,7 @@ def first_series(settings: RunSettings) -> list[Series]:
 
 
 def planned_series(settings: RunSettings, known: Known) -> list[Series]:
-    """All series as far as they can be known: the best one's repetitions once every first one has ended."""
+    """Return all series known so far; the repetitions of the best one are known once every first series has ended."""
     assert settings.experiment is not None
     first = first_series(settings)
     if not settings.experiment.repeat_seeds or any(len(done_of(one, known)) < one.iterations for one in first):
@@ -98,12 +97,12 @@ def planned_series(settings: RunSettings, known: Known) -> list[Series]:
 
 
 def done_of(series: Series, known: Known) -> list[Iteration]:
-    """The ended iterations of a series, those too that left no policy."""
+    """Return the ended iterations of a series, including those without a resulting policy."""
     return [one for one in known.iterations if one.state == "done" and belongs(one, series)]
 
 
 def belongs(iteration: Iteration, series: Series) -> bool:
-    """Whether an iteration is one of a series'."""
+    """Check whether an iteration belongs to a series."""
     settings = iteration.settings
     return (
         iteration.kind == "training" and settings.get("series") == series.name and settings.get("seed") == series.seed
@@ -111,19 +110,19 @@ def belongs(iteration: Iteration, series: Series) -> bool:
 
 
 def base_policy(known: Known) -> Policy | None:
-    """The policy every series starts from."""
+    """Return the policy that every series starts from."""
     return next((one for one in known.policies if one.name == BASE_POLICY), None)
 
 
 def held_after(series: Series, number: int, known: Known) -> Policy | None:
-    """The policy that a series goes on with after so many iterations: its newest promoted one, else the base policy."""
+    """Return a series' policy after `number` iterations: its newest promoted one, else the base policy."""
     children = {one.child_id for one in done_of(series, known)[:number]}
     promoted = [one for one in known.policies if one.id in children and one.state == "promoted"]
     return promoted[-1] if promoted else base_policy(known)
 
 
 def best_series(series: Sequence[Series], known: Known) -> Series | None:
-    """The series whose last policy has the highest Acc@t2 on dev questions; of equals the first, never a baseline."""
+    """Return the series (never a baseline) whose last policy has the highest Acc@t2 on dev questions, first of ties."""
     splits = {one.id: split_of(one.settings) for one in known.iterations}
     scores: dict[int, float] = {}
     for one in known.evaluations:
@@ -144,13 +143,13 @@ def _value(metrics: Mapping[str, Mapping[str, float | None]], name: str) -> floa
 
 
 def split_of(settings: Mapping[str, Any]) -> str:
-    """The split on which an iteration with these settings measures."""
+    """Return the split on which an iteration with these settings measures."""
     section = settings.get("evaluation")
     return str(section.get("split", "test")) if isinstance(section, Mapping) else "test"
 
 
 def next_step(settings: RunSettings, known: Known) -> Step:
-    """The next thing to do."""
+    """Return the next step of an experiment."""
     unfinished = [one for one in known.iterations if one.state != "done"]
     if unfinished:
         return GoOn(unfinished[-1])
@@ -179,7 +178,7 @@ def next_step(settings: RunSettings, known: Known) -> Step:
 
 
 def _measured(policy: Policy, settings: RunSettings, known: Known) -> bool:
-    """Whether a policy was measured like this, or it was tried and given up."""
+    """Check whether a policy was measured with these settings, or a measurement was attempted and abandoned."""
     wanted = settings.evaluation.model_dump(mode="json")
     return any(
         one.kind == "evaluation" and one.parent_id == policy.id and one.settings.get("evaluation") == wanted
@@ -188,10 +187,10 @@ def _measured(policy: Policy, settings: RunSettings, known: Known) -> bool:
 
 
 def _with_reuse(settings: RunSettings, parent: Policy, known: Known) -> RunSettings:
-    """The settings with what can be taken over from an earlier iteration from the same policy.
+    """Return the settings extended by reuse of samples from an earlier iteration of the same policy.
 
-    First attempts always, since they are greedy. Reflections only for another series under the same seed: so training
-    settings differ in the training, while another seed, or a further try of a series, draws anew.
+    First attempts are always reused, since they are greedy. Reflections are reused only by another series with the
+    same seed, so that such series differ in training alone; another seed, or a repetition of a series, samples anew.
     """
     section = settings.reflection.model_dump(mode="json")
     attempt = settings.attempt.model_dump(mode="json")
@@ -218,7 +217,7 @@ def _with_reuse(settings: RunSettings, parent: Policy, known: Known) -> RunSetti
 
 
 def missing(settings: RunSettings, known: Known) -> list[str]:
-    """What the experiment still lacks, in words; empty when it is whole."""
+    """Describe the missing parts of an experiment as text; empty when it is complete."""
     found = []
     base = base_policy(known)
     measured = {one.policy_id for one in known.evaluations if _is_test(one, known)}
