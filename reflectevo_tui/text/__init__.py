@@ -1,1 +1,1 @@
-"""Text for the screen: sanitised display, number formats, estimates, word diff."""
+"""Text for the screens: sanitised display, number formats, estimates, glossary, word diff."""

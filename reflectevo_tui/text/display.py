@@ -1,8 +1,8 @@
-"""The only way text reaches a widget: makes it safe, folds long lines, and cuts it into portions to page through.
+"""Sanitises all text shown in widgets, folds long lines, and splits long texts into portions for paging.
 
-Text of a model (or of a data set, a file, an exception) may carry terminal controls, bidirectional
-overrides, invisible characters or markup. Everything here shows such characters as visible glyphs and
-returns `Content` that no markup parser ever sees. Knows nothing of screens, databases or models.
+Text of a model (or of a data set, a file, an exception) can contain terminal controls, bidirectional
+overrides, invisible characters or markup. The functions here replace such characters by visible glyphs and
+return `Content` that is never parsed as markup. Independent of screens, databases and models.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from textual.content import Content
 from textual.filter import LineFilter
 
 PORTION_ROWS = 2_000
-"""Most rows that one view lays out at once."""
+"""Maximum number of rows laid out in one view."""
 
 PORTION_CHARACTERS = 20_000
-"""Most characters of a growing text that are wrapped to show its end."""
+"""Maximum number of characters of a growing text that are wrapped to show its end."""
 
 ROW_CELLS = 80
-"""How wide a row is taken to be when a portion is measured."""
+"""Assumed width of a row, in terminal cells, when a portion is measured."""
 
 FOLD_CELLS = 1_000
-"""A line longer than this many characters is folded, so that no single line costs a whole layout."""
+"""Longest line in characters; longer ones are folded, so that no single line makes the layout slow."""
 
 LINE_CHARACTERS = 1_000
-"""Most characters of one piece of a line; no terminal shows more, and cleaning a whole text for a line would cost."""
+"""Maximum characters of one part of a line: no terminal shows more, and sanitising a complete text would be slow."""
 
 TAB = "    "
-"""What a tab looks like."""
+"""Replacement of a tab character."""
 
 _UNSAFE = re.compile(
     "["
@@ -60,21 +60,21 @@ def _glyph(match: re.Match[str]) -> str:
 
 
 def visible(text: str) -> str:
-    """`text` with every character that could act on a terminal, or hide in it, as a visible glyph.
+    """Return `text` with every character that could control a terminal, or be invisible, as a visible glyph.
 
-    Newlines stay, tabs become spaces. Doing it twice changes nothing more.
+    Newlines are kept, tabs become spaces. Idempotent.
     """
     cleaned = text.replace("\r\n", "\n").replace("\t", TAB)
     return "\n".join(_UNSAFE.sub(_glyph, line) for line in cleaned.split("\n"))
 
 
 def one_line(text: str) -> str:
-    """The start of a text, `visible` and on one line: line breaks and runs of blanks become one space."""
+    """Return the start of a text, sanitised and on one line: line breaks and runs of blanks become one space."""
     return visible(_BLANKS.sub(" ", text[:LINE_CHARACTERS]).strip(" "))
 
 
 def fitted(text: str, width: int) -> str:
-    """`one_line` text in exactly `width` terminal cells, with an ellipsis where it was cut."""
+    """Return `one_line` text padded or cut to exactly `width` terminal cells, with an ellipsis where cut."""
     plain = one_line(text[: 4 * max(width, 1)])
     if cell_len(plain) > width or len(text) > 4 * max(width, 1):
         return set_cell_size(plain, width - 1) + "…" if width > 0 else ""
@@ -82,7 +82,7 @@ def fitted(text: str, width: int) -> str:
 
 
 Part = str | tuple[str, str] | Content
-"""A piece of a line: text, text with a style, or content made here before."""
+"""A part of a line: text, text with a style, or content returned by this module."""
 
 
 def _piece(text: str) -> str:
@@ -90,7 +90,7 @@ def _piece(text: str) -> str:
 
 
 def line(*parts: Part) -> Content:
-    """One line of safe content from parts; a style is a textual style such as `bold $success`."""
+    """Return one line of safe content from parts; a style is a Textual style such as `bold $success`."""
     safe: list[str | tuple[str, str] | Content] = []
     for part in parts:
         if isinstance(part, Content):
@@ -103,22 +103,22 @@ def line(*parts: Part) -> Content:
 
 
 def text(body: str, style: str = "") -> Content:
-    """Safe content of several lines, long ones folded. For text of known size; else take a portion."""
+    """Return safe content of several lines, long ones folded. For texts of limited size; else use `portion`."""
     return Content.styled("\n".join(folded(body)), style, strip_control_codes=False)
 
 
 def stacked(lines: Iterable[Content]) -> Content:
-    """Content pieces under one another."""
+    """Join content with line breaks."""
     return Content("\n").join(lines)
 
 
 def joined(parts: Iterable[Content]) -> Content:
-    """Content pieces after one another."""
+    """Concatenate content."""
     return Content("").join(parts)
 
 
 def folded(body: str, width: int = FOLD_CELLS) -> list[str]:
-    """The visible lines of a text, each at most `width` characters."""
+    """Return the sanitised lines of a text, each at most `width` characters long."""
     found: list[str] = []
     for one in visible(body).split("\n"):
         found.extend(one[start : start + width] for start in range(0, len(one), width))
@@ -128,9 +128,9 @@ def folded(body: str, width: int = FOLD_CELLS) -> list[str]:
 
 
 def wrapped_tail(body: str, width: int, height: int) -> list[Content]:
-    """The end of a growing text wrapped at `width` cells, at most `height` lines.
+    """Return the end of a growing text wrapped at `width` cells, at most `height` lines.
 
-    It moves up by half a pane at a time, not by a line: over SSH a line that stays costs nothing.
+    It scrolls by half a pane at a time instead of by a line: over SSH an unchanged line costs no bytes.
     """
     if width < 1 or height < 1:
         return []
@@ -150,7 +150,7 @@ class Portion:
 
 
 def portion(body: str, number: int = 0, rows: int = PORTION_ROWS, style: str = "") -> Portion:
-    """Part `number` of a text, about `rows` rows long; a number beyond the end gives the last part."""
+    """Return part `number` of a text, about `rows` rows long; a number beyond the end gives the last part."""
     parts: list[list[str]] = [[]]
     taken = 0
     for one in folded(body):
@@ -169,11 +169,13 @@ def _room(match: re.Match[str]) -> str:
 
 
 class LastNet(LineFilter):
-    """Takes what `visible` would have shown as a glyph out of rendered lines, should it have found a way around it:
-    an input field shows what was typed or read as it is. What took room leaves room."""
+    """Removes characters that `visible` would replace from rendered lines, as a second line of defence.
+
+    An input field, for example, shows its value unsanitised. Removed characters of non-zero width become blanks.
+    """
 
     def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
-        """The segments without control, bidirectional, invisible or tag characters."""
+        """Return the segments without control, bidirectional, invisible or tag characters."""
         if not any(_UNSAFE.search(segment.text) for segment in segments):
             return segments
         return [

@@ -1,4 +1,4 @@
-"""An estimate in words, as a table and as JSON. Computes nothing: every number is `store.estimates.estimate`'s."""
+"""Formats an estimate as text, as a table and as JSON. All numbers are computed in `store.estimates.estimate`."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ _SIZES = ("database_bytes", "policy_bytes", "disk_bytes", "generation_bytes", "t
 
 
 def size(value: float) -> str:
-    """`7.2 GiB`; `120 MiB` below one."""
+    """Format bytes, e.g. `7.2 GiB`, or `120 MiB` below one GiB."""
     return f"{formatting.gibibytes(value)} GiB" if value >= 2**30 else f"{value / 2**20:,.1f} MiB"
 
 
 def price(value: float) -> str:
-    """`1,204.50`."""
+    """Format a price, e.g. `1,204.50`."""
     return f"{value:,.2f}"
 
 
 def cell(term: Symbolic, write: Callable[[float], str] = formatting.count) -> str:
-    """A number, a formula, or nothing for a stage that has none of it."""
+    """Format a table cell: a number, a formula, or nothing where it does not apply to a stage."""
     return "" if term.value == 0 else term.words(write)
 
 
 def stage_cells(stage: StageEstimate) -> tuple[str, ...]:
-    """One line of the table."""
+    """Return the cells of one table row."""
     return (
         LABELS.get(stage.stage, stage.stage),
         *(cell(getattr(stage, column)) for column in _COLUMNS[:-1]),
@@ -44,7 +44,7 @@ def stage_cells(stage: StageEstimate) -> tuple[str, ...]:
 
 
 def sums(estimate: Estimate) -> list[tuple[str, str]]:
-    """What the whole run comes to, by name."""
+    """Return the totals of the run as pairs of name and text."""
     iterations = counted(estimate.iterations, "iteration")
     time = estimate.over_all("seconds")
     lines = [
@@ -77,7 +77,7 @@ def _price(estimate: Estimate) -> str:
 
 
 def figure_rows(estimate: Estimate) -> list[tuple[str, str, str, str]]:
-    """The figures that went in: name, value, where it comes from, meaning; what is unknown first."""
+    """Return the input figures as (name, value, source, meaning), unknown ones first."""
     rows = []
     for name in sorted(estimate.used, key=lambda one: (estimate.figures.has(one), one)):
         figure = estimate.figures[name]
@@ -89,7 +89,7 @@ def figure_rows(estimate: Estimate) -> list[tuple[str, str, str, str]]:
 
 
 def brief(estimate: Estimate) -> list[str]:
-    """Three or four lines for a screen: the work, the time, the space, and what is missing to know more."""
+    """Return three or four lines for a screen: tokens, time, disk space, and the figures that are missing."""
     time = estimate.over_all("seconds")
 
     def total(column: Column) -> str:
@@ -107,7 +107,7 @@ def brief(estimate: Estimate) -> list[str]:
 
 
 def origins(estimate: Estimate, term: Symbolic) -> str:
-    """Where the rates behind a time come from."""
+    """Describe the sources of the rates in a time estimate."""
     rates = [name for name in sorted(term.uses) if name.endswith(("_per_s", "load_s", "start_s"))]
     known = [(name, estimate.figures[name]) for name in rates if estimate.figures.has(name)]
     parts = [f"{name} {figure.value:,.4g} ({figure.origin})" for name, figure in known]
@@ -118,10 +118,10 @@ def origins(estimate: Estimate, term: Symbolic) -> str:
 
 
 def as_json(estimate: Estimate) -> dict[str, Any]:
-    """Everything, for scripts; a figure that is unknown is null and its formula stands beside it."""
+    """Return all values for scripts; an unknown value is null, with its formula beside it."""
 
     def shown(term: Symbolic) -> dict[str, Any]:
-        # StageFormulas are for reading: a sum of numbers and products of names, in the unit of the key.
+        # The formulas are for readers: a sum of numbers and products of names, in the unit of the key.
         formula = term.words(lambda value: f"{value:.10g}")
         return {"value": term.value, "formula": formula, "unknown": list(term.unknown)}
 

@@ -1,4 +1,4 @@
-"""Numbers as the screens show them: those of `store.number_format`, and sizes, clocks, bars and sparklines.
+"""Number formats of the screens: those of `store.number_format`, and sizes, clocks, bars and sparklines.
 
 Pure text, no widgets.
 """
@@ -27,7 +27,7 @@ _BLOCKS = "▁▂▃▄▅▆▇█"
 
 
 def compact(number: float) -> str:
-    """`11.8k`, `83`, `0.4`."""
+    """Format a number compactly, e.g. `11.8k`, `83`, `0.4`."""
     if number >= 1_000_000:
         return f"{number / 1_000_000:.1f}M"
     if number >= 10_000:
@@ -38,7 +38,7 @@ def compact(number: float) -> str:
 
 
 def clock(seconds: float) -> str:
-    """`02:14:09`; days in front when there are any."""
+    """Format seconds as `02:14:09`, preceded by days from 24 hours."""
     whole = max(int(seconds), 0)
     days, rest = divmod(whole, 86_400)
     shown = f"{rest // 3600:02d}:{rest // 60 % 60:02d}:{rest % 60:02d}"
@@ -46,26 +46,26 @@ def clock(seconds: float) -> str:
 
 
 def gibibytes(size: float) -> str:
-    """`7.2`, `71`: a size in GiB without the unit."""
+    """Format bytes in GiB without the unit, e.g. `7.2`, `71`."""
     value = size / 2**30
     return f"{value:.1f}" if value < 10 else f"{value:.0f}"
 
 
 def bar(share: float, width: int) -> tuple[str, str]:
-    """The filled and the empty part of a progress bar of `width` cells."""
+    """Return the filled and the empty part of a progress bar of `width` cells."""
     halves = round(2 * width * min(max(share, 0.0), 1.0))
     filled = "━" * (halves // 2) + ("╸" if halves % 2 else "")
     return filled, "─" * (width - len(filled))
 
 
 def meter(share: float, width: int = 10) -> tuple[str, str]:
-    """The filled and the empty part of a gauge of `width` cells."""
+    """Return the filled and the empty part of a gauge of `width` cells."""
     filled = round(width * min(max(share, 0.0), 1.0))
     return "▇" * filled, "░" * (width - filled)
 
 
 def sparkline(values: Sequence[float], width: int) -> str:
-    """The newest `width` values as block glyphs, scaled from 0 to their maximum."""
+    """Return the newest `width` values as block glyphs, scaled from 0 to their maximum."""
     shown = values[-width:]
     top = max(shown, default=0.0)
     if top <= 0:

@@ -1,4 +1,4 @@
-"""The terms of the method, one sentence each. `?` shows them; `docs/glossary.md` is written from them.
+"""Glossary of the method, one sentence per term. `?` shows it; `docs/glossary.md` is generated from it.
 
 `python -m tests.docs` writes the page, and `tests/test_docs.py` checks that it is up to date.
 """
@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 
 class Term(NamedTuple):
-    """A term and what it means, as one plain sentence without markup."""
+    """A term and its definition, one sentence without markup."""
 
     name: str
     meaning: str
@@ -74,4 +74,4 @@ GLOSSARY: Final = (
     ),
     Term("Acc@t1, Acc@t2", "The share of questions answered correctly at the first turn, and after one reflection."),
 )
-"""In the order of the loop: what is generated, what is trained, what is measured."""
+"""Terms in the order of the loop: generation, training, measurement."""

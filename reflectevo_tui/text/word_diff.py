@@ -8,16 +8,15 @@ from difflib import SequenceMatcher
 from typing import Literal
 
 MOST_WORDS = 1_000
-"""Words compared of each text: the cost grows with their product."""
+"""Maximum number of words compared of each text: the cost grows with the product of both."""
 
 _WORD = re.compile(r"\n[ \t]*|[^\s]+")
-"""A word, or a line break with the indentation after it: programs keep their shape."""
+"""A word, or a line break with the indentation after it, so that programs keep their layout."""
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A run of words that stayed, went or came. Words are joined by one space, line breaks and
-    indentation are kept."""
+    """A run of words that were kept, removed or added, joined by single spaces with line breaks and indentation."""
 
     kind: Literal["same", "removed", "added"]
     text: str
@@ -25,7 +24,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class WordChanges:
-    """The changes, and whether the texts were too long to compare whole."""
+    """The changes, and whether the texts were too long to be compared completely."""
 
     changes: tuple[Change, ...]
     cut: bool
@@ -41,7 +40,7 @@ def _joined(words: list[str]) -> str:
 
 
 def word_changes(before: str, after: str) -> WordChanges:
-    """What changed from one text to the other, word by word; long texts only at their start."""
+    """Compare two texts word by word; only the start of long texts is compared."""
     left, right = _WORD.findall(before), _WORD.findall(after)
     cut = max(len(left), len(right)) > MOST_WORDS
     left, right = left[:MOST_WORDS], right[:MOST_WORDS]
