@@ -27,6 +27,7 @@ from engine.tasks.base import render_question
 from engine.training.build_examples import reflection_prompt
 from store.control.telemetry import add_event, add_metrics, metrics
 from store.curation.curated import NOT_JUDGED, NewCurated, replace_curated
+from store.curation.datasets import SET_NAMES
 from store.curation.preferences import preferences_of
 from store.curation.training_settings import TRAINING_SETTINGS
 from store.database.connection import write
@@ -215,7 +216,7 @@ def _store(
     rows: tuple[NewCurated, ...],
     trajectories: int,
 ) -> None:
-    sizes = {name: sum(row.included for row in rows if row.set_name == name) for name in ("d_plus", "d_pm", "d_pref")}
+    sizes = {name: sum(row.included for row in rows if row.set_name == name) for name in SET_NAMES}
     note = f"D+ {sizes['d_plus']} · D± {sizes['d_pm']} · Dpref {sizes['d_pref']} of {trajectories} trajectories"
     waiting = sum(row.reason == NOT_JUDGED for row in rows)
     if waiting and TRAINING_SETTINGS[settings.training.setting].judged:

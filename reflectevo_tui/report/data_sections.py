@@ -7,9 +7,9 @@ import json
 from reflectevo_tui.report.document import Bars, Block, Facts, Folded, Heat, Paragraph, Section, Verbatim
 from reflectevo_tui.report.formatting import percent, ratio
 from reflectevo_tui.report.gather import RunReport
+from store.curation.training_settings import SET_TITLES
 from store.runs.summaries import ExampleTrajectory
 
-_SETS = {"d_plus": "D+", "d_pm": "D±", "d_pref": "Dpref"}
 _KINDS = (
     *("calculation", "order of steps", "coherence", "statements against conclusions"),
     *("context of the question", "parts not addressed", "format", "facts"),
@@ -18,7 +18,7 @@ _ALL = "all"
 
 
 def instructions(report: RunReport) -> Section | None:
-    """The share of reflections that led to a right answer, by instruction and task."""
+    """Return the section on the share of reflections that led to a correct answer, by instruction and task."""
     if not report.yields:
         return None
     cells = dict(report.yields)
@@ -44,10 +44,10 @@ def _total(cells: dict[tuple[str, str], tuple[int, int]], keys: list[tuple[str, 
 
 
 def curation(report: RunReport) -> Section | None:
-    """From candidates to training examples, with every reason for leaving one out."""
+    """Return the section on curation, from candidates to training examples, with all exclusion reasons."""
     blocks: list[Block] = []
     for one in report.curated:
-        for key, name in _SETS.items():
+        for key, name in SET_TITLES.items():
             reasons = one.sets.get(key)
             if not reasons:
                 continue
@@ -61,7 +61,7 @@ def curation(report: RunReport) -> Section | None:
 
 
 def examples(report: RunReport) -> Section | None:
-    """A few trajectories in full."""
+    """Return the section that shows a few complete trajectories."""
     blocks: list[Block] = []
     for title, chosen in (
         ("Reflections that led to a right answer (i→c)", report.worked),
@@ -96,7 +96,7 @@ def _example(one: ExampleTrajectory) -> Folded:
 
 
 def reviews(report: RunReport) -> Section | None:
-    """What operators decided."""
+    """Return the section on operators' review decisions."""
     found = report.reviews
     if found is None and not report.preferences:
         return None

@@ -1,4 +1,4 @@
-"""Datasets: how D+, D± and Dpref of an iteration came about, and their examples as the model will see them."""
+"""Datasets screen: how D+, D± and Dpref of an iteration were curated, and their examples as seen by the model."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from reflectevo_tui.state.messages import TrajectoryWanted, WorkFailed
 from reflectevo_tui.state.query import ask_store
 from reflectevo_tui.text import display, formatting
 from reflectevo_tui.text.display import Part
-from reflectevo_tui.widgets.dataset_funnel import SETS, count_lines, funnel_lines, included_in, reasons_of
+from reflectevo_tui.widgets.dataset_funnel import count_lines, funnel_lines, included_in, reasons_of
 from reflectevo_tui.widgets.line_panel import LinePanel
 from reflectevo_tui.widgets.paged_list import ListedRow, PagedList
 from store.curation.datasets import SET_NAMES, DatasetFacts, ExampleRow, RolloutCounts, dataset_facts, examples
-from store.curation.training_settings import SetName
+from store.curation.training_settings import SET_TITLES, SetName
 from store.errors import OperatorError
 from store.workspace import Workspace
 
@@ -31,7 +31,7 @@ NOTHING = DatasetFacts(RolloutCounts(0, 0, 0, 0, 0), (), 0, curates_again=False)
 
 
 def example_line(row: ExampleRow) -> Content:
-    """An example in one line: what it belongs to, and how its text begins; of a pair both sides."""
+    """Format an example as one line: its origin and the start of its text; for a pair, of both sides."""
     parts: list[Part] = [
         (f"{formatting.count(row.id):>8} ", ""),
         (display.fitted(row.task, 12), "$quiet"),
@@ -44,7 +44,7 @@ def example_line(row: ExampleRow) -> Content:
 
 
 class DatasetsScreen(IterationScreen):
-    """Funnel left, examples right. `r` walks through the reasons; the list shows the rows behind each."""
+    """Funnel on the left, examples on the right. `r` cycles through the exclusion reasons and lists their rows."""
 
     mode: ClassVar[str] = "datasets"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -59,7 +59,7 @@ class DatasetsScreen(IterationScreen):
     ]
 
     class FactsRead(Message):
-        """The counts of an iteration."""
+        """Posted when the counts of an iteration were read."""
 
         def __init__(self, number: int, facts: DatasetFacts) -> None:
             super().__init__()
@@ -67,7 +67,7 @@ class DatasetsScreen(IterationScreen):
             self.facts = facts
 
     class ExamplesRead(Message):
-        """A page of examples."""
+        """Posted when a page of examples was read."""
 
         def __init__(self, number: int, rows: list[ExampleRow], direction: int, key: int) -> None:
             super().__init__()
@@ -86,7 +86,7 @@ class DatasetsScreen(IterationScreen):
         self._listed: tuple[int | None, str, str | None, int] = (None, "", None, -1)
 
     def compose_body(self) -> ComposeResult:
-        """Sets, funnel, counts, examples."""
+        """Compose sets, funnel, counts and examples."""
         yield LinePanel(id="dataset-sets")
         with Horizontal(id="datasets"):
             with Vertical(id="dataset-left"):
@@ -95,16 +95,16 @@ class DatasetsScreen(IterationScreen):
             yield PagedList("Examples", "reading …", id="dataset-examples")
 
     def on_mount(self) -> None:
-        """The list has the focus."""
+        """Focus the list of examples."""
         super().on_mount()
         self.query_one(PagedList).focus()
 
     def on_resize(self) -> None:
-        """Counts fit the height."""
+        """Redraw the counts for the new height."""
         self.call_after_refresh(self._show_facts)
 
     def read_iteration(self) -> None:
-        """Count the iteration's sets."""
+        """Read the counts of the iteration's sets."""
         if self.iteration is None:
             self._facts = NOTHING
             self._show_facts()
@@ -139,7 +139,7 @@ class DatasetsScreen(IterationScreen):
         return reasons_of(self._facts.counts, self._set)[self._reason]
 
     def _list(self) -> None:
-        """List from the start, unless that is what is listed."""
+        """List the examples from the start, unless the current selection is already listed."""
         wanted = (self.iteration.id if self.iteration else None, self._set, self._reason, self._row_count())
         if wanted != self._listed:
             self._listed = wanted
@@ -168,7 +168,7 @@ class DatasetsScreen(IterationScreen):
     def _page_arrived(self, message: ExamplesRead) -> None:
         if message.number != self._page_number:
             return
-        # One more than a page was asked for: it says whether there is more in that direction.
+        # One row more than a page is requested, to detect whether there are further rows in that direction.
         more = len(message.rows) > PAGE_ROWS
         rows = message.rows[:PAGE_ROWS] if message.direction > 0 else message.rows[-PAGE_ROWS:]
         before = message.key > 0 if message.direction > 0 else more
@@ -177,7 +177,7 @@ class DatasetsScreen(IterationScreen):
         listed = self.query_one(PagedList)
         what = "Examples" if self._reason is None else f"Left out: {self._reason}"
         listed.set_title(
-            display.line((f"{SETS[self._set]} · {what}", "bold"), f" · {formatting.count(self._row_count())}")
+            display.line((f"{SET_TITLES[self._set]} · {what}", "bold"), f" · {formatting.count(self._row_count())}")
         )
         listed.say_empty(self._empty_words())
         shown = [ListedRow(row.id, example_line(row)) for row in rows]
@@ -195,7 +195,7 @@ class DatasetsScreen(IterationScreen):
     def _show_facts(self) -> None:
         parts: list[Part] = [(f" {self.iteration_words}  ", "bold")]
         for name in SET_NAMES:
-            words = f" {SETS[name]} {formatting.count(included_in(self._facts.counts, name))} "
+            words = f" {SET_TITLES[name]} {formatting.count(included_in(self._facts.counts, name))} "
             parts += [(words, "bold reverse" if name == self._set else "$quiet"), " "]
         self.query_one("#dataset-sets", LinePanel).show_lines([display.line(*parts)])
         funnel = funnel_lines(self._facts, self._set, self._reason)
@@ -204,26 +204,26 @@ class DatasetsScreen(IterationScreen):
         counts.show_lines(count_lines(self._facts.counts, self._set, counts.size.height))
 
     def action_set(self, by: int) -> None:
-        """Another set."""
+        """Select another set."""
         self._set = SET_NAMES[(SET_NAMES.index(self._set) + by) % len(SET_NAMES)]
         self._reason = None
         self._show_facts()
         self._list()
 
     def action_reason(self, by: int) -> None:
-        """The rows behind another reason for leaving out; after the last one, what is included."""
+        """List the rows excluded for another reason; after the last reason, the included rows."""
         choices: list[str | None] = [None, *reasons_of(self._facts.counts, self._set)]
         self._reason = choices[(choices.index(self._reason) + by) % len(choices)]
         self._show_facts()
         self._list()
 
     def action_counts(self) -> None:
-        """On a small terminal: the counts in place of the funnel and the list, and back."""
+        """Toggle between the counts and the funnel with its list on a small terminal."""
         self.toggle_class("-counts")
         self.call_after_refresh(self._show_facts)
 
     def action_example(self) -> None:
-        """The tokens of the example under the cursor."""
+        """Show the tokens of the example under the cursor."""
         key = self.query_one(PagedList).key
         if key is not None:
             self._show_example(key)
@@ -233,10 +233,12 @@ class DatasetsScreen(IterationScreen):
         self._show_example(message.key)
 
     def _show_example(self, key: int) -> None:
-        self.app.push_screen(ExampleDialog(self.workspace, key, f"{SETS[self._set]} example {formatting.count(key)}"))
+        self.app.push_screen(
+            ExampleDialog(self.workspace, key, f"{SET_TITLES[self._set]} example {formatting.count(key)}")
+        )
 
     def action_open(self) -> None:
-        """The trajectory of the example under the cursor."""
+        """Open the trajectory of the example under the cursor."""
         row = self._rows.get(self.query_one(PagedList).key or 0)
         if row is not None and row.trajectory is not None:
             self.post_message(TrajectoryWanted(row.trajectory))

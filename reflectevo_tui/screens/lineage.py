@@ -1,4 +1,4 @@
-"""Lineage: the tree of policies; two of them side by side on the same questions; promote, reject, roll back, branch."""
+"""Lineage screen: the tree of policies and a paired comparison of two of them; promote, reject, roll back, branch."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ Mark two policies with space: the first is A, the second B.
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """Two policies on the same questions under a protocol."""
+    """Two policies compared on the same questions under one protocol."""
 
     first: LineageNode
     second: LineageNode
@@ -50,7 +50,7 @@ class Compared:
 
 
 def start_of(nodes: Sequence[LineageNode]) -> int | None:
-    """The policy the next iteration starts from: the newest promoted one that reasons."""
+    """Return the id of the policy the next iteration starts from: the newest promoted reasoner."""
     promoted = [
         node.policy.id for node in nodes if node.policy.state == "promoted" and "reasoner" in node.policy.roles.split()
     ]
@@ -58,7 +58,7 @@ def start_of(nodes: Sequence[LineageNode]) -> int | None:
 
 
 class LineageScreen(FramedScreen):
-    """Tree above; comparison and flips below."""
+    """The tree at the top; comparison and flips below it."""
 
     mode: ClassVar[str] = "lineage"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -77,7 +77,7 @@ class LineageScreen(FramedScreen):
     ]
 
     class TreeRead(Message):
-        """The policies of the run."""
+        """Posted when the policies of the run were read."""
 
         def __init__(self, run_id: int, nodes: list[LineageNode]) -> None:
             super().__init__()
@@ -85,7 +85,7 @@ class LineageScreen(FramedScreen):
             self.nodes = nodes
 
     class ComparisonRead(Message):
-        """Two policies were compared."""
+        """Posted when the comparison of two policies was computed."""
 
         def __init__(self, number: int, compared: Compared) -> None:
             super().__init__()
@@ -104,27 +104,27 @@ class LineageScreen(FramedScreen):
         self._stale = True
 
     def compose_body(self) -> ComposeResult:
-        """Tree, comparison, flips."""
+        """Compose tree, comparison and flips."""
         yield LineageTree()
         with Horizontal(id="lineage-lower"):
             yield PolicyPanel("Side by side", id="comparison", classes="panel")
             yield PagedList("Flips", "The questions that only one of the two answers right.", id="flips")
 
     def on_mount(self) -> None:
-        """The tree has the focus."""
+        """Focus the tree."""
         super().on_mount()
         self.query_one(LineageTree).focus()
         self._show_comparison()
 
     def show_snapshot(self, snapshot: Snapshot) -> None:
-        """Read the tree again when the store changed."""
+        """Reload the tree when the store has changed."""
         super().show_snapshot(snapshot)
         self._snapshot, self._stale = snapshot, True
         if not self._policies:
             self.tick()
 
     def tick(self) -> None:
-        """At most once a second."""
+        """Reload a changed tree, at most once per second."""
         super().tick()
         if self._stale and self._snapshot is not None and self._snapshot.run is not None:
             self._stale = False
@@ -165,7 +165,7 @@ class LineageScreen(FramedScreen):
         return node.policy if node else None
 
     def action_mark(self) -> None:
-        """Mark the policy under the cursor; a third mark takes the place of the older second."""
+        """Mark the policy under the cursor for comparison; a third mark replaces the older second one."""
         policy = self._policy()
         if policy is None:
             return
@@ -178,7 +178,7 @@ class LineageScreen(FramedScreen):
         self._compare()
 
     def action_unmark(self) -> None:
-        """Forget the marks."""
+        """Clear the marks."""
         self._marks = []
         self._show_tree()
         self._compare()
@@ -249,12 +249,12 @@ class LineageScreen(FramedScreen):
         flips.show_rows(rows)
 
     def action_turn(self) -> None:
-        """The flips of the other turn."""
+        """Show the flips of the other turn."""
         self._turn = "t1" if self._turn == "t2" else "t2"
         self._show_comparison()
 
     def action_protocol(self) -> None:
-        """Compare under another common protocol."""
+        """Compare under another protocol that both policies were evaluated with."""
         self._protocol += 1
         self._compare()
 
@@ -263,7 +263,7 @@ class LineageScreen(FramedScreen):
         self.action_open_side(1)
 
     def action_open_side(self, side: int) -> None:
-        """How A or B answered the question of the flip."""
+        """Open the answer of policy A or B to the question of the selected flip."""
         question, compared = self.query_one("#flips", PagedList).key, self._compared
         if question is not None and compared is not None:
             node = (compared.first, compared.second)[side]
@@ -285,13 +285,13 @@ class LineageScreen(FramedScreen):
         )
 
     def action_open(self) -> None:
-        """What the policy under the cursor answered and reflected."""
+        """Open the trajectories of the policy under the cursor."""
         policy = self._policy()
         if policy is not None:
             self.post_message(TrajectoriesWanted(TrajectoryFilter(policy=policy.id)))
 
     def action_switch_pane(self) -> None:
-        """Between tree and flips; on a small terminal the flips take the place of the comparison."""
+        """Switch between tree and flips; on a small terminal the flips replace the comparison."""
         flips, tree = self.query_one("#flips", PagedList), self.query_one(LineageTree)
         self.set_class(not flips.has_focus, "-flips")
         (tree if flips.has_focus else flips).focus()
@@ -306,28 +306,27 @@ class LineageScreen(FramedScreen):
         )
 
     def _waiting(self) -> tuple[Iteration, GateName] | None:
-        """The iteration of this run that waits at a gate, and the gate."""
+        """Return the iteration of this run that waits at a gate, and that gate."""
         snapshot = self._snapshot
         if snapshot is None or snapshot.iteration is None or snapshot.gate is None:
             return None
         return snapshot.iteration, snapshot.gate
 
     def action_decide(self, kind: PolicyDirective) -> None:
-        """Promote, reject, roll back to or branch from the policy under the cursor; asks where it can't be undone."""
+        """Promote, reject, roll back to or branch from the selected policy; irreversible actions need confirmation."""
         policy = self._policy()
         if policy is None:
             return
         wanted = DirectiveWanted(kind, {"policy": policy.id})
-        question, waiting = "", self._waiting()
+        question, name, waiting = "", policy.name, self._waiting()
         if kind in ("promote", "reject") and self._closes_iteration(policy):
             question = (
-                f"{kind.capitalize()} {policy.name}?\n\n"
-                "The iteration is waiting for this decision and will end with it."
+                f"{kind.capitalize()} {name}?\n\nThe iteration is waiting for this decision and will end with it."
             )
         elif waiting is not None and (kind == "rollback" or kind == "branch"):
             iteration, gate = waiting
             wanted = DirectiveWanted(kind, {"policy": policy.id, "put_aside": iteration.id, "stage": gate})
-            question = put_aside_words(kind, policy.name, iteration.title, gate)
+            question = put_aside_words(kind, name, iteration.title, gate)
         elif kind == "rollback":
             later = [
                 node.policy.name
@@ -337,9 +336,9 @@ class LineageScreen(FramedScreen):
                 and node.policy.name != REFLECTOR_POLICY
             ]
             undone = f"\nThis rejects {', '.join(later)}, promoted later." if later else ""
-            question = f"Roll back to {policy.name}?\n\nThe next iteration starts from it.{undone}"
+            question = f"Roll back to {name}?\n\nThe next iteration starts from it.{undone}"
         elif kind == "branch":
-            question = f"Branch from {policy.name}?\n\nA new iteration starts from it now, with the run's settings."
+            question = f"Branch from {name}?\n\nA new iteration starts from it now, with the run's settings."
         if not question:
             self.post_message(wanted)
             return

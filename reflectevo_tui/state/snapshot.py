@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from store.control import directives, telemetry
 from store.control.liveness import EngineState, engine_state
 from store.curation import curated
+from store.curation.training_settings import SetName
 from store.database.connection import read
 from store.evaluation.protocols import main_protocol, overall_evaluations
 from store.records import (
@@ -156,7 +157,7 @@ def accuracy_points(connection: sqlite3.Connection, run: Run) -> tuple[AccuracyP
 class GateFacts:
     """What an operator looks at before letting a gate pass."""
 
-    curation: Mapping[str, Mapping[str, int]]
+    curation: Mapping[SetName, Mapping[str, int]]
     parent: AccuracyPoint | None
     child: AccuracyPoint | None
     ahead: tuple[tuple[str, str], ...] = ()

@@ -1,4 +1,4 @@
-"""The funnel from trajectories to training examples, and what the examples consist of. Pure lines for panels."""
+"""Formats the funnel from trajectories to training examples and the composition of the examples. Pure functions."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ from reflectevo_tui.text import display, formatting
 from reflectevo_tui.text.display import Part
 from store.curation.datasets import DatasetFacts
 from store.curation.records import FunnelCount
-from store.curation.training_settings import SetName
+from store.curation.training_settings import SET_TITLES, SetName
 from store.plural import counted
 
-SETS: Mapping[SetName, str] = {"d_plus": "D+", "d_pm": "D±", "d_pref": "Dpref"}
 SET_WORDS: Mapping[SetName, str] = {
     "d_plus": "reflections whose correction is correct",
     "d_pm": "pairs: led to a correct answer over led to an incorrect one",
@@ -27,7 +26,7 @@ NAME = 30
 
 
 def reasons_of(counts: Iterable[FunnelCount], set_name: SetName) -> dict[str, int]:
-    """Rows of a set that were left out, by reason, the most frequent first."""
+    """Return the excluded rows of a set by reason, most frequent first."""
     found: Counter[str] = Counter()
     for one in counts:
         if one.set_name == set_name and not one.included:
@@ -36,7 +35,7 @@ def reasons_of(counts: Iterable[FunnelCount], set_name: SetName) -> dict[str, in
 
 
 def included_in(counts: Iterable[FunnelCount], set_name: SetName) -> int:
-    """How many rows a set includes."""
+    """Return the number of rows included in a set."""
     return sum(one.n for one in counts if one.set_name == set_name and one.included)
 
 
@@ -53,7 +52,7 @@ def _step(name: str, number: int, of: int, style: str = "$primary", width: int =
 
 
 def funnel_lines(facts: DatasetFacts, set_name: SetName, shown: str | None) -> list[Content]:
-    """From attempts to the examples of a set, every reason for leaving out; `shown` is the reason that is listed."""
+    """Format the funnel from attempts to the examples of a set, with exclusion reasons; `shown` is the listed one."""
     rollouts = facts.rollouts
     reasons, included = reasons_of(facts.counts, set_name), included_in(facts.counts, set_name)
     total = included + sum(reasons.values())
@@ -64,7 +63,7 @@ def funnel_lines(facts: DatasetFacts, set_name: SetName, shown: str | None) -> l
         _step("  correction judged", rollouts.judged, rollouts.reflections),
         _step("  i→c", rollouts.helped, rollouts.reflections, "$success"),
         display.line(),
-        display.line((f"{SETS[set_name]} ", "bold"), (SET_WORDS[set_name], "$quiet")),
+        display.line((f"{SET_TITLES[set_name]} ", "bold"), (SET_WORDS[set_name], "$quiet")),
     ]
     if not total:
         return [*lines, display.line(("not curated yet", "$quiet"))]
@@ -80,7 +79,7 @@ def funnel_lines(facts: DatasetFacts, set_name: SetName, shown: str | None) -> l
 
 
 def decisions_line(facts: DatasetFacts, reasons: dict[str, int]) -> Content:
-    """What operators' decisions did to the set, and what newer ones will do."""
+    """Format the effect of operators' decisions on the set, and that of decisions made since."""
     decided = sum(number for reason, number in reasons.items() if reason.startswith("human"))
     parts: list[Part] = [("✎ ", "bold $accent"), f"{formatting.count(decided)} left out by reviewers"]
     if facts.later_decisions:
@@ -89,7 +88,7 @@ def decisions_line(facts: DatasetFacts, reasons: dict[str, int]) -> Content:
 
 
 def later_words(facts: DatasetFacts) -> str:
-    """What becomes of the decisions that the sets don't show."""
+    """Describe what happens to the decisions that the sets do not include yet."""
     decisions = counted(facts.later_decisions, "decision")
     if facts.curates_again:
         them = "it" if facts.later_decisions == 1 else "them"
@@ -98,7 +97,7 @@ def later_words(facts: DatasetFacts) -> str:
 
 
 def count_lines(counts: Iterable[FunnelCount], set_name: SetName, height: int) -> list[Content]:
-    """Included rows by task, then by instruction, the most frequent first."""
+    """Format the included rows by task, then by instruction, most frequent first."""
     tasks: Counter[str] = Counter()
     instructions: Counter[str] = Counter()
     for one in counts:

@@ -1,18 +1,25 @@
-"""The first line of every screen: which run, how far, from which policy to which, and is the engine well."""
+"""The first line of every screen: run, iteration and progress, parent and child policy, engine state."""
 
 from __future__ import annotations
 
 import socket
 import time
+from collections.abc import Mapping
 
 from textual.content import Content
 
 from reflectevo_tui.state.snapshot import Snapshot
 from reflectevo_tui.text import display, formatting
 from reflectevo_tui.widgets.line_panel import LinePanel
+from store.control.liveness import EngineActivity
+from store.records import Control, IterationState
 
-_ENGINE = {"running": ("●", "$success"), "stale": ("◌", "$warning"), "stopped": ("○", "$error")}
-_ITERATION = {
+_ENGINE: Mapping[EngineActivity, tuple[str, str]] = {
+    "running": ("●", "$success"),
+    "stale": ("◌", "$warning"),
+    "stopped": ("○", "$error"),
+}
+_ITERATION: Mapping[IterationState, tuple[str, str]] = {
     "running": ("●", "$success"),
     "waiting": ("◆", "$warning"),
     "paused": ("‖", "$warning"),
@@ -21,9 +28,11 @@ _ITERATION = {
     "done": ("✓", "$success"),
 }
 
+_WISHES: Mapping[Control, str] = {"pause": "pausing", "stop": "stopping"}
+
 
 def state_words(snapshot: Snapshot, now: float) -> tuple[str, str, str]:
-    """Glyph, words and style of what is going on: the engine's trouble first, then the iteration's state."""
+    """Return glyph, label and style of the current state: problems of the engine first, then the iteration's state."""
     engine = snapshot.engine.state
     if engine == "stopped":
         return (*_ENGINE[engine][:1], "engine stopped", _ENGINE[engine][1])
@@ -35,15 +44,12 @@ def state_words(snapshot: Snapshot, now: float) -> tuple[str, str, str]:
         busy = snapshot.run is not None and snapshot.run.state == "new"
         return "●", "preparing" if busy else "idle", "$success"
     glyph, style = _ITERATION[snapshot.iteration.state]
-    words: str = snapshot.iteration.state
-    wish = snapshot.iteration.control
-    if words == "running" and wish != "run":
-        words = {"pause": "pausing", "stop": "stopping"}[wish]
-    return glyph, words, style
+    state = snapshot.iteration.state
+    return glyph, _WISHES.get(snapshot.iteration.control, state) if state == "running" else state, style
 
 
 def elapsed(snapshot: Snapshot, now: float) -> str:
-    """Time since the iteration began; nothing while it rests, so that a resting screen is a still one."""
+    """Return the time since the iteration began; empty while it is idle, so that an idle screen is not repainted."""
     iteration = snapshot.iteration
     if iteration is None:
         return ""
@@ -55,7 +61,7 @@ def elapsed(snapshot: Snapshot, now: float) -> str:
 
 
 class HeaderLine(LinePanel):
-    """Run, iteration, policies, state, elapsed time and host on one line."""
+    """Run, iteration, policies, state, elapsed time and host in one line."""
 
     def __init__(self) -> None:
         super().__init__(id="header")
@@ -68,12 +74,12 @@ class HeaderLine(LinePanel):
         self.tick()
 
     def tick(self) -> None:
-        """Renew what depends on the clock alone; nothing is repainted when nothing reads differently."""
+        """Update what depends only on the clock; an unchanged line is not repainted."""
         if self._snapshot is not None:
             self.show_lines([self._compose_line(self._snapshot, time.time())])
 
     def on_resize(self) -> None:
-        """The right part stands at the right edge."""
+        """Align the right part with the right edge."""
         super().on_resize()
         self.tick()
 

@@ -1,4 +1,4 @@
-"""The tree of policies: how each was trained, its state, its sizes and what was measured of it. Space marks two."""
+"""The tree of policies: training setting, state, dataset sizes and accuracies. Space marks two for comparison."""
 
 from __future__ import annotations
 
@@ -14,20 +14,21 @@ from reflectevo_tui.text import display, formatting
 from reflectevo_tui.text.display import Part
 from reflectevo_tui.widgets.line_panel import LinePanel
 from store.plural import counted
+from store.records import PolicyState
 from store.runs.lineage import LineageNode
 
-STATES = {
+STATES: Mapping[PolicyState, tuple[str, str]] = {
     "promoted": ("✓ promoted", "$success"),
     "rejected": ("✗ rejected", "$error"),
     "candidate": ("◆ candidate", "bold $warning"),
 }
 APART = "≠"
-"""Behind accuracies that were measured in another way than those of the other policies."""
+"""Marks accuracies that were measured differently from those of the other policies."""
 WIDE = 110
 
 
 def branch_glyphs(node: LineageNode) -> str:
-    """The lines of the tree in front of a name."""
+    """Return the branch lines in front of a name."""
     if not node.depth:
         return ""
     above = "".join("│  " if goes_on else "   " for goes_on in node.branches[1:])
@@ -35,7 +36,7 @@ def branch_glyphs(node: LineageNode) -> str:
 
 
 def accuracy_words(metric: Mapping[str, float | None] | None, *, wide: bool) -> str:
-    """`53.0 % (48.1–57.8)`, or without the interval on a small terminal."""
+    """Format an accuracy such as `53.0 % (48.1–57.8)`; without the interval on a small terminal."""
     if metric is None:
         return "–"
     value = metric.get("value")
@@ -43,7 +44,7 @@ def accuracy_words(metric: Mapping[str, float | None] | None, *, wide: bool) -> 
 
 
 def node_line(node: LineageNode, mark: str, chosen: bool, current: bool, width: int) -> Content:
-    """One policy."""
+    """Format one policy."""
     wide = width >= WIDE
     policy = node.policy
     metrics = node.shown.metrics if node.shown else {}
@@ -70,7 +71,7 @@ def node_line(node: LineageNode, mark: str, chosen: bool, current: bool, width: 
 
 
 def measured_words(nodes: Sequence[LineageNode], width: int) -> str:
-    """What the accuracies of the tree are, and what the sign of another measure means."""
+    """Describe how the accuracies of the tree were measured, and explain the sign of a different measurement."""
     alike = next((node.shown for node in nodes if node.shown and not node.apart), None)
     words = ""
     if alike is not None and width >= WIDE:
@@ -80,7 +81,7 @@ def measured_words(nodes: Sequence[LineageNode], width: int) -> str:
 
 
 def heads(width: int) -> Content:
-    """The titles over the columns."""
+    """Return the column titles."""
     wide = width >= WIDE
     cells = 20 if wide else 7
     sizes = f"   {'trained on':>15}  why" if wide else ""
@@ -91,7 +92,7 @@ def heads(width: int) -> Content:
 
 
 class LineageTree(LinePanel, can_focus=True):
-    """Arrows move, space marks, enter looks at what the policy answered."""
+    """Arrow keys move the cursor, space marks, enter opens the answers of the policy."""
 
     BINDING_GROUP_TITLE = "In the tree"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -102,7 +103,7 @@ class LineageTree(LinePanel, can_focus=True):
     ]
 
     class Moved(Message):
-        """The cursor stands on another policy."""
+        """Posted when the cursor moves to another policy."""
 
     def __init__(self) -> None:
         super().__init__("Policies", id="lineage-tree", classes="panel")
@@ -120,9 +121,9 @@ class LineageTree(LinePanel, can_focus=True):
         """Show the tree.
 
         Args:
-            nodes: in the order of the tree.
-            marks: ids of the policies to compare: the first is what the second is measured against.
-            current: id of the policy the next iteration starts from.
+            nodes: The policies, in tree order.
+            marks: Ids of the policies to compare; the first one is the baseline of the second.
+            current: Id of the policy the next iteration starts from.
         """
         kept = self.node.policy.id if self.node else None
         first = not self._policies
@@ -150,11 +151,11 @@ class LineageTree(LinePanel, can_focus=True):
         self.show_lines(lines)
 
     def get_content_height(self, container: object, viewport: object, width: int) -> int:
-        """One row a policy and the titles."""
+        """Return one row per policy plus the column titles."""
         return len(self._policies) + 1
 
     def on_resize(self) -> None:
-        """Columns fit the width."""
+        """Fit the columns to the new width."""
         super().on_resize()
         self._draw()
 
@@ -165,5 +166,5 @@ class LineageTree(LinePanel, can_focus=True):
         self.post_message(self.Moved())
 
     def on_click(self, event: events.Click) -> None:
-        """The mouse may choose a policy."""
+        """Move the cursor to the clicked policy."""
         self.action_move(self._top + event.y - 2 - self._cursor)

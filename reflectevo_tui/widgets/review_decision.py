@@ -1,17 +1,18 @@
-"""The words on a decision: what counts now, and what the next decision takes along. Pure."""
+"""Formats the decision in effect and the error kind and note of the next one. Pure functions."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 
 from textual.content import Content
 
 from reflectevo_tui.state.review_session import Draft
 from reflectevo_tui.text import display
 from reflectevo_tui.text.display import Part
-from store.curation.reviews import ERROR_KINDS, Review
+from store.curation.reviews import ERROR_KINDS, Decision, Review
 
-DECISIONS = {
+DECISIONS: Mapping[Decision, tuple[str, str]] = {
     "accept": ("✓ accepted", "bold $success"),
     "reject": ("✗ rejected", "bold $error"),
     "flag": ("⚑ flagged", "bold $warning"),
@@ -21,7 +22,7 @@ EARLY = " · key ignored: the reflection was not shown yet"
 
 
 def kinds_line(chosen: int | None) -> Content:
-    """What the number keys mean; the chosen one stands out and carries a mark."""
+    """Format the error kinds of the number keys; the selected one is highlighted and bracketed."""
     parts: list[Part] = [(" error kind  ", "$quiet")]
     for number, word in enumerate(ERROR_KINDS, start=1):
         mark = number == chosen
@@ -34,7 +35,7 @@ def kinds_line(chosen: int | None) -> Content:
 
 
 def decision_line(review: Review | None, draft: Draft, place: str, early: bool) -> Content:
-    """Which decision counts, by whom, and what is noted for the next one; whether an early key was left out."""
+    """Format the decision in effect, its reviewer, the next draft, and whether a premature key was ignored."""
     parts: list[Part] = [(f" {place}  ", "$quiet")]
     if review is None:
         parts.append(("○ not reviewed", "bold"))

@@ -1,8 +1,8 @@
-"""The stage rail: where the iteration stands, how fast it goes, and which gate waits for the operator."""
+"""The stage rail: progress and rate of each stage, and the gate that waits for the operator."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from textual.content import Content
 
@@ -10,9 +10,9 @@ from reflectevo_tui.state.snapshot import Snapshot
 from reflectevo_tui.text import display, formatting
 from reflectevo_tui.text.display import Part
 from reflectevo_tui.widgets.line_panel import LinePanel
-from store.records import Iteration, Stage
+from store.records import Iteration, IterationState, Stage, StageState
 
-GLYPHS = {
+GLYPHS: Mapping[StageState, tuple[str, str]] = {
     "pending": ("○", "$quiet"),
     "waiting": ("◆", "bold $warning"),
     "running": ("●", "bold $primary"),
@@ -20,17 +20,19 @@ GLYPHS = {
     "failed": ("✗", "bold $error"),
     "skipped": ("–", "$quiet"),
 }
-"""Glyph and style of each stage state; the state is never told by colour alone."""
+"""Glyph and style of each stage state; colour is never the only indication of a state."""
+
+_BAR_STYLES: Mapping[StageState, str] = {"done": "$success", "failed": "$error"}
 
 
 def gates_ahead(iteration: Iteration) -> Collection[str]:
-    """Names of the gates this iteration was asked to wait at."""
+    """Return the names of the gates at which this iteration waits."""
     gates = iteration.settings.get("gates")
     return [str(gate) for gate in gates] if isinstance(gates, list | tuple) else []
 
 
 def time_of(stage: Stage, rate: float | None, now: float, *, moving: bool) -> str:
-    """What stands at the right edge: how long it took, or how long it may take."""
+    """Return the text at the right edge: the elapsed time, or the estimated remaining time."""
     if stage.state == "done" and stage.started and stage.ended:
         return formatting.duration(stage.ended - stage.started)
     if stage.state == "running" and rate and stage.owed:
@@ -44,13 +46,13 @@ def _progress(stage: Stage, width: int) -> list[Part]:
     if not stage.total:
         return [" " * (width + 20)]
     filled, empty = formatting.bar(stage.done / stage.total, width)
-    style = {"done": "$success", "failed": "$error"}.get(stage.state, "$primary")
+    style = _BAR_STYLES.get(stage.state, "$primary")
     counts = f"{formatting.count(stage.done)} / {formatting.count(stage.total)}"
     return [(filled, style), (empty, "$rule"), f" {counts:>17}  "]
 
 
 def stage_line(stage: Stage, snapshot: Snapshot, width: int) -> Content:
-    """One row of the rail."""
+    """Format one row of the rail."""
     assert snapshot.iteration is not None
     glyph, style = GLYPHS[stage.state]
     head: list[Part] = [" ", (glyph, style), (f" {stage.name:<10}", style if stage.state != "done" else "")]
@@ -77,7 +79,7 @@ def stage_line(stage: Stage, snapshot: Snapshot, width: int) -> Content:
 
 
 def promote_line(snapshot: Snapshot, width: int) -> Content:
-    """The row of the promote gate, which is no stage of its own."""
+    """Format the row of the promote gate, which is not a stage."""
     child = snapshot.child.name if snapshot.child else "the child"
     parent = snapshot.parent.name if snapshot.parent else "its parent"
     reason = snapshot.iteration.reason if snapshot.iteration else ""
@@ -98,7 +100,7 @@ def _at_the_edges(left: Content, right: str, width: int, stands_out: bool) -> Co
 
 
 def empty_lines(snapshot: Snapshot) -> list[Content]:
-    """What to say when there is no iteration: what is going on, and what to do next."""
+    """Return the lines shown without an iteration: the current state, and what to do next."""
     run = snapshot.run
     if run is None:
         lines = [
@@ -126,7 +128,7 @@ def empty_lines(snapshot: Snapshot) -> list[Content]:
 
 
 def expectation(snapshot: Snapshot) -> Content | None:
-    """What is expected of the operator when the iteration doesn't go on by itself."""
+    """Return what the operator has to do if the iteration does not continue automatically."""
     assert snapshot.iteration is not None
     state = snapshot.iteration.state
     if snapshot.run is not None and snapshot.run.state == "new" and state == "running":
@@ -135,7 +137,7 @@ def expectation(snapshot: Snapshot) -> Content | None:
         return display.line((" ● ", "bold $primary"), f"The run is being prepared{doing}: tasks and base model.")
     if snapshot.engine.state == "stopped" and state in ("running", "waiting", "paused"):
         return display.line((" ○ The engine is stopped. ", "$error"), "Press ", ("e", "bold $accent"), " to start it.")
-    keys = {
+    keys: Mapping[IterationState, tuple[str, str]] = {
         "paused": ("p", "resume"),
         "stopped": ("p", "resume where it stopped"),
         "failed": ("R", "retry what failed"),
@@ -151,7 +153,7 @@ def expectation(snapshot: Snapshot) -> Content | None:
 
 
 class StageRail(LinePanel):
-    """The six stages and, when it waits there, the promote gate."""
+    """The six stages, and the promote gate while the iteration waits there."""
 
     def __init__(self) -> None:
         super().__init__("Iteration", id="rail", classes="panel")
@@ -177,7 +179,7 @@ class StageRail(LinePanel):
         self.show_lines(lines)
 
     def on_resize(self) -> None:
-        """Rows are laid out anew."""
+        """Lay out the rows for the new width."""
         super().on_resize()
         if self._snapshot is not None:
             self.show_snapshot(self._snapshot)

@@ -1,7 +1,8 @@
-"""One trajectory whole: question, attempt 1, reflection, correction, what changed, and how it was made."""
+"""A complete trajectory: question, first attempt, reflection, correction, changes, and how the texts were generated."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -13,12 +14,12 @@ from textual.widgets import Static
 from reflectevo_tui.text import display, formatting
 from reflectevo_tui.text.display import Part
 from reflectevo_tui.text.word_diff import WordChanges
-from store.records import StoredAttempt, StoredReflection, TrajectoryDetail
+from store.records import StoredAttempt, StoredReflection, TrajectoryDetail, Verdict
 
 TEXT_ROWS = 300
-"""Most rows of one text; longer ones have parts to page through."""
+"""Maximum number of rows of one text; longer texts are split into parts."""
 
-VERDICTS = {
+VERDICTS: Mapping[Verdict, tuple[str, str]] = {
     "correct": ("✓ correct", "bold $success"),
     "incorrect": ("✗ incorrect", "bold $error"),
     "unverified": ("? unverified", "bold $warning"),
@@ -32,7 +33,7 @@ def _heading(*parts: Part) -> Content:
 
 
 def _body(text: str, part: int) -> list[Content]:
-    """Part of a text, with a word on the other parts."""
+    """Return one part of a text, with a hint on the other parts."""
     shown = display.portion(text, part, TEXT_ROWS)
     lines = [shown.content]
     if shown.of > 1:
@@ -42,7 +43,7 @@ def _body(text: str, part: int) -> list[Content]:
 
 
 def parts_of(detail: TrajectoryDetail) -> int:
-    """How many parts the longest text has."""
+    """Return the number of parts of the longest text."""
     texts = [detail.question.text, detail.attempt.reasoning]
     texts += [detail.reflection.text] if detail.reflection else []
     texts += [detail.correction.reasoning] if detail.correction else []
@@ -61,7 +62,7 @@ def _attempt(title: str, attempt: StoredAttempt, part: int) -> list[Content]:
 
 
 def question_lines(detail: TrajectoryDetail, part: int) -> list[Content]:
-    """Question, options and reference answer."""
+    """Format question, options and reference answer."""
     question = detail.question
     lines = [
         _heading(
@@ -77,7 +78,7 @@ def question_lines(detail: TrajectoryDetail, part: int) -> list[Content]:
 
 
 def reflection_lines(detail: TrajectoryDetail, part: int) -> list[Content]:
-    """The reflection, and which of its siblings it is."""
+    """Format the reflection and its position among the reflections on the same attempt."""
     reflection = detail.reflection
     if reflection is None:
         return [_heading(("Reflection", "bold"), " · none: the attempt was not reflected on"), display.line()]
@@ -99,7 +100,7 @@ def reflection_lines(detail: TrajectoryDetail, part: int) -> list[Content]:
 
 
 def change_content(changes: WordChanges) -> Content:
-    """Removed words in [-…-], added ones in {+…+}: readable without colour."""
+    """Mark removed words as [-…-] and added words as {+…+}, which is readable without colour."""
     pieces: list[Content] = []
     for position, change in enumerate(changes.changes):
         before, after, style = _CHANGES[change.kind]
@@ -110,7 +111,7 @@ def change_content(changes: WordChanges) -> Content:
 
 
 def correction_lines(detail: TrajectoryDetail, changes: WordChanges | None, part: int) -> list[Content]:
-    """The correction and what it changed."""
+    """Format the correction and its changes."""
     if detail.correction is None:
         return [_heading(("Correction", "bold"), " · none"), display.line()]
     lines = _attempt("Correction", detail.correction, part)
@@ -144,7 +145,7 @@ def _origin(name: str, made: StoredAttempt | StoredReflection) -> Content:
 
 
 def origin_lines(detail: TrajectoryDetail) -> list[Content]:
-    """How the texts were made: policy, tokens, seeds, prompt versions."""
+    """Format how the texts were generated: policy, tokens, seeds, prompt versions."""
     iteration = f" · iteration {detail.row.iteration}" if detail.row.iteration is not None else ""
     review = f" · review: {detail.row.review}" if detail.row.review else ""
     lines = [
@@ -162,7 +163,7 @@ def origin_lines(detail: TrajectoryDetail) -> list[Content]:
 
 
 class TrajectoryDetailPane(VerticalScroll, can_focus=True):
-    """Two columns where there is room, one otherwise. `[` and `]` page through long texts."""
+    """Two columns where they fit, one otherwise. `[` and `]` page through long texts."""
 
     BINDING_GROUP_TITLE = "In the detail"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -179,25 +180,25 @@ class TrajectoryDetailPane(VerticalScroll, can_focus=True):
         self._part = 0
 
     def compose(self) -> ComposeResult:
-        """Left: question, attempt, reflection. Right: correction, changes, origin."""
+        """Compose question, attempt and reflection on the left; correction, changes and origin on the right."""
         with Horizontal(id="detail-columns"):
             yield Static(id="detail-left", markup=False)
             yield Static(id="detail-right", markup=False)
 
     @property
     def detail(self) -> TrajectoryDetail | None:
-        """The trajectory that is shown."""
+        """The displayed trajectory."""
         return self._shown[0] if self._shown else None
 
     def show_detail(self, detail: TrajectoryDetail, changes: WordChanges | None) -> None:
-        """Show a trajectory from its top."""
+        """Show a trajectory, scrolled to the top."""
         self._shown, self._part = (detail, changes), 0
         self.border_title = display.line(f"Trajectory {formatting.count(detail.row.id)} · {detail.row.transition}")
         self._draw()
         self.scroll_home(animate=False, immediate=True)
 
     def show_nothing(self, words: str) -> None:
-        """Say why there is nothing to show."""
+        """Show a message that explains why there is no trajectory."""
         self._shown = None
         self.border_title = display.line("Detail")
         self.query_one("#detail-left", Static).update(display.text(words, "$quiet"))
@@ -214,7 +215,7 @@ class TrajectoryDetailPane(VerticalScroll, can_focus=True):
         self.query_one("#detail-right", Static).update(display.stacked(right))
 
     def action_part(self, by: int) -> None:
-        """Another part of texts too long for one view."""
+        """Show another part of texts that are too long for one view."""
         if self._shown is None:
             return
         wanted = min(max(self._part + by, 0), parts_of(self._shown[0]) - 1)

@@ -1,9 +1,9 @@
-"""A virtual list of trajectories: holds a few pages of millions of rows and asks for those it is about to show."""
+"""A virtual list of trajectories: holds a few pages of millions of rows and requests those about to be displayed."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from textual import events
@@ -20,21 +20,21 @@ from reflectevo_tui.state.trajectory_reader import PAGE_ROWS
 from reflectevo_tui.terminal.immediate_repaint import hold_repaint, paint_held
 from reflectevo_tui.text import display, formatting
 from reflectevo_tui.widgets.newest_list import TRANSITION_STYLES
-from store.records import TrajectoryRow
+from store.records import ReviewState, TrajectoryRow
 
 KEPT_PAGES = 6
 _PAGE = "a page of the list"
-REVIEW_GLYPHS = {"accept": "✓", "reject": "✗", "flag": "⚑"}
+REVIEW_GLYPHS: Mapping[ReviewState, str] = {"accept": "✓", "reject": "✗", "flag": "⚑"}
 
 
 def column_titles(width: int) -> Content:
-    """The titles over the columns."""
+    """Return the column titles."""
     task = 20 if width >= 100 else 12
     return display.line((f"   {'id':>9}  {'task':<{task}}  {'trans':<5}  {'instr':<6}  rev reflection", "$quiet"))
 
 
 def row_line(row: TrajectoryRow, width: int, chosen: bool) -> Content:
-    """One row: marker, id, task, transition, instruction, review, excerpt."""
+    """Format one row: marker, id, task, transition, instruction, review, excerpt."""
     task = 20 if width >= 100 else 12
     return display.line(
         (" ▸ " if chosen else "   ", "bold $accent"),
@@ -48,7 +48,7 @@ def row_line(row: TrajectoryRow, width: int, chosen: bool) -> Content:
 
 
 class TrajectoryList(ScrollView, can_focus=True):
-    """Rows by position, 0 is the oldest. Growth at the end never moves the cursor."""
+    """Rows by position, with 0 for the oldest. Appended rows never move the cursor."""
 
     ALLOW_SELECT = False
     BINDING_GROUP_TITLE = "In the list"
@@ -62,21 +62,21 @@ class TrajectoryList(ScrollView, can_focus=True):
     ]
 
     class PageWanted(Message):
-        """Rows of this page are about to be seen and aren't here."""
+        """Posted when a page that is not loaded is about to be displayed."""
 
         def __init__(self, number: int) -> None:
             super().__init__()
             self.number = number
 
     class CursorMoved(Message):
-        """The cursor stands on another trajectory; None on a row that isn't loaded or doesn't exist."""
+        """Posted when the cursor moves to another trajectory; None for a row that is not loaded or does not exist."""
 
         def __init__(self, row: TrajectoryRow | None) -> None:
             super().__init__()
             self.row = row
 
         def can_replace(self, message: Message) -> bool:
-            """Only where the cursor is now matters."""
+            """Return whether this message replaces `message`: only the latest cursor position matters."""
             return isinstance(message, TrajectoryList.CursorMoved)
 
     def __init__(self) -> None:
@@ -90,7 +90,7 @@ class TrajectoryList(ScrollView, can_focus=True):
         self._to_the_end = False
 
     def reset(self) -> None:
-        """Forget everything: another filter, whose first page is on its way."""
+        """Clear the list for another filter, whose first page has been requested."""
         hold_repaint(self, _PAGE)
         self._pages.clear()
         self._asked.clear()
@@ -99,9 +99,10 @@ class TrajectoryList(ScrollView, can_focus=True):
         self.scroll_to(y=0, animate=False, immediate=True)
 
     def set_total(self, total: int, *, counted: bool = True) -> None:
-        """The list has so many rows now; a last page that has grown is asked for again.
+        """Set the number of rows; the last page is requested again if it has grown.
 
-        Until it is `counted`, these are the rows that are known, and who goes to its end has the end still to come.
+        Until `counted` is true, `total` is only the number of rows known so far, and a move to the end of the list is
+        repeated when the count is complete.
         """
         self.counted = counted
         if total != self.total:
@@ -114,13 +115,13 @@ class TrajectoryList(ScrollView, can_focus=True):
         if total < before:
             self.refresh()
         elif before < self.scroll_offset.y + self.size.height:
-            # Growth beyond the window shows in the scroll bar alone.
+            # Rows appended beyond the window only change the scroll bar.
             self.refresh_lines(before, total - before)
         if counted and self._to_the_end:
             self.move_to(total - 1)
 
     def put_page(self, number: int, rows: Sequence[TrajectoryRow]) -> None:
-        """Keep a page that was asked for."""
+        """Store a requested page."""
         self._asked.discard(number)
         self._pages[number] = tuple(rows)
         while len(self._pages) > KEPT_PAGES:
@@ -133,17 +134,17 @@ class TrajectoryList(ScrollView, can_focus=True):
             paint_held(self, _PAGE)
 
     def row_at(self, position: int) -> TrajectoryRow | None:
-        """The row at a position, when its page is here."""
+        """Return the row at a position; None if its page is not loaded."""
         number, offset = divmod(position, PAGE_ROWS)
         rows = self._pages.get(number)
         return rows[offset] if rows is not None and offset < len(rows) else None
 
     def page_rows(self, number: int) -> tuple[TrajectoryRow, ...]:
-        """The rows of a page, when it is here."""
+        """Return the rows of a page; empty if it is not loaded."""
         return self._pages.get(number, ())
 
     def move_to(self, position: int) -> None:
-        """Put the cursor on a position and bring it into view."""
+        """Move the cursor to a position and scroll it into view."""
         before, self._to_the_end = self.cursor, False
         self.cursor = min(max(position, 0), max(self.total - 1, 0))
         height = max(self.scrollable_content_region.height, 1)
@@ -154,7 +155,7 @@ class TrajectoryList(ScrollView, can_focus=True):
             self.scroll_to(y=self.cursor - height + 1, animate=False, immediate=True)
         self.refresh_lines(before, 1)
         self.refresh_lines(self.cursor, 1)
-        # Not only the cursor's page: what the window shows is painted once.
+        # Load every page in the window, not only that of the cursor, so that the window is painted once.
         for number in self._missing_pages():
             hold_repaint(self, _PAGE)
             self._ask(number)
@@ -162,13 +163,13 @@ class TrajectoryList(ScrollView, can_focus=True):
         self._tell()
 
     def _missing_pages(self) -> list[int]:
-        """The pages of the rows in the window that aren't here."""
+        """Return the pages of the rows in the window that are not loaded."""
         top, height = round(self.scroll_offset.y), max(self.scrollable_content_region.height, 1)
         end = min(top + height, self.total)
         return [number for number in range(top // PAGE_ROWS, -(-end // PAGE_ROWS)) if number not in self._pages]
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
-        """The cursor comes along when the scroll bar or the wheel moves the window."""
+        """Move the cursor with the window when the scroll bar or the mouse wheel is used."""
         super().watch_scroll_y(old_value, new_value)
         top, height = round(new_value), max(self.scrollable_content_region.height, 1)
         inside = min(max(self.cursor, top), top + height - 1, max(self.total - 1, 0))
@@ -192,7 +193,7 @@ class TrajectoryList(ScrollView, can_focus=True):
             self._pages.move_to_end(number)
 
     def render_line(self, y: int) -> Strip:
-        """The row at a line of the window."""
+        """Render the row at a line of the window."""
         position = y + self.scroll_offset.y
         width, style = self.scrollable_content_region.width, self.visual_style
         if position >= self.total:
@@ -214,24 +215,24 @@ class TrajectoryList(ScrollView, can_focus=True):
         self.move_to(self.cursor + by)
 
     def action_leap(self, direction: int) -> None:
-        """Move by a screenful."""
+        """Move by one screenful."""
         self.move_to(self.cursor + direction * max(self.scrollable_content_region.height - 1, 1))
 
     def action_oldest(self) -> None:
-        """To the first row."""
+        """Move to the first row."""
         self.move_to(0)
 
     def action_newest(self) -> None:
-        """To the last row, now or when the list is counted."""
+        """Move to the last row, immediately or as soon as the list is counted."""
         self.move_to(self.total - 1)
         self._to_the_end = not self.counted
 
     def on_click(self, event: events.Click) -> None:
-        """The mouse may choose a row."""
+        """Move the cursor to the clicked row."""
         self.move_to(event.y + round(self.scroll_offset.y))
 
     def on_resize(self) -> None:
-        """As wide as the window: only rows scroll."""
+        """Fit the virtual size to the window width: the list scrolls only vertically."""
         self.virtual_size = Size(self.scrollable_content_region.width, self.total)
         if self.total:
             self.call_after_refresh(self.move_to, self.cursor)

@@ -23,12 +23,16 @@ STALE_SECONDS = 5.0
 _FLOCK = "hhqqi4x"  # struct flock on 64-bit Linux: type, whence, start, len, pid
 
 
+EngineActivity = Literal["running", "stale", "stopped"]
+"""Of the engine process: `stale` holds the lock and sends no heartbeat."""
+
+
 @dataclass(frozen=True, slots=True)
 class EngineState:
     """Whether an engine is running. `silent_for` is the age of the newest heartbeat in seconds; `trouble` is the reason
     why the engine can't write to the database, empty when it can."""
 
-    state: Literal["running", "stale", "stopped"]
+    state: EngineActivity
     pid: int | None
     silent_for: float | None
     trouble: str = ""

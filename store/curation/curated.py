@@ -1,35 +1,36 @@
-"""What curation decided: the rows of D+, D± and Dpref, what the training needs of them, and where the rest went."""
+"""The rows of D+, D± and Dpref as curated: included rows, rows left out with their reason, and counts."""
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import cast
 
 from store.curation.records import CuratedRow, FunnelCount
 from store.curation.training_settings import SetName
 from store.database.rows import to_record, to_records
 
 NOT_JUDGED = "not judged yet"
-"""The reason of a Dpref pair that waits for a judge; the Review screen lists these rows."""
+"""Reason of a Dpref pair that waits for a judge; the Review screen lists these rows."""
 
 
 @dataclass(frozen=True, slots=True)
 class NewCurated:
-    """A row of a training set, or what was left out of it and why, before it is stored."""
+    """A row to store: included in a training set, or left out of it with a reason."""
 
     set_name: SetName
     reflection_id: int
-    """The chosen reflection of a pair; of any other row, the reflection it is about."""
+    """The reflection of the row; of a pair, the chosen one."""
     rejected_reflection_id: int | None
-    """The other reflection of a pair."""
+    """The rejected reflection of a pair; None in D+."""
     correction_id: int | None
     included: bool
     reason: str
 
 
 def replace_curated(connection: sqlite3.Connection, iteration_id: int, rows: Iterable[NewCurated]) -> None:
-    """Replace the curation of an iteration; inside one write transaction, so that it is all there or not at all."""
+    """Replace the curated rows of an iteration; inside a write transaction, so that the replacement is atomic."""
     connection.execute("DELETE FROM curated WHERE iteration_id = ?", (iteration_id,))
     connection.executemany(
         "INSERT INTO curated (iteration_id, set_name, reflection_id, rejected_reflection_id, correction_id, included,"
@@ -52,7 +53,7 @@ def replace_curated(connection: sqlite3.Connection, iteration_id: int, rows: Ite
 def curated(
     connection: sqlite3.Connection, iteration_id: int, set_name: SetName, included: bool = True
 ) -> list[CuratedRow]:
-    """The rows of a set that are included (or left out), in a stable order."""
+    """Return the rows of a set that are included (or left out), ordered by id."""
     return to_records(
         CuratedRow,
         connection.execute(
@@ -63,31 +64,31 @@ def curated(
 
 
 def get_curated(connection: sqlite3.Connection, curated_id: int) -> CuratedRow | None:
-    """A curated row by id, included or not."""
+    """Return a curated row by id, included or not; None if there is none."""
     row = connection.execute("SELECT * FROM curated WHERE id = ?", (curated_id,)).fetchone()
     return to_record(CuratedRow, row) if row else None
 
 
-def curation_counts(connection: sqlite3.Connection, iteration_id: int) -> dict[str, dict[str, int]]:
-    """For each set: how many rows by reason; the included ones stand under `included`."""
-    counts: dict[str, dict[str, int]] = {}
+def curation_counts(connection: sqlite3.Connection, iteration_id: int) -> dict[SetName, dict[str, int]]:
+    """Return the number of rows by set and reason; included rows are counted under `included`."""
+    counts: dict[SetName, dict[str, int]] = {}
     for kind, n in sorted(tallies(connection, iteration_id).items(), key=lambda one: -one[1]):
         set_name, named, reason = kind.partition("/")
         if named:
-            counts.setdefault(set_name, {})[reason] = n
+            counts.setdefault(cast(SetName, set_name), {})[reason] = n
     return dict(sorted(counts.items()))
 
 
 def tallies(connection: sqlite3.Connection, iteration_id: int) -> dict[str, int]:
-    """How many rows an iteration has, by kind (see the schema); a kind with none may be missing."""
+    """Return the stored row counts of an iteration by kind (see the schema); kinds without rows are left out."""
     rows = connection.execute("SELECT kind, n FROM tallies WHERE iteration_id = ? AND n > 0", (iteration_id,))
     return {row[0]: row[1] for row in rows}
 
 
 def funnel(connection: sqlite3.Connection, iteration_id: int) -> list[FunnelCount]:
-    """Where every row of every set went, by task, instruction and reason: by set, the most frequent first.
+    """Count the rows by set, task, instruction and reason; ordered by set, the most frequent first.
 
-    Summed over tasks and instructions these are the `curation_counts`.
+    Summed over tasks and instructions, the counts equal `curation_counts`.
     """
     return to_records(
         FunnelCount,
@@ -117,10 +118,15 @@ _NOW = "9e999"
 
 
 def decisions_since(connection: sqlite3.Connection, iteration_id: int, since: float) -> int:
-    """How many reflections and pairs of an iteration are decided differently than at a time (seconds since 1970).
+    """Count the reflections and pairs of an iteration whose decision in force has changed since a time.
 
-    Only the decision in force counts: the newest review (a flag decides nothing), and of preferences the newest human
-    one, else the newest. A decision that was taken back or replaced since then is not counted twice, or not at all.
+    The decision in force is the newest review (a flag decides nothing), or the newest human preference, else the newest
+    preference. A decision replaced several times counts once, one made and withdrawn since then doesn't count.
+
+    Args:
+        connection: a reader.
+        iteration_id: the iteration.
+        since: in seconds since 1970.
     """
     found: int = connection.execute(
         "SELECT (SELECT count(*) FROM (SELECT DISTINCT r.id FROM reviews v JOIN reflections r ON r.id = v.reflection_id"

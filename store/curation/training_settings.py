@@ -1,11 +1,12 @@
-"""The training settings: what each trains on, in which stages, and what it needs. Knows no trainer.
+"""The registry of training settings: the set each trains on, its stages and its requirements. Knows no trainer.
 
 Source: ReflectEvo (ACL 2025 Findings, arXiv 2505.16475), section 3.3; `sft-qa` is the baseline without reflection.
-A further setting is an entry here; rows of a further kind need an entry in `engine.training.row_kinds` as well.
+To add a setting, add an entry here; a new kind of row also needs an entry in `engine.training.row_kinds`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -16,15 +17,18 @@ TrainingSetting: TypeAlias = str
 
 SetName = Literal["d_plus", "d_pm", "d_pref"]
 
+SET_TITLES: Mapping[SetName, str] = {"d_plus": "D+", "d_pm": "D±", "d_pref": "Dpref"}
+"""The curated sets as the paper writes them."""
+
 Rows: TypeAlias = str
 """Kind of row: `reflections` (a reflection with its corrected attempt), `pairs` (a preferred and a rejected
 reflection), `questions` (training questions with their worked answers), or another of `engine.training.row_kinds`."""
 
 Text = Literal["attempt", "reflection", "correction"]
-"""The texts of a trajectory, each generated with a prompt of its own."""
+"""The texts of a trajectory, each generated from its own prompt."""
 
 Role = Literal["both", "reflector", "reasoner"]
-"""Whose texts a stage learns: those of one of the two roles of a policy, or of both."""
+"""The role of a policy whose texts a stage trains on, or both."""
 
 PAPER_RATE = 1e-3
 """Peak learning rate of the paper's appendix."""
@@ -35,31 +39,31 @@ class StageFacts:
     """One stage of a training setting."""
 
     prompt: Text
-    """The text whose prompt is the prompt of an example."""
+    """The text whose prompt is used as the prompt of an example."""
     learnt: tuple[Text, ...]
-    """The texts that make up the completion, in order; the loss is on them only."""
+    """The texts that make up the completion, in order; the loss is computed on them only."""
     role: Role
-    """Whose texts these are: of a policy with two adapters, that adapter is trained."""
+    """The role that the texts belong to; of a policy with two adapters, this role's adapter is trained."""
     name: str = "train"
-    """Names the stage's file in an export."""
+    """File name of the stage in an export."""
     title: str = "completion"
-    """What the completion is called where its tokens are shown."""
+    """Title of the completion where its tokens are shown."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingSettingEntry:
-    """What the rest of the program needs to know of a training setting."""
+    """Facts about a training setting that the rest of the program depends on."""
 
     name: TrainingSetting
     rows: Rows
     set_name: SetName | None
     """The curated set it trains on; None for the training questions themselves."""
     stages: tuple[StageFacts, ...]
-    """One or two."""
+    """One or two stages, in order."""
     needs_reference: bool = False
-    """Whether its loss compares with a reference policy (`training.reference`)."""
+    """Whether its loss needs a reference policy (`training.reference`)."""
     learning_rate: float = PAPER_RATE
-    """Default of `training.learning_rate`, for every stage."""
+    """Default of `training.learning_rate` for every stage."""
 
     @property
     def paired(self) -> bool:
@@ -73,7 +77,7 @@ class TrainingSettingEntry:
 
     @property
     def sequences(self) -> int:
-        """Sequences that the model reads for one example."""
+        """Number of sequences per example in a forward pass."""
         return 2 if self.paired else 1
 
 
@@ -84,10 +88,10 @@ TRAINING_SETTINGS: Registry[TrainingSettingEntry] = Registry("training setting")
 
 
 def register_training_setting(entry: TrainingSettingEntry) -> None:
-    """Add a training setting: settings files may name it from now on.
+    """Register a training setting, so that settings files may use its name.
 
     Raises:
-        ValueError: when the name is taken, or it has neither one stage nor two.
+        ValueError: when the name is taken, or the setting has neither one nor two stages.
     """
     if len(entry.stages) not in (1, 2):
         raise ValueError(f"{entry.name} has {len(entry.stages)} stages; a training has one or two")
@@ -95,7 +99,7 @@ def register_training_setting(entry: TrainingSettingEntry) -> None:
 
 
 def usual_setting(set_name: SetName) -> TrainingSettingEntry:
-    """The setting that a curated set is for when none is named: the first registered that trains on it."""
+    """Return the default training setting of a curated set: the first one registered that trains on it."""
     return next(entry for entry in TRAINING_SETTINGS.values() if entry.set_name == set_name)
 
 

@@ -39,7 +39,9 @@ class PseudoTerminal:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None):
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         os.close(self._terminal)
         os.kill(self.pid, signal.SIGKILL)
         os.waitpid(self.pid, 0)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from engine.generation.base import Generated, GenerationRequest
 from engine.rollout import journal as journal_module
 from engine.rollout.gauges import Gauges
 from engine.rollout.journal import StoreJournal
@@ -17,6 +18,7 @@ from engine.rollout.runner import RolloutRunner
 from store.rollouts.attempts import NewAttempt
 from tests.support.rollout_plans import FakeGenerator, add_questions, make_plan, run_plan, stored, verify, work
 from tests.support.rows import Rows
+from tests.support.waiting import STALL_SECONDS
 
 
 @pytest.fixture
@@ -57,7 +59,7 @@ def test_a_full_disk_pauses_the_generator_and_loses_nothing(
     long = "very long " * 500
 
     class Wordy(FakeGenerator):
-        async def generate(self, request, on_text=None):  # type: ignore[no-untyped-def]
+        async def generate(self, request: GenerationRequest, on_text: Callable[[str], None] | None = None) -> Generated:
             made = await super().generate(request, on_text)
             return type(made)(made.text + long, 1, 0, 1, "stop", 0.0, made.seed)
 
@@ -67,7 +69,7 @@ def test_a_full_disk_pauses_the_generator_and_loses_nothing(
         plan, {}, generator, verify, StoreJournal(rows.connection, hold), gauges, concurrency=4, retries=0
     )
     _fill(rows.connection)
-    assert asyncio.run(asyncio.wait_for(rollout.run(), 30))
+    assert asyncio.run(asyncio.wait_for(rollout.run(), STALL_SECONDS))
     assert generator.calls[0] == "pause"
     assert generator.calls[-1] == "resume"
     assert reasons[-1] is None

@@ -6,6 +6,7 @@ import ast
 import os
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -301,7 +302,7 @@ def test_subclasses_count_as_what_they_are_and_are_never_asked() -> None:
         __index__ = __int__ = __add__ = lambda self, *_: 42  # type: ignore[assignment]
 
     class Items(list[int]):
-        def __iter__(self):  # type: ignore[no-untyped-def]
+        def __iter__(self) -> Iterator[int]:
             return iter([42])
 
     assert read_literal(literal(Text("wrong"))) == "wrong"

@@ -28,7 +28,7 @@ from tests.faults.allowed_bytes import findings
 from tests.faults.hostile_text import broken_bytes, long_lines, strings
 from tests.faults.results import Result
 from tests.faults.terminals import Terminal, terminal
-from tests.tui.conftest import SETTINGS, Built, build_workspace
+from tests.support.built_workspaces import SETTINGS, Built, build_workspace
 
 BATCH = 250
 COLUMNS, ROWS = 240, 140

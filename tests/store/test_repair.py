@@ -15,7 +15,7 @@ from store.database.connection import SCHEMA_VERSION, open_reader, open_writer, 
 from store.database.repair import SALVAGED, look
 from store.errors import NotOurDatabase, StorageRefused
 from store.runs.progress import integrity
-from tests.tui.conftest import Built, build_workspace
+from tests.support.built_workspaces import Built, build_workspace
 
 PAGE = 4096
 

@@ -9,7 +9,7 @@ import pytest
 from reflectevo_tui.app import EXIT_STORE_LOST, ReflectEvoApp
 from reflectevo_tui.widgets.trajectory_detail import TrajectoryDetailPane
 from store.database import connection
-from tests.tui.conftest import Builder
+from tests.support.built_workspaces import Builder
 from tests.tui.test_cli_control import invoke
 
 SCRIPTS = "שלום עולם مرحبا 👩‍👩‍👧 🏳️‍🌈 漢字 नमस्ते "

@@ -18,7 +18,7 @@ from store.curation.curated import NewCurated
 from store.curation.reviews import add_review
 from store.database.connection import write
 from store.runs import iterations
-from tests.tui.conftest import Built
+from tests.support.built_workspaces import Built
 
 SIDES = [
     {

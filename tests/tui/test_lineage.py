@@ -18,7 +18,7 @@ from store.database.connection import write
 from store.rollouts import attempts
 from store.rollouts.attempts import NewAttempt, NewGeneration
 from store.runs import policies, runs
-from tests.tui.conftest import Built
+from tests.support.built_workspaces import Built
 
 SIZES = [(160, 50), (80, 24)]
 PROTOCOL = "oracle/abc"

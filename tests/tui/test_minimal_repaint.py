@@ -12,7 +12,9 @@ from textual.strip import Strip
 
 from reflectevo_tui.app import ReflectEvoApp
 from reflectevo_tui.terminal.minimal_repaint import ExactUpdate
-from tests.tui.conftest import Builder, screen_text, until
+from tests.support.built_workspaces import Builder
+from tests.support.screen_text import screen_text
+from tests.tui.conftest import until
 
 
 def written(text: str, first: int, last: int, *, exact: bool = True) -> str:

@@ -15,7 +15,7 @@ from store.curation.curated import NOT_JUDGED, NewCurated
 from store.curation.preferences import pairs_to_judge
 from store.curation.records import OpenPair
 from store.database.connection import write
-from tests.tui.conftest import Built
+from tests.support.built_workspaces import Built
 
 
 def leave_open(built: Built, count: int) -> list[tuple[int, int]]:

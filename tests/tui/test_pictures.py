@@ -20,7 +20,9 @@ from textual.pilot import Pilot
 from reflectevo_tui.app import ReflectEvoApp
 from store.runs import iterations
 from store.workspace import Workspace
-from tests.tui.conftest import Built, build_workspace, screen_text, until
+from tests.support.built_workspaces import Built, build_workspace
+from tests.support.screen_text import screen_text
+from tests.tui.conftest import until
 
 PICTURES = Path(__file__).with_name("pictures")
 NOW = 1_790_000_000.0

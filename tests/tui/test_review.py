@@ -130,10 +130,10 @@ async def test_a_key_before_the_next_card_is_not_taken_for_the_one_before(build,
         assert view.reflection == first and "1/" in view.status and len(app.screen_stack) == 1
         may_read.set()
         await until(pilot, lambda: view.reflection != first)
-        assert "not reviewed" in view.decision and "was not taken" in view.decision
+        assert "not reviewed" in view.decision and "key ignored" in view.decision
         assert "error kind" not in view.decision
         second = await decide(pilot, until, view, "4", "r")
-        assert "was not taken" not in view.decision
+        assert "key ignored" not in view.decision
         await until(pilot, lambda: len(stored(built.workspace)) == 2)
     assert stored(built.workspace) == [(first, "accept", None, ""), (second, "reject", 4, "")]
 
@@ -154,7 +154,7 @@ async def test_a_card_that_cannot_be_read_says_so_and_space_goes_on(
         monkeypatch.setattr(review, "read_card", read_card)
         await pilot.press("space")
         await until(pilot, lambda: view.reflection)
-        assert "not reviewed" in view.decision and "was not taken" not in view.decision
+        assert "not reviewed" in view.decision and "key ignored" not in view.decision
         await until(pilot, lambda: len(stored(built.workspace)) == 1)
 
 
@@ -217,7 +217,7 @@ async def test_a_decision_that_cannot_be_written_is_kept_and_written_later(build
         first = await decide(pilot, until, view, "a")
         await until(pilot, lambda: "NOT SAVED" in view.status and "disk I/O error [x]" in view.status)
         second = await decide(pilot, until, view, "r")
-        await until(pilot, lambda: "2 kept here" in view.status)
+        await until(pilot, lambda: "2 not saved" in view.status)
         assert stored(built.workspace) == []
         broken[0] = False
         await pilot.press("w")

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from store.control import directives
+from tests.support.built_workspaces import Built
 from tests.support.waiting import read_until, wait_until, words
-from tests.tui.conftest import Built
 
 pytestmark = pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not installed")
 

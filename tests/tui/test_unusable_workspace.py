@@ -19,7 +19,7 @@ from store.control.liveness import lock_owner
 from store.database.connection import open_writer
 from store.database.migrations import migrate
 from store.workspace import Workspace
-from tests.tui.conftest import Builder
+from tests.support.built_workspaces import Builder
 
 COMMANDS = {
     "status": ("status",),
@@ -41,7 +41,7 @@ def reflectevo(
             *wrapper,
             sys.executable,
             "-c",
-            "from reflectevo_tui.cli import main; main()",
+            program,
             "-w",
             str(workspace),
             *arguments,

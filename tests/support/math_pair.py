@@ -1,0 +1,6 @@
+"""What the lists of replies to mathematics questions hold."""
+
+from __future__ import annotations
+
+Pair = tuple[str, str, bool]
+"""A reply, its reference, and whether a careful teacher would call it right."""

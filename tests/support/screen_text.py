@@ -1,0 +1,11 @@
+"""Reads what a screen of the terminal application shows."""
+
+from __future__ import annotations
+
+from textual.app import App
+
+
+def screen_text(app: App[None]) -> str:
+    """What the screen shows, without styles."""
+    lines = app.screen._compositor.render_strips()
+    return "\n".join("".join(segment.text for segment in strip) for strip in lines)
