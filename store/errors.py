@@ -10,58 +10,58 @@
             DirectiveRefused, TakeoverRefused
         EngineError                 engine.errors: tasks, models, generation, training, judge, the engine's lock;
                                     with ImportRefused, ExportRefused, Refused and SandboxUnavailable beside their code
-        EngineUnavailable           reflectevo_tui: the engine can't be started or asked
+        EngineUnavailable           reflectevo_tui: the engine can't be started or queried
         LaunchRefused, RunRefused, ExperimentRefused, TerminalRefused
 
-Who raises: the function that knows what was wanted and where, at the boundary where a library or the system reports
-the trouble. `OSError` and `sqlite3.Error` are converted there (`store.database.connection.reading` and `writing`,
-`store.workspace.write_file`), so that nothing above has to know them.
+Who raises: the function that knows the purpose and the place, at the boundary where a library or the operating system
+reports the failure. `OSError` and `sqlite3.Error` are converted there (`store.database.connection.reading` and
+`writing`, `store.workspace.write_file`), so that no caller has to handle them.
 
 Who catches: `reflectevo_tui.commands.options.guarded` for commands, the thread workers of the screens, the main
-function of `python -m engine`, and the supervisor for directives and children. They catch `OperatorError`, show its
-text and nothing else. A narrower class is caught only where something is done about that one case. Anything that is no
-`OperatorError` is a bug and keeps its traceback.
+function of `python -m engine`, and the supervisor for directives and worker processes. They catch `OperatorError` and
+show its text only. A narrower class is caught only where that case is handled. Any other exception is a bug and keeps
+its traceback.
 
 How to write a message: one or two sentences, first what happened, then where (the path, key, line, run or policy), then
-what to do, as a command that can be copied if there is one. `no workspace in /data/w (there is no reflectevo.db); make
-one with: reflectevo init -w /data/w`. No name of a class, no advice that the reader can't follow, and the text of a
-library only in parentheses.
+what to do, if possible as a command to copy. `no workspace in /data/w (there is no reflectevo.db); make one with:
+reflectevo init -w /data/w`. No class names, no advice that the reader can't follow, and a library's own text only in
+parentheses.
 """
 
 from __future__ import annotations
 
 
 class OperatorError(Exception):
-    """Something an operator has to know; the text says what happened, where, and what to do."""
+    """An error meant for the operator; its text states what happened, where, and what to do."""
 
 
 class StoreError(OperatorError):
-    """Base of the errors of the store."""
+    """Base class of the store's errors."""
 
 
 class WorkspaceNotFound(StoreError):
-    """There is no workspace, or no database in it."""
+    """The directory is not a workspace: it doesn't exist or contains no database."""
 
 
 class NotOurDatabase(StoreError):
-    """The file is damaged, belongs to another program, or comes from a newer version. Left untouched."""
+    """The database is damaged, belongs to another program, or was written by a newer version; it is left unchanged."""
 
 
 class StorageRefused(StoreError):
-    """The file system can't give what a workspace needs (WAL, local disk, writable, space)."""
+    """The file system lacks what a workspace needs: a local writable disk with free space and support for WAL."""
 
 
 class DatabaseFailed(StoreError):
-    """SQLite refused a statement of ours, e.g. because the file has the schema of another version."""
+    """SQLite rejected one of our statements, e.g. because the file has the schema of another version."""
 
 
 class SettingsError(StoreError):
-    """A settings file is wrong: names the key, file and line, and the nearest valid key."""
+    """Invalid settings; the text names the key, file and line, and the nearest valid key."""
 
 
 class DirectiveRefused(StoreError):
-    """The engine refuses a directive, or it can't be issued as asked: an unknown kind, nothing it could apply to."""
+    """A directive was refused by the engine, or can't be issued: its kind is unknown, or nothing it could apply to."""
 
 
 class TakeoverRefused(StoreError):
-    """A process that holds a workspace can't be ended, or must not be."""
+    """The process that holds the workspace's lock can't be ended, or must not be."""

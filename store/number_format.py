@@ -1,43 +1,43 @@
-"""How numbers read in sentences and tables: counts, percentages with intervals, signed points, durations.
+"""Formats numbers for sentences and tables: counts, percentages with intervals, signed differences, durations.
 
-A minus is U+2212, thousands are separated by commas, and what was not measured says so; it is never 0. A number with
-its noun is in `store.plural`.
+The minus sign is U+2212, thousands are separated by commas, and a missing value is shown as missing, never as 0.
+`store.plural` formats a count with its noun.
 """
 
 from __future__ import annotations
 
 NOTHING = "–"
-"""Stands where there is no number."""
+"""Placeholder for a missing number."""
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
 
 
 def count(number: float) -> str:
-    """A whole number: `7,376`, `−3`."""
+    """Format a number rounded to an integer: `7,376`, `−3`."""
     return _decimal(number, 0)
 
 
 def percent(share: float | None, digits: int = 1, *, missing: str = NOTHING) -> str:
-    """`41.2 %` for 0.412; `missing` for None."""
+    """Format a share in percent: `41.2 %` for 0.412; `missing` for None."""
     return missing if share is None else f"{_decimal(100 * share, digits)} %"
 
 
 def share_of(part: int, whole: int, *, missing: str = NOTHING) -> str:
-    """The share of a count in percent; `missing` of nothing."""
+    """Format `part` of `whole` in percent; `missing` when `whole` is 0."""
     return percent(part / whole if whole else None, missing=missing)
 
 
 def interval(
     value: float | None, low: float | None, high: float | None, digits: int = 1, *, missing: str = NOTHING
 ) -> str:
-    """A share with its confidence interval, `41.2 % (38.0–44.4)`; without the interval where there is none."""
+    """Format a share with its confidence interval, `41.2 % (38.0–44.4)`; without one, the share alone."""
     if value is None or low is None or high is None:
         return percent(value, digits, missing=missing)
     return f"{percent(value, digits)} ({_decimal(100 * low, digits)}–{_decimal(100 * high, digits)})"
 
 
 def signed(value: float, digits: int = 1) -> str:
-    """A difference with its sign: `+3.3`, `−4.2`; what rounds to zero has none."""
+    """Format a difference with its sign: `+3.3`, `−4.2`; a value that rounds to zero has none."""
     text = f"{abs(value):,.{digits}f}"
     if not text.strip("0.,"):
         return text
@@ -45,15 +45,15 @@ def signed(value: float, digits: int = 1) -> str:
 
 
 def signed_interval(value: float, low: float, high: float, unit: str = "") -> str:
-    """A difference of shares in percentage points with its confidence interval: `+6.2 (+1.1 to +11.3)`."""
+    """Format a difference of shares in percentage points with its confidence interval: `+6.2 (+1.1 to +11.3)`."""
     return f"{signed(100 * value)}{unit} ({signed(100 * low)} to {signed(100 * high)})"
 
 
 def duration(seconds: float) -> str:
-    """A length of time with the precision that matters at its size: `45 s`, `1 min 30 s`, `18 min`, `2 h 05 min`,
-    `3 d 4 h`. Rounded to the last unit that is shown; what takes any time takes at least 1 s.
+    """Format a duration given in seconds: `45 s`, `1 min 30 s`, `18 min`, `2 h 05 min`, `3 d 4 h`.
 
-    Seconds are shown below 10 minutes, minutes below a day.
+    Seconds are shown below 10 minutes, minutes below a day. The value is rounded to the last unit shown; a duration
+    above 0 is at least 1 s.
     """
     whole = max(round(seconds), int(seconds > 0))
     if whole < _MINUTE:

@@ -1,8 +1,7 @@
-"""Frozen records that queries return, and the closed sets of words their fields take. Values only: no connection, no
-SQL, no behaviour but small views.
+"""Frozen records that queries return, and the types of their fields. Values only: no connection and no SQL.
 
-The sets of words are Literal types, so that a misspelt state is an error of the type checker. A tuple of all of them is
-`typing.get_args` of the type; it is written down nowhere else.
+States, stages, verdicts and kinds are Literal types, so that the type checker reports a misspelt one. Use
+`typing.get_args` for a tuple of all values of such a type; there is no second list.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ Verdict = Literal["correct", "incorrect", "unverified"]
 StageState = Literal["pending", "waiting", "running", "done", "failed", "skipped"]
 StageName = Literal["attempt", "reflect", "correct", "curate", "train", "evaluate"]
 GateName = Literal[StageName, "promote"]
-"""A gate lies before the stage of its name; `promote` follows the evaluation."""
+"""A gate comes before the stage of the same name; `promote` comes after the evaluation."""
 RunState = Literal["new", "ready", "failed"]
 RunOrigin = Literal["engine", "import", "synthetic"]
 IterationKind = Literal["training", "evaluation"]
@@ -23,11 +22,11 @@ IterationState = Literal["running", "waiting", "paused", "stopped", "failed", "d
 Control = Literal["run", "pause", "stop"]
 PolicyState = Literal["candidate", "promoted", "rejected"]
 ReviewState = Literal["", "accept", "reject", "flag"]
-"""The newest decision of an operator on a reflection; empty for none, and for one that was taken back."""
+"""The newest decision of an operator on a reflection; empty if there is none or it was withdrawn."""
 Split = Literal["train", "dev", "test"]
 EventLevel = Literal["debug", "info", "warning", "error"]
 Slot = Literal["engine", "rollout", "training", "prepare", "curate"]
-"""A process that sends heartbeats: the supervisor, or one of its children."""
+"""A process that sends heartbeats: the supervisor, or one of its worker processes."""
 DirectiveKind = Literal[
     "start_run",
     "start_iteration",
@@ -68,9 +67,9 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """A model state in the lineage. `path` is absolute, or relative to the workspace.
+    """A version of the model in the lineage. `path` is absolute, or relative to the workspace.
 
-    `roles` are the words `reasoner` and `reflector`, those that it can play.
+    `roles` names the roles it can take: `reasoner`, `reflector`, or both.
     """
 
     id: int
@@ -90,9 +89,9 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Iteration:
-    """One pass from a parent policy to a child policy; or of kind `evaluation`, which only measures `parent_id`.
+    """One pass from a parent policy to a child policy, or of kind `evaluation`, only a measurement of `parent_id`.
 
-    Both kinds count their `number` from 1 within a run, apart from each other.
+    `number` counts from 1 within a run, separately for each kind.
     """
 
     id: int
@@ -111,7 +110,7 @@ class Iteration:
 
     @property
     def title(self) -> str:
-        """What messages call it, e.g. `iteration 2` or `evaluation 1`."""
+        """Its name in messages, e.g. `iteration 2` or `evaluation 1`."""
         return f"{'iteration' if self.kind == 'training' else 'evaluation'} {self.number}"
 
 
@@ -126,9 +125,9 @@ class IterationName:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """Progress of one stage of an iteration; counts are items of that stage.
+    """Progress of one stage of an iteration; `total`, `done` and `owed` (outstanding) count items of that stage.
 
-    `note` says what the stage would do (at its gate) or did, in words for an operator.
+    `note` summarises for the operator what the stage will do (at its gate) or did.
     """
 
     id: int
@@ -163,7 +162,7 @@ class StoredQuestion:
 
 @dataclass(frozen=True, slots=True)
 class StoredAttempt:
-    """An attempt as stored. `reasoning` is the whole reply; `latency` in seconds; `score` as the verifier gave it."""
+    """An attempt as stored. `reasoning` is the complete reply, `latency` in seconds, `score` the verifier's score."""
 
     id: int
     iteration_id: int | None
@@ -217,10 +216,10 @@ class StoredReflection:
 
 @dataclass(frozen=True, slots=True)
 class TrajectoryRow:
-    """One line of the trajectory list.
+    """One row of the trajectory list.
 
-    `transition` is `i→c`, `i→i`, `c→c`, `c→i`, with `u` for an unverified side; an attempt that ended
-    without a reflection has a single letter, e.g. `c`.
+    `transition` is `i→c`, `i→i`, `c→c` or `c→i`, with `u` for an unverified side; an attempt without a reflection has a
+    single letter, e.g. `c`.
     """
 
     id: int
@@ -237,7 +236,7 @@ class TrajectoryRow:
 
 @dataclass(frozen=True, slots=True)
 class TrajectoryDetail:
-    """Everything about one trajectory. `siblings` are the trajectory ids of the same attempt, in order."""
+    """All data of one trajectory. `siblings` are the ids of all trajectories of the same attempt, in order."""
 
     row: TrajectoryRow
     question: StoredQuestion
@@ -250,7 +249,7 @@ class TrajectoryDetail:
 
 @dataclass(frozen=True, slots=True)
 class Directive:
-    """An operator's word to the engine, and what became of it."""
+    """A directive from an operator to the engine, with its outcome once the engine has handled it."""
 
     id: int
     uuid: str
@@ -266,7 +265,7 @@ class Directive:
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """The newest sign of life of a slot (`engine`, `rollout`, `training`, `prepare`). `detail` holds gauges."""
+    """The newest heartbeat of a slot. `detail` holds gauges, e.g. of throughput and memory."""
 
     slot: Slot
     pid: int
@@ -278,7 +277,7 @@ class Heartbeat:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A line of the human-readable log."""
+    """A line of the event log."""
 
     id: int
     created: float
@@ -290,7 +289,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class LiveText:
-    """Text being generated right now."""
+    """The text that a generation slot is producing at the moment."""
 
     slot: int
     role: str
@@ -318,7 +317,7 @@ class MetricPoint:
 class Evaluation:
     """Metrics of a policy on held-out questions. `task` is empty for all tasks together.
 
-    `metrics` maps a name (`acc_t1`, `acc_t2`, …) to `{"value", "low", "high", "n"}`; shares, not percent.
+    `metrics` maps a name (`acc_t1`, `acc_t2`, …) to `{"value", "low", "high", "n"}`; values are shares, not percent.
     """
 
     id: int

@@ -1,7 +1,8 @@
-"""A registry: entries by name, in the order in which they were registered. Knows nothing of what it holds.
+"""A generic registry: entries by name, in the order of registration.
 
-What a training setting, a generator, a task kind, a filter or a screen is stands in its entry, and everything else asks
-the entry. An extension outside the packages registers its own at run time (docs/extending.md).
+Training settings, generators, task kinds, filters and screens are described by their entries, and the rest of the
+program reads the entry instead of comparing names. An extension outside the packages registers its own entries at run
+time (docs/extending.md).
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ class Registry(Mapping[str, Entry], Generic[Entry]):
     """Entries by name.
 
     Args:
-        what: what an entry is, for messages, e.g. `training setting`.
-        entries: those that are there from the start.
+        what: noun for an entry in messages, e.g. `training setting`.
+        entries: initial entries.
     """
 
     def __init__(self, what: str, entries: Mapping[str, Entry] | None = None) -> None:
@@ -26,17 +27,17 @@ class Registry(Mapping[str, Entry], Generic[Entry]):
         self._entries: dict[str, Entry] = dict(entries or {})
 
     def register(self, name: str, entry: Entry) -> None:
-        """Add an entry, behind the others. Raises ValueError when the name is taken."""
+        """Add an entry after the others. Raises ValueError when the name is taken."""
         if name in self._entries:
             raise ValueError(f"there is a {self._what} {name!r} already")
         self._entries[name] = entry
 
     def unregister(self, name: str) -> None:
-        """Remove an entry. Raises KeyError when it isn't there."""
+        """Remove an entry. Raises KeyError for an unknown name."""
         del self._entries[name]
 
     def unknown(self, name: str) -> str:
-        """What to say of a name that is not registered: the nearest one, or all of them."""
+        """Return an error message for an unregistered name that suggests the nearest name, or lists all of them."""
         near = difflib.get_close_matches(name, self._entries, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]!r}?" if near else f"use {', '.join(self._entries)}"
         return f"there is no {self._what} {name!r}; {hint}"

@@ -1,4 +1,4 @@
-"""Where the parts of a workspace lie. Knows paths and permissions, nothing of their content."""
+"""Paths and permissions of the files in a workspace. Does not know their content."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ class Workspace:
 
     @property
     def settings_file(self) -> Path:
-        """The TOML with the settings that `reflectevo run` starts from."""
+        """The TOML file with the settings for `reflectevo run`."""
         return self.root / "reflectevo.toml"
 
     @property
     def lock_file(self) -> Path:
-        """Locked by the engine for as long as it lives."""
+        """The lock file, locked by the engine while it runs."""
         return self.root / "engine.lock"
 
     @property
     def logs(self) -> Path:
-        """One log file for the engine and one a child."""
+        """Directory of the log files: one of the engine, one per kind of worker process."""
         return self.root / "logs"
 
     @property
@@ -44,23 +44,24 @@ class Workspace:
 
     @property
     def policies(self) -> Path:
-        """Trained policies, one directory each, never overwritten."""
+        """Directory of the trained policies: one subdirectory each, never overwritten."""
         return self.root / "policies"
 
     @property
     def training(self) -> Path:
-        """Checkpoints of unfinished trainings."""
+        """Directory of the checkpoints of unfinished trainings."""
         return self.root / "training"
 
     def child_log(self, kind: str) -> Path:
-        """Log of the children of one kind, e.g. `rollout`."""
+        """Return the log file of the worker processes of one kind, e.g. `rollout`."""
         return self.logs / f"{kind}.log"
 
     def require(self) -> Workspace:
-        """Return self.
+        """Check that the workspace exists and return it.
 
         Raises:
-            WorkspaceNotFound: when there is no workspace here.
+            WorkspaceNotFound: when there is no database in `root`.
+            StorageRefused: when `root` can't be read.
         """
         try:
             present = self.database.exists()
@@ -76,10 +77,10 @@ class Workspace:
         return self
 
     def create(self) -> Workspace:
-        """Make the directories, readable by the owner alone. Existing ones are left as they are.
+        """Create the directories with access for the owner only (mode 0700); existing ones keep their content.
 
         Raises:
-            StorageRefused: when a directory can't be made.
+            StorageRefused: when a directory can't be created.
         """
         try:
             for directory in (self.root, self.logs, self.policies, self.training):
@@ -93,17 +94,17 @@ class Workspace:
 
 
 def private_opener(path: str, flags: int) -> int:
-    """Opener for `open()` that makes new files readable by the owner alone, whatever the umask."""
+    """Open a file with mode 0600 regardless of the umask; an opener for `open()`."""
     descriptor = os.open(path, flags, 0o600)
     os.fchmod(descriptor, 0o600)
     return descriptor
 
 
 def write_file(path: Path, text: str) -> None:
-    """Replace a file as a whole, readable by the owner alone: after a crash it is the old one or the new one.
+    """Write a file atomically with mode 0600: after a crash it has either the old or the new content.
 
     Raises:
-        StorageRefused: when it can't be written.
+        StorageRefused: when the file can't be written.
     """
     temporary: Path | None = None
     try:
