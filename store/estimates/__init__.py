@@ -1,1 +1,1 @@
-"""What a run will take: pure arithmetic over settings and measured rates."""
+"""Estimates of the time, tokens, memory, disk and price of a run, from settings and measured rates."""

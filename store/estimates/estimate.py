@@ -1,7 +1,7 @@
-"""What a run will take: texts, tokens, time, disk, memory and price, stage by stage, from settings and figures.
+"""Computes an estimate of a run: texts, tokens, time, disk, memory and price by stage, from settings and figures.
 
-The one place where this is computed: the command `estimate`, the Launch screen and the gates print its numbers. Pure
-arithmetic; a figure that nobody knows stays in the result by its name. Knows no database.
+This is the only place where estimates are computed: the command `estimate`, the Launch screen and the gates print its
+numbers. Pure arithmetic without a database; an unknown figure remains in the result as a symbol.
 """
 
 from __future__ import annotations
@@ -20,27 +20,27 @@ Column = Literal["texts", "prompt_tokens", "generated_tokens", "training_tokens"
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What a run takes. Sizes in bytes, the cost in the currency of the price."""
+    """Estimate of a run. Sizes are in bytes, the cost is in the currency of `price_per_gpu_hour`."""
 
     iterations: int
     first: tuple[StageEstimate, ...]
-    """The first iteration, which measures parent and child."""
+    """Stages of the first iteration, which measures parent and child."""
     later: tuple[StageEstimate, ...]
-    """Each later one, whose parent was measured before."""
+    """Stages of each later iteration, whose parent has been measured before."""
     trajectories: Symbolic
-    """Of one iteration."""
+    """Trajectories per iteration."""
     database_bytes: Symbolic
-    """Of one iteration."""
+    """Database size per iteration."""
     policy_bytes: Symbolic
-    """Of one child policy."""
+    """Size of one child policy."""
     generation_bytes: Symbolic
-    """Memory of weights and cache while generating, at full width with texts of mean length."""
+    """Memory of weights and KV cache during generation, at full concurrency with texts of mean length."""
     training_bytes: Symbolic
-    """Memory of weights, optimizer and activations while training, with examples of the longest length."""
+    """Memory of weights, optimizer and activations during training, with examples of maximum length."""
     figures: Figures = field(repr=False)
 
     def over_all(self, part: Column) -> Symbolic:
-        """A column added up over all iterations; texts are generated ones alone."""
+        """Return the sum of a column over all iterations; `texts` counts generated texts only."""
         return symbolic.total(
             [
                 number(times) * getattr(stage, part)
@@ -50,27 +50,27 @@ class Estimate:
         )
 
     def _all_stages(self) -> list[tuple[int, StageEstimate]]:
-        """Every stage, and in how many iterations it is like this."""
+        """Return every stage with the number of iterations it applies to."""
         return [(1, stage) for stage in self.first] + [(self.iterations - 1, stage) for stage in self.later]
 
     @property
     def gpu_seconds(self) -> Symbolic:
-        """Of every GPU, over all iterations."""
+        """GPU time over all iterations, in seconds, summed over GPUs."""
         return symbolic.total([number(times) * stage_gpu_seconds(self, stage) for times, stage in self._all_stages()])
 
     @property
     def cost(self) -> Symbolic:
-        """Over all iterations."""
+        """Price of the GPU time over all iterations."""
         return self.gpu_seconds * self.figures.term("price_per_gpu_hour") / number(3600)
 
     @property
     def disk_bytes(self) -> Symbolic:
-        """Database and policies of all iterations."""
+        """Disk space of the database and the policies over all iterations."""
         return number(self.iterations) * (self.database_bytes + self.policy_bytes)
 
     @property
     def used(self) -> tuple[str, ...]:
-        """Names of the figures that went in or are missing, in order."""
+        """Names of the figures that were used or are missing, sorted."""
         every = [
             term
             for stage in (*self.first, *self.later)
@@ -81,7 +81,13 @@ class Estimate:
 
 
 def estimate(settings: RunSettings, figures: Figures, owed: Owed | None = None) -> Estimate:
-    """What a run with these settings takes; with `owed`, what the first iteration still has to do."""
+    """Estimate a run.
+
+    Args:
+        settings: of the run.
+        figures: the inputs.
+        owed: the outstanding work of the first iteration, if it has begun.
+    """
     made = StageFormulas(settings, figures, owed or Owed())
     trajectories = made.trajectories()
     return Estimate(
@@ -98,12 +104,12 @@ def estimate(settings: RunSettings, figures: Figures, owed: Owed | None = None) 
 
 
 def stage_gpu_seconds(estimate: Estimate, stage: StageEstimate) -> Symbolic:
-    """Seconds of the GPUs that a stage holds, whether they work or wait; nothing on a CPU."""
+    """Return the GPU time that a stage occupies in seconds, busy or idle; 0 on a CPU."""
     if estimate.figures["gpus"].value == 0:
         return NOTHING
     return stage.seconds * estimate.figures.term("training_gpus" if stage.stage == "train" else "gpus")
 
 
 def stage_cost(estimate: Estimate, stage: StageEstimate) -> Symbolic:
-    """Price of a stage."""
+    """Return the price of the GPU time of a stage."""
     return stage_gpu_seconds(estimate, stage) * estimate.figures.term("price_per_gpu_hour") / number(3600)

@@ -1,7 +1,7 @@
-"""The figures an estimate is made of: their names and units, and what is assumed of each before anything was measured.
+"""The figures (inputs) of an estimate: their names and units, and reference values for those not yet measured.
 
-A figure comes from the settings, from what this workspace measured, from an operator, or from a named reference. What
-none of them knows stays unknown: an estimate then shows a formula, never a guess. Values only: no SQL.
+A figure comes from the settings, from a measurement in this workspace, from the operator, or from a named reference.
+Without any of these it is unknown, and the estimate shows a formula instead of a guess. Values only: no SQL.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from store.settings import Decoding, RunSettings
 Origin = Literal["measured", "given", "settings", "reference", "unknown"]
 
 FILE_NAME = "estimate.toml"
-"""File in a workspace with an operator's own figures, `name = value` a line."""
+"""File in a workspace with the operator's own figures, one `name = value` per line."""
 
 MEANINGS: dict[str, str] = {
     "train_questions": "training questions of an iteration",
@@ -64,7 +64,7 @@ MEANINGS: dict[str, str] = {
     "training_weight_bytes": "bytes per parameter of the frozen base model while training",
     "activation_bytes_per_token": "bytes of activations per token of a training batch",
 }
-"""What each figure is. A share lies between 0 and 1."""
+"""Description of each figure, with its unit. Shares are between 0 and 1."""
 
 _ZERO_IS_FINE = frozenset(
     {"gpus", "training_gpus", "load_s", "training_start_s", "price_per_gpu_hour", "held_out_questions"}
@@ -72,9 +72,9 @@ _ZERO_IS_FINE = frozenset(
 
 _PAPER = "ReflectEvo, Findings of ACL 2025"
 PAPER_TOKENS = {"question_tokens": 130, "attempt_tokens": 189, "reflection_tokens": 250, "correction_tokens": 237}
-"""Mean lengths in the paper's dataset."""
+"""Mean lengths in tokens in the paper's dataset."""
 PAPER_YIELD = 0.139
-"""Share of the paper's reflections that led to a right answer."""
+"""Share of the paper's reflections that led to a correct answer."""
 PAPER_RIGHT = {
     ("meta-llama-3-8b", "logiqa"): 0.302,
     ("meta-llama-3-8b", "math"): 0.144,
@@ -83,28 +83,28 @@ PAPER_RIGHT = {
     ("mistral-7b", "math"): 0.092,
     ("mistral-7b", "mbpp"): 0.204,
 }
-"""Acc@t1 of the untrained models on the paper's tasks (its main table), by parts of the names of model and preset."""
+"""Acc@t1 of the untrained models on the paper's tasks (main table), by a part of the model's name and the preset."""
 
 _PROMPTS = "our prompts in SmolLM2's tokenizer and template, mean of five task types"
 _STORE = "measured on a synthetic store (docs/scaling.md)"
 ROW_BYTES = 900
-"""Bytes of the database for a trajectory without its texts, by `tests.bench.store_bytes`."""
+"""Bytes of the database per trajectory without its texts, measured by `tests.bench.store_bytes`."""
 TEXT_FACTOR = 1.34
-"""Bytes of the database for each byte of a trajectory's texts, by the same."""
+"""Bytes of the database per byte of a trajectory's texts, measured by the same benchmark."""
 BYTES_PER_TOKEN = 5.1
-"""Bytes of text a token of SmolLM2's tokenizer has in published attempts and reflections (50 texts)."""
+"""Bytes of text per token of SmolLM2's tokenizer, measured on 50 published attempts and reflections."""
 
 _POOL = 32
 _DRAWN = re.compile(r"[a-z]+:(\d+)")
 
 
 class EstimateRefused(StoreError):
-    """A figure for an estimate can't be used; the text says which and why."""
+    """A figure for an estimate is invalid; the text names it and the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One input: its value (None: unknown) and where it comes from."""
+    """One input of an estimate: its value (None if unknown) and its origin."""
 
     value: float | None
     origin: Origin
@@ -112,7 +112,7 @@ class Figure:
 
 
 class Figures:
-    """All inputs of an estimate by name; later sources go before earlier ones."""
+    """All inputs of an estimate by name; later sources take precedence over earlier ones."""
 
     def __init__(self, *sources: Mapping[str, Figure]) -> None:
         self._figures: dict[str, Figure] = {}
@@ -124,22 +124,22 @@ class Figures:
         return self._figures.get(name, Figure(None, "unknown", missing))
 
     def term(self, name: str) -> Symbolic:
-        """The figure as a number, or as its name while it is unknown."""
+        """Return the figure as a number, or as a symbol if it is unknown."""
         value = self[name].value
         return symbolic.name(name) if value is None else symbolic.number(value, name)
 
     def has(self, name: str) -> bool:
-        """Whether the figure is known."""
+        """Return whether the figure is known."""
         return self[name].value is not None
 
 
 def assumed(settings: RunSettings, architecture: Architecture | None, *, model_source: str = "") -> dict[str, Figure]:
-    """What the settings say, and what a named reference says of the rest.
+    """Return the figures that follow from the settings, and reference values for others.
 
     Args:
         settings: of the run.
-        architecture: the model's, where it is known; else the published one of that name.
-        model_source: where the architecture was read.
+        architecture: of the model, if known; otherwise the published one of that name is used.
+        model_source: where the architecture was read from.
     """
     figures = {
         "train_questions": Figure(sum(task.train for task in settings.tasks), "settings", "tasks.train"),
@@ -178,7 +178,7 @@ def _reflections(settings: RunSettings) -> dict[str, Figure]:
     if isinstance(drawn, list):
         keys: int | None = len(drawn)
     elif drawn == "all":
-        # An operator's own parts make the pool larger; how many there are stands in another file.
+        # An operator's own parts enlarge the pool, and their number is only known from another file.
         keys = None if settings.reflection.parts else _POOL
     else:
         match = _DRAWN.fullmatch(drawn)
@@ -204,7 +204,7 @@ def _lengths(settings: RunSettings) -> dict[str, Figure]:
 
 
 def _wrong(settings: RunSettings) -> dict[str, Figure]:
-    """Known from the paper only when it measured this model on every task of the run."""
+    """Shares of wrong answers; known from the paper only if it measured this model on every task of the run."""
     right = []
     for task in settings.tasks:
         preset = getattr(task, "preset", None)
@@ -252,14 +252,14 @@ def _sizes(settings: RunSettings, architecture: Architecture | None, source: str
 
 
 _NF4_BYTES = 4.127 / 8
-"""Bytes a parameter in NF4 with double quantisation (QLoRA, arXiv 2305.14314, section 3)."""
+"""Bytes per parameter in NF4 with double quantisation (QLoRA, arXiv 2305.14314, section 3)."""
 
 
 def given(pairs: Sequence[str], source: str = "on the command line") -> dict[str, Figure]:
-    """Figures from `name=value` words.
+    """Parse figures from `name=value` arguments.
 
     Raises:
-        EstimateRefused: for a word that isn't one, an unknown name or an impossible value.
+        EstimateRefused: for a malformed argument, an unknown name or an impossible value.
     """
     figures = {}
     for pair in pairs:
@@ -275,10 +275,10 @@ def given(pairs: Sequence[str], source: str = "on the command line") -> dict[str
 
 
 def from_file(path: Path) -> dict[str, Figure]:
-    """The figures an operator keeps in a workspace; none when there is no such file.
+    """Read the operator's figures from a file; empty if the file doesn't exist.
 
     Raises:
-        EstimateRefused: when it can't be read, or holds something else.
+        EstimateRefused: when the file can't be read or contains anything but valid figures.
     """
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))

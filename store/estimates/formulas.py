@@ -1,6 +1,6 @@
-"""The formulas of an estimate: what each stage of an iteration takes, and the sizes of what it leaves and needs.
+"""The formulas of an estimate: texts, tokens and time of each stage of an iteration, disk space and memory.
 
-Pure arithmetic on settings and figures, of which some may be unknown. `store.estimates.estimate` combines the parts.
+Pure arithmetic on settings and figures, some of which may be unknown. `store.estimates.estimate` combines the results.
 """
 
 from __future__ import annotations
@@ -22,14 +22,15 @@ StageLabel = Literal[StageName, "loads"]
 NOTHING = number(0)
 
 _OPTIMIZER_BYTES = 16
-"""Bytes of a trained parameter: weight, gradient and the two moments of AdamW, each float32."""
+"""Bytes per trained parameter: weight, gradient and the two moments of AdamW, each in float32."""
 
 
 @dataclass(frozen=True, slots=True)
 class StageEstimate:
-    """One stage. `texts` are generated texts (examples in `train`, trajectories in `curate`); seconds are of the clock.
+    """Estimate of one stage. `texts` are generated texts (examples in `train`, trajectories in `curate`); `seconds` is
+    wall-clock time.
 
-    `loads` stands for the starts of generating processes.
+    The stage `loads` covers the starts of generation processes.
     """
 
     stage: StageLabel
@@ -42,7 +43,7 @@ class StageEstimate:
 
 @dataclass(frozen=True, slots=True)
 class Owed:
-    """What is known of an iteration that stands at a gate: texts still owed by stage, examples, policies to measure."""
+    """Outstanding work of an iteration at a gate: texts by stage, training examples, policies to measure."""
 
     texts: Mapping[StageName, int] = field(default_factory=dict)
     examples: int | None = None
@@ -50,16 +51,18 @@ class Owed:
 
 
 def optimizer_steps(examples: int, batch: int, epochs: float) -> int:
-    """Optimizer steps of a stage of training with `batch` examples a step, as the trainer counts them.
+    """Return the optimizer steps of a training stage with `batch` examples per step, as the trainer counts them.
 
-    The last step of an epoch takes the examples that are left, so that every epoch takes ⌈examples / batch⌉ steps.
+    The last step of an epoch takes the remaining examples, so that every epoch has ⌈examples / batch⌉ steps.
     """
     return math.ceil(math.ceil(examples / batch) * epochs)
 
 
 def planned_steps(training: TrainingSection, examples: int) -> int:
-    """Optimizer steps of a training on that many examples, with the first attempts beside them; both stages of
-    `sft-two-stage`. Exact without `validation_share`, or when each example is of a question of its own."""
+    """Return the optimizer steps of all stages of a training on some examples and the first attempts added to them.
+
+    Exact without `validation_share`, or when no two examples are of the same question.
+    """
     passes = _passes(training)
     sizes = [examples] * (len(passes) - 1) + [examples + round(examples * _first_attempts(training))]
     return sum(
@@ -69,19 +72,19 @@ def planned_steps(training: TrainingSection, examples: int) -> int:
 
 
 def held_out_count(share: float, questions: int) -> int:
-    """Questions whose examples are kept out to measure the loss on: at least one, and never all; 0 for a share of 0."""
+    """Return the number of questions held out to measure the loss: at least 1, never all; 0 for a share of 0."""
     return min(max(1, round(share * questions)), questions - 1) if share and questions else 0
 
 
 def _first_attempts(training: TrainingSection) -> float:
-    """First attempts trained on for each example of D+, in the last stage: right ones and corrected ones."""
+    """First attempts per example of D+ in the last stage: correct ones (rehearsal), corrected ones (distillation)."""
     if TRAINING_SETTINGS[training.setting].set_name != "d_plus":
         return 0.0
     return training.rehearsal + training.distillation
 
 
 def _passes(training: TrainingSection) -> list[tuple[float, int, int]]:
-    """Epochs, batch and accumulation of each stage of the training."""
+    """Epochs, batch size and accumulation of each stage of the training."""
     first = (training.epochs, training.batch_size, training.accumulation)
     if len(TRAINING_SETTINGS[training.setting].stages) == 1:
         return [first]
@@ -97,9 +100,14 @@ def _passes(training: TrainingSection) -> list[tuple[float, int, int]]:
 
 
 def examples_of_attempt(settings: RunSettings, reflections: int, yield_share: float) -> float:
-    """Training examples that a wrong attempt gives on average, if its reflections succeed independently.
+    """Return the mean number of training examples per wrong attempt, if its reflections succeed independently.
 
-    Caps on a question count; filters, and caps on tasks and instructions, don't: it is what curation gets at most.
+    The result is an upper bound: it includes the caps per question, but no filters and no caps per task or instruction.
+
+    Args:
+        settings: of the run.
+        reflections: number of reflections on the attempt.
+        yield_share: share of reflections whose correction is right.
     """
     limit = settings.curation.max_per_question
     set_name = TRAINING_SETTINGS[settings.training.setting].set_name
@@ -117,7 +125,7 @@ def examples_of_attempt(settings: RunSettings, reflections: int, yield_share: fl
 
 
 class StageFormulas:
-    """The formulas, over one set of settings and figures."""
+    """The formulas for one set of settings and figures."""
 
     def __init__(self, settings: RunSettings, figures: Figures, owed: Owed) -> None:
         self._settings = settings
@@ -129,7 +137,7 @@ class StageFormulas:
         self._shots = number(shown / sum(task.train for task in settings.tasks))
 
     def stages(self, *, first: bool) -> tuple[StageEstimate, ...]:
-        """One iteration."""
+        """Return the stages of the first iteration, which has outstanding work only, or of a later one."""
         return (
             self._attempts(first),
             self._reflections(first),
@@ -167,7 +175,7 @@ class StageFormulas:
         return tokens / (rate * self._devices("gpus"))
 
     def _devices(self, name: str) -> Symbolic:
-        """How many devices share the work: a CPU counts as one."""
+        """Number of devices that share the work; a CPU counts as one."""
         return number(1, name) if self._figures[name].value == 0 else self._term(name)
 
     def _wrong(self) -> Symbolic:
@@ -180,7 +188,7 @@ class StageFormulas:
         return self._settings.reflection.rounds
 
     def _rounds(self, rounds: int) -> Symbolic:
-        """Texts of a chain of rounds: each later one follows only on a correction that is wrong again."""
+        """Texts of a chain of rounds: each further round only follows a correction that is wrong again."""
         if rounds == 1:
             return number(1)
         fixed = self._figures["yield_share"].value
@@ -212,7 +220,7 @@ class StageFormulas:
     # -- the rest of an iteration
 
     def trajectories(self) -> Symbolic:
-        """Rows of the trajectory list that an iteration's training questions make."""
+        """Return the number of trajectories of an iteration's training questions."""
         questions, wrong = self._term("train_questions"), self._term("wrong_share")
         return questions + questions * wrong * (self._per_attempt() + number(-1))
 
@@ -250,7 +258,7 @@ class StageFormulas:
         return StageEstimate("train", examples, training_tokens=tokens, seconds=seconds)
 
     def _example_lengths(self) -> list[Symbolic]:
-        """Tokens of an example in each stage of the training, prompt included."""
+        """Tokens of an example in each stage of the training, including the prompt."""
         prompts = {
             "attempt": self._attempt_prompt,
             "reflection": self._reflection_prompt,
@@ -279,7 +287,7 @@ class StageFormulas:
         attempt, reflection, correction = (
             self._term(f"{name}_tokens") for name in ("attempt", "reflection", "correction")
         )
-        # A second try without a reflection reads the question and the attempt, and answers as a correction does.
+        # A retry without a reflection has the question and the attempt in its prompt, and the length of a correction.
         retry_prompt = self._attempt_prompt() + attempt
         prompts = (
             answers * self._attempt_prompt()
@@ -291,7 +299,7 @@ class StageFormulas:
         return StageEstimate("evaluate", texts, prompts, generated, seconds=self._generating(generated))
 
     def _loads(self, first: bool) -> StageEstimate:
-        """Starts of generating processes: the parent's, one more after each stop at a gate, and the child's."""
+        """Starts of generation processes: the parent's, one after each stop at a gate, and the child's."""
         settings = self._settings
         stops = [stage for stage in ROLLOUT_STAGES[1:] if settings.pace == "step" or stage in settings.gates]
         alone = first and (settings.pace == "step" or "evaluate" in settings.gates)
@@ -301,14 +309,14 @@ class StageFormulas:
     # -- disk, memory, price
 
     def trajectory_bytes(self) -> Symbolic:
-        """Bytes of the database a trajectory takes."""
+        """Return the bytes of the database per trajectory."""
         if self._figures.has("trajectory_bytes"):
             return self._term("trajectory_bytes")
         tokens = symbolic.total([self._term(f"{name}_tokens") for name in ("attempt", "reflection", "correction")])
         return self._term("row_bytes") + tokens * self._term("text_bytes_per_token")
 
     def policy_bytes(self) -> Symbolic:
-        """Bytes of a child policy: the adapter, and the whole model where adapters aren't served (on a CPU)."""
+        """Return the bytes of a child policy: its adapter, and the merged model where adapters aren't served (CPU)."""
         whole = self._term("parameters") * self._term("weight_bytes")
         if self._settings.training.method == "full":
             return whole
@@ -318,7 +326,7 @@ class StageFormulas:
         return number(2 if separate else 1) * (adapter + merged)
 
     def generation_bytes(self) -> Symbolic:
-        """Weights and cache of as many texts at once as the settings let in, each of mean length at its end."""
+        """Return the bytes of weights and KV cache, with `generation.concurrency` texts at their full mean length."""
         length = self._correction_prompt() + self._term("correction_tokens")
         cache = number(self._settings.generation.concurrency) * length
         return self._term("parameters") * self._term("weight_bytes") + cache * self._term("cached_values") * self._term(
@@ -326,7 +334,7 @@ class StageFormulas:
         )
 
     def training_bytes(self) -> Symbolic:
-        """Weights, optimizer and activations of one device."""
+        """Return the bytes of weights, optimizer and activations on one device."""
         training = self._settings.training
         batch = number(training.batch_size * training.max_length * self._trained.sequences)
         activations = batch * self._term("activation_bytes_per_token")

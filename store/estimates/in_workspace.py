@@ -1,7 +1,7 @@
-"""An estimate with what this workspace knows: its measured figures, and those its operator keeps in a file.
+"""Estimates with the figures of a workspace: those it measured, and those its operator keeps in a file.
 
-The bridge between rows and the arithmetic of `store.estimates.estimate`; the command, the Launch screen and the gates
-go through it, so that they print the same numbers.
+Connects stored rows to the arithmetic of `store.estimates.estimate`. The command, the Launch screen and the gates all
+use it, so that they print the same numbers.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ def estimate_here(
     connection: sqlite3.Connection | None,
     given: Mapping[str, Figure] | None = None,
 ) -> Estimate:
-    """What a run with these settings takes.
+    """Estimate a run with these settings.
 
     Args:
         settings: of the run.
-        workspace: whose figures count; None: none do.
-        connection: a reader of it; None while it has no database.
-        given: an operator's figures, which count most.
+        workspace: whose file of figures is read; None for none.
+        connection: a reader of its database; None if there is none yet.
+        given: the operator's figures, which take precedence over all others.
 
     Raises:
-        EstimateRefused: when the operator's file holds something wrong.
+        EstimateRefused: when the operator's file is invalid.
     """
     return estimate(settings, _figures(settings, workspace, connection, None, given or {}))
 
@@ -47,16 +47,16 @@ def estimate_here(
 def estimate_ahead(
     connection: sqlite3.Connection, workspace: Workspace | None, iteration: Iteration, owed: Owed | None = None
 ) -> Estimate:
-    """What an iteration still has to do, with its own settings and what its run measured.
+    """Estimate the outstanding work of an iteration, with its own settings and the figures measured by its run.
 
     Args:
         connection: a reader.
-        workspace: whose file of figures counts too; None: none does.
-        iteration: one that runs or waits at a gate.
-        owed: what is known of it; None: read from its stages.
+        workspace: whose file of figures is read too; None for none.
+        iteration: one that is running or waits at a gate.
+        owed: its outstanding work; None reads it from its stages.
 
     Raises:
-        EstimateRefused: when the operator's file holds something wrong.
+        EstimateRefused: when the operator's file is invalid.
     """
     settings = RunSettings.model_validate(iteration.settings)
     figures = _figures(settings, workspace, connection, iteration.run_id, {})
@@ -64,7 +64,7 @@ def estimate_ahead(
 
 
 def owed_now(connection: sqlite3.Connection, iteration: Iteration, settings: RunSettings) -> Owed:
-    """What the stages say that is still owed; of stages that nothing is known of yet, nothing."""
+    """Read the outstanding work of an iteration from its stages; stages without a known total are left out."""
     known = {stage.name: stage for stage in stages(connection, iteration.id)}
     answered = known["attempt"].state == "done"
     texts: dict[StageName, int] = {"attempt": known["attempt"].owed} if known["attempt"].total else {}

@@ -1,6 +1,6 @@
-"""What a workspace measured of the figures an estimate is made of: lengths, shares, rates, starts, bytes.
+"""Measures the figures of an estimate from a workspace: lengths, shares, rates, start-up times, bytes.
 
-Only runs of the same model count, and of them the newest; what was imported or made up is no measurement.
+Only the newest run of the same model is used; imported and synthetic runs are not measurements.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from store.runs.runs import get_run, list_runs
 from store.runs.summaries import question_counts
 
 _FEWEST = 20
-"""Fewer texts than this are no measurement of a mean or a share."""
+"""Minimum number of texts for measuring a mean or a share."""
 
 _PAUSE = 10
-"""A step that takes so many times the usual one held a pause or a restart."""
+"""Multiple of the median duration above which a step is taken to include a pause or a restart."""
 
 _MANY_ROWS = 5000
-"""A smaller database is mostly empty pages and says nothing of the next one."""
+"""Minimum number of trajectories for measuring the database; a smaller one consists mostly of empty pages."""
 
 _ROLLOUTS = """
 SELECT 'attempt' AS stage, avg(prompt_tokens), avg(completion_tokens), count(*), avg(verdict = 'incorrect') FROM (
@@ -51,14 +51,14 @@ UNION ALL
 SELECT 'held out', NULL, NULL, count(*), avg(verdict = 'incorrect') FROM attempts
     WHERE iteration_id IN ({marks}) AND protocol <> '' AND turn = 1 AND sample = 0 AND error IS NULL
 """
-"""The newest rows by a walk back along the ids, as `store.estimates.activity.generated_texts` does it."""
+"""Reads the newest rows by walking back along the ids, as `store.estimates.activity.generated_texts` does."""
 
 _FIRST_TEXT = """
 SELECT min(created - latency) FROM (
     SELECT created, latency FROM attempts WHERE id >= ? AND +iteration_id = ? AND protocol = '' AND latency > 0
     ORDER BY id LIMIT 500)
 """
-"""Of the texts that were stored first: one of them was the first to be asked for."""
+"""Start of the first request: the earliest among the texts stored first, which may have finished in another order."""
 
 _EXAMPLES = "SELECT count(*) FROM curated WHERE iteration_id = ? AND set_name = ? AND included"
 
@@ -66,13 +66,13 @@ _EXAMPLES = "SELECT count(*) FROM curated WHERE iteration_id = ? AND set_name = 
 def measured(
     connection: sqlite3.Connection, model: str, setting: TrainingSetting, run_id: int | None = None
 ) -> dict[str, Figure]:
-    """The figures that this workspace measured with a model; none where it never ran it.
+    """Return the figures measured with a model in this workspace; empty if it never ran that model.
 
     Args:
         connection: a reader.
         model: as named in the settings.
-        setting: the training setting that is to be estimated; sets and rates of another say nothing of it.
-        run_id: look at this run instead of the newest of that model.
+        setting: the training setting to estimate; example counts and rates of other settings are not used.
+        run_id: measure this run instead of the newest one of the model.
     """
     run = _newest_run(connection, model) if run_id is None else get_run(connection, run_id)
     if run is None:
@@ -91,7 +91,7 @@ def measured(
 
 
 def questions(connection: sqlite3.Connection, run_id: int, split: str) -> dict[str, Figure]:
-    """How many questions a prepared run has; fewer than its settings ask for where a dataset has no more."""
+    """Return the question counts of a prepared run; a small dataset may have fewer than the settings request."""
     stored = question_counts(connection, run_id).values()
     if not stored:
         return {}
@@ -103,7 +103,7 @@ def questions(connection: sqlite3.Connection, run_id: int, split: str) -> dict[s
 
 
 def devices(connection: sqlite3.Connection) -> dict[str, Figure]:
-    """That this machine has no GPU, where its engine found none; with some, an engine drives one all the same."""
+    """Return GPU counts of 0 if the engine found no GPU; empty otherwise, since an engine uses one GPU of several."""
     if capabilities(connection).get("gpus") != []:
         return {}
     none = Figure(0, "measured", "the engine found no GPU on this machine")
@@ -111,7 +111,7 @@ def devices(connection: sqlite3.Connection) -> dict[str, Figure]:
 
 
 def architecture_of(connection: sqlite3.Connection, model: str) -> Architecture | None:
-    """The architecture of a model as the workspace's run of it has it on disk, if it can be read."""
+    """Return the architecture of a model from the base policy of its newest run; None if it can't be read."""
     run = _newest_run(connection, model)
     for policy in list_policies(connection, run.id) if run else []:
         if policy.parent_id is None and policy.details.get("model") == model:
@@ -138,7 +138,7 @@ def _texts(connection: sqlite3.Connection, numbers: Sequence[int], where: str) -
             figures[f"{stage}_prompt_tokens"] = Figure(round(float(prompt), 1), "measured", source)
         if completion:
             figures[f"{stage}_tokens"] = Figure(round(float(completion), 1), "measured", source)
-        # Nothing wrong, or nothing put right, is too little to plan with: zero would make the rest vanish.
+        # A measured share of zero is left out: it would reduce all later stages of the estimate to nothing.
         if stage in shares and share:
             figures[shares[stage]] = Figure(float(share), "measured", source)
     return figures
@@ -155,7 +155,7 @@ def _generation(connection: sqlite3.Connection, numbers: Sequence[int], where: s
 
 
 def _starts(connection: sqlite3.Connection, iterations: Sequence[Iteration], where: str) -> dict[str, Figure]:
-    """Seconds from the start of the first stage to its first request, in the iteration that was quickest at it."""
+    """Seconds from the start of the first stage to its first request, minimum over the iterations."""
     waits = []
     for iteration in iterations:
         first = connection.execute(
@@ -165,7 +165,7 @@ def _starts(connection: sqlite3.Connection, iterations: Sequence[Iteration], whe
         started = known["attempt"].started if "attempt" in known else None
         if first is not None and started is not None and first > started:
             waits.append(first - started)
-    # A restart or a pause makes it longer, nothing makes it shorter.
+    # The minimum, because a restart or a pause can only lengthen the wait.
     return {"load_s": Figure(min(waits), "measured", f"{where}: {len(waits)} starts, the quickest")} if waits else {}
 
 
@@ -198,14 +198,14 @@ def _training(
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """What lay between the ends of two optimizer steps."""
+    """Duration and tokens between the ends of two optimizer steps."""
 
     seconds: float
     tokens: float
 
 
 def _steps(points: Sequence[tuple[float, float]]) -> list[_Step]:
-    """The steps of a curve of tokens so far, without pauses, restarts and the start of a second stage."""
+    """Steps from a curve of cumulative tokens, without those that include a pause, a restart or a new stage."""
     steps = [_Step(two[0] - one[0], two[1] - one[1]) for one, two in pairwise(points)]
     steps = [step for step in steps if step.tokens > 0 and step.seconds > 0]
     if not steps:
@@ -232,7 +232,7 @@ def _examples(
 
 
 def _trajectory_bytes(connection: sqlite3.Connection) -> Figure | None:
-    """Of the whole database; a small one is mostly empty pages and says nothing."""
+    """Size of the complete database per trajectory; None for a database that is too small to measure."""
     rows = connection.execute("SELECT count(*) FROM trajectories").fetchone()[0]
     if rows < _MANY_ROWS:
         return None

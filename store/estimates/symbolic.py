@@ -1,7 +1,7 @@
-"""Arithmetic on figures of which some are not known: what is known is computed, what is not keeps its name.
+"""Symbolic arithmetic on figures, some of which are unknown: known values are computed, unknown ones remain as names.
 
-A term is a sum of products, e.g. `5310720 ÷ generation_tokens_per_s + 90`. Once every name has a value it is a number.
-Knows nothing of what the names mean.
+A term is a sum of products, e.g. `5310720 ÷ generation_tokens_per_s + 90`; without unknown names it is a number. The
+meaning of the names is irrelevant here.
 """
 
 from __future__ import annotations
@@ -10,42 +10,42 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 Product = tuple[tuple[str, int], ...]
-"""Unknown names with their powers (below 0: divided by), in order of the names; empty for a plain number."""
+"""Unknown names with their powers (negative: divided by), sorted by name; empty for a plain number."""
 
 _NUMBER: Product = ()
 
 
 @dataclass(frozen=True)
 class Symbolic:
-    """A sum: the factor of each product of unknown names. `uses` are the names of all figures that went in."""
+    """A sum of products: the factor of each product of unknown names. `uses` names all figures it was computed from."""
 
     factors: Mapping[Product, float]
     uses: frozenset[str] = frozenset()
 
     @property
     def value(self) -> float | None:
-        """The number, or None while a name in it is unknown."""
+        """The number, or None if it contains an unknown name."""
         return self.factors.get(_NUMBER, 0.0) if self.known else None
 
     @property
     def known(self) -> bool:
-        """True when no name is left."""
+        """Whether it contains no unknown name."""
         return not any(self.factors)
 
     @property
     def unknown(self) -> tuple[str, ...]:
-        """The names that stand in the way of a number, in order."""
+        """The unknown names it contains, sorted."""
         return tuple(sorted({name for product in self.factors for name, _ in product}))
 
     def __add__(self, other: Symbolic) -> Symbolic:
-        """The sum of two terms."""
+        """Return the sum of two terms."""
         factors = dict(self.factors)
         for product, factor in other.factors.items():
             factors[product] = factors.get(product, 0.0) + factor
         return Symbolic(_without_nothing(factors), self.uses | other.uses)
 
     def __mul__(self, other: Symbolic) -> Symbolic:
-        """The product of two terms."""
+        """Return the product of two terms."""
         factors: dict[Product, float] = {}
         for one, first in self.factors.items():
             for two, second in other.factors.items():
@@ -54,11 +54,11 @@ class Symbolic:
         return Symbolic(_without_nothing(factors), self.uses | other.uses)
 
     def __truediv__(self, other: Symbolic) -> Symbolic:
-        """A term divided by a single product.
+        """Return the term divided by a single product.
 
         Raises:
-            ZeroDivisionError: by nothing.
-            ValueError: by a sum, which has no such form.
+            ZeroDivisionError: when the divisor is 0.
+            ValueError: when the divisor is a sum, since the quotient is then no sum of products.
         """
         if not other.factors:
             raise ZeroDivisionError("a term was divided by nothing")
@@ -69,7 +69,7 @@ class Symbolic:
         return self * turned
 
     def words(self, number: Callable[[float], str]) -> str:
-        """The number, or the formula in the names that are unknown. `number` writes a value in the term's unit."""
+        """Format the number, or the formula with the unknown names; `number` formats a value in the term's unit."""
         if self.known:
             return number(self.factors.get(_NUMBER, 0.0))
         parts = []
@@ -79,17 +79,17 @@ class Symbolic:
 
 
 def number(value: float, *uses: str) -> Symbolic:
-    """A known value; `uses` names the figures it stands for."""
+    """Return a known value; `uses` names the figures it was computed from."""
     return Symbolic(_without_nothing({_NUMBER: float(value)}), frozenset(uses))
 
 
 def name(unknown: str) -> Symbolic:
-    """A figure that nobody knows yet."""
+    """Return a symbol for an unknown figure."""
     return Symbolic({((unknown, 1),): 1.0}, frozenset({unknown}))
 
 
 def total(terms: list[Symbolic]) -> Symbolic:
-    """The sum of many terms."""
+    """Return the sum of some terms; 0 for none."""
     result = number(0)
     for term in terms:
         result = result + term

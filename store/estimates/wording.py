@@ -1,4 +1,4 @@
-"""One stage of an estimate as half a sentence, for a gate's note and the screens: tokens, time, rate, price."""
+"""Formats the estimate of one stage as a phrase for gates and screens: tokens, time, rate, price."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ UNKNOWN_TIME = "time unknown (not measured yet)"
 
 
 def stage_words(estimate: Estimate, name: StageName) -> str:
-    """What a stage of the iteration at hand takes: `about 2,000 generated tokens, 20 min at 1.7 tokens/s (measured)`.
+    """Format a stage of the first iteration: `about 2,000 generated tokens, 20 min at 1.7 tokens/s (measured)`.
 
-    A rate that was never measured leaves the time open; `reflectevo estimate` has the formula.
+    Without a known rate the time is shown as unknown; `reflectevo estimate` prints the formula.
     """
     stage = next(one for one in estimate.first if one.stage == name)
     parts = [_tokens(stage)] if _tokens(stage) else []
@@ -29,7 +29,7 @@ def stage_words(estimate: Estimate, name: StageName) -> str:
 
 
 def _rounded(value: float) -> str:
-    """Three digits of an estimate mean something: `19,738` is `19,700`."""
+    """Round to three significant digits, the precision of an estimate: `19,700` for 19,738."""
     return count(float(f"{value:.3g}"))
 
 
