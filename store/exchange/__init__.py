@@ -1,1 +1,1 @@
-"""Imports, and the pages that an export reads."""
+"""Storage of imported files, and paged queries for exports."""

@@ -1,6 +1,6 @@
-"""What an export reads: pages of attempts, of curated rows and of imported records, and what they point to.
+"""Queries of exports: pages of attempts, curated rows and imported records, and the rows they refer to.
 
-Everything comes in pages by key, so that an export of any size holds a page in memory and no read transaction open.
+All results are paged by key, so that an export of any size keeps one page in memory and no read transaction open.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _CHUNK = 500
 
 @dataclass(frozen=True, slots=True)
 class StoredImportRecord:
-    """A record of an imported file: which rows it became, and what they don't hold (JSON)."""
+    """A record of an imported file: the rows it was stored as, and the remaining content as JSON (`remainder`)."""
 
     import_id: int
     number: int
@@ -34,16 +34,16 @@ class StoredImportRecord:
 def attempt_page(
     connection: sqlite3.Connection, iteration_id: int, *, after: int, limit: int, every_sample: bool
 ) -> list[StoredAttempt]:
-    """Attempts 1 made for the training data of an iteration, those that failed left out, in the order of their ids.
+    """Return a page of the first attempts in an iteration's training data, ordered by id; failed ones are left out.
 
     Args:
         connection: a reader.
         iteration_id: the iteration.
-        after: an id; not included.
-        limit: most rows.
-        every_sample: also those beside *the* attempt, as imports have of a question that they hold several times.
+        after: the id that the page follows.
+        limit: maximum number of rows.
+        every_sample: include further attempts on the same question, which imports may have.
     """
-    # The plus keeps SQLite on the ids: the index on iterations would sort the whole iteration for each page.
+    # The plus makes SQLite walk the ids; with the index on iterations it would sort the whole iteration for each page.
     return to_records(
         StoredAttempt,
         connection.execute(
@@ -57,7 +57,7 @@ def attempt_page(
 def curated_page(
     connection: sqlite3.Connection, iteration_id: int, set_name: SetName, *, after: int, limit: int
 ) -> list[CuratedRow]:
-    """Included rows of a set, in the order of their ids, which follow `after`."""
+    """Return a page of the included rows of a set, ordered by id, that follows the id `after`."""
     return to_records(
         CuratedRow,
         connection.execute(
@@ -69,7 +69,7 @@ def curated_page(
 
 
 def import_page(connection: sqlite3.Connection, import_id: int, *, after: int, limit: int) -> list[StoredImportRecord]:
-    """Records of an import in the order of the file, whose numbers follow `after`."""
+    """Return a page of the records of an import, in the order of the file, that follows the record number `after`."""
     return to_records(
         StoredImportRecord,
         connection.execute(
@@ -80,7 +80,7 @@ def import_page(connection: sqlite3.Connection, import_id: int, *, after: int, l
 
 
 def question_page(connection: sqlite3.Connection, run_id: int, *, after: int, limit: int) -> list[StoredQuestion]:
-    """Training questions of a run, in the order of their ids, which follow `after`."""
+    """Return a page of the training questions of a run, ordered by id, that follows the id `after`."""
     return to_records(
         StoredQuestion,
         connection.execute(
@@ -92,7 +92,7 @@ def question_page(connection: sqlite3.Connection, run_id: int, *, after: int, li
 
 
 def record_of_attempt(connection: sqlite3.Connection, attempt_id: int) -> tuple[StoredImportRecord, str] | None:
-    """The first imported record that holds an attempt, and the format it came in."""
+    """Return the first imported record of an attempt with the format of its file; None if it wasn't imported."""
     row = connection.execute(
         "SELECT r.*, i.format FROM import_records r JOIN imports i ON i.id = r.import_id WHERE r.attempt_id = ?"
         " ORDER BY r.number LIMIT 1",
@@ -102,7 +102,7 @@ def record_of_attempt(connection: sqlite3.Connection, attempt_id: int) -> tuple[
 
 
 def import_texts(connection: sqlite3.Connection, digests: Iterable[str]) -> dict[str, str]:
-    """Shared texts of imported records, by digest."""
+    """Return shared texts of imported records, by digest."""
     found: dict[str, str] = {}
     for part in _parts(digests):
         found.update(
@@ -115,22 +115,22 @@ def import_texts(connection: sqlite3.Connection, digests: Iterable[str]) -> dict
 
 
 def questions_by_id(connection: sqlite3.Connection, ids: Iterable[int]) -> dict[int, StoredQuestion]:
-    """Questions, by id."""
+    """Return questions by id."""
     return {one.id: one for one in _by(connection, StoredQuestion, "questions", "id", ids)}
 
 
 def attempts_by_id(connection: sqlite3.Connection, ids: Iterable[int]) -> dict[int, StoredAttempt]:
-    """Attempts of any turn, by id."""
+    """Return attempts of any turn by id."""
     return {one.id: one for one in _by(connection, StoredAttempt, "attempts", "id", ids)}
 
 
 def reflections_by_id(connection: sqlite3.Connection, ids: Iterable[int]) -> dict[int, StoredReflection]:
-    """Reflections, by id."""
+    """Return reflections by id."""
     return {one.id: one for one in _by(connection, StoredReflection, "reflections", "id", ids)}
 
 
 def reflections_on(connection: sqlite3.Connection, attempt_ids: Iterable[int]) -> dict[int, list[StoredReflection]]:
-    """Reflections that didn't fail, in order, by the attempt they are on."""
+    """Return the reflections on some attempts by attempt id, ordered by id; failed ones are left out."""
     found: defaultdict[int, list[StoredReflection]] = defaultdict(list)
     for one in _by(connection, StoredReflection, "reflections", "attempt_id", attempt_ids):
         if one.error is None:
@@ -139,7 +139,7 @@ def reflections_on(connection: sqlite3.Connection, attempt_ids: Iterable[int]) -
 
 
 def corrections_of(connection: sqlite3.Connection, reflection_ids: Iterable[int]) -> dict[int, StoredAttempt]:
-    """The correction of each reflection that has one which didn't fail."""
+    """Return the corrections of some reflections by reflection id; failed ones are left out."""
     found: dict[int, StoredAttempt] = {}
     for one in _by(connection, StoredAttempt, "attempts", "reflection_id", reflection_ids):
         if one.error is None and one.reflection_id is not None:

@@ -1,8 +1,8 @@
-"""Imported records become the rows a rollout would have left, many at once.
+"""Stores batches of imported records as the rows that a rollout would have written.
 
 One batch is one short transaction: questions, attempts, reflections, corrections, trajectories with their search index,
-curated rows, preferences, and the record itself. Texts that sets repeat from row to row (one attempt, one chosen
-reflection in many pairs) are stored once.
+curated rows, preferences, and the records themselves. Texts that a set repeats (an attempt or a chosen reflection that
+is part of many pairs) are stored once.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from store.exchange.imports import IMPORTED_POLICY, IMPORTED_STAGES, IMPORTED_VE
 from store.records import StageName
 
 EQUAL_SIDES = "both sides are the same reflection"
-"""Why a pair is left out of its set."""
+"""Reason for leaving a pair out of its set."""
 
 _NEWEST = 64
-"""Among how many texts of one question, the newest, an equal one is looked for: bounds the work on hostile files."""
+"""Number of newest texts of a question that are searched for a duplicate; bounds the work on malicious files."""
 
 _CHUNK = 500
 
@@ -41,18 +41,18 @@ _ATTEMPT = (
 
 @dataclass(slots=True)
 class _Known:
-    """What is stored, or about to be, on one attempt."""
+    """An attempt that is stored or part of the batch, with its branches."""
 
     id: int
     question_id: int
     branches: dict[object, int] = field(default_factory=dict)
-    """What makes a branch one of its own → reflection id (0 for a retry)."""
+    """Reflection id (0 for a retry) by the content that identifies a branch."""
     samples: dict[str, int] = field(default_factory=dict)
-    """How many reflections each instruction has."""
+    """Number of reflections by instruction."""
 
 
 class _Batch:
-    """Gathers the rows of one batch. The write lock is held, so ids are counted on from the greatest."""
+    """Collects the rows of one batch. Ids are assigned from the largest one up, which is safe under the write lock."""
 
     def __init__(self, connection: sqlite3.Connection, target: ImportTarget) -> None:
         self.connection, self.target, self.now = connection, target, time.time()
@@ -64,7 +64,7 @@ class _Batch:
         self.questions: list[tuple[Any, ...]] = []
         self.attempts: defaultdict[int, list[tuple[Any, ...]]] = defaultdict(list)
         self.reflections: defaultdict[int, list[tuple[Any, ...]]] = defaultdict(list)
-        """Attempts and the reflections that led to them, by turn: each refers to rows of an earlier turn."""
+        """Attempts and the reflections that led to them, by turn: each row refers to rows of an earlier turn."""
         self.trajectories: list[tuple[Any, ...]] = []
         self.search: list[tuple[Any, ...]] = []
         self.curated: list[tuple[Any, ...]] = []
@@ -84,7 +84,7 @@ class _Batch:
     # --- questions
 
     def place_questions(self, records: Sequence[ImportedRecord]) -> dict[str, int]:
-        """Id of each question, by content hash; new ones are gathered."""
+        """Return the id of each question by content hash; new questions are added to the batch."""
         wanted = {record.question.content_hash: record.question for record in records}
         hashes = list(wanted)
         placed: dict[str, int] = {}
@@ -110,7 +110,7 @@ class _Batch:
     # --- attempts
 
     def place_attempt(self, record: ImportedRecord, question_id: int) -> _Known:
-        """The attempt of a record: of a set the stored one with the same content, else a new one."""
+        """Return the attempt of a record; for a record of a set, a stored attempt with the same content is reused."""
         made = record.attempt
         content = (made.reasoning, made.answer, made.verdict)
         if question_id not in self.known:
@@ -127,7 +127,7 @@ class _Batch:
         return entry
 
     def _read_attempts(self, question_id: int) -> None:
-        """What this import has on a question already; once a batch."""
+        """Read the attempts that this import has already stored on a question; called once per batch and question."""
         known: dict[object, _Known] = {}
         self.samples[question_id] = 0
         if question_id < self.first_new["questions"]:
@@ -171,7 +171,7 @@ class _Batch:
     # --- reflections, corrections, trajectories
 
     def place_branches(self, record: ImportedRecord, attempt: _Known) -> list[int | None]:
-        """Reflection ids of the branches of a record; new ones are gathered with their trajectories."""
+        """Return the reflection ids of a record's branches; adds new ones to the batch with their trajectories."""
         placed: list[int | None] = []
         corrections: list[int] = []
         if not record.branches:
@@ -196,7 +196,7 @@ class _Batch:
                 )
                 self.added["reflect"] += 1
             correction_id = self.take("attempts")
-            # A retry has no reflection to tell it from others: its own id does.
+            # A retry has no reflection that distinguishes it from others, so its own id is its sample number.
             retry = 0 if reflection_id is not None else correction_id
             self.attempts[branch.turn].append(
                 self._attempt_row(correction_id, attempt.question_id, branch.turn, reflection_id, retry, made)
@@ -208,7 +208,7 @@ class _Batch:
             if reflection_id is not None:
                 attempt.branches[content] = reflection_id
             elif (None, reflected) in attempt.branches:
-                continue  # one trajectory for the retries of an attempt: the list tells them apart by reflection
+                continue  # the retries of an attempt share one trajectory: trajectories are unique by reflection
             else:
                 attempt.branches[None, reflected] = 0
             self._trajectory(record, attempt.question_id, reflected, first, branch, reflection_id, correction_id)
@@ -244,7 +244,7 @@ class _Batch:
     # --- the record itself
 
     def place_record(self, record: ImportedRecord, attempt: _Known, placed: Sequence[int | None]) -> None:
-        """The record's own row, and its row in the set it belongs to."""
+        """Add the row of the record itself, and its row in the set it belongs to."""
         included = placed[0] if record.set_name is not None else None
         rejected = placed[1] if record.set_name in ("d_pm", "d_pref") else None
         self.records.append((self.target.import_id, record.number, attempt.id, included, rejected, record.remainder))
@@ -277,9 +277,10 @@ class _Batch:
         return found is not None
 
     def write(self) -> None:
-        """Insert everything that was gathered."""
+        """Insert the rows of the batch."""
         run_id = self.target.run_id
-        # No row before those that it refers to: with checks deferred, SQLite looks for what each new row may resolve.
+        # Each row is inserted after those it refers to: otherwise SQLite, with foreign key checks deferred, has to test
+        # for every new row whether it resolves an open reference.
         turns = [
             step
             for turn in sorted(self.attempts)
@@ -336,7 +337,7 @@ class _Batch:
 def insert_records(
     connection: sqlite3.Connection, target: ImportTarget, records: Iterable[ImportedRecord]
 ) -> dict[StageName, int]:
-    """Insert a batch of records inside the caller's write transaction; returns the rows added, by stage."""
+    """Insert a batch of records inside the caller's write transaction; return the numbers of new rows by stage."""
     batch = _Batch(connection, target)
     listed = list(records)
     questions = batch.place_questions(listed)

@@ -1,4 +1,4 @@
-"""What a record of a published file is, as values between the formats and the rows."""
+"""Records of published files as values, between the file formats (`engine.exchange`) and the stored rows."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class ImportedQuestion:
 
 @dataclass(frozen=True, slots=True)
 class ImportedAttempt:
-    """An attempt or correction as the record gives it. `detail` says where the verdict comes from."""
+    """An attempt or correction of a record. `detail` states where the verdict comes from."""
 
     reasoning: str
     answer: str | None
@@ -46,11 +46,11 @@ class ImportedBranch:
 
 @dataclass(frozen=True, slots=True)
 class ImportedRecord:
-    """One record of a published file, as rows.
+    """One record of a published file.
 
-    `number` counts the records of the file from 1, skipped ones included. With a `set_name` the first branch is the
-    included or chosen side, the second the rejected one, and texts equal to stored ones are not stored again.
-    `remainder` is JSON: what of the record no row holds. `texts` are shared texts that it names by digest.
+    `number` counts the records of the file from 1, including skipped ones. With a `set_name`, the first branch is the
+    included or chosen side, the second the rejected one, and texts that are stored already are not stored again.
+    `remainder` is the content of the record that no row contains, as JSON; it refers to shared `texts` by digest.
     """
 
     number: int

@@ -1,7 +1,7 @@
-"""Imports: which file an imported run came from, how far it was read, and what of it was left out.
+"""Progress of imports: the source file of an imported run, the position reached, and counts of skipped records.
 
-An import is known by the content of its file. Its position moves in the transaction that stores the records before
-it, so that an import that was killed goes on where it stopped, and one that is complete changes nothing.
+An import is identified by the content of its file. Its position advances in the transaction that stores the records up
+to it, so that an interrupted import resumes where it stopped, and repeating a complete one changes nothing.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from store.runs.policies import add_policy
 from store.runs.runs import add_run, run_named, set_run_state
 
 IMPORTED_POLICY = "imported"
-"""Name of the policy that stands for whoever wrote the imported texts."""
+"""Name of the policy that represents the unknown author of imported texts."""
 
 IMPORTED_VERSION = "imported"
-"""Prompt version of imported texts: their prompts were not made here."""
+"""Prompt version of imported texts, whose prompts are unknown."""
 
 SEARCH_BUFFER = 16 << 20
-"""Bytes that the search index gathers while an import runs: a whole batch, which takes 40 % less time. `finish_import`
-takes it back."""
+"""Bytes that the search index buffers during an import: enough for a complete batch, which takes 40 % less time.
+`finish_import` restores the default."""
 
 IMPORTED_STAGES: tuple[StageName, ...] = ("attempt", "reflect", "correct", "curate")
-"""The stages whose rows an import brings."""
+"""The stages whose rows an import writes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class StoredImport:
 
 @dataclass(frozen=True, slots=True)
 class ImportTarget:
-    """The rows that everything of one import belongs to."""
+    """The rows that the data of an import belongs to."""
 
     import_id: int
     run_id: int
@@ -63,20 +63,20 @@ class ImportTarget:
 
 
 def find_import(connection: sqlite3.Connection, identity: str) -> StoredImport | None:
-    """The import of a file with that content, if it was begun."""
+    """Return the import with this identity (a hash of format, size and sampled content); None if none was begun."""
     row = connection.execute("SELECT * FROM imports WHERE identity = ?", (identity,)).fetchone()
     return to_record(StoredImport, row) if row else None
 
 
 def list_imports(connection: sqlite3.Connection, run_id: int) -> list[StoredImport]:
-    """The imports that make up a run, oldest first."""
+    """Return the imports of a run, oldest first."""
     return to_records(
         StoredImport, connection.execute("SELECT * FROM imports WHERE run_id = ? ORDER BY id", (run_id,)).fetchall()
     )
 
 
 def free_run_name(connection: sqlite3.Connection, wanted: str) -> str:
-    """`wanted`, or where a run has that name already, `wanted-2` and so on."""
+    """Return `wanted`, or if a run has that name already, `wanted-2` and so on."""
     name, tried = wanted, 1
     while run_named(connection, name) is not None:
         tried += 1
@@ -87,9 +87,9 @@ def free_run_name(connection: sqlite3.Connection, wanted: str) -> str:
 def begin_import(
     connection: sqlite3.Connection, *, name: str, path: str, file_format: str, identity: str, size: int, task: str
 ) -> ImportTarget:
-    """Make the run, its policy, its one iteration and the import row; inside a write transaction.
+    """Insert a run with its policy and its only iteration, and the import; inside a write transaction.
 
-    The iteration counts as stopped until `finish_import`, and is nobody's to work on.
+    The iteration is in state `stopped` until `finish_import`, so that no engine works on it.
     """
     settings = {"import": {"path": storable(path), "format": file_format, "task": task}}
     run_id = add_run(connection, name, "unknown", settings, "", origin="import")
@@ -118,7 +118,7 @@ def begin_import(
 
 
 def target_of(connection: sqlite3.Connection, stored: StoredImport) -> ImportTarget:
-    """Where a begun import puts its rows."""
+    """Return the rows that the data of an import already begun belongs to."""
     row = connection.execute(
         "SELECT i.id, i.parent_id FROM iterations i WHERE i.run_id = ? ORDER BY i.id LIMIT 1", (stored.run_id,)
     ).fetchone()
@@ -127,7 +127,7 @@ def target_of(connection: sqlite3.Connection, stored: StoredImport) -> ImportTar
 
 @dataclass(frozen=True, slots=True)
 class Advance:
-    """How far an import came with one batch: byte position, counts so far, and rows added by stage."""
+    """Progress of an import after one batch: byte position, cumulative counts, and rows added by stage."""
 
     position: int
     records: int
@@ -138,7 +138,11 @@ class Advance:
 
 
 def advance_import(connection: sqlite3.Connection, target: ImportTarget, before: int, advance: Advance) -> bool:
-    """Move the position from `before`, in the transaction that stores the records; False when somebody else has."""
+    """Advance the position from `before`, in the transaction that stores the records.
+
+    Returns:
+        False when another process has advanced it in the meantime; the transaction must then be rolled back.
+    """
     moved = connection.execute(
         "UPDATE imports SET position = ?, records = ?, skipped = ?, leaks = ?, details = ?"
         " WHERE id = ? AND position = ? AND ended IS NULL",
@@ -155,12 +159,12 @@ def advance_import(connection: sqlite3.Connection, target: ImportTarget, before:
 
 
 def finish_import(connection: sqlite3.Connection, target: ImportTarget, notes: Mapping[StageName, str]) -> None:
-    """Mark an import as complete: its stages done with their counts, what it has nothing of as skipped.
+    """Mark an import as complete: stages with rows as done, stages without any as skipped.
 
     Args:
         connection: inside a write transaction.
         target: the import.
-        notes: what to say of a stage, by its name.
+        notes: notes of the stages, by name.
     """
     now = time.time()
     narrow_search_buffer(connection)
