@@ -1,6 +1,6 @@
-"""Two policies on the same held-out questions: what each answered, and what the difference comes to.
+"""Paired comparison of two policies on the same held-out questions.
 
-The pairs come from stored attempts; the statistics are pure. Nothing to compare gives None, never 0.
+The pairs are read from stored attempts; the statistics are pure. Without anything to compare the result is None, not 0.
 """
 
 from __future__ import annotations
@@ -16,32 +16,33 @@ from store.evaluation.intervals import bootstrap_mean, mcnemar_exact
 Turn = Literal["t1", "t2"]
 
 _SEED = 0
-"""Of every bootstrap over a comparison."""
+"""Random seed of the bootstrap in every comparison."""
 
 
 @dataclass(frozen=True, slots=True)
 class PairedAnswer:
-    """One held-out question that both policies answered. `a` is the first policy, usually the parent."""
+    """The answers of policies a and b to one held-out question. Policy a is usually the parent of b."""
 
     a: HeldOutAnswer
     b: HeldOutAnswer
 
     @property
     def question_id(self) -> int:
-        """The question."""
+        """Id of the question."""
         return self.a.question_id
 
     @property
     def task(self) -> str:
-        """The task of the question."""
+        """Task of the question."""
         return self.a.task
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Policy b − policy a as a share (1 is 100 points), with a 95 % bootstrap interval over `n` questions.
+    """Accuracy of policy b minus that of policy a, with a 95 % bootstrap interval over `n` questions.
 
-    `value`, `low`, `high` and McNemar's exact `p` are None when no question has both verdicts.
+    Accuracies are shares: 1 is 100 percentage points. `value`, `low`, `high` and McNemar's exact `p` are None when no
+    question has a verdict for both policies.
     """
 
     value: float | None
@@ -50,21 +51,21 @@ class Difference:
     n: int
     p: float | None
     gained: tuple[int, ...]
-    """Questions that only b answers right."""
+    """Ids of the questions that only b answers right."""
     lost: tuple[int, ...]
-    """Questions that only a answers right."""
+    """Ids of the questions that only a answers right."""
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Policy b against policy a at both turns."""
+    """Differences between policy b and policy a at both turns."""
 
     t1: Difference
     t2: Difference
 
 
 def paired_answers(connection: sqlite3.Connection, policy_a: int, policy_b: int, protocol: str) -> list[PairedAnswer]:
-    """The questions that two policies both answered under a protocol, by question id."""
+    """Return the questions that both policies answered under a protocol, ordered by question id."""
     after = {answer.question_id: answer for answer in held_out_answers(connection, policy_b, protocol)}
     return [
         PairedAnswer(before, after[before.question_id])
@@ -76,7 +77,14 @@ def paired_answers(connection: sqlite3.Connection, policy_a: int, policy_b: int,
 def put_baseline_outcomes(
     connection: sqlite3.Connection, policy_id: int, protocol: str, correct: Mapping[tuple[int, str], bool]
 ) -> None:
-    """Store which held-out questions each baseline of a policy answers right, by question and baseline."""
+    """Replace the stored outcomes of a policy's baselines under a protocol; inside a write transaction.
+
+    Args:
+        connection: inside a write transaction.
+        policy_id: the policy.
+        protocol: the protocol.
+        correct: whether the answer is right, by question id and name of the baseline.
+    """
     connection.execute("DELETE FROM baseline_outcomes WHERE policy_id = ? AND protocol = ?", (policy_id, protocol))
     connection.executemany(
         "INSERT INTO baseline_outcomes (policy_id, protocol, question_id, baseline, correct) VALUES (?, ?, ?, ?, ?)",
@@ -85,8 +93,10 @@ def put_baseline_outcomes(
 
 
 def baseline_outcomes(connection: sqlite3.Connection, policy_id: int, protocol: str) -> dict[str, dict[int, bool]]:
-    """For each baseline of a policy that was measured: which questions it answers right. Questions without a verdict
-    are in none."""
+    """Return the outcomes of a policy's baselines: by name, whether each question is answered right.
+
+    Questions without a verdict are left out, and so are baselines that were not measured.
+    """
     found: dict[str, dict[int, bool]] = {}
     for row in connection.execute(
         "SELECT baseline, question_id, correct FROM baseline_outcomes WHERE policy_id = ? AND protocol = ?"
@@ -98,7 +108,7 @@ def baseline_outcomes(connection: sqlite3.Connection, policy_id: int, protocol: 
 
 
 def outcomes(pairs: Iterable[PairedAnswer], turn: Turn, protocol: str) -> list[tuple[int, bool, bool]]:
-    """Question id, and whether a and b are right at a turn; questions without both verdicts are left out."""
+    """Return (question id, a is right, b is right) at a turn; questions without a verdict for both are left out."""
     oracle, number = is_oracle(protocol), 1 if turn == "t1" else 2
     known = []
     for pair in pairs:
@@ -109,9 +119,9 @@ def outcomes(pairs: Iterable[PairedAnswer], turn: Turn, protocol: str) -> list[t
 
 
 def difference(known: Sequence[tuple[int, bool, bool]]) -> Difference:
-    """The difference between two policies from their outcomes on the same questions, as `outcomes` gives them.
+    """Compute the difference between two policies from their outcomes on the same questions, as from `outcomes`.
 
-    The bootstrap has a fixed seed: the interval depends on the outcomes alone, wherever two policies are compared.
+    The bootstrap has a fixed seed, so that every comparison of the same outcomes has the same interval.
     """
     gained = tuple(question for question, was, now in known if now and not was)
     lost = tuple(question for question, was, now in known if was and not now)
@@ -125,14 +135,14 @@ def difference(known: Sequence[tuple[int, bool, bool]]) -> Difference:
 
 
 def compare(pairs: Sequence[PairedAnswer], protocol: str) -> Comparison:
-    """b against a on the questions that both answered with a verdict, all tasks together."""
+    """Compare b with a at both turns, over all given pairs with a verdict for both."""
     return Comparison(difference(outcomes(pairs, "t1", protocol)), difference(outcomes(pairs, "t2", protocol)))
 
 
 def compare_policies(
     connection: sqlite3.Connection, policy_a: int, policy_b: int, protocol: str
 ) -> dict[tuple[str, Turn], Difference]:
-    """b − a at both turns, by task and of all tasks together (task `''`); empty when they share no question."""
+    """Return b − a by task and turn, and over all tasks (task `''`); empty if the policies share no question."""
     pairs = paired_answers(connection, policy_a, policy_b, protocol)
     tasks = sorted({pair.task for pair in pairs})
     found: dict[tuple[str, Turn], Difference] = {}

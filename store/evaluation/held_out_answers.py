@@ -1,4 +1,4 @@
-"""What a policy answered to each held-out question: verdicts, and whether an answer could be read from the reply."""
+"""Answers of a policy to held-out questions: verdicts, and whether an answer could be extracted from the reply."""
 
 from __future__ import annotations
 
@@ -9,25 +9,27 @@ from store.records import Verdict
 
 
 def is_oracle(protocol: str) -> bool:
-    """Whether a protocol takes turn 2 for wrong answers only, so that a right turn 1 stays right."""
+    """Return whether a protocol has a turn 2 for wrong answers only, so that an answer right at turn 1 stays right."""
     return protocol.partition("/")[0] == "oracle"
 
 
 @dataclass(frozen=True, slots=True)
 class HeldOutAnswer:
-    """One question. Turn 2 is None where it was not taken."""
+    """The answer to one question at both turns; turn 2 is None if there was none."""
 
     question_id: int
     task: str
     t1: Verdict
     t2: Verdict | None
     t1_read: bool
-    """Whether the verifier found an answer in the reply of turn 1, right or wrong."""
+    """Whether an answer, right or wrong, could be extracted from the reply at turn 1."""
     t2_read: bool | None
 
     def right(self, turn: int, *, oracle: bool) -> bool | None:
-        """Whether the answer is right at turn 1 or 2; None where that isn't known. With an oracle a right answer
-        stays."""
+        """Return whether the answer is right at turn 1 or 2; None without a verdict.
+
+        With an oracle, an answer right at turn 1 is right at turn 2.
+        """
         if self.t1 == "unverified":
             return None
         if turn == 1 or (oracle and self.t1 == "correct"):
@@ -35,14 +37,14 @@ class HeldOutAnswer:
         return None if self.t2 in (None, "unverified") else self.t2 == "correct"
 
     def read(self, turn: int, *, oracle: bool) -> bool | None:
-        """Whether an answer could be read at turn 1 or 2; None where there is none, or it has no verdict."""
+        """Return whether an answer could be extracted at turn 1 or 2; None without a verdict."""
         if self.right(turn, oracle=oracle) is None:
             return None
         return self.t1_read if turn == 1 or (oracle and self.t1 == "correct") else self.t2_read
 
 
 def held_out_answers(connection: sqlite3.Connection, policy_id: int, protocol: str) -> list[HeldOutAnswer]:
-    """The answers of a policy under a protocol, by question id."""
+    """Return the answers of a policy under a protocol, ordered by question id."""
     rows = connection.execute(
         "SELECT a.question_id, q.task, a.verdict AS t1, a.answer IS NOT NULL AS t1_read, c.verdict AS t2,"
         " c.answer IS NOT NULL AS t2_read FROM attempts a JOIN questions q ON q.id = a.question_id"
@@ -67,14 +69,17 @@ def held_out_answers(connection: sqlite3.Connection, policy_id: int, protocol: s
 
 
 def outcomes_at(answers: list[HeldOutAnswer], turn: int, protocol: str) -> dict[int, bool]:
-    """Which questions are answered right at a turn; those without a verdict are left out."""
+    """Return whether each question is answered right at a turn, by question id; without a verdict it is left out."""
     oracle = is_oracle(protocol)
     return {one.question_id: right for one in answers if (right := one.right(turn, oracle=oracle)) is not None}
 
 
 @dataclass(frozen=True, slots=True)
 class ReferenceAnswers:
-    """What the right answers of a task's held-out questions are: how much a constant answer would reach."""
+    """Distribution of a task's reference answers, from which the accuracy of a constant answer follows.
+
+    `different` counts distinct answers, `commonest_count` the questions whose answer is `commonest`.
+    """
 
     task: str
     questions: int
@@ -84,7 +89,7 @@ class ReferenceAnswers:
 
 
 def reference_answers(connection: sqlite3.Connection, run_id: int, split: str) -> list[ReferenceAnswers]:
-    """The reference answers of a run's questions, by task."""
+    """Return the distribution of reference answers of a run's questions in a split, one entry per task."""
     counts: dict[str, list[tuple[str, int]]] = {}
     for task, reference, n in connection.execute(
         "SELECT q.task, q.reference, count(*) FROM run_questions rq JOIN questions q ON q.id = rq.question_id"

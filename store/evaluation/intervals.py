@@ -1,9 +1,9 @@
-"""Intervals and tests of shares and means, for the engine's metrics and the terminal's estimates alike.
+"""Confidence intervals and tests of shares and means, used by the engine's metrics and the terminal's estimates.
 
-Standard library only: numbers in, numbers out, and how a p value is told. Every interval is a 95 % interval. A
-bootstrap interval is a percentile interval whose ends are order statistics of the sorted resampled means m[0] … m[R−1]:
-the low end is m[⌊0.025 (R−1)⌋], the high end m[⌈0.975 (R−1)⌉]. Rounding outwards makes it never narrower than the
-interpolated one.
+Pure functions on numbers, with the standard library only, and the format of a p value. Every interval is a 95 %
+interval. A bootstrap interval is a percentile interval whose ends are order statistics of the sorted resampled means
+m[0] … m[R−1]: the low end is m[⌊0.025 (R−1)⌋], the high end m[⌈0.975 (R−1)⌉]. Because of the outward rounding it is
+never narrower than the interpolated interval.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from random import Random
 _Z = statistics.NormalDist().inv_cdf(0.975)
 
 RESAMPLES = 2000
-"""Resamples of a bootstrap."""
+"""Number of resamples of a bootstrap."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,11 @@ class Interval:
 
 
 def wilson(successes: int, n: int) -> Interval:
-    """Wilson's 95 % score interval of a share; 0 to 1 when n is 0. Raises ValueError for impossible counts."""
+    """Return Wilson's 95 % score interval of a share; 0 to 1 if n is 0.
+
+    Raises:
+        ValueError: for impossible counts.
+    """
     if not 0 <= successes <= n:
         raise ValueError(f"{successes} successes in {n} can't be")
     if n == 0:
@@ -38,8 +42,11 @@ def wilson(successes: int, n: int) -> Interval:
 
 
 def wilson_share(share: float, n: float) -> Interval:
-    """Wilson's 95 % score interval of a weighted share at an effective sample size; raises ValueError for n ≤ 0 or a
-    share that isn't one."""
+    """Return Wilson's 95 % score interval of a (weighted) share at an (effective) sample size.
+
+    Raises:
+        ValueError: for n ≤ 0 or a share outside 0 to 1.
+    """
     if not 0.0 <= share <= 1.0 or n <= 0:
         raise ValueError(f"a share of {share} at a sample size of {n} can't be")
     centre = share + _Z**2 / (2 * n)
@@ -51,24 +58,28 @@ def wilson_share(share: float, n: float) -> Interval:
 
 
 def mcnemar_exact(b: int, c: int) -> float:
-    """McNemar's exact two-sided p for b flips one way and c the other; 1 without flips."""
+    """Return the exact two-sided p value of McNemar's test for b and c discordant pairs; 1 without any."""
     n = b + c
     tail = sum(math.comb(n, k) for k in range(min(b, c) + 1))
     return min(1.0, 2 * tail / (1 << n))
 
 
 def bootstrap_mean(values: Sequence[float], seed: int, resamples: int = RESAMPLES) -> Interval:
-    """The percentile bootstrap interval of a mean; values are drawn with replacement. Raises ValueError without any.
+    """Return the percentile bootstrap interval of a mean, resampling values with replacement.
 
-    Paired outcomes stay paired when their differences are given.
+    For paired outcomes, pass the differences of the pairs.
+
+    Raises:
+        ValueError: without values.
     """
     return bootstrap_mean_over_groups([values], seed, resamples)
 
 
 def bootstrap_mean_over_groups(groups: Sequence[Sequence[float]], seed: int, resamples: int = RESAMPLES) -> Interval:
-    """The percentile bootstrap interval of the mean of the groups' means; values are drawn within their group.
+    """Return the percentile bootstrap interval of the mean of group means, resampling values within each group.
 
-    Raises ValueError without groups, or for an empty one.
+    Raises:
+        ValueError: without groups, or for an empty group.
     """
     if not groups or not all(groups):
         raise ValueError("a bootstrap needs at least one value in every group")
@@ -84,7 +95,7 @@ def bootstrap_mean_over_groups(groups: Sequence[Sequence[float]], seed: int, res
 
 
 def p_words(p: float) -> str:
-    """A p value as it is told, `= 0.54` or `< 0.001`: never rounded to 0, which it can't be."""
+    """Format a p value with its relation, `= 0.54` or `< 0.001`; it is never rounded to 0."""
     return "< 0.001" if p < 0.001 else f"= {p:.3f}" if p < 0.1 else f"= {p:.2f}"
 
 

@@ -1,7 +1,7 @@
-"""Which evaluations of a run may stand beside each other: those under the protocol that most policies have in common.
+"""Selects the comparable evaluations of a run: those under the protocol that most policies were measured under.
 
-A policy may be measured on dev and on test questions, with an oracle and without; numbers of one and of the other in a
-column would look like gains and losses. Pure.
+A policy may be measured on dev and on test questions, with an oracle and without; mixing them in one column would look
+like gains and losses. Pure functions.
 """
 
 from __future__ import annotations
@@ -13,17 +13,22 @@ from store.records import Evaluation, Run
 
 
 def main_protocol(run: Run) -> str:
-    """The protocol a run compares its policies under; where both are measured, the one that decides."""
+    """Return the kind of protocol that a run compares its policies under; if it measures both, the one that decides."""
     section = run.settings.get("evaluation")
     chosen = str(section.get("protocol", "oracle")) if isinstance(section, Mapping) else "oracle"
     return "oracle" if chosen == "both" else chosen
 
 
 def overall_evaluations(found: Sequence[Evaluation], protocol: str) -> list[Evaluation]:
-    """Of all evaluations, those over all tasks that have both accuracies, under the wanted kind of protocol.
+    """Select comparable evaluations over all tasks that have both accuracies.
 
-    A protocol is named `kind/digest`; two are comparable only with the same digest. The one that most policies were
-    measured under counts, the newest of several: a single policy that was measured in another way hides none.
+    A protocol is named `kind/digest`, and results are comparable only under the same digest. The protocol that most
+    policies were measured under is selected, the newest in a tie, so that one policy measured differently does not hide
+    the others.
+
+    Args:
+        found: evaluations, oldest first.
+        protocol: kind of protocol, e.g. `oracle`.
     """
     both = [
         one
