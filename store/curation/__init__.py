@@ -1,1 +1,1 @@
-"""Curated sets, reviews, preferences and judge requests."""
+"""Curated sets, training settings, reviews, preferences and judge requests."""

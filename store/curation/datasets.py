@@ -1,4 +1,4 @@
-"""The training sets of an iteration as an operator looks at them: from trajectories to examples, and page by page."""
+"""Queries of the Datasets screen: counts from rollouts to training examples, and pages of examples."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ SET_NAMES: tuple[SetName, ...] = get_args(SetName)
 
 @dataclass(frozen=True, slots=True)
 class RolloutCounts:
-    """What an iteration's rollouts came to: attempts by verdict, reflections, and corrections by verdict."""
+    """Counts of an iteration's rollouts.
+
+    `incorrect` counts attempts; `judged` corrections with a verdict, and `helped` those of them that are correct.
+    """
 
     attempts: int
     incorrect: int
@@ -28,10 +31,10 @@ class RolloutCounts:
 
 @dataclass(frozen=True, slots=True)
 class DatasetFacts:
-    """Everything above the examples.
+    """Counts of an iteration's rollouts and training sets.
 
-    `later_decisions` are reflections and pairs decided differently than when the sets were curated;
-    `curates_again` says whether the iteration is curated again before it trains, which applies them.
+    `later_decisions` counts reflections and pairs whose decision changed after the sets were curated; `curates_again`
+    is True if the iteration is curated again before training, which applies these decisions.
     """
 
     rollouts: RolloutCounts
@@ -42,7 +45,7 @@ class DatasetFacts:
 
 @dataclass(frozen=True, slots=True)
 class ExampleRow:
-    """A decision of curation in a list. `trajectory` is that of its first reflection."""
+    """A curated row in a list. `trajectory` is the trajectory id of its first reflection."""
 
     id: int
     included: bool
@@ -56,7 +59,7 @@ class ExampleRow:
 
 
 def dataset_facts(connection: sqlite3.Connection, iteration_id: int) -> DatasetFacts:
-    """Counts of an iteration's rollouts and of every set."""
+    """Return the counts of an iteration's rollouts and of its training sets."""
     verdicts: dict[tuple[bool, Verdict], int] = {
         (bool(first), verdict): n
         for first, verdict, n in connection.execute(
@@ -88,7 +91,7 @@ def dataset_facts(connection: sqlite3.Connection, iteration_id: int) -> DatasetF
 
 
 def _curates_again(connection: sqlite3.Connection, iteration_id: int) -> bool:
-    """Whether training has made nothing yet: it then starts with another curation where decisions are newer."""
+    """Whether training has not made progress yet: it then curates again first if there are newer decisions."""
     found: int = connection.execute(
         "SELECT count(*) FROM stages s JOIN iterations i ON i.id = s.iteration_id WHERE s.iteration_id = ?"
         " AND s.name = 'train' AND i.state <> 'done'"
@@ -108,16 +111,16 @@ def examples(
     direction: int = 1,
     limit: int = 100,
 ) -> list[ExampleRow]:
-    """A page of a set in the order of its ids.
+    """Return a page of a set, ordered by id.
 
     Args:
         connection: a reader.
-        iteration_id: whose sets.
+        iteration_id: the iteration.
         set_name: `d_plus`, `d_pm` or `d_pref`.
-        reason: only what was left out for this reason; None for what is included.
-        key: the row the page follows (`direction` 1) or precedes (-1); 0 for the start.
+        reason: rows left out for this reason; None for the included rows.
+        key: id of the row that the page follows (`direction` 1) or precedes (-1); 0 for the start.
         direction: see `key`.
-        limit: most rows.
+        limit: maximum number of rows.
     """
     compare, order = (">", "ASC") if direction > 0 else ("<", "DESC")
     rows = connection.execute(

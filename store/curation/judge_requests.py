@@ -1,5 +1,7 @@
-"""Every question that a judge was asked, written before it is sent: the budget counts these rows, so a resume neither
-spends twice nor asks again what was answered."""
+"""Requests to the judge of Dpref, stored before they are sent.
+
+The request budget counts these rows, so that a resume counts no request twice and repeats no answered one.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,7 @@ Answer = Literal["first", "second", "unclear", "failed"]
 
 
 def requests_spent(connection: sqlite3.Connection, iteration_id: int) -> int:
-    """How many requests an iteration has spent so far, whatever came of them."""
+    """Return the number of requests an iteration has made so far, whatever their result."""
     found: int = connection.execute(
         "SELECT count(*) FROM judge_requests WHERE iteration_id = ?", (iteration_id,)
     ).fetchone()[0]
@@ -31,16 +33,19 @@ def add_request(
     prompt_version: str,
     budget: int,
 ) -> int | None:
-    """Spend one request, inside a write transaction; returns its id, or None when the budget is spent.
+    """Insert a request before it is sent.
 
     Args:
         connection: inside a write transaction.
-        iteration_id: whose budget.
+        iteration_id: the iteration whose budget is used.
         first_id: the reflection shown first.
         second_id: the reflection shown second.
-        judge: who is asked, as in `preferences.reviewer`.
+        judge: name of the judge, as in `preferences.reviewer`.
         prompt_version: version of the judge's prompt.
-        budget: most requests of the iteration.
+        budget: maximum number of requests of the iteration.
+
+    Returns:
+        The id of the request, or None when the budget is exhausted.
     """
     if requests_spent(connection, iteration_id) >= budget:
         return None
@@ -53,12 +58,12 @@ def add_request(
 
 
 def answer_request(connection: sqlite3.Connection, request_id: int, answer: Answer) -> None:
-    """Record what a judge answered."""
+    """Store the answer of the judge to a request."""
     connection.execute("UPDATE judge_requests SET answer = ? WHERE id = ?", (answer, request_id))
 
 
 def judge_requests(connection: sqlite3.Connection, iteration_id: int) -> list[JudgeRequest]:
-    """The requests of an iteration, oldest first."""
+    """Return the requests of an iteration, oldest first."""
     return to_records(
         JudgeRequest,
         connection.execute(

@@ -1,7 +1,7 @@
-"""Preferences between two reflections on one attempt: append-only; a human's word counts over a judge's, the newest
-over older ones.
+"""Preferences between two reflections on one attempt, append-only.
 
-Pairs to judge are rows of `curated` that curation left open, so that a terminal lists them without the engine.
+A human preference takes precedence over a judge's, and a newer one over an older one. Pairs to judge are rows of
+`curated` that curation left undecided, so that a terminal can list them without the engine.
 """
 
 from __future__ import annotations
@@ -37,19 +37,19 @@ def add_preference(
     reviewer: str | None = None,
     note: str = "",
 ) -> int:
-    """Append a preference in a transaction of its own and return its id.
+    """Append a preference in its own transaction and return its id.
 
     Args:
         connection: a writer.
-        chosen_id: the better reflection.
-        rejected_id: the other one.
-        source: `human` counts over `judge`.
-        confidence: 0 to 1; 0 records that the pair was looked at and can't be decided.
-        reviewer: who decided; this terminal's user where it isn't given.
-        note: why, for whoever reads it later.
+        chosen_id: the preferred reflection.
+        rejected_id: the other reflection.
+        source: `human` takes precedence over `judge`.
+        confidence: from 0 to 1; 0 records that the pair was reviewed without a decision.
+        reviewer: who decided; the user of this terminal by default.
+        note: the reason, for later readers.
 
     Raises:
-        ValueError: for a pair of one and the same reflection, or a confidence outside 0 to 1.
+        ValueError: when both reflections are the same, or the confidence is outside 0 to 1.
     """
     with write(connection):
         return insert_preference(
@@ -73,7 +73,7 @@ def insert_preference(
     reviewer: str,
     note: str = "",
 ) -> int:
-    """The same inside the caller's write transaction."""
+    """Append a preference inside the caller's write transaction; see `add_preference`."""
     if chosen_id == rejected_id:
         raise ValueError(f"reflection {chosen_id} can't be preferred to itself")
     if not 0 <= confidence <= 1:
@@ -87,7 +87,7 @@ def insert_preference(
 
 
 def preferences_of(connection: sqlite3.Connection, iteration_id: int) -> list[Preference]:
-    """All preferences between reflections of an iteration, oldest first."""
+    """Return all preferences between reflections of an iteration, oldest first."""
     return to_records(
         Preference,
         connection.execute(
@@ -99,7 +99,7 @@ def preferences_of(connection: sqlite3.Connection, iteration_id: int) -> list[Pr
 
 
 def count_pairs_to_judge(connection: sqlite3.Connection, iteration_id: int) -> int:
-    """How many pairs of an iteration nobody has judged yet."""
+    """Return the number of pairs of an iteration that have no preference yet."""
     found: int = connection.execute(f"SELECT count(*) {_OPEN}", (iteration_id, NOT_JUDGED)).fetchone()[0]
     return found
 
@@ -107,9 +107,9 @@ def count_pairs_to_judge(connection: sqlite3.Connection, iteration_id: int) -> i
 def pairs_to_judge(
     connection: sqlite3.Connection, iteration_id: int, *, after: int = 0, limit: int = 100
 ) -> list[OpenPair]:
-    """Pairs of an iteration that nobody has judged yet, in the order of their ids, which follow `after`.
+    """Return a page of an iteration's pairs without a preference, ordered by id, that follows the id `after`.
 
-    The list is what the newest curation left open; it is empty before the first.
+    These are the pairs that the newest curation left undecided; there are none before the first curation.
     """
     rows = connection.execute(
         "SELECT o.id, q.task, q.id AS question_id, a.id AS attempt_id, r.id AS first_id, s.id AS second_id,"

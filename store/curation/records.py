@@ -10,7 +10,7 @@ from store.curation.training_settings import SetName
 
 @dataclass(frozen=True, slots=True)
 class CuratedRow:
-    """One decision of curation, with the reason when something was left out."""
+    """A row of a training set, included or left out; `reason` is the reason for leaving it out."""
 
     id: int
     iteration_id: int
@@ -24,9 +24,9 @@ class CuratedRow:
 
 @dataclass(frozen=True, slots=True)
 class FunnelCount:
-    """How many rows of a training set share a task, an instruction and a fate. `reason` is `included`, or why not.
+    """Number of rows of a training set by task, instruction and reason; `reason` is `included` for included rows.
 
-    The instruction of a pair is that of its first reflection, which asks for both.
+    The instruction of a pair is that of its first reflection.
     """
 
     set_name: SetName
@@ -39,9 +39,9 @@ class FunnelCount:
 
 @dataclass(frozen=True, slots=True)
 class Preference:
-    """One judgement on two reflections on the same attempt, both of which led to a correct answer.
+    """A preference between two reflections on the same attempt, both of which led to a correct answer.
 
-    `confidence` is 0 to 1; 0 decides nothing, and `note` then says why. `reviewer` is an operator or a judge.
+    `confidence` is from 0 to 1; 0 is no decision, with the reason in `note`. `reviewer` is an operator or a judge.
     """
 
     id: int
@@ -56,9 +56,9 @@ class Preference:
 
 @dataclass(frozen=True, slots=True)
 class OpenPair:
-    """A pair that nobody has judged yet, with what an operator needs to judge it.
+    """A pair without a preference, with the texts that an operator needs to judge it.
 
-    `id` is that of its row in `curated`, in whose order pairs are listed.
+    `id` is that of its row in `curated`; pairs are listed in this order.
     """
 
     id: int
@@ -76,10 +76,10 @@ class OpenPair:
 
 @dataclass(frozen=True, slots=True)
 class JudgeRequest:
-    """One question to a judge: which of two reflections is better, in this order.
+    """A request to a judge to compare two reflections, shown in this order.
 
-    `answer` is None while it is under way, or when the process ended meanwhile; `unclear` when the reply named neither;
-    `failed` when there was no reply.
+    `answer` is None while the request is in progress, or if the process ended before it completed; `unclear` if the
+    reply named neither reflection; `failed` if there was no reply.
     """
 
     id: int

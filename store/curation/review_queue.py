@@ -1,8 +1,8 @@
-"""The spot-check queue: a stratified random sample of an iteration's reflections, and what its reviews say.
+"""The spot-check queue: a stratified random sample of an iteration's reflections, and estimates from its reviews.
 
-The sample is spread evenly over task × transition, because transitions that decide a training set are rare, and in
-proportion over the instructions within each. It depends on the rows and the seed alone, so the same seed gives the same
-queue again, and what was reviewed counts as done. Rows that arrive later may take the place of others in it.
+The sample is spread evenly over the cells of task × transition, because the transitions that decide a training set are
+rare, and proportionally over the instructions within each cell. It depends only on the rows and the seed, so that the
+same seed yields the same queue and reviewed items remain done. Rows added later may replace others in the sample.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Cell = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class QueueItem:
-    """A reflection of the sample. `review` is its newest decision, empty for none."""
+    """A reflection in the sample. `review` is its newest decision, empty for none."""
 
     trajectory_id: int
     reflection_id: int
@@ -37,7 +37,7 @@ class QueueItem:
 
 @dataclass(frozen=True, slots=True)
 class ReviewQueue:
-    """The sample in the order of review: every prefix is spread over the cells. `sizes` counts all rows of a cell."""
+    """The sample in review order, in which every prefix is spread over the cells. `sizes` counts all rows by cell."""
 
     items: tuple[QueueItem, ...]
     sizes: Mapping[Cell, int]
@@ -45,19 +45,19 @@ class ReviewQueue:
 
 _SAMPLED = "iteration_id = ? AND split = 'train' AND correction_id IS NOT NULL"
 
-# A multiplicative hash, squared, within 63 bits: an order that has nothing to do with the ids.
+# A squared multiplicative hash within 63 bits gives an order that is unrelated to the ids.
 _SCATTERED = "((id * 2654435761 + ? * 40503 + 12345) % 2147483647)"
 _MIX = f"({_SCATTERED} * {_SCATTERED} + 77777) % 2147483647"
 
 
 def draw_queue(connection: sqlite3.Connection, iteration_id: int, target: int, seed: int) -> ReviewQueue:
-    """Draw the sample.
+    """Draw the sample of an iteration's reflections on training questions that have a correction.
 
     Args:
         connection: a reader.
-        iteration_id: whose training reflections with a correction are reviewed.
-        target: how many reflections to review; fewer when there are fewer.
-        seed: of the draw.
+        iteration_id: the iteration.
+        target: number of reflections to review; the sample is smaller if there are fewer.
+        seed: random seed of the sample.
     """
     strata = connection.execute(
         f"SELECT task, transition, instruction, count(*) FROM trajectories WHERE {_SAMPLED}"
@@ -70,7 +70,8 @@ def draw_queue(connection: sqlite3.Connection, iteration_id: int, target: int, s
     shares = even_shares(sizes, target)
     by_cell: dict[Cell, list[tuple[float, int, int]]] = {cell: [] for cell in sizes}
     for task, transition, instruction, size in strata:
-        # A cell is filled by rank within its instructions: in proportion to their sizes, plus one for rounding.
+        # A cell is filled by rank within each instruction, so that it needs a proportional number of rows of each, plus
+        # one for rounding.
         most = -(-shares[task, transition] * size // sizes[task, transition]) + 1
         rows = connection.execute(
             f"SELECT id, {_MIX} AS mix FROM trajectories WHERE {_SAMPLED} AND task = ? AND transition = ?"
@@ -87,7 +88,7 @@ def draw_queue(connection: sqlite3.Connection, iteration_id: int, target: int, s
 
 
 def _items(connection: sqlite3.Connection, ids: Sequence[int]) -> list[QueueItem]:
-    """The items with these trajectory ids, in their order."""
+    """Return the items with these trajectory ids, in the same order."""
     found: dict[int, QueueItem] = {}
     for part in _parts(ids):
         for row in connection.execute(
@@ -100,13 +101,21 @@ def _items(connection: sqlite3.Connection, ids: Sequence[int]) -> list[QueueItem
 
 
 def _parts(ids: Sequence[int], most: int = 500) -> Iterator[Sequence[int]]:
-    """Pieces small enough for one statement."""
+    """Split ids into chunks that fit the parameters of one statement."""
     for start in range(0, len(ids), most):
         yield ids[start : start + most]
 
 
 def even_shares(sizes: Mapping[Cell, int], target: int) -> dict[Cell, int]:
-    """How many of `target` each cell gives: the same number, and what small cells lack comes from the others."""
+    """Divide `target` evenly over the cells; what small cells can't supply is taken from the others.
+
+    Args:
+        sizes: number of rows by cell.
+        target: total sample size; at most the sum of the sizes is used.
+
+    Returns:
+        The sample size of each cell.
+    """
     shares = dict.fromkeys(sizes, 0)
     left = min(target, sum(sizes.values()))
     open_cells = sorted(sizes, key=lambda cell: (sizes[cell], cell))
@@ -118,7 +127,7 @@ def even_shares(sizes: Mapping[Cell, int], target: int) -> dict[Cell, int]:
 
 
 def decisions(connection: sqlite3.Connection, items: Iterable[QueueItem]) -> dict[int, ReviewState]:
-    """The newest decision of each reviewed reflection of the sample, by reflection id."""
+    """Return the newest decision of each reviewed reflection in the sample, by reflection id."""
     ids = [item.trajectory_id for item in items]
     found: dict[int, ReviewState] = {}
     for part in _parts(ids):
@@ -133,7 +142,7 @@ def decisions(connection: sqlite3.Connection, items: Iterable[QueueItem]) -> dic
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """A share with its 95 % interval; None without a decision. `n` decisions it rests on."""
+    """A share with its 95 % interval, from `n` decisions; `value` is None without a decision."""
 
     value: float | None
     low: float
@@ -143,10 +152,10 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class ReviewEstimate:
-    """What the reviews of the sample say. Flagged reflections are undecided: done, but counted nowhere.
+    """Estimates from the reviews of a sample. Flagged reflections are done but undecided, and count in no share.
 
-    `good` estimates the share of good reflections of the whole iteration, `agreement` how often a decision agrees with
-    the verifier's word on the correction.
+    `good` estimates the share of good reflections in the whole iteration, `agreement` the share of decisions that agree
+    with the verdict on the correction.
     """
 
     done: int
@@ -156,10 +165,11 @@ class ReviewEstimate:
 
 
 def estimate(queue: ReviewQueue, reviewed: Mapping[int, ReviewState]) -> ReviewEstimate:
-    """What the decisions on a sample say; `reviewed` maps reflection ids to their newest decision.
+    """Compute estimates from the decisions on a sample; `reviewed` maps reflection ids to their newest decision.
 
-    Each task × transition cell counts with its size, since the sample is spread evenly over them: a plain share would
-    speak for the sample only. Interval: Wilson's at the effective sample size, (Σw)² / Σ(w²/n).
+    Each task × transition cell is weighted by its size w, since the sample is spread evenly over the cells: an
+    unweighted share would describe the sample only. The interval is Wilson's at the effective sample size
+    (Σw)² / Σ(w²/n), with n decisions per cell.
     """
     decided = [item for item in queue.items if reviewed.get(item.reflection_id) in ("accept", "reject")]
     tasks = sorted({item.task for item in queue.items})

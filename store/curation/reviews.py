@@ -1,4 +1,4 @@
-"""Operator decisions on reflections: append-only, the newest counts."""
+"""Operator decisions on reflections: append-only, the newest one is in force."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ERROR_KINDS: tuple[str, ...] = (
     "format",
     "facts",
 )
-"""What `error_kind` 1 to 8 says in words: the places where the pool's instructions look for a mistake (part `l`)."""
+"""Names of `error_kind` 1 to 8: the kinds of mistake that the instructions of the pool look for (part `l`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,16 @@ def add_review(
     note: str = "",
     reviewer: str | None = None,
 ) -> int:
-    """Append a decision (`accept`, `reject`, `flag`, or `clear` to take one back) and return its id."""
+    """Append a decision on a reflection in its own transaction and return its id.
+
+    Args:
+        connection: a writer.
+        reflection_id: the reflection.
+        decision: `accept`, `reject`, `flag`, or `clear` to withdraw the previous one.
+        error_kind: kind of mistake, from 1 as in `ERROR_KINDS`.
+        note: the reason, for later readers.
+        reviewer: who decided; the user of this terminal by default.
+    """
     with write(connection):
         cursor = connection.execute(
             "INSERT INTO reviews (reflection_id, decision, error_kind, note, reviewer, created)"
@@ -63,7 +72,7 @@ def add_review(
 
 
 def newest_review(connection: sqlite3.Connection, reflection_id: int) -> Review | None:
-    """The decision on a reflection that counts; None when there is none, or it was taken back."""
+    """Return the decision in force on a reflection; None if there is none or it was withdrawn."""
     row = connection.execute(
         "SELECT * FROM reviews WHERE reflection_id = ? ORDER BY id DESC LIMIT 1", (reflection_id,)
     ).fetchone()
