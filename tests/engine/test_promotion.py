@@ -48,8 +48,8 @@ def test_the_reason_says_what_was_measured() -> None:
     found = comparison(difference(0.05, -0.1, 0.2), difference(-0.1, -0.2, 0.05))
     decision = decide("not-worse", found)
     assert decision.reason == f"worse than its parent; {summarise(found)}"
-    assert "Acc@t1 +5.0 points (-10.0 to +20.0)" in decision.reason
-    assert "Acc@t2 -10.0 points (-20.0 to +5.0)" in decision.reason
+    assert "Acc@t1 +5.0 points (−10.0 to +20.0)" in decision.reason
+    assert "Acc@t2 −10.0 points (−20.0 to +5.0)" in decision.reason
     assert "n = 20" in decision.reason
 
 

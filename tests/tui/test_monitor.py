@@ -337,7 +337,8 @@ async def test_settings_ahead_are_edited_at_the_gate_and_checked_beside_the_fiel
         await until(pilot, lambda: isinstance(app.screen, SettingsDialog))
         keys = [row.field.key for row in app.screen.query(SettingField)]
         assert "training.epochs" in keys and "training.second_stage.epochs" in keys and "evaluation.rounds" in keys
-        assert not any(key.startswith(("reflection.", "curation.")) for key in keys), "begun stages are settled"
+        assert {"judge.max_requests", "generation.memory_gib", "gates"} <= set(keys)
+        assert not any(key.startswith(("reflection.", "curation.", "reuse.")) for key in keys), "begun stages are settled"
         row = next(row for row in app.screen.query(SettingField) if row.field.key == "training.epochs")
         row.query_one("Input").focus()
         await pilot.press("ctrl+u", *"none", "ctrl+s")
