@@ -1,1 +1,1 @@
-"""What the terminal asks of the engine: start, directives, preflight checks, following a run."""
+"""Client of the engine process: start, directives, preflight checks, following a run."""

@@ -1,4 +1,4 @@
-"""Issues directives from the command line and waits for the engine's word on them."""
+"""Issues directives from the command line and waits for their outcome."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from store.records import DirectiveKind
 from store.workspace import Workspace
 
 _ANSWER_SECONDS = 30.0
-"""How long an engine may leave a directive unanswered, unless it is busy and has had no time to look at it."""
+"""Timeout for the outcome of a directive in seconds; extended while the engine is too busy to read directives."""
 
 _TURNS = 3
-"""Heartbeats after which an engine has looked at its directives; it does so before each."""
+"""Heartbeats after which an engine has read its directives; it reads them before each heartbeat."""
 
 
 def issue_and_wait(workspace: Workspace, kind: DirectiveKind, arguments: Mapping[str, object], *, start: bool) -> str:
     """Issue a directive and return the engine's outcome.
 
     Args:
-        workspace: where.
-        kind: the directive.
+        workspace: the workspace.
+        kind: the kind of directive.
         arguments: its arguments.
-        start: start the engine when none runs; else the directive waits for the next one.
+        start: whether to start the engine when none runs; otherwise the directive waits for the next engine.
 
     Raises:
         DirectiveRefused: with the engine's reason.
@@ -45,9 +45,9 @@ def issue_and_wait(workspace: Workspace, kind: DirectiveKind, arguments: Mapping
     started, stall = time.monotonic(), StallDetector(owner, _ANSWER_SECONDS)
     beats: set[float] = set()
     with reading(workspace.database) as connection:
-        # On a loaded machine a turn of the engine takes long, and so does a directive that reads files.
+        # On a loaded machine an iteration of the engine's loop takes long, and so does a directive that reads files.
         while not stall.stalled() and (len(beats) <= _TURNS or time.monotonic() - started < _ANSWER_SECONDS):
-            # Looked at in this order: an engine that answers and ends at once has answered.
+            # Order of the checks: an engine can store the outcome and exit immediately afterwards.
             gone = lock_owner(workspace.lock_file) is None
             directive = find(connection, uuid)
             if directive is not None and directive.done is not None:

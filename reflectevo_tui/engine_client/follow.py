@@ -1,4 +1,4 @@
-"""Follows an iteration without the full screen: rich progress on a terminal, plain lines elsewhere."""
+"""Follows an iteration on the command line: rich progress on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from store.plural import counted
 from store.workspace import Workspace
 
 COMPLETED, FAILED, WAITING, INTERRUPTED, ENGINE_GONE = 0, 3, 4, 5, 6
-"""Exit codes of following: complete; a stage failed; a gate waits; stopped or paused; the engine is gone."""
+"""Exit codes: complete; a stage failed; waiting at a gate; stopped or paused; the engine is gone."""
 
 _POLL_SECONDS = 0.5
 _LINE_SECONDS = 15.0
 
 
 def follow(workspace: Workspace, console: Console) -> int:
-    """Show progress until the iteration ends or waits; returns the exit code."""
+    """Show progress until the iteration ends or waits; return the exit code."""
     return _outcome(watch(workspace, console), console)
 
 
 def watch(workspace: Workspace, console: Console) -> dict[str, Any]:
-    """Show progress until the iteration ends or waits; returns the status then, and says nothing of it."""
+    """Show progress until the iteration ends or waits; return the final status without printing it."""
     show = _with_bars if console.is_terminal else _with_lines
     return show(workspace, console, collect_status(workspace))
 
@@ -104,7 +104,7 @@ def _with_lines(workspace: Workspace, console: Console, status: dict[str, Any]) 
 
 
 def _outcome(status: dict[str, Any], console: Console) -> int:
-    """Say how it ended, and what to do next."""
+    """Print how the iteration ended and what to do next; return the exit code."""
 
     def say(line: str) -> None:
         console.print(visible(line), markup=False, highlight=False, soft_wrap=True)

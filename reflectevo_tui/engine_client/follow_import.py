@@ -1,7 +1,6 @@
-"""Follows an import: starts the engine's process, and shows its lines as a bar, as plain lines, or as they are.
+"""Runs and follows an import: starts the engine process, and shows its output as a progress bar, plain lines or JSON.
 
-The process belongs to this terminal: it ends with it, and loses nothing, since an import goes on when it is asked for
-again.
+The process belongs to this terminal and ends with it; no data is lost, since a repeated import resumes.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ _LINE_SECONDS = 5.0
 
 
 class _View(Protocol):
-    """Shows what an import says."""
+    """Displays the events of an import."""
 
     def progress(self, event: dict[str, Any]) -> None: ...
 
@@ -33,14 +32,14 @@ class _View(Protocol):
 
 
 def follow_import(arguments: list[str], *, as_json: bool = False) -> int:
-    """Import a file and show how it goes; returns the exit code.
+    """Import a file and show its progress; return the exit code.
 
     Args:
-        arguments: of the engine's `import` command.
-        as_json: print what it says, one JSON object a line.
+        arguments: arguments of the engine's `import` command.
+        as_json: print the events, one JSON object per line.
 
     Raises:
-        EngineUnavailable: with the engine's own words when it refuses or fails.
+        EngineUnavailable: with the engine's error message when it refuses or fails.
     """
     process = subprocess.Popen(
         engine_command("import", *arguments),
@@ -60,7 +59,7 @@ def follow_import(arguments: list[str], *, as_json: bool = False) -> int:
         else:
             _show(process, _Lines(console))
     except KeyboardInterrupt:
-        # The same key told the process; what it committed stays.
+        # The same key interrupted the process; its committed rows are kept.
         process.wait()
         console.print("\nstopped; import the same file again to continue", markup=False, highlight=False)
         return INTERRUPTED
@@ -77,7 +76,7 @@ def follow_import(arguments: list[str], *, as_json: bool = False) -> int:
 
 
 def _events(process: subprocess.Popen[str]) -> Iterator[dict[str, Any]]:
-    """What the process says, until it ends."""
+    """Yield the events that the process prints, until it ends."""
     assert process.stdout is not None
     for line in process.stdout:
         if line.strip():
@@ -86,7 +85,7 @@ def _events(process: subprocess.Popen[str]) -> Iterator[dict[str, Any]]:
 
 
 class _Lines:
-    """Plain lines, not too many."""
+    """Plain lines, rate-limited."""
 
     def __init__(self, console: Console) -> None:
         self._console, self._last = console, time.monotonic()
@@ -102,7 +101,7 @@ class _Lines:
 
 
 class _Bar(_Lines):
-    """A bar over the file."""
+    """A progress bar over the file."""
 
     def __init__(self, console: Console, progress: Progress) -> None:
         super().__init__(console)

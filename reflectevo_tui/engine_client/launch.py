@@ -1,5 +1,8 @@
-"""What starts a run, for the command line and the Launch screen alike: whether it can succeed, whether the code of its
-models is confirmed, and the directive that starts it. Called from thread workers; no widgets."""
+"""Launch of a run, shared by the command line and the Launch screen.
+
+Checks whether the run can succeed and whether code from its model repositories is confirmed, and chooses the directive
+that starts it. Called from thread workers; no widgets.
+"""
 
 from __future__ import annotations
 
@@ -24,15 +27,15 @@ from store.workspace import Workspace
 
 
 class LaunchRefused(OperatorError):
-    """Nothing was started; the text says why and what to do."""
+    """Raised when nothing was started; the message gives the reason and the fix."""
 
 
 class RunRefused(LaunchRefused):
-    """A run with these settings can't succeed here; the text says everything that stands in its way."""
+    """Raised when a run with these settings can't succeed here; the message lists every error."""
 
 
 class CodeUnconfirmed(LaunchRefused):
-    """Models would run code of their own that the operator did not confirm."""
+    """Raised when models would run code from their repositories that the operator did not confirm."""
 
     def __init__(self, models: tuple[str, ...]) -> None:
         super().__init__(f"{', '.join(models)} would run code of its own on this machine; it was not confirmed")
@@ -41,19 +44,19 @@ class CodeUnconfirmed(LaunchRefused):
 
 @dataclass(frozen=True, slots=True)
 class Launched:
-    """A directive was issued."""
+    """An issued directive."""
 
     kind: DirectiveKind
     uuid: str
     engine_pid: int
     warnings: str
-    """What the check of the run warns of; empty when there is nothing."""
+    """Warnings of the preflight check; empty when there are none."""
     note: str
-    """What an operator should know about the directive; empty when there is nothing."""
+    """Note on the directive for the operator; can be empty."""
 
 
 def edited(text: str, changes: Mapping[str, Any]) -> str:
-    """TOML text with some dotted keys set; everything else, comments too, stays as it was."""
+    """Return TOML text with the given dotted keys set; everything else, including comments, is preserved."""
     import tomlkit
     from tomlkit.items import Table
 
@@ -70,14 +73,14 @@ def edited(text: str, changes: Mapping[str, Any]) -> str:
 
 
 def require_possible(settings_file: Path, workspace: Workspace) -> str:
-    """Check quickly whether a run with these settings can succeed: no task is read, no model is looked for.
+    """Check quickly whether a run with these settings can succeed, without reading tasks or looking for models.
 
     Returns:
-        The warnings, each with what to do about it; empty without any.
+        The warnings, each with its fix; empty when there are none.
 
     Raises:
-        RunRefused: with every error, each with what to do about it.
-        EngineUnavailable: when the engine can't be asked.
+        RunRefused: with every error and its fix.
+        EngineUnavailable: when the engine process can't be run.
     """
     found = findings(settings_file, workspace, quick=True)
     if failed(found):
@@ -87,26 +90,27 @@ def require_possible(settings_file: Path, workspace: Workspace) -> str:
 
 @dataclass(frozen=True, slots=True)
 class StartDirective:
-    """The directive that settings are started with. `unconfirmed` are models whose own code would run with it."""
+    """The directive that starts settings. `unconfirmed` are models whose repository code would run unconfirmed."""
 
     kind: DirectiveKind
     arguments: JsonObject
     unconfirmed: tuple[str, ...] = ()
     note: str = ""
-    """What an operator should know about it; empty when there is nothing."""
+    """Note for the operator; can be empty."""
 
 
 def start_directive(
     connection: sqlite3.Connection, settings: RunSettings, settings_file: Path, confirmed: Sequence[str] = ()
 ) -> StartDirective | Iteration:
-    """The directive that starts settings: a new run, the next iteration of the run of that name, or its unfinished
-    iteration resumed. The iteration itself where it is active already: it needs no directive.
+    """Return the directive that starts settings, or the iteration when it is already active and needs none.
+
+    The directive creates a new run, starts the next iteration of the run of that name, or resumes its unfinished one.
 
     Args:
-        connection: any.
-        settings: to start.
-        settings_file: the file that they stand in; paths in them are relative to its directory.
-        confirmed: the models whose own code the operator confirmed.
+        connection: a reading or writing connection.
+        settings: the settings to start.
+        settings_file: the file of the settings; paths in them are relative to its directory.
+        confirmed: the models whose repository code the operator confirmed.
     """
     values = settings.model_dump(mode="json")
     run = run_named(connection, settings.name)
@@ -132,15 +136,15 @@ def start_directive(
 
 
 def start_or_continue(workspace: Workspace, settings_file: Path | None, confirmed: Sequence[str] = ()) -> str:
-    """Start the run of a settings file, resume its unfinished iteration, or start the next one; returns the outcome.
+    """Start the run of a settings file, resume its unfinished iteration, or start the next one; return the outcome.
 
     Args:
-        workspace: where.
-        settings_file: the settings; without one the workspace's.
-        confirmed: the models whose own code the operator confirmed.
+        workspace: the workspace.
+        settings_file: the settings file; None for the workspace's own.
+        confirmed: the models whose repository code the operator confirmed.
 
     Raises:
-        SettingsError: when the settings are wrong.
+        SettingsError: when the settings are invalid.
         DirectiveRefused: when the engine refuses.
         EngineUnavailable: when the engine can't be started.
     """
@@ -155,18 +159,19 @@ def start_or_continue(workspace: Workspace, settings_file: Path | None, confirme
 
 
 def launch(workspace: Workspace, settings: RunSettings, confirmed: Sequence[str] = ()) -> Launched:
-    """Check whether the run can succeed, start the engine if none runs, and issue the directive; does not wait for
-    its outcome.
+    """Check whether the run can succeed, start the engine if none runs, and issue the directive.
+
+    Does not wait for the outcome.
 
     Args:
-        workspace: its settings file holds the settings.
-        settings: as they were read from it.
-        confirmed: the models whose own code the operator confirmed.
+        workspace: the workspace whose settings file contains the settings.
+        settings: the settings read from that file.
+        confirmed: the models whose repository code the operator confirmed.
 
     Raises:
-        CodeUnconfirmed: when models would run code of their own that is not confirmed.
+        CodeUnconfirmed: when models would run code from their repositories that is not confirmed.
         RunRefused: when the run can't succeed.
-        LaunchRefused, EngineUnavailable, StoreError: each with its reason. Nothing was started then.
+        LaunchRefused, EngineUnavailable, StoreError: with the reason; nothing was started.
     """
     with writing(workspace.database, durable=True) as connection:
         wanted = start_directive(connection, settings, workspace.settings_file, confirmed)

@@ -1,4 +1,4 @@
-"""Asks the engine what would stop a run, and says it for people. Nothing is started and nothing is written."""
+"""Runs the engine's preflight check of a run and formats its findings as text. Starts and writes nothing."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from store.plural import counted
 from store.workspace import Workspace
 
 _CHECK_SECONDS = 1800.0
-"""Datasets of a hub may have to be downloaded to be looked at."""
+"""Timeout of the complete check in seconds; datasets may have to be downloaded from a hub."""
 
 _GLYPHS = {"ok": "✓", "warning": "!", "error": "✗"}
 
 
 def findings(settings: Path, workspace: Workspace, *, quick: bool) -> list[dict[str, Any]]:
-    """What the engine finds: dictionaries with `level`, `where`, `what` and `fix`.
+    """Return the findings of the engine: dictionaries with `level`, `where`, `what` and `fix`.
 
     Args:
         settings: the settings file.
-        workspace: where the run would be; it need not be there yet.
-        quick: only what takes about a second: no task is read, no model looked for.
+        workspace: the workspace of the run; it need not exist yet.
+        quick: run only the checks that take about a second: no task is read and no model is looked for.
 
     Raises:
-        EngineUnavailable: when the engine can't be asked.
+        EngineUnavailable: when the engine process can't be run.
     """
     arguments = ["check", "--settings", str(settings.expanduser().resolve())]
     if workspace.database.exists():
@@ -37,12 +37,12 @@ def findings(settings: Path, workspace: Workspace, *, quick: bool) -> list[dict[
 
 
 def failed(found: list[dict[str, Any]]) -> bool:
-    """Whether anything would stop the run."""
+    """Check whether any finding is an error that would stop the run."""
     return any(finding["level"] == "error" for finding in found)
 
 
 def described(found: list[dict[str, Any]]) -> str:
-    """The findings as lines of text, each with its fix, and a summary."""
+    """Format the findings as lines of text, each with its fix, and a summary."""
     lines = []
     for finding in found:
         lines.append(f"{_GLYPHS[finding['level']]} {finding['where']}: {finding['what']}")
@@ -55,6 +55,6 @@ def described(found: list[dict[str, Any]]) -> str:
 
 
 def described_level(found: list[dict[str, Any]], level: str) -> str:
-    """The findings of one level as lines of text, each with its fix."""
+    """Format the findings of one level as lines of text, each with its fix."""
     chosen = [one for one in found if one["level"] == level]
     return visible("\n".join(f"{one['what']}\n    → {one['fix']}" if one["fix"] else one["what"] for one in chosen))

@@ -1,6 +1,6 @@
-"""Runs the engine as a process of its own: starts it detached, and asks it one-shot questions.
+"""Runs the engine as a separate process: starts it detached, and runs its one-shot commands.
 
-The terminal never imports the engine; everything passes through a process boundary.
+The TUI never imports the engine; all communication crosses a process boundary.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from store.errors import OperatorError
 from store.workspace import Workspace, private_opener
 
 READY_SECONDS = 60.0
-"""How long a starting engine may do nothing before it says READY; models load later, in children."""
+"""Seconds without CPU time after which a starting engine counts as stalled; models load later, in workers."""
 
 _TURN_SECONDS = 0.5
-"""How often a process that is waited for is looked at."""
+"""Poll interval, in seconds, while waiting for a process."""
 
 
 class EngineUnavailable(OperatorError):
-    """The engine can't be started or asked; the text says why and what to do."""
+    """Raised when the engine can't be started or a command of it fails; the message gives the reason and the fix."""
 
 
 @dataclass(frozen=True, slots=True)
 class StartedEngine:
-    """An engine that answered READY. `already` is True when it ran before."""
+    """An engine that reported READY. `already` is True when it was running before."""
 
     pid: int
     already: bool
@@ -39,18 +39,19 @@ class StartedEngine:
 
 
 def engine_command(*arguments: str) -> list[str]:
-    """Command line of the engine in this very environment.
+    """Return the command line of the engine in the current Python environment.
 
-    `-P` keeps the caller's directory off the module path: a file `engine.py` or a folder `store/` there is never run.
+    `-P` keeps the working directory off the module path, so that a file `engine.py` or a folder `store/` there is
+    never imported.
     """
     return [sys.executable, "-P", "-m", "engine", *arguments]
 
 
 def start_engine(workspace: Workspace) -> StartedEngine:
-    """Start the engine of a workspace detached from this terminal; returns once it is READY.
+    """Start the engine of a workspace detached from this terminal; return once it is READY.
 
     Raises:
-        EngineUnavailable: when it says no, dies, or neither answers nor works.
+        EngineUnavailable: when it refuses, exits, or stalls without reporting.
     """
     owner = lock_owner(workspace.lock_file)
     log = workspace.engine_log
@@ -95,7 +96,7 @@ def _spawn(workspace: Workspace, ready_descriptor: int) -> subprocess.Popen[byte
 
 
 def _read_answer(descriptor: int, engine: StallDetector) -> str:
-    """What the starting engine writes to its readiness pipe, up to the end of the pipe or until it stalls."""
+    """Read the output of a starting engine on its readiness pipe, up to the end of the pipe or until it stalls."""
     received = b""
     with selectors.DefaultSelector() as selector:
         selector.register(descriptor, selectors.EVENT_READ)
@@ -116,10 +117,10 @@ def ask_engine(*arguments: str, seconds: float | None = 120.0) -> Any:
 
     Args:
         arguments: the command and its arguments.
-        seconds: how long it may do nothing, in this process and those below it; None waits as long as it takes.
+        seconds: time without CPU use, of the process and its children, after which it is ended; None for no limit.
 
     Raises:
-        EngineUnavailable: with the engine's own words when it fails.
+        EngineUnavailable: with the engine's error message when it fails.
     """
     try:
         finished = _finished(engine_command(*arguments), seconds)
@@ -135,7 +136,7 @@ def ask_engine(*arguments: str, seconds: float | None = 120.0) -> Any:
 
 
 def _finished(command: list[str], seconds: float | None) -> subprocess.CompletedProcess[str]:
-    """What a command printed, once it has ended. Ends it when it has done nothing for so many seconds."""
+    """Run a command to its end and return its output; end it when it stalls for `seconds`."""
     pipe = subprocess.PIPE
     with subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True, errors="replace"
@@ -157,7 +158,7 @@ def _finished(command: list[str], seconds: float | None) -> subprocess.Completed
 
 
 def prompt_of(workspace: Workspace, kind: str, row_id: int) -> dict[str, Any]:
-    """The prompt of an attempt or a reflection exactly as it was sent, rendered again from its inputs.
+    """Render the prompt of an attempt or a reflection again from its inputs, exactly as it was sent.
 
     Returns:
         `messages` (role and content), `version`, `hash` and `matches`: whether the stored hash is the same.

@@ -1,4 +1,4 @@
-"""Where a workspace stands, as plain values for scripts and as text for people. Reads only."""
+"""Status of a workspace, as plain values for scripts and as text for people. Read-only."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from store.workspace import Workspace
 
 
 def collect_status(workspace: Workspace) -> dict[str, Any]:
-    """Everything `reflectevo status --json` prints.
+    """Return the values that `reflectevo status --json` prints.
 
     Raises:
         WorkspaceNotFound: when there is no workspace.
@@ -93,7 +93,7 @@ def _iteration(connection: sqlite3.Connection, workspace: Workspace, iteration: 
 
 
 def _all_done(iteration: Iteration, stages: list[Stage]) -> bool:
-    """Whether every stage ended as it should; an evaluation has but one."""
+    """Check whether every stage completed; an evaluation has a single stage."""
     needed = [stage for stage in stages if iteration.kind == "training" or stage.name == "evaluate"]
     return all(stage.state == "done" for stage in needed)
 
@@ -121,7 +121,7 @@ def _policy(workspace: Workspace, policy: Policy | None, measured: list[Evaluati
 
 
 def share(metric: dict[str, float | None] | None) -> str:
-    """A stored share in percent with its interval."""
+    """Format a stored share in percent with its interval."""
     found = metric or {}
     return interval(found.get("value"), found.get("low"), found.get("high"), missing="not measured")
 
@@ -130,7 +130,7 @@ _GLYPHS = {"done": "✓", "running": "●", "waiting": "◆", "failed": "✗", "
 
 
 def describe_status(status: dict[str, Any]) -> str:
-    """The status as a few lines of plain text."""
+    """Format the status as a few lines of plain text."""
     engine = status["engine"]
     lines = [f"workspace  {status['workspace']}", f"engine     {_engine_words(engine)}"]
     iteration = status["iteration"]

@@ -1,4 +1,7 @@
-"""A silent engine: what is known of it, and its end when an operator says so. The next engine goes on from the rows."""
+"""Takeover from an unresponsive engine: describes it, and ends it on an operator's request.
+
+The next engine resumes from the stored rows.
+"""
 
 from __future__ import annotations
 
@@ -25,14 +28,17 @@ _STATES = {
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """What is known of the engine of a workspace. `may_end` is true for one that is silent and proved to be ours."""
+    """Known facts about the engine of a workspace.
+
+    `may_end` is True when it is unresponsive and its process is proven to be the workspace's engine.
+    """
 
     lines: tuple[str, ...]
     may_end: bool
 
 
 def give_account(workspace: Workspace) -> Account:
-    """Look at a workspace's engine.
+    """Collect the known facts about a workspace's engine.
 
     Raises:
         StoreError: when its database can't be read.
@@ -63,11 +69,11 @@ def give_account(workspace: Workspace) -> Account:
 
 
 def take_over(workspace: Workspace) -> tuple[str, StartedEngine]:
-    """End the silent engine of a workspace and start a new one; returns how the old one ended, and the new one.
+    """End the unresponsive engine of a workspace and start a new one; return how the old one ended, and the new one.
 
     Raises:
-        TakeoverRefused: when the engine isn't silent, isn't ours, or doesn't end.
-        EngineUnavailable: when the new one doesn't start.
+        TakeoverRefused: when the engine is responsive, isn't the workspace's, or doesn't end.
+        EngineUnavailable: when the new engine doesn't start.
     """
     account = give_account(workspace)
     if not account.may_end:
