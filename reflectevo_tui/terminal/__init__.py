@@ -1,1 +1,1 @@
-"""The terminal itself: environment, repaints, throttling, garbage collection while idle."""
+"""Terminal integration: environment, repaints, throttling, garbage collection while idle."""

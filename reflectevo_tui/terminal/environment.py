@@ -1,5 +1,6 @@
-"""What the terminal must be before textual is imported: refuses one that can't show the application, and
-sets textual up for use over SSH. Must not import textual, directly or not: textual reads these settings once.
+"""Checks the terminal and configures Textual for use over SSH, before Textual is imported.
+
+Must not import Textual, directly or indirectly, since Textual reads these settings once on import.
 """
 
 from __future__ import annotations
@@ -11,15 +12,15 @@ import sys
 from store.errors import OperatorError
 
 SSH_SETTINGS = {"TEXTUAL_FPS": "15", "TEXTUAL_ANIMATIONS": "none", "TEXTUAL_SMOOTH_SCROLL": "0"}
-"""What keeps a screen within a few hundred bytes a second; kept as the operator set it, where they did."""
+"""Textual settings that limit a screen to a few hundred bytes per second; values set by the operator take priority."""
 
 
 class TerminalRefused(OperatorError):
-    """This terminal can't show the application; the text says why and what to do instead."""
+    """Raised when the terminal can't show the application; the message gives the reason and an alternative."""
 
 
 def prepare_environment() -> None:
-    """Set the environment up for textual; call before anything imports it.
+    """Set the environment variables for Textual; call this before anything imports it.
 
     Raises:
         TerminalRefused: without a terminal, or on one that can't move its cursor.
@@ -37,8 +38,8 @@ def prepare_environment() -> None:
     if os.environ.get("SSH_CONNECTION"):
         for name, value in SSH_SETTINGS.items():
             os.environ.setdefault(name, value)
-    # Exported sizes win over the terminal's own and would block resizing.
+    # Exported sizes take precedence over the terminal's own and would block resizing.
     for name in ("COLUMNS", "LINES"):
         os.environ.pop(name, None)
-    # A parent such as nohup may have had hang-ups ignored; then textual would spin on a dead terminal.
+    # A parent such as nohup can leave SIGHUP ignored; Textual would then spin on a closed terminal.
     signal.signal(signal.SIGHUP, signal.SIG_DFL)

@@ -1,10 +1,10 @@
-"""Python's full garbage collections wait until the operator's hands rest.
+"""Runs Python's full garbage collections while the operator is idle.
 
-One takes 50 to 300 ms on the tree of widgets (measured), which is longer than a key may take, and allocations start one
-every few seconds of typing. Here they come by themselves only ten times as rarely, so that memory stays bounded
-whatever happens, and are done between two keys instead. They are made short: what outlived one is let off by the next
-ones, until hands that rest for long leave time to look through everything. Belongs to the process: for the program, not
-for applications inside a test.
+A full collection takes 50 to 300 ms on the widget tree (measured), more than the latency budget of a key, and
+allocations trigger one every few seconds of typing. Here automatic full collections are ten times as rare, so that
+memory stays bounded in any case, and collections run between two keys instead. They are kept short by freezing the
+survivors (`gc.freeze`) until a long idle period leaves time for a complete collection. The state is that of the
+process: for the program, not for applications inside a test.
 """
 
 from __future__ import annotations
@@ -13,27 +13,30 @@ import gc
 import sys
 
 YOUNG, MIDDLE, RARE = 1000, 10, 100
-"""Thresholds of the three generations: Python's own are 700, 10, 10."""
+"""Thresholds of the three generations; Python's defaults are 700, 10, 10."""
 
 DUE = 5
-"""Collections of the middle generation after which a full one is worth its time."""
+"""Number of collections of the middle generation after which a full one is worthwhile."""
 
 REST_SECONDS = 0.25
-"""Hands that did nothing for so long have seen what they asked for, and one collection more is over before they ask
-again, or soon after."""
+"""Idle time in seconds before a collection: the response to the last key has been shown, and the collection ends
+before the next key or soon after it."""
 
 LONG_REST_SECONDS = 60.0
-"""Nobody is there."""
+"""Idle time in seconds after which the operator is assumed to be away."""
 
 LET_OFF = 20
-"""So many short collections in a row let something off that may be garbage by now."""
+"""Number of short collections after which the frozen objects can contain garbage worth collecting."""
 
 SWITCH_SECONDS = 0.001
-"""How long a background thread may compute before the one that paints gets its turn; Python's own is 5 ms."""
+"""Thread switch interval in seconds, so that background threads delay painting less; Python's default is 5 ms."""
 
 
 class IdleCollector:
-    """Made before the application's modules are imported, because collecting between imports is time for nothing."""
+    """Garbage collection of an interactive process.
+
+    Create it before the application's modules are imported, since collections between imports are wasted time.
+    """
 
     def __init__(self) -> None:
         gc.disable()
@@ -41,7 +44,7 @@ class IdleCollector:
         self._short = 0
 
     def stand(self) -> None:
-        """The application stands: collect from here on, nothing of what is there by now."""
+        """Freeze all objects that exist now, and start collecting; called once the application is loaded."""
         if self._standing:
             return
         self._standing = True
@@ -51,10 +54,9 @@ class IdleCollector:
         sys.setswitchinterval(SWITCH_SECONDS)
 
     def rest(self, seconds: float, settled: bool = True) -> bool:
-        """Collect if it is due and nothing was pressed for so many seconds; true when it was done.
+        """Collect if a collection is due after `seconds` without a key; return whether it ran.
 
-        What is there is let off by later collections only while the screens are `settled`: a dialog that is open will
-        be garbage soon.
+        The survivors are frozen only while the screens are `settled`: an open dialog will soon be garbage.
         """
         if not self._standing or seconds < REST_SECONDS or gc.get_count()[2] < DUE:
             return False

@@ -1,11 +1,11 @@
-"""The repaint that answers a key does not wait for the next frame, and comes once.
+"""Repaints in response to a key immediately, without waiting for the next frame, and only once.
 
-Textual paints on a grid of frames; over SSH there are 15 a second, so a key that follows a repaint would wait up to
-66 ms for its own, and a page that arrives after it as long again. Screens with this class paint at once what follows
-from a key. A key that is held down stays on the grid: nobody reads 30 lists a second.
+Textual paints at a fixed frame rate; over SSH it is 15 per second, so a key shortly after a repaint would wait up to
+66 ms for its own, and a page that arrives later as long again. The screens of this module paint changes caused by a
+key immediately. A key that is held down keeps the frame rate: nobody reads 30 lists per second.
 
-And Textual paints the whole screen four times when a dialog closes, then an empty list, then the page it asked for.
-Whoever knows that more is on its way holds the repaint until it is there. Knows nothing of what is shown.
+In addition, Textual paints the complete screen four times when a dialog closes, then an empty list, then the requested
+page. Callers that expect further content hold the repaint until it has arrived. Independent of the content shown.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ from textual.screen import ModalScreen, Screen
 from textual.timer import Timer
 
 PROMPT_FRAMES = 8
-"""Repaints that may follow a key at once: a dialog that goes, the screen under it, its list, a page, a detail."""
+"""Maximum immediate repaints after a key: a closed dialog, the screen below it, its list, a page, a detail."""
 
 PROMPT_SECONDS = 0.3
-"""For how long after a key."""
+"""Seconds after a key during which repaints are immediate."""
 
 HOLD_SECONDS = 0.1
-"""How long after a key its repaint may be held for what is on its way; longer would feel as if nothing happened."""
+"""Maximum seconds after a key that its repaint is held for pending content; longer would feel unresponsive."""
 
 REPEAT_SECONDS = 0.045
-"""Keys that follow one another as fast come from a key that is held down or from a paste: keyboards repeat 25 to 40
-times a second, and nobody types 20."""
+"""Interval in seconds below which keys come from a key held down or from a paste: keyboards repeat 25 to 40 times per
+second, and nobody types 20."""
 
 Result = TypeVar("Result")
 
 
 class KeyLatency:
-    """Counts the repaints that a key has a right to."""
+    """Limits the immediate repaints after a key, in number and time."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -46,21 +46,21 @@ class KeyLatency:
         self._key = -1.0
 
     def key(self) -> None:
-        """A key was pressed, or repeats itself."""
+        """Record that a key was pressed or repeated."""
         now = self._clock()
         self._left = PROMPT_FRAMES if now - self._key > REPEAT_SECONDS else 0
         self._key = now
 
     def rested(self) -> float:
-        """Seconds since the last key."""
+        """Return the seconds since the last key."""
         return self._clock() - self._key
 
     def patience(self) -> float:
-        """Seconds that the repaint of the last key may still be held; 0 or less: paint."""
+        """Return the seconds that the repaint of the last key can still be held; paint at 0 or less."""
         return HOLD_SECONDS - self.rested() if self._left else 0.0
 
     def take(self) -> bool:
-        """True when what is to be painted now may be painted at once."""
+        """Return whether the next repaint can be immediate, and count it."""
         if not self._left or self.rested() > PROMPT_SECONDS:
             return False
         self._left -= 1
@@ -68,9 +68,9 @@ class KeyLatency:
 
 
 class HeldRepaints:
-    """Holds repaints until what a key asked for is there, each by a name; never for longer than a key may take.
+    """Holds repaints, by name, until content requested by a key has arrived; never beyond the latency budget of a key.
 
-    What somebody waits to read is painted whatever else is still held, and that is held again after it.
+    Content that the operator waits for is painted even if other repaints are held; those are held again afterwards.
     """
 
     def __init__(self, app: App[None], promptness: KeyLatency) -> None:
@@ -79,8 +79,10 @@ class HeldRepaints:
         self._awaited: set[str] = set()
 
     def hold(self, what: str, seconds: float | None = None) -> None:
-        """Paint nothing until `release`, at most so long: as long as the last key may wait, unless `seconds` are given.
-        Without either nothing is held."""
+        """Hold repaints until `release`, for at most `seconds`, by default the remaining time of the last key.
+
+        Nothing is held when neither is left.
+        """
         if self._hold(what, self._promptness.patience() if seconds is None else seconds):
             self._awaited.add(what)
 
@@ -93,13 +95,13 @@ class HeldRepaints:
         return True
 
     def release(self, what: str) -> None:
-        """It is there, or has waited long enough: paint, unless something else is held."""
+        """End one hold, because its content arrived or its time is over; paint unless another one is held."""
         self._awaited.discard(what)
         if what in self._held:
             self._lift(what)
 
     def paint(self, what: str) -> None:
-        """It is there: paint it now."""
+        """Paint now, because the content of a hold arrived; other holds continue afterwards."""
         self._awaited.discard(what)
         if what not in self._held:
             return
@@ -112,7 +114,7 @@ class HeldRepaints:
         timer, batch = self._held.pop(what)
         timer.stop()
         batch.close()
-        # Nobody else tells the screen that it may paint now.
+        # Nothing else notifies the screen that it can paint now.
         self._app.screen.check_idle()
 
     def _hold_again(self) -> None:
@@ -121,19 +123,19 @@ class HeldRepaints:
 
 
 def hold_repaint(node: DOMNode, what: str) -> None:
-    """What follows from the key just pressed is painted when `paint_held` is called, or soon."""
+    """Hold the repaint after the key just pressed until `paint_held` is called or the hold expires."""
     if isinstance(repaints := getattr(node.app, "repaints", None), HeldRepaints):
         repaints.hold(what)
 
 
 def paint_held(node: DOMNode, what: str) -> None:
-    """What was waited for is there."""
+    """Paint the content that `hold_repaint` held back."""
     if isinstance(repaints := getattr(node.app, "repaints", None), HeldRepaints):
         repaints.paint(what)
 
 
 def paint_promptly(screen: Screen[Result], event: events.Idle) -> None:
-    """Paint what a key has a right to at once; Textual's own handler, which waits for a frame, is left out then."""
+    """Paint immediately after a key; Textual's own handler, which waits for a frame, is skipped in this case."""
     promptness = getattr(screen.app, "promptness", None)
     if screen.app._batch_count or not screen.is_current or not isinstance(promptness, KeyLatency):
         return
@@ -144,10 +146,10 @@ def paint_promptly(screen: Screen[Result], event: events.Idle) -> None:
 
 
 def may_render(screen: Screen[Result]) -> bool:
-    """Whether a screen is to be rendered now, and then once.
+    """Check whether a screen should be rendered now, and merge its pending repaint into one rendering.
 
-    Textual renders a screen also while repaints are held, and throws it away; and when a screen has both a new layout
-    and a repaint to come, it renders and writes all of it for either.
+    Textual also renders a screen while repaints are held, and discards the result; and when both a new layout and a
+    repaint are pending, it renders and writes the complete screen for each of them.
     """
     if screen.app._batch_count:
         screen._repaint_required = True
@@ -168,7 +170,7 @@ class ImmediateScreen(Screen[Result]):
 
     @on(events.ScreenResume)
     def _keep_styles(self, event: events.ScreenResume) -> None:
-        """Don't style everything anew on the way back. A theme that changed meanwhile is taken up without this."""
+        """Skip restyling when returning to the screen; a theme changed in the meantime is applied without it."""
         event.refresh_styles = event.refresh_styles and not self._seen
         self._seen = True
 
@@ -178,7 +180,7 @@ class ImmediateScreen(Screen[Result]):
 
 
 class Dialog(ModalScreen[Result]):
-    """A window over a screen that closes with a result. (No ImmediateScreen: styles come from the first base.)"""
+    """A modal window that closes with a result. Not an ImmediateScreen, since styles come from the first base."""
 
     async def on_idle(self, event: events.Idle) -> None:
         paint_promptly(self, event)

@@ -1,8 +1,8 @@
-"""What stands between the screens and the terminal: writes only the cells that changed, and no control characters;
-answers a key without waiting for the next frame.
+"""Base of the application that writes only changed cells and no control characters, and repaints after a key promptly.
 
 Textual (8.2) repaints from the left edge of a widget up to the last changed cell. Over SSH a clock at the right
-edge of a line would cost the whole line each second; here a change costs itself. Knows nothing of our screens.
+edge of a line would cost the complete line each second; here only the changed cells are written. Independent of the
+application's screens.
 """
 
 from __future__ import annotations
@@ -26,27 +26,28 @@ from reflectevo_tui.text.display import LastNet
 
 
 def _may_be_cut(strip: Strip) -> bool:
-    """Whether every character is one cell wide, so that a cut falls between two of them."""
+    """Check whether every character is one cell wide, so that the strip can be cut at any cell."""
     return all(len(segment.text) == cell_len(segment.text) for segment in strip)
 
 
 _FIRST_FRAME = "the first frame"
 
 FIRST_FRAME_SECONDS = 0.5
-"""Empty panels are not painted when what they show is about to be read; but something is seen soon."""
+"""Maximum seconds that the first frame is held for the first snapshot, instead of painting empty panels."""
 
 MASKED_SECONDS = 0.005
-"""How long a change of screens is masked at most."""
+"""Maximum seconds that repaints are held during a change of screens."""
 
 
 _divide = Strip.divide
 
 
 def _divide_without_cycle(strip: Strip, cuts: Iterable[int]) -> Sequence[Strip]:
-    """As `Strip.divide`, but a strip that stays whole is not kept in its own cache.
+    """Divide like `Strip.divide`, but don't cache an undivided strip in itself.
 
-    Textual keeps the list of pieces with the strip. A line that nothing lies on is one piece, the strip itself, which
-    then only the garbage collector can free: 15 of 105 MB after a few minutes in the list (measured).
+    Textual caches the list of pieces in the strip. A line without overlapping widgets is a single piece, the strip
+    itself, a reference cycle that only the garbage collector can free: 15 of 105 MB after a few minutes in the list
+    (measured).
     """
     cuts = list(cuts)
     return [strip] if cuts == [strip.cell_length] else _divide(strip, cuts)
@@ -56,10 +57,10 @@ Strip.divide = _divide_without_cycle  # type: ignore[assignment]
 
 
 class ExactUpdate(ChopsUpdate):
-    """An update that begins at the first changed cell of each stretch."""
+    """A screen update that begins at the first changed cell of each span."""
 
     def render_segments(self, console: Console) -> str:
-        """The bytes for the terminal, as text."""
+        """Return the output for the terminal as text."""
         written: list[str] = []
         for y, first, last in self.spans:
             for end, (x, strip) in zip(self.chop_ends[y], self.chops[y].items(), strict=False):
@@ -72,10 +73,10 @@ class ExactUpdate(ChopsUpdate):
 
 
 class MinimalRepaintApp(App[None]):
-    """Base of the application.
+    """Base class of the application.
 
     Args:
-        collector: the garbage collector of this process, if it is this application's alone.
+        collector: the garbage collection of this process; None when the application shares the process.
     """
 
     def __init__(self, collector: IdleCollector | None = None) -> None:
@@ -88,18 +89,18 @@ class MinimalRepaintApp(App[None]):
         self._first_frame_shown = False
 
     def on_load(self) -> None:
-        """Paint the first frame when there is something to see on it, and read the style sheet once."""
+        """Hold the first frame until it has content, and parse the style sheet only once."""
         variables = self.get_css_variables()
         self.stylesheet.set_variables(variables)
         self._first_variables = variables
         self.repaints.hold(_FIRST_FRAME, FIRST_FRAME_SECONDS)
 
     def get_line_filters(self) -> Sequence[LineFilter]:
-        """Textual's own filters, and last the one that no model's control character passes."""
+        """Return Textual's own filters, followed by the one that removes control characters."""
         return [*super().get_line_filters(), self._last_net]
 
     def show_first_frame(self) -> None:
-        """What it shows is there: the answer to the key that started the application. Once; later calls do nothing."""
+        """Paint the first frame, because its content has arrived. Only the first call has an effect."""
         if self._first_frame_shown:
             return
         self._first_frame_shown = True
@@ -107,19 +108,19 @@ class MinimalRepaintApp(App[None]):
         self.repaints.release(_FIRST_FRAME)
 
     def refresh_css(self, animate: bool = True) -> None:
-        """Style everything anew; Textual asks for it once for the theme it starts with, whose styles were just read."""
+        """Restyle everything, except on Textual's first call for the initial theme, whose styles were just parsed."""
         first, self._first_variables = self._first_variables, None
         if first is None or first != self.get_css_variables():
             super().refresh_css(animate)
 
     async def on_event(self, event: events.Event) -> None:
-        """Note that the operator acts, before the event does anything."""
+        """Record operator input before the event is handled."""
         if isinstance(event, (events.Key, events.MouseDown)) and not event.is_forwarded:
             self.promptness.key()
         await super().on_event(event)
 
     def stand(self) -> None:
-        """Everything that stays is loaded: from now on garbage is collected, between keys."""
+        """Start garbage collection between keys; called when all permanent objects are loaded."""
         if self._collector is not None:
             self._collector.stand()
             self.set_interval(REST_SECONDS, self._rest)
@@ -129,11 +130,11 @@ class MinimalRepaintApp(App[None]):
             self._collector.rest(self.promptness.rested(), settled=len(self.screen_stack) == 1)
 
     def delay_update(self, delay: float = MASKED_SECONDS) -> None:
-        """Hold repaints back while one screen gives way to another; Textual does so for as long as a key may take."""
+        """Hold repaints during a change of screens, for less time than Textual, which exhausts the latency of a key."""
         super().delay_update(min(delay, MASKED_SECONDS))
 
     def pop_screen(self) -> AwaitComplete:
-        """Close a dialog; what lies under it is painted once, when the dialog is gone."""
+        """Close a dialog; the screen below it is painted once, after the dialog is removed."""
         self.repaints.hold("dialog")
         return super().pop_screen()
 
@@ -141,12 +142,12 @@ class MinimalRepaintApp(App[None]):
         try:
             return await super()._replace_screen(screen)
         finally:
-            # Later: Textual asks for one more layout by a callback of its own.
+            # Deferred, because Textual requests one more layout in a callback.
             self.call_later(self.repaints.release, "dialog")
 
     def _load_screen_css(self, screen: Screen[object]) -> None:
         super()._load_screen_css(screen)
-        # A new screen is styled as it is mounted. Textual would read the whole style sheet again for it, 80 ms.
+        # A new screen is styled on mount. Textual would parse the complete style sheet again for it, 80 ms.
         screen._css_update_count = self._css_update_count
 
     def _display(self, screen: Screen[object], renderable: RenderableType | None) -> None:

@@ -1,4 +1,4 @@
-"""Holds back what changes faster than anybody reads, because over SSH each change costs bytes. Knows no widgets."""
+"""Rate limit for displays that change faster than anybody reads: over SSH each change costs bytes. No widgets."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 
 class Throttle:
-    """Lets something happen at once, and then not again for so many seconds."""
+    """Allows an action immediately, and then at most once per `seconds`."""
 
     def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._seconds = seconds
@@ -15,7 +15,7 @@ class Throttle:
         self._last: float | None = None
 
     def due(self, *, urgent: bool = False) -> bool:
-        """True when it may happen now, or must; then the time counts from now."""
+        """Return whether the action is allowed now, or `urgent`; if so, restart the interval."""
         now = self._clock()
         if not urgent and self._last is not None and now - self._last < self._seconds:
             return False
