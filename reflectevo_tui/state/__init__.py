@@ -1,1 +1,1 @@
-"""What the screens show and remember: snapshots, readers, sessions, forms. No widgets."""
+"""State of the screens: snapshots, readers, review sessions, forms. No widgets."""

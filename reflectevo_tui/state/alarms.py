@@ -1,6 +1,6 @@
-"""What an operator must hear of without looking: a gate that waits, a stage that failed, an engine that fell silent.
+"""Notifications for the operator: a waiting gate, a failed stage, an unresponsive engine.
 
-Pure: two snapshots in, words out.
+Pure: computed from two snapshots.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from reflectevo_tui.state.snapshot import Snapshot
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """Words worth a notification."""
+    """A notification."""
 
     words: str
     severity: Literal["information", "warning", "error"]
@@ -24,7 +24,7 @@ def _gate(snapshot: Snapshot) -> tuple[int, str] | None:
 
 
 def new_alarms(before: Snapshot | None, now: Snapshot) -> tuple[Alarm, ...]:
-    """What began between two snapshots. The first snapshot of a session alarms nobody: the screen shows it."""
+    """Return the alarms raised between two snapshots. The first snapshot raises none: the screen shows its state."""
     if before is None:
         return ()
     found: list[Alarm] = []

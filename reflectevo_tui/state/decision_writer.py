@@ -1,6 +1,6 @@
-"""Writes an operator's decisions at once and keeps those that could not be written, in order, until they are.
+"""Writes an operator's decisions immediately, and queues those that could not be written, in order, for a retry.
 
-Used from thread workers; knows nothing of widgets. A decision leaves the list only after its commit.
+Used from thread workers; independent of widgets. A decision leaves the queue only after its commit.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Decided = TypeVar("Decided")
 
 
 class DecisionWriter(Generic[Decided]):
-    """Decisions that wait to be written. `save` writes one in a transaction of its own."""
+    """Queue of unwritten decisions. `save` writes one in its own transaction."""
 
     def __init__(self, workspace: Workspace, save: Callable[[sqlite3.Connection, Decided], object]) -> None:
         self._workspace = workspace
@@ -29,15 +29,15 @@ class DecisionWriter(Generic[Decided]):
 
     @property
     def unsaved(self) -> int:
-        """How many decisions are not written yet."""
+        """Number of unwritten decisions."""
         return len(self._waiting)
 
     def add(self, decision: Decided) -> None:
-        """Keep a decision until `flush` has written it."""
+        """Queue a decision until `flush` has written it."""
         self._waiting.append(decision)
 
     def flush(self) -> str:
-        """Write what waits, oldest first; returns why it stopped, or nothing when all is written."""
+        """Write the queued decisions, oldest first; return the error that stopped it, or an empty string."""
         with self._flushing:
             if not self._waiting:
                 return ""

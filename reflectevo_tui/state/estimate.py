@@ -1,4 +1,4 @@
-"""Gets an estimate for a recipe, a settings file or edited settings, in a workspace that need not be there yet.
+"""Computes the estimate of a recipe, a settings file or edited settings, in a workspace that need not exist yet.
 
 No widgets; called by the command and from thread workers.
 """
@@ -19,10 +19,10 @@ from store.workspace import Workspace, write_file
 
 
 def settings_of(recipe: str | None, workspace: Workspace) -> RunSettings:
-    """The settings of a settings file, of a shipped recipe, or of the workspace.
+    """Read the settings of a settings file, of a shipped recipe, or of the workspace.
 
     Raises:
-        SettingsError: when they are wrong.
+        SettingsError: when they are invalid.
         EngineUnavailable: when there is no recipe of that name.
     """
     if recipe is None:
@@ -34,10 +34,10 @@ def settings_of(recipe: str | None, workspace: Workspace) -> RunSettings:
 
 
 def estimate_in(workspace: Workspace, settings: RunSettings, given: Mapping[str, Figure] | None = None) -> Estimate:
-    """What a run with these settings takes in a workspace.
+    """Estimate the resources of a run with these settings in a workspace.
 
     Raises:
-        EstimateRefused: when its file of figures holds something wrong.
+        EstimateRefused: when its file of figures is invalid.
         StoreError: when its database can't be read.
     """
     if not workspace.database.exists():
@@ -47,11 +47,11 @@ def estimate_in(workspace: Workspace, settings: RunSettings, given: Mapping[str,
 
 
 def keep(workspace: Workspace, given: Mapping[str, Figure]) -> None:
-    """Write figures into the workspace's file, beside those that it holds; Launch and gates use them from then on.
+    """Add figures to the workspace's file; the Launch screen and gates use them from then on.
 
     Raises:
-        EstimateRefused: when the file holds something wrong.
-        StorageRefused: when it can't be written.
+        EstimateRefused: when the file is invalid.
+        StorageRefused: when the file can't be written.
         WorkspaceNotFound: when there is no workspace.
     """
     path = workspace.require().root / FILE_NAME

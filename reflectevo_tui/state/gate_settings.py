@@ -1,4 +1,4 @@
-"""The settings that the stage at a gate would run with, and changes of settings, as TOML. Knows no widgets."""
+"""Formats the settings of the stage at a gate, and changes of settings, as TOML. No widgets."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from store.runs.stages import STAGE_OF_SECTION
 
 
 def sections_of_gate(settings: JsonObject, gate: GateName) -> tuple[str, ...]:
-    """The sections that a gate's stage works with. The judge is among them where the training takes its pairs."""
+    """Return the sections used by a gate's stage, including the judge's when training uses its preference pairs."""
     stage = "evaluate" if gate == "promote" else gate
     sections = [section for section, owner in STAGE_OF_SECTION.items() if owner == stage]
     training = settings.get("training")
@@ -22,7 +22,7 @@ def sections_of_gate(settings: JsonObject, gate: GateName) -> tuple[str, ...]:
 
 
 def settings_ahead(settings: JsonObject, gate: GateName) -> str:
-    """TOML of the settings that the waiting stage would run with."""
+    """Return the settings of the waiting stage as TOML."""
     import tomlkit
 
     sections = sections_of_gate(settings, gate)
@@ -32,7 +32,7 @@ def settings_ahead(settings: JsonObject, gate: GateName) -> str:
 
 
 def dump_changes(changes: JsonObject) -> str:
-    """TOML of changed settings; what was unset is named."""
+    """Return changed settings as TOML, naming those that were unset."""
     import tomlkit
 
     unset = [f"# {name} is unset" for name, value in changes.items() if value is None]
@@ -47,7 +47,7 @@ def dump_changes(changes: JsonObject) -> str:
 
 
 def _without_unset(values: Mapping[str, object]) -> dict[str, object]:
-    """TOML has no null: a setting that is unset is left out."""
+    """Return the values without unset settings, since TOML has no null."""
     return {
         name: _without_unset(value) if isinstance(value, Mapping) else value
         for name, value in values.items()

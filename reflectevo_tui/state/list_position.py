@@ -1,4 +1,4 @@
-"""A place in a long list, as an operator types it: the number of a row, a share of the list, or a trajectory."""
+"""Parses a position in a long list typed by an operator: a row number, a share of the list, or a trajectory id."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ HINT = "250,000 · 50% · #88213"
 
 
 class NoSuchPlace(ValueError):
-    """What was typed is no place in the list; the message says why, for the operator."""
+    """Raised when the input is not a position in the list; the message gives the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """`position` counts rows from 0; with `trajectory` it is that id which is wanted, wherever it stands."""
+    """A position in a list: a row from 0, or the trajectory with an id when `trajectory` is set."""
 
     position: int = 0
     trajectory: int | None = None
 
 
 def read_place(typed: str, total: int, newest: int, *, counted: bool = True) -> Place:
-    """The place that was typed.
+    """Parse the input.
 
     Args:
         typed: a row counted from 1 (`250,000`), a share of the list (`50%`), or an id (`#88213`).
         total: rows of the list.
         newest: the highest id in it.
-        counted: whether `total` is all of it, and not only what is known while it is counted.
+        counted: whether `total` is final, and not the number of rows counted so far.
 
     Raises:
-        NoSuchPlace: when it is none of these, or lies outside the list.
+        NoSuchPlace: when the input is none of these, or outside the list.
     """
     if not total:
         raise NoSuchPlace("the list is empty")

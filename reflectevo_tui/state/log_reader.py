@@ -1,6 +1,6 @@
-"""Reads log files from their end, within a fixed amount of memory, and searches them whole. For thread workers.
+"""Reads the end of log files and searches complete ones, in bounded memory. For thread workers.
 
-Knows files and lines, nothing of widgets.
+Independent of widgets.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Literal
 
 TAIL_BYTES = 256 * 1024
-"""How much of the end of a log is kept; a line cut by it is left out."""
+"""Bytes read from the end of a log; a partial first line is dropped."""
 
 FOUND_LINES = 2_000
-"""Most lines a search keeps: the newest."""
+"""Maximum number of lines returned by a search: the newest."""
 
 LINE_CHARACTERS = 4_000
-"""A longer line is cut: a log line of megabytes is a progress bar or an accident."""
+"""Maximum characters of a line; longer ones are cut, since a line of megabytes is a progress bar or an accident."""
 
 Level = Literal["error", "warning", "info", "plain"]
 
@@ -30,13 +30,13 @@ _LEVELS: tuple[tuple[Level, re.Pattern[str]], ...] = (
 
 
 def level_of(line: str) -> Level:
-    """The level that a log line says it has."""
+    """Return the level given in a log line."""
     return next((level for level, pattern in _LEVELS if pattern.search(line)), "plain")
 
 
 @dataclass(frozen=True, slots=True)
 class LogText:
-    """Lines of a log as it stood at `size` bytes. `cut` says that earlier lines exist that are not here."""
+    """Lines of a log when it had `size` bytes. `cut` is True when earlier lines are not included."""
 
     path: Path
     size: int
@@ -46,7 +46,7 @@ class LogText:
 
 
 def log_files(directory: Path) -> list[Path]:
-    """The logs of a workspace, the supervisor's first, then the newest."""
+    """Return the logs of a workspace, the supervisor's first, then the newest."""
     try:
         found = [(path, path.stat().st_mtime) for path in directory.glob("*.log")]
     except OSError:
@@ -55,7 +55,7 @@ def log_files(directory: Path) -> list[Path]:
 
 
 def size_of(path: Path) -> int:
-    """Bytes of a log; 0 when it is gone."""
+    """Return the size of a log in bytes; 0 when it does not exist."""
     try:
         return path.stat().st_size
     except OSError:
@@ -63,13 +63,13 @@ def size_of(path: Path) -> int:
 
 
 def _lines(raw: bytes) -> list[str]:
-    # A progress bar rewrites its line with carriage returns: only its last state is worth a line.
+    # A progress bar rewrites its line with carriage returns: only its last state is kept.
     text = raw.decode("utf-8", "replace")
     return [line.rstrip("\r").rsplit("\r", 1)[-1][:LINE_CHARACTERS] for line in text.split("\n")]
 
 
 def tail(path: Path, most: int = TAIL_BYTES) -> LogText:
-    """The end of a log, whole lines only. Raises OSError."""
+    """Return the end of a log, complete lines only. Raises OSError."""
     size = path.stat().st_size
     with path.open("rb") as file:
         file.seek(max(size - most, 0))
@@ -83,12 +83,12 @@ def tail(path: Path, most: int = TAIL_BYTES) -> LogText:
 
 
 def search(path: Path, words: str, most: int = FOUND_LINES) -> LogText:
-    """The newest lines of a whole log that hold all words, whatever their case. Raises OSError."""
+    """Return the newest lines of a complete log that contain all words, ignoring case. Raises OSError."""
     wanted = [word.casefold() for word in words.split()]
     kept: deque[str] = deque(maxlen=most)
     found = size = 0
     with path.open("rb") as file:
-        # Read by pieces: a log without a line break must not fill the memory.
+        # Read in chunks: a log without line breaks must not fill the memory.
         while raw := file.readline(1024 * 1024):
             size += len(raw)
             for line in _lines(raw.rstrip(b"\n")):

@@ -1,4 +1,4 @@
-"""The typed messages that background work posts to the application. Values only; handlers own the state."""
+"""Typed messages that background workers post to the application. Values only; handlers own the state."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from textual.message import Message
 
 if TYPE_CHECKING:
-    # Only their names: what Review and Launch need is loaded after the first frame.
+    # For type checking only: the modules of Review and Launch are loaded after the first frame.
     from reflectevo_tui.state.review_reader import Card
     from reflectevo_tui.state.snapshot import Snapshot
     from reflectevo_tui.state.trajectory_reader import Choices
@@ -27,12 +27,12 @@ class SnapshotRead(Message):
         self.snapshot = snapshot
 
     def can_replace(self, message: Message) -> bool:
-        """Only the newest snapshot matters."""
+        """Return whether the pending message can be replaced: only the newest snapshot matters."""
         return isinstance(message, SnapshotRead)
 
 
 class StoreLost(Message):
-    """The database can't be read any more; `reason` says why, for an operator."""
+    """The database can't be read any more; `reason` is shown to the operator."""
 
     def __init__(self, reason: str) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ class StoreLost(Message):
 
 
 class DirectiveIssued(Message):
-    """A directive was stored; its outcome is still open."""
+    """A directive was stored; its outcome is pending."""
 
     def __init__(self, kind: DirectiveKind, uuid: str) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ class DirectiveAnswered(Message):
 
 
 class WorkFailed(Message):
-    """Something the operator asked for could not be done; `reason` says why and what to do."""
+    """An operator's request failed; `reason` gives the cause and the fix."""
 
     def __init__(self, reason: str) -> None:
         super().__init__()
@@ -65,7 +65,7 @@ class WorkFailed(Message):
 
 
 class EngineStarted(Message):
-    """An engine answered READY (or ran before: `already`)."""
+    """An engine reported READY, or was running before (`already`)."""
 
     def __init__(self, pid: int, already: bool) -> None:
         super().__init__()
@@ -74,7 +74,7 @@ class EngineStarted(Message):
 
 
 class DirectiveWanted(Message):
-    """The operator wants a directive issued."""
+    """Request to issue a directive."""
 
     def __init__(self, kind: DirectiveKind, arguments: JsonObject) -> None:
         super().__init__()
@@ -83,11 +83,11 @@ class DirectiveWanted(Message):
 
 
 class EngineWanted(Message):
-    """The operator wants the engine started."""
+    """Request to start the engine."""
 
 
 class TakeoverOffered(Message):
-    """The engine is silent; `lines` say what is known of it. It can be ended when `may_end`."""
+    """The engine is unresponsive; `lines` describe it. It can be ended when `may_end`."""
 
     def __init__(self, lines: tuple[str, ...], may_end: bool) -> None:
         super().__init__()
@@ -96,15 +96,15 @@ class TakeoverOffered(Message):
 
 
 class TakeoverWanted(Message):
-    """The operator wants the silent engine ended and another one started."""
+    """Request to end the unresponsive engine and start another one."""
 
 
 class SearchWanted(Message):
-    """The operator wants to search trajectories."""
+    """Request to search trajectories."""
 
 
 class TrajectoryWanted(Message):
-    """The operator wants to see a trajectory whole."""
+    """Request to show a complete trajectory."""
 
     def __init__(self, trajectory_id: int) -> None:
         super().__init__()
@@ -112,7 +112,7 @@ class TrajectoryWanted(Message):
 
 
 class TrajectoriesWanted(Message):
-    """The operator wants to see the trajectories behind a number."""
+    """Request to show the trajectories behind a number."""
 
     def __init__(self, wanted: TrajectoryFilter) -> None:
         super().__init__()
@@ -120,7 +120,7 @@ class TrajectoriesWanted(Message):
 
 
 class PageRead(Message):
-    """A page of the trajectory list arrived. `number` is the list it was read for."""
+    """A page of the trajectory list was read. `number` is the list it belongs to."""
 
     def __init__(self, number: int, page: int, rows: tuple[TrajectoryRow, ...]) -> None:
         super().__init__()
@@ -140,7 +140,7 @@ class AnchorsRead(Message):
 
 
 class DetailRead(Message):
-    """A trajectory was read whole."""
+    """A complete trajectory was read."""
 
     def __init__(self, number: int, detail: TrajectoryDetail, changes: WordChanges | None) -> None:
         super().__init__()
@@ -150,7 +150,7 @@ class DetailRead(Message):
 
 
 class ChoicesRead(Message):
-    """What the filters offer."""
+    """The choices of the filters were read."""
 
     def __init__(self, choices: Choices) -> None:
         super().__init__()
@@ -158,7 +158,7 @@ class ChoicesRead(Message):
 
 
 class ChoicesMade(Message):
-    """The operator chose something of their own that is to be kept: `changes` are fields of their choices."""
+    """The operator changed preferences to be saved; `changes` are fields of `OperatorChoices`."""
 
     def __init__(self, changes: dict[str, object]) -> None:
         super().__init__()
@@ -166,7 +166,7 @@ class ChoicesMade(Message):
 
 
 class SettingsSaved(Message):
-    """The settings file was written; `quiet` when a launch follows that will say so itself."""
+    """The settings file was written; `quiet` when a launch follows with its own message."""
 
     def __init__(self, text: str, *, quiet: bool) -> None:
         super().__init__()
@@ -175,7 +175,7 @@ class SettingsSaved(Message):
 
 
 class Estimated(Message):
-    """What a run with these settings would take, in lines."""
+    """The estimate of a run with these settings, as lines of text."""
 
     def __init__(self, settings: RunSettings, lines: tuple[str, ...]) -> None:
         super().__init__()
@@ -184,11 +184,11 @@ class Estimated(Message):
 
 
 class SnapshotWanted(Message):
-    """A screen came into view and wants to show how things stand."""
+    """Request of a newly shown screen for the current snapshot."""
 
 
 class QueueRead(Message):
-    """A sample was drawn, or what was decided on it was read again; `reviewed` are the newest decisions."""
+    """A review sample was drawn, or its decisions were read again; `reviewed` are the newest decisions."""
 
     def __init__(self, number: int, queue: ReviewQueue, reviewed: dict[int, ReviewState]) -> None:
         super().__init__()
@@ -198,7 +198,7 @@ class QueueRead(Message):
 
 
 class CardRead(Message):
-    """A trajectory to be reviewed was read, or `failure` says why there is none to show."""
+    """A trajectory to review was read, or `failure` gives the reason why there is none."""
 
     def __init__(self, number: int, card: Card | None, failure: str = "") -> None:
         super().__init__()
@@ -208,7 +208,7 @@ class CardRead(Message):
 
 
 class DecisionsWritten(Message):
-    """Decisions were written, or `failure` says why some are not."""
+    """Decisions were written, or `failure` gives the reason why some are not."""
 
     def __init__(self, failure: str) -> None:
         super().__init__()
@@ -216,7 +216,7 @@ class DecisionsWritten(Message):
 
 
 class PairsRead(Message):
-    """Pairs that wait to be judged; `left` counts all of them."""
+    """Undecided preference pairs were read; `left` is the number of all undecided pairs."""
 
     def __init__(self, pairs: tuple[OpenPair, ...], left: int) -> None:
         super().__init__()

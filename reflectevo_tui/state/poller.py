@@ -1,6 +1,6 @@
-"""Watches the store from a thread of its own and hands over a snapshot when something changed.
+"""Polls the store in a separate thread and passes a snapshot to a callback when something changed.
 
-It only reads. It knows nothing of widgets: what it finds goes to a function it was given.
+Read-only and independent of widgets.
 """
 
 from __future__ import annotations
@@ -20,33 +20,33 @@ from store.records import Stage
 from store.workspace import Workspace
 
 POLL_SECONDS = 0.15
-"""How often the version of the database is asked for (it costs microseconds)."""
+"""Poll interval of the database version in seconds (a poll takes microseconds)."""
 
 SNAPSHOT_SECONDS = 0.25
-"""Shortest time between two snapshots, however busy the writers are."""
+"""Minimum seconds between two snapshots, however busy the writers are."""
 
 ENGINE_SECONDS = 1.0
-"""How often the lock of the engine and the place of the file are looked at."""
+"""Interval in seconds at which the engine's lock and the database file's identity are checked."""
 
 RATE_SECONDS = 60.0
-"""Over how long the rate of a stage is measured."""
+"""Window of the rate of a stage, in seconds."""
 
 
 class RateMeter:
-    """Items per second of each running stage, over the last minute seen."""
+    """Measures items per second of each running stage over the last minute."""
 
     def __init__(self) -> None:
         self._seen: dict[int, deque[tuple[float, int]]] = {}
 
     def rates(self, stages: tuple[Stage, ...], now: float) -> dict[str, float]:
-        """Note where the stages stand at time `now` and return their rates."""
+        """Record the progress of the stages at time `now` and return their rates."""
         found: dict[str, float] = {}
         for stage in stages:
             if stage.state != "running":
                 self._seen.pop(stage.id, None)
                 continue
             seen = self._seen.setdefault(stage.id, deque())
-            # Less done than before: the stage was begun again.
+            # A decreased count means that the stage was restarted.
             if seen and stage.done < seen[-1][1]:
                 seen.clear()
             seen.append((now, stage.done))
@@ -61,7 +61,7 @@ class RateMeter:
 
 
 class Poller:
-    """Reads a workspace until told to stop; `watched` holds the uuids of directives waited for."""
+    """Polls a workspace until stopped; `watched` contains the uuids of directives with pending outcomes."""
 
     def __init__(
         self, workspace: Workspace, on_snapshot: Callable[[Snapshot], object], on_lost: Callable[[str], object]
@@ -75,16 +75,16 @@ class Poller:
         self._meter = RateMeter()
 
     def stop(self) -> None:
-        """End `run` soon."""
+        """Request `run` to end."""
         self._stop.set()
         self._wake.set()
 
     def refresh(self) -> None:
-        """Read a snapshot at the next turn, changed or not."""
+        """Read a snapshot at the next poll, even if nothing changed."""
         self._wake.set()
 
     def run(self) -> None:
-        """Poll until stopped, or until the store is lost (then say why, once)."""
+        """Poll until stopped, or until the store can't be read (reported once)."""
         try:
             require_local(self.workspace.database)
             connection = open_reader(self.workspace.database)

@@ -1,4 +1,4 @@
-"""One question to the store from a thread: opens a reader, asks, closes. Knows nothing of widgets."""
+"""Runs a single query on the store from a thread worker with its own connection. Independent of widgets."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ Found = TypeVar("Found")
 
 
 def ask_store(workspace: Workspace, question: Callable[[sqlite3.Connection], Found]) -> Found:
-    """The answer of one consistent picture of the store.
+    """Return the result of a query on a consistent snapshot of the store.
 
     Raises:
-        StoreError: when it can't be read; callers say so to the operator.
+        StoreError: when the store can't be read; callers report it to the operator.
     """
     with reading(workspace.database) as connection, read(connection):
         return question(connection)

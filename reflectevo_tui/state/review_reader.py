@@ -1,6 +1,6 @@
-"""Reads what the Review screen shows: the sample, and one trajectory with the decision that counts. For thread workers.
+"""Reads the contents of the Review screen: the sample, and one trajectory with its effective decision.
 
-Knows nothing of widgets.
+For thread workers; independent of widgets.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from store.workspace import Workspace
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """A trajectory to be reviewed: what changed in its correction, and the decision that counts."""
+    """A trajectory to review: the changes in its second attempt, and the effective decision."""
 
     detail: TrajectoryDetail
     changes: WordChanges | None
@@ -30,7 +30,7 @@ class Card:
 def read_queue(
     workspace: Workspace, iteration_id: int, target: int, seed: int, known: ReviewQueue | None
 ) -> tuple[ReviewQueue, dict[int, ReviewState]]:
-    """The sample (drawn anew unless it is known) and the newest decisions on it. Raises StoreError."""
+    """Return the sample (drawn anew unless given) and the newest decisions on it. Raises StoreError."""
 
     def question(connection: sqlite3.Connection) -> tuple[ReviewQueue, dict[int, ReviewState]]:
         queue = known or review_queue.draw_queue(connection, iteration_id, target, seed)
@@ -40,7 +40,7 @@ def read_queue(
 
 
 def read_card(workspace: Workspace, trajectory_id: int) -> Card | None:
-    """A trajectory whole; None when it is gone. Raises StoreError."""
+    """Read a complete trajectory; None when it does not exist. Raises StoreError."""
 
     def question(connection: sqlite3.Connection) -> tuple[TrajectoryDetail | None, Review | None]:
         detail = trajectories.detail(connection, trajectory_id)
@@ -56,7 +56,7 @@ def read_card(workspace: Workspace, trajectory_id: int) -> Card | None:
 
 
 def sample_numbers(text: str) -> tuple[int, int | None] | None:
-    """Size and seed from an operator's text (`200 7`, `200`); None for anything else."""
+    """Parse size and seed from an operator's text (`200 7`, `200`); None for anything else."""
     numbers = text.replace(",", " ").split()
     if len(numbers) not in (1, 2) or not all(number.isdecimal() for number in numbers):
         return None

@@ -1,4 +1,4 @@
-"""One reviewer's way through a sample: where they are, what they decided, noted and can undo. No widgets, no rows."""
+"""State of one reviewer's session on a sample: position, decisions, drafts and undo. No widgets, no rows."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from store.records import ReviewState
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """Error kind (1 to 8) and note that a decision takes along."""
+    """Error kind (1 to 8) and note of the next decision."""
 
     kind: int | None = None
     note: str = ""
 
     @classmethod
     def of(cls, review: Review | None) -> Draft:
-        """Those of a decision that counts."""
+        """Return the error kind and note of an effective decision."""
         return cls(review.error_kind, review.note) if review else cls()
 
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """A decision to be written."""
+    """A decision to write."""
 
     reflection_id: int
     decision: Decision
@@ -36,7 +36,7 @@ class Decided:
 
 @dataclass(frozen=True, slots=True)
 class Undo:
-    """How a reflection stood before a decision of this session."""
+    """State of a reflection before a decision of this session."""
 
     trajectory_id: int
     reflection_id: int
@@ -44,7 +44,7 @@ class Undo:
 
 
 class ReviewSession:
-    """The state behind the Review screen. What this session decided counts at once, written or not."""
+    """State of the Review screen. Decisions of this session are effective immediately, written or not."""
 
     def __init__(self) -> None:
         self.queue = ReviewQueue((), {})
@@ -57,21 +57,21 @@ class ReviewSession:
 
     @property
     def item(self) -> QueueItem | None:
-        """The item of the sample that is looked at."""
+        """Current item of the sample."""
         return self.queue.items[self.place] if self.place < len(self.queue.items) else None
 
     @property
     def estimate(self) -> ReviewEstimate:
-        """What the decisions say so far."""
+        """Estimate from the decisions so far."""
         return estimate(self.queue, self._reviewed)
 
     def take_queue(self, queue: ReviewQueue, reviewed: Mapping[int, ReviewState], unsaved: bool) -> None:
-        """Take a sample as it was read; stay on the current item where it is still in it.
+        """Replace the sample by one just read; stay on the current item if it is still included.
 
         Args:
             queue: the sample.
-            reviewed: newest decision of each reviewed reflection in it.
-            unsaved: whether decisions of this session are not written yet, and so not in `reviewed`.
+            reviewed: newest decision of each reviewed reflection in the sample.
+            unsaved: whether decisions of this session are unwritten, and therefore missing in `reviewed`.
         """
         current = self.item
         self.queue = queue
@@ -91,45 +91,45 @@ class ReviewSession:
         return (start + 1) % count
 
     def go_next(self) -> QueueItem | None:
-        """To the next item without a decision, round the end; to the next one when all are decided."""
+        """Move to the next item without a decision, wrapping at the end; to the next item when all are decided."""
         if self.queue.items:
             self.place = self._undecided(self.place)
         return self.item
 
     def go_back(self) -> QueueItem | None:
-        """To the item before this one, decided or not."""
+        """Move to the previous item, decided or not."""
         if self.queue.items:
             self.place = (self.place - 1) % len(self.queue.items)
         return self.item
 
     def take_review(self, reflection_id: int, review: Review | None) -> None:
-        """Take the stored decision on a reflection, unless this session decided later."""
+        """Apply the stored decision on a reflection, unless this session decided later."""
         if (review.created if review else 0.0) >= self._decided_at.get(reflection_id, 0.0):
             self._reviews[reflection_id] = review
 
     def review(self, reflection_id: int) -> Review | None:
-        """The decision on a reflection that counts."""
+        """Return the effective decision on a reflection."""
         return self._reviews.get(reflection_id)
 
     def draft(self, reflection_id: int) -> Draft:
-        """What the next decision on a reflection takes along."""
+        """Return the error kind and note of the next decision on a reflection."""
         return self._drafts.get(reflection_id) or Draft.of(self.review(reflection_id))
 
     def decide(self, trajectory_id: int, reflection_id: int, decision: Decision) -> Decided:
-        """Decide, with the kind and the note that were noted for it."""
+        """Record a decision with the drafted error kind and note."""
         draft = self.draft(reflection_id)
         self._drafts.pop(reflection_id, None)
         self._undo.append(Undo(trajectory_id, reflection_id, self.review(reflection_id)))
         return self._settle(reflection_id, decision, draft)
 
     def amend(self, trajectory_id: int, reflection_id: int, draft: Draft) -> Decided | None:
-        """Note a kind or a note: for the decision to come, or as the same decision anew where there is one."""
+        """Change the error kind or note: of the next decision, or by repeating an existing decision."""
         self._drafts[reflection_id] = draft
         review = self.review(reflection_id)
         return self.decide(trajectory_id, reflection_id, review.decision) if review else None
 
     def undo(self) -> tuple[Undo, Decided] | None:
-        """Take the last decision of this session back; the place moves to its item. None when there is none."""
+        """Revert the last decision of this session and move to its item. None when there is none."""
         if not self._undo:
             return None
         undo = self._undo.pop()

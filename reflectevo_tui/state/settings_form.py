@@ -1,6 +1,6 @@
-"""The launch form without its widgets: which settings it shows, what it reads from them, and what is wrong with them.
+"""Model of the launch form without its widgets: the settings shown, parsing of their texts, and validation.
 
-Made from the settings model: help texts, choices and validation come from there. Pure: text in, values out.
+Help texts, choices and validation come from the settings model. Pure: text in, values out.
 """
 
 from __future__ import annotations
@@ -34,13 +34,15 @@ SHOWN = (
     "training.learning_rate",
     "training.epochs",
 )
-"""The settings of the form, in its order. All others are in the file."""
+"""Settings shown in the form, in its order. All others are only in the file."""
 
 
 @dataclass(frozen=True, slots=True)
 class FormField:
-    """A setting in the form. `choices` is empty for free text; `several` takes a list separated by commas; what is
-    `optional` may be left empty."""
+    """A setting in the form.
+
+    `choices` is empty for free text; `several` means a list separated by commas; an `optional` setting can be empty.
+    """
 
     key: str
     help: str
@@ -50,7 +52,7 @@ class FormField:
 
 
 def _section_model(annotation: Any) -> type[BaseModel] | None:
-    """The model of a section, one that may be left out too; None for a single setting."""
+    """Return the model of a section, optional or not; None for a single setting."""
     alternatives = get_args(annotation) if type(None) in get_args(annotation) else ()
     for one in (annotation, *alternatives):
         if isinstance(one, type) and issubclass(one, BaseModel):
@@ -59,7 +61,7 @@ def _section_model(annotation: Any) -> type[BaseModel] | None:
 
 
 def _optional_section(name: str) -> type[BaseModel] | None:
-    """The model of a section that may be left out, such as `[reuse]`."""
+    """Return the model of an optional section such as `[reuse]`."""
     annotation = RunSettings.model_fields[name].annotation if name in RunSettings.model_fields else None
     return _section_model(annotation) if type(None) in get_args(annotation) else None
 
@@ -75,7 +77,7 @@ def _model_field(key: str) -> Any:
 
 
 def leaf_keys(names: Iterable[str]) -> tuple[str, ...]:
-    """The dotted keys of settings and whole sections, those of sections within them too, in the order of the model."""
+    """Expand names of settings and sections, including nested ones, to dotted keys in the order of the model."""
     found: list[str] = []
 
     def walk(key: str, annotation: Any) -> None:
@@ -92,12 +94,12 @@ def leaf_keys(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def open_keys(stages: Iterable[Stage], kind: IterationKind) -> tuple[str, ...]:
-    """The dotted keys of all settings that may still change in an iteration."""
+    """Return the dotted keys of all settings that can still be changed in an iteration."""
     return tuple(key for key in leaf_keys(open_settings(stages, kind)) if key not in FIXED_SETTINGS)
 
 
 def form_fields(keys: Sequence[str] = SHOWN) -> tuple[FormField, ...]:
-    """The fields of a form, with help and choices from the model's own words."""
+    """Return the fields of a form, with help and choices from the settings model."""
     found = []
     for key in keys:
         field = _model_field(key)
@@ -106,14 +108,14 @@ def form_fields(keys: Sequence[str] = SHOWN) -> tuple[FormField, ...]:
         choices = next((one.choices() for one in field.metadata if isinstance(one, OneOf)), choices)
         several = get_origin(annotation) is list or any(get_origin(one) is list for one in get_args(annotation))
         words = (field.description or "").replace("`", "")
-        # Without the settings that it requires, a section that may be left out is left out.
+        # An optional section without its required settings is omitted.
         removes = field.is_required() and _optional_section(key.partition(".")[0]) is not None
         found.append(FormField(key, words, choices, several, removes or type(None) in get_args(annotation)))
     return tuple(found)
 
 
 def value_at(values: Mapping[str, Any], key: str) -> Any:
-    """The value of a dotted key; None when it isn't there."""
+    """Return the value of a dotted key; None when it is missing."""
     found: Any = values
     for part in key.split("."):
         if not isinstance(found, Mapping) or part not in found:
@@ -123,7 +125,7 @@ def value_at(values: Mapping[str, Any], key: str) -> Any:
 
 
 def with_value(values: Mapping[str, Any], key: str, value: Any) -> dict[str, Any]:
-    """A copy of nested values with one dotted key set."""
+    """Return a copy of nested values with one dotted key set."""
     first, _, rest = key.partition(".")
     inner = values.get(first)
     changed = with_value(inner if isinstance(inner, Mapping) else {}, rest, value) if rest else value
@@ -131,21 +133,21 @@ def with_value(values: Mapping[str, Any], key: str, value: Any) -> dict[str, Any
 
 
 def shown_text(value: Any) -> str:
-    """How a value is written in its field."""
+    """Return the text of a value in its field."""
     if isinstance(value, list | tuple):
         return ", ".join(str(one) for one in value)
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def read_text(field: FormField, text: str) -> Any:
-    """The value that a field's text stands for; numbers are left to the model."""
+    """Parse the text of a field; numbers are parsed by the settings model."""
     stripped = text.strip()
     if field.optional and not stripped:
         return None
     if not field.several:
         return stripped
     pieces = [piece.strip() for piece in stripped.split(",") if piece.strip()]
-    # `random:2` and `all` are words of their own, keys such as 1-3-2 make a list.
+    # `random:2` and `all` are single values, keys such as 1-3-2 form a list.
     words = {"reflection.instructions": "", "training.lora_targets": "all-linear"}.get(field.key)
     if words is not None and len(pieces) == 1 and not pieces[0][:1].isdigit() and words in ("", pieces[0]):
         return pieces[0]
@@ -154,7 +156,7 @@ def read_text(field: FormField, text: str) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """Valid settings, or what is wrong: beside a field where it has one, else in `others`."""
+    """Valid settings, or error messages: by field where there is one, else in `others`."""
 
     settings: RunSettings | None
     wrong: Mapping[str, str]
@@ -162,7 +164,7 @@ class Checked:
 
 
 def check(values: Mapping[str, Any], keys: Sequence[str] = SHOWN) -> Checked:
-    """Validate the whole of the settings; what is wrong with one of `keys` is said there."""
+    """Validate all settings; errors in one of `keys` are assigned to its field."""
     try:
         return Checked(validate_settings(_without_emptied(values)), {}, ())
     except SettingsError as error:
@@ -174,7 +176,7 @@ def check(values: Mapping[str, Any], keys: Sequence[str] = SHOWN) -> Checked:
     for one in cause.errors():
         place = ".".join(str(part) for part in one["loc"])
         key = next((key for key in keys if place == key or place.startswith(key + ".")), None)
-        # A rule over a whole section is shown at the first of its fields.
+        # An error of a complete section is shown at its first field.
         key = key or next((key for key in keys if key.startswith(place + ".")), None)
         message = str(one["msg"]).removeprefix("Value error, ")
         if key is None:
@@ -185,7 +187,7 @@ def check(values: Mapping[str, Any], keys: Sequence[str] = SHOWN) -> Checked:
 
 
 def _without_emptied(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values with optional sections unset in which a setting that they require was emptied."""
+    """Return the values with those optional sections unset in which a required setting was emptied."""
     found = dict(values)
     for name, section in values.items():
         model = _optional_section(name)
@@ -197,7 +199,7 @@ def _without_emptied(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def changed_keys(before: Mapping[str, Any], after: RunSettings) -> dict[str, Any]:
-    """The form's settings whose value differs from a file's own, with the new value."""
+    """Return the settings of the form whose value differs from the file's, with the new value."""
     dumped = after.model_dump(mode="json")
     original = check(before).settings
     old = original.model_dump(mode="json") if original else before
@@ -205,7 +207,7 @@ def changed_keys(before: Mapping[str, Any], after: RunSettings) -> dict[str, Any
 
 
 def changed_sections(before: RunSettings, after: RunSettings) -> dict[str, Any]:
-    """What a `set_settings` directive carries: of each section that differs, its settings that differ."""
+    """Return the arguments of a `set_settings` directive: the changed settings of each changed section."""
     old, new = before.model_dump(mode="json"), after.model_dump(mode="json")
     found: dict[str, Any] = {}
     for section, values in new.items():
@@ -219,10 +221,10 @@ def changed_sections(before: RunSettings, after: RunSettings) -> dict[str, Any]:
 
 
 def parse(text: str) -> dict[str, Any]:
-    """The values of TOML text.
+    """Parse TOML text.
 
     Raises:
-        SettingsError: when it isn't TOML.
+        SettingsError: when it isn't valid TOML.
     """
     try:
         return tomllib.loads(text)

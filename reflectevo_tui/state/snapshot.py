@@ -1,4 +1,4 @@
-"""One frozen picture of a workspace, read in one short transaction. Knows the store, nothing of widgets."""
+"""Snapshot of a workspace, read in one short transaction. Depends on the store, not on widgets."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class AccuracyPoint:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What the screens show. `rates` are items per second of the running stages."""
+    """State shown by the screens. `rates` are items per second of the running stages."""
 
     taken: float
     engine: EngineState
@@ -77,11 +77,11 @@ class Snapshot:
 
 
 def read_snapshot(connection: sqlite3.Connection, workspace: Workspace, watched: Iterable[str] = ()) -> Snapshot:
-    """Read everything the screens show.
+    """Read the state shown by the screens.
 
     Args:
-        connection: a reader.
-        workspace: where the lock of the engine lies.
+        connection: a reading connection.
+        workspace: the workspace, for the engine's lock.
         watched: uuids of directives whose outcome this terminal waits for.
     """
     with read(connection):
@@ -90,10 +90,10 @@ def read_snapshot(connection: sqlite3.Connection, workspace: Workspace, watched:
 
 def _read(connection: sqlite3.Connection, workspace: Workspace, watched: Iterable[str]) -> Snapshot:
     iteration = iterations.current_iteration(connection)
-    # What was imported is there to browse; nothing of it is worked on here.
+    # Imported runs are only browsed; the engine never works on them.
     every_run = [run for run in runs.list_runs(connection) if run.origin != "import"]
     newest_run = every_run[-1] if every_run else None
-    # A run that is being prepared has no iteration yet; it is what the operator waits for.
+    # A run in preparation has no iteration yet, but it is the one that the operator waits for.
     if newest_run and iteration and newest_run.state != "ready" and newest_run.id > iteration.run_id:
         iteration = None
     run = runs.get_run(connection, iteration.run_id) if iteration else newest_run
@@ -141,7 +141,7 @@ def _curves(points: list[MetricPoint]) -> dict[str, Curve]:
 
 
 def accuracy_points(connection: sqlite3.Connection, run: Run) -> tuple[AccuracyPoint, ...]:
-    """Acc@t1 and Acc@t2 over all tasks of each policy of a run, in the order of the iterations that made them."""
+    """Return Acc@t1 and Acc@t2 over all tasks of each policy of a run, in the order of the iterations."""
     numbers = {iteration.id: iteration.number for iteration in iterations.list_iterations(connection, run.id)}
     by_id = {policy.id: policy for policy in policies.list_policies(connection, run.id)}
     wanted = main_protocol(run)
@@ -155,20 +155,20 @@ def accuracy_points(connection: sqlite3.Connection, run: Run) -> tuple[AccuracyP
 
 @dataclass(frozen=True, slots=True)
 class GateFacts:
-    """What an operator looks at before letting a gate pass."""
+    """Facts shown to an operator before the decision at a gate."""
 
     curation: Mapping[SetName, Mapping[str, int]]
     parent: AccuracyPoint | None
     child: AccuracyPoint | None
     ahead: tuple[tuple[str, str], ...] = ()
-    """The stages ahead, each with what it takes by the estimate that the command prints too."""
+    """The stages ahead, each with its estimate, as in `reflectevo estimate`."""
 
 
 def read_gate(connection: sqlite3.Connection, snapshot: Snapshot, workspace: Workspace) -> GateFacts:
-    """The facts behind the gate an iteration waits at.
+    """Read the facts for the gate at which an iteration waits.
 
     Raises:
-        EstimateRefused: when the operator's file of figures holds something wrong.
+        EstimateRefused: when the operator's file of figures is invalid.
     """
     iteration, run = snapshot.iteration, snapshot.run
     if iteration is None or run is None:
@@ -188,7 +188,7 @@ def _ahead(
     open_stages = [stage.name for stage in snapshot.stages if stage.state in ("pending", "waiting")]
     if not open_stages:
         return ()
-    # Imported here: only a gate needs the settings, and pydantic would come before the first frame.
+    # Imported here: only a gate needs the settings, and pydantic must not be loaded before the first frame.
     from store.estimates.in_workspace import estimate_ahead
     from store.estimates.wording import stage_words
 

@@ -1,7 +1,7 @@
 """Reads the trajectory list in the background: pages, anchors, details. Called from thread workers only.
 
-Two connections: a walk over a whole filtered list never makes a page wait, and is interrupted when the
-filter it walks for is no longer wanted. Knows nothing of widgets.
+Uses two connections, so that a scan of a complete filtered list never delays a page; the scan is interrupted when
+the filter changes. Independent of widgets.
 """
 
 from __future__ import annotations
@@ -23,25 +23,25 @@ from store.runs.runs import list_runs
 from store.workspace import Workspace
 
 GROWTH_SECONDS = 3.0
-"""How often the growth of the list is followed at most."""
+"""Minimum seconds between two updates of a growing list."""
 
 DETAIL_SECONDS = 0.06
-"""The detail follows once the cursor rests this long, so that holding a key scrolls the list alone."""
+"""Seconds without cursor movement before the detail is read, so that a key held down only scrolls the list."""
 
 PAGE_ROWS = 100
-"""Rows of one page, and the distance between two anchors."""
+"""Rows of a page, and between two anchors."""
 
 Choices = dict[str, list[tuple[str, str]]]
-"""For each filter the values it can take, each with its label."""
+"""For each filter its possible values, each with its label."""
 
 
 class Interrupted(Exception):
-    """The walk was given up because another filter is wanted."""
+    """Raised when a scan is cancelled because the filter changed."""
 
 
 @contextmanager
 def _given_up(path: Path) -> Iterator[None]:
-    """Raise Interrupted for a walk that was given up, and a StoreError for whatever else SQLite reports."""
+    """Raise Interrupted for a cancelled scan, and StoreError for any other SQLite error."""
     with store_errors(path):
         try:
             yield
@@ -52,7 +52,7 @@ def _given_up(path: Path) -> Iterator[None]:
 
 
 class TrajectoryReader:
-    """Opens its connections at the first question."""
+    """Reads the trajectory list; its connections are opened on first use."""
 
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
@@ -61,29 +61,29 @@ class TrajectoryReader:
         self._walks: sqlite3.Connection | None = None
 
     def page(self, wanted: TrajectoryFilter, number: int, anchors: Anchors | None) -> list[TrajectoryRow]:
-        """The rows of a page; without anchors only the first page is known."""
+        """Return the rows of a page; without anchors only the first page is available."""
         after = anchors.ids[number] if anchors else 0
         with self._page_lock, store_errors(self._workspace.database):
             rows = trajectories.page(self._reader(), wanted, after=after, limit=PAGE_ROWS)
         if anchors and number + 1 < len(anchors.ids):
-            # Fewer than a page when rows were deleted since the walk; the caller walks again then.
+            # Fewer rows than a page when rows were deleted since the scan; the caller then scans again.
             rows = [row for row in rows if row.id <= anchors.ids[number + 1]]
         return rows
 
     def detail(self, trajectory_id: int) -> TrajectoryDetail | None:
-        """Everything about one trajectory."""
+        """Read one trajectory completely."""
         with self._page_lock, store_errors(self._workspace.database):
             return trajectories.detail(self._reader(), trajectory_id)
 
     def walk(
         self, wanted: TrajectoryFilter, known: Anchors | None, still_wanted: Callable[[], bool] = lambda: True
     ) -> Anchors:
-        """Walk over a filtered list, or over what was appended to it.
+        """Scan a filtered list, or only the rows appended to it, for the anchors of its pages.
 
-        Walks wait for one another; one that is not `still_wanted` when its turn comes is given up.
+        Scans run one at a time; one that is no longer `still_wanted` when it could start is cancelled.
 
         Raises:
-            Interrupted: when `interrupt` was called meanwhile.
+            Interrupted: when the scan was cancelled, e.g. by `interrupt`.
         """
         with self._walk_lock, _given_up(self._workspace.database):
             if not still_wanted():
@@ -91,21 +91,21 @@ class TrajectoryReader:
             return trajectories.anchors(self._walker(), wanted, PAGE_ROWS, known)
 
     def interrupt(self) -> None:
-        """Give up the walk under way."""
+        """Cancel the running scan."""
         if self._walks is not None:
             self._walks.interrupt()
 
     def total(self) -> int:
-        """How many trajectories there are without any filter. Counting takes a while; no page waits for it.
+        """Count all trajectories without a filter. Counting is slow, but does not delay pages.
 
         Raises:
-            Interrupted: when `interrupt` was called meanwhile.
+            Interrupted: when `interrupt` was called in the meantime.
         """
         with self._walk_lock, _given_up(self._workspace.database):
             return trajectories.count(self._walker(), TrajectoryFilter())
 
     def choices(self) -> Choices:
-        """What the filters offer."""
+        """Return the choices of the filters."""
         with self._page_lock, store_errors(self._workspace.database):
             reader = self._reader()
             found = {

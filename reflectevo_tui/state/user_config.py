@@ -1,6 +1,6 @@
-"""What an operator chose for themselves: theme, bell, saved filters. One JSON file in the user's configuration.
+"""Preferences of an operator: theme, bell, saved filters. One JSON file in the user's configuration directory.
 
-A damaged or unreadable file never keeps the application from starting: it counts as no choice.
+A damaged or unreadable file never prevents the application from starting: the defaults are used.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ FILE_NAME = "choices.json"
 
 @dataclass(frozen=True, slots=True)
 class OperatorChoices:
-    """The choices. `filters` maps a name to the parts of a trajectory filter."""
+    """Preferences of an operator. `filters` maps a name to the parts of a trajectory filter."""
 
     theme: str = ""
     bell: bool = False
     filters: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def changed(self, **changes: Any) -> OperatorChoices:
-        """The choices with some of them made anew."""
+        """Return a copy with some preferences changed."""
         return replace(self, **changes)
 
 
 def choices_path() -> Path:
-    """Where the file lies."""
+    """Return the path of the preferences file."""
     return Path(platformdirs.user_config_dir("reflectevo")) / FILE_NAME
 
 
@@ -48,7 +48,7 @@ def _filters(value: object) -> dict[str, dict[str, str]]:
 
 
 def load_choices() -> OperatorChoices:
-    """The stored choices; the defaults where there are none, or none that can be read."""
+    """Read the stored preferences; the defaults when there are none or the file is unreadable."""
     try:
         stored = json.loads(choices_path().read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -59,7 +59,7 @@ def load_choices() -> OperatorChoices:
 
 
 def save_choices(choices: OperatorChoices) -> str:
-    """Store the choices as a whole; returns why it could not be done, or nothing."""
+    """Write the preferences atomically; return an error message, empty on success."""
     path = choices_path()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
