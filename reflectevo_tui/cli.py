@@ -1,6 +1,6 @@
-"""The command line: `reflectevo` opens the terminal application, its commands do the same from a script.
+"""Command line: `reflectevo` opens the terminal application, its commands provide the same for scripts.
 
-Imports are made where they are used, so that `--help` answers at once.
+Imports are inside functions, so that `--help` is fast.
 """
 
 from __future__ import annotations
@@ -205,6 +205,6 @@ def main() -> None:
     try:
         app()
     except BrokenPipeError:
-        # The reader (e.g. `head`) has what it wanted; Python would log_error when it flushes.
+        # The reader (e.g. `head`) closed the pipe; without this, Python's flush at exit would raise again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)

@@ -1,1 +1,1 @@
-"""The commands of `reflectevo`, one file a family."""
+"""Commands of `reflectevo`, one module per group of commands."""

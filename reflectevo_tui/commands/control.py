@@ -1,6 +1,6 @@
-"""Commands that tell the engine something: gates, pausing, policies, second tries.
+"""Commands that control the engine: gates, pausing, policies, retries.
 
-Each issues one directive and prints the engine's outcome. Nothing is decided here.
+Each issues one directive and prints its outcome. All decisions are made by the engine.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ def give_order(
     """Issue a directive and print the engine's outcome.
 
     Args:
-        context: the command's.
-        workspace: the command's option.
-        kind: the directive.
-        as_json: print `{"directive", "accepted", "outcome"}` instead of words, a refusal too.
+        context: the context of the command.
+        workspace: the workspace option of the command.
+        kind: the kind of directive.
+        as_json: print `{"directive", "accepted", "outcome"}` instead of text, also for a refusal.
         start: start the engine when none runs.
-        arguments: the directive's arguments, or a function that makes them from the workspace.
+        arguments: the directive's arguments, or a function that computes them from the workspace.
     """
     chosen = chosen_workspace(context, workspace)
 
@@ -222,7 +222,7 @@ def _order_about(
     *,
     put_aside: bool = False,
 ) -> NoReturn:
-    """Give an order about one policy."""
+    """Issue a directive on one policy."""
     give_order(
         context,
         workspace,
@@ -251,7 +251,7 @@ def _policy_argument(workspace: Workspace, name: str, run: str | None, *, put_as
 
 
 def chosen_run(connection: sqlite3.Connection, name: str | None) -> Run:
-    """The run of that name; without a name that of the current iteration, else the newest.
+    """Return the run with a name; without a name the run of the current iteration, else the newest.
 
     Raises:
         DirectiveRefused: when there is none.
@@ -276,7 +276,7 @@ def chosen_run(connection: sqlite3.Connection, name: str | None) -> Run:
 
 
 def named_policy(connection: sqlite3.Connection, run: Run, name: str) -> Policy:
-    """The policy of a run with that name or id.
+    """Return the policy of a run with a name or id.
 
     Raises:
         DirectiveRefused: when the run has none.

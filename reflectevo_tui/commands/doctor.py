@@ -1,4 +1,4 @@
-"""Looks at what is installed and how the workspace is: findings, each with its fix."""
+"""Checks the installation and the workspace: findings, each with its fix."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LOW_DISK_BYTES = 5 * 2**30
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing looked at. `fix` is empty where nothing has to be done."""
+    """Result of one check. `fix` is empty when nothing has to be done."""
 
     level: Literal["ok", "warning", "error"]
     what: str
@@ -30,12 +30,12 @@ class Finding:
 
 
 def examine(workspace: Workspace) -> list[Finding]:
-    """Everything that can be told without loading a model."""
+    """Run all checks that need no model."""
     return [*_installation(), *_workspace(workspace)]
 
 
 def as_json(findings: list[Finding]) -> list[dict[str, Any]]:
-    """Findings for scripts."""
+    """Return the findings as JSON values, for scripts."""
     return [asdict(finding) for finding in findings]
 
 
@@ -84,7 +84,7 @@ def _installation() -> list[Finding]:
 
 
 def _sandbox(sandbox: dict[str, Any]) -> Finding:
-    """Whether programs of a model can be judged here: the best tier is no warning, the second names what is missing."""
+    """Check whether a model's programs can be run safely; a warning below the best tier names what is missing."""
     missing = [tier for tier in sandbox["tiers"] if not tier["works"]]
     fix = " or ".join(dict.fromkeys(tier["fix"] for tier in missing if tier["fix"]))
     why = "; ".join(f"{tier['name']}: {tier['reason']}" for tier in missing)

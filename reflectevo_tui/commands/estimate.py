@@ -1,4 +1,4 @@
-"""`reflectevo estimate`: what a recipe would take, with a workspace's measured rates and an operator's own figures."""
+"""`reflectevo estimate`: resources of a recipe, from a workspace's measured rates and an operator's own figures."""
 
 from __future__ import annotations
 

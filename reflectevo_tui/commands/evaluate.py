@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 
 class Split(StrEnum):
-    """Which questions are answered."""
+    """Split of the questions."""
 
     test = "test"
     dev = "dev"
 
 
 class Protocol(StrEnum):
-    """Which answers are reflected on."""
+    """Evaluation protocol: which answers are reflected on."""
 
     oracle = "oracle"
     free = "oracle-free"
@@ -94,7 +94,7 @@ def evaluate(
 
 
 def newest_evaluation(workspace: Workspace) -> list[MeasuredTask]:
-    """What the newest evaluation of the workspace measured: one for each protocol and task, overall first."""
+    """Return the metrics of the workspace's newest evaluation, by protocol and task, overall first."""
     from reflectevo_tui.report.gather import MeasuredTask, protocol_key, split_of
     from store.database.connection import reading
     from store.runs.iterations import list_iterations
@@ -114,7 +114,7 @@ def newest_evaluation(workspace: Workspace) -> list[MeasuredTask]:
 
 
 def as_table(measured: list[MeasuredTask]) -> str:
-    """The metrics as lines of text: task, metric, value, and its interval with the questions it rests on."""
+    """Format the metrics as lines of text: task, metric, value, and its interval with the number of questions."""
     from reflectevo_tui.report.formatting import metric, metric_name
     from reflectevo_tui.report.result_sections import ALL_TASKS, metric_order, protocol_names, without_repeats
     from reflectevo_tui.text.display import visible

@@ -1,4 +1,4 @@
-"""`reflectevo import` and `reflectevo export`: published files in, datasets out. The work is done by the engine."""
+"""`reflectevo import` and `reflectevo export`: import published files and export datasets, by the engine."""
 
 from __future__ import annotations
 

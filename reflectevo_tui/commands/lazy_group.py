@@ -1,8 +1,9 @@
-"""Commands that are built when they are asked for.
+"""Lazily built commands.
 
-Typer builds every command of an application at each start: it reads the signatures of all functions to run one of
-them, or none, when the terminal application is opened. `--help` lists names and first sentences, and needs no
-signature either. The commands are registered on a Typer instance as ever; the group made here takes them from there.
+Typer builds every command of an application at each start: it inspects the signatures of all functions to run one of
+them, or none when the terminal application is opened. `--help` lists names and first sentences, and needs no
+signatures either. The commands are registered on a Typer instance as usual; the group of this module builds them from
+there.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class BuiltWhenAsked(Mapping[str, Any]):
-    """The commands registered on a Typer instance by their names, in the order they were registered."""
+    """Mapping of names to the commands registered on a Typer instance, in order of registration, built on access."""
 
     def __init__(self, registered: typer.Typer) -> None:
         self.infos: dict[str, CommandInfo] = {
@@ -45,7 +46,7 @@ class BuiltWhenAsked(Mapping[str, Any]):
 
 
 def group_on_demand(registered: typer.Typer) -> type[TyperGroup]:
-    """The group class (`cls` of a Typer instance) whose commands are those registered on another instance."""
+    """Return a group class (`cls` of a Typer instance) with the commands registered on another instance."""
 
     class GroupOnDemand(TyperGroup):
         def __init__(self, **attributes: Any) -> None:

@@ -1,6 +1,6 @@
-"""What the commands of the command line share: the workspace option, errors as one message, directives.
+"""Shared parts of the commands: the options for workspace and JSON output, and error handling.
 
-One file a family of commands lies beside this one; `cli.py` registers them. Imports are made where they are used.
+The commands are in the modules beside this one; `cli.py` registers them. Imports are inside functions for a fast start.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts
 
 
 def chosen_workspace(context: typer.Context, chosen: Path | None) -> Workspace:
-    """The workspace a command means: its option, the application's option, the environment, or where we are."""
+    """Return a command's workspace: from its option, the application's option, the environment, or the directory."""
     from store.workspace import Workspace
 
     path = chosen or context.obj or os.environ.get("REFLECTEVO_WORKSPACE")
@@ -42,7 +42,7 @@ def refuse(message: object) -> NoReturn:
 
 
 def guarded(work: Callable[[], int | None]) -> NoReturn:
-    """Run a command; what is meant for an operator becomes one message and exit code 1."""
+    """Run a command; an OperatorError is printed as one message and gives exit code 1."""
     from store.errors import OperatorError
 
     try:

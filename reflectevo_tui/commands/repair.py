@@ -1,4 +1,4 @@
-"""`reflectevo repair`: looks into the database of a workspace and saves what can be read of a damaged one."""
+"""`reflectevo repair`: checks the database of a workspace and recovers the readable rows of a damaged one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`reflectevo report`: a run's numbers and texts as files to keep, from the store alone."""
+"""`reflectevo report`: writes a run's numbers and texts to files, from the store alone."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Format(StrEnum):
-    """Which files are written."""
+    """Formats of the files to write."""
 
     md = "md"
     html = "html"
@@ -73,12 +73,12 @@ def report(
 
 
 def _told(workspace: Workspace, run: str) -> RunSettings | None:
-    """The settings file as it is now, where it is that of the run: its remarks may be newer than the run."""
+    """Return the current settings file if it is that of the run: its remarks can be newer than the run."""
     from store.errors import SettingsError
     from store.settings.toml_file import load_settings
 
     try:
         settings = load_settings(workspace.settings_file)
-    except SettingsError:  # a copy of a workspace may come without one, and the run has its own
+    except SettingsError:  # A copy of a workspace can lack the file, and the run has stored settings.
         return None
     return settings if settings.name == run else None

@@ -1,4 +1,4 @@
-"""What `reflectevo run` does: check, start, follow. The command itself stands in `cli.py`."""
+"""Steps of `reflectevo run`: check, start, follow. The command itself is in `cli.py`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from store.workspace import Workspace
 
 
 def check(workspace: Workspace, settings: Path | None, *, as_json: bool) -> int:
-    """Print everything that would stop the run; 1 when something would."""
+    """Print the findings of the preflight check; return 1 when one would stop the run."""
     from reflectevo_tui.engine_client import preflight
 
     if settings is None:
@@ -26,7 +26,7 @@ def check(workspace: Workspace, settings: Path | None, *, as_json: bool) -> int:
 
 
 def start(workspace: Workspace, settings: Path | None, trusted: list[str], *, as_json: bool) -> None:
-    """Start or continue the run, after a quick look whether it can succeed."""
+    """Start or continue the run, after a quick check whether it can succeed."""
     from reflectevo_tui.engine_client.launch import require_possible, start_or_continue
     from store.settings.toml_file import load_settings
 
@@ -38,7 +38,7 @@ def start(workspace: Workspace, settings: Path | None, trusted: list[str], *, as
 
 
 def leave(workspace: Workspace, *, as_json: bool) -> int:
-    """Say that the engine goes on alone; with JSON the status as it is now. Returns 0."""
+    """Print that the engine continues in the background, or as JSON the current status; return 0."""
     if as_json:
         from reflectevo_tui.engine_client.status import collect_status
 
@@ -49,7 +49,7 @@ def leave(workspace: Workspace, *, as_json: bool) -> int:
 
 
 def follow_to_the_end(workspace: Workspace, *, as_json: bool) -> int:
-    """Show progress until the iteration ends or waits; returns the exit code that `run` documents."""
+    """Show progress until the iteration ends or waits; return the exit code documented in `run`."""
     from rich.console import Console
 
     from reflectevo_tui.engine_client.follow import follow

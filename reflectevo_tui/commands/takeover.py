@@ -1,4 +1,4 @@
-"""`reflectevo takeover`: ends an engine that holds a workspace without a sign of life, and starts another."""
+"""`reflectevo takeover`: ends an unresponsive engine that holds the lock of a workspace, and starts another."""
 
 from __future__ import annotations
 
