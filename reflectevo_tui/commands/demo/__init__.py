@@ -1,1 +1,1 @@
-"""`reflectevo demo-data`: a synthetic workspace to look around in."""
+"""`reflectevo demo-data`: a synthetic workspace for trying the application."""

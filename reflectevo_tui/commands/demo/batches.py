@@ -1,4 +1,4 @@
-"""Batches of rows for the synthetic workspace, and the numbers that it counts up."""
+"""Batches of rows for the synthetic workspace, and counters for their ids."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from store.evaluation.intervals import wilson
 
 @dataclass(slots=True)
 class Batch:
-    """Rows of one iteration that wait to be written, by table."""
+    """Buffered rows of one iteration, by table."""
 
     tables: dict[str, list[tuple[Any, ...]]] = field(default_factory=lambda: {name: [] for name in bulk.TABLES})
 
     def add(self, table: str, *values: Any) -> None:
-        """Keep a row."""
+        """Buffer a row."""
         self.tables[table].append(values)
 
     def write(self, connection: sqlite3.Connection) -> None:
-        """Write and forget what was kept."""
+        """Insert the buffered rows and clear the buffer."""
         bulk.insert_tables(connection, self.tables)
         for rows in self.tables.values():
             rows.clear()
@@ -29,7 +29,7 @@ class Batch:
 
 @dataclass(slots=True)
 class Numbers:
-    """The next free ids."""
+    """Next free ids."""
 
     question: int = 1
     attempt: int = 1

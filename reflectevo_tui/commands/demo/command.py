@@ -1,4 +1,4 @@
-"""`reflectevo demo-data`: a synthetic workspace for trying the application and for benchmarks."""
+"""`reflectevo demo-data`: creates a synthetic workspace for trying the application and for benchmarks."""
 
 from __future__ import annotations
 

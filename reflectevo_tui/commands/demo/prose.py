@@ -1,4 +1,4 @@
-"""Stock sentences of the synthetic store, and the shape of its tasks. Pure: a random source in, text out."""
+"""Stock sentences of the synthetic store, and the parameters of its tasks. Pure, given a random generator."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ MODEL = "synthetic/none"
 
 @dataclass(frozen=True, slots=True)
 class TaskShape:
-    """A task: how often it is drawn, answered right at once (`first`), and helped by a reflection (`helped`)."""
+    """Parameters of a task: its frequency, Acc@t1 (`first`), and i→c rate of reflections (`helped`)."""
 
     name: str
     kind: str
     options: bool
-    """Whether its questions have options, one of which is the answer."""
+    """Whether its questions are multiple choice."""
     domain: str
     share: float
     first: float
@@ -48,7 +48,7 @@ INSTRUCTIONS = {
     "plan": ["Plan why another way avoids the failure.", "Plan the corrections one by one."],
     "general": "Name a likely cause and make a short plan.",
 }
-"""What an engine would publish as its pool."""
+"""The instruction pool, in the format in which an engine publishes it."""
 
 _SUBJECTS = (
     "the first group", "the second premise", "the train from the north", "the committee", "each member of the team",
@@ -91,36 +91,36 @@ def _sentence(draw: Random) -> str:
 
 
 def question(draw: Random, task: TaskShape, number: int) -> str:
-    """A question of a task; its number keeps texts apart."""
+    """Return a question of a task; its number makes the text unique."""
     given = " ".join(_sentence(draw) for _ in range(draw.randint(3, 7)))
     return f"{given} Which of the following can be concluded about case {number:,} of {task.name}?"
 
 
 def options_json(task: TaskShape) -> str:
-    """The options of a multiple-choice task, as stored."""
+    """Return the options of a multiple-choice task in the stored format."""
     return json.dumps([f"{_SUBJECTS[n]} {_CLAIMS[n]}" for n in range(4)] if task.options else [])
 
 
 def reference(draw: Random, task: TaskShape) -> str:
-    """A reference answer."""
+    """Return a reference answer."""
     return draw.choice("ABCD") if task.options else str(draw.randint(2, 99))
 
 
 def attempt(draw: Random, right: bool) -> str:
-    """A worked answer."""
+    """Return an answer with its reasoning."""
     steps = draw.choices(_STEPS, k=draw.randint(3, 7))
     steps.insert(1, _sentence(draw))
     return "\n".join([*steps, f"Answer: {'C' if right else draw.choice('ABD')}"])
 
 
 def answer(text: str) -> str | None:
-    """The answer that stands at the end of a worked answer."""
+    """Return the final answer of an answer with reasoning; None when there is none."""
     match = _ANSWER.search(text)
     return match.group(1) if match else None
 
 
 def corrected(draw: Random, text: str, helped: bool) -> str:
-    """A worked answer again, a part of it changed."""
+    """Return a partly changed version of an answer with reasoning."""
     lines = text.split("\n")[:-1]
     lines[draw.randrange(len(lines))] = _sentence(draw)
     lines.insert(draw.randint(1, len(lines)), draw.choice(_STEPS))
@@ -128,20 +128,20 @@ def corrected(draw: Random, text: str, helped: bool) -> str:
 
 
 def reflection(draw: Random, instruction: str) -> str:
-    """A reflection; its cause fits the instruction most of the time."""
+    """Return a reflection; the named cause fits the instruction most of the time."""
     place = int(instruction.split("-")[1]) - 1 if "-" in instruction else draw.randrange(len(_CAUSES))
     cause = _CAUSES[place] if draw.random() < 0.7 else draw.choice(_CAUSES)
     return " ".join([cause, _sentence(draw), *draw.sample(_PLANS, draw.randint(1, 3))])
 
 
 def strength(instruction: str) -> float:
-    """How much better than the average an instruction helps."""
+    """Return the i→c rate of an instruction relative to the average."""
     verify, locate, plan = (int(part) for part in instruction.split("-"))
     return (1.15 if verify == 1 else 0.85) * (1.4 - 0.1 * locate) * (1.1 if plan == 2 else 0.9)
 
 
 def run_settings(setting: TrainingSetting) -> dict[str, object]:
-    """Settings of the synthetic run."""
+    """Return the settings of the synthetic run."""
     from store.settings import RunSettings
 
     tasks = [
