@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from engine.tasks.answers.stated_program import Solves
 from store.curation.curated import NewCurated
 from store.curation.training_settings import SetName
-from store.records import Verdict
+from store.records import ReviewState, Verdict
 
 INCLUDED = "included"
 NOT_CORRECTED = "not corrected"
@@ -41,7 +41,7 @@ class Candidate:
     """The question as asked, with its options."""
     attempt_text: str
     finish_reason: str
-    review: str | None
+    review: ReviewState | None
     """The decision of the newest review: `accept`, `reject`, `flag` or None."""
     kind: str = ""
     """The kind of task, for filters that depend on it."""

@@ -14,6 +14,7 @@ from engine.curation.similarity import grams, repeated_share
 from engine.prompts.leakage import PROMPT_LEAK, states_target
 from engine.tasks import TASK_TYPES
 from engine.tasks.answers.stated_answer import states_reference
+from store.records import ReviewState
 from store.registry import Registry
 from store.settings import CurationSection
 
@@ -111,6 +112,6 @@ def text_reason(candidate: Candidate, settings: CurationSection) -> str | None:
     return next((reason for reason, drops in FILTERS.items() if drops(candidate, settings)), None)
 
 
-def human_reject(review: str | None) -> str | None:
+def human_reject(review: ReviewState | None) -> str | None:
     """Return `human reject` if the newest review rejects; None for `accept`, `flag` and no review."""
     return HUMAN_REJECT if review == "reject" else None

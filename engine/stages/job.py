@@ -9,6 +9,9 @@ from typing import Literal
 
 from store.records import Slot, StageName
 
+ChildCommand = Literal["pause", "resume", "stop", "save"]
+"""A line of a child's standard input."""
+
 JobKind = Literal["prepare", "generate", "curate", "train"]
 
 TAG = "REFLECTEVO_ENGINE"

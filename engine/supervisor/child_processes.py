@@ -15,7 +15,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from engine.stages.job import TAG, Job
+from engine.stages.job import TAG, ChildCommand, Job
 from engine.supervisor.child_environment import child_environment
 from store.workspace import Workspace, private_opener
 
@@ -49,7 +49,7 @@ class Child:
         """The process id, which is also the session id."""
         return self.process.pid
 
-    def command(self, word: str) -> None:
+    def command(self, word: ChildCommand) -> None:
         """Write a command to its standard input; ignored if the process has already exited."""
         assert self.process.stdin is not None
         with contextlib.suppress(BrokenPipeError):

@@ -17,7 +17,7 @@ from typing import Any
 from engine.supervisor.lineage import start_following
 from engine.supervisor.start import Refused, named_policy, next_iteration, number, require_reasoner
 from store.control.telemetry import add_event
-from store.records import GateName, Iteration, Policy
+from store.records import DirectiveKind, GateName, Iteration, Policy
 from store.runs import iterations
 from store.runs.policies import REFLECTOR_POLICY, decide_policy, list_policies
 
@@ -91,7 +91,9 @@ def branch(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> str:
     return f"{leaving.iteration.title} ended at gate {leaving.gate}; {outcome}" if leaving else outcome
 
 
-def _leaving(connection: sqlite3.Connection, policy: Policy, arguments: Mapping[str, Any], verb: str) -> Waiting | None:
+def _leaving(
+    connection: sqlite3.Connection, policy: Policy, arguments: Mapping[str, Any], verb: DirectiveKind
+) -> Waiting | None:
     """Return the iteration that this directive ends; None when no iteration of the run waits at a gate."""
     current = iterations.current_iteration(connection, policy.run_id, "training")
     gate = iterations.waiting_gate(current, iterations.stages(connection, current.id)) if current else None

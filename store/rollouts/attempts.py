@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from store.database.connection import storable
 from store.database.rows import to_records
-from store.records import StoredAttempt, StoredReflection, Verdict
+from store.records import ReviewState, StoredAttempt, StoredReflection, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,7 +246,7 @@ def evaluation_reflections(connection: sqlite3.Connection, policy_id: int, proto
     )
 
 
-def reviewed(connection: sqlite3.Connection, iteration_id: int) -> dict[int, str]:
+def reviewed(connection: sqlite3.Connection, iteration_id: int) -> dict[int, ReviewState]:
     """Return the newest decision on each reviewed reflection of an iteration, by reflection id; `clear` removes it."""
     rows = connection.execute(
         "SELECT v.reflection_id, v.decision FROM reviews v JOIN reflections r ON r.id = v.reflection_id"

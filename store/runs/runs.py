@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from store.database.connection import storable
 from store.database.rows import dump_json, to_record, to_records
-from store.records import JsonObject, Run, RunOrigin, RunState, StoredQuestion
+from store.records import JsonObject, Run, RunOrigin, RunState, Split, StoredQuestion
 
 
 def add_run(
@@ -121,7 +121,7 @@ def get_question(connection: sqlite3.Connection, question_id: int) -> StoredQues
     return to_record(StoredQuestion, row)
 
 
-def run_questions(connection: sqlite3.Connection, run_id: int, split: str) -> list[StoredQuestion]:
+def run_questions(connection: sqlite3.Connection, run_id: int, split: Split) -> list[StoredQuestion]:
     """Return a run's questions of one split, in a stable order.
 
     Splits are per run: two runs of a workspace may split the same questions differently.

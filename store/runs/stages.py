@@ -49,7 +49,7 @@ def closing_stage(section: str, stages: Iterable[Stage], kind: IterationKind = "
         stages: the stages of the iteration.
         kind: the kind of the iteration.
     """
-    owner = "evaluate" if kind == "evaluation" else STAGE_OF_SECTION[section]
+    owner: StageName = "evaluate" if kind == "evaluation" else STAGE_OF_SECTION[section]
     for stage in stages:
         if stage.name == owner and has_begun(stage):
             return stage

@@ -14,7 +14,7 @@ from reflectevo_tui.widgets.event_log import EventLog
 from reflectevo_tui.widgets.stage_rail import StageRail
 from reflectevo_tui.widgets.trajectory_list import TrajectoryList
 from store.control import directives
-from store.database.connection import open_reader, write
+from store.database.connection import reading, write
 from store.runs import iterations, runs
 from store.workspace import Workspace
 from tests.support.issued_directives import recent
@@ -24,10 +24,8 @@ SIZES = [(160, 50), (80, 24)]
 
 def issued(workspace: Workspace) -> list[tuple[str, dict[str, Any]]]:
     """The directives in the mailbox, oldest first."""
-    connection = open_reader(workspace.database)
-    found = [(one.kind, dict(one.arguments)) for one in recent(connection)][::-1]
-    connection.close()
-    return found
+    with reading(workspace.database) as connection:
+        return [(one.kind, dict(one.arguments)) for one in recent(connection)][::-1]
 
 
 def rail(app: ReflectEvoApp) -> str:
@@ -338,7 +336,9 @@ async def test_settings_ahead_are_edited_at_the_gate_and_checked_beside_the_fiel
         keys = [row.field.key for row in app.screen.query(SettingField)]
         assert "training.epochs" in keys and "training.second_stage.epochs" in keys and "evaluation.rounds" in keys
         assert {"judge.max_requests", "generation.memory_gib", "gates"} <= set(keys)
-        assert not any(key.startswith(("reflection.", "curation.", "reuse.")) for key in keys), "begun stages are settled"
+        assert not any(key.startswith(("reflection.", "curation.", "reuse.")) for key in keys), (
+            "begun stages are settled"
+        )
         row = next(row for row in app.screen.query(SettingField) if row.field.key == "training.epochs")
         row.query_one("Input").focus()
         await pilot.press("ctrl+u", *"none", "ctrl+s")
