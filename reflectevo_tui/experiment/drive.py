@@ -173,7 +173,7 @@ def _outcome(workspace: Workspace, status: dict[str, Any], tried: dict[int, int]
 
 
 def nothing_to_train_on(workspace: Workspace, iteration: Iteration) -> bool:
-    """Check whether an iteration failed because its training set is smaller than the minimum: a result, not a fault.
+    """Check whether an iteration failed because its training set is below the configured minimum: a result, no fault.
 
     Such an iteration is abandoned, and its series continues from the same policy.
     """

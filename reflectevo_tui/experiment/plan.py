@@ -189,8 +189,9 @@ def _measured(policy: Policy, settings: RunSettings, known: Known) -> bool:
 def _with_reuse(settings: RunSettings, parent: Policy, known: Known) -> RunSettings:
     """Return the settings extended by reuse of samples from an earlier iteration of the same policy.
 
-    First attempts are always reused, since they are greedy. Reflections are reused only by another series with the
-    same seed, so that such series differ in training alone; another seed, or a repetition of a series, samples anew.
+    First attempts are reused whenever they are greedy (temperature 0). Reflections are reused only by another series
+    with the same seed, so that such series differ in training alone; another seed, or a further attempt at the same
+    series, samples anew.
     """
     section = settings.reflection.model_dump(mode="json")
     attempt = settings.attempt.model_dump(mode="json")

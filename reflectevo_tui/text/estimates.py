@@ -30,7 +30,7 @@ def price(value: float) -> str:
 
 
 def cell(term: Symbolic, write: Callable[[float], str] = formatting.count) -> str:
-    """Format a table cell: a number, a formula, or nothing where it does not apply to a stage."""
+    """Format a table cell: a number, a formula, or an empty string for 0."""
     return "" if term.value == 0 else term.words(write)
 
 
