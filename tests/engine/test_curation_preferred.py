@@ -16,7 +16,7 @@ from engine.curation.similarity import grams, jaccard
 from store.curation.curated import NewCurated
 from store.curation.records import Preference
 from store.settings import CurationSection, JudgeSection
-from tests.engine.test_curation import CANDIDATES, LIMITS, within_caps
+from tests.engine.test_curation_properties import CANDIDATES, LIMITS, within_caps
 from tests.support.candidates import candidate
 
 SETTINGS = CurationSection()
