@@ -114,7 +114,7 @@ def test_run_goes_on_with_training_after_an_evaluation(harness: Make, tmp_path: 
     assert json.loads(output)["iteration"]["title"] == "iteration 1"
     assert "iteration 1" in progress
     detached, output, _ = invoke("run", "-w", workspace, "--detach")
-    assert detached == 0 and "works in the background" in output
+    assert detached == 0 and "is running in the background" in output
     assert one.status()["iteration"]["title"] == "iteration 2"
 
 
@@ -220,11 +220,11 @@ def test_a_waiting_iteration_is_put_aside_from_the_shell(harness: Make, tmp_path
     done = ordered(workspace, kind, "p00", "--put-aside")
     assert done["accepted"] and "iteration 1 ended at gate train" in done["outcome"]
     assert one.rows("SELECT state FROM iterations WHERE number = 1") == [("done",)]
-    assert "put it aside at the gate train" in one.rows("SELECT reason FROM iterations WHERE number = 1")[0][0]
+    assert "ended at gate train" in one.rows("SELECT reason FROM iterations WHERE number = 1")[0][0]
     if kind == "branch":
         assert one.wait_state("waiting")["iteration"]["number"] == 2
     else:
         assert len(one.rows("SELECT id FROM iterations")) == 1
         again = ordered(workspace, kind, "p00", "--put-aside")
-        assert not again["accepted"] and "no iteration of run 'scripted' waits" in again["outcome"]
+        assert not again["accepted"] and "no iteration of run 'scripted' is waiting at a gate" in again["outcome"]
     assert made and one.rows("SELECT id, reasoning FROM attempts WHERE iteration_id = 1 ORDER BY id") == made
