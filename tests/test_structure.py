@@ -20,7 +20,7 @@ PACKAGES = ("engine", "store", "reflectevo_tui")
 FOLDERS = {"engine": 12, "store": 9, "reflectevo_tui": 10}
 MODULES = {
     "engine": {"__main__", "errors"},
-    "store": {"errors", "records", "workspace", "registry", "plural", "number_format"},
+    "store": {"errors", "records", "workspace", "registry"},
     "reflectevo_tui": {"cli"},
 }
 """What lies at the top of each package: so many folders, and beside them these modules, which every folder may need."""

@@ -11,7 +11,7 @@ from typing import Literal
 
 from store.evaluation.comparisons import Comparison, Difference
 from store.evaluation.intervals import p_words
-from store.number_format import signed_interval
+from store.evaluation.number_format import signed_interval
 
 
 @dataclass(frozen=True, slots=True)

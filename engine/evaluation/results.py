@@ -9,7 +9,7 @@ from engine.evaluation.protocol import feedback_of, protocol_name
 from engine.rollout.load_plan import settings_of
 from engine.rollout.plan import count
 from store.evaluation.comparisons import Comparison, compare, paired_answers
-from store.number_format import percent
+from store.evaluation.number_format import percent
 from store.records import Iteration
 from store.runs.policies import evaluations, get_policy
 from store.runs.runs import run_questions

@@ -31,7 +31,7 @@ from store.curation.datasets import SET_NAMES
 from store.curation.preferences import preferences_of
 from store.curation.training_settings import TRAINING_SETTINGS
 from store.database.connection import write
-from store.plural import counted
+from store.evaluation.number_format import counted
 from store.records import EventLevel, Iteration, StoredAttempt, StoredReflection
 from store.rollouts import attempts as rollouts
 from store.runs.iterations import get_iteration, list_iterations, set_note, set_progress

@@ -28,8 +28,7 @@ from engine.tasks.verifier_pool import VerifierPool
 from store.control.telemetry import add_event
 from store.database.connection import write
 from store.evaluation.comparisons import put_baseline_outcomes
-from store.number_format import share_of
-from store.plural import counted
+from store.evaluation.number_format import counted, share_of
 from store.records import Iteration
 from store.runs.iterations import get_iteration
 from store.runs.policies import get_policy, put_evaluation

@@ -17,7 +17,7 @@ from engine.tasks import load_tasks
 from store.control.telemetry import add_event
 from store.curation.training_settings import TRAINING_SETTINGS
 from store.database.connection import write
-from store.plural import counted
+from store.evaluation.number_format import counted
 from store.runs.instruction_parts import put_instruction_parts
 from store.runs.policies import BASE_POLICY, REFLECTOR_POLICY, add_policy, decide_policy
 from store.runs.runs import FewShot, add_few_shots, add_questions, get_run, set_run_state

@@ -18,7 +18,7 @@ from engine.training.train import STAGE_METRIC
 from engine.training.train import train as run_training
 from store.control.telemetry import add_event, add_metrics
 from store.database.connection import write
-from store.plural import counted
+from store.evaluation.number_format import counted
 from store.records import Iteration, Policy
 from store.runs.iterations import get_iteration, set_note, set_progress, update_iteration
 from store.runs.policies import add_policy, get_policy

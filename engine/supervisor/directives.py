@@ -31,7 +31,7 @@ from store.curation.curated import decisions_since
 from store.curation.training_settings import TRAINING_SETTINGS
 from store.database.rows import dump_json
 from store.errors import SettingsError
-from store.plural import counted
+from store.evaluation.number_format import counted
 from store.records import (
     Directive,
     DirectiveKind,

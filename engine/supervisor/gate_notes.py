@@ -15,7 +15,7 @@ from store.estimates.figures import EstimateRefused
 from store.estimates.formulas import Owed, planned_steps
 from store.estimates.in_workspace import estimate_ahead
 from store.estimates.wording import stage_words
-from store.plural import counted
+from store.evaluation.number_format import counted
 from store.records import GateName, Iteration, StageName
 from store.rollouts.attempts import reviewed
 from store.runs.iterations import stages

@@ -31,7 +31,7 @@ from engine.supervisor.watchdog import Patience, ProgressWatch
 from store.control import directives, telemetry
 from store.database.connection import checkpoint, open_writer, write
 from store.database.outage import disk_trouble
-from store.plural import counted
+from store.evaluation.number_format import counted
 from store.records import GateName, Iteration, StageName
 from store.runs import iterations
 from store.runs.iterations import ACTIVE

@@ -16,7 +16,7 @@ from engine.tasks.mathematics import Math
 from engine.tasks.procedural import Procedural
 from engine.tasks.programming import Code
 from engine.tasks.task_kind import TaskType
-from store.plural import counted
+from store.evaluation.number_format import counted
 from store.registry import Registry
 from store.settings import RunSettings
 from store.settings.run import register_task_section, unregister_task_section

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from string import ascii_uppercase
 from typing import Literal
 
-from store.plural import counted
+from store.evaluation.number_format import counted
 from store.records import Split, Verdict
 
 _NAMED_ROWS = 20

@@ -26,7 +26,7 @@ from engine.tasks.loading.fields import RowRefused, asked, text_field
 from engine.tasks.loading.sources import load_local
 from engine.tasks.sandbox import Limits, Record, Report, SandboxUnavailable, Step, run_steps
 from engine.tasks.task_kind import TaskType
-from store.plural import counted
+from store.evaluation.number_format import counted
 from store.records import Split
 from store.settings.tasks import CodeTask
 

@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 from engine.errors import TrainingRefused
 from engine.prompts.leakage import unfit_target
 from engine.prompts.rollout import Message
-from store.plural import counted
+from store.evaluation.number_format import counted
 
 NOT_A_PREFIX = "the chat template renders the prompt differently once an answer follows"
 BEGINS_TWICE = "the chat template doubles the begin token"

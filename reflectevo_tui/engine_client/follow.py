@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from reflectevo_tui.engine_client.status import collect_status, share
 from reflectevo_tui.text.display import visible
-from store.plural import counted
+from store.evaluation.number_format import counted
 from store.workspace import Workspace
 
 COMPLETED, FAILED, WAITING, INTERRUPTED, ENGINE_GONE = 0, 3, 4, 5, 6

@@ -7,7 +7,7 @@ from typing import Any
 
 from reflectevo_tui.engine_client.process import ask_engine
 from reflectevo_tui.text.display import visible
-from store.plural import counted
+from store.evaluation.number_format import counted
 from store.workspace import Workspace
 
 _CHECK_SECONDS = 1800.0

@@ -8,7 +8,7 @@ from typing import Any
 from store.control.liveness import engine_state
 from store.control.telemetry import events
 from store.database.connection import reading
-from store.number_format import interval
+from store.evaluation.number_format import interval
 from store.records import Evaluation, Iteration, Policy, Stage
 from store.runs import iterations
 from store.runs.policies import evaluations, list_policies, newest_evaluation

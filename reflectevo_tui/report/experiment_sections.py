@@ -11,7 +11,7 @@ from reflectevo_tui.report.experiment import FREE, ORACLE
 from reflectevo_tui.report.experiment_data import ExperimentReport, Measured
 from reflectevo_tui.report.formatting import NOT_MEASURED, Number, duration, p_value, percent, points, ratio
 from reflectevo_tui.report.gather import RunReport
-from store import number_format
+from store.evaluation import number_format
 
 _FEEDBACKS = {ORACLE: "oracle protocol", FREE: "oracle-free protocol"}
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from store import number_format
+from store.evaluation import number_format
 from store.evaluation.intervals import p_words
-from store.number_format import signed
+from store.evaluation.number_format import signed
 
 NOT_MEASURED = "not measured"
 

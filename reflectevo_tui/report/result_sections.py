@@ -9,7 +9,7 @@ from reflectevo_tui.report import paper
 from reflectevo_tui.report.document import Block, Cell, Chart, Line, Paragraph, Point, Section, Table
 from reflectevo_tui.report.formatting import NOT_MEASURED, Number, figure, metric, metric_name, p_value, percent, points
 from reflectevo_tui.report.gather import Compared, MeasuredTask, Metrics, RunReport, TrainingCurve, protocol_key
-from store import number_format
+from store.evaluation import number_format
 
 ALL_TASKS = "all tasks"
 

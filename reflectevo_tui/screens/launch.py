@@ -25,7 +25,7 @@ from reflectevo_tui.state.settings_form import Checked, FormField
 from reflectevo_tui.text import display, estimates
 from reflectevo_tui.widgets.setting_field import SettingField
 from store.errors import OperatorError, SettingsError
-from store.plural import counted
+from store.evaluation.number_format import counted
 from store.settings import RunSettings
 from store.settings.toml_file import dump_settings
 from store.workspace import Workspace, write_file

@@ -11,7 +11,7 @@ from store.estimates.figures import MEANINGS
 from store.estimates.formulas import StageEstimate
 from store.estimates.symbolic import Symbolic
 from store.estimates.wording import UNKNOWN_TIME
-from store.plural import counted
+from store.evaluation.number_format import counted
 
 LABELS = {"loads": "load models"}
 

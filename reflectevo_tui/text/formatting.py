@@ -1,4 +1,4 @@
-"""Number formats of the screens: those of `store.number_format`, and sizes, clocks, bars and sparklines.
+"""Number formats of the screens: those of `store.evaluation.number_format`, and sizes, clocks, bars and sparklines.
 
 Pure text, no widgets.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from store.number_format import count, duration, interval, percent, signed
+from store.evaluation.number_format import count, duration, interval, percent, signed
 
 __all__ = [
     "bar",

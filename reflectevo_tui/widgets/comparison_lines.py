@@ -8,7 +8,7 @@ from textual.content import Content
 
 from reflectevo_tui.text import display, formatting
 from store.evaluation.comparisons import Difference, PairedAnswer, Turn
-from store.number_format import signed_interval
+from store.evaluation.number_format import signed_interval
 from store.records import Verdict
 
 Differences = Mapping[tuple[str, Turn], Difference]

@@ -12,7 +12,7 @@ from reflectevo_tui.text.display import Part
 from store.curation.datasets import DatasetFacts
 from store.curation.records import FunnelCount
 from store.curation.training_settings import SET_TITLES, SetName
-from store.plural import counted
+from store.evaluation.number_format import counted
 
 SET_WORDS: Mapping[SetName, str] = {
     "d_plus": "reflections whose correction is correct",

@@ -13,7 +13,7 @@ from textual.message import Message
 from reflectevo_tui.text import display, formatting
 from reflectevo_tui.text.display import Part
 from reflectevo_tui.widgets.line_panel import LinePanel
-from store.plural import counted
+from store.evaluation.number_format import counted
 from store.records import PolicyState
 from store.runs.lineage import LineageNode
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from store.estimates.estimate import Estimate, stage_cost
 from store.estimates.formulas import StageEstimate
 from store.estimates.symbolic import Symbolic
-from store.number_format import count, duration
+from store.evaluation.number_format import count, duration
 from store.records import StageName
 
 UNKNOWN_TIME = "time unknown (not measured yet)"

@@ -16,8 +16,8 @@ from rich.console import Console
 
 from engine.commands.init import init_workspace
 from reflectevo_tui.engine_client.directives import issue_and_wait
-from reflectevo_tui.engine_client.launch import start_or_continue
 from reflectevo_tui.engine_client.follow import follow
+from reflectevo_tui.engine_client.launch import start_or_continue
 from store.database.connection import open_reader
 from store.runs.iterations import current_iteration
 from store.workspace import Workspace

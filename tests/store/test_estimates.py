@@ -317,7 +317,9 @@ def test_the_operators_file(tmp_path: Any) -> None:
 
 def test_a_stage_in_words() -> None:
     found = estimated((*ROUND, *RATES, "price_per_gpu_hour=9"))
-    assert stage_words(found, "reflect") == "about 16,000 generated tokens, 2 min 40 s at 100 tokens/s (given), price 0.40"
+    assert (
+        stage_words(found, "reflect") == "about 16,000 generated tokens, 2 min 40 s at 100 tokens/s (given), price 0.40"
+    )
     assert stage_words(estimated(ROUND), "reflect") == (
         "about 16,000 generated tokens; time unknown (not measured yet)"
     )

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from store.number_format import count, duration, interval, percent, share_of, signed
+from store.evaluation.number_format import count, duration, interval, percent, share_of, signed
 
 _UNITS = {"s": 1, "min": 60, "h": 3600, "d": 86_400}
 

@@ -25,7 +25,9 @@ def test_alarms_tell_what_began_and_nothing_twice(build) -> None:
     assert new_alarms(None, before) == () and new_alarms(before, before) == ()
     built.wait_at("train")
     waiting = read_snapshot(built.writer, built.workspace)
-    assert [alarm.words for alarm in new_alarms(before, waiting)] == ["Iteration 1 is waiting at gate train: press 1, then g."]
+    assert [alarm.words for alarm in new_alarms(before, waiting)] == [
+        "Iteration 1 is waiting at gate train: press 1, then g."
+    ]
     assert new_alarms(waiting, waiting) == ()
     iterations.set_stage(built.writer, built.iteration, "train", "failed", "out of memory")
     iterations.update_iteration(built.writer, built.iteration, state="failed")

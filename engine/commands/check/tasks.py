@@ -15,7 +15,7 @@ from engine.prompts.instruction_file import load_parts
 from engine.tasks import generated_tasks, load_task
 from engine.tasks.base import Loaded, SkippedRow
 from engine.tasks.loading.decontamination import apart
-from store.plural import counted
+from store.evaluation.number_format import counted
 from store.settings import RunSettings
 
 _REASONS_SHOWN = 5

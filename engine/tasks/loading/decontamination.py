@@ -10,7 +10,7 @@ from typing import TypeVar
 from engine.errors import TaskError
 from engine.tasks.base import Example, Loaded, Question
 from engine.tasks.loading.contamination import HeldOut, Match, asked_by, shown_by
-from store.plural import counted
+from store.evaluation.number_format import counted
 
 ItemT = TypeVar("ItemT", Question, Example)
 
