@@ -298,12 +298,9 @@ class LineageScreen(FramedScreen):
 
     def _closes_iteration(self, policy: Policy) -> bool:
         snapshot = self._snapshot
-        return (
-            snapshot is not None
-            and snapshot.gate == "promote"
-            and snapshot.child is not None
-            and snapshot.child.id == policy.id
-        )
+        if snapshot is None or snapshot.child is None:
+            return False
+        return snapshot.gate == "promote" and snapshot.child.id == policy.id
 
     def _waiting(self) -> tuple[Iteration, GateName] | None:
         """Return the iteration of this run that waits at a gate, and that gate."""

@@ -64,7 +64,7 @@ class MetricChart(PlotextPlot):  # type: ignore[misc]  # the package carries no 
     def _draw(self) -> None:
         plot = self.plt
         plot.clear_figure()
-        if not self._series:  # a new iteration has no curves yet: `render` says so instead
+        if not self._series:  # a new iteration has no curves yet: `render` shows a message
             return
         for one in self._series:
             steps, values = [step for step, _ in one.points], [value for _, value in one.points]

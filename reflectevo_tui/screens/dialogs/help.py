@@ -53,8 +53,11 @@ class HelpDialog(Dialog[None]):
             with VerticalScroll(id="help-body"):
                 yield Static(display.stacked(keys), markup=False)
                 yield Static(display.stacked(terms), id="help-terms", markup=False)
-            footer = display.line(("esc", "bold $accent"), " close  ", ("t", "bold $accent"), " terms")
-            yield Static(footer, classes="dialog-keys", markup=False)
+            yield Static(
+                display.line(("esc", "bold $accent"), " close  ", ("t", "bold $accent"), " terms"),
+                classes="dialog-keys",
+                markup=False,
+            )
 
     def on_mount(self) -> None:
         """Focus the list, so that the arrow keys scroll it."""
