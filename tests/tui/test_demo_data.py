@@ -72,7 +72,7 @@ def test_the_same_seed_makes_the_same_rows(tmp_path: Path) -> None:
 
 def test_an_existing_workspace_is_never_touched(demo: Workspace) -> None:
     before = demo.database.stat().st_mtime_ns
-    with pytest.raises(StorageRefused, match="is a workspace already"):
+    with pytest.raises(StorageRefused, match="is already a workspace"):
         list(DemoStore(demo, 200, 0).make())
     assert demo.database.stat().st_mtime_ns == before
 
