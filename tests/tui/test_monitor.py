@@ -123,7 +123,7 @@ async def test_a_stage_is_skipped_at_its_gate_after_a_question(build, until, scr
         await pilot.press("g")
         await until(pilot, lambda: "s skip" in screen_text(app))
         await pilot.press("s")
-        await until(pilot, lambda: "leaves out evaluate too" in screen_text(app))
+        await until(pilot, lambda: "also skips evaluate" in screen_text(app))
         await pilot.press("n")
         assert isinstance(app.screen, GateDialog) and issued(built.workspace) == []
         await pilot.press("s", "y")
@@ -173,7 +173,7 @@ async def test_the_promote_gate_compares_the_policies(build, until, screen_text,
     app = ReflectEvoApp(built.workspace)
     async with app.run_test(size=(80, 24)) as pilot:
         await until(pilot, lambda: "promote" in rail(app))
-        assert "p01 after p00" in rail(app)
+        assert "promote p01 over p00?" in rail(app)
         await pilot.press("g")
         await until(pilot, lambda: "Acc@t2 52.0 % (48.0–56.0)" in screen_text(app))
         assert "Acc@t2 45.8 % (41.8–49.8)" in screen_text(app) and "Acc@t2 +6.2 points" in screen_text(app)
@@ -194,7 +194,7 @@ async def test_the_outcome_of_a_directive_is_said(build, until) -> None:
         waiting = directives.pending(built.writer)[0]
         with write(built.writer):
             directives.finish(built.writer, waiting.id, False, "it is [/b] done already")
-        await until(pilot, lambda: any("refused: pause: it is [/b] done already" in words for words in said))
+        await until(pilot, lambda: any("refused: it is [/b] done already" in words for words in said))
 
 
 async def test_an_unanswered_directive_keeps_a_notice(build, until, screen_text, engine_lock) -> None:
@@ -336,9 +336,8 @@ async def test_settings_ahead_are_edited_at_the_gate_and_checked_beside_the_fiel
         keys = [row.field.key for row in app.screen.query(SettingField)]
         assert "training.epochs" in keys and "training.second_stage.epochs" in keys and "evaluation.rounds" in keys
         assert {"judge.max_requests", "generation.memory_gib", "gates"} <= set(keys)
-        assert not any(key.startswith(("reflection.", "curation.", "reuse.")) for key in keys), (
-            "begun stages are settled"
-        )
+        begun = ("reflection.", "curation.", "reuse.")
+        assert not any(key.startswith(begun) for key in keys), "the settings of begun stages are fixed"
         row = next(row for row in app.screen.query(SettingField) if row.field.key == "training.epochs")
         row.query_one("Input").focus()
         await pilot.press("ctrl+u", *"none", "ctrl+s")
