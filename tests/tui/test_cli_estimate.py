@@ -76,7 +76,7 @@ def test_the_example_of_the_scaling_page_is_what_the_command_prints(tmp_path: Pa
         assert f"at most {train['texts']['value']:,.0f} examples" in rows["train"]
         assert f"{train['training_tokens']['value']:,.0f} |" in rows["train"]
         for column in ("texts", "prompt_tokens", "generated_tokens", "training_tokens"):
-            assert f"{together[column]['value']:,.0f}" in rows["together"]
+            assert f"{together[column]['value']:,.0f}" in rows["total"]
         assert f"{together['generated_tokens']['value'] / gpus:,.0f} ÷" in rows["generating, s"]
         assert f"{found['trajectories']['value']:,.0f} ÷" in rows["curating, s"]
         assert f"{size(found['database_bytes']['value'])} database" in rows["disk"]
