@@ -1,4 +1,4 @@
-"""Protects the baselines: votes and retries, with all their samples and within the tokens that reflection took."""
+"""Tests of the baselines, votes and retries: with all samples, and within the tokens that reflection used."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Protects the dry run: it finds all that would stop a run, at once, and neither starts nor writes anything."""
+"""Tests of the dry run: it reports every error that would stop a run in one pass, and neither starts nor writes
+anything.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
-"""Protects the one truth about a child policy: the gate, its decision, the Lineage screen and a report give the same
-numbers, whatever the seed of the run."""
+"""Tests that the comparison of a child policy is computed once: the gate, its decision, the Lineage screen and a report
+show the same numbers, whatever the seed of the run.
+"""
 
 from __future__ import annotations
 

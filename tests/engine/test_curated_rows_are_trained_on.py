@@ -1,4 +1,4 @@
-"""Protects what curation includes: training drops none of it for a leak, in whatever setting it trains."""
+"""Tests that training uses every included row: in no setting is one of them dropped for a leak."""
 
 from __future__ import annotations
 

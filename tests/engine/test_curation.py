@@ -1,4 +1,4 @@
-"""Protects the training sets: no leaks, no silent losses, no task that drowns the others, the same sets every time."""
+"""Tests of the training sets: no leaks, a reason for every exclusion, no dominating task, and reproducible sets."""
 
 from __future__ import annotations
 

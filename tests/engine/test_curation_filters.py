@@ -1,4 +1,4 @@
-"""Protects the filters: what a reflection may not say, and that no text makes one of them raise or guess."""
+"""Tests of the curation filters: which reflections they exclude, and that no text makes one of them raise or guess."""
 
 from __future__ import annotations
 

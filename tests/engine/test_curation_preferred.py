@@ -1,4 +1,6 @@
-"""Protects Dpref: pairs of right over right, chosen by what somebody said of them, and a reason for every other one."""
+"""Tests of Dpref: pairs of two reflections that both led to a right answer, ranked by a preference, with a reason for
+every excluded pair.
+"""
 
 from __future__ import annotations
 

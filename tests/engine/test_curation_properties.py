@@ -1,4 +1,4 @@
-"""Protects the training sets for candidates of any kind: every one is accounted for, pairs are right, caps hold."""
+"""Property tests of the training sets: every candidate is accounted for, pairs are valid, caps hold."""
 
 from __future__ import annotations
 

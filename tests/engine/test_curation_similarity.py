@@ -1,4 +1,6 @@
-"""Protects near-duplicates and the collapse alarm: what is called alike is alike, in every process the same."""
+"""Tests of near-duplicate detection and the collapse alarm: similar texts are found, with the same result in every
+process.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Protects the curating process: three sets from stored trajectories, judging that resumes, alarms told once."""
+"""Tests of the curating process: three sets from stored trajectories, resumable judging, and alarms raised once."""
 
 from __future__ import annotations
 

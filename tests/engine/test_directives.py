@@ -1,4 +1,6 @@
-"""Protects directives: each changes the wanted state and records its outcome at once, or refuses in words."""
+"""Tests of directives: each changes the desired state and records its outcome in one transaction, or is refused with a
+message.
+"""
 
 from __future__ import annotations
 

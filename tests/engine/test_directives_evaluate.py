@@ -1,4 +1,4 @@
-"""Protects evaluations that an operator asks for: they measure a policy and leave the run's iterations alone."""
+"""Tests of evaluations that an operator requests: they measure a policy and leave the run's iterations unchanged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Protects directives at a gate and about policies: approve, skip, reject, promote, roll back and branch."""
+"""Tests of directives at a gate and about policies: approve, skip, reject, promote, roll back and branch."""
 
 from __future__ import annotations
 

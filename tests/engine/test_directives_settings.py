@@ -1,4 +1,6 @@
-"""Protects edits at a gate and second tries: what has begun keeps its settings, what failed is owed again."""
+"""Tests of settings edited at a gate and of retries: started stages keep their settings, failed work is scheduled
+again.
+"""
 
 from __future__ import annotations
 

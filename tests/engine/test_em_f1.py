@@ -1,4 +1,4 @@
-"""Protects the grades of free text: every judged answer counts, with its F1, and exact matches with 1."""
+"""Tests of free-text grading: every verified answer counts with its F1 score, and an exact match with 1."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Protects evaluations as the supervisor runs them: on a fresh run, on an old one, interrupted, and what they store."""
+"""Tests of evaluations under the supervisor: on a new run, on an existing one, after an interruption, and what they
+store.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Protects the published formats: their quirks are understood, and a record comes out of its rows as it went in."""
+"""Tests of the published formats: their quirks are read, and a record is restored from its rows unchanged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Protects imports: rows that screens can show, nothing lost or doubled by a kill, nothing changed by asking twice."""
+"""Tests of imports: rows that screens can show, nothing lost or duplicated by a kill, nothing changed by a
+repetition.
+"""
 
 from __future__ import annotations
 

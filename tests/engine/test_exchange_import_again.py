@@ -1,4 +1,4 @@
-"""Protects imports that are killed, repeated, refused, or run beside another writer: nothing is lost or doubled."""
+"""Tests of imports that are killed, repeated, refused, or run beside another writer: nothing is lost or duplicated."""
 
 from __future__ import annotations
 

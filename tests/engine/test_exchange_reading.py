@@ -1,4 +1,4 @@
-"""Protects the reader of published files: any layout of JSON, any cut between chunks, any damage, exact places."""
+"""Tests of the reader of published files: any JSON layout, any chunk boundary, any damage, exact positions."""
 
 from __future__ import annotations
 

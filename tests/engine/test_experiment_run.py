@@ -1,4 +1,6 @@
-"""Protects experiments as they run: every series and measurement once, whatever interrupts them, and a whole report."""
+"""Tests of running experiments: every series and measurement once, whatever the interruptions, and a complete
+report.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Protects the numbers of an experiment's report: means over tasks, paired differences, and parts that add up."""
+"""Tests of the statistics in an experiment's report: means over tasks, paired differences, and parts that add up."""
 
 from __future__ import annotations
 

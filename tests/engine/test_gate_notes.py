@@ -1,4 +1,4 @@
-"""Protects what a gate says: the counts, settings and time an operator decides on."""
+"""Tests of the notes at a gate: the counts, settings and time estimate that an operator decides on."""
 
 from __future__ import annotations
 

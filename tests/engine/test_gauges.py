@@ -1,4 +1,4 @@
-"""Protects the gauges: counted on one thread while another reads them, and live text for a few slots only."""
+"""Tests of the gauges: updated on one thread while another reads them, with live text for a few slots only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which generator serves: vLLM where it works, else transformers, and never silently."""
+"""Tests of the choice of generator: vLLM where it works, otherwise transformers, and always with a stated reason."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What only an NVIDIA GPU shows: NVML, and LoRA adapters and seeded requests in vLLM. Run by `make gpu-check`."""
+"""Tests that need an NVIDIA GPU: NVML, and LoRA adapters and seeded requests in vLLM. Run by `make gpu-check`."""
 
 from __future__ import annotations
 

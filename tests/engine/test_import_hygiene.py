@@ -1,4 +1,4 @@
-"""Protects light processes: the supervisor loads no model library, and reading the store loads no data library."""
+"""Tests of import hygiene: the supervisor loads no model library, and reading the store loads no data library."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Protects the making of a workspace: nothing on refusal, nothing overwritten, paths that keep their meaning."""
+"""Tests of creating a workspace: nothing is left after a refusal, nothing is overwritten, relative paths still
+resolve.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Protects an operator's own instruction parts: read with clear errors, kept as they were, drawn like the others."""
+"""Tests of an operator's own instruction parts: read with clear errors, stored with the run, drawn like the built-in
+ones.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Protects the pool of 32 instructions and the draws from it."""
+"""Tests of the pool of 32 instructions and the draws from it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Protects the way of finished work into the store: a full disk is waited out, and nothing is lost meanwhile."""
+"""Tests of the journal that stores finished generations: it waits while the disk is full and loses nothing."""
 
 from __future__ import annotations
 

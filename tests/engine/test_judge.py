@@ -1,4 +1,6 @@
-"""Protects judging: both orders, only what agrees, nothing asked or spent twice, and a stop that loses nothing."""
+"""Tests of judging: both orders, consistent choices only, no request sent or paid for twice, and a stop that loses
+nothing.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Protects the endpoint judge against real HTTP: down, slow, overloaded, wrong, talkative; and its key against all."""
+"""Tests of the endpoint judge over real HTTP: servers that are down, slow, overloaded, wrong or verbose; and the
+secrecy of its key.
+"""
 
 from __future__ import annotations
 

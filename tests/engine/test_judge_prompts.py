@@ -1,4 +1,4 @@
-"""Protects what a judge is asked and how its reply is read: no reference answer, both positions alike, no guesses."""
+"""Tests of the judge's prompt and of parsing its reply: no reference answer, symmetric positions, no guesses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Protects the judging of Dpref in the curating process: by the policy, an operator or an endpoint; it resumes."""
+"""Tests of judging Dpref in the curating process: by the policy, an operator or an endpoint, and resumable."""
 
 from __future__ import annotations
 

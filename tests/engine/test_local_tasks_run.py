@@ -1,4 +1,4 @@
-"""Protects an operator's own files from end to end: torn rows are named, the others run through every stage."""
+"""End-to-end test of an operator's own files: truncated rows are reported, the others run through every stage."""
 
 from __future__ import annotations
 

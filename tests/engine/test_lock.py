@@ -1,4 +1,4 @@
-"""Protects the workspace lock: one holder, named to others, free however the holder ends."""
+"""Tests of the workspace lock: one holder, identified to other processes, released however the holder ends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `make` does when the CPU set can't be installed: only a machine without a build of vLLM goes without it."""
+"""Tests of `make` when the CPU set can't be installed: it continues without vLLM only where vLLM has no build."""
 
 from __future__ import annotations
 

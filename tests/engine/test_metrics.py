@@ -1,4 +1,4 @@
-"""Protects the numbers that decide over a policy: known values, honest denominators, both directions of flips."""
+"""Tests of the metrics that decide about a policy: known values, correct denominators, flips in both directions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Protects the statistics by comparison: scipy, statsmodels and numpy give the same numbers to 1e-9."""
+"""Tests of the statistics against libraries: scipy, statsmodels and numpy give the same numbers to 1e-9."""
 
 from __future__ import annotations
 

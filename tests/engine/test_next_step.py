@@ -1,4 +1,4 @@
-"""Protects the loop's next step as a table: pace, gates, what is measured, and the word of an operator."""
+"""Tests of the loop's next step as a table: pace, gates, outstanding measurements, and operator decisions."""
 
 from __future__ import annotations
 

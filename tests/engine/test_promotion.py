@@ -1,4 +1,4 @@
-"""Protects the rule that a child which lost must not become the parent of the next by default."""
+"""Tests of the promotion rule: by default, a child that lost to its parent must not become the next parent."""
 
 from __future__ import annotations
 

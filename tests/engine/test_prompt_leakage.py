@@ -1,4 +1,6 @@
-"""Prompts that state their target are found (trap of published rows), and honest ones are left alone."""
+"""Tests of the leak check of prompts: a prompt that contains its target is found (trap 2, published rows), a clean one
+passes.
+"""
 
 from __future__ import annotations
 

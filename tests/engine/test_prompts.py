@@ -1,4 +1,4 @@
-"""Protects the prompts: no reference answer, one reflection at a time, a shared prefix, a stable hash."""
+"""Tests of the prompts: no reference answer, one reflection at a time, a shared prefix, a stable hash."""
 
 from __future__ import annotations
 

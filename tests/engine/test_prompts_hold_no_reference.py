@@ -1,7 +1,7 @@
-"""Protects the prompts of every task type in every setting: what a model is asked never holds the reference answer.
+"""Tests that no prompt contains the reference answer, for every task type in every setting.
 
-Trap 2: published training rows carry their target inside the prompt. Here each question's reference, and every text
-that its verifier's payload holds, is a marker that stands nowhere else; no request of a whole plan may show it.
+Trap 2: published training rows carry their target inside the prompt. Here each question's reference, and every text in
+its verifier's payload, is a marker that occurs nowhere else; no request of a complete plan may contain it.
 """
 
 from __future__ import annotations

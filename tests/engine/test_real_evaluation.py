@@ -1,6 +1,6 @@
-"""An evaluation on real models: one answers, another reflects, both protocols, rounds, retries and votes.
+"""Tests of an evaluation on real models: one answers, another reflects; both protocols, rounds, retries and votes.
 
-The models are tiny and random; what is measured is that each text comes from the weights that should write it.
+The models are tiny and random; the tests check that each text comes from the intended weights.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""The whole loop on a real model: transformers generates, TRL trains (SFT, DPO, two stages), the child answers.
+"""Tests of the complete loop on a real model: transformers generates, TRL trains (SFT, DPO, two stages), the child
+answers.
 
-The model is tiny and random, built here; what it says is noise, what is done with it is the product's own path.
+The model is tiny and random and is built here: its texts are noise, but they pass through the product's own code.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""Protects the shipped recipes: every one loads, makes a workspace, and the paper's have the paper's numbers.
+"""Tests of the shipped recipes: each one loads and creates a workspace, and the paper's recipes have the paper's
+numbers.
 
-The numbers stand here a second time on purpose (ReflectEvo, Findings of ACL 2025, section 4 and appendix).
+The numbers are repeated here on purpose (ReflectEvo, Findings of ACL 2025, section 4 and appendix).
 """
 
 from __future__ import annotations

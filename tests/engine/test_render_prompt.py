@@ -1,4 +1,4 @@
-"""Protects the proof of what was asked: every stored prompt renders again to the same hash, in every setting."""
+"""Tests of rendering stored prompts: each one renders again to its stored hash, in every setting."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names of models resolve in a fixed order, pickled weights are refused, and failing is quick and clear."""
+"""Tests of resolving model names: a fixed order, pickled weights refused, failures quick and clear."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Protects what is taken over from earlier work: the same answer to the same prompt, and nothing else."""
+"""Tests of reusing earlier texts: only those generated from the same prompt under the same settings."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
-"""Protects an operator who goes on from another policy while a gate waits: the iteration is put aside whole, with a
-reason, nothing that it made is lost, and a refusal or an old look at the gate changes nothing."""
+"""Tests of continuing from another policy while a gate waits: the iteration is closed with a reason, none of its
+results is lost, and a refused or outdated directive changes nothing.
+"""
 
 from __future__ import annotations
 

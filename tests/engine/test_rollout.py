@@ -1,4 +1,6 @@
-"""Protects the rollout: what each prompt is made from, no barrier between stages, resume does only what is owed."""
+"""Tests of the rollout: what each prompt is built from, no barrier between stages, resume generates only what is
+missing.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Protects the order of a rollout: no barrier between stages, its limit of concurrency, and how it ends or resumes."""
+"""Tests of the order of a rollout: no barrier between stages, its concurrency limit, and how it ends or resumes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Protects the plan of a plan: draws and seeds depend on the work alone, counts follow from stored verdicts."""
+"""Tests of the rollout plan: draws and seeds depend only on the planned work, counts follow from stored verdicts."""
 
 from __future__ import annotations
 

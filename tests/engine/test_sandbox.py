@@ -1,4 +1,4 @@
-"""Protects the sandbox as its users see it: outcomes, limits, refusal where nothing can be confined."""
+"""Tests of the sandbox through its interface: outcomes, limits, and refusal where nothing can be confined."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Protects the system-call filter: both processors' tables, and each filter's answers, by running its instructions."""
+"""Tests of the system-call filter: the tables of both architectures, and each filter's decisions, by executing its BPF
+program.
+"""
 
 from __future__ import annotations
 

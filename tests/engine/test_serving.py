@@ -1,4 +1,4 @@
-"""Protects how policies share a device: one generator for equal weights, two halves for different ones."""
+"""Tests of how policies share a device: one generator for equal weights, half of the memory each for different ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Protects that a gate's dialog offers exactly the settings that the engine lets an operator change."""
+"""Tests that a gate's dialog offers exactly the settings that the engine allows an operator to change."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Protects the supervised loop with real processes: gates, pace, pause, stop, failure and the next iteration."""
+"""Tests of the supervised loop with real processes: gates, pace, pause, stop, failure and the next iteration."""
 
 from __future__ import annotations
 

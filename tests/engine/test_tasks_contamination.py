@@ -1,4 +1,4 @@
-"""Protects evaluation from training: what is held out is not trained on, tuned on or shown, reworded or not."""
+"""Tests of contamination control: held-out questions are not trained on, tuned on or shown, reworded or not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Protects worked examples of an operator's own: shown first, never trained on, never a held-out question."""
+"""Tests of an operator's own worked examples: shown first, never trained on, never a held-out question."""
 
 from __future__ import annotations
 

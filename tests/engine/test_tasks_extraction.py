@@ -1,4 +1,4 @@
-"""Protects the reading of answers: tolerant of every usual form, never of a different answer."""
+"""Tests of answer extraction: every usual form is read, and never as a different answer."""
 
 from __future__ import annotations
 

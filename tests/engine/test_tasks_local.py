@@ -1,4 +1,6 @@
-"""Protects tasks read from local files: robust rows, no contamination, and verdicts on choice and math answers."""
+"""Tests of tasks read from local files: tolerance of broken rows, no contamination, verdicts on choice and math
+answers.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Protects the known datasets: a row as each of them has it becomes a question with the right reference."""
+"""Tests of the dataset presets: a row of each known dataset becomes a question with the right reference."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Protects generated tasks: disjoint splits, verdicts that can be recomputed, and no code run for a reply."""
+"""Tests of generated tasks: disjoint splits, verdicts that can be recomputed, and no execution of code from a reply."""
 
 from __future__ import annotations
 

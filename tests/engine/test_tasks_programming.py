@@ -1,4 +1,4 @@
-"""Protects the verdicts on programs: right ones pass, wrong ones don't, and none is cheated out of its tests."""
+"""Tests of verdicts on programs: right ones pass, wrong ones fail, and none can cheat its tests."""
 
 from __future__ import annotations
 

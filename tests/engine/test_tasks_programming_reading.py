@@ -1,4 +1,4 @@
-"""Protects how replies and tests are read: which program a reply holds, and what a test asks of it."""
+"""Tests of parsing replies and tests: which program a reply contains, and which value a test expects."""
 
 from __future__ import annotations
 

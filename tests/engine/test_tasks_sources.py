@@ -1,4 +1,4 @@
-"""Protects where questions come from: every kind of file, hub datasets, and rows that can't be used."""
+"""Tests of question sources: every file format, hub datasets, and unusable rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Protects the verdicts: every reply of the hand-checked lists is judged as a careful teacher would."""
+"""Tests of the verdicts: every reply of the hand-checked lists is graded as a careful teacher would grade it."""
 
 from __future__ import annotations
 

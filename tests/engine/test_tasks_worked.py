@@ -1,4 +1,4 @@
-"""Protects the worked answers: right, in the answer format, and never part of a prompt on their question."""
+"""Tests of the worked answers: correct, in the answer format, and never part of a prompt for their own question."""
 
 from __future__ import annotations
 

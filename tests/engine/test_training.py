@@ -1,4 +1,6 @@
-"""Real SFT and DPO of a tiny model: the policy on disk is what was trained, and nothing ends a training early."""
+"""Tests of real SFT and DPO on a tiny model: the policy on disk is what was trained, and no interruption loses a
+training.
+"""
 
 from __future__ import annotations
 

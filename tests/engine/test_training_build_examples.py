@@ -1,4 +1,6 @@
-"""What curated rows become: for each setting the right prompt, the right completion, one example a stage."""
+"""Tests of building training examples from curated rows: for each setting the right prompt and completion, one example
+per stage.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
-"""The training child with a real store and a real model: each of the five settings, from curated rows to a policy row,
-and from that row to the weights of each role."""
+"""Tests of the training process with a real store and a real model: each of the five settings, from curated rows to a
+policy row, and from that row to the weights of each role.
+"""
 
 from __future__ import annotations
 

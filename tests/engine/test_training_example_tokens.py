@@ -1,4 +1,4 @@
-"""The tokens shown for a curated row are those that the trainer's collator makes of it, in every setting."""
+"""Tests that the tokens shown for a curated row are those that the trainer's collator produces, in every setting."""
 
 from __future__ import annotations
 

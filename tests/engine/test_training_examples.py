@@ -1,4 +1,6 @@
-"""What is trained on: whole completions only, the loss exactly on them, and TRL sees the same tokens."""
+"""Tests of the training examples: complete completions only, the loss exactly on them, and TRL receives the same
+tokens.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Full fine-tuning, and references that no adapter switch gives: whole models on disk, frozen ones beside them."""
+"""Tests of full fine-tuning, and of references that no adapter switch provides: complete models on disk, frozen
+references beside them.
+"""
 
 from __future__ import annotations
 

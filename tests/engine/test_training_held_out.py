@@ -1,4 +1,6 @@
-"""The held-out loss: which questions are kept out, when it ends a training, and that the best weights are taken."""
+"""Tests of the held-out loss: which questions are held out, when it ends a training, and that the best weights are
+kept.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Whole scripted iterations under the training settings: what one leaves on disk is what the next one starts from."""
+"""Tests of complete scripted iterations under each training setting: what one leaves on disk is what the next starts
+from.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""What surrounds a training: arguments, number formats, adapters and policy directories, without training one."""
+"""Tests of the parts around a training: arguments, number formats, adapters and policy directories, without
+training.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""4-bit training, where bitsandbytes is installed: its code runs on a CPU too, only far too slowly to be offered there.
+"""Tests of 4-bit training, where bitsandbytes is installed: its code also runs on a CPU, but too slowly to be offered
+there.
 
-Skipped where it isn't, as in the CPU set; what a machine lacks for it is tested in test_training_from_curated.py.
+Skipped where it is missing, as in the CPU set; the errors for a machine without it are tested elsewhere.
 """
 
 from __future__ import annotations

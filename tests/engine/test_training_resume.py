@@ -1,4 +1,6 @@
-"""SIGKILL in the middle of a real training: the resume goes on at the checkpoint and ends as if there had been none."""
+"""Tests of SIGKILL in the middle of a real training: resuming from the checkpoint gives the result of an uninterrupted
+one.
+"""
 
 from __future__ import annotations
 

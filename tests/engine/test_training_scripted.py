@@ -1,4 +1,6 @@
-"""Scripted trainings lay out policies as real ones do, so that whole iterations can be tested without a model."""
+"""Tests of scripted trainings: they lay out policies as real ones do, so that iterations can be tested without a
+model.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two-stage training for real: what each stage learns, whose weights it changes, and where a stop leaves it."""
+"""Tests of real two-stage training: what each stage learns, whose weights it changes, and the state after a stop."""
 
 from __future__ import annotations
 

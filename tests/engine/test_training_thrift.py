@@ -1,5 +1,6 @@
-"""What training leaves out or does once changes no loss, no gradient and no step: shared prompts computed once,
-reference log-probabilities kept, frozen layers held in bfloat16. Compared with TRL's own way on real tiny models."""
+"""Tests that the optimizations of training change no loss, gradient or step: shared prompts computed once, reference
+log-probabilities cached, frozen layers in bfloat16. Compared with TRL's own computation on tiny real models.
+"""
 
 from __future__ import annotations
 

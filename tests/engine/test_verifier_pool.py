@@ -1,4 +1,6 @@
-"""Protects verdicts from hostile replies: a verifier that hangs or dies costs one `unverified`, never the rollout."""
+"""Tests of the verifier pool under hostile replies: a verifier that hangs or dies costs one `unverified`, never the
+rollout.
+"""
 
 from __future__ import annotations
 

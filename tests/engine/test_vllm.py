@@ -1,4 +1,4 @@
-"""vLLM for real, on CPU, with the packaged SmolLM2-135M: slow, and run in CI."""
+"""Tests of real vLLM on CPU with the packaged SmolLM2-135M: slow, and run in CI."""
 
 from __future__ import annotations
 

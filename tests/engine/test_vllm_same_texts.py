@@ -1,9 +1,10 @@
-"""Protects that speed changes no text: what flow pace generates greedily, with a shared prefix cache, small blocks and
-many requests at once, is what plain vLLM says to the same prompts one at a time. Slow: loads SmolLM2-135M twice.
+"""Tests that optimizations change no text: what flow pace generates greedily, with a shared prefix cache, small blocks
+and many concurrent requests, equals what plain vLLM generates for the same prompts one at a time. Slow: loads
+SmolLM2-135M twice.
 
-In float32 sums in another order differ by about 1e-7 and can only tip a choice between two tokens that the model finds
-equally good. In bfloat16 they differ by 0.4 %, and such choices are frequent, whoever makes them: there the tokens
-at which two texts part are held against the model in float32, which has to find them nearly as good as each other.
+In float32, sums in another order differ by about 1e-7 and can only change a choice between two tokens that the model
+finds equally likely. In bfloat16 they differ by 0.4 %, and such ties are frequent in any implementation: there the
+tokens at which two texts diverge are compared under the model in float32, which has to find them nearly equally likely.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""Protects the order of owed texts: depth first while questions wait, the longest way first at the end."""
+"""Tests of the order of outstanding generations: depth first while questions wait, the longest chain first at the
+end.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""A training in a process of its own, for tests that kill it.
+"""Runs a training in its own process, for tests that kill it.
 
-python -m tests.engine.training_process DIRECTORY MODEL KIND; one line per optimizer step goes to stdout.
+python -m tests.engine.training_process DIRECTORY MODEL KIND; prints one line per optimizer step to stdout.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Runs a training in this process with a scripted operator, and looks at what it wrote."""
+"""Runs a training in this process with a scripted operator, and reads what it wrote."""
 
 from __future__ import annotations
 
