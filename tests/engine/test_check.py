@@ -59,13 +59,13 @@ method = "qlora"
 
 
 def of(findings: list[Finding], where: str) -> list[Finding]:
-    """What was found about one thing."""
+    """The findings about one subject."""
     return [finding for finding in findings if finding.where == where]
 
 
 @pytest.fixture
 def broken(tmp_path: Path) -> Path:
-    """Settings with a mistake in nearly everything that is more than syntax."""
+    """Settings with an error in nearly every part beyond the syntax."""
     rows = [{"question": f"Which? {n}\nA. a\nB. b", "answer": "AB"[n % 2]} for n in range(5)]
     lines = [json.dumps(row) for row in rows]
     lines += [json.dumps({"question": "no answer here"})] * 2 + [lines[0], "{torn"]
@@ -76,7 +76,9 @@ def broken(tmp_path: Path) -> Path:
 
 
 def test_one_look_finds_all_that_is_wrong(broken: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Model, reflector, two tasks, instructions, generator and training: not the first of them only."""
+    """Errors in model, reflector, two tasks, instructions, generator and training are all reported, not only the
+    first.
+    """
     monkeypatch.setattr("engine.commands.check.machine.installed", lambda name: name != "vllm")
     found = everything(broken, None)
     errors = {finding.where for finding in found if finding.level == "error"}
@@ -90,7 +92,7 @@ def test_one_look_finds_all_that_is_wrong(broken: Path, monkeypatch: pytest.Monk
 
 
 def test_skipped_rows_are_counted_by_reason_with_their_first_example(broken: Path) -> None:
-    """An operator sees what is lost before hours are spent on the rest."""
+    """The loss is visible before hours are spent on the rest."""
     ok, *skipped = of(everything(broken, None), "tasks.untidy")
     assert ok.level == "ok" and "training" in ok.what
     texts = [finding.what for finding in skipped if finding.level == "warning"]
@@ -100,7 +102,7 @@ def test_skipped_rows_are_counted_by_reason_with_their_first_example(broken: Pat
 
 
 def test_every_mistake_of_the_settings_has_its_line(tmp_path: Path) -> None:
-    """Nothing else can be looked at then, but all of these are said."""
+    """No further check is possible then, but every one of these errors is reported."""
     file = tmp_path / "wrong.toml"
     file.write_text('name = "x"\nmodel = "m"\n[training]\nepoch = 3\nbatch_size = 0\n', encoding="utf-8")
     found = everything(file, None)
@@ -114,7 +116,7 @@ def test_every_mistake_of_the_settings_has_its_line(tmp_path: Path) -> None:
 def test_a_recipe_for_cuda_on_a_machine_without_is_a_clear_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Named before the rollouts that would be done for nothing, also by the quick look before a start."""
+    """Reported before rollouts that would be useless, also by the quick check before a start."""
     torch = pytest.importorskip("torch")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     file = tmp_path / "recipe.toml"
@@ -145,7 +147,7 @@ def test_where_a_model_would_come_from_is_said_without_fetching_it(
 
 
 def test_a_model_is_located_as_it_would_be_resolved(tmp_path: Path) -> None:
-    """Local directory first, then packages; what can't be found has the same words."""
+    """Local directory first, then packages; a missing model is reported with the same message."""
     directory = tmp_path / "model"
     directory.mkdir()
     with pytest.raises(resolve.ModelNotFound, match=r"config\.json"):
@@ -163,7 +165,7 @@ def test_a_model_is_located_as_it_would_be_resolved(tmp_path: Path) -> None:
 
 
 def test_a_judge_that_does_not_answer_is_an_error(tmp_path: Path) -> None:
-    """Found before the rollouts whose pairs it would rank; asked for only where it is needed."""
+    """Reported before the rollouts whose pairs it would rank; contacted only where it is needed."""
     file = tmp_path / "run.toml"
     judge = '\n[judge]\nby = "endpoint"\nurl = "http://127.0.0.1:9/v1"\nmodel = "large"\n'
     file.write_text(quiz_settings(tmp_path, sections='setting = "dpo-judge"') + judge, encoding="utf-8")
@@ -177,7 +179,7 @@ def test_a_judge_that_does_not_answer_is_an_error(tmp_path: Path) -> None:
 
 
 def test_programs_need_a_sandbox_that_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without one every verdict would be `unverified`: hours for nothing. Runs without programs need none."""
+    """Without a sandbox every verdict would be `unverified`. Runs without programs need none."""
     from engine.tasks import sandbox
 
     row = {
@@ -214,7 +216,7 @@ def test_too_little_disk_or_memory_is_an_error(tmp_path: Path, monkeypatch: pyte
 
 
 def test_a_run_of_that_name_must_have_the_same_fixed_settings(tmp_path: Path) -> None:
-    """Each difference is named; without one it is said how the run would go on."""
+    """Each difference is reported; without one the dry run reports how the run would resume."""
     root = tmp_path / "workspace"
     root.mkdir()
     rows = Rows(root / "reflectevo.db")
@@ -232,7 +234,7 @@ def test_a_run_of_that_name_must_have_the_same_fixed_settings(tmp_path: Path) ->
 
 
 def test_the_command_prints_findings_and_writes_nothing(broken: Path, tmp_path: Path) -> None:
-    """As the terminal asks it: JSON, exit code 0 whatever was found, no file made."""
+    """As the terminal calls it: JSON, exit code 0 whatever was found, no file created."""
     before = sorted(tmp_path.rglob("*"))
     ran = run(
         [sys.executable, "-m", "engine", "check", "--settings", str(broken), "-w", str(tmp_path / "w"), "--quick"],
@@ -244,7 +246,7 @@ def test_the_command_prints_findings_and_writes_nothing(broken: Path, tmp_path: 
 
 
 def test_the_quick_look_loads_no_model_library() -> None:
-    """It precedes every start."""
+    """It runs before every start."""
     code = (
         "import sys\nimport engine.commands.check\n"
         "print([m for m in ('torch', 'transformers', 'vllm', 'sympy', 'datasets') if m in sys.modules])"

@@ -44,13 +44,13 @@ SETTINGS = CurationSection(max_similarity=1.0, max_task_share=1.0, drop_leaks=Fa
 
 @dataclass(frozen=True)
 class Made:
-    """One attempt with reflections on it, as curation and as training see them."""
+    """One attempt with reflections on it, as curation and training read them."""
 
     candidates: list[Candidate]
     rollouts: Rollouts
 
     def examples(self, curated: tuple[NewCurated, ...], set_name: str) -> list[AnyExample]:
-        """All that the included rows of a set become, in every training setting that takes them."""
+        """All examples built from the included rows of a set, in every training setting that uses it."""
         rows = [
             CuratedRow(
                 number,
@@ -130,7 +130,7 @@ def _dropped(examples: list[AnyExample]) -> list[AnyExample]:
 @given(_made(("correct", "correct")))
 @settings(max_examples=300, deadline=None)
 def test_no_row_of_d_plus_is_dropped_for_a_leak(made: Made) -> None:
-    """Reflections, corrections and corrections as first attempts; a human accepted them all."""
+    """Reflections, corrections and corrections as first attempts, all accepted by a human."""
     assert not _dropped(made.examples(d_plus(made.candidates, SETTINGS, 0), "d_plus"))
 
 
@@ -144,7 +144,7 @@ def test_no_pair_of_d_pm_is_dropped_for_a_leak(made: Made) -> None:
 @given(_made(("correct", "correct")), st.booleans(), st.booleans())
 @settings(max_examples=300, deadline=None)
 def test_no_pair_of_d_pref_is_dropped_for_a_leak(made: Made, second_chosen: bool, by_human: bool) -> None:
-    """Whoever judged it, and whichever side was chosen."""
+    """Whatever the source of the preference, and whichever side was chosen."""
     chosen, rejected = (2, 1) if second_chosen else (1, 2)
     said = Preference(1, chosen, rejected, "human" if by_human else "judge", 1.0, "", "", 0.0)
     curated = d_pref(made.candidates, [said], SETTINGS, JudgeSection(), 0)

@@ -45,13 +45,13 @@ OWN_WORDS = "I took the second number twice because I read the line from its end
     ],
 )
 def test_every_reason(changes: dict[str, Any], reason: str) -> None:
-    """What is left out says why; a human accept overrules the filters on the text, never the verdict."""
+    """Every exclusion has a reason; a human accept overrides the filters on the text, never the verdict."""
     (row,) = d_plus([candidate(1, **changes)], SETTINGS, seed=0)
     assert (row.reason, row.included) == (reason, reason == "included")
 
 
 def test_echoes_stay_when_the_setting_says_so() -> None:
-    """The share is a setting; 1 lets even a reflection through that is nothing but its request."""
+    """The share is a setting; 1 admits even a reflection that only repeats its request."""
     assert echoed_share("", REQUEST) == 0 and echoed_share(REQUEST, REQUEST) == 1
     assert 0.5 < echoed_share(ECHOED, REQUEST) < 0.9 and echoed_share(OWN_WORDS, REQUEST) == 0
     for limit, reason in ((0.9, "included"), (0.4, "echo"), (1.0, "included")):
@@ -88,7 +88,7 @@ def test_no_task_drowns_the_others() -> None:
 
 
 def test_a_single_task_is_kept_and_said_so() -> None:
-    """With one task no share below 1 can be met; dropping everything would help no one."""
+    """With one task no share below 1 can be met; the cap must not drop everything."""
     curated = d_plus([candidate(n) for n in range(5)], CurationSection(max_task_share=0.3), seed=0)
     assert all(row.included and "max_task_share does not apply" in row.reason for row in curated)
 
@@ -101,7 +101,7 @@ def test_d_pm_uses_every_reflection_before_one_repeats() -> None:
 
 
 def test_d_pm_reasons() -> None:
-    """A reflection without a partner says so; a text that led both ways is no signal."""
+    """A reflection without a partner is excluded with that reason; a text with both outcomes carries no signal."""
     rows = [
         candidate(1, question_id=1),
         candidate(2, question_id=2, correction_verdict="incorrect"),
@@ -127,7 +127,7 @@ def test_d_pm_reasons() -> None:
 
 
 def test_sets_change_with_the_seed_only_in_what_is_picked() -> None:
-    """The seed decides between equals, not how many."""
+    """The seed breaks ties and does not affect the counts."""
     rows = [candidate(n, question_id=n // 6) for n in range(60)]
     picks = [frozenset(row.reflection_id for row in d_plus(rows, SETTINGS, seed) if row.included) for seed in range(5)]
     assert {len(pick) for pick in picks} == {20}
@@ -135,8 +135,9 @@ def test_sets_change_with_the_seed_only_in_what_is_picked() -> None:
 
 
 def test_pairs_never_mix_the_rounds_of_a_question() -> None:
-    """A pair shares its prompt, and a reflection of the second round was asked about another attempt than one of the
-    first: paired by question, half of a pair would answer a prompt it never saw."""
+    """A pair shares its prompt, and a reflection of the second round refers to another attempt than one of the first:
+    paired by question, half of a pair would complete a prompt it was not generated from.
+    """
     first, second = 10, 20
     rows = [
         candidate(1, question_id=1, attempt_id=first),
@@ -153,7 +154,7 @@ def test_pairs_never_mix_the_rounds_of_a_question() -> None:
 
 
 def test_one_text_counts_once_in_a_set_whatever_question_it_was_written_for() -> None:
-    """A reflection that fits every question teaches nothing about any."""
+    """A generic reflection that fits every question carries no signal about any."""
     generic = "I should be more careful and check each of my steps again before I answer the question."
     rows = [candidate(n, text=generic) for n in (1, 2)]
     rows.append(candidate(3, text=generic.replace("I answer", "answering")))
@@ -166,7 +167,9 @@ def test_one_text_counts_once_in_a_set_whatever_question_it_was_written_for() ->
 
 
 def test_only_what_is_in_the_set_keeps_its_likes_out() -> None:
-    """Or a cap would cost two rows instead of one: of two alike, one always gets in, even when the other is capped."""
+    """Otherwise a cap would cost two rows instead of one: of two similar texts one is always included, even when the
+    other is capped.
+    """
     text = "I should be more careful and check each of my steps again before I answer question {}."
     rows = [candidate(n, question_id=1) for n in (1, 2)] + [candidate(3, question_id=1, text=text.format("one"))]
     rows.append(candidate(4, question_id=2, text=text.format("two")))
@@ -177,7 +180,7 @@ def test_only_what_is_in_the_set_keeps_its_likes_out() -> None:
 
 
 def test_caps_per_instruction_and_task_name_themselves() -> None:
-    """The funnel must say which cap to raise."""
+    """The funnel must show which cap to raise."""
     rows = [candidate(n, instruction="1-1-1", task="letters") for n in range(3)]
     rows += [candidate(n, instruction="1-2-1", task="sums") for n in range(3, 6)]
     capped = CurationSection(max_per_instruction=2, max_per_task=1)
@@ -190,7 +193,7 @@ def test_caps_per_instruction_and_task_name_themselves() -> None:
 
 
 def test_trap_2_an_example_whose_prompt_holds_its_completion_is_never_trained_on() -> None:
-    """Trap 2: published D+ rows carry the target in the prompt. No review overrules this."""
+    """Trap 2: published D+ rows carry the target in the prompt. No review overrides this."""
     reflection = candidate(1).text
     corrected = "First add the tens, then the ones, and write the sum.\nAnswer: 42"
     for changes in (
@@ -208,7 +211,7 @@ def test_trap_2_an_example_whose_prompt_holds_its_completion_is_never_trained_on
 
 
 def test_the_order_in_which_texts_were_finished_decides_nothing() -> None:
-    """An interrupted run numbers its reflections otherwise: with the same places the sets hold the same texts."""
+    """An interrupted run assigns other ids to its reflections: with the same places the sets contain the same texts."""
     draw = random.Random(3)
     made = [
         candidate(

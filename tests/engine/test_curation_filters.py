@@ -23,7 +23,7 @@ DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 
 
 def leaks_answer(text: str, *, reference: str, question_text: str, attempt_text: str, kind: str = "") -> bool:
-    """Whether the first filter leaves a reflection out."""
+    """Return whether the first filter excludes a reflection."""
     one = candidate(
         1, text=text, reference=reference, question_text=question_text, attempt_text=attempt_text, kind=kind
     )
@@ -51,7 +51,9 @@ def leaks_answer(text: str, *, reference: str, question_text: str, attempt_text:
     ],
 )
 def test_leaks_of_numbers_and_words(text: str, reference: str, leaks: bool) -> None:
-    """A reflection that gives the answer away teaches to guess; one that shares a digit with it does not."""
+    """A reflection that reveals the answer trains the model to guess; one that merely shares a digit with it does
+    not.
+    """
     found = leaks_answer(text, reference=reference, question_text="How many?", attempt_text="I saw 4. Answer: 4")
     assert found is leaks
 
@@ -122,13 +124,13 @@ ANOTHER = "def first_word(text):\n    return text.split()[0]"
     ],
 )
 def test_leaks_of_programs(text: str, leaks: bool) -> None:
-    """A program that does what is asked for leaks, however it is laid out; naming the place of a mistake doesn't."""
+    """A program that meets the assignment leaks, whatever its formatting; locating the error doesn't."""
     found = leaks_answer(text, reference=REFERENCE, question_text=ASSIGNMENT, attempt_text=ATTEMPT, kind="code")
     assert found is leaks
 
 
 def test_a_program_that_can_be_run_leaks_only_when_it_passes() -> None:
-    """Where a sandbox is there, a wrong program in a reflection is a mistake and no leak."""
+    """Where a sandbox is available, a wrong program in a reflection is an error and no leak."""
     seen: list[str] = []
 
     def passes(program: str) -> bool:
@@ -139,12 +141,12 @@ def test_a_program_that_can_be_run_leaks_only_when_it_passes() -> None:
         found = states_program(text, REFERENCE, question_text=ASSIGNMENT, attempt_text=ATTEMPT, solves=passes)
         assert found is leaks
     assert len(seen) == 2
-    # The reference passes; nobody has to run it.
+    # The reference passes; it needs no execution.
     assert states_program(REFERENCE, REFERENCE, question_text="", attempt_text="", solves=lambda _: False)
 
 
 def test_what_is_asked_for_is_what_the_question_names() -> None:
-    """A reference may define helpers; giving one of those away is no solution."""
+    """A reference may define helper functions; revealing one of those is no solution."""
     reference = "def helper(n):\n    return n\ndef area(r):\n    return helper(r)"
     assert asked_names(reference, "assert area(1) == 1") == {"area"}
     assert asked_names(reference, "Compute it.") == {"helper", "area"}
@@ -152,7 +154,7 @@ def test_what_is_asked_for_is_what_the_question_names() -> None:
 
 @given(st.text(max_size=200), st.text(max_size=60))
 def test_any_text_can_be_searched_for_programs(text: str, reference: str) -> None:
-    """Null bytes, lone surrogates and half a program are texts like others."""
+    """Null bytes, lone surrogates and incomplete programs are valid input."""
     for fenced in (text, f"```\n{text}", f"def f({text}"):
         assert leaks_answer(fenced, reference=reference, question_text=text, attempt_text="", kind="code") in (
             True,
@@ -178,7 +180,7 @@ def test_a_program_too_deep_for_the_parser_is_compared_as_text() -> None:
     ],
 )
 def test_prompts_that_hold_their_completion(prompt: str, target: str, stated: bool) -> None:
-    """The whole target counts, without regard to case and spacing; a few words stand anywhere by chance."""
+    """The complete target counts, without regard to case and spacing; a few words may coincide by chance."""
     assert states_target(prompt, target) is stated
 
 
@@ -212,7 +214,7 @@ def test_trap_2_in_published_rows_is_found() -> None:
     ],
 )
 def test_languages(text: str, language: str | None) -> None:
-    """What can't be told is undecided; formulas and code are no language."""
+    """An undetectable language is undecided; formulas and code are no language."""
     assert language_of(text) == language
 
 
@@ -236,5 +238,5 @@ def test_a_language_that_nobody_can_tell_is_refused() -> None:
 
 @given(st.text(max_size=300))
 def test_the_language_of_any_text_can_be_asked(text: str) -> None:
-    """The same text gives the same answer, whatever is in it."""
+    """The result for a text is deterministic, whatever it contains."""
     assert language_of(text) == language_of(text)

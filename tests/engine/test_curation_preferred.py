@@ -33,12 +33,12 @@ def preference(
     confidence: float | None = 1.0,
     note: str = "",
 ) -> Preference:
-    """A judgement on a pair."""
+    """A preference on a pair."""
     return Preference(number, chosen, rejected, source, confidence, "me", note, float(number))
 
 
 def pairs(rows: tuple[NewCurated, ...]) -> dict[tuple[int, int], str]:
-    """The pairs with what became of them."""
+    """The pairs with their outcome."""
     return {
         (row.reflection_id, row.rejected_reflection_id): row.reason
         for row in rows
@@ -69,13 +69,13 @@ def two(**changes: Any) -> list[Candidate]:
     ],
 )
 def test_whose_word_counts(said: list[Preference], expected: dict[tuple[int, int], str]) -> None:
-    """Human over judge, newest over older, and only what is certain enough."""
+    """A human overrides a judge, newer overrides older, and only sufficient confidence counts."""
     for order in (said, said[::-1]):
         assert pairs(d_pref(two(), order, SETTINGS, JUDGE, seed=0)) == expected
 
 
 def test_reasons_of_reflections_in_no_pair() -> None:
-    """Each is named once, with why nobody has to judge it."""
+    """Each is listed once, with the reason why it needs no judgement."""
     rows = [
         candidate(1, question_id=1),
         candidate(2, question_id=1, correction_verdict="incorrect"),
@@ -107,13 +107,13 @@ def test_reasons_of_reflections_in_no_pair() -> None:
 
 
 def test_an_accept_overrules_the_filters_on_the_text_here_too() -> None:
-    """An operator who read it knows better than a word count."""
+    """An operator's decision overrides a word count."""
     short = two(text="Add again.", review="accept")
     assert pairs(d_pref(short, [], SETTINGS, JUDGE, seed=0)) == {(1, 2): "not judged yet"}
 
 
 def test_nobody_is_asked_about_a_pair_that_a_cap_would_keep_out() -> None:
-    """A judge's word costs money or somebody's time."""
+    """A judgement costs money or an operator's time."""
     rows = [candidate(number, question_id=number // 4, task="sums") for number in range(12)]
     judge = JudgeSection(pairs_per_question=6)
     capped = CurationSection(max_per_task=2, max_per_question=2)
@@ -125,7 +125,7 @@ def test_nobody_is_asked_about_a_pair_that_a_cap_would_keep_out() -> None:
 
 
 def test_a_pair_that_could_not_be_decided_makes_room_for_another() -> None:
-    """Up to `pairs_per_question`, and those that were judged stay what is judged."""
+    """Up to `pairs_per_question` pairs are judged, and judged pairs stay selected."""
     rows = [candidate(number, question_id=1) for number in range(4)]
     judge = JudgeSection(pairs_per_question=2)
     one = CurationSection(max_per_question=1)
@@ -140,7 +140,7 @@ def test_a_pair_that_could_not_be_decided_makes_room_for_another() -> None:
 
 
 def test_every_pair_that_a_human_judged_counts() -> None:
-    """The Review screen may show more pairs than a judge is asked about."""
+    """The Review screen may show more pairs than are sent to a judge."""
     rows = [candidate(number, question_id=1) for number in range(1, 5)]
     said = [preference(1, 1, 2, "human"), preference(2, 3, 1, "human"), preference(3, 4, 2, "judge")]
     curated = pairs(d_pref(rows, said, SETTINGS, JUDGE, seed=0))
@@ -156,8 +156,9 @@ def test_d_pref_accounts_for_every_candidate(
     data: st.DataObject,
     shuffler: random.Random,
 ) -> None:
-    """Both sides right, of one attempt and different; caps obeyed; everybody named; the order of the input no matter;
-    and judging what is open comes to an end with nothing open."""
+    """Both sides right, of one attempt and different; caps obeyed; every candidate listed; independent of the input
+    order; and judging the open pairs ends with none open.
+    """
     judge = JudgeSection(pairs_per_question=per_question)
     by_id = {row.reflection_id: row for row in rows}
     said: list[Preference] = []

@@ -25,7 +25,7 @@ from tests.support.candidates import candidate
     st.floats(0.01, 1.0, allow_nan=False),
 )
 def test_share_level_holds_and_is_the_highest(counts: dict[str, int], share: float) -> None:
-    """No task holds more than its share, or all are level; and no row is dropped needlessly."""
+    """No task exceeds its share, or all are level; and no row is dropped needlessly."""
     level = share_level(counts, share)
     bound = max(share, 1 / len(counts)) + 1e-6
 
@@ -44,7 +44,7 @@ TEXTS = (
     "The units were mixed up, so every later sum was off by a factor.",
     "NOTHING in my steps was  checked before the last line was written down.",
 )
-"""Some nearly alike, two equal but for case and spacing. Two attempts, as of two rounds, share a question."""
+"""Some near-duplicates, two equal up to case and spacing. Two attempts, as of two rounds, share a question."""
 
 
 CANDIDATES = st.lists(
@@ -86,7 +86,7 @@ LIMITS = st.builds(
 
 
 def within_caps(kept: list[Candidate], limits: CurationSection) -> bool:
-    """Whether what a set includes obeys every cap of its settings."""
+    """Return whether the included rows of a set obey every cap of its settings."""
 
     def at_most(cap: int | None, counted: Counter[Any]) -> bool:
         return cap is None or all(count <= cap for count in counted.values())
@@ -102,7 +102,7 @@ def within_caps(kept: list[Candidate], limits: CurationSection) -> bool:
 def test_d_plus_accounts_for_every_candidate(
     rows: list[Candidate], limits: CurationSection, seed: int, shuffler: random.Random
 ) -> None:
-    """One row each, only right corrections in, caps obeyed, and the order of the input is no matter."""
+    """One row per candidate, only right corrections included, caps obeyed, independent of the input order."""
     curated = d_plus(rows, limits, seed)
     assert sorted(row.reflection_id for row in curated) == [row.reflection_id for row in rows]
     assert all(row.reason and row.rejected_reflection_id is None for row in curated)

@@ -45,13 +45,13 @@ TEXTS = st.lists(st.sampled_from(WORDS), max_size=25).map(" ".join)
     ],
 )
 def test_similarity_is_the_overlap_of_word_3_grams(one: str, other: str, similarity: float) -> None:
-    """Without regard to case and spacing; a text too short for a gram is one."""
+    """Case and spacing are ignored; a text too short for a gram is one gram."""
     assert jaccard(grams(one), grams(other)) == similarity
 
 
 @given(st.lists(TEXTS, max_size=12), TEXTS, st.sampled_from((0.1, 0.5, 0.9, 1.0)))
 def test_nothing_is_called_alike_that_is_not(taken: list[str], text: str, limit: float) -> None:
-    """And what is equal always is, under whatever limit."""
+    """And equal texts always match, under any limit."""
     seen = NearDuplicates(limit)
     for key, other in enumerate(taken):
         seen.add(key, other)
@@ -76,7 +76,7 @@ def test_near_duplicates_are_found_in_a_large_set() -> None:
 
 
 def test_the_estimate_is_near_the_truth() -> None:
-    """Mean similarity of a sample is read from sketches, and must not drift from what it stands for."""
+    """The mean similarity of a sample is estimated from sketches, and must not drift from the exact value."""
     draw = random.Random(2)
     texts = [" ".join(draw.choices(WORDS[:6], k=12)) for _ in range(40)]
     exact = [jaccard(grams(one), grams(other)) for one, other in combinations(texts, 2)]
@@ -93,7 +93,7 @@ def test_distinct_3() -> None:
 
 
 def test_sketches_are_the_same_in_every_process() -> None:
-    """Hash randomisation must not reach them: a resumed curation takes the same rows."""
+    """Hash randomisation must not affect them: a resumed curation includes the same rows."""
     script = "from engine.curation.similarity import sketch; print(sketch('one two three four').hashvalues.tolist())"
     seen = {
         subprocess.run(
@@ -110,7 +110,7 @@ def test_sketches_are_the_same_in_every_process() -> None:
 
 
 def test_a_sample_depends_on_ids_and_seed_alone() -> None:
-    """Not on the order of rows, or two looks at one iteration would differ."""
+    """It must not depend on the order of rows, or two measurements of one iteration would differ."""
     texts = {number: f"text number {number} of the sample that is looked at" for number in range(60)}
     backwards = dict(reversed(texts.items()))
     assert diversity(texts, 3, 20) == diversity(backwards, 3, 20)
@@ -131,7 +131,7 @@ def test_a_sample_depends_on_ids_and_seed_alone() -> None:
     ],
 )
 def test_the_collapse_alarm(now: Diversity, then: Diversity | None, words: str | None) -> None:
-    """Against the limit and against the iteration before, never on a handful of texts."""
+    """Compared with the limit and with the previous iteration, never on a handful of texts."""
     warning = collapse_warning(now, 0.5, then)
     assert (warning is None) is (words is None)
     assert words is None or words in str(warning)
@@ -139,7 +139,9 @@ def test_the_collapse_alarm(now: Diversity, then: Diversity | None, words: str |
 
 @given(st.text(alphabet="ab \n", max_size=40))
 def test_repetition_is_what_is_not_distinct(text: str) -> None:
-    """One notion of a word 3-gram: of one text, different and repeated 3-grams are all there are."""
+    """Both use the same definition of a word 3-gram: the distinct and repeated 3-grams of one text add up to all of
+    them.
+    """
     found = word_grams(text)
     assert len(found) == max(len(text.split()) - 2, 0)
     assert grams(text) == (frozenset(found) if found else frozenset({normalised(text)} - {""}))

@@ -39,7 +39,7 @@ class Place:
         self.commands = Commands()
 
     def question(self, number: int, verdicts: str = "ccc") -> list[int]:
-        """A question answered wrongly, with reflections that led to these verdicts; their ids."""
+        """Insert a question answered wrongly, with reflections that led to these verdicts; return their ids."""
         question = self.rows.question(f"Is {number} even?")
         attempt = self.rows.attempt(question, text=f"Answer: no, {number} is odd.")
         return [
@@ -74,7 +74,7 @@ class Place:
 
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[Callable[..., Place]]:
-    """Makes workspaces; closes them."""
+    """Create workspaces; close them afterwards."""
     made: list[Place] = []
 
     def make(**changes: Any) -> Place:
@@ -87,7 +87,7 @@ def place(tmp_path: Path) -> Iterator[Callable[..., Place]]:
 
 
 def test_every_candidate_stands_in_every_set(place: Callable[..., Place]) -> None:
-    """Included, or with its reason; and the funnel adds up."""
+    """Each one is included or has its reason; and the funnel adds up."""
     one = place()
     ids = [*one.question(1), *one.question(2, "cci"), *one.question(3, "iii")]
     assert one.curate()
@@ -126,8 +126,9 @@ def test_candidates_carry_the_attempt_they_reflect_on(place: Callable[..., Place
 
 
 def test_trap_4_no_prompt_of_curation_shows_a_held_out_question(place: Callable[..., Place]) -> None:
-    """Trap 4: few-shots from the test set. What is trained on shows the run's own worked examples and nothing of the
-    held-out questions."""
+    """Trap 4: few-shots from the test set. Training rows contain the run's own worked examples and nothing of the
+    held-out questions.
+    """
     one = place()
     one.question(1)
     held_out = one.rows.question("Is 99 even, the held-out one?", split="test")
@@ -143,7 +144,7 @@ def test_trap_4_no_prompt_of_curation_shows_a_held_out_question(place: Callable[
 
 @pytest.mark.skipif(not any(one.works for one in probe()), reason="no tier of the sandbox works here")
 def test_a_program_in_a_reflection_is_run_to_tell_a_leak(place: Callable[..., Place]) -> None:
-    """A program that passes the tests of its question gives the solution away, a wrong one is a thought."""
+    """A program that passes the tests of its question reveals the solution, a wrong one does not."""
     tasks = [{"kind": "code", "name": "mbpp", "path": "mbpp.jsonl"}]
     one = place(tasks=tasks, curation={"language": None})
     payload = {"tests": ["assert double(2) == 4"], "setup": "", "seconds": 1.0, "memory_mib": 256}
@@ -166,14 +167,14 @@ def test_a_program_in_a_reflection_is_run_to_tell_a_leak(place: Callable[..., Pl
 
 
 def test_a_language_that_cannot_be_told_fails_the_stage(place: Callable[..., Place]) -> None:
-    """It may have been set at the gate."""
+    """The setting may have been changed at the gate."""
     one = place(curation={"language": "xx"})
     with pytest.raises(EngineError, match="'xx', which is no language"):
         one.curate()
 
 
 def test_alike_reflections_raise_one_alarm(place: Callable[..., Place]) -> None:
-    """Measured for the charts, warned of once, not at every curation."""
+    """Measured for the charts, with one warning, not one at every curation."""
     one = place()
     for number in range(12):
         question = one.rows.question(f"q{number}")
@@ -188,7 +189,7 @@ def test_alike_reflections_raise_one_alarm(place: Callable[..., Place]) -> None:
 
 
 def test_the_alarm_compares_with_the_iteration_before(place: Callable[..., Place]) -> None:
-    """Below the limit a clear rise is a sign too."""
+    """Below the limit a clear rise is an alarm too."""
     one = place(curation={"collapse_similarity": 0.9})
     for number in range(12):
         one.question(number, "c")

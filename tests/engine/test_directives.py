@@ -33,12 +33,12 @@ def rows(tmp_path: Path) -> Iterator[Rows]:
 
 
 def at(rows: Rows, state: str, **changes: Any) -> None:
-    """Put the iteration into a state."""
+    """Set the state of the iteration."""
     iterations.update_iteration(rows.connection, rows.iteration, state=state, **changes)
 
 
 def stage(rows: Rows, name: str, state: str) -> None:
-    """Put a stage, and with it all before it, where a running iteration would have it."""
+    """Set a stage, and all stages before it, to the states of a running iteration."""
     for earlier in iterations.stages(rows.connection, rows.iteration):
         if earlier.name == name:
             break
@@ -48,7 +48,7 @@ def stage(rows: Rows, name: str, state: str) -> None:
 
 
 def add_child(rows: Rows) -> int:
-    """The iteration's child policy, all stages done."""
+    """Insert the iteration's child policy, all stages done."""
     child = rows.add_policy("p01", rows.policy, "candidate", rows.iteration)
     stage(rows, "evaluate", "done")
     iterations.update_iteration(rows.connection, rows.iteration, child_id=child)
@@ -66,7 +66,7 @@ def test_every_kind_that_can_be_issued_is_obeyed() -> None:
 
 
 def test_start_run_stores_settings_and_its_first_iteration(rows: Rows) -> None:
-    """The run keeps the settings and the directory their relative paths belong to."""
+    """The run stores the settings and the directory that their relative paths refer to."""
     at(rows, "done")
     new = values(name="second", iterations=3)
     assert tell(rows, "start_run", settings=new, base_directory="/data") == (True, "run 'second' started")
@@ -88,7 +88,7 @@ def test_start_run_stores_settings_and_its_first_iteration(rows: Rows) -> None:
     ],
 )
 def test_start_run_refuses(rows: Rows, state: str, arguments: dict[str, Any], words: str) -> None:
-    """Wrong settings, a name in use, a device in use: nothing is made, and the words say what to do."""
+    """Wrong settings, a name in use, a device in use: nothing is created, and the message names the remedy."""
     at(rows, state)
     accepted, outcome = tell(rows, "start_run", **arguments)
     assert not accepted
@@ -129,7 +129,7 @@ def test_start_iteration_refuses(rows: Rows, state: str, arguments: dict[str, An
 
 
 def test_pause_resume_and_stop_set_the_wanted_state(rows: Rows) -> None:
-    """Processes follow these columns, so a kill between word and deed loses neither."""
+    """Processes follow these columns, so a kill between the directive and its effect loses neither."""
     assert tell(rows, "pause") == (True, "iteration 1 paused")
     assert (rows.current().control, rows.current().state) == ("pause", "paused")
     assert tell(rows, "resume")[0]
@@ -154,7 +154,7 @@ def test_an_unknown_iteration_is_refused(rows: Rows) -> None:
 
 
 def test_only_one_iteration_is_resumed_at_a_time(rows: Rows) -> None:
-    """Two active iterations would take the device from each other in turns."""
+    """Two active iterations would compete for the device."""
     at(rows, "stopped")
     assert tell(rows, "start_run", settings=values(name="second"))[0]
     for kind in ("resume", "retry_failed"):
@@ -165,7 +165,7 @@ def test_only_one_iteration_is_resumed_at_a_time(rows: Rows) -> None:
 
 @pytest.mark.parametrize("state", ["stopped", "failed"])
 def test_an_iteration_that_can_not_go_on_can_be_given_up(rows: Rows, state: str) -> None:
-    """Otherwise one broken iteration would block its run for ever, since the next starts only after it."""
+    """Otherwise one failed iteration would block its run forever, since the next starts only after it."""
     child = add_child(rows)
     at(rows, state, control="stop", reason="out of memory", remaining=3)
     assert tell(rows, "reject") == (True, "iteration 1 is abandoned; the next one can start")
@@ -178,7 +178,7 @@ def test_an_iteration_that_can_not_go_on_can_be_given_up(rows: Rows, state: str)
 
 @pytest.mark.parametrize("kind", ["save_now", "shut_down"])
 def test_words_that_only_the_supervisor_acts_on(rows: Rows, kind: str) -> None:
-    """They change no row; the outcome says what will happen, or why nothing can."""
+    """They change no row; the outcome reports what will happen, or why nothing can."""
     if kind == "save_now":
         accepted, outcome = tell(rows, kind)
         assert not accepted and "no training is running" in outcome
@@ -188,7 +188,7 @@ def test_words_that_only_the_supervisor_acts_on(rows: Rows, kind: str) -> None:
 
 
 def test_an_unknown_kind_and_wrong_arguments_are_refused(rows: Rows) -> None:
-    """A row written by a newer terminal, or by hand, must not stop the engine."""
+    """A row written by a newer terminal, or manually, must not stop the engine."""
     for kind, arguments, words in (("dance", {}, "does not know"), ("pause", [1], "must be an object")):
         directive = Directive(1, "u", kind, arguments, "me", 0.0, None, None, None, None)  # type: ignore[arg-type]
         with write(rows.connection):
@@ -221,7 +221,7 @@ _NAMES = st.sampled_from(["run", "policy", "iteration", "parent", "stage", "sett
 @given(st.sampled_from(sorted(KINDS)), st.dictionaries(_NAMES, _JSON | st.integers(1, 3), max_size=4), st.booleans())
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_arguments_whatever_stop_the_engine(rows: Rows, kind: str, arguments: dict[str, Any], done: bool) -> None:
-    """A directive that raised would be pending for ever and end every engine that starts: each gets an outcome."""
+    """A directive that raised would stay pending and end every engine that starts: each gets an outcome."""
     with write(rows.connection):
         at(rows, "done" if done else "running", control="run")
     uuid = issue(rows.connection, kind, arguments)
@@ -236,7 +236,9 @@ def test_no_arguments_whatever_stop_the_engine(rows: Rows, kind: str, arguments:
 
 
 def test_an_imported_run_is_nothing_to_go_on_from(rows: Rows) -> None:
-    """A settings file may name a run as an import is named: one word, not an engine that trips over its settings."""
+    """A settings file may use the name of an import: the directive is refused, and the engine must not fail on the
+    settings.
+    """
     with write(rows.connection):
         target = begin_import(
             rows.connection, name="published", path="x", file_format="raw", identity="x", size=1, task="quiz"

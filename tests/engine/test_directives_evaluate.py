@@ -32,7 +32,7 @@ def values(**changes: Any) -> dict[str, Any]:
 
 
 def newest(rows: Rows) -> Iteration:
-    """The iteration that was made last."""
+    """The newest iteration."""
     return max(iterations.list_iterations(rows.connection), key=lambda one: one.id)
 
 
@@ -41,7 +41,7 @@ def states(rows: Rows, iteration: Iteration) -> dict[str, str]:
 
 
 def test_it_measures_the_newest_promoted_policy_with_the_settings_given(rows: Rows) -> None:
-    """Sections that say how to measure are those given; all else is the run's."""
+    """The sections about measuring come from the arguments; all others from the run."""
     child = rows.add_policy("p01", rows.policy, "promoted")
     given = values(evaluation={"vote_samples": 5}, attempt={"max_tokens": 9}, training={"epochs": 9})
     accepted, words = tell(rows, "evaluate", settings=given, base_directory="/data", policy=None)
@@ -58,14 +58,14 @@ def test_it_measures_the_newest_promoted_policy_with_the_settings_given(rows: Ro
 
 
 def test_it_measures_the_policy_that_is_named(rows: Rows) -> None:
-    """A rejected policy too: why it was rejected is worth a look."""
+    """A rejected policy can be measured too, to examine the rejection."""
     rejected = rows.add_policy("p01", rows.policy, "rejected")
     assert tell(rows, "evaluate", settings=values(), policy="p01")[0]
     assert newest(rows).parent_id == rejected
 
 
 def test_a_run_that_is_not_there_yet_is_made_without_a_training_iteration(rows: Rows) -> None:
-    """A fresh settings file measures the base model, and nothing more is started by it."""
+    """New settings measure the base model, and start nothing else."""
     accepted, words = tell(rows, "evaluate", settings=values(name="fresh"), base_directory="/data")
     assert (accepted, words) == (True, "run 'fresh' will be prepared, then its policy p00 evaluated")
     run = run_named(rows.connection, "fresh")
@@ -74,7 +74,7 @@ def test_a_run_that_is_not_there_yet_is_made_without_a_training_iteration(rows: 
 
 
 def test_it_does_not_count_as_the_next_iteration(rows: Rows) -> None:
-    """Numbers, names, draws and parents of iterations are as they would be without it."""
+    """Numbers, names, draws and parents of iterations are the same as without it."""
     assert tell(rows, "evaluate", settings=values())[0]
     evaluation = newest(rows)
     # One that stopped blocks nothing either.
@@ -88,7 +88,7 @@ def test_it_does_not_count_as_the_next_iteration(rows: Rows) -> None:
 
 
 def test_a_section_given_apart_counts_for_the_evaluation_alone(rows: Rows) -> None:
-    """A new run keeps its own way to measure, and an experiment stays with the run."""
+    """A new run keeps its own measuring settings, and an experiment stays with the run."""
     series = {"iterations": 1, "series": [{"name": "one"}]}
     own = {"split": "dev"}
     task = {**values()["tasks"][0], "dev": 4}
@@ -133,7 +133,7 @@ def test_iterations_of_a_run_may_differ_in_their_seed_where_another_chose_the_qu
     ],
 )
 def test_what_can_not_be_measured_is_refused(rows: Rows, arguments: dict[str, Any], words: str) -> None:
-    """Wrong settings, unknown policies, one that can't answer, another experiment, weights that aren't there."""
+    """Wrong settings, unknown policies, one that can't answer, another experiment, missing weights."""
     reflector = rows.add_policy("reflector", None, "promoted")
     rows.connection.execute("UPDATE policies SET roles = 'reflector' WHERE id = ?", (reflector,))
     add_run(rows.connection, "imported", "none", values(name="imported"), "", origin="import")
@@ -143,7 +143,7 @@ def test_what_can_not_be_measured_is_refused(rows: Rows, arguments: dict[str, An
 
 
 def test_a_reflector_is_never_the_next_parent(rows: Rows) -> None:
-    """It answers no question, whatever its place in the lineage; rolling back past it leaves it promoted."""
+    """It answers no questions, whatever its place in the lineage; rolling back past it leaves it promoted."""
     reflector = rows.add_policy("reflector", None, "promoted")
     rows.connection.execute("UPDATE policies SET roles = 'reflector' WHERE id = ?", (reflector,))
     assert tell(rows, "rollback", policy=rows.policy)[0]
@@ -157,7 +157,7 @@ def test_a_reflector_is_never_the_next_parent(rows: Rows) -> None:
 
 
 def test_an_evaluation_needs_the_device_to_itself(rows: Rows) -> None:
-    """It waits its turn as an iteration does, and others wait for it."""
+    """It queues as an iteration does, and others wait for it."""
     assert tell(rows, "evaluate", settings=values())[0]
     for kind, arguments in (("evaluate", {"settings": values()}), ("start_iteration", {"run": rows.run})):
         accepted, outcome = tell(rows, kind, **arguments)
@@ -165,7 +165,7 @@ def test_an_evaluation_needs_the_device_to_itself(rows: Rows) -> None:
 
 
 def test_it_is_paused_stopped_resumed_and_given_up_as_an_iteration_is(rows: Rows) -> None:
-    """Words of operators apply to it, and none brings a skipped stage to life."""
+    """Directives apply to it, and none restarts a skipped stage."""
     assert tell(rows, "evaluate", settings=values())[0]
     one = newest(rows)
     assert tell(rows, "pause") == (True, "evaluation 1 paused")
@@ -182,7 +182,7 @@ def test_it_is_paused_stopped_resumed_and_given_up_as_an_iteration_is(rows: Rows
 
 
 def test_how_it_decodes_can_not_change_once_it_measures(rows: Rows) -> None:
-    """Every decoding section belongs to its one stage: half an evaluation under other settings is none."""
+    """Every decoding section belongs to its one stage: an evaluation must not mix two sets of settings."""
     assert tell(rows, "evaluate", settings=values())[0]
     one = newest(rows)
     assert tell(rows, "set_settings", settings={"correction": {"show_previous_attempt": False}})[0]
@@ -194,7 +194,7 @@ def test_how_it_decodes_can_not_change_once_it_measures(rows: Rows) -> None:
 
 
 def test_texts_are_taken_over_only_from_an_iteration_that_is_there(rows: Rows) -> None:
-    """Said before any work starts."""
+    """Refused before any work starts."""
     accepted, outcome = tell(rows, "start_iteration", run=rows.run, settings=values(reuse={"iteration": 2}))
     assert not accepted and "reuse.iteration is 2" in outcome
     accepted, outcome = tell(rows, "start_run", settings=values(name="new", reuse={"iteration": 1}))
@@ -203,7 +203,7 @@ def test_texts_are_taken_over_only_from_an_iteration_that_is_there(rows: Rows) -
 
 
 def test_a_failed_run_can_be_evaluated_once_it_can_be_prepared(rows: Rows) -> None:
-    """Without a base policy yet the name of the base policy is the only one that means something."""
+    """Without a base policy the only valid name is that of the base policy."""
     with write(rows.connection):
         other = add_run(rows.connection, "other", "none", values(name="other"), "")
         set_run_state(rows.connection, other, "failed", "no model")

@@ -46,7 +46,7 @@ def test_run_stage_is_the_word_that_step_pace_waits_for(rows: Rows) -> None:
 
 @pytest.mark.parametrize("gate", ["attempt", "reflect", "correct", "curate", "train"])
 def test_a_skipped_stage_ends_the_iteration_without_a_child(rows: Rows, gate: str) -> None:
-    """What depends on it is left out too, the parent stays, and the lineage says who skipped what."""
+    """Dependent stages are skipped too, the parent stays, and the lineage records who skipped what."""
     stage(rows, gate, "waiting")
     at(rows, "waiting", remaining=1)
     assert tell(rows, "skip", stage=gate, issued_by="somebody else")[0]
@@ -63,7 +63,7 @@ def test_a_skipped_stage_ends_the_iteration_without_a_child(rows: Rows, gate: st
 
 
 def test_a_skipped_evaluation_leaves_the_child_to_the_operator(rows: Rows) -> None:
-    """The iteration goes on to its promotion, whatever the rule says."""
+    """The iteration continues to its promotion, whatever the rule."""
     child = rows.add_policy("p01", rows.policy, "candidate", rows.iteration)
     stage(rows, "evaluate", "waiting")
     at(rows, "waiting", child_id=child)
@@ -78,7 +78,7 @@ def test_a_skipped_evaluation_leaves_the_child_to_the_operator(rows: Rows) -> No
 
 
 def test_only_a_stage_that_waits_can_be_skipped(rows: Rows) -> None:
-    """A running stage, or another than the one that waits, is not left out by a slip of the finger."""
+    """A running stage, or one that isn't waiting, must not be skipped by accident."""
     assert not tell(rows, "skip")[0]
     stage(rows, "train", "running")
     assert not tell(rows, "skip", stage="train")[0]
@@ -91,7 +91,7 @@ def test_only_a_stage_that_waits_can_be_skipped(rows: Rows) -> None:
 
 @pytest.mark.parametrize(("kind", "state"), [("approve", "promoted"), ("reject", "rejected")])
 def test_the_promote_gate_settles_the_child(rows: Rows, kind: str, state: str) -> None:
-    """The operator's word, with what was measured, becomes the child's reason in the lineage."""
+    """The operator's reason, with the measured values, becomes the child's reason in the lineage."""
     child = add_child(rows)
     at(rows, "waiting", reason="Acc@t2 +1.0 points", remaining=1)
     assert tell(rows, kind) == (True, f"policy p01 {state}")
@@ -105,7 +105,7 @@ def test_the_promote_gate_settles_the_child(rows: Rows, kind: str, state: str) -
 
 
 def test_reject_refuses_where_nothing_waits_for_promotion(rows: Rows) -> None:
-    """Rejecting at another gate would throw the iteration away by a slip of the finger."""
+    """Rejecting at another gate would discard the iteration by accident."""
     stage(rows, "train", "waiting")
     at(rows, "waiting")
     accepted, outcome = tell(rows, "reject")
@@ -113,7 +113,7 @@ def test_reject_refuses_where_nothing_waits_for_promotion(rows: Rows) -> None:
 
 
 def test_promote_rollback_and_branch_move_in_the_lineage(rows: Rows) -> None:
-    """Where the next iteration starts follows the operator, and what was undone says why."""
+    """The next iteration starts where the operator chose, and what was undone has a reason."""
     one = rows.add_policy("p01", rows.policy, "promoted")
     two = rows.add_policy("p02", one, "rejected")
     at(rows, "done")
@@ -142,7 +142,9 @@ def test_promote_at_its_gate_ends_the_iteration(rows: Rows) -> None:
 
 
 def test_a_policy_is_rejected_wherever_it_stands(rows: Rows) -> None:
-    """The lineage screen names the policy: one that waits for the word settles its iteration, another only changes."""
+    """The lineage screen names the policy: for one that awaits a decision this finishes its iteration, for another it
+    only changes the policy.
+    """
     older = rows.add_policy("p09", rows.policy, "promoted", rows.iteration)
     assert tell(rows, "reject", policy=older) == (True, "policy p09 rejected")
     assert policies.get_policy(rows.connection, older).state == "rejected" and rows.current().state == "running"

@@ -36,7 +36,7 @@ def rows(tmp_path: Path) -> Iterator[Rows]:
 
 
 def test_settings_of_stages_ahead_can_be_edited_and_the_edit_is_recorded(rows: Rows) -> None:
-    """Only the named keys change; the outcome, which stays in the log, says to what."""
+    """Only the named keys change; the outcome, which stays in the log, records the new values."""
     accepted, outcome = tell(
         rows, "set_settings", settings={"training": {"epochs": 3, "learning_rate": 1e-4}, "gates": ["promote"]}
     )
@@ -49,7 +49,7 @@ def test_settings_of_stages_ahead_can_be_edited_and_the_edit_is_recorded(rows: R
 
 
 def test_a_table_within_a_section_is_merged_too(rows: Rows) -> None:
-    """Editing one key of the second stage keeps what was set of it before, as in a settings file."""
+    """Editing one key of the second stage keeps its other keys, as in a settings file."""
     two_stages = {"setting": "sft-two-stage", "second_stage": {"epochs": 2}}
     assert tell(rows, "set_settings", settings={"training": two_stages})[0]
     assert tell(rows, "set_settings", settings={"training": {"second_stage": {"batch_size": 4}}})[0]
@@ -76,7 +76,7 @@ def test_a_table_within_a_section_is_merged_too(rows: Rows) -> None:
     ],
 )
 def test_settings_that_can_not_change_are_refused_whole(rows: Rows, changes: Any, words: str) -> None:
-    """Rows made under one setting must not be explained by another; and a refusal changes nothing at all."""
+    """Rows generated under one setting must not be attributed to another; and a refusal changes nothing."""
     before = rows.current().settings
     wanted = {**changes, "gates": ["promote"]} if isinstance(changes, dict) and changes else changes
     accepted, outcome = tell(rows, "set_settings", settings=wanted)
@@ -86,7 +86,7 @@ def test_settings_that_can_not_change_are_refused_whole(rows: Rows, changes: Any
 
 
 def test_a_begun_section_may_be_sent_unchanged(rows: Rows) -> None:
-    """Forms send every section back; only a difference counts."""
+    """Forms send every section; only a difference counts."""
     values = rows.settings.model_dump(mode="json")
     assert tell(rows, "set_settings", settings={**values, "training": {"epochs": 2.0}})[0]
 
@@ -103,7 +103,7 @@ def test_a_begun_section_may_be_sent_unchanged(rows: Rows) -> None:
 def test_a_stage_that_failed_can_be_set_anew(
     rows: Rows, name: str, section: dict[str, Any], made: int, allowed: bool
 ) -> None:
-    """Too few examples or too large a batch is cured by a setting; answers already given keep theirs."""
+    """A setting can fix too few examples or too large a batch; existing answers keep theirs."""
     iterations.set_stage(rows.connection, rows.iteration, name, "running")
     iterations.set_progress(rows.connection, rows.iteration, name, made, 40)
     assert not tell(rows, "set_settings", settings=section)[0], "not while it runs"
@@ -113,7 +113,7 @@ def test_a_stage_that_failed_can_be_set_anew(
 
 
 def _curated(rows: Rows) -> int:
-    """A pair to judge, curated an hour ago; returns the first reflection's id, which the other's follows."""
+    """Insert a pair to judge, curated an hour ago; return the first reflection's id; the other's follows."""
     question = rows.question("q")
     attempt = rows.attempt(question)
     first, _ = rows.corrected(attempt, question)
@@ -123,7 +123,7 @@ def _curated(rows: Rows) -> int:
 
 
 def test_what_an_operator_decided_at_the_training_gate_is_curated_before_training(rows: Rows) -> None:
-    """Preferences and reviews made while the gate waits would otherwise be asked for and thrown away."""
+    """Preferences and reviews made while the gate waits would otherwise be requested and discarded."""
     first = _curated(rows)
     add_preference(rows.connection, first, first + 1, reviewer="me")
     add_review(rows.connection, first, "reject", reviewer="me")
@@ -132,7 +132,7 @@ def test_what_an_operator_decided_at_the_training_gate_is_curated_before_trainin
 
 
 def test_without_new_decisions_an_approved_training_starts_at_once(rows: Rows) -> None:
-    """Decisions that curation knew already are no reason to do it again."""
+    """Decisions that curation already used are no reason to run it again."""
     first = _curated(rows)
     add_preference(rows.connection, first, first + 1, reviewer="me")
     rows.connection.execute("UPDATE preferences SET created = created - 7200")
@@ -141,7 +141,7 @@ def test_without_new_decisions_an_approved_training_starts_at_once(rows: Rows) -
 
 
 def test_a_training_that_found_nothing_to_train_on_takes_in_decisions_on_resume(rows: Rows) -> None:
-    """No pair was judged, training refused; the operator judges and resumes."""
+    """No pair was judged and training refused; the operator judges and resumes."""
     first = _curated(rows)
     iterations.set_stage(rows.connection, rows.iteration, "train", "failed", "too few")
     iterations.update_iteration(rows.connection, rows.iteration, state="failed", reason="too few")
@@ -151,7 +151,7 @@ def test_a_training_that_found_nothing_to_train_on_takes_in_decisions_on_resume(
 
 
 def test_another_judge_has_the_pairs_judged_before_training(rows: Rows) -> None:
-    """A budget that was spent can be raised at the gate, and an operator can hand the pairs to another judge."""
+    """An exhausted budget can be raised at the gate, and the pairs can be assigned to another judge."""
     _curated(rows)
     assert tell(rows, "set_settings", settings={"training": {"setting": "dpo-judge"}})[0]
     assert rows.stages()["curate"].state == "pending"
@@ -167,7 +167,7 @@ def test_another_judge_has_the_pairs_judged_before_training(rows: Rows) -> None:
 
 
 def test_instruction_parts_stay_the_same_within_a_run(rows: Rows) -> None:
-    """The keys of a run mean the sentences it was prepared with."""
+    """The keys of a run refer to the sentences it was prepared with."""
     iterations.set_stage(rows.connection, rows.iteration, "reflect", "pending")
     rows.connection.execute("UPDATE stages SET started = NULL")
     accepted, outcome = tell(rows, "set_settings", settings={"reflection": {"parts": "mine.toml"}})
@@ -175,7 +175,7 @@ def test_instruction_parts_stay_the_same_within_a_run(rows: Rows) -> None:
 
 
 def test_instructions_that_the_pool_does_not_have_are_refused_with_the_nearest(rows: Rows) -> None:
-    """At the gate they would fail the iteration; the run's own parts count."""
+    """At the gate unknown keys would fail the iteration; the run's own parts are valid."""
     rows.connection.execute("UPDATE stages SET started = NULL, state = 'pending'")
     for wanted, words in ((["1-9-1"], "the nearest is '1-8-1'"), ("random:33", "the pool has 32")):
         accepted, outcome = tell(rows, "set_settings", settings={"reflection": {"instructions": wanted}})
@@ -186,7 +186,7 @@ def test_instructions_that_the_pool_does_not_have_are_refused_with_the_nearest(r
 
 
 def _fail_samples(rows: Rows) -> int:
-    """One wrong attempt whose only correction failed, and was left out by curation; returns the attempt."""
+    """Insert one wrong attempt whose only correction failed and was excluded by curation; return the attempt."""
     question = rows.question("q")
     attempt = rows.attempt(question)
     reflection = rows.reflection(attempt)
@@ -199,7 +199,7 @@ def _fail_samples(rows: Rows) -> int:
 
 
 def test_failed_samples_are_owed_again_and_so_is_what_was_made_of_them(rows: Rows) -> None:
-    """At the training gate: the failed row goes, rollouts and curation run again, and the gate asks again."""
+    """At the training gate: the failed row is deleted, rollouts and curation run again, and the gate waits again."""
     _fail_samples(rows)
     assert tell(rows, "retry_failed") == (True, "iteration 1 resumed; 1 failed sample to retry")
     assert {stage.state for stage in rows.stages().values()} == {"pending"}
@@ -218,7 +218,7 @@ def test_without_failed_samples_only_the_failed_stage_is_done_again(rows: Rows) 
 
 
 def test_once_a_child_is_trained_only_held_out_answers_are_owed_again(rows: Rows) -> None:
-    """The child stands on the rollouts as they were; training it again is another iteration."""
+    """The child was trained on the existing rollouts; training it again is another iteration."""
     _fail_samples(rows)
     held_out = rows.question("t", split="test")
     rows.attempt(held_out, "unverified", protocol="oracle/abc", error="too long")
@@ -233,7 +233,7 @@ def test_once_a_child_is_trained_only_held_out_answers_are_owed_again(rows: Rows
 
 
 def test_retry_failed_refuses_while_a_stage_runs_or_when_all_is_over(rows: Rows) -> None:
-    """A running child wouldn't do what was taken away under it; a finished iteration is evidence."""
+    """A running worker would not notice rows that are deleted; a finished iteration is evidence."""
     _fail_samples(rows)
     iterations.set_stage(rows.connection, rows.iteration, "train", "running")
     accepted, outcome = tell(rows, "retry_failed")
@@ -246,7 +246,7 @@ def test_retry_failed_refuses_while_a_stage_runs_or_when_all_is_over(rows: Rows)
 
 
 def test_resume_goes_on_without_throwing_away_failed_samples(rows: Rows) -> None:
-    """Resume continues; the rows that say what went wrong go only when they are tried again."""
+    """Resume continues; rows that record a failure are deleted only when they are retried."""
     _fail_samples(rows)
     iterations.set_stage(rows.connection, rows.iteration, "train", "failed", "why")
     iterations.update_iteration(rows.connection, rows.iteration, state="failed", reason="why")

@@ -42,7 +42,7 @@ def test_exact_matches_count_with_f1_1_and_the_denominator_is_what_was_judged() 
 
 
 def test_without_an_oracle_a_right_answer_can_lose() -> None:
-    """Trap 3 in F1: the answer that stands is the newest."""
+    """Trap 3 in F1: the newest answer counts."""
     found = graded(rows((EXACT, FAR), (NONE, EXACT)), protocol="oracle-free", seed=0)
     assert (found["em_t1"].value, found["em_t2"].value) == (0.5, 0.5)
     assert found["f1_t2"].value == pytest.approx(0.6)
@@ -52,7 +52,7 @@ def test_without_an_oracle_a_right_answer_can_lose() -> None:
 
 
 def test_a_turn_2_that_is_missing_or_unverified_is_left_out() -> None:
-    """An unanswered turn is no F1 of 0."""
+    """An unanswered turn is not an F1 of 0."""
     found = graded(rows((FAR, UNSURE), (FAR,), (FAR, EXACT)), protocol="oracle", seed=0)
     assert (found["f1_t2"].value, found["f1_t2"].n) == (1.0, 1)
     assert found["f1_t1"].n == 3

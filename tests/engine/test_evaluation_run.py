@@ -19,7 +19,7 @@ Make = Callable[[str], EngineHarness]
 
 
 def settings_of(text: str, **changes: dict[str, Any]) -> dict[str, Any]:
-    """Settings as the command line gives them to a directive."""
+    """Settings as the command line passes them to a directive."""
     values = parse_settings(text).model_dump(mode="json")
     for section, change in changes.items():
         values[section] |= change
@@ -40,7 +40,7 @@ def finished(one: EngineHarness) -> bool:
 
 
 def test_a_fresh_run_is_prepared_and_its_base_measured_with_everything(harness: Make, tmp_path: Path) -> None:
-    """No training iteration comes of it; the numbers of rounds, votes, retries and both protocols are stored."""
+    """It creates no training iteration; the metrics of rounds, votes, retries and both protocols are stored."""
     text = quiz_settings(tmp_path, train=4, test=40)
     one = harness(text)
     one.start()
@@ -71,8 +71,9 @@ def test_a_fresh_run_is_prepared_and_its_base_measured_with_everything(harness: 
 
 
 def test_an_evaluation_in_between_changes_nothing_of_the_iterations(harness: Make, tmp_path: Path) -> None:
-    """Texts, numbers and parents of the iterations are as they are without it, and a parent that was measured under
-    their settings is not measured again."""
+    """Texts, numbers and parents of the iterations are the same as without it, and a parent that was measured under
+    their settings is not measured again.
+    """
     text = quiz_settings(tmp_path, sections='[evaluation]\npromote = "always"', train=8, test=4)
     plain, one = harness(text), harness(text)
     for engine in (plain, one):
@@ -104,7 +105,7 @@ def test_an_evaluation_in_between_changes_nothing_of_the_iterations(harness: Mak
 
 @pytest.mark.parametrize("way", ["stop", "kill"])
 def test_an_evaluation_that_is_interrupted_goes_on(harness: Make, tmp_path: Path, way: str) -> None:
-    """Stopped and resumed, or killed and taken over: the same answers, none twice."""
+    """Stopped and resumed, or killed and continued by another engine: the same answers, none twice."""
     text = quiz_settings(tmp_path, train=2, test=12)
     values = settings_of(text, evaluation={"protocol": "both", "rounds": 2, "vote_samples": 2})
     straight, broken = harness(text), harness(text)
@@ -130,7 +131,7 @@ def test_an_evaluation_that_is_interrupted_goes_on(harness: Make, tmp_path: Path
 
 
 def test_the_chosen_split_is_measured(harness: Make, tmp_path: Path) -> None:
-    """Questions that are set aside for tuning never mix with the held-out ones."""
+    """Questions reserved for tuning never mix with the held-out ones."""
     text = quiz_settings(tmp_path, train=5, test=3).replace("train = 5", "train = 4\ndev = 1")
     one = harness(text)
     one.start()
