@@ -60,7 +60,7 @@ BENCHES: dict[str, Callable[[], list[Row]]] = {
 }
 
 LONG = frozenset({"terminal-growth"})
-"""Benches that take many minutes, and run only when they are named."""
+"""Benchmarks that take many minutes and run only when they are named."""
 
 
 def main() -> int:
@@ -104,7 +104,7 @@ def main() -> int:
 
 @contextmanager
 def _shared_stores() -> Iterator[None]:
-    """Large stores are made once for all benches, and removed at the end unless they are to be kept."""
+    """Build the large stores once for all benchmarks, and remove them at the end unless they are to be kept."""
     if os.environ.get(stores.KEEP):
         yield
         return
@@ -118,7 +118,7 @@ def _shared_stores() -> Iterator[None]:
 
 @contextmanager
 def _quiet_output() -> Iterator[None]:
-    """Standard output carries the result alone: whatever a library prints meanwhile goes to standard error."""
+    """Keep standard output for the result: whatever a library prints meanwhile is redirected to standard error."""
     sys.stdout.flush()
     kept = os.dup(1)
     os.dup2(2, 1)

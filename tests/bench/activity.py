@@ -1,7 +1,7 @@
-"""When an iteration generated, trained and curated: its working times, and what lay idle between them.
+"""Working times of an iteration (generation, training, curation) and the idle time between them.
 
-The generator's busy times are the union of the times its texts took; training's run from the first to the last
-optimizer step.
+The generator's busy times are the union of the intervals in which its texts were generated; those of training extend
+from the first to the last optimizer step.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from store.runs.iterations import get_iteration, stages
 
 @dataclass(frozen=True, slots=True)
 class Activity:
-    """The times of one iteration, in order, each without overlaps."""
+    """Busy intervals of one iteration, in order, each kind without overlaps."""
 
     whole: Interval
     generating: tuple[Interval, ...]
@@ -26,9 +26,9 @@ class Activity:
 
 @dataclass(frozen=True, slots=True)
 class Idleness:
-    """How an iteration's time divides, in seconds.
+    """How the time of an iteration divides, in seconds.
 
-    `idle` is what is left: starts of processes, loads of models, writing a policy, hand-overs between stages.
+    `idle` is the remainder: starting processes, loading models, writing a policy, hand-overs between stages.
     """
 
     whole: float
@@ -39,16 +39,18 @@ class Idleness:
 
     @property
     def without_generator(self) -> float:
-        """Seconds in which neither generator nor training worked: idle, or waiting for curation."""
+        """Return the seconds in which neither generator nor training worked: idle time and waiting for curation."""
         return self.idle + self.curating
 
     def share_of(self, seconds: float) -> float:
-        """The share of that in an iteration of another length, which works longer and waits for the same time."""
+        """Return the idle share in an iteration of another length, which works longer and waits for the same time."""
         return self.without_generator / seconds
 
 
 def idleness(activity: Activity) -> Idleness:
-    """How the time of an iteration divides. Where two kinds of work overlap, the time counts once, for the first."""
+    """Return how the time of an iteration divides. Where two kinds of work overlap, the time counts once, for the
+    first.
+    """
     start, end = activity.whole
     covered: list[Interval] = []
     parts: list[float] = []
@@ -63,7 +65,7 @@ def idleness(activity: Activity) -> Idleness:
 
 
 def iteration_activity(connection: sqlite3.Connection, iteration_id: int) -> Activity:
-    """The times of a finished iteration; one that was waited for at gates, or paused, shows the waiting as idle."""
+    """Return the times of a finished iteration; waiting at gates and pauses count as idle."""
     iteration = get_iteration(connection, iteration_id)
     known = {stage.name: stage for stage in stages(connection, iteration_id)}
     steps = [point.created for point in metrics(connection, iteration_id, "train", ("loss",), limit=1_000_000)]
@@ -80,6 +82,6 @@ def iteration_activity(connection: sqlite3.Connection, iteration_id: int) -> Act
 
 
 def _with_first_step(steps: list[float]) -> Interval:
-    """From the start of the first step to the end of the last: a step is said when it ends, so one more mean step."""
+    """Return the span of all steps: a step is reported when it ends, so one mean step is added before the first."""
     first, last = min(steps), max(steps)
     return first - (last - first) / (len(steps) - 1), last

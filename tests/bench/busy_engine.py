@@ -1,11 +1,11 @@
-"""Stands in for an engine at work while the terminal is measured: a hundred trajectories a second, with all an engine
-writes beside them.
+"""Simulated busy engine for measuring the terminal: a hundred trajectories a second, with all other rows that an
+engine writes.
 
     python -m tests.bench.busy_engine WORKSPACE [--rest]
 
-It goes on with the newest run of a synthetic workspace in an iteration of its own, through the same functions of the
-store as the engine, and holds the workspace's lock, so that the terminal takes it for one. With --rest it only gives
-signs of life: the engine that waits at a gate. Runs until it is ended.
+Continues the newest run of a synthetic workspace in an iteration of its own, through the same functions of the
+store as the engine, and holds the workspace's lock, so that the terminal treats it as an engine. With --rest it only
+sends heartbeats, like an engine that waits at a gate. Runs until it is terminated.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _STAGES_AT_WORK = STAGES[:3]
 
 
 class BusyEngine:
-    """Writes into a workspace like an engine in the middle of its rollouts."""
+    """Writes to a workspace like an engine in the middle of its rollouts."""
 
     def __init__(self, workspace: Workspace, connection: sqlite3.Connection) -> None:
         self._connection = connection
@@ -46,7 +46,7 @@ class BusyEngine:
         self._began = time.time()
         self._run = runs.list_runs(connection)[-1].id
         self._policy = list_policies(connection, self._run)[0].id
-        # What an earlier stand-in left behind is over.
+        # Close what an earlier simulated engine left open.
         for former in iterations.list_iterations(connection, self._run):
             if former.state != "done":
                 iterations.update_iteration(connection, former.id, state="done")
@@ -56,7 +56,7 @@ class BusyEngine:
             self._iteration = iterations.add_iteration(connection, self._run, self._policy, settings, 0)
 
     def work(self) -> None:
-        """Until it is ended."""
+        """Write trajectories until the process is terminated."""
         for stage in _STAGES_AT_WORK:
             iterations.set_stage(self._connection, self._iteration, stage, "running")
         due = time.monotonic()
@@ -70,7 +70,7 @@ class BusyEngine:
             time.sleep(max(due - time.monotonic(), 0))
 
     def rest(self) -> None:
-        """Wait at a gate until it is ended."""
+        """Wait at a gate until the process is terminated."""
         for stage in _STAGES_AT_WORK:
             iterations.set_stage(self._connection, self._iteration, stage, "running")
             iterations.set_progress(self._connection, self._iteration, stage, 1000, 1000)
@@ -91,7 +91,7 @@ class BusyEngine:
         )
 
     def _trajectory(self, n: int) -> None:
-        """One that was attempted, reflected on and corrected; a question gets as many as it takes."""
+        """Write one trajectory with attempt, reflection and correction; a question gets as many as it takes."""
         question = self._questions[n % len(self._questions)]
         first = NewAttempt(self._made(self._words(60)), question, 1, None, "3", "incorrect", "", 0.0)
         attempt = attempts.insert_attempt(self._connection, first)
@@ -105,7 +105,7 @@ class BusyEngine:
         )
 
     def _broadcast(self, turn: int) -> None:
-        """What the rollout process says of itself twice a second."""
+        """Write the live status that the rollout process publishes twice a second."""
         done = turn * ROWS_PER_SECOND // _TURNS_PER_SECOND
         now = time.time()
         with write(self._connection):
@@ -128,7 +128,7 @@ class BusyEngine:
             self._beat("working")
 
     def _growing(self, update: int, now: float) -> list[LiveText]:
-        """Two texts that grow by 25 words at each look and then give way to others."""
+        """Return two texts that grow by 25 words at each call and are then replaced by others."""
         texts = []
         for slot, role in enumerate(("reflection", "correction")):
             number, grown = divmod(update + 3 * slot, 6)
@@ -149,7 +149,7 @@ class BusyEngine:
 
 
 def main() -> None:
-    """Hold the lock and write."""
+    """Hold the workspace's lock and write."""
     parser = argparse.ArgumentParser(description="stands in for an engine at work")
     parser.add_argument("workspace", type=Path)
     parser.add_argument("--rest", action="store_true", help="only give signs of life")

@@ -1,8 +1,8 @@
-"""What ten and a hundred times as many trajectories cost: storing one, a page, a filter, a search, and the queries
+"""Cost of ten and a hundred times as many trajectories: storing one, a page, a filter, a search, and the queries
 behind the Monitor and `reflectevo status`, on 46,000, 460,000 and 4,600,000 of them.
 
-Each store answers in turns, so that a busy moment meets all of them, at places drawn anew each time; medians are
-compared, each size with the one before it.
+The stores are measured in turns, so that a busy moment affects all of them, at positions drawn anew each time;
+medians are compared, each size with the one before it.
 
     REFLECTEVO_BENCH_GROWTH=20000   the middle store; the others have a tenth and ten times as many
     REFLECTEVO_BENCH_STORE=DIR      keep the stores there, and use those that are there already
@@ -33,7 +33,7 @@ MIDDLE = 460_000
 MOST = 1.3
 TURNS = 41
 GROUP = 64
-"""Trajectories of one transaction when storing, as many as are in flight at once."""
+"""Trajectories stored in one transaction, as many as are in flight concurrently."""
 
 FILTERS = {
     "one filter": TrajectoryFilter(transition="i→c"),
@@ -64,11 +64,11 @@ class _Store:
         self._iteration = iterations.list_iterations(self._reader, run)[-1].id
         self._policy = policies.list_policies(self._reader, run)[-1].id
         self._questions = [one.id for one in runs.run_questions(self._reader, run, "test")]
-        # A number that no attempt of an earlier bench on this store has.
+        # A number that no attempt of an earlier benchmark on this store has.
         self._sample = page(self._reader, TrajectoryFilter(), limit=1, backwards=True)[0].id
 
     def works(self) -> dict[str, Callable[[], object]]:
-        """What is timed, by name."""
+        """Return the timed operations by name."""
         found: dict[str, Callable[[], object]] = {
             f"insert of {GROUP} trajectories": self._insert,
             "page anywhere": lambda: page(self._reader, TrajectoryFilter(), after=self._draw.randrange(self._rows)),
@@ -86,7 +86,7 @@ class _Store:
         return found
 
     def rest(self) -> None:
-        """Let nothing of the last transaction be left to the next measurement."""
+        """Finish all work of the last transaction, so that none of it falls into the next measurement."""
         checkpoint(self._writer)
 
     def _insert(self) -> None:
@@ -110,7 +110,7 @@ class _Store:
 
 
 def measure() -> list[Row]:
-    """Two rows for each: the middle store against the small one, the large one against the middle one."""
+    """Return two rows for each operation: the middle store against the small one, the large one against the middle one."""
     middle = int(os.environ.get("REFLECTEVO_BENCH_GROWTH", MIDDLE))
     sizes = (middle // TIMES, middle, middle * TIMES)
     with kept_stores() as directory, ExitStack() as stack:
@@ -138,7 +138,7 @@ def _medians(stores: list[_Store], name: str) -> list[float]:
         for store, work, taken in zip(stores, works, times, strict=True):
             started = time.perf_counter()
             work()
-            # The first two read what no page cache has yet.
+            # The first two reads fill the page cache.
             if turn > 1:
                 taken.append(time.perf_counter() - started)
             if name.startswith("insert"):

@@ -1,4 +1,4 @@
-"""What was measured, when, and on which machine: a line of JSON for every run, and the last table in the docs."""
+"""History of benchmark runs with the machine they ran on: one line of JSON per run, and the latest table in the docs."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ DOCS = ROOT / "docs" / "performance.md"
 BEGIN, END = "<!-- output -->", "<!-- end of output -->"
 
 _FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "bf16")
-"""What a processor may offer that decides how fast a model computes, as Linux calls it."""
+"""CPU features that decide how fast a model computes, as Linux names them."""
 
 
 def machine() -> dict[str, Any]:
-    """The machine, as far as it decides what was measured."""
+    """Return the properties of the machine that affect the measurements."""
     model, flags = platform.processor() or platform.machine(), set[str]()
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
@@ -47,7 +47,7 @@ def machine() -> dict[str, Any]:
 
 
 def record(seconds: Mapping[str, float], rows: Sequence[Row]) -> dict[str, object]:
-    """Everything about one run; `seconds` tells how long each bench took, by name."""
+    """Return the record of one run; `seconds` holds the duration of each benchmark by name."""
     return {
         "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "machine": machine(),
@@ -61,13 +61,13 @@ def record(seconds: Mapping[str, float], rows: Sequence[Row]) -> dict[str, objec
 
 
 def append(run: dict[str, object]) -> None:
-    """Add a run to the history, which git ignores."""
+    """Append a run to the history, which git ignores."""
     with HISTORY.open("a", encoding="utf-8") as file:
         file.write(json.dumps(run) + "\n")
 
 
 def write_docs(run: dict[str, object], rows: Sequence[Row]) -> None:
-    """Put the table and the machine into docs/performance.md, between its markers."""
+    """Write the table and the machine into docs/performance.md, between its markers."""
     found = machine()
     flags = ", ".join(found["flags"]) or "no vector instructions"
     where = (
@@ -86,7 +86,7 @@ def write_docs(run: dict[str, object], rows: Sequence[Row]) -> None:
 
 
 def _git(*arguments: str) -> str:
-    """What git says; empty where there is no git or no repository."""
+    """Return the output of a git command; empty where there is no git or no repository."""
     try:
         told = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):

@@ -1,9 +1,9 @@
-"""How long the generator is idle between the phases of an iteration, set against an iteration of half an hour.
+"""Idle time of the generator between the phases of an iteration, relative to an iteration of half an hour.
 
-A short iteration runs for real: engine, vLLM, training, the child's answers. All of its time in which neither a text
-was generated nor an optimizer step made is idle: starts of processes, imports, loads of both policies, curation,
-writing and merging the child, hand-overs. Nearly all of that takes as long in a longer iteration, which only generates
-and trains for longer. Training itself is no idle time: it needs the device that the generator would have.
+A short iteration runs for real: engine, vLLM, training, the child policy's answers. All of its time in which neither a
+text was generated nor an optimizer step computed is idle: starting processes, imports, loading both policies, curation,
+writing and merging the child policy, hand-overs. Nearly all of that takes as long in a longer iteration, which only
+generates and trains for longer. Training itself is not idle time: it needs the device that the generator would use.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ max_length = 512
 
 
 def measure() -> list[Row]:
-    """The idle time of a real iteration, as a share of one of half an hour."""
+    """Return the idle time of a real iteration, as a share of one of half an hour."""
     with tempfile.TemporaryDirectory() as directory:
         file = Path(directory) / "bench.toml"
         file.write_text(SETTINGS, encoding="utf-8")

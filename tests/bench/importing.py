@@ -30,14 +30,14 @@ _TABLES = ("questions", "attempts", "reflections", "trajectories", "import_recor
 
 @dataclass(frozen=True)
 class Measured:
-    """One import: seconds, and the most memory that its processes held together, in bytes."""
+    """One import: seconds, and the peak memory of all its processes together, in bytes."""
 
     seconds: float
     memory: int
 
 
 def measure() -> list[Row]:
-    """The bounds of an import, and what it costs over plain inserts."""
+    """Return the rows of an import against its bounds, and its cost over plain inserts."""
     with tempfile.TemporaryDirectory() as directory:
         workspace, measured = run_import(Path(directory), RECORDS)
         plain = _plain(workspace, Path(directory) / "plain.db")
@@ -71,7 +71,7 @@ def measure() -> list[Row]:
 
 
 def run_import(directory: Path, records: int, reflections: int = 1) -> tuple[Workspace, Measured]:
-    """Import a synthetic file of so many pretty-printed raw records in a process of its own, and watch it."""
+    """Import a synthetic file of `records` pretty-printed raw records in a separate process, and watch its memory."""
     maker = Maker()
     path = write_records(directory / "raw.json", (maker.raw(n, reflections) for n in range(records)), indent=4)
     workspace = Workspace(directory / "workspace")
@@ -89,7 +89,7 @@ def run_import(directory: Path, records: int, reflections: int = 1) -> tuple[Wor
 
 
 def _held(process: psutil.Process) -> int:
-    """Memory of a process and its children: what is theirs alone, and shared pages once for each."""
+    """Return the memory of a process and its children in bytes: private pages, and shared pages once for each."""
     held = 0
     try:
         for one in (process, *process.children(recursive=True)):
@@ -100,7 +100,9 @@ def _held(process: psutil.Process) -> int:
 
 
 def _plain(workspace: Workspace, path: Path) -> float:
-    """Seconds that sqlite3 takes to insert the same rows into the same tables and indexes, without a search index."""
+    """Return the seconds sqlite3 takes to insert the same rows into the same tables and indexes, without a search
+    index.
+    """
     with closing(open_writer(path)) as connection, closing(sqlite3.connect(workspace.database)) as source:
         migrate(connection)
         connection.execute("PRAGMA foreign_keys = OFF")

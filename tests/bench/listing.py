@@ -1,5 +1,6 @@
-"""The trajectory list on 100,000 rows: a page in the middle against a page at the start, so that nothing that grows
-with the position hides in it; and a filtered page against an unfiltered one."""
+"""Trajectory list on 100,000 rows: a page in the middle against a page at the start, to detect any cost that grows with
+the position; and a filtered page against an unfiltered one.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +20,7 @@ ROWS = 100_000
 
 
 def measure() -> list[Row]:
-    """Ratios of page times."""
+    """Return the ratios of page times."""
     with tempfile.TemporaryDirectory() as directory:
         workspace = make_large_store(Path(directory) / "workspace", ROWS)
         with closing(open_reader(workspace.database)) as connection:

@@ -1,4 +1,4 @@
-"""What a benchmark reports."""
+"""Result rows of a benchmark."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of the table. `at_least` tells which way the target lies.
+    """One row of the table. `at_least` states on which side of the bound the target is.
 
-    A row without a `bound` is only reported, and one without a `ratio` stands beside nothing it could be compared with.
+    A row without a `bound` is only reported, and one without a `ratio` has no baseline to compare with.
     """
 
     what: str
@@ -21,12 +21,12 @@ class Row:
 
     @property
     def target(self) -> str:
-        """The target in words; empty for a row that has none."""
+        """Return the target as text; empty for a row that has none."""
         return "" if self.bound is None else f"{'≥' if self.at_least else '≤'} {self.bound:g}"
 
     @property
     def met(self) -> bool:
-        """Whether the ratio is on the right side of its target; a row without one can't miss it."""
+        """Check whether the ratio is on the right side of its target; a row without one can't miss it."""
         if self.bound is None:
             return True
         if self.ratio is None:
@@ -35,11 +35,11 @@ class Row:
 
     @property
     def cells(self) -> tuple[str, ...]:
-        """The row of a table: what, ours, baseline, ratio, target, met."""
+        """Return the row as table cells: what, ours, baseline, ratio, target, met."""
         ratio = "" if self.ratio is None else f"{self.ratio:.2f}"
         met = "" if self.bound is None else "yes" if self.met else "NO"
         return (self.what, self.ours, self.baseline, ratio, self.target, met)
 
     def as_dict(self) -> dict[str, object]:
-        """For JSON."""
+        """Return the row as a mapping for JSON."""
         return {**asdict(self), "target": self.target, "met": self.met}

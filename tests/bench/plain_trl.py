@@ -1,10 +1,11 @@
-"""The script that most people would write: TRL's trainer on the same rows, with what TRL does by default.
+"""Baseline script as most people would write it: TRL's trainer on the same rows, with TRL's defaults.
 
     python -m tests.bench.plain_trl sft|worked|dpo JOB
 
-`JOB` is the JSON of `tests.bench.training`. Batch, rate, LoRA, length and number format are those of the job. Two
-defaults are set: TRL's gradient checkpointing is as the job says, because it trades a fifth of the speed for memory and
-both sides must have it or neither; and nothing is reported to a server. Knows nothing of the engine but its rows.
+`JOB` is the JSON of `tests.bench.training`. Batch size, learning rate, LoRA, length and number format are those of the
+job. Two
+defaults are set: TRL's gradient checkpointing follows the job, because it trades a fifth of the speed for memory and
+both sides must use it or neither; and nothing is reported to a server. Uses nothing of the engine but its rows.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from tests.bench.training_rows import pairs, rows_of
 
 
 class _Clock(TrainerCallback):  # type: ignore[misc]
-    """Seconds from before the first step to after the last."""
+    """Measures the seconds from before the first step to after the last."""
 
     started = ended = 0.0
 
@@ -37,7 +38,7 @@ class _Clock(TrainerCallback):  # type: ignore[misc]
 
 
 def main() -> None:
-    """Train, and print how long the steps took and the most memory of this process."""
+    """Train, and print the seconds of the steps and the peak memory of this process."""
     from tests.bench.training import peak_bytes
 
     kind: Any = sys.argv[1]

@@ -1,8 +1,8 @@
-"""How many prompt tokens the generator computes when every failed attempt is reflected on under 2 × 8 instructions,
-against computing each prompt whole.
+"""Prompt tokens that the generator computes when every failed attempt is reflected on under 2 × 8 instructions, against
+computing each prompt completely.
 
-The rollouts run as in production on real vLLM; what was taken from the prefix cache is vLLM's own count for each
-request. Corrections count too: each carries a reflection of its own behind what it shares with its siblings.
+The rollouts run as in production on real vLLM; the number of tokens taken from the prefix cache is vLLM's own count for
+each request. Corrections count too: each carries its own reflection after the prefix it shares with its siblings.
 """
 
 from __future__ import annotations
@@ -55,11 +55,11 @@ max_tokens = 80
 max_tokens = 24
 temperature = 0.7
 """
-"""Both ways to verify times the eight kinds of mistake, on each failed attempt; the attempt is shown again."""
+"""Both ways to verify times the eight kinds of mistake, on each failed attempt, with the attempt in the prompt."""
 
 
 def measure() -> list[Row]:
-    """Prompt tokens that were computed, of those that prompts had."""
+    """Return the share of prompt tokens that were computed."""
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
     settings = parse_settings(SETTINGS)
     exchanges = asyncio.run(_plan(settings))

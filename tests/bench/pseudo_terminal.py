@@ -1,7 +1,7 @@
-"""A pseudo-terminal of 160×50 with a program on it: what is typed, what comes back, how many bytes and when.
+"""Pseudo-terminal of 160×50 that runs a program and records what is typed and what is printed, how many bytes and when.
 
-It answers the one question that a program asks of its terminal (whether it takes frames whole), as terminals of today
-do. Knows nothing of the program's screens; a caller names the words that a repaint must bring.
+It answers the one query that a program sends to its terminal (whether it supports synchronized output), as current
+terminals do. It knows nothing of the program's screens; the caller names the words that a repaint must contain.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _CONTROLS = re.compile(rb"\x1b\[[0-9;?:<>=]*[A-Za-z]|\x1b[()][A-Za-z0-9]|\x1b[=>
 
 
 class PseudoTerminal:
-    """Starts a command on a terminal of its own; use it with `with`."""
+    """Starts a command on a terminal of its own; a context manager."""
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
         self.started = time.perf_counter()
@@ -47,11 +47,11 @@ class PseudoTerminal:
         os.waitpid(self.pid, 0)
 
     def write(self, keys: bytes) -> None:
-        """Type."""
+        """Send keystrokes."""
         os.write(self._terminal, keys)
 
     def read(self, seconds: float) -> bytes:
-        """What arrives next, at most so many seconds from now; empty when nothing does."""
+        """Return the next output that arrives within `seconds`; empty when none does."""
         if not select.select([self._terminal], [], [], seconds)[0]:
             return b""
         got = os.read(self._terminal, 1 << 16)
@@ -61,14 +61,14 @@ class PseudoTerminal:
         return got
 
     def until(self, there: Callable[[str], object], seconds: float = 30.0) -> float:
-        """Read until what has arrived holds a repaint, and return when that was.
+        """Read until the output contains a repaint, and return the time at which it did.
 
         Args:
-            there: asked with the text that has arrived since the call, without control sequences.
+            there: predicate on the text that has arrived since the call, without control sequences.
             seconds: how long to wait.
 
         Raises:
-            RuntimeError: when it does not arrive; with the end of what did.
+            RuntimeError: if the repaint does not arrive; with the end of the output.
         """
         seen, arrived = b"", time.perf_counter()
         deadline = arrived + seconds
@@ -76,7 +76,7 @@ class PseudoTerminal:
             if time.perf_counter() > deadline:
                 raise RuntimeError(f"no such repaint in {seconds:g} s; the terminal got {plain(seen)[-600:]!r}")
             seen += self.read(0.05)
-            # Taken here: what it takes to look for the words is no part of the repaint.
+            # Taken here: searching for the words is not part of the repaint.
             arrived = time.perf_counter()
         return arrived
 
@@ -89,13 +89,13 @@ class PseudoTerminal:
         return self.until(there) - started
 
     def settle(self, quiet: float = 0.03, most: float = 1.0) -> None:
-        """Read what is on its way, until nothing came for a moment (or for so long that it won't end)."""
+        """Read pending output until none arrives for a moment (or for so long that it will not end)."""
         deadline = time.perf_counter() + most
         while self.read(quiet) and time.perf_counter() < deadline:
             pass
 
     def bytes_per_second(self, seconds: float) -> float:
-        """How much arrives on average when nothing is typed."""
+        """Return the mean number of bytes a second that arrive when nothing is typed."""
         self.settle()
         before, started = self.received, time.perf_counter()
         while (left := started + seconds - time.perf_counter()) > 0:
@@ -104,5 +104,5 @@ class PseudoTerminal:
 
 
 def plain(received: bytes) -> str:
-    """Text without control sequences; each of them parts what stands before and after it."""
+    """Return text without control sequences; each of them separates the text before it from the text after it."""
     return _CONTROLS.sub(b"\x1f", received).decode(errors="replace")

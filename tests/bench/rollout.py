@@ -3,7 +3,7 @@
 The flow runs as in production: attempts, verdicts, reflections and corrections through one AsyncLLM, every row
 committed to a real store. The prompts it sent are then given to `LLM.chat` all at once, known in advance, with
 the same sampling; and those of some questions one by one, in the order of the method. Barrier pace is the same
-engine, store and questions with each phase waiting for the last text of the one before. They take turns, so that a
+engine, store and questions with each phase waiting for the last text of the one before. The three take turns, so that a
 machine whose speed drifts slows all of them alike.
 """
 
@@ -73,11 +73,11 @@ show_previous_attempt = false
 """
 
 ONE_BY_ONE = 2
-"""Questions whose prompts are sent one at a time: enough for a rate, few enough to wait for."""
+"""Questions whose prompts are sent one at a time: enough for a rate, few enough for a short run."""
 
 
 class _Recording:
-    """A generator that passes everything on and remembers what it was asked."""
+    """A generator that passes on every request and records it."""
 
     def __init__(self, inner: Generator) -> None:
         self.name = inner.name
@@ -105,12 +105,12 @@ class _Recording:
 
 
 ROUNDS = 3
-"""The flow and its baselines take turns this often; a round's ratio is that of neighbours in time."""
+"""Rounds in which the flow and its baselines take turns; the ratio of a round compares neighbours in time."""
 
 
 @dataclass(frozen=True)
 class _Round:
-    """Tokens a second of each way, within one round."""
+    """Tokens a second of each variant, within one round."""
 
     flow: float
     chat: float
@@ -119,7 +119,7 @@ class _Round:
 
 
 def measure() -> list[Row]:
-    """The three ratios: each the median of the rounds, because a shared machine drifts while it is measured."""
+    """Return the three ratios: each the median of the rounds, because the speed of a shared machine drifts."""
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
     settings = parse_settings(SETTINGS)
     model = resolve_model(settings.model, model_cache()).path
@@ -139,7 +139,7 @@ def _row(what: str, rounds: list[_Round], baseline: Callable[[_Round], float], b
 
 
 async def _rounds(settings: RunSettings, model: Path) -> list[_Round]:
-    """Both engines stay loaded; the one that doesn't work sleeps."""
+    """Run all rounds with both engines loaded; the one that doesn't work sleeps."""
     generator = VllmGenerator(PolicyWeights(1, "p00", model, model), settings.generation, settings.seed)
     await generator.start()
     await _warm_up(generator)
@@ -156,8 +156,11 @@ async def _rounds(settings: RunSettings, model: Path) -> list[_Round]:
 async def _rollouts(
     settings: RunSettings, model: Path, generator: VllmGenerator, passes: Sequence[Sequence[str]]
 ) -> tuple[float, list[GenerationRequest]]:
-    """Tokens a second of rollouts in a new store, and what they asked. Each pass over the questions does some stages
-    and waits for its last text; with one pass for all stages nothing waits."""
+    """Return the tokens a second of rollouts in a new store, and their requests.
+
+    Each pass over the questions does some stages and waits for its last text; with one pass for all stages nothing
+    waits.
+    """
     # Measured with an empty prefix cache.
     await generator._engine.reset_prefix_cache()
     recording = _Recording(generator)
@@ -222,7 +225,7 @@ def _prepare(connection: Any, settings: RunSettings, model: Path) -> int:
 
 
 class _Baseline:
-    """Plain vLLM, as somebody would call it who knows all the prompts in advance."""
+    """Plain vLLM, as a caller would use it who knows all the prompts in advance."""
 
     def __init__(self, settings: RunSettings, model: Path) -> None:
         from vllm import LLM
@@ -241,13 +244,13 @@ class _Baseline:
         self._run([GenerationRequest(({"role": "user", "content": "Say hello."},), 16, 0.0, 1.0, 0)] * 8)
 
     def all_at_once(self, asked: list[GenerationRequest]) -> float:
-        """Tokens a second of one `LLM.chat` over all prompts."""
+        """Return the tokens a second of one `LLM.chat` over all prompts."""
         self._llm.reset_prefix_cache()
         started = time.perf_counter()
         return self._run(asked) / (time.perf_counter() - started)
 
     def one_by_one(self, asked: list[GenerationRequest]) -> float:
-        """Tokens a second of a loop that sends the prompts of some questions one at a time."""
+        """Return the tokens a second of a loop that sends the prompts of some questions one at a time."""
         self._llm.reset_prefix_cache()
         some = _of_some_questions(asked)
         started = time.perf_counter()
@@ -268,7 +271,9 @@ class _Baseline:
 
 
 def _of_some_questions(asked: list[GenerationRequest]) -> list[GenerationRequest]:
-    """Every request on a few of the questions that were reflected on, in the order a simple loop would send them."""
+    """Return every request on a few of the questions that were reflected on, in the order a simple loop would send
+    them.
+    """
     reflected = [request.messages[0]["content"] for request in asked if len(request.messages) > 1]
     chosen = list(dict.fromkeys(reflected))[:ONE_BY_ONE]
     questions = [first.split("\n\n")[0] for first in chosen]

@@ -1,4 +1,4 @@
-"""What confinement costs: a trivial program in each tier of the sandbox against the same Python without one."""
+"""Cost of confinement: a trivial program in each tier of the sandbox against the same Python without a sandbox."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MOST = 5.0
 
 
 def measure() -> list[Row]:
-    """One row for each tier that works here. The runs alternate, so that a busy moment meets all of them."""
+    """Return one row for each tier that works here. The runs alternate, so that a busy moment affects all of them."""
     python = str(interpreter().executable)
     plain = [python, "-I", "-S", "-c", "pass"]
     works: dict[str, Callable[[], object]] = {

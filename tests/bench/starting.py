@@ -1,11 +1,11 @@
-"""How long everything takes to start, with the parts that make it up: the command line, the first frame of the
-terminal, the engine until it is READY, and a demo from its run to the first finished trajectory.
+"""Start-up times with their parts: the command line, the first frame of the terminal, the engine until it is READY,
+and a demo from its run to the first finished trajectory.
 
-What the libraries take by themselves stands beside it, measured in turns: a command line of one option, and a terminal
-application with nothing on it.
+The time of the libraries alone is the baseline, measured in turns: a command line of one option, and an empty
+terminal application.
 
-The demo isn't run again for this: its own records tell when what happened. `make demo` leaves them in demo-workspace;
-REFLECTEVO_BENCH_DEMO=DIR names another workspace. Nothing here has a target, machines and caches differ too much.
+The demo isn't run again: the times come from its own records. `make demo` leaves them in demo-workspace;
+REFLECTEVO_BENCH_DEMO=DIR names another workspace. No row has a target, because machines and caches differ too much.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ Empty().run()
 
 
 def measure() -> list[Row]:
-    """One row for each, and the parts of the demo."""
+    """Return one row for each start-up time, and the parts of the demo."""
     helped = [
         (_command(str(_PROGRAM), "--help"), _command(sys.executable, "-c", _EMPTY_COMMAND, "--help"))
         for _ in range(TIMES)
@@ -83,7 +83,7 @@ def _row(what: str, seconds: list[float]) -> Row:
 
 
 def _beside(what: str, seconds: list[tuple[float, float]]) -> Row:
-    """A row of pairs: ours, and what the library takes by itself."""
+    """Return a row of pairs: our time, and that of the library alone."""
     ours, alone = (statistics.median(times) for times in zip(*seconds, strict=True))
     told = f"{1000 * ours:,.0f} ms (n = {len(seconds)})"
     return Row(what, told, f"{1000 * alone:,.0f} ms", ours / alone)
@@ -96,14 +96,14 @@ def _command(*command: str) -> float:
 
 
 def _frame(workspace: Workspace) -> float:
-    """Until the Monitor shows the newest trajectory."""
+    """Return the seconds until the Monitor shows the newest trajectory."""
     command = [str(_PROGRAM), "-w", str(workspace.root)]
     with PseudoTerminal(command, {"SSH_CONNECTION": "bench", "COLORTERM": ""}) as terminal:
         return Hands(terminal).see_monitor(ROWS) - terminal.started
 
 
 def _empty_frame() -> float:
-    """Until an application that shows a word and nothing else has shown it."""
+    """Return the seconds until an application with a single word has shown it."""
     with PseudoTerminal([sys.executable, "-c", _EMPTY_APPLICATION]) as terminal:
         return terminal.until(lambda seen: "nothing on it" in seen) - terminal.started
 
@@ -130,7 +130,7 @@ def _until_over(workspace: Workspace, seconds: float = 30.0) -> None:
 
 
 def _parts_of(demo: Workspace) -> list[Row]:
-    """From the start of a run to its first finished trajectory, by what its rows say."""
+    """Return the time from the start of a run to its first finished trajectory, divided by the times in its rows."""
     with closing(open_reader(demo.database)) as connection:
         run = list_runs(connection)[0]
         iteration = list_iterations(connection, run.id)[0]

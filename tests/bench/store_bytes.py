@@ -1,9 +1,9 @@
-"""How many bytes of the database a trajectory takes, as a line: bytes of its row, and bytes a byte of its texts.
+"""Size of a trajectory in the database as a linear function: bytes of its row, and bytes per byte of its texts.
 
     python -m tests.bench.store_bytes
 
-Two synthetic stores that differ in the length of their texts give the line; the estimate of disk is made with it. Every
-trajectory counts its attempt, although siblings share one: the search index holds it once for each of them.
+Two synthetic stores that differ in the length of their texts give the function; the disk estimate uses it. Every
+trajectory counts its attempt, although siblings share one: the search index stores it once for each of them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from store.workspace import Workspace
 
 ROWS = 20_000
 LENGTHS = (1, 4)
-"""How often each text is written one after another."""
+"""Repetitions of each text, concatenated."""
 
 _TEXTS = """
 SELECT avg(length(CAST(a.reasoning AS BLOB)) + coalesce(length(CAST(r.text AS BLOB)), 0)
@@ -31,14 +31,14 @@ LEFT JOIN reflections r ON r.id = t.reflection_id LEFT JOIN attempts c ON c.id =
 
 
 def measure() -> tuple[float, float]:
-    """Bytes of a row without its texts, and bytes for each byte of text."""
+    """Return the bytes of a row without its texts, and the bytes for each byte of text."""
     (short, few), (long, many) = (_store(times) for times in LENGTHS)
     slope = (many - few) / (long - short)
     return few - slope * short, slope
 
 
 def _store(times: int) -> tuple[float, float]:
-    """Mean bytes of text and of database of a trajectory."""
+    """Return the mean bytes of text and of database of a trajectory."""
     attempt, reflection, corrected = prose.attempt, prose.reflection, prose.corrected
 
     def longer(text: str, again: list[str]) -> str:

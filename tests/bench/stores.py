@@ -1,4 +1,4 @@
-"""The large synthetic stores that several benches share, made once.
+"""Large synthetic stores that several benchmarks share, built once.
 
     REFLECTEVO_BENCH_STORE=DIR      keep the stores there, and use those that are there already
 
@@ -28,13 +28,13 @@ from tests.support.multiplied_store import multiply
 KEEP = "REFLECTEVO_BENCH_STORE"
 TIMES = 10
 _MOST_COMPOSED = 1_000_000
-"""Larger stores repeat a smaller one."""
+"""Rows above which a store is built by repeating a smaller one."""
 _SEARCH_BUFFER = 64 << 20
 
 
 @contextmanager
 def kept_stores() -> Iterator[Path]:
-    """Where the stores are made: a directory that is kept, if one is named, else one that is not."""
+    """Yield the directory of the stores: a kept one if one is named, else a temporary one."""
     kept = os.environ.get(KEEP)
     if kept:
         Path(kept).mkdir(parents=True, exist_ok=True)
@@ -45,18 +45,18 @@ def kept_stores() -> Iterator[Path]:
 
 
 def held(workspace: Workspace) -> int:
-    """How many trajectories a store has: one that is kept grows by what was written beside earlier measurements."""
+    """Return the number of trajectories of a store: a kept one grows by the rows of earlier measurements."""
     with closing(open_reader(workspace.database)) as connection:
         return count(connection, TrajectoryFilter())
 
 
 def demo_store(directory: Path, rows: int) -> Workspace:
-    """A synthetic workspace of so many trajectories (a few more), made where it isn't there yet."""
+    """Return a synthetic workspace of so many trajectories (a few more), building it if it doesn't exist."""
     workspace = Workspace(directory / f"demo{rows}")
     if workspace.database.exists():
         return workspace
     print(f"making {rows:,} synthetic trajectories …", file=sys.stderr, flush=True)
-    # Under another name until it is whole: a bench that is ended leaves no half store to the next one.
+    # Under a temporary name until it is complete: an interrupted benchmark leaves no partial store to the next one.
     unfinished = Workspace(directory / f"demo{rows}.unfinished")
     shutil.rmtree(unfinished.root, ignore_errors=True)
     if rows <= _MOST_COMPOSED:
@@ -67,7 +67,7 @@ def demo_store(directory: Path, rows: int) -> Workspace:
         with closing(open_writer(unfinished.database)) as connection:
             for _ in multiply(connection, TIMES):
                 pass
-            # Half a minute less. Not for the smaller ones: what is written to them afterwards takes twice as long then.
+            # Saves half a minute. Not for the smaller ones: later writes to them would take twice as long.
             widen_search_buffer(connection, _SEARCH_BUFFER)
             bulk.finish(connection)
             narrow_search_buffer(connection)

@@ -1,7 +1,7 @@
 """Sustained storing of finished trajectories, as the engine does it: through its journal, with the search index, while
 another process pages through the list; against plain sqlite3 inserts of the same rows.
 
-The baseline commits the same pieces in transactions of their own, with the same settings of the database, into the same
+The baseline commits the same rows in transactions of their own, with the same settings of the database, into the same
 tables, without search and with nobody reading. A second one inserts all rows in a single transaction, which no engine
 could do, as it would lose everything when it is killed: it is reported without a target.
 """
@@ -31,16 +31,16 @@ from tests.support.rows import Rows
 QUESTIONS = 4_000
 REFLECTIONS = 2
 CONCURRENCY = 64
-"""Questions in flight at once: the default of the settings."""
+"""Questions in flight concurrently: the default of the settings."""
 
 ROUNDS = 3
 AT_LEAST, ROWS_PER_SECOND = 0.3, 2_000
 _PAUSE = 0.01
-"""Seconds between two pages of the reader: more than any operator turns."""
+"""Seconds between two pages of the reader: more pages than any operator turns."""
 
 _VOCABULARY = 20_000
 _QUESTION, _ATTEMPT, _REFLECTION = 45, 55, 270
-"""Words of a text on average, as in the published dataset."""
+"""Mean words of a text, as in the published dataset."""
 
 _COPIED = ("attempts", "reflections", "trajectories")
 
@@ -55,13 +55,13 @@ class _Prose:
         self._weights = list(accumulate(1 / rank for rank in range(1, _VOCABULARY + 1)))
 
     def text(self, mean: int) -> str:
-        """A text of half to one and a half times that many words."""
+        """Return a text of half to one and a half times the mean number of words."""
         length = self._draw.randint(mean // 2, mean + mean // 2)
         return " ".join(self._draw.choices(self._words, cum_weights=self._weights, k=length))
 
 
 def measure() -> list[Row]:
-    """Trajectories a second, ours and plain."""
+    """Return the trajectories a second, ours and plain."""
     with tempfile.TemporaryDirectory() as directory:
         # In turns, each round in new files; the median round counts.
         rounds = sorted((_round(Path(directory) / str(n)) for n in range(ROUNDS)), key=lambda one: one[0] / one[1])
@@ -96,12 +96,12 @@ def _round(directory: Path) -> tuple[float, float, float]:
 
 
 def _texts(prose: _Prose) -> list[str]:
-    """An attempt, and each reflection with its correction."""
+    """Return an attempt, and each reflection with its correction."""
     return [prose.text(_ATTEMPT), *(prose.text(mean) for mean in (_REFLECTION, _ATTEMPT) * REFLECTIONS)]
 
 
 async def _store(rows: Rows, todo: list[tuple[int, list[str]]]) -> None:
-    """Store every question's pieces in their order, so many questions side by side, as a rollout does."""
+    """Store the generation steps of every question in their order, several questions concurrently, as a rollout does."""
 
     async def hold(reason: str | None) -> None:
         raise RuntimeError(f"the disk can't be written: {reason}")
@@ -131,7 +131,7 @@ async def _store(rows: Rows, todo: list[tuple[int, list[str]]]) -> None:
 
 @contextmanager
 def _reading(path: Path) -> Iterator[None]:
-    """Another process pages through the list meanwhile."""
+    """Page through the list in another process meanwhile."""
     context = multiprocessing.get_context("spawn")
     reads, ends = context.Event(), context.Event()
     process = context.Process(target=_read, args=(path, reads, ends))
@@ -148,7 +148,7 @@ def _reading(path: Path) -> Iterator[None]:
 
 
 def _read(path: Path, reads: Event, ends: Event) -> None:
-    """Page forwards to the end, and over again."""
+    """Page forwards to the end, repeatedly."""
     with closing(open_reader(path)) as connection:
         reads.set()
         last = 0
@@ -158,7 +158,7 @@ def _read(path: Path, reads: Event, ends: Event) -> None:
 
 
 def _pieces(connection: sqlite3.Connection) -> list[list[tuple[str, tuple[object, ...]]]]:
-    """The stored rows, by the transaction that each piece of work had to itself."""
+    """Return the stored rows, grouped by the transaction that each generation step had to itself."""
     stored = {
         table: {row["id"]: tuple(row) for row in connection.execute(f"SELECT * FROM {table}")} for table in _COPIED
     }
@@ -171,7 +171,7 @@ def _pieces(connection: sqlite3.Connection) -> list[list[tuple[str, tuple[object
 
 
 def _plain(path: Path, transactions: list[list[tuple[str, tuple[object, ...]]]]) -> float:
-    """Seconds that sqlite3 takes to insert rows in so many transactions, the database set as ours is."""
+    """Return the seconds sqlite3 takes to insert rows in so many transactions, with our database settings."""
     with closing(open_writer(path)) as connection:
         migrate(connection)
         connection.execute("PRAGMA foreign_keys = OFF")

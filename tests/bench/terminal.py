@@ -1,10 +1,11 @@
-"""The budgets of the terminal over SSH, measured on a pseudo-terminal of 160×50 and again inside tmux, on a synthetic
+"""Budgets of the terminal over SSH, measured on a pseudo-terminal of 160×50 and again inside tmux, on a synthetic
 store of 460,000 trajectories, while another process writes a hundred more each second.
 
     REFLECTEVO_BENCH_ROWS=20000     a smaller store
     REFLECTEVO_BENCH_STORE=DIR      keep the stores there, and use those that are there already
 
-What is timed is what an operator feels: from the bytes of a key to the bytes of its repaint. The growth bench measures
+The timed interval is the one an operator experiences: from the bytes of a key to the bytes of its repaint. `growth`
+measures
 a store of ten times the size beside the first, and compares medians.
 """
 
@@ -44,7 +45,7 @@ _OVER_SSH = {"SSH_CONNECTION": "bench", "COLORTERM": ""}
 
 
 def measure() -> list[Row]:
-    """Every budget, on the bare terminal and in tmux."""
+    """Measure every budget, on the bare terminal and in tmux."""
     rows = [_times("reflectevo --help", [_help() for _ in range(2 * STARTS)], HELP)]
     with kept_stores() as directory:
         workspace = demo_store(directory, _wanted_rows())
@@ -57,7 +58,7 @@ def measure() -> list[Row]:
 
 
 def growth() -> list[Row]:
-    """Jump, page and filtered page on a store of ten times the size, against the first."""
+    """Measure jump, page and filtered page on a store of ten times the size, against the first."""
     medians, sizes = [], []
     with kept_stores() as directory:
         for rows in (_wanted_rows(), TIMES * _wanted_rows()):
@@ -89,7 +90,7 @@ def _wanted_rows() -> int:
 
 @contextmanager
 def _engine(workspace: Workspace, *arguments: str) -> Iterator[None]:
-    """A stand-in for an engine at work."""
+    """Run a simulated engine at work."""
     command = [sys.executable, "-m", "tests.bench.busy_engine", str(workspace.root), *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
@@ -105,7 +106,7 @@ def _engine(workspace: Workspace, *arguments: str) -> Iterator[None]:
 
 @contextmanager
 def _terminal(workspace: Workspace, inside_tmux: bool) -> Iterator[PseudoTerminal]:
-    """The application on a terminal, directly or through tmux."""
+    """Run the application on a terminal, directly or through tmux."""
     command = [str(_PROGRAM), "-w", str(workspace.root)]
     if not inside_tmux:
         with PseudoTerminal(command, _OVER_SSH) as terminal:
@@ -164,7 +165,7 @@ def _budgets(workspace: Workspace, inside_tmux: bool) -> list[Row]:
 
 
 def _times(what: str, seconds: Sequence[float], budget: float, *, p95: bool = False) -> Row:
-    """A row that tells median and 95th percentile; the one that the budget is for decides."""
+    """Return a row with median and 95th percentile; the one that the budget applies to decides."""
     median, high = statistics.median(seconds), percentile(seconds, 0.95)
     ours = f"{_milliseconds(median)} (p95 {_milliseconds(high)}, n = {len(seconds)})"
     decides = high if p95 else median
@@ -176,7 +177,7 @@ def _milliseconds(seconds: float) -> str:
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The smallest value that at least this share of the values does not exceed."""
+    """Return the smallest value that at least this share of the values does not exceed."""
     ordered = sorted(values)
     return ordered[max(-(-int(1000 * share) * len(ordered) // 1000) - 1, 0)]
 
@@ -188,13 +189,13 @@ def _help() -> float:
 
 
 def _first_frame(workspace: Workspace, inside_tmux: bool) -> float:
-    """Seconds from the start of the process until the monitor shows the newest trajectory."""
+    """Return the seconds from the start of the process until the Monitor shows the newest trajectory."""
     with _terminal(workspace, inside_tmux) as terminal:
         return Hands(terminal).see_monitor(_wanted_rows()) - terminal.started
 
 
 def _pid_on(workspace: Workspace) -> int:
-    """The application that shows a workspace, wherever it was started."""
+    """Return the process id of the application that shows a workspace, wherever it was started."""
     for process in psutil.process_iter(["cmdline"]):
         line = process.info["cmdline"] or []
         if line[-2:] == ["-w", str(workspace.root)] and not line[0].startswith("tmux"):

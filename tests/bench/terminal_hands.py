@@ -1,5 +1,7 @@
-"""The hands of an operator whose patience is measured: they type on the Monitor and in the list, and know by which
-words a repaint is recognised. Every method that times something returns seconds, one for each time it was done."""
+"""Simulated operator: types on the Monitor and in the list, and recognises a repaint by its words.
+
+Every method that times something returns seconds, one value for each repetition.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,7 @@ WORDS = (
 
 
 def _far(found: Iterable[int]) -> list[int]:
-    """Those of some trajectories that do not lie near the start of the list."""
+    """Return trajectories that are not near the start of the list."""
     return [one for one in found if one > 500]
 
 
@@ -31,12 +33,12 @@ def _number(text: str) -> int:
 
 
 def cursor_ids(text: str) -> list[int]:
-    """Trajectories under the cursor of the list, in the order in which they were painted."""
+    """Return the trajectories under the cursor of the list, in the order in which they were painted."""
     return [_number(found) for found in _CURSOR_ROW.findall(text)]
 
 
 def row_ids(text: str) -> set[int]:
-    """Trajectories whose rows were painted."""
+    """Return the trajectories whose rows were painted."""
     return {_number(found) for found in _ROW.findall(text)}
 
 
@@ -47,18 +49,18 @@ class Hands:
         self._terminal = terminal
 
     def see_monitor(self, rows: int) -> float:
-        """Wait for the first full frame, and return when it was there: the newest trajectory comes last."""
+        """Wait for the first full frame, and return when it was complete: the newest trajectory is painted last."""
         return self._terminal.until(lambda seen: any(_number(one) >= rows for one in _NUMBER.findall(seen)))
 
     def open_list(self) -> None:
-        """To Trajectories, the cursor on the first row, everything counted."""
+        """Open Trajectories with the cursor on the first row, and wait until everything is counted."""
         self._terminal.repaint(b"2", cursor_ids)
         self._terminal.settle(0.5, 5)
         self._terminal.repaint(b"jk", cursor_ids)
         self._terminal.settle(0.5, 5)
 
     def keys(self, times: int = 100) -> list[float]:
-        """Down and up in the list."""
+        """Move down and up in the list."""
         self._home()
         taken, at = [], 1
         for n in range(times):
@@ -69,7 +71,7 @@ class Hands:
         return taken
 
     def jumps(self, times: int = 10) -> list[float]:
-        """To the end of the list and of a filtered one, nothing of which was read before."""
+        """Jump to the end of the list and of a filtered one, neither of which was read before."""
         taken = []
         for n in range(times):
             self._filter(1 + n % 3)
@@ -82,7 +84,9 @@ class Hands:
         return taken
 
     def jumps_anywhere(self, rows: int, times: int = 24) -> list[float]:
-        """To rows all over the list, none of which was read before, from the key that takes the typed place."""
+        """Jump to rows all over the list, none of which was read before, timed from the key that confirms the typed
+        position.
+        """
         taken = []
         for n in range(times):
             # Far from one another and from both ends: the golden ratio visits a list evenly.
@@ -95,7 +99,7 @@ class Hands:
         return taken
 
     def pages(self, times: int = 60) -> list[float]:
-        """Page after page of a filtered list."""
+        """Page through a filtered list."""
         self._filter(1)
         taken, last = [], 0
         for _ in range(times):
@@ -113,7 +117,7 @@ class Hands:
         return taken
 
     def filters(self, values: Sequence[int] = (1, 2, 3, 4, 1, 2, 3, 4, 1, 2, 3, 4)) -> list[float]:
-        """The first page of a filter, from the key that chooses it."""
+        """Show the first page of a filter, timed from the key that chooses it."""
         taken = []
         for value in values:
             taken.append(self._filter(value))
@@ -121,7 +125,7 @@ class Hands:
         return taken
 
     def searches(self) -> list[float]:
-        """The first page of a full-text search, from the key that starts it."""
+        """Show the first page of a full-text search, timed from the key that starts it."""
         taken = []
         for words in WORDS:
             self._terminal.repaint(b"/", lambda seen: "enter searches" in seen)
@@ -131,7 +135,7 @@ class Hands:
         return taken
 
     def switches(self, times: int = 40) -> list[float]:
-        """Between Monitor and Trajectories, both seen before."""
+        """Switch between Monitor and Trajectories, both seen before."""
         taken = []
         for _ in range(times // 2):
             taken.append(self._terminal.repaint(b"1", lambda seen: "Newest" in seen))
@@ -139,12 +143,12 @@ class Hands:
         return taken
 
     def _home(self) -> None:
-        """Cursor and window to the first row."""
+        """Move cursor and window to the first row."""
         self._terminal.repaint(b"j" + HOME, lambda seen: 1 in cursor_ids(seen))
         self._terminal.settle(0.1)
 
     def _filter(self, value: int) -> float:
-        """Choose the value of that number of the first filter, the transitions."""
+        """Choose the value at that position of the first filter, the transitions."""
         self._terminal.repaint(b"F", lambda seen: "Filter trajectories" in seen)
         self._terminal.repaint(b"\r", lambda seen: "→" in seen)
         for _press in range(value):

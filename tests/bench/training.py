@@ -23,8 +23,9 @@ from tests.bench.training_rows import Kind, rows_of
 
 ROOT = Path(__file__).parents[2]
 TURNS = 2
-"""Ours and the script take turns this often; what is reported is the worse turn: the lower ratio of speeds, the higher
-one of memories."""
+"""Rounds in which ours and the script take turns; the worse round is reported: the lower ratio of speeds, the higher
+one of memories.
+"""
 NAMES: dict[Kind, str] = {"sft": "SFT", "worked": "SFT behind worked examples", "dpo": "DPO"}
 ROWS: dict[Kind, int] = {"sft": 32, "worked": 16, "dpo": 16}
 TARGETS: dict[Kind, float] = {"sft": 1.3, "worked": 1.3, "dpo": 1.2}
@@ -41,14 +42,14 @@ class _Turn:
 
 
 def measure() -> list[Row]:
-    """For each kind of training: the ratio of the speeds and that of the peak memories."""
+    """Return, for each kind of training, the ratio of the speeds and that of the peak memories."""
     model = resolve_model("smollm2-135m-instruct", model_cache()).path
     kinds: tuple[Kind, ...] = ("sft", "worked", "dpo")
     return [row for kind in kinds for row in _rows(kind, model)]
 
 
 def peak_bytes() -> int:
-    """The most memory this process had, in bytes. Not `ru_maxrss`, which begins with that of the parent's."""
+    """Return the peak memory of this process in bytes. Not `ru_maxrss`, which includes the peak of the parent."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024
@@ -81,7 +82,7 @@ def _rows(kind: Kind, model: Path) -> list[Row]:
 
 
 def _job(kind: Kind, model: Path) -> dict[str, Any]:
-    """What both sides are told. The LoRA is ReflectEvo's; eight examples an optimizer step."""
+    """Return the job of both sides. The LoRA is ReflectEvo's; eight examples an optimizer step."""
     from engine.models.precision import choose_precision
 
     return {
@@ -121,7 +122,7 @@ def _turn(kind: Kind, job: dict[str, Any], tokens: float) -> _Turn:
 
 
 def _run(module: str, kind: Kind, job: dict[str, Any]) -> dict[str, Any]:
-    """One side in a fresh process. Its last line is what it measured."""
+    """Run one side in a fresh process. The last line of its output is the measurement."""
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "job.json"
         path.write_text(json.dumps({**job, "work_dir": str(Path(directory) / "work")}))

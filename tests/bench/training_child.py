@@ -1,4 +1,4 @@
-"""Our training on a job of `tests.bench.training`, as a run would train.
+"""Trains on a job of `tests.bench.training` as a run does.
 
 python -m tests.bench.training_child sft|worked|dpo JOB
 """
@@ -20,7 +20,7 @@ from tests.engine.training_process import Unhindered
 
 
 def main() -> None:
-    """Train, and print how long the steps took and the most memory of this process."""
+    """Train, and print the seconds of the steps and the peak memory of this process."""
     kind: Any = sys.argv[1]
     job = json.loads(Path(sys.argv[2]).read_text())
     settings = TrainingSection.model_validate(

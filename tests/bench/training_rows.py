@@ -1,10 +1,10 @@
-"""Examples to train on whose lengths are spread as those of the published rows.
+"""Training examples whose lengths are distributed like those of the published rows.
 
 Mean lengths in tokens are those of ReflectEvo's dataset (arXiv 2505.16475): question 130, attempt 189, reflection 250,
-corrected attempt 237. How far they spread (the deviation of their logarithm) was measured on published rows: questions
+corrected attempt 237. The spread (standard deviation of the logarithm) was measured on published rows: questions
 of LogiQA, MATH, MBPP and BIG-bench together 1.18, attempts 0.49, reflections 0.21. Everything is scaled to a quarter,
-so that a bench takes minutes on a CPU; what is a matter of shape (padding, the share of the prompt) stays. Worked
-examples in front of the prompts are of the same lengths: a question and the answer to it.
+so that a benchmark takes minutes on a CPU; proportions (padding, the share of the prompt) are kept. Worked examples in
+front of the prompts have the same lengths: a question and the answer to it.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ Kind = Literal["sft", "worked", "dpo"]
 
 SCALE = 0.25
 QUESTION, ATTEMPT, REFLECTION, CORRECTION = (130, 1.18), (189, 0.49), (250, 0.21), (237, 0.49)
-"""Mean and deviation of the logarithm, in tokens."""
+"""Mean in tokens, and standard deviation of the logarithm."""
 REQUEST = 100
-"""Tokens of a prompt's fixed wording: the verdict, the request and the instruction."""
+"""Tokens of the fixed wording of a prompt: the verdict, the request and the instruction."""
 LONGEST = 4
-"""A part is at most so many times its mean: the longest question of the samples is 4.3 times theirs."""
+"""Maximum length of a part as a multiple of its mean: the longest question of the samples is 4.3 times theirs."""
 
 WORKED, TASKS = 3, 2
 """Worked examples in front of each prompt of a task, and tasks."""
@@ -35,11 +35,11 @@ _WORDS = (
     "part place case week company system program question work number night point home water room mother area money "
     "story fact month lot right study book eye job word business issue side kind head house service friend father"
 ).split()
-"""Each is one token for any usual tokenizer."""
+"""Words that are one token each for any usual tokenizer."""
 
 
 def sft_examples(count: int, seed: int = 7) -> tuple[Example, ...]:
-    """One-stage rows: question, attempt and request → reflection and corrected attempt."""
+    """Return one-stage rows: question, attempt and request → reflection and corrected attempt."""
     draw = random.Random(seed)
     return tuple(
         Example(number, _prompt(draw), _turn("assistant", _text(draw, REFLECTION, CORRECTION)), number)
@@ -48,7 +48,7 @@ def sft_examples(count: int, seed: int = 7) -> tuple[Example, ...]:
 
 
 def worked_examples(count: int, seed: int = 7) -> tuple[Example, ...]:
-    """The same rows, each behind the worked examples of its task: what a prompt begins with is its task's."""
+    """Return the same rows, each after the worked examples of its task: prompts of a task share their beginning."""
     draw = random.Random(seed)
     tasks = [
         tuple(
@@ -63,7 +63,7 @@ def worked_examples(count: int, seed: int = 7) -> tuple[Example, ...]:
 
 
 def pairs(count: int, seed: int = 7) -> tuple[Pair, ...]:
-    """Preference rows: question, attempt and request → one reflection over another."""
+    """Return preference rows: question, attempt and request → one reflection over another."""
     draw = random.Random(seed)
     return tuple(
         Pair(
@@ -78,7 +78,7 @@ def pairs(count: int, seed: int = 7) -> tuple[Pair, ...]:
 
 
 def rows_of(kind: Kind, count: int) -> tuple[AnyExample, ...]:
-    """The rows of a kind of training."""
+    """Return the rows of a kind of training."""
     if kind == "dpo":
         return pairs(count)
     return worked_examples(count) if kind == "worked" else sft_examples(count)
@@ -97,7 +97,7 @@ def _text(draw: random.Random, *parts: tuple[int, float]) -> str:
 
 
 def _length(draw: random.Random, mean: int, spread: float) -> int:
-    """From the log-normal distribution with this mean, scaled, never empty."""
+    """Draw a length from the log-normal distribution with this mean, scaled, never zero."""
     wanted = draw.lognormvariate(math.log(mean) - spread**2 / 2, spread)
     return max(1, round(min(wanted, LONGEST * mean) * SCALE))
 

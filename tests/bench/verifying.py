@@ -1,12 +1,14 @@
-"""Throughput of the verifiers: mathematics, choices and programs through the pool of a rollout, against judging the
+"""Throughput of the verifiers: mathematics, choices and programs through the pool of a rollout, against verifying the
 same replies one after another.
 
-Worker processes live as long as a rollout, so both sides are warm: before they are timed they have judged as many
-other replies, because sympy keeps what it has worked out, in each process for itself. One after another means the
-verifier called in a loop, with no process or pool in between; a choice is read in microseconds, where a pool has
-nothing to win, so it is only reported.
+Worker processes live as long as a rollout, so both sides are warm: before they are timed they have verified as many
+other replies, because sympy caches its results in each process
+separately. One after another means the
+verifier called in a loop, with no process or pool in between; a choice is verified in microseconds, where a pool gains
+nothing, so it is only reported.
 
-Two cores of a virtual machine do not always give twice what one gives. What they gave in the same minute is reported.
+Two cores of a virtual machine do not always have twice the throughput of one. Their throughput in the same minute is
+reported.
 """
 
 from __future__ import annotations
@@ -28,18 +30,18 @@ from tests.bench.measure import Row
 
 MATH, CHOICE, CODE = 160, 300, 60
 AT_LEAST_A_CORE = 0.9
-"""Of the cores that there are, how many the verifiers keep busy: 1.8 on two."""
+"""Minimum share of the available cores that the verifiers keep busy: 1.8 of two."""
 
 ROUNDS = 3
 _LONGEST = 300.0
-"""Seconds."""
+"""Timeout in seconds."""
 
 Item = tuple[StoredQuestion, str]
 """A question and a reply to it."""
 
 
 def measure() -> list[Row]:
-    """A row for each kind and one for all of them together, and what the machine gives without a pool."""
+    """Return a row for each kind and one for all of them together, and the throughput of the machine without a pool."""
     cores = len(os.sched_getaffinity(0))
     target = AT_LEAST_A_CORE * cores
     draw = Random(0)
@@ -66,12 +68,15 @@ def measure() -> list[Row]:
 
 
 def _median(pairs: list[tuple[float, float]]) -> tuple[float, float]:
-    """The pair whose ratio is the median."""
+    """Return the pair whose ratio is the median."""
     return sorted(pairs, key=lambda pair: pair[1] / pair[0])[len(pairs) // 2]
 
 
 def _round(items: Sequence[Item]) -> tuple[float, float]:
-    """Seconds through the pool and one after another; the verdicts are the same, or the bench is worth nothing."""
+    """Return the seconds through the pool and one after another.
+
+    The verdicts of both have to be the same, or the measurement is meaningless.
+    """
     pool, found = asyncio.run(_through_pool(items))
     _judge_all(_others())
     started = time.perf_counter()
@@ -89,8 +94,10 @@ def _judge_all(items: Sequence[Item]) -> list[Verification]:
 
 
 def _loops_at_once(items: Sequence[Item], cores: int) -> float:
-    """Seconds for the same in as many processes, each with its share and a loop of its own: nothing is handed to and
-    fro, so this is what the cores give when all of them work."""
+    """Return the seconds for the same in as many processes, each with its share and a loop of its own.
+
+    Nothing is passed between them, so this is the throughput of the cores when all of them work.
+    """
     context = multiprocessing.get_context("spawn")
     barrier = context.Barrier(cores + 1)
     loops = [context.Process(target=_own_loop, args=(items[n::cores], barrier)) for n in range(cores)]
@@ -133,7 +140,7 @@ def _question(number: int, kind: str, reference: str, payload: dict[str, object]
 
 
 def _math(draw: Random, number: int) -> Item:
-    """A result in another form than the reference, right or wrong."""
+    """Return a result in another form than the reference, right or wrong."""
     a, b, c = draw.randint(2, 40), draw.randint(2, 40), draw.randint(2, 9)
     slip = draw.choice((0, 1))
     reference, answer = draw.choice(
@@ -153,7 +160,7 @@ def _choice(draw: Random, number: int) -> Item:
 
 
 def _code(draw: Random, number: int) -> Item:
-    """A small program, right or wrong, with three tests."""
+    """Return a small program, right or wrong, with three tests."""
     step = draw.randint(1, 9)
     tests = [f"assert total({n}) == {sum(range(0, n, step))}" for n in (10, 50, 200)]
     reply = f"```python\ndef total(n):\n    return sum(range(0, n, {step + draw.choice((0, 1))}))\n```"
