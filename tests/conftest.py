@@ -1,5 +1,5 @@
-"""Fixtures that all tests share, and how hypothesis draws: the same cases each time, so that a run that fails can be
-repeated. `HYPOTHESIS_PROFILE=explore` draws new ones."""
+"""Fixtures shared by all tests, and the hypothesis profiles: the default draws the same cases each time, so that a
+failing run can be repeated; `HYPOTHESIS_PROFILE=explore` draws new ones."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeat"))
 
 
 def pytest_configure() -> None:
-    """One thread for each computation: the tests run two at a time on two cores, and a second thread, which waits
-    for a core that the other test has, makes every step two to three times slower (measured: training a tiny model,
+    """Limit computations to one thread: the tests run two at a time on two cores, and a second thread, which waits for
+    a core that the other test uses, makes every step two to three times slower (measured: training a tiny model,
     generating with vLLM). Read when torch and vLLM are imported, here and in the processes that tests start."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
@@ -38,14 +38,14 @@ LONGEST = (
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest files first, so that no worker is left with one of them when the others have finished."""
+    """Start the longest files first, so that no worker is left with one of them when the others have finished."""
     place = {Path(__file__).parent / name: number for number, name in enumerate(LONGEST)}
     items.sort(key=lambda item: place.get(item.path, len(place)))
 
 
 @pytest.fixture
 def harness(tmp_path: Path) -> Iterator[Callable[[str], EngineHarness]]:
-    """Makes workspaces from settings; whatever engine still runs in one is ended afterwards."""
+    """Build workspaces from settings; any engine still running in one is terminated afterwards."""
     made: list[EngineHarness] = []
 
     def make(settings: str) -> EngineHarness:

@@ -1,4 +1,4 @@
-"""Writes the parts of docs/ that are made from the program's own text: docs/glossary.md, the tables of docs/settings.md
+"""Writes the parts of docs/ that are generated from the code: docs/glossary.md, the tables of docs/settings.md
 and the commands of docs/cli.md.
 
     python -m tests.docs

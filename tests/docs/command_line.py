@@ -1,4 +1,4 @@
-"""The reference of all commands in docs/cli.md, from what `--help` says."""
+"""Generates the command reference in docs/cli.md from the output of `--help`."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ IN_EVERY_COMMAND = {"--workspace", "--json", "--help"}
 
 
 def command_line_page(text: str) -> str:
-    """docs/cli.md with the reference between its markers written anew.
+    """Return docs/cli.md with the reference between its markers regenerated.
 
     Raises:
-        ValueError: when the page has no place for the reference.
+        ValueError: if the page has no markers for the reference.
     """
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
@@ -31,7 +31,7 @@ def command_line_page(text: str) -> str:
 
 @cache
 def options() -> dict[str, set[str]]:
-    """The options of each command by its name, `--help` among them."""
+    """Return the options of each command by its name, `--help` among them."""
     group, root = _application()
     found: dict[str, set[str]] = {}
     for name in group.list_commands(root):

@@ -1,4 +1,4 @@
-"""The parts of docs/ that the program's own text states: the glossary, and the tables of all settings."""
+"""Generates the parts of docs/ that come from the code: the glossary, and the tables of all settings."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ _TASKS: Sequence[tuple[str, str, type[BaseModel]]] = (
 
 
 def glossary_page() -> str:
-    """docs/glossary.md."""
+    """Return docs/glossary.md."""
     lines = [
         "# Glossary",
         "",
@@ -72,10 +72,10 @@ def glossary_page() -> str:
 
 
 def settings_page(text: str) -> str:
-    """docs/settings.md with the tables between its markers written anew.
+    """Return docs/settings.md with the tables between its markers regenerated.
 
     Raises:
-        ValueError: when the page has no place for the tables.
+        ValueError: if the page has no markers for the tables.
     """
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
@@ -98,7 +98,7 @@ def _fields(section: type[BaseModel], *, tables: bool = True) -> Iterator[tuple[
 
 
 def _own_fields(section: type[BaseModel]) -> Iterator[tuple[str, FieldInfo]]:
-    """What a kind of task adds to, or changes of, the kinds above it."""
+    """Return the fields that a task kind adds to the kinds it inherits from, or changes."""
     for name, field in section.model_fields.items():
         if name in section.__annotations__ and name != "kind":
             yield name, field

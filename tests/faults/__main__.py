@@ -1,9 +1,9 @@
-"""Runs the ten promises and prints each with the number required and the number reached.
+"""Runs the ten promises and prints each with the required and the reached number of trials.
 
     python -m tests.faults                 all, as `make faults` does
     python -m tests.faults 1 2 6           some of them
-    python -m tests.faults --share 0.1     with a tenth of the trials, to see whether all is well in a few minutes
-    python -m tests.faults --write-docs    and puts the output into docs/faults.md
+    python -m tests.faults --share 0.1     with a tenth of the trials, as a quick check of a few minutes
+    python -m tests.faults --write-docs    and write the output to docs/faults.md
 
 Exit code 1 when a promise falls short.
 """
@@ -45,14 +45,14 @@ PROMISES: dict[int, tuple[int, Callable[[int, int], Result]]] = {
     9: (460_000, promise_09_browsing.run),
     10: (150, promise_10_disk.run),
 }
-"""Each promise with the number of trials it asks for."""
+"""Each promise with its number of trials."""
 
 DOCS = Path(__file__).parents[2] / "docs" / "faults.md"
 BEGIN, END = "<!-- output -->", "<!-- end of output -->"
 
 
 def main() -> int:
-    """Run what the command line names; exit code 1 when something falls short."""
+    """Run the promises named on the command line; exit code 1 when one falls short."""
     parser = argparse.ArgumentParser(description="the ten promises, under real faults")
     parser.add_argument("promises", nargs="*", type=int, metavar="N", help="which to run (default: all)")
     parser.add_argument("--share", type=float, default=1.0, help="share of the trials to run")
@@ -62,7 +62,7 @@ def main() -> int:
     unknown = [number for number in chosen.promises if number not in PROMISES]
     if unknown:
         parser.error(f"there is no promise {unknown[0]}; there are 1 to {len(PROMISES)}")
-    # Ended from outside it still ends its engines and unmounts what it mounted.
+    # When terminated from outside it still ends its engines and unmounts what it mounted.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(130))
     begun = time.monotonic()
     results = []
@@ -84,7 +84,7 @@ def main() -> int:
 
 
 def _one(number: int, n: int, test: Callable[[int, int], Result], seed: int) -> Result:
-    """A promise's result. A test that breaks off is a promise that isn't kept, and the others are still tried."""
+    """Return the result of a promise. An exception counts as a broken promise, and the others still run."""
     try:
         return test(n, seed)
     except (AssertionError, OSError, RuntimeError, TimeoutError) as error:

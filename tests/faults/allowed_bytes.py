@@ -1,4 +1,4 @@
-"""What may reach the terminal: printable characters and the few control sequences that the program itself uses.
+"""Allow-list of terminal output: printable characters and the few control sequences that the program itself uses.
 
 Anything else in the bytes of a pty is a finding.
 """
@@ -13,7 +13,7 @@ _SEQUENCES = re.compile(
     rb"|\x1b\[\d*(?:;\d+)?[HfABCDGd]"  # cursor
     rb"|\x1b\[\d?[JK]"  # erase
     rb"|\x1b\[\?(?:25|7|12|1000|1002|1003|1004|1006|1015|1016|1049|2004|2026|2048|2031)[hl]"  # modes of the application
-    rb"|\x1b\[\?(?:2026|2048)\$p"  # asks whether the terminal knows a mode
+    rb"|\x1b\[\?(?:2026|2048)\$p"  # queries whether the terminal supports a mode
     rb"|\x1b\[[<>=]\d*u"  # keyboard protocol
     rb"|\x1b\[(?:8;\d+;\d+|14|16|18)t"  # sizes
     rb"|\x1b\]22;[a-z-]+\x07"  # shape of the mouse pointer
@@ -23,7 +23,7 @@ _REPORTED = 3
 
 
 def findings(received: bytes) -> list[str]:
-    """What isn't allowed, with what stands around it; empty when all is well."""
+    """Return the disallowed bytes with their surroundings; empty when there are none."""
     found = []
     text = received.decode("utf-8", "surrogateescape")
     rest = _SEQUENCES.sub(b"", received).decode("utf-8", "surrogateescape")

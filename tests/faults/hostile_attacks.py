@@ -1,6 +1,7 @@
-"""Programs that try to get out of the sandbox: to talk, to read, to write, to harm others, to take rights. Data only.
+"""Programs that try to get out of the sandbox: network access, reads, writes, attacks on other processes, privilege
+escalation. Data only.
 
-They run as those of `hostile_programs` do, which says what `attempt`, `raw` and C are.
+They run like those of `hostile_programs`, whose docstring explains `attempt`, `raw` and C.
 """
 
 from __future__ import annotations
@@ -285,4 +286,4 @@ print("ESCAPED: fork by int 0x80" if answer >= 0 else "held:", answer)
         "_libc.signal(signal.SIGSEGV, handler)\n_libc.signal(signal.SIGSYS, handler)\nctypes.string_at(0)",
     ),
 }
-"""Name → program."""
+"""Programs by name."""

@@ -1,7 +1,7 @@
-"""Programs that try to take the machine down or to outlive their limits. Data only; the others are in hostile_attacks.
+"""Programs that try to exhaust the machine or to exceed their limits. Data only; the others are in hostile_attacks.
 
 Each runs after the prelude of `tests/support/sandbox_batch.py`: `attempt(what, work)` prints `held:` when the work is
-refused and `ESCAPED:` when it isn't; `raw` makes a system call; C tells what there is to attack.
+refused and `ESCAPED:` when it isn't; `raw` makes a system call; C holds the targets of the attacks.
 """
 
 from __future__ import annotations
@@ -14,17 +14,18 @@ SHORT = {**LIMITS, "wall_seconds": 1.0}
 
 @dataclass(frozen=True)
 class Hostile:
-    """A program, and what may become of it."""
+    """A program, and its permitted outcomes."""
 
     source: str
     ends: frozenset[str] = frozenset({"finished"})
-    """States it may end in. One that finishes has to have been refused something, and to have got to its end."""
+    """Permitted final states. A program that finishes must have been refused something, and must have reached its end.
+    """
     says: str = ""
-    """Part of the reason it was ended for."""
+    """Part of the reason for which it was terminated."""
     limits: dict[str, float] = field(default_factory=lambda: dict(LIMITS))
     stdin: str = ""
     prints: str = "held:"
-    """What a program that finishes has to have printed."""
+    """Output that a program that finishes must have printed."""
 
 
 def ended(*states: str, source: str, says: str = "", limits: dict[str, float] | None = None) -> Hostile:
@@ -171,4 +172,4 @@ attempt("loader", lambda: os.execv("/lib64/ld-linux-x86-64.so.2", ["ld", sys.exe
 """
     ),
 }
-"""Name → program."""
+"""Programs by name."""

@@ -1,4 +1,4 @@
-"""Hostile strings, drawn from a seed: what a model, a data set or a file could say to a terminal."""
+"""Hostile strings, drawn from a seed, as a model, a data set or a file could contain them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LONGEST = 200_000
 
 
 def strings(n: int, seed: int) -> list[str]:
-    """`n` strings of one to four atoms and some characters from anywhere in Unicode."""
+    """Return `n` strings of one to four atoms and some characters from anywhere in Unicode."""
     chance = random.Random(seed)
     return [_string(chance) for _ in range(n)]
 
@@ -38,14 +38,14 @@ def _string(chance: random.Random) -> str:
 
 
 def long_lines(seed: int) -> list[str]:
-    """Lines of 200,000 characters: of one letter, of words, of wide ones, of marks, of controls, of markup."""
+    """Return lines of 200,000 characters: of one letter, of words, of wide ones, of marks, of controls, of markup."""
     chance = random.Random(seed)
     kinds = ("x", "word ", "漢", "e\u0301", "\x1b[31m", "[b]", "\u202e", chance.choice(ATOMS))
     return [(kind * (LONGEST // len(kind) + 1))[:LONGEST] for kind in kinds]
 
 
 def broken_bytes(seed: int) -> bytes:
-    """Bytes that are no UTF-8: cut sequences, overlong ones, surrogates, and controls among them."""
+    """Return bytes that are not UTF-8: truncated sequences, overlong ones, surrogates, and controls among them."""
     chance = random.Random(seed)
     pieces = (
         b"\xc3",

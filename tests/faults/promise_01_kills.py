@@ -1,7 +1,8 @@
-"""Promises 1 and 2: random SIGKILLs of engine and children in every stage and in the middle of every write to disk.
+"""Promises 1 and 2: random SIGKILLs of engine and worker processes in every stage and in the middle of every write to
+disk.
 
-After each kill every row that a reader had seen is still there and the file is whole; after the last one of a run it
-goes on to exactly the rows, texts, sets and policies of an uninterrupted run. Both promises look at the same kills.
+After each kill every row that a reader had seen is still there and the file is intact; after the last kill of a run
+it continues to exactly the rows, texts, sets and policies of an uninterrupted run. Both promises use the same kills.
 """
 
 from __future__ import annotations
@@ -35,12 +36,12 @@ SPOTS = {
     "checkpoint": 8,
     "migration": 8,
 }
-"""Where a kill hits, and how often out of so many."""
+"""Targets of the kills, with their weights."""
 
 
 @dataclass
 class Toll:
-    """What became of the kills."""
+    """Counts of the kills and their outcomes."""
 
     kills: int = 0
     unlost: int = 0
@@ -54,14 +55,14 @@ _TOLLS: dict[tuple[int, int], Toll] = {}
 
 
 def toll(n: int, seed: int) -> Toll:
-    """`n` kills; asked for again with the same numbers it answers at once."""
+    """Return the outcome of `n` kills; a second call with the same arguments returns the stored result."""
     if (n, seed) not in _TOLLS:
         _TOLLS[n, seed] = _inflict(n, seed)
     return _TOLLS[n, seed]
 
 
 def run(n: int, seed: int) -> Result:
-    """No acknowledged row lost, integrity ok every time."""
+    """Check that no acknowledged row is lost and the integrity check passes every time."""
     found = toll(n, seed)
     spots = ", ".join(f"{count} {spot}" for spot, count in found.spots.most_common())
     stages = ", ".join(f"{name} {count}" for name, count in sorted(found.stages.items()))
@@ -89,7 +90,7 @@ def _inflict(n: int, seed: int) -> Toll:
 
 
 def _one_run(root: Path, chance: random.Random, kills: int, wanted: dict[str, object], found: Toll) -> None:
-    """One run with some kills, to its end; counts what held."""
+    """Complete one run with some kills, and count which checks passed."""
     root.mkdir()
     before = found.kills
     spots = chance.choices(list(SPOTS), list(SPOTS.values()), k=kills)
@@ -100,7 +101,7 @@ def _one_run(root: Path, chance: random.Random, kills: int, wanted: dict[str, ob
     try:
         one.watch()
         for spot in (spot for spot in spots if spot != "migration"):
-            # What is done can't be hit any more; the next run takes the other kills.
+            # A finished step can't be killed any more; the next run takes the remaining kills.
             if one.iteration_state() == "done":
                 break
             _hit(one, spot, chance, found)
@@ -121,7 +122,7 @@ def _one_run(root: Path, chance: random.Random, kills: int, wanted: dict[str, ob
 
 
 def _interrupt_migration(root: Path, chance: random.Random, found: Toll) -> None:
-    """Kill the making of a workspace between two statements of its migration; the next one completes it."""
+    """Kill the creation of a workspace between two statements of its migration; the next one completes it."""
     marker = root / "killed"
     settings = root / "interrupted.toml"
     settings.write_text('name = "x"\nmodel = "none"\n[[tasks]]\nkind = "math"\nname = "m"\npath = "x"\n')
@@ -161,7 +162,7 @@ def _integrity(workspace: Workspace) -> bool:
 
 
 def _hit(one: Scene, spot: str, chance: random.Random, found: Toll) -> None:
-    """Start the engine, let the run go on, kill at the spot, and look at what is left."""
+    """Start the engine, let the run continue, kill it at the chosen point, and check the remaining rows."""
     marker = one.root / f"killed-{found.kills}"
     plan = _plan(spot, chance, marker)
     try:

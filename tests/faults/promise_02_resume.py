@@ -7,7 +7,7 @@ from tests.faults.results import Result
 
 
 def run(n: int, seed: int) -> Result:
-    """Same work keys and texts after each."""
+    """Check for the same work keys and texts after each run."""
     found = toll(n, seed)
     other = [trouble for trouble in found.troubles if "ended with other" in trouble]
     detail = f" First trouble: {other[0]}" if other else "Attempts, reflections, sets, policies and files are equal."

@@ -1,7 +1,7 @@
-"""Promise 3: a new engine is READY within two seconds after a kill, and nothing that carried the old one's tag is left.
+"""Promise 3: a new engine is READY within two seconds after a kill, and no process with the old one's tag remains.
 
-vLLM's own processes are played by a tagged process in a session of its own that heeds no signal but SIGKILL; the real
-ones stand in `test_promises.py`, marked slow.
+vLLM's own processes are simulated by a tagged process in a POSIX session of its own that ignores every signal but
+SIGKILL; the real ones are in `test_promises.py`, marked slow.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ time.sleep(600)
 
 
 def run(n: int, seed: int) -> Result:
-    """Takeovers, each with a rollout child in work and an orphan of another session."""
+    """Run takeovers, each with a busy rollout process and an orphan of another POSIX session."""
     took: list[float] = []
     clean = 0
     troubles: list[str] = []

@@ -1,4 +1,4 @@
-"""Promise 4: of two engines started together exactly one wins, and the other says who holds the workspace."""
+"""Promise 4: of two engines started together exactly one wins, and the other reports which one holds the workspace."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.faults.scenes import Scene, scene
 
 
 def run(n: int, seed: int) -> Result:
-    """Races of two."""
+    """Run races of two engines."""
     held = 0
     troubles: Counter[str] = Counter()
     with scene(train=8, test=2) as one:
@@ -27,7 +27,7 @@ def run(n: int, seed: int) -> Result:
 
 
 def _race(one: Scene) -> str:
-    """Start two engines at the same moment; what went wrong, else empty."""
+    """Start two engines at the same moment; return what went wrong, else an empty string."""
     racers = [_start(one) for _ in range(2)]
     answers = {}
     try:

@@ -1,8 +1,8 @@
 """Promise 5: a hang-up, a SIGKILL and a stalled terminal change nothing for the engine's throughput.
 
 Measured within one run: the scripted generator takes a fixed time for each text, so that the engine's pace is a
-cycle: all slots are filled once. The length of a cycle with a terminal that watches is compared with the length after
-each thing that can happen to the terminal.
+cycle: all slots are filled once. The length of a cycle with a connected terminal is compared with the length after each
+kind of fault of the terminal.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _HAPPENINGS = (("hang-up", signal.SIGHUP), ("SIGKILL", signal.SIGKILL), ("stall"
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """What happened to a terminal and to the engine. `change` is how much longer (share) a cycle became."""
+    """One fault of a terminal and its effect on the engine. `change` is the relative increase of the cycle length."""
 
     name: str
     change: float
@@ -32,7 +32,7 @@ class Observed:
 
 
 def run(n: int, seed: int) -> Result:
-    """`n` things that happen to a terminal: hang-up, SIGKILL and a stall of a minute in turn."""
+    """Run `n` faults of a terminal: hang-up, SIGKILL and a stall of a minute in turn."""
     seen = list(observe(n, window=40.0, stall=60.0, slots=32, text_seconds=1.0))
     kept = sum(one.same_engine and abs(one.change) < ALLOWED for one in seen)
     figures = ", ".join(f"{one.name} {100 * one.change:+.2f} %" for one in seen)
@@ -43,15 +43,15 @@ def run(n: int, seed: int) -> Result:
 def observe(
     n: int, *, window: float, stall: float, slots: int, text_seconds: float, settle: float = 3.0
 ) -> Iterator[Observed]:
-    """Let `n` things happen to terminals of one run.
+    """Cause `n` faults of terminals during one run.
 
     Args:
-        n: how many.
-        window: seconds that are measured before each, and after a hang-up or a kill.
+        n: number of faults.
+        window: seconds measured before each fault, and after a hang-up or a kill.
         stall: seconds for which nobody reads from the terminal.
-        slots: texts at once.
-        text_seconds: how long a text takes.
-        settle: seconds that the program gets to start.
+        slots: texts generated concurrently.
+        text_seconds: seconds for each text.
+        settle: seconds for the program to start.
     """
     with scene(train=4000, test=2) as one:
         text = one.workspace.settings_file.read_text().replace("concurrency = 8", f"concurrency = {slots}")
@@ -76,7 +76,7 @@ def _happen(
         between = time.time()
         if sent is not None:
             watched.end(sent)
-        # Where nothing was sent nobody reads any more: the pty fills up, and the program blocks in its write.
+        # After a stall nobody reads any more: the pty fills up, and the program blocks in its write.
         time.sleep(after)
         ended = time.time()
     first, second = _stored(one, begun, between), _stored(one, between, ended)
@@ -91,11 +91,11 @@ def _read_for(watched: Terminal, seconds: float) -> None:
 
 
 def _stored(one: Scene, begin: float, end: float) -> list[float]:
-    """When texts were stored, between two moments."""
+    """Return the times at which texts were stored, between two moments."""
     query = "SELECT created FROM (SELECT created FROM attempts UNION ALL SELECT created FROM reflections)"
     return [row[0] for row in one.rows(f"{query} WHERE created BETWEEN {begin} AND {end} ORDER BY 1")]
 
 
 def _cycle(stored: list[float], slots: int) -> float:
-    """Mean seconds in which as many texts are stored as there are slots."""
+    """Return the mean seconds in which as many texts are stored as there are slots."""
     return statistics.mean(later - sooner for sooner, later in zip(stored, stored[slots:], strict=False))

@@ -16,7 +16,7 @@ _EVERY_SECONDS = 0.03
 
 
 def run(n: int, seed: int, kills: int | None = None) -> Result:
-    """`n` directives, one kill to each fifty of them unless told otherwise."""
+    """Issue `n` directives, by default with one kill for each fifty of them."""
     kills = max(1, n // 50) if kills is None else kills
     chance = draw(seed)
     with scene(train=2000, test=2) as one:
@@ -30,7 +30,7 @@ def run(n: int, seed: int, kills: int | None = None) -> Result:
         sender.start()
         away: list[tuple[float, float]] = []
         for number in range(kills):
-            # Spread over the sending, each at a random moment of its share.
+            # Spread over the issuing, each at a random moment of its share.
             due = int(n * (number + chance.uniform(0.1, 0.9)) / kills)
             one.until(lambda due=due: len(issued) >= due or over.is_set())
             before = time.time()
@@ -43,7 +43,7 @@ def run(n: int, seed: int, kills: int | None = None) -> Result:
 
 
 def _send(one: Scene, iteration: int, n: int, issued: list[str], over: threading.Event) -> None:
-    """Pause and resume in turn, each by an operator of its own, so that its trace in the log is its own too."""
+    """Pause and resume in turn, each by its own operator, so that each can be identified in the log."""
     with closing(open_writer(one.workspace.database, durable=True)) as connection:
         for number in range(n):
             kind = "pause" if number % 2 == 0 else "resume"

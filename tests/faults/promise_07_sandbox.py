@@ -1,5 +1,6 @@
-"""Promise 7: every hostile program in every tier as root and as an ordinary user: no escape, an end in time, nothing
-left. The programs and their batch are those of `test_sandbox_hostile.py`."""
+"""Promise 7: every hostile program in every tier as root and as an ordinary user: no escape, termination in time,
+nothing left behind. The programs and their batch are those of
+`test_sandbox_hostile.py`."""
 
 from __future__ import annotations
 
@@ -22,7 +23,7 @@ _RUNS = 31
 
 
 def run(n: int, seed: int) -> Result:
-    """All programs in the first `n` of the combinations of tier and user."""
+    """Run all programs in the first `n` of the combinations of tier and user."""
     combinations = [(tier, user) for tier in TIERS for user in USERS][:n]
     required, held = 0, 0
     notes: list[str] = []
@@ -59,7 +60,7 @@ def run(n: int, seed: int) -> Result:
 
 
 def _held(hostile: Hostile, outcome: dict[str, Any], batch: Batch) -> bool:
-    """Whether it ended as it should and in time, tried what it was to try, and got nowhere."""
+    """Check that a program ended as expected and in time, attempted its attack, and failed."""
     streams = [base64.b64decode(outcome[name]).decode("utf-8", "replace") for name in ("stdout", "stderr")]
     ended = outcome["state"] in hostile.ends and hostile.says in outcome["reason"]
     in_time = outcome["seconds"] <= hostile.limits["wall_seconds"] + 1.0

@@ -1,9 +1,9 @@
-"""Promise 8: hostile strings through every screen; the bytes of a real pty hold nothing but what is allowed.
+"""Promise 8: hostile strings through every screen; the output on a real pty contains only allowed bytes.
 
-Each round puts a batch of strings into everything that the screens read (questions, texts, notes, events, reasons,
-instructions, settings, logs), opens the program on a large pty, and goes through all registered screens and what they
-open. A mark before each string tells in the bytes that the string was in view. A screen on which no mark is ever seen
-fails the promise: it needs a feed in `FEEDS`.
+Each round writes a batch of strings into every source that the screens read (questions, texts, notes, events, reasons,
+instructions, settings, logs), opens the program on a large pty, and visits all registered screens and the dialogs they
+open. A mark before each string shows in the output that the
+string was visible. A screen on which no mark is ever seen fails the promise: it needs a feed in `FEEDS`.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ _KEYS = {
     "launch": ("t", "\x1b"),
     "logs": ("\x1b[5~", "/"),
 }
-"""What is opened on a screen beside the screen itself; a new screen is opened at least."""
+"""Keys that open further views on a screen; a new screen is at least opened itself."""
 
 
 def run(n: int, seed: int) -> Result:
-    """`n` strings."""
+    """Run `n` strings."""
     every = strings(n, seed)
     seen: dict[str, set[int]] = defaultdict(set)
     troubles: list[str] = []
@@ -67,7 +67,7 @@ def run(n: int, seed: int) -> Result:
 
 
 def _round(batch: dict[int, str], seed: int, seen: dict[str, set[int]]) -> list[str]:
-    """One batch through all screens; what was found that isn't allowed."""
+    """Run one batch through all screens, and return the disallowed bytes."""
     marked = [f"Q{number}Q {text}" for number, text in batch.items()]
     with tempfile.TemporaryDirectory(prefix="reflectevo-faults-") as directory:
         built = build_workspace(Path(directory) / "workspace", 0)
@@ -89,23 +89,25 @@ def _round(batch: dict[int, str], seed: int, seen: dict[str, set[int]]) -> list[
 
 
 def _visit(one: Terminal, key: str, opens: tuple[str, ...]) -> bytes:
-    """Open a screen by its function key, and what it opens by the keys given; returns what arrived."""
+    """Open a screen by its function key, and its views by the given keys; return the output."""
     received = bytearray()
     function = {"1": "\x1bOP", "2": "\x1bOQ", "3": "\x1bOR", "4": "\x1bOS", "5": "\x1b[15~"}
     function |= {"6": "\x1b[17~", "7": "\x1b[18~", "8": "\x1b[19~", "9": "\x1b[20~"}
-    # The last escape closes what may still stand open, so that the next screen's key arrives.
+    # The last escape closes any open dialog, so that the next screen's key arrives.
     for typed in (function[key], *opens, "\x1b"):
         with suppress(OSError):
             one.type(typed)
-        # A screen always repaints, however long its texts take; the keys on it may do nothing.
+        # A screen always repaints, however long its texts take; the keys on it may have no effect.
         received += one._one(20.0 if typed == function[key] else 0.4)
         received += one.read_quiet(0.2, 5.0)
     return bytes(received)
 
 
 def _texts(built: Built, marked: list[str], seed: int) -> None:
-    """Questions, attempts, reflections and corrections; in every fourth round a line of 200,000 characters, and always
-    broken UTF-8."""
+    """Write questions, attempts, reflections and corrections.
+
+    Every fourth round contains a line of 200,000 characters; broken UTF-8 is in every round.
+    """
     body = storable("\n".join(marked))
     long = long_lines(seed)
     if (seed // BATCH) % 4 == 0:
@@ -129,7 +131,7 @@ def _texts(built: Built, marked: list[str], seed: int) -> None:
 
 
 def _telemetry(built: Built, marked: list[str], seed: int) -> None:
-    """Events, growing texts, notes and reasons."""
+    """Write events, growing texts, notes and reasons."""
     built.run_flow()
     built.beat(gpus=True)
     now = time.time()
@@ -147,7 +149,7 @@ def _telemetry(built: Built, marked: list[str], seed: int) -> None:
 
 
 def _lineage(built: Built, marked: list[str], seed: int) -> None:
-    """Policies, their settings, names and reasons."""
+    """Write policies, their settings, names and reasons."""
     built.add_child()
     with write(built.writer):
         for number, (row,) in enumerate(built.writer.execute("SELECT id FROM policies").fetchall()):
@@ -158,7 +160,7 @@ def _lineage(built: Built, marked: list[str], seed: int) -> None:
 
 
 def _instructions(built: Built, marked: list[str], seed: int) -> None:
-    """The wording of the pool."""
+    """Write the wording of the instruction pool."""
     wording = [storable(one) for one in marked]
     pool = {"verify": wording[:2], "locate": wording[2:10], "plan": wording[10:12]}
     with write(built.writer):
@@ -166,7 +168,7 @@ def _instructions(built: Built, marked: list[str], seed: int) -> None:
 
 
 def _settings(built: Built, marked: list[str], seed: int) -> None:
-    """The settings file: hostile values, written with escapes as TOML allows, and comments."""
+    """Write the settings file: hostile values, written with escapes as TOML allows, and comments."""
     value = json.dumps(storable(marked[0]), ensure_ascii=False).replace("\x7f", "")
     text = SETTINGS.replace('"HuggingFaceTB/SmolLM2-135M-Instruct"', value)
     comments = ["".join(c for c in storable(one) if ord(c) >= 0x20 and ord(c) != 0x7F) for one in marked[:30]]
@@ -174,7 +176,7 @@ def _settings(built: Built, marked: list[str], seed: int) -> None:
 
 
 def _logs(built: Built, marked: list[str], seed: int) -> None:
-    """The engine's log, as bytes: surrogates and broken sequences as they come."""
+    """Write the engine's log, as bytes: unescaped surrogates and broken sequences."""
     body = "\n".join(marked).encode("utf-8", "surrogatepass")
     built.workspace.engine_log.write_bytes(b"x" * 200_000 + b"\n" + broken_bytes(seed) + b"\n" + body + b"\n")
 
@@ -187,4 +189,4 @@ FEEDS: tuple[Callable[[Built, list[str], int], None], ...] = (
     _settings,
     _logs,
 )
-"""What puts strings into view; a new screen that reads something else gets one more."""
+"""Functions that write strings to the sources of the screens; a new screen with another source needs another one."""

@@ -1,4 +1,6 @@
-"""Promise 9: browsing a large store while rows arrive keeps the budgets of the interface, and the WAL stays small."""
+"""Promise 9: browsing a large store while rows arrive keeps within the budgets of the interface, and the WAL stays
+small.
+"""
 
 from __future__ import annotations
 
@@ -30,11 +32,11 @@ BUDGETS = {
     "memory": (100.0, "MB"),
     "WAL": (64.0, "MB"),
 }
-"""Upper bounds of the interface's design, over SSH at 160×50; p95 where there are many."""
+"""Upper bounds of the interface design, over SSH at 160×50; p95 where there are many values."""
 
 
 def run(n: int, seed: int, seconds: float = 20.0) -> Result:
-    """Browse `n` trajectories; a budget is a trial."""
+    """Browse `n` trajectories; each budget is a trial."""
     with tempfile.TemporaryDirectory(prefix="reflectevo-faults-") as directory:
         workspace = make_large_store(Path(directory) / "workspace", n)
         figures, written = measure(workspace, seconds)
@@ -56,7 +58,7 @@ def run(n: int, seed: int, seconds: float = 20.0) -> Result:
 def measure(
     workspace: Workspace, seconds: float, answers: int = 60, settle: float = 4.0
 ) -> tuple[dict[str, float], float]:
-    """Every figure by its name, and how many rows a second arrived meanwhile."""
+    """Return every figure by its name, and the rows a second that arrived meanwhile."""
     wal = Path(f"{workspace.database}-wal")
     largest = [0]
     over = threading.Event()
@@ -104,7 +106,7 @@ def _browse(workspace: Workspace, seconds: float, answers: int, settle: float) -
 
 
 def _answer(one: Terminal, key: str) -> float:
-    """Seconds from a key to the repaint; a fast typist leaves a tenth of a second between two."""
+    """Return the seconds from a key to the repaint; a fast typist leaves a tenth of a second between two keys."""
     one.read_quiet(0.1, 1.0)
     started = time.perf_counter()
     one.type(key)
@@ -114,7 +116,7 @@ def _answer(one: Terminal, key: str) -> float:
 
 
 def _queries(workspace: Workspace) -> dict[str, float]:
-    """The pages behind a filter and a search, as the screen asks for them."""
+    """Run the queries behind a filter and a search, as the screen does."""
     searches = [TrajectoryFilter(search=words) for words in ("letter again", "sign changed", "before the tot", "count")]
     filters = [
         TrajectoryFilter(transition="i→c", task="gcd"),

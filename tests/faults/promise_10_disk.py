@@ -1,9 +1,9 @@
-"""Promise 10: a full disk, a read-only database, and errors of SQLite at every place that writes.
+"""Promise 10: a full disk, a read-only database, and SQLite errors at every write site.
 
-The engine pauses with a reason that names the trouble, corrupts nothing, and goes on by itself when it clears, to the
-rows of an undisturbed run. Errors come from `injected/` (each write site meets BUSY, IOERR, FULL and READONLY when its
-transaction begins and when it commits), and for real: a small tmpfs that fills up, a limit on the size of files, and
-another writer that keeps the database to itself.
+The engine pauses with a reason that names the fault, corrupts nothing, and resumes automatically when it clears, to
+the rows of an undisturbed run. Errors come from `injected/` (each write site gets BUSY, IOERR, FULL and READONLY when
+its transaction begins and when it commits), and from real
+faults: a small tmpfs that fills up, a limit on the size of files, and another writer that locks the database.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ KINDS = ("BUSY", "IOERR", "FULL", "READONLY")
 
 
 def run(n: int, seed: int, real: tuple[str, ...] = ("full disk", "file limit", "locked")) -> Result:
-    """At least `n` injected errors (each site meets eight), and each real trouble."""
+    """Run at least `n` injected errors (each site gets eight), and each real fault."""
     with tempfile.TemporaryDirectory(prefix="reflectevo-faults-") as directory:
         wanted = straight(Path(directory) / "straight", **QUIZ)
         sites, met, same, words = injected(Path(directory), wanted)
@@ -46,10 +46,10 @@ def run(n: int, seed: int, real: tuple[str, ...] = ("full disk", "file limit", "
 
 
 def injected(root: Path, wanted: dict[str, object], kinds: Sequence[str] = KINDS) -> tuple[int, int, bool, str]:
-    """A run in which every write site meets every error of some kinds.
+    """Complete a run in which every write site gets every error of the given kinds.
 
     Returns:
-        How many sites and errors there were, whether the outcome is right, and what isn't.
+        The numbers of sites and errors, whether the outcome is right, and the deviations.
     """
     account = root / "account"
     account.mkdir()
@@ -74,7 +74,7 @@ def injected(root: Path, wanted: dict[str, object], kinds: Sequence[str] = KINDS
 
 
 def _start_under(one: Scene, plan: dict[str, object]) -> None:
-    """Start the engine although its first writes fail: each refusal has to be one that names the trouble."""
+    """Start the engine although its first writes fail: each refusal has to name the fault."""
     for _ in range(100):
         try:
             one.start_with(plan)
@@ -86,7 +86,7 @@ def _start_under(one: Scene, plan: dict[str, object]) -> None:
 
 
 def _held(one: Scene) -> str:
-    """What the engine says is in its way, wherever it could still say it."""
+    """Check that the engine reports the fault, wherever it could still report it."""
     with closing(open_reader(one.workspace.database)) as connection:
         trouble = engine_state(connection, one.workspace.lock_file).trouble
     logs = [path.read_text(errors="replace") for path in one.workspace.logs.glob("*.log")]
@@ -96,7 +96,7 @@ def _held(one: Scene) -> str:
 
 
 def _through(one: Scene, wanted: dict[str, object], begin: Callable[[], object], clear: Callable[[], object]) -> str:
-    """A run with a trouble in its middle; what went wrong, else empty."""
+    """Complete a run with a fault in its middle; return what went wrong, else an empty string."""
     one.start(0.05)
     one.run()
     one.wait(lambda: one.stage("reflect").get("done", 0) > 4, every=0.01)
@@ -104,7 +104,7 @@ def _through(one: Scene, wanted: dict[str, object], begin: Callable[[], object],
     begin()
     named = one.until(lambda: _held(one))
     time.sleep(1.0)
-    # The stages go on where they need no disk; they must not fail.
+    # The stages continue where they need no disk; they must not fail.
     failed = one.iteration_state() == "failed"
     clear()
     if failed:
@@ -125,7 +125,7 @@ def _through(one: Scene, wanted: dict[str, object], begin: Callable[[], object],
 
 @contextmanager
 def small_disk(place: Path, size: str = "24m") -> Iterator[Path]:
-    """A file system of its own of a few megabytes. Raises OSError where it can't be mounted."""
+    """Mount a separate file system of a few megabytes. Raises OSError where it can't be mounted."""
     place.mkdir(parents=True)
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(place)], capture_output=True)
     if mounted.returncode:
@@ -159,7 +159,7 @@ def _full_disk(root: Path, wanted: dict[str, object]) -> str:
 
 
 def _file_limit(root: Path, wanted: dict[str, object]) -> str:
-    """The quota shim: no process of the engine may make a file larger than it is; SQLite sees an I/O error."""
+    """Limit the size of files: no process of the engine may enlarge a file; SQLite sees an I/O error."""
     one = Scene(root, **QUIZ)
 
     def limit(size: int) -> None:
@@ -174,7 +174,7 @@ def _file_limit(root: Path, wanted: dict[str, object]) -> str:
 
 
 def _locked(root: Path, wanted: dict[str, object]) -> str:
-    """Another process begins a transaction and keeps it for longer than anyone waits."""
+    """Hold a transaction in another process for longer than any timeout."""
     one = Scene(root, **QUIZ)
     other = open_writer(one.workspace.database)
 
@@ -188,7 +188,7 @@ def _locked(root: Path, wanted: dict[str, object]) -> str:
 
 
 def can_mount(place: Path) -> bool:
-    """Whether a file system can be mounted here."""
+    """Check whether a file system can be mounted here."""
     try:
         with small_disk(place):
             return True

@@ -1,4 +1,4 @@
-"""What a promise's test says of itself, and the table of all ten."""
+"""Result of a promise's test, and the table of all ten."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """How far a promise was kept.
+    """Result of one promise.
 
     Attributes:
         promise: its number.
         what: the promise in a few words.
-        required: how many trials it asks for.
-        reached: how many of them held.
-        passed: whether all held, and every figure is within its bound.
-        detail: figures, and the first trial that didn't hold.
+        required: required number of trials.
+        reached: number of trials that passed.
+        passed: whether all passed, and every figure is within its bound.
+        detail: figures, and the first trial that failed.
     """
 
     promise: int
@@ -27,17 +27,17 @@ class Result:
     detail: str
 
     def line(self) -> str:
-        """One line of the table."""
+        """Return one line of the table."""
         word = "kept" if self.passed else "SHORT"
         return f"{self.promise:>2}  {word:<5}  {self.reached:>6,} of {self.required:>6,}  {self.what}. {self.detail}"
 
 
 def table(results: Sequence[Result]) -> str:
-    """All results, one a line."""
+    """Return all results, one a line."""
     return "\n".join(result.line() for result in results)
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The value that `share` of the values don't exceed; 0 for none."""
+    """Return the value that `share` of the values don't exceed; 0 for none."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0

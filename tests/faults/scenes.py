@@ -1,4 +1,5 @@
-"""Runs to do harm to: engines over a small quiz, with the faults of `injected/` or without, and what must survive.
+"""Scenes for fault tests: engines over a small quiz, with the faults of `injected/` or without, and the rows that must
+survive.
 
 Everything is real: processes, signals, files and SQLite. Only the texts are scripted.
 """
@@ -29,12 +30,12 @@ SELECT 'attempt', id, reasoning FROM attempts UNION ALL SELECT 'reflection', id,
 UNION ALL SELECT 'policy', id, name || path FROM policies UNION ALL SELECT 'evaluation', id, protocol FROM evaluations
 UNION ALL SELECT 'directive', id, uuid FROM directives UNION ALL SELECT 'trajectory', id, transition FROM trajectories
 """
-"""Every kind of row that is never taken back once a reader saw it."""
+"""Tables whose rows are never removed once a reader saw them."""
 
 
 @contextmanager
 def environment(**values: str) -> Iterator[None]:
-    """Variables for the processes started meanwhile."""
+    """Set variables for the processes started meanwhile."""
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
     try:
@@ -48,7 +49,7 @@ def environment(**values: str) -> Iterator[None]:
 
 
 class Scene(EngineHarness):
-    """One engine over a quiz, watched by a reader that notes every committed row it sees."""
+    """One engine over a quiz, observed by a reader that records every committed row it sees."""
 
     def __init__(self, root: Path, **quiz: Any) -> None:
         root.mkdir(parents=True, exist_ok=True)
@@ -59,7 +60,7 @@ class Scene(EngineHarness):
         self._reader = threading.Thread(target=self._read, daemon=True)
 
     def start_with(self, faults: dict[str, object] | None, delay: float = 0.0) -> None:
-        """Start the engine, with faults inside it or its children."""
+        """Start the engine, with faults inside it or its worker processes."""
         if faults is None:
             self.start(delay)
             return
@@ -68,30 +69,30 @@ class Scene(EngineHarness):
             self.start(delay)
 
     def watch(self) -> None:
-        """Begin to note what is committed."""
+        """Begin to record committed rows."""
         self._reader.start()
 
     def unwatch(self) -> None:
-        """Note no more."""
+        """Stop recording."""
         self._over.set()
         self._reader.join()
 
     def _read(self) -> None:
         while not self._over.wait(0.03):
-            # While the very first migration runs there may be no table yet.
+            # During the very first migration there may be no table yet.
             with suppress(sqlite3.Error, StoreError):
                 self.seen |= set(self.rows(SEEN))
 
     def lost(self) -> set[tuple[object, ...]]:
-        """Rows that were seen committed and aren't there."""
+        """Return rows that were seen committed and are missing."""
         return set(self.seen) - set(self.rows(SEEN))
 
     def intact(self) -> bool:
-        """Whether SQLite finds the file whole."""
+        """Check whether SQLite finds the file intact."""
         return self.rows("PRAGMA integrity_check") == [("ok",)]
 
     def outcome(self) -> dict[str, object]:
-        """What an interrupted and an uninterrupted run must have in common."""
+        """Return what an interrupted and an uninterrupted run must have in common."""
         return {
             "attempts": self.rows(WORK),
             "reflections": self.rows(REFLECTED),
@@ -106,7 +107,9 @@ class Scene(EngineHarness):
         }
 
     def crash(self, kill: signal.Signals = signal.SIGKILL) -> None:
-        """Kill the engine, if it still lives, and wait until the kernel let its lock go and its children are gone."""
+        """Kill the engine, if it still runs, and wait until the kernel released its lock and its worker processes are
+        gone.
+        """
         pid = self.engine_pid()
         if pid is not None:
             with suppress(ProcessLookupError):
@@ -117,7 +120,7 @@ class Scene(EngineHarness):
                 os.waitpid(pid, 0)
 
     def kill_child(self) -> bool:
-        """Kill one process of the engine's children; False when there is none."""
+        """Kill one worker process of the engine; False when there is none."""
         for pid in tagged_processes(self.workspace):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -125,17 +128,17 @@ class Scene(EngineHarness):
         return False
 
     def go_on(self) -> None:
-        """Have the run started, or resumed where a stage failed; one that is done is left alone."""
+        """Start the run, or resume it where a stage failed; a finished run is left alone."""
         if self.iteration_state() != "done":
             self.run()
 
     def iteration_state(self) -> str:
-        """State of the current iteration, empty before the first."""
+        """Return the state of the current iteration, empty before the first."""
         iteration = self.status()["iteration"]
         return str(iteration["state"]) if iteration else ""
 
     def until(self, condition: Callable[[], object]) -> bool:
-        """Whether a condition comes to hold before the run stands still."""
+        """Return whether a condition becomes true before the run stops making progress."""
         try:
             self.wait(condition, every=0.01)
         except AssertionError:
@@ -145,7 +148,7 @@ class Scene(EngineHarness):
 
 @contextmanager
 def scene(**quiz: Any) -> Iterator[Scene]:
-    """A scene in a directory of its own; nothing of it is left afterwards."""
+    """Build a scene in a directory of its own; everything is removed afterwards."""
     with tempfile.TemporaryDirectory(prefix="reflectevo-faults-") as directory:
         one = Scene(Path(directory), **quiz)
         try:
@@ -156,7 +159,7 @@ def scene(**quiz: Any) -> Iterator[Scene]:
 
 
 def straight(root: Path, **quiz: Any) -> dict[str, object]:
-    """The outcome of the same run without any fault."""
+    """Return the outcome of the same run without any fault."""
     one = Scene(root, **quiz)
     try:
         one.start()
@@ -168,5 +171,5 @@ def straight(root: Path, **quiz: Any) -> dict[str, object]:
 
 
 def draw(seed: int) -> random.Random:
-    """Draws that a seed decides."""
+    """Return draws determined by a seed."""
     return random.Random(seed)

@@ -1,4 +1,4 @@
-"""The real program on a real pty: started, typed at, read from, left unread, hung up and killed."""
+"""The real program on a real pty: started, sent keys, read from, left unread, hung up and killed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PROGRAM = "from reflectevo_tui.cli import main; main()"
 
 
 class Terminal:
-    """`reflectevo` on a pty of so many columns and rows."""
+    """`reflectevo` on a pty of the given columns and rows."""
 
     def __init__(self, workspace: Path, columns: int = 160, rows: int = 50) -> None:
         self.received = bytearray()
@@ -39,7 +39,7 @@ class Terminal:
         os.write(self.descriptor, keys.encode())
 
     def read(self, seconds: float) -> bytes:
-        """What arrives within a time; also kept in `received`."""
+        """Return the output that arrives within a time; also kept in `received`."""
         piece = bytearray()
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0:
@@ -56,7 +56,7 @@ class Terminal:
         return bytes(piece)
 
     def read_quiet(self, quiet: float = 0.15, seconds: float = 10.0) -> bytes:
-        """What arrives until nothing came for a while."""
+        """Return the output that arrives until none came for a while."""
         piece = bytearray()
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
@@ -77,7 +77,7 @@ class Terminal:
         return new
 
     def read_until(self, *wanted: bytes) -> bytes:
-        """What arrives until one of some texts did. Raises TimeoutError with the end of it when no new word arrives."""
+        """Return the output up to one of some texts. Raises TimeoutError with its end when no new word arrives."""
         piece = bytearray()
         patience = Patience(lambda: words(piece))
         while not any(text in piece for text in wanted):
@@ -87,14 +87,14 @@ class Terminal:
         return bytes(piece)
 
     def alive(self) -> bool:
-        """Whether the program still runs."""
+        """Check whether the program still runs."""
         try:
             return os.waitpid(self.pid, os.WNOHANG) == (0, 0)
         except ChildProcessError:
             return False
 
     def end(self, number: signal.Signals = signal.SIGKILL) -> None:
-        """Send a signal and take in the end."""
+        """Send a signal and wait for the program to end."""
         with suppress(ProcessLookupError):
             os.kill(self.pid, number)
         patience = Patience(lambda: cpu_seconds([self.pid]))
@@ -108,7 +108,7 @@ class Terminal:
 
 @contextmanager
 def terminal(workspace: Path, columns: int = 160, rows: int = 50) -> Iterator[Terminal]:
-    """A terminal that is ended afterwards, whatever happened."""
+    """Start a terminal that is ended afterwards in any case."""
     one = Terminal(workspace, columns, rows)
     try:
         yield one

@@ -1,4 +1,4 @@
-"""Nobody is let in: permissions whatever the umask, no open port, no secret where it isn't needed, no foreign code."""
+"""Tests access control: permissions whatever the umask, no open port, no secret where it isn't needed, no foreign code."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ SECRETS = {
 
 @pytest.fixture
 def open_umask() -> Iterator[None]:
-    """A user who lets everybody in by default."""
+    """Set a umask that gives everybody access by default."""
     before = os.umask(0)
     yield
     os.umask(before)
@@ -59,7 +59,7 @@ def _run(one: EngineHarness) -> None:
 
 
 def test_only_the_owner_reads_a_workspace_whatever_the_umask(open_umask: None, harness: Make, tmp_path: Path) -> None:
-    """A whole run, a status and an export: every directory 0700, every file 0600."""
+    """After a complete run, a status and an export, every directory is 0700 and every file 0600."""
     one = harness(quiz_settings(tmp_path))
     _run(one)
     assert cli("-w", one.workspace.root, "status").returncode == 0
@@ -74,7 +74,7 @@ def test_only_the_owner_reads_a_workspace_whatever_the_umask(open_umask: None, h
 
 
 def test_nothing_listens_while_a_run_is_under_way(harness: Make, tmp_path: Path) -> None:
-    """Neither the engine nor a child of it has a listening socket of any kind, nor one bound to a port."""
+    """Neither the engine nor a worker process has a listening socket of any kind, nor one bound to a port."""
     one = harness(quiz_settings(tmp_path, train=100))
     pid = one.start(0.2)
     one.run()
@@ -91,7 +91,7 @@ def test_nothing_listens_while_a_run_is_under_way(harness: Make, tmp_path: Path)
 
 
 def test_the_check_for_listeners_sees_one() -> None:
-    """The test above could fail."""
+    """The check of the test above detects a listening socket."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
@@ -100,7 +100,7 @@ def test_the_check_for_listeners_sees_one() -> None:
 
 
 def test_secrets_reach_no_child_no_file_and_no_export(harness: Make, tmp_path: Path) -> None:
-    """Keys in the operator's environment are in no child's environment, and nowhere in the workspace after a run."""
+    """Keys in the operator's environment are in no worker's environment, and nowhere in the workspace after a run."""
     one = harness(quiz_settings(tmp_path))
     with environment(**SECRETS):
         one.start(0.1)
@@ -140,7 +140,7 @@ def _settings(**changes: object) -> RunSettings:
 
 
 def test_a_secret_goes_to_the_process_that_needs_it_and_to_no_other(tmp_path: Path) -> None:
-    """The hub's token where something may come from the hub; the judge's key to the judging process alone."""
+    """The hub's token goes to processes that may download from the hub; the judge's key to the judging process alone."""
     hub, local = _settings(), _settings(model=str(tmp_path))
     for kind in ("prepare", "generate", "train"):
         assert needed_secrets(hub, kind) == HUB_SECRETS
@@ -158,7 +158,9 @@ def test_a_secret_goes_to_the_process_that_needs_it_and_to_no_other(tmp_path: Pa
 
 
 def test_code_of_a_model_runs_only_when_settings_and_operator_say_so(harness: Make, tmp_path: Path) -> None:
-    """The settings file alone is not enough: the start is refused with what to type, and recorded when confirmed."""
+    """The settings file alone is not enough: the start is refused with the required command, and recorded when
+    confirmed.
+    """
     one = harness(quiz_settings(tmp_path, top='trust_remote_code = ["none"]'))
     one.start()
     with pytest.raises(DirectiveRefused, match=r"run code of its own .* --trust-code none"):
@@ -173,7 +175,7 @@ def test_code_of_a_model_runs_only_when_settings_and_operator_say_so(harness: Ma
 
 
 def test_only_the_directories_of_trusted_models_are_trusted(tmp_path: Path) -> None:
-    """A reflector that isn't named stays without code beside a model that is."""
+    """A reflector that isn't named does not load remote code next to a model that may."""
     workspace = Workspace(tmp_path / "workspace").create()
     rows = Rows(workspace.database)
     base, other = tmp_path / "base", tmp_path / "other"
@@ -217,7 +219,7 @@ def test_an_index_of_weights_can_not_point_out_of_its_directory(tmp_path: Path, 
 
 @pytest.mark.parametrize("path", ["../../elsewhere", "policies/../../elsewhere", "/elsewhere", "policies/link"])
 def test_a_policy_can_not_point_out_of_the_workspace(tmp_path: Path, path: str) -> None:
-    """Neither by dots, nor by an absolute path, nor by a symbolic link."""
+    """A path may not leave the workspace by dots, as an absolute path, or through a symbolic link."""
     workspace = Workspace(tmp_path / "workspace").create()
     rows = Rows(workspace.database)
     (tmp_path / "elsewhere").mkdir()

@@ -1,4 +1,4 @@
-"""Whatever lies in the directory where the operator stands is never imported by a process that the terminal starts."""
+"""Tests that no process started by the terminal imports a module from the operator's working directory."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ DECOYS = {
 
 
 def with_decoys(directory: Path, names: Iterable[str]) -> Path:
-    """A directory with modules that leave a file `ran` behind when one of them is imported."""
+    """Create a directory with modules that leave a file `ran` behind when one of them is imported."""
     for name in names:
         decoy = directory / name
         decoy.parent.mkdir(parents=True, exist_ok=True)
@@ -42,7 +42,7 @@ def test_the_engine_is_found_where_it_is_installed(case: str, tmp_path: Path) ->
 
 
 def test_no_command_imports_from_the_callers_directory(tmp_path: Path) -> None:
-    """Every command that starts a process: one-shot questions, the engine with its children, an export, an import."""
+    """Covers every command that starts a process: one-shot queries, the engine with its workers, an export, an import."""
     if not SCRIPT.exists():
         pytest.skip("the console script is not installed beside this Python (make test installs it)")
     here = with_decoys(tmp_path / "here", {name for names in DECOYS.values() for name in names})
@@ -53,7 +53,7 @@ def test_no_command_imports_from_the_callers_directory(tmp_path: Path) -> None:
     def reflectevo(*arguments: str | Path) -> str:
         command = [SCRIPT, "-w", workspace, *arguments]
         done = run(command, cwd=here)
-        # `doctor` is 1 where this machine lacks something.
+        # `doctor` exits with 1 where this machine lacks something.
         assert done.returncode == 0 or arguments[0] == "doctor", done.stdout + done.stderr
         assert not (here / "ran").exists(), (here / "ran").read_text()
         return done.stdout

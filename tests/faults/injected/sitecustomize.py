@@ -1,15 +1,17 @@
-"""Faults inside a real process of the engine, which Python loads by itself because this directory is on its path.
+"""Injects faults into a real process of the engine; Python imports it automatically because its directory is on the
+path.
 
 `REFLECTEVO_FAULTS` holds a JSON object:
 
-- `kill`: end this process by SIGKILL at the n-th event of a kind: `{"at": "file", "match": part of a path}` counts
-  what is done with files (open, mkdir, rename), `{"at": "sql", "match": regular expression}` counts statements.
-  `only` names the command (`child`, `serve`, `init`) it is meant for. It happens once: `marker` is made first.
-- `refuse`: a directory. Each place that writes to the database meets each error of SQLite in `kinds` once when its
-  transaction begins and once when it commits; the directory keeps account. `only` as above.
-- `hurry`: the engine waits a twentieth of a second where it would wait seconds for the trouble to clear.
+- `kill`: end this process by SIGKILL at the n-th event of a kind: `{"at": "file", "match": part of a path}` counts file
+operations (open, mkdir, rename), `{"at": "sql", "match": regular expression}` counts statements.
+  `only` names the command (`child`, `serve`, `init`) it applies to. It happens once: `marker` is created first.
+- `refuse`: a directory. Each place that writes to the database gets each SQLite error in `kinds` once when its
+transaction begins and once when it commits; the directory
+records which were raised. `only` as above.
+- `hurry`: the engine waits a twentieth of a second where it would wait seconds for the fault to clear.
 
-Nothing of the project knows of this file.
+No code of the project refers to this file.
 """
 
 import json
@@ -36,7 +38,7 @@ def _command() -> str:
 
 
 class _Killer:
-    """Ends this process at the n-th event that matches."""
+    """Kills this process at the n-th matching event."""
 
     def __init__(self, plan: dict[str, object]) -> None:
         self.at, self.match = str(plan["at"]), re.compile(str(plan["match"]))
@@ -66,7 +68,7 @@ def _watch_files(killer: _Killer) -> None:
 
 
 def _site() -> str:
-    """The function of the project that wanted to write."""
+    """Return the function of the project that attempted the write."""
     frame = sys._getframe(2)
     while frame is not None:
         path = frame.f_code.co_filename
@@ -80,7 +82,7 @@ def _site() -> str:
 
 def _connection(killer: _Killer | None, refuse: Path | None, kinds: list[str]) -> type[sqlite3.Connection]:
     class Faulty(sqlite3.Connection):
-        """A connection that meets trouble at its writes."""
+        """A connection whose writes raise the injected errors."""
 
         def execute(self, sql: str, *given: object) -> sqlite3.Cursor:
             if killer is not None:
