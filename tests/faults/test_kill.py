@@ -1,4 +1,4 @@
-"""A real SIGKILL to a real engine in every stage: nothing acknowledged is lost, nothing is done twice."""
+"""Tests a real SIGKILL of a real engine in every stage: nothing acknowledged is lost, nothing is done twice."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ STAGES = ("attempt", "reflect", "correct", "curate", "train", "evaluate")
 
 
 def _reached(one: EngineHarness, stage: str) -> bool:
-    """True when a stage is under way, with something of it done where it counts items."""
+    """Check whether a stage is running, with at least one item done where it counts items."""
     found = one.stage(stage)
     if stage in ("curate", "evaluate"):
         return found.get("state") == "running"
@@ -28,7 +28,7 @@ def _reached(one: EngineHarness, stage: str) -> bool:
 
 
 def test_killed_in_every_stage_it_continues_to_the_same_rows(harness: Make) -> None:
-    """Killed once in each stage, a run ends with exactly the rows and texts of an uninterrupted one."""
+    """A run killed once in each stage ends with exactly the rows and texts of an uninterrupted one."""
     settings = scripted_settings()
     straight, killed = harness(settings), harness(settings)
     straight.start()
@@ -53,7 +53,7 @@ def test_killed_in_every_stage_it_continues_to_the_same_rows(harness: Make) -> N
     trained = "SELECT set_name, included, reason, count(*) FROM curated GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
     assert killed.rows(trained) == straight.rows(trained)
     assert len(killed.rows("SELECT id FROM policies")) == 2
-    # Nothing is in the list twice, and all of it can be found by its text.
+    # Nothing is in the list twice, and everything can be found by its text.
     assert killed.rows("SELECT count(*) FROM trajectories") == straight.rows("SELECT count(*) FROM trajectories")
     assert killed.rows("SELECT count(*) FROM trajectory_search WHERE trajectory_search MATCH 'step'") == straight.rows(
         "SELECT count(*) FROM trajectory_search WHERE trajectory_search MATCH 'step'"
@@ -61,7 +61,7 @@ def test_killed_in_every_stage_it_continues_to_the_same_rows(harness: Make) -> N
 
 
 def test_children_die_with_their_engine(harness: Make) -> None:
-    """No child goes on writing after its supervisor was killed."""
+    """No worker process continues writing after its supervisor was killed."""
     one = harness(scripted_settings())
     one.start(delay=0.2)
     one.run()
@@ -72,7 +72,7 @@ def test_children_die_with_their_engine(harness: Make) -> None:
 
 
 def test_orphans_are_swept_at_takeover(harness: Make, tmp_path: Path) -> None:
-    """A leftover that carries the workspace's tag is ended by the next engine; an untagged process is not."""
+    """The next engine ends a leftover process that carries the workspace's tag, and leaves an untagged one alone."""
     import subprocess
     import sys
 
@@ -94,7 +94,7 @@ def test_orphans_are_swept_at_takeover(harness: Make, tmp_path: Path) -> None:
 
 
 def test_a_killed_child_is_started_again(harness: Make) -> None:
-    """A rollout process that the kernel killed (as for lack of memory) is restarted and nothing is owed twice."""
+    """A rollout process killed by the kernel (as when out of memory) is restarted, and no work is repeated."""
     one = harness(scripted_settings())
     one.start(delay=0.05)
     one.run()
@@ -106,7 +106,7 @@ def test_a_killed_child_is_started_again(harness: Make) -> None:
 
 
 def test_two_engines_one_wins(harness: Make) -> None:
-    """A second engine is refused and says who holds the workspace; the first is not disturbed."""
+    """A second engine is refused with the name of the holder of the workspace; the first is not disturbed."""
 
     from reflectevo_tui.engine_client.process import engine_command
 
@@ -120,7 +120,7 @@ def test_two_engines_one_wins(harness: Make) -> None:
 
 @pytest.mark.parametrize("kills", [5])
 def test_directives_are_applied_exactly_once_across_kills(harness: Make, kills: int) -> None:
-    """Each pause and resume has one outcome, whatever moment the engine was killed at."""
+    """Each pause and resume has one outcome, at whatever moment the engine was killed."""
     from contextlib import closing
 
     from store.control.directives import issue

@@ -1,6 +1,6 @@
-"""The ten promises with few trials, so that a change that breaks one is seen at once; `make faults` runs all of them.
+"""The ten promises with few trials, to detect a broken promise early; `make faults` runs all trials.
 
-Figures that depend on the clock are not judged here: a slow machine is no broken promise.
+Figures that depend on the clock are not checked here: a slow machine is not a broken promise.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from tests.support.large_store import make_large_store
 
 @pytest.fixture(scope="module")
 def wanted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
-    """What the run of promise 10 comes to without any trouble."""
+    """The outcome of promise 10's run without any fault."""
     return straight(tmp_path_factory.mktemp("straight"), **promise_10_disk.QUIZ)
 
 
@@ -38,7 +38,7 @@ def test_kills_lose_nothing_and_the_run_ends_as_an_uninterrupted_one() -> None:
 
 
 def test_a_takeover_leaves_no_orphan() -> None:
-    """Promise 3; how long it takes is for `make faults`."""
+    """Promise 3; `make faults` checks the duration."""
     result = promise_03_takeover.run(3, 7)
     assert "no orphan left" in result.detail, result.line()
 
@@ -49,7 +49,7 @@ def test_of_two_engines_one_wins_and_the_other_names_it() -> None:
 
 
 def test_the_engine_lives_on_whatever_happens_to_its_terminals() -> None:
-    """Promise 5: the same engine goes on storing texts; by how much its pace changes is for `make faults`."""
+    """Promise 5: the same engine continues to store texts; `make faults` checks the change of its pace."""
     for what in promise_05_terminals.observe(3, window=1.5, stall=1.5, slots=8, text_seconds=0.1, settle=1.5):
         assert what.same_engine, what.name
         assert what.stored_after > 0, what.name
@@ -62,7 +62,7 @@ def test_directives_are_applied_once_across_kills() -> None:
 
 
 def test_browsing_while_rows_arrive_keeps_the_wal_small(tmp_path: Path) -> None:
-    """Promise 9: every figure is taken; those that a clock decides are judged by `make faults`."""
+    """Promise 9: every figure is measured; `make faults` checks those that depend on the clock."""
     workspace = make_large_store(tmp_path / "workspace", 20_000)
     figures, written = promise_09_browsing.measure(workspace, 1.0, answers=5, settle=1.5)
     assert figures.keys() == promise_09_browsing.BUDGETS.keys()
@@ -72,8 +72,9 @@ def test_browsing_while_rows_arrive_keeps_the_wal_small(tmp_path: Path) -> None:
 
 
 def test_every_write_site_waits_out_every_error(tmp_path: Path, wanted: dict[str, object]) -> None:
-    """Promise 10, injected: each site meets a full disk at its begin and at its commit; `make faults` adds BUSY,
-    IOERR and READONLY."""
+    """Promise 10, injected: each site gets a full disk at its begin and at its commit; `make faults` adds BUSY, IOERR
+    and READONLY.
+    """
     sites, met, same, words = promise_10_disk.injected(tmp_path, wanted, ("FULL",))
     assert same, words
     assert sites >= 15
@@ -84,15 +85,16 @@ def test_every_write_site_waits_out_every_error(tmp_path: Path, wanted: dict[str
 def test_a_real_trouble_of_the_disk_is_named_and_waited_out(
     trouble: str, tmp_path: Path, wanted: dict[str, object]
 ) -> None:
-    """Promise 10, for real: a small tmpfs that fills up, and a limit on the size of files."""
+    """Promise 10, with real faults: a small tmpfs that fills up, and a limit on the size of files."""
     if trouble == "full disk" and not promise_10_disk.can_mount(tmp_path / "probe"):
         pytest.skip("a tmpfs can't be mounted here (needs root)")
     assert promise_10_disk.REAL[trouble](tmp_path / "place", wanted) == ""
 
 
 def test_the_allow_list_sees_hostile_bytes() -> None:
-    """What checks the fuzzer's bytes finds each string that got through as it is, unless it is a sequence that the
-    program uses itself."""
+    """The check of the fuzzer's output finds each string printed unchanged, unless the program itself uses that
+    sequence.
+    """
     harmless = b"\x1b[2;3Hhello \x1b[1;38;2;1;2;3mworld\x1b[0m\r\n"
     assert findings(harmless) == []
     own = ("\x1b[31m", "\x1b[2J", "\x1b[H", "\x1b[?1049l", "\x1b[?1000h")

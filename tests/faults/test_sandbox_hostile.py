@@ -1,7 +1,7 @@
-"""Real hostile programs in the real sandbox: every program × tier × root and ordinary user (promise 7).
+"""Tests real hostile programs in the real sandbox: every program × tier × root and ordinary user (promise 7).
 
-No escape, an end within the limit and a second, nothing left running. A tier or a user that isn't to be had on this
-machine is skipped with the reason.
+No escape, termination within the limit plus a second, nothing left running. A tier or a user that isn't available on
+this machine is skipped with the reason.
 """
 
 from __future__ import annotations
@@ -37,17 +37,17 @@ USERS = ("root", "ordinary user") if os.geteuid() == 0 else ("ordinary user",)
 
 @dataclass(frozen=True)
 class Batch:
-    """What became of all programs in one tier, started by one user."""
+    """Outcomes of all programs in one tier, started by one user."""
 
     report: dict[str, Any]
     secret: str
     left: list[str]
-    """Command lines of what still ran afterwards."""
+    """Command lines of the processes that still ran afterwards."""
 
 
 @pytest.fixture(scope="module", params=[(tier, user) for tier in TIERS for user in USERS], ids="-".join)
 def batch(request: pytest.FixtureRequest) -> Batch:
-    """All programs in one tier as one user; they share a few threads, so that the sleepers sleep side by side."""
+    """Run all programs in one tier as one user; they share a few threads, so that the sleepers sleep concurrently."""
     tier, user = request.param
     if user == "root" or os.geteuid() != 0:
         broken = next((one.reason for one in probe() if one.name == tier and not one.works), None)
@@ -62,7 +62,7 @@ def batch(request: pytest.FixtureRequest) -> Batch:
 
 @cache
 def ordinary_python() -> str:
-    """A Python that an ordinary user can run, when the tests run as root: root's own may lie in root's home."""
+    """Return a Python that an ordinary user can run, when the tests run as root: root's own may be in root's home."""
     for candidate in (os.path.realpath(getattr(sys, "_base_executable", sys.executable)), "/usr/bin/python3"):
         check = [candidate, "-c", "import sys; sys.exit(sys.version_info < (3, 11))"]
         try:
@@ -74,7 +74,7 @@ def ordinary_python() -> str:
 
 
 def run_batch(tier: str, user: str) -> Batch:
-    """Start the batch as a user, with a copy of the package that the user may read."""
+    """Start the batch as a user, with a copy of the package that the user can read."""
     tag, secret = f"reflectevo-test-{secrets.token_hex(6)}", secrets.token_hex(16)
     todo = {
         "tier": tier,
@@ -110,7 +110,7 @@ def run_batch(tier: str, user: str) -> Batch:
 
 
 def running(tag: str) -> list[str]:
-    """Command lines of the processes that carry a tag."""
+    """Return the command lines of the processes that carry a tag."""
     return [
         f"{process.pid}: {' '.join(process.info['cmdline'])[:200]}"
         for process in psutil.process_iter(["cmdline"])
@@ -120,7 +120,7 @@ def running(tag: str) -> list[str]:
 
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_a_hostile_program_is_held(batch: Batch, name: str) -> None:
-    """It ends as it should, within its limit and a second, and nothing that it tried succeeded."""
+    """The program ends as expected, within its limit plus a second, and none of its attempts succeeded."""
     hostile, outcome = PROGRAMS[name], batch.report["outcomes"][name]
     assert outcome["state"] in hostile.ends, outcome
     assert hostile.says in outcome["reason"], outcome
@@ -136,7 +136,7 @@ def test_a_hostile_program_is_held(batch: Batch, name: str) -> None:
 
 
 def test_nobody_was_reached_and_nothing_is_left(batch: Batch) -> None:
-    """No listener was contacted, no process harmed, no file made or changed, and nothing still runs."""
+    """No listener was contacted, no process harmed, no file created or changed, and nothing still runs."""
     assert batch.left == []
     assert batch.report["contacts"] == []
     assert batch.report["victim_lives"]
@@ -145,13 +145,13 @@ def test_nobody_was_reached_and_nothing_is_left(batch: Batch) -> None:
 
 
 def test_the_batches_ran_as_whom_they_say(batch: Batch, request: pytest.FixtureRequest) -> None:
-    """The ordinary user's batch isn't root's in disguise."""
+    """The ordinary user's batch really ran as that user, not as root."""
     assert (batch.report["user"] == 0) == ("root" in request.node.name)
 
 
 @pytest.fixture(params=TIERS)
 def tier(request: pytest.FixtureRequest) -> str:
-    """Each tier that works here."""
+    """Return each tier that works here."""
     broken = next((one.reason for one in probe() if one.name == request.param and not one.works), None)
     if broken is not None:
         pytest.skip(f"{request.param} doesn't work here: {broken}")
@@ -160,7 +160,7 @@ def tier(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def sleeper(tier: str) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
-    """A process whose sandboxed program sleeps for a minute, and the tag of its sandbox."""
+    """Start a process whose sandboxed program sleeps for a minute; yield it and the tag of its sandbox."""
     tag = f"reflectevo-test-{secrets.token_hex(6)}"
     source = f"""
 from engine.tasks.sandbox import Limits, runner
@@ -177,7 +177,7 @@ run_python("import time; time.sleep(60)", limits=Limits(wall_seconds=60), tier={
 
 
 def test_a_program_dies_with_its_engine(sleeper: tuple[subprocess.Popen[bytes], str]) -> None:
-    """After a SIGKILL of the engine no hostile program goes on unwatched."""
+    """After a SIGKILL of the engine no hostile program continues unsupervised."""
     engine, tag = sleeper
     wait_until(lambda: running(f"{tag}:"), describe=lambda: "the sandbox starts")
     engine.kill()

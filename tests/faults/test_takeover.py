@@ -1,4 +1,4 @@
-"""A silent engine is described and ended only when it is proved to be ours; a hung or stubborn child is ended too."""
+"""Tests takeover: a silent engine is described, and ended only when proved to be ours; a hung worker is ended too."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ _OTHER = '{"pid": %d, "started": 1.0, "boot": "another", "ticks": 1, "trouble": 
 
 @pytest.fixture
 def silent(harness: Make, tmp_path: Path) -> Iterator[EngineHarness]:
-    """An engine in the middle of a run that was stopped by a signal, so that it is alive and silent."""
+    """Return an engine stopped by a signal in the middle of a run, so that it is alive and silent."""
     one = harness(quiz_settings(tmp_path, train=200))
     pid = one.start(0.3)
     one.run()
     one.wait(lambda: one.stage("attempt").get("done", 0) > 0)
     os.kill(pid, signal.SIGSTOP)
-    # A minute later, without the wait: the heartbeat is the one that counts.
+    # Simulates a minute of silence without waiting: only the time of the heartbeat counts.
     connection = open_writer(one.workspace.database)
     connection.execute("UPDATE heartbeats SET beat = beat - ? WHERE slot = 'engine'", (STALE_SECONDS + 60,))
     connection.close()
@@ -52,7 +52,7 @@ def silent(harness: Make, tmp_path: Path) -> Iterator[EngineHarness]:
 
 
 def test_a_silent_engine_is_described_and_taken_over_from_the_shell(silent: EngineHarness) -> None:
-    """The account names process, silence, state and what was going on; after a yes another engine goes on."""
+    """The message names process, silence, state and stage; after confirmation another engine continues the run."""
     old, acknowledged = silent.engine_pid(), set(silent.rows("SELECT id, reasoning FROM attempts"))
     done = cli("-w", silent.workspace.root, "takeover", "--yes")
     assert done.returncode == 0, done.stderr
@@ -73,7 +73,7 @@ def test_without_a_yes_nothing_is_ended(silent: EngineHarness) -> None:
 
 
 def test_an_engine_that_works_is_left_alone(harness: Make, tmp_path: Path) -> None:
-    """Only silence is a reason."""
+    """Only a silent engine may be taken over."""
     one = harness(quiz_settings(tmp_path))
     pid = one.start()
     done = cli("-w", one.workspace.root, "takeover", "--yes")
@@ -92,7 +92,7 @@ def test_an_engine_that_works_is_left_alone(harness: Make, tmp_path: Path) -> No
 def test_a_process_that_is_not_proved_to_be_the_engine_is_never_ended(
     harness: Make, tmp_path: Path, forged: str
 ) -> None:
-    """Whoever holds the lock without having signed with its start and boot is left alone."""
+    """A holder of the lock that didn't record its start time and boot id is left alone."""
     one = harness(quiz_settings(tmp_path))
     code = "import fcntl, sys, time; f = open(sys.argv[1], 'r+'); fcntl.lockf(f, fcntl.LOCK_EX); print(1, flush=True)"
     holder = subprocess.Popen(
@@ -112,7 +112,7 @@ def test_a_process_that_is_not_proved_to_be_the_engine_is_never_ended(
 
 
 async def test_the_application_offers_the_takeover_with_the_account(silent: EngineHarness, until) -> None:  # type: ignore[no-untyped-def]
-    """`e` on a silent engine asks first, with what is known; `y` ends it and starts another."""
+    """`e` on a silent engine first asks, showing the known facts; `y` ends it and starts another."""
     old = silent.engine_pid()
     app = ReflectEvoApp(silent.workspace)
     async with app.run_test(size=(160, 50)) as pilot:
@@ -129,7 +129,7 @@ async def test_the_application_offers_the_takeover_with_the_account(silent: Engi
 
 
 def test_a_hung_child_is_named_ended_and_tried_again_within_bounds(harness: Make, tmp_path: Path) -> None:
-    """A process that stands still is named in an event; after three times its stage fails and says so."""
+    """An event names a process without progress; after three times its stage fails with the reason."""
     one = harness(quiz_settings(tmp_path, top="stall_minutes = 0.01", train=200))
     one.start(1.5)
     one.run()
@@ -145,7 +145,7 @@ def test_a_hung_child_is_named_ended_and_tried_again_within_bounds(harness: Make
 
 
 def test_a_paused_child_is_not_taken_for_a_hung_one(harness: Make, tmp_path: Path) -> None:
-    """Standing still on an operator's word, or while the disk is full, is no fault."""
+    """A process without progress is no fault while paused by an operator or while the disk is full."""
     one = harness(quiz_settings(tmp_path))
     one.start()
     one.run()
@@ -200,7 +200,7 @@ def _deaf_child() -> Child:
 
 @pytest.mark.parametrize("hung", [False, True])
 def test_a_child_that_ignores_everything_is_killed_in_the_end(monkeypatch: pytest.MonkeyPatch, hung: bool) -> None:
-    """Stop, SIGTERM, SIGKILL, in this order and not before their times."""
+    """Stop, SIGTERM, SIGKILL, in this order and not before their timeouts."""
     monkeypatch.setattr(child_processes, "HUNG_TERM_AFTER" if hung else "TERM_AFTER", 0.2)
     monkeypatch.setattr(child_processes, "HUNG_KILL_AFTER" if hung else "KILL_AFTER", 0.6)
     child = _deaf_child()
@@ -219,7 +219,7 @@ def test_a_child_that_ignores_everything_is_killed_in_the_end(monkeypatch: pytes
 
 
 def test_two_applications_and_a_command_line_at_once(harness: Make, tmp_path: Path) -> None:
-    """Three that look and order: each order is applied once, and the run ends as it would alone."""
+    """Three clients that read and issue directives: each is applied once, and the run ends as with a single client."""
     from tests.faults.terminals import terminal
     from tests.support.engines import REFLECTED, WORK
 

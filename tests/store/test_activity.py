@@ -1,4 +1,4 @@
-"""Protects the idle time that the bench reports: intervals by hand, and the times of stored rows."""
+"""Tests the idle time that the benchmark reports: hand-computed intervals, and the times of stored rows."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_the_parts_of_an_iteration_add_up(
 
 
 def test_an_iteration_by_hand() -> None:
-    """40 s to load, 100 s of texts, 3 s of curation, 60 s of steps between two gaps, 30 s of the child's texts."""
+    """40 s to load, 100 s of texts, 3 s of curation, 60 s of steps between two gaps, 30 s of the child policy's texts."""
     found = idleness(
         Activity(
             whole=(0, 300),
@@ -76,7 +76,7 @@ def test_the_times_of_an_iteration_come_from_its_rows(rows: Rows) -> None:
             f"UPDATE {table} SET created = ?, latency = ?, completion_tokens = 7 WHERE id = ?",
             (created, latency, number),
         )
-    # What was taken over from another iteration took no time here.
+    # Texts reused from another iteration took no time here.
     rows.connection.execute("UPDATE attempts SET reused_from = 1 WHERE id = ?", (copied,))
     for step, created in enumerate((270, 290, 310), start=1):
         add_metrics(rows.connection, rows.iteration, "train", step, {"loss": 1.0})

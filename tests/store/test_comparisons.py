@@ -1,4 +1,4 @@
-"""Protects the comparison of two policies: the same questions only, turn 2 as the protocol means it."""
+"""Tests the comparison of two policies: only questions that both answered, turn 2 as defined by the protocol."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FREE = "oracle-free/0123456789"
 
 
 def answer(question: int, t1: str, t2: str | None) -> HeldOutAnswer:
-    """A held-out answer by its verdicts."""
+    """Return a held-out answer with the given verdicts."""
     return HeldOutAnswer(question, "quiz", t1, t2, True, None if t2 is None else True)  # type: ignore[arg-type]
 
 
@@ -62,13 +62,13 @@ def test_turn_two_is_what_the_protocol_says(
     b: tuple[str, str | None],
     expected: tuple[bool, bool] | None,
 ) -> None:
-    """With an oracle a right answer stays right; without one, what was not taken or judged is not known."""
+    """With an oracle a right answer stays right; without one, an answer not given or not verified is unknown."""
     pair = PairedAnswer(answer(1, *a), answer(1, *b))
     assert outcomes([pair], "t2", protocol) == ([] if expected is None else [(1, *expected)])
 
 
 def test_the_difference_has_flips_interval_and_p(rows: Rows) -> None:
-    """Checked by hand: 7 gained, 1 lost of 8."""
+    """Computed by hand: 7 gained, 1 lost of 8."""
     child = measured_run(rows)
     found = compare_policies(rows.connection, rows.policy, child, ORACLE)
     assert set(found) == {(task, turn) for task in ("", "quiz", "sums") for turn in ("t1", "t2")}
@@ -83,13 +83,13 @@ def test_the_difference_has_flips_interval_and_p(rows: Rows) -> None:
 
 
 def test_nothing_in_common_is_not_a_difference_of_zero() -> None:
-    """A report must say 'not measured'."""
+    """A report must print 'not measured'."""
     nothing = difference([])
     assert (nothing.value, nothing.low, nothing.high, nothing.p, nothing.n) == (None, None, None, None, 0)
 
 
 def test_flips_are_listed_both_ways_and_unverified_answers_left_out() -> None:
-    """Questions that only one of them answered with a verdict don't count."""
+    """Questions on which only one policy has a verdict don't count."""
     parent = [("correct", None), ("incorrect", "incorrect"), ("incorrect", "correct"), ("correct", None)]
     child = [("incorrect", "correct"), ("correct", None), ("correct", None), ("unverified", None)]
     pairs = [PairedAnswer(answer(n, *a), answer(n, *b)) for n, (a, b) in enumerate(zip(parent, child, strict=True))]

@@ -1,4 +1,4 @@
-"""Protects the one place that opens a database: WAL, permissions, refusals that touch nothing, transactions."""
+"""Tests the one module that opens a database: WAL, permissions, refusals that change nothing, transactions."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from tests.support.waiting import run
 
 @pytest.fixture
 def database(tmp_path: Path) -> Path:
-    """A current database."""
+    """Return a current database."""
     path = tmp_path / "reflectevo.db"
     with closing(open_writer(path)) as connection:
         migrate(connection)
@@ -57,7 +57,7 @@ def test_only_the_owner_reads_whatever_the_umask(tmp_path: Path, umask: int) -> 
 def test_a_writer_has_wal_foreign_keys_and_the_asked_durability(
     tmp_path: Path, durable: bool, synchronous: int
 ) -> None:
-    """The settings everything else relies on are in force, not merely asked for."""
+    """The settings that all other code relies on are in force, not merely requested."""
     with closing(open_writer(tmp_path / "reflectevo.db", durable=durable)) as connection:
 
         def pragma(name: str) -> object:
@@ -125,7 +125,7 @@ def _torn(path: Path) -> None:
 def test_what_is_not_ours_is_refused_in_words_and_left_as_it_is(
     tmp_path: Path, opener: Callable[[Path], sqlite3.Connection], make: Callable[[Path], None], words: str
 ) -> None:
-    """Pointing the program at a wrong file must not cost the operator that file, nor its permissions."""
+    """Passing a wrong file to the program must not damage that file, nor change its permissions."""
     path = tmp_path / "some.db"
     make(path)
     path.chmod(0o640)
@@ -138,7 +138,7 @@ def test_what_is_not_ours_is_refused_in_words_and_left_as_it_is(
 
 
 def test_the_wal_of_a_foreign_database_is_not_folded_into_it(tmp_path: Path) -> None:
-    """A writer that closes a database last folds its WAL in; a program that crashed may want to do that itself."""
+    """The last writer to close a database checkpoints its WAL; a crashed program may need to do that itself."""
     live, copy = tmp_path / "live.db", tmp_path / "copy.db"
     with closing(sqlite3.connect(live)) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
@@ -153,14 +153,14 @@ def test_the_wal_of_a_foreign_database_is_not_folded_into_it(tmp_path: Path) -> 
 
 
 def test_a_missing_database_is_named_and_a_reader_makes_none(tmp_path: Path) -> None:
-    """A mistyped path says how to make a workspace, and leaves no empty file behind."""
+    """The refusal of a mistyped path explains how to create a workspace, and leaves no empty file behind."""
     with pytest.raises(WorkspaceNotFound, match="reflectevo init"):
         open_reader(tmp_path / "reflectevo.db")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_an_empty_file_becomes_a_database(tmp_path: Path) -> None:
-    """A kill between the making of the file and its first page must not need a human."""
+    """A kill between the creation of the file and its first page must not require manual repair."""
     path = tmp_path / "reflectevo.db"
     path.touch()
     with closing(open_writer(path)) as connection:
@@ -169,7 +169,7 @@ def test_an_empty_file_becomes_a_database(tmp_path: Path) -> None:
 
 
 def test_a_place_that_can_not_be_written_is_named(tmp_path: Path) -> None:
-    """A missing or closed directory is a refusal with its reason, not a traceback."""
+    """A missing or inaccessible directory is a refusal with its reason, not a traceback."""
     with pytest.raises(StorageRefused, match="No such file or directory"):
         open_writer(tmp_path / "gone" / "reflectevo.db")
 
@@ -185,7 +185,7 @@ def test_a_path_with_uri_characters_opens(tmp_path: Path) -> None:
 
 
 def test_a_network_file_system_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """WAL over a network loses data silently, so it is refused by name before a file is made."""
+    """WAL on a network file system loses data silently, so it is refused by name before a file is created."""
     monkeypatch.setattr(store_connection, "_network_file_system", lambda directory: "NFS")
     with pytest.raises(StorageRefused, match="NFS"):
         open_writer(tmp_path / "reflectevo.db")
@@ -195,7 +195,7 @@ def test_a_network_file_system_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
 def test_the_file_system_probe_knows_a_network_and_a_local_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The probe reads statfs(2): the magic number of a network file system is told from that of this disk."""
+    """The probe reads statfs(2): it distinguishes the magic number of a network file system from that of this disk."""
     local = store_connection._network_file_system(tmp_path)
     assert local is None or local in store_connection._NETWORK_FILE_SYSTEMS.values()
 
@@ -222,7 +222,7 @@ def test_text_that_is_not_utf8_does_not_break_a_read(database: Path) -> None:
 
 @given(st.text(st.characters(categories=("L", "N", "Cs", "Cc", "S"))))
 def test_storable_text_can_be_stored_and_only_loses_lone_surrogates(text: str) -> None:
-    """A lone surrogate (as in a torn emoji of a model) raises when it is bound; everything else passes unchanged."""
+    """A lone surrogate (as in a truncated emoji of a model) raises when it is bound; all other text passes unchanged."""
     cleaned = storable(text)
     with closing(sqlite3.connect(":memory:")) as connection:
         assert connection.execute("SELECT ?", (cleaned,)).fetchone()[0] == cleaned
@@ -235,7 +235,7 @@ def test_storable_text_can_be_stored_and_only_loses_lone_surrogates(text: str) -
 
 
 def test_write_rolls_back_whatever_happens_inside(database: Path) -> None:
-    """Half a transaction must never be seen, and the connection is free for the next one."""
+    """A partial transaction must never be visible, and the connection is free for the next one."""
     with closing(open_writer(database)) as connection:
         for failure in (ValueError, KeyboardInterrupt, sqlite3.IntegrityError):
             with pytest.raises(failure), write(connection):
@@ -246,7 +246,7 @@ def test_write_rolls_back_whatever_happens_inside(database: Path) -> None:
 
 
 def test_a_commit_that_fails_leaves_no_open_transaction(database: Path) -> None:
-    """A commit fails when the disk is full: what follows must not find a transaction open for ever."""
+    """A commit fails when the disk is full: the next transaction must not find one that stays open forever."""
 
     class FullDisk(sqlite3.Connection):
         full = True
@@ -267,7 +267,7 @@ def test_a_commit_that_fails_leaves_no_open_transaction(database: Path) -> None:
 
 
 def test_two_writers_that_read_before_they_write_both_succeed(database: Path) -> None:
-    """With a deferred BEGIN the second would fail at once with BUSY_SNAPSHOT; IMMEDIATE takes turns instead."""
+    """With a deferred BEGIN the second would fail immediately with BUSY_SNAPSHOT; IMMEDIATE serialises them instead."""
     one, two = open_writer(database), open_writer(database)
     with closing(one), closing(two):
         one.execute("BEGIN")
@@ -288,7 +288,7 @@ def test_two_writers_that_read_before_they_write_both_succeed(database: Path) ->
 
 
 def test_a_checkpoint_empties_the_wal_and_data_version_tells_of_other_writers(database: Path) -> None:
-    """Between stages the WAL is folded back; a poller learns of a commit without reading a table."""
+    """Between stages the WAL is checkpointed; a poller detects a commit without reading a table."""
     with closing(open_writer(database)) as writer, closing(open_reader(database)) as reader:
         before = data_version(reader)
         assert data_version(reader) == before
@@ -300,13 +300,16 @@ def test_a_checkpoint_empties_the_wal_and_data_version_tells_of_other_writers(da
 
 
 def test_every_refusal_is_a_store_error() -> None:
-    """Callers show the text of a StoreError to the operator; a refusal outside that tree would be a traceback."""
+    """Callers show the text of a StoreError to the operator; a refusal of another type would be a traceback."""
     assert all(issubclass(kind, StoreError) for kind in (NotOurDatabase, StorageRefused, WorkspaceNotFound))
 
 
 def test_a_second_writer_in_a_process_keeps_the_locks_of_the_first(tmp_path: Path) -> None:
-    """Closing any descriptor of the file would drop the process's POSIX locks; another process that leaves would
-    then take the log away from under an open connection, and committed rows would be lost."""
+    """Closing any descriptor of the file would drop the process's POSIX locks.
+
+    Another process that closes the database would then delete the WAL under an open connection, and committed rows
+    would be lost.
+    """
     path = tmp_path / "ours.db"
     first = open_writer(path)
     migrate(first)

@@ -1,4 +1,4 @@
-"""Protects the mailbox between operators and engine: issued once, found again, finished with an outcome."""
+"""Tests the directives from operators to the engine: issued once, found again, finished with an outcome."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.rows import Rows
 
 
 def test_the_same_uuid_is_one_directive(rows: Rows) -> None:
-    """A terminal that is not sure its order arrived may send it again without it being obeyed twice."""
+    """A terminal that is unsure whether its directive arrived may send it again without its being applied twice."""
     for _ in range(3):
         assert issue(rows.connection, "pause", {"iteration": 1}, uuid="abc") == "abc"
     issue(rows.connection, "resume", {"iteration": 1}, uuid="abc")
@@ -23,7 +23,7 @@ def test_the_same_uuid_is_one_directive(rows: Rows) -> None:
 
 
 def test_directives_wait_in_order_until_each_has_an_outcome(rows: Rows) -> None:
-    """The engine obeys in the order of issue; what is finished is not obeyed again but can be read."""
+    """The engine applies directives in the order of issue; finished ones are not applied again but can be read."""
     sent = [issue(rows.connection, kind) for kind in ("pause", "resume", "stop")]
     assert len(set(sent)) == 3
     assert [one.uuid for one in pending(rows.connection)] == sent
@@ -49,14 +49,14 @@ def test_an_outcome_is_rolled_back_with_what_it_is_the_outcome_of(rows: Rows) ->
 
 
 def test_an_unknown_kind_is_refused_before_it_is_stored(rows: Rows) -> None:
-    """A misspelt order is answered at once, with the kinds there are."""
+    """A misspelt directive is refused immediately, with the list of known kinds."""
     with pytest.raises(DirectiveRefused, match=r"unknown directive 'stpo'.*shut_down"):
         issue(rows.connection, "stpo")
     assert pending(rows.connection) == []
 
 
 def test_who_issued_it_is_kept(rows: Rows) -> None:
-    """Two people may watch one engine: each order names its user and host."""
+    """Two people may operate one engine: each directive names its user and host."""
     issue(rows.connection, "stop")
     (one,) = pending(rows.connection)
     assert one.issued_by == operator_name()
@@ -64,7 +64,7 @@ def test_who_issued_it_is_kept(rows: Rows) -> None:
 
 
 def test_the_kinds_are_those_of_the_design() -> None:
-    """Terminals and the engine agree on this list; a kind lost here could no longer be issued."""
+    """Terminals and the engine share this list; a kind missing here could no longer be issued."""
     words = (
         "start_run start_iteration run_stage pause resume save_now stop approve reject promote rollback branch"
         " evaluate retry_failed set_settings shut_down skip"

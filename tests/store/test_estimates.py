@@ -1,5 +1,5 @@
-"""Protects the one estimate that the command, the Launch screen and the gates print: known cases by hand, what is
-unknown stays a name, and sums fit their parts."""
+"""Tests the estimate that the command, the Launch screen and the gates print: hand-computed cases, unknown values
+remain names, and sums match their parts."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def stage(found: Estimate, name: str) -> StageEstimate:
 
 
 def numbers(found: StageEstimate) -> tuple[float | None, ...]:
-    """Texts, prompt, generated and training tokens, seconds."""
+    """Return texts, prompt, generated and training tokens, seconds."""
     terms = (found.texts, found.prompt_tokens, found.generated_tokens, found.training_tokens, found.seconds)
     return tuple(None if term.value is None else round(term.value, 6) for term in terms)
 
@@ -79,7 +79,7 @@ def test_an_iteration_by_hand() -> None:
 
 
 def test_training_by_hand() -> None:
-    """D+ takes at most two of four reflections of a wrong attempt; each succeeds with 1/4."""
+    """D+ uses at most two of four reflections of a wrong attempt; each succeeds with 1/4."""
     chances = [81 / 256, 108 / 256, 54 / 256, 12 / 256, 1 / 256]
     examples = 50 * (chances[1] * 1 + (chances[2] + chances[3] + chances[4]) * 2)
     length = 200 + 80 + 40
@@ -108,7 +108,7 @@ def test_training_by_hand() -> None:
     ],
 )
 def test_tokens_of_each_training_setting(training: dict[str, Any], tokens: int) -> None:
-    """Ten examples: a pair is read twice, two stages each their own length."""
+    """Ten examples: a pair is read twice; two stages each have their own length."""
     found = estimated(owed=Owed(examples=10), training=training)
     assert stage(found, "train").training_tokens.value == pytest.approx(tokens)
 
@@ -241,7 +241,7 @@ def test_expected_examples_are_what_drawing_them_gives(setting: str) -> None:
     ],
 )
 def test_every_epoch_takes_whole_steps(training: dict[str, Any], examples: int, steps: int) -> None:
-    """What is left at the end of an epoch is a step of its own; the second row is the paper's one-stage recipe."""
+    """The remainder at the end of an epoch is a step of its own; the second row is the paper's one-stage recipe."""
     assert planned_steps(run_settings(training=training).training, examples) == steps
 
 
@@ -266,7 +266,7 @@ def test_first_attempts_beside_d_plus_take_steps_in_the_last_stage() -> None:
 def test_parts_add_up_and_a_formula_filled_in_later_is_the_same(
     rate: float, wrong: float, fixed: float, gpus: int, iterations: int, pace: str, protocol: str, rounds: int
 ) -> None:
-    """Whatever the settings: the time known at once equals the formula with its rate filled in afterwards."""
+    """For all settings: a time whose rate is known equals the formula with the rate filled in afterwards."""
     changes: dict[str, Any] = {
         "iterations": iterations,
         "pace": pace,

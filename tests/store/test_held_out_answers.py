@@ -1,4 +1,4 @@
-"""Protects what reports are told of held-out answers: right or wrong at each turn, readable or not, or unknown."""
+"""Tests the held-out answers behind reports: right or wrong at each turn, readable or not, or unknown."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ def rows(tmp_path: Path) -> Iterator[Rows]:
 
 
 def test_turns_and_readable_answers_are_told_apart(rows: Rows) -> None:
-    """A retry is no second turn, an answer under another protocol is none, and a missing turn is no wrong one."""
+    """A retry is no second turn, an answer under another protocol does not count, and a missing turn is not a wrong
+    one.
+    """
     with write(rows.connection):
         right, fixed, lost, open_ = (rows.question(name, split="test") for name in ("right", "fixed", "lost", "open"))
         rows.attempt(right, "correct", protocol=PROTOCOL, answer="A")
@@ -36,7 +38,7 @@ def test_turns_and_readable_answers_are_told_apart(rows: Rows) -> None:
         rows.attempt(lost, "incorrect", protocol=PROTOCOL, turn=2, reflection=reflection)
         rows.attempt(open_, "incorrect", protocol=PROTOCOL, answer="C")
         rows.attempt(open_, "correct", protocol="oracle-free/0123456789", answer="A")
-        # Sampled answers of a vote are no first answers.
+        # Sampled answers of a vote are not first answers.
         rows.attempt(right, "incorrect", protocol=PROTOCOL, sample=1, answer="B")
     found = held_out_answers(rows.connection, rows.policy, PROTOCOL)
     assert found == [
@@ -54,7 +56,7 @@ def test_turns_and_readable_answers_are_told_apart(rows: Rows) -> None:
 
 
 def test_unverified_answers_are_neither_right_nor_wrong() -> None:
-    """They are in no denominator."""
+    """They count in no denominator."""
     unsure = HeldOutAnswer(1, "quiz", "unverified", None, True, None)
     then = HeldOutAnswer(2, "quiz", "incorrect", "unverified", True, True)
     assert unsure.right(1, oracle=True) is None and unsure.read(1, oracle=True) is None
@@ -62,7 +64,7 @@ def test_unverified_answers_are_neither_right_nor_wrong() -> None:
 
 
 def test_outcomes_of_baselines_are_replaced_as_a_whole(rows: Rows) -> None:
-    """Measured again, what was known before is gone."""
+    """A new measurement replaces all earlier values."""
     with write(rows.connection):
         put_baseline_outcomes(rows.connection, rows.policy, PROTOCOL, {(1, "vote"): True, (2, "vote"): False})
         put_baseline_outcomes(rows.connection, rows.policy, "other", {(1, "vote"): False})
@@ -71,7 +73,7 @@ def test_outcomes_of_baselines_are_replaced_as_a_whole(rows: Rows) -> None:
 
 
 def test_a_constant_answer_is_known_by_task(rows: Rows) -> None:
-    """How far always saying the commonest thing would get, of the asked split alone."""
+    """Return the accuracy of always giving the most frequent answer, for the requested split alone."""
     with write(rows.connection):
         for number, reference in enumerate(("1", "1", "2")):
             rows.question(f"count {number}", task="letters", split="test", reference=reference)

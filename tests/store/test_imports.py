@@ -1,4 +1,4 @@
-"""Protects the rows of imports and the pages that exports read: positions that move once, ids in order."""
+"""Tests the rows of imports and the pages that exports read: positions that advance once, ids in order."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.rows import Rows
 
 
 def begin(rows: Rows, name: str = "published") -> ImportTarget:
-    """A begun import."""
+    """Return an import that has begun."""
     with write(rows.connection):
         return imports.begin_import(
             rows.connection, name=name, path="/data/x.json", file_format="raw", identity=name, size=100, task="quiz"
@@ -23,7 +23,7 @@ def begin(rows: Rows, name: str = "published") -> ImportTarget:
 
 
 def record(asked: int, reflections: int = 1, **changes: Any) -> ImportedRecord:
-    """A record of a question, with a wrong attempt and so many reflections that helped."""
+    """Return a record of a question, with a wrong attempt and the given number of reflections that helped."""
     helped = ImportedAttempt("second", "A", "correct", "as published")
     values: dict[str, Any] = {
         "number": asked,
@@ -42,7 +42,7 @@ def advance(position: int, records: int) -> Advance:
 
 
 def test_a_position_moves_only_from_where_it_was(rows: Rows) -> None:
-    """Two processes on one file: the second finds the position moved, and rolls its rows back."""
+    """Two processes on one file: the second finds that the position has advanced, and rolls its rows back."""
     target = begin(rows)
     with write(rows.connection):
         assert imports.advance_import(rows.connection, target, 0, advance(40, 3))
@@ -54,7 +54,7 @@ def test_a_position_moves_only_from_where_it_was(rows: Rows) -> None:
 
 
 def test_an_import_is_nobody_s_work_and_ends_with_what_it_has(rows: Rows) -> None:
-    """An engine that looks for work must not pick an import up, finished or not."""
+    """An engine that looks for work must not select an import, finished or not."""
     target = begin(rows)
     assert iterations.get_iteration(rows.connection, target.iteration_id).state == "stopped"
     assert iterations.current_iteration(rows.connection).id == rows.iteration  # type: ignore[union-attr]
@@ -71,14 +71,14 @@ def test_an_import_is_nobody_s_work_and_ends_with_what_it_has(rows: Rows) -> Non
 
 
 def test_a_name_that_is_taken_gets_a_number(rows: Rows) -> None:
-    """A file that changed is imported beside its older self."""
+    """A file that changed is imported beside its earlier version."""
     begin(rows)
     assert imports.free_run_name(rows.connection, "published") == "published-2"
     assert imports.free_run_name(rows.connection, "other") == "other"
 
 
 def test_the_same_question_again_is_another_attempt(rows: Rows) -> None:
-    """Raw files hold samples: equal ones are not one, in one batch or in several."""
+    """Raw files contain samples: equal ones are distinct rows, in one batch or in several."""
     target = begin(rows)
     for batch in ([record(1), record(1, number=2)], [record(1, number=3, reflections=2)]):
         with write(rows.connection):
@@ -90,7 +90,7 @@ def test_the_same_question_again_is_another_attempt(rows: Rows) -> None:
 
 
 def test_pages_follow_keys_and_leave_failures_out(rows: Rows) -> None:
-    """An export walks by key: no row twice, none missed, nothing that failed, only *the* attempt of our own."""
+    """An export pages by key: no row twice, none missed, nothing that failed, and of our own runs only *the* attempt."""
     made = []
     for number in range(5):
         question = rows.question(f"q{number}")

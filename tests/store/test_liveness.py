@@ -1,4 +1,4 @@
-"""Protects the answer to "is an engine alive here?": the lock is looked at, never taken."""
+"""Tests the check for a living engine: the lock is inspected, never acquired."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ sys.stdin.read()
 
 @contextmanager
 def held(lock_file: Path) -> Iterator[int]:
-    """The lock held by another process; yields its pid."""
+    """Hold the lock in another process; yields its pid."""
     process = subprocess.Popen(
         [sys.executable, "-c", HOLDER, str(lock_file)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
@@ -40,13 +40,13 @@ def held(lock_file: Path) -> Iterator[int]:
 
 
 def test_the_owner_is_named_without_taking_the_lock(tmp_path: Path) -> None:
-    """Terminals ask several times a second; were the lock taken for it, a starting engine could be refused."""
+    """Terminals check several times a second; if that acquired the lock, a starting engine could be refused."""
     lock_file = tmp_path / "engine.lock"
     assert lock_owner(lock_file) is None
     assert not lock_file.exists()
     with held(lock_file) as pid:
         assert lock_owner(lock_file) == pid
-    # Free again, and looking at it leaves it free: another process gets it.
+    # Free again, and inspecting it leaves it free: another process acquires it.
     assert lock_owner(lock_file) is None
     with held(lock_file) as pid:
         assert [lock_owner(lock_file) for _ in range(20)] == [pid] * 20

@@ -1,4 +1,4 @@
-"""Protects that a process counts as the engine that wrote a lock file only when pid, start and boot all agree."""
+"""Tests that a process counts as the engine that wrote a lock file only when pid, start time and boot id all agree."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from store.control.lock_file import describe_myself, verified_holder
 
 @pytest.fixture
 def lock_file(tmp_path: Path) -> Path:
-    """A lock file that this process wrote."""
+    """Return a lock file written by this process."""
     path = tmp_path / "engine.lock"
     path.write_bytes(describe_myself("the disk is full"))
     return path
@@ -27,7 +27,7 @@ def test_the_process_that_wrote_it_is_verified(lock_file: Path) -> None:
 
 @pytest.mark.parametrize("changes", [{"boot": "another"}, {"ticks": 1}, {"pid": 1}])
 def test_a_pid_that_was_used_again_is_not(lock_file: Path, changes: dict[str, Any]) -> None:
-    """The same pid after a restart of the machine, the same pid started later, and another pid."""
+    """The same pid after a reboot, the same pid with a later start, and another pid."""
     lock_file.write_text(json.dumps({**json.loads(lock_file.read_text()), **changes}))
     assert verified_holder(lock_file, os.getpid()) is None
 

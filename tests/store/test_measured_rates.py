@@ -1,4 +1,4 @@
-"""Protects what an estimate takes for measured: rates, lengths, shares and starts of a workspace's run, by hand."""
+"""Tests the measured inputs of an estimate: rates, lengths, shares and start-up times of a run, computed by hand."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ from tests.support.rows import Rows, run_settings
 
 @pytest.fixture
 def rows(tmp_path: Path) -> Iterator[Rows]:
-    """An iteration of 40 attempts, one a second from second 1,030 on, of which 30 were wrong; half were put right."""
+    """Build an iteration of 40 attempts, one a second from second 1,030 on, of which 30 were wrong; half were
+    corrected.
+    """
     made = Rows(tmp_path / "reflectevo.db", run_settings(reflection={"instructions": "random:1", "samples": 1}))
     for number in range(40):
         question = made.question(f"q{number}")
@@ -114,7 +116,7 @@ def test_a_handful_of_texts_measures_nothing(tmp_path: Path) -> None:
 
 
 def test_sources_go_before_one_another(rows: Rows, tmp_path: Path) -> None:
-    """The paper, then what was measured, then the operator's file, then what is given now."""
+    """The paper, then measured values, then the operator's file, then the values given now."""
     workspace = Workspace(tmp_path)
     here = lambda given=None: estimate_here(rows.settings, workspace, rows.connection, given).figures  # noqa: E731
     assert here()["wrong_share"].origin == "measured" and here()["question_tokens"].origin == "reference"
@@ -124,7 +126,7 @@ def test_sources_go_before_one_another(rows: Rows, tmp_path: Path) -> None:
 
 
 def test_a_machine_without_a_gpu_is_no_gpu_to_pay(rows: Rows, tmp_path: Path) -> None:
-    """What the engine published counts; a machine whose engine never ran is taken for one with a GPU."""
+    """Counts the GPUs that the engine published; a machine whose engine never ran is assumed to have one."""
     here = lambda: estimate_here(rows.settings, Workspace(tmp_path), rows.connection).figures["gpus"]  # noqa: E731
     assert here().value == 1 and here().origin == "reference"
     with write(rows.connection):
@@ -136,13 +138,13 @@ def test_a_machine_without_a_gpu_is_no_gpu_to_pay(rows: Rows, tmp_path: Path) ->
 
 
 def test_an_iteration_counts_the_questions_it_has(rows: Rows, tmp_path: Path) -> None:
-    """Its settings ask for 100, the run has 40."""
+    """Its settings request 100, the run has 40."""
     found = estimate_ahead(rows.connection, Workspace(tmp_path), rows.current())
     assert found.first[0].texts.value == 40 and found.figures["train_questions"].source == "questions of the run"
 
 
 def test_an_iteration_at_a_gate_owes_what_its_stages_say(rows: Rows, tmp_path: Path) -> None:
-    """Before the attempts are done nothing is known of the reflections; afterwards what is left is exact."""
+    """Before the attempts are done the number of reflections is unknown; afterwards the outstanding work is exact."""
     iterations.set_progress(rows.connection, rows.iteration, "attempt", 40, 40)
     iterations.set_progress(rows.connection, rows.iteration, "reflect", 10, 30)
     owed = owed_now(rows.connection, rows.current(), rows.settings)

@@ -1,4 +1,4 @@
-"""Protects the schema: the data model of the architecture, made in one transaction or not at all."""
+"""Tests the schema: the data model of the architecture, created in one transaction or not at all."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ DATA_MODEL = {
 
 @pytest.fixture
 def connection(tmp_path: Path) -> Iterator[sqlite3.Connection]:
-    """A writer on a new, empty file."""
+    """Return a writer on a new, empty file."""
     with closing(open_writer(tmp_path / "reflectevo.db")) as made:
         yield made
 
@@ -64,7 +64,7 @@ def _dump(connection: sqlite3.Connection) -> list[tuple[str, str]]:
 
 
 def test_an_empty_file_becomes_the_data_model(connection: sqlite3.Connection) -> None:
-    """Names of tables and columns are binding: terminals, exports and reports are written against them."""
+    """Names of tables and columns are fixed: terminals, exports and reports depend on them."""
     assert not is_current(connection)
     migrate(connection)
     assert is_current(connection)
@@ -80,7 +80,7 @@ def test_an_empty_file_becomes_the_data_model(connection: sqlite3.Connection) ->
 
 
 def test_migrating_again_changes_nothing(connection: sqlite3.Connection) -> None:
-    """Every start of the engine migrates; a current database must come out as it went in."""
+    """Every start of the engine migrates; a current database must remain unchanged."""
     migrate(connection)
     before = _dump(connection)
     changes = connection.total_changes
@@ -92,7 +92,7 @@ def test_migrating_again_changes_nothing(connection: sqlite3.Connection) -> None
 def test_a_migration_that_fails_leaves_nothing_and_can_be_done_again(
     connection: sqlite3.Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A disk that fills up half-way must not leave a database that is neither old nor new."""
+    """A disk that fills up midway must not leave a database that is neither old nor new."""
     with monkeypatch.context() as broken:
         broken.setattr(migrations, "TELEMETRY", "CREATE TABLE heartbeats (slot TEXT); CREATE TABLE runs (id);")
         with pytest.raises(sqlite3.OperationalError, match="already exists"):
@@ -108,7 +108,7 @@ def test_a_migration_that_fails_leaves_nothing_and_can_be_done_again(
 def test_a_workspace_whose_first_migration_failed_can_be_opened_and_migrated(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What a failed first migration leaves behind must not look like another program's database."""
+    """The remains of a failed first migration must not be mistaken for another program's database."""
     path = tmp_path / "reflectevo.db"
     with monkeypatch.context() as broken, closing(open_writer(path)) as connection:
         broken.setattr(migrations, "ROLLOUTS", "CREATE TABLE questions (id); nonsense;")
@@ -121,7 +121,7 @@ def test_a_workspace_whose_first_migration_failed_can_be_opened_and_migrated(
 
 
 def test_a_workspace_of_the_first_schema_keeps_its_rows(connection: sqlite3.Connection) -> None:
-    """Hours of measurements lie in workspaces that were made before; an upgrade takes them over."""
+    """Existing workspaces contain hours of measurements; an upgrade keeps them."""
     migrations._migrations().apply(Database(connection), stop_before="0002_voted_retries")
     assert connection.execute("PRAGMA user_version").fetchone()[0] == 1
     assert not is_current(connection)
@@ -146,7 +146,7 @@ def test_every_statement_of_a_script_is_found() -> None:
 
 
 def test_worked_examples_of_the_second_schema_are_still_shown(connection: sqlite3.Connection) -> None:
-    """Without them every prompt of a run that goes on would be another."""
+    """Without them every prompt of a continued run would change."""
     migrations._migrations().apply(Database(connection), stop_before="0003_worked_reflections")
     connection.execute("PRAGMA foreign_keys = OFF")
     connection.execute("INSERT INTO few_shots VALUES (1, 'quiz', 0, '1 + 1?', 'Answer: 2')")

@@ -1,4 +1,4 @@
-"""Protects the sizes that memory and disk are estimated from: published totals, the arithmetic of cache and LoRA."""
+"""Tests the sizes behind the memory and disk estimates: published totals, the arithmetic of cache and LoRA."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_the_papers_adapter_of_llama_3_8b() -> None:
 
 
 def test_an_adapter_is_as_large_as_peft_makes_it(tmp_path: Path) -> None:
-    """Counted against the real library on a model of odd sizes."""
+    """Compared with the real library on a model of odd sizes."""
     torch = pytest.importorskip("torch")
     peft = pytest.importorskip("peft")
     transformers = pytest.importorskip("transformers")

@@ -1,4 +1,4 @@
-"""Protects that a number reads the same on every screen, in every report and in every message of the engine."""
+"""Tests that a number has the same format on every screen, in every report and in every message of the engine."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SECONDS = st.floats(min_value=0, max_value=1e8, allow_nan=False)
 
 
 def _seconds(words: str) -> int:
-    """What a duration says."""
+    """Return the seconds that a formatted duration states."""
     return sum(int(number) * _UNITS[unit] for number, unit in re.findall(r"(\d+) (min|[shd])", words))
 
 
@@ -53,7 +53,7 @@ def test_a_longer_time_never_reads_shorter(one: float, other: float) -> None:
 
 @given(_SECONDS)
 def test_a_duration_is_near_and_well_formed(seconds: float) -> None:
-    """No `0 min`, no `60 s`, at most two units; the error is at most half of the last unit that is shown."""
+    """No `0 min`, no `60 s`, at most two units; the error is at most half of the last unit shown."""
     words = duration(seconds)
     said = _seconds(words)
     step = 1 if said < 600 else 60 if said < 86_400 else 3600

@@ -1,4 +1,4 @@
-"""Protects lineage, runs and iterations as rows: names are unique, states follow each other, nothing is overwritten."""
+"""Tests lineage, runs and iterations as rows: names are unique, states follow each other, nothing is overwritten."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.rows import Rows
 
 
 def test_a_policy_is_never_overwritten(rows: Rows) -> None:
-    """A training that is recorded a second time after a kill keeps the row that others refer to."""
+    """A training recorded a second time after a kill keeps the row that others refer to."""
     first = rows.add_policy("p01", rows.policy, "candidate", rows.iteration)
     policies.decide_policy(rows.connection, first, "promoted", "good")
     assert rows.add_policy("p01", rows.policy, "candidate") == first
@@ -25,7 +25,7 @@ def test_a_policy_is_never_overwritten(rows: Rows) -> None:
 
 
 def test_measured_again_the_newer_values_stand(rows: Rows) -> None:
-    """One policy, protocol and task have one evaluation; other protocols keep theirs."""
+    """A policy, protocol and task have one evaluation; other protocols keep theirs."""
     for protocol, value in (("a", 0.1), ("a", 0.2), ("b", 0.3)):
         metric = {"acc_t1": {"value": value, "low": 0.0, "high": 1.0, "n": 5}}
         policies.put_evaluation(
@@ -56,7 +56,7 @@ def test_a_question_is_stored_once_and_chosen_by_each_run(rows: Rows) -> None:
 
 
 def test_each_run_divides_the_questions_for_itself(rows: Rows) -> None:
-    """A question that one run holds out may be trained on by another, and must not slip into its results."""
+    """A question held out by one run may be a training question of another, and must not appear in its results."""
     rows.question("q", split="test")
     first, rows.run = rows.run, runs.add_run(rows.connection, "other", "none", {}, "")
     rows.question("q", split="train")
@@ -66,7 +66,7 @@ def test_each_run_divides_the_questions_for_itself(rows: Rows) -> None:
 
 
 def test_worked_examples_keep_their_order(rows: Rows) -> None:
-    """Few-shot examples are part of the prompt; another order would be another prompt hash."""
+    """Few-shot examples are part of the prompt; another order would change the prompt hash."""
     shown = [runs.FewShot(f"q{number}", f"a{number}") for number in range(11)] + [runs.FewShot("q", "a", "w", "r")]
     for _ in range(2):
         runs.add_few_shots(rows.connection, rows.run, "quiz", shown)
@@ -106,7 +106,7 @@ def test_iterations_are_numbered_within_their_run_and_have_six_stages(rows: Rows
     ],
 )
 def test_the_current_iteration_is_the_newest_active_else_the_newest(rows: Rows, states: list[str], shown: int) -> None:
-    """An iteration that stopped or failed must not hide, or starve, one that was resumed or started after it."""
+    """An iteration that stopped or failed must not hide, or block, one that was resumed or started after it."""
     with write(rows.connection):
         iterations.add_iteration(rows.connection, rows.run, rows.policy, {}, 0)
     for number, state in enumerate(states, start=1):
@@ -116,7 +116,7 @@ def test_the_current_iteration_is_the_newest_active_else_the_newest(rows: Rows, 
 
 
 def test_stage_times_follow_from_states(rows: Rows) -> None:
-    """Started is when it first ran, ended when it last did; entering a state twice changes nothing."""
+    """The start is the first time it ran, the end the last; entering a state twice changes nothing."""
 
     def stage() -> tuple[bool, bool, str | None]:
         one = rows.stages()["train"]
@@ -150,14 +150,14 @@ def test_owed_is_what_is_left_and_never_negative(rows: Rows) -> None:
 
 
 def test_only_columns_that_may_change_are_changed(rows: Rows) -> None:
-    """A misspelt column is a bug and must not be silently ignored, nor may an iteration change its run."""
+    """A misspelt column is a bug and must not be silently ignored, nor may an iteration be moved to another run."""
     for changes in ({}, {"run_id": 2}, {"stat": "done"}):
         with pytest.raises(ValueError, match="not columns"):
             iterations.update_iteration(rows.connection, rows.iteration, **changes)
 
 
 def test_counts_of_an_iteration(rows: Rows) -> None:
-    """What a status report says was done: rollouts and held-out answers apart, failures named."""
+    """The counts of a status report: rollouts and held-out answers separately, failures named."""
     question, held_out = rows.question("q"), rows.question("t", split="test")
     attempt = rows.attempt(question)
     rows.corrected(attempt, question)
@@ -174,7 +174,7 @@ def test_counts_of_an_iteration(rows: Rows) -> None:
 
 
 def test_an_evaluation_counts_its_own_numbers_and_skips_what_it_does_not_do(rows: Rows) -> None:
-    """Policies, draws and screens go by the numbers of iterations; a measurement in between must not move them."""
+    """Policies, draws and screens depend on iteration numbers; an evaluation in between must not shift them."""
     with write(rows.connection):
         first = iterations.add_iteration(rows.connection, rows.run, rows.policy, {}, 0, "evaluation")
         following = iterations.add_iteration(rows.connection, rows.run, rows.policy, {}, 0)
@@ -203,7 +203,7 @@ def test_an_evaluation_counts_its_own_numbers_and_skips_what_it_does_not_do(rows
     ],
 )
 def test_one_evaluation_speaks_for_a_policy(rows: Rows, protocols: list[str], speaks: str) -> None:
-    """The newest does; of two that were measured together, the one that decides over a promotion."""
+    """The newest one; of two measured together, the one that decides about promotion."""
     for protocol in protocols:
         policies.put_evaluation(
             rows.connection,

@@ -1,4 +1,4 @@
-"""Protects preferences, pairs that wait for a judge, the judge's budget, and the funnel of curation."""
+"""Tests preferences, pairs that wait for a judge, the judge's budget, and the funnel of curation."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.support.rows import Rows
 
 @pytest.fixture
 def rows(tmp_path: Path) -> Iterator[Rows]:
-    """One wrong attempt with four reflections that all led to a right answer, in three open pairs."""
+    """Build one wrong attempt with four reflections that all led to a right answer, in three open pairs."""
     made = Rows(tmp_path / "reflectevo.db")
     question = made.question("Is it?")
     attempt = made.attempt(question, text="It is not.")
@@ -39,7 +39,7 @@ def _ids(rows: Rows) -> list[int]:
 
 
 def test_an_open_pair_brings_what_an_operator_needs(rows: Rows) -> None:
-    """Question, attempt and both texts in one query; no reference answer, which would decide for them."""
+    """Question, attempt and both texts in one query; no reference answer, which would reveal the decision."""
     (pair, *_) = pairs_to_judge(rows.connection, rows.iteration)
     assert (pair.question, pair.options, pair.attempt) == ("Is it?", ("yes", "no"), "It is not.")
     assert (pair.first_text, pair.second_text) == ("thought 1", "thought 2")
@@ -48,7 +48,7 @@ def test_an_open_pair_brings_what_an_operator_needs(rows: Rows) -> None:
 
 
 def test_a_judged_pair_leaves_the_list_whichever_was_chosen(rows: Rows) -> None:
-    """At once, without waiting for the next curation; and pages go on where the last ended."""
+    """Immediately, without waiting for the next curation; and pages continue where the last ended."""
     first, second, third, fourth = _ids(rows)
     assert count_pairs_to_judge(rows.connection, rows.iteration) == 3
     (page,) = pairs_to_judge(rows.connection, rows.iteration, limit=1)
@@ -68,7 +68,7 @@ def test_a_judged_pair_leaves_the_list_whichever_was_chosen(rows: Rows) -> None:
 
 
 def test_preferences_are_kept_in_order_with_who_and_how_sure(rows: Rows) -> None:
-    """Append-only: a changed mind is another row."""
+    """Append-only: a changed decision is another row."""
     first, second, *_ = _ids(rows)
     add_preference(rows.connection, first, second, reviewer="me@box")
     add_preference(rows.connection, second, first, source="judge", confidence=0.7, reviewer="self p00", note="\ud800")
@@ -82,7 +82,7 @@ def test_preferences_are_kept_in_order_with_who_and_how_sure(rows: Rows) -> None
 
 
 def test_nonsense_is_refused(rows: Rows) -> None:
-    """Of a pair one must be better, and nobody is surer than sure."""
+    """One side of a pair must be better, and confidence is at most 1."""
     first, second, *_ = _ids(rows)
     with pytest.raises(ValueError, match="itself"):
         add_preference(rows.connection, first, first)
@@ -94,7 +94,7 @@ def test_nonsense_is_refused(rows: Rows) -> None:
 
 
 def test_a_request_is_spent_when_it_is_sent(rows: Rows) -> None:
-    """What came of it doesn't matter: a process that died meanwhile has spent it too."""
+    """The outcome doesn't matter: a request of a process that died meanwhile is spent too."""
     first, second, *_ = _ids(rows)
 
     def spend(budget: int) -> int | None:
@@ -119,7 +119,7 @@ def test_a_request_is_spent_when_it_is_sent(rows: Rows) -> None:
 
 
 def test_the_funnel_adds_up_to_the_counts(rows: Rows) -> None:
-    """Every row of every set stands in exactly one place, by task and instruction."""
+    """Every row of every set is counted in exactly one place, by task and instruction."""
     first, second, third, fourth = _ids(rows)
     with write(rows.connection):
         replace_curated(
@@ -149,7 +149,7 @@ def test_the_funnel_adds_up_to_the_counts(rows: Rows) -> None:
 
 
 def test_decisions_after_a_time_are_counted(rows: Rows) -> None:
-    """What tells a gate that curation is older than what operators decided."""
+    """Tells a gate that curation is older than the operators' decisions."""
     first, second, *_ = _ids(rows)
     before = time.time() - 1
     add_review(rows.connection, first, "accept")
@@ -162,7 +162,7 @@ def test_decisions_after_a_time_are_counted(rows: Rows) -> None:
 def test_only_decisions_in_force_that_differ_from_those_before_are_counted(
     rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A flag, a decision taken back, and one that was replaced by the same or by a newer one are not counted twice."""
+    """A flag, a withdrawn decision, and one replaced by the same or by a newer one are not counted twice."""
     first, second, third, fourth = _ids(rows)[:4]
     monkeypatch.setattr(time, "time", lambda: 100.0)
     add_review(rows.connection, first, "accept")

@@ -1,4 +1,4 @@
-"""Protects `repair`: a damaged database is looked into without being touched, and every readable row is saved."""
+"""Tests `repair`: a damaged database is read without being changed, and every readable row is saved."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PAGE = 4096
 
 @pytest.fixture
 def built(tmp_path: Path) -> Built:
-    """A workspace whose rows fill many pages, written and closed."""
+    """Build a workspace whose rows fill many pages, written and closed."""
     built = build_workspace(tmp_path / "workspace", 0)
     built.add_trajectories(120, text="some words of a model " * 40)
     built.writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
@@ -30,7 +30,7 @@ def built(tmp_path: Path) -> Built:
 
 
 def fingerprints(directory: Path) -> dict[str, str]:
-    """Content of the database's files, without the index of the WAL that readers share."""
+    """Return hashes of the database's files, without the index of the WAL, which readers share."""
     return {
         path.name: hashlib.sha256(path.read_bytes()).hexdigest()
         for path in directory.glob("reflectevo.db*")
@@ -50,7 +50,7 @@ def _overwrite(file: BinaryIO, page: int, content: bytes) -> None:
 
 
 def _lists_its_tables(database: Path) -> bool:
-    """Whether the schema can still be read, without which there is nothing to save."""
+    """Check whether the schema can still be read, without which nothing can be saved."""
     try:
         with closing(sqlite3.connect(f"file:{database}?immutable=1", uri=True)) as connection:
             return len(connection.execute("SELECT sql FROM sqlite_master").fetchall()) > 30
@@ -67,7 +67,7 @@ def test_a_sound_database_is_called_sound_and_nothing_is_left(built: Built, tmp_
 
 
 def test_everything_of_a_sound_database_can_be_saved_with_its_wal(built: Built, tmp_path: Path) -> None:
-    """What stands only in the WAL counts, although the original isn't opened as a database."""
+    """Rows that are only in the WAL count, although the original isn't opened as a database."""
     built.add_trajectories(5, text="only in the WAL", start=500)
     found = look(built.workspace.database, tmp_path / "saved", always=True)
     assert found.directory is not None
@@ -94,7 +94,9 @@ def test_everything_of_a_sound_database_can_be_saved_with_its_wal(built: Built, 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_of_a_damaged_database_every_readable_row_is_saved(built: Built, tmp_path: Path, seed: int) -> None:
-    """Pages full of rubbish cost their own rows; the rest is in a sound database and in JSON lines, nothing dangles."""
+    """Pages of garbage lose their own rows; the rest is in a sound database and in JSON lines, without dangling
+    references.
+    """
     database = built.workspace.database
     whole = {table: rows(database, table) for table in ("questions", "attempts", "reflections", "trajectories")}
     built.writer.close()
@@ -167,7 +169,7 @@ def test_too_little_room_is_said_before_anything_is_copied(
 
 
 def test_a_run_goes_on_from_the_saved_database(built: Built, tmp_path: Path) -> None:
-    """The new database is whole: it takes further rows, and new ids follow the old ones."""
+    """The new database is complete: it accepts further rows, and new ids follow the old ones."""
     found = look(built.workspace.database, tmp_path / "saved", always=True)
     assert found.directory is not None
     writer = open_writer(found.directory / SALVAGED)

@@ -1,4 +1,4 @@
-"""The spot-check sample: deterministic, spread over tasks and transitions; its estimate weights what it skewed."""
+"""Tests the spot-check sample: deterministic, stratified by task and transition; its estimate reweights the strata."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support.rows import Rows
 
 
 def filled(rows: Rows, wrong: int = 60, right: int = 6) -> None:
-    """Reflections of one task: many that did not help and few that did."""
+    """Build reflections of one task: many that did not help and few that did."""
     for number in range(wrong + right):
         question = rows.question(f"q{number}")
         attempt = rows.attempt(question)
@@ -68,7 +68,7 @@ def test_the_newest_decision_counts_and_a_cleared_one_doesnt(rows: Rows) -> None
 
 
 def item(number: int, transition: str, task: str = "quiz") -> QueueItem:
-    """An item of a sample."""
+    """Return an item of a sample."""
     return QueueItem(number, number, task, transition, "1-1-1", "")
 
 

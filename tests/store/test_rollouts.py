@@ -1,4 +1,4 @@
-"""Protects what rollouts write: content keys, trajectories finished once, failures forgotten without a trace."""
+"""Tests the rows of rollouts: content keys, trajectories finished once, failures removed completely."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ def _number_of(rows: Rows, table: str) -> int:
 
 
 def _search_is_sound(rows: Rows) -> None:
-    """Raises when the search index and the texts it stands for differ."""
+    """Raise when the search index and the texts it indexes differ."""
     rows.connection.execute("INSERT INTO trajectory_search (trajectory_search, rank) VALUES ('integrity-check', 1)")
 
 
 @pytest.mark.parametrize("protocol", ["", "oracle/abc"])
 def test_the_same_work_twice_is_one_row_with_one_id(rows: Rows, protocol: str) -> None:
-    """A restart that repeats a piece of work must find the stored one, for rollouts and evaluations alike."""
+    """A restart that repeats a generation step must find the stored row, for rollouts and evaluations alike."""
     question = rows.question("q")
     attempt = rows.attempt(question, text="first", protocol=protocol)
     assert rows.attempt(question, text="another text", protocol=protocol) == attempt
@@ -43,7 +43,7 @@ def test_the_same_work_twice_is_one_row_with_one_id(rows: Rows, protocol: str) -
 
 
 def test_what_differs_in_any_part_of_its_key_is_other_work(rows: Rows) -> None:
-    """Instruction, sample, protocol and iteration each make another piece; none may swallow another's row."""
+    """Instruction, sample, protocol and iteration each make the key different; none may replace another's row."""
     question = rows.question("q")
     attempt = rows.attempt(question)
     assert rows.attempt(question, protocol="oracle/abc") != attempt
@@ -62,7 +62,7 @@ def test_what_differs_in_any_part_of_its_key_is_other_work(rows: Rows) -> None:
 
 
 def test_an_evaluation_belongs_to_policy_and_protocol_not_to_an_iteration(rows: Rows) -> None:
-    """A parent that was measured as a child must not be measured again by the next iteration."""
+    """A parent measured earlier as a child must not be measured again by the next iteration."""
     question = rows.question("q", split="test")
     attempt = rows.attempt(question, protocol="oracle/abc")
     rows.reflection(attempt, "general", protocol="oracle/abc")
@@ -75,7 +75,7 @@ def test_an_evaluation_belongs_to_policy_and_protocol_not_to_an_iteration(rows: 
 
 
 def test_text_that_sqlite_can_not_hold_is_stored_cleaned(rows: Rows) -> None:
-    """A model's torn emoji must not fail the whole rollout."""
+    """A truncated emoji from a model must not fail the whole rollout."""
     question = rows.question("q")
     attempt = rows.attempt(question, text="half \ud83d of an emoji")
     reflection = rows.reflection(attempt, text="\udc00\0 end")
@@ -86,7 +86,7 @@ def test_text_that_sqlite_can_not_hold_is_stored_cleaned(rows: Rows) -> None:
 
 
 def test_a_trajectory_is_finished_once_with_its_transition(rows: Rows) -> None:
-    """A second call (after a restart) neither doubles the list row nor its text in the search index."""
+    """A second call (after a restart) duplicates neither the list row nor its text in the search index."""
     question = rows.question("how many apples")
     attempt = rows.attempt(question)
     reflection, correction = rows.corrected(attempt, question, "correct", text="counted twice", flags="short")
@@ -116,7 +116,7 @@ def test_transitions(
     second: Literal["correct", "incorrect", "unverified"] | None,
     transition: str,
 ) -> None:
-    """The four transitions of the method, unverified sides, and attempts that nothing followed."""
+    """The four transitions of the method, unverified sides, and attempts without a reflection."""
     question = rows.question("q")
     attempt = rows.attempt(question, first)
     if second is None:
@@ -127,7 +127,7 @@ def test_transitions(
 
 
 def test_yields_count_training_corrections_of_earlier_iterations(rows: Rows) -> None:
-    """The adaptive draw learns from i→c yields by task and instruction, never from held-out questions."""
+    """The adaptive draw uses i→c yields by task and instruction, never from held-out questions."""
     for number, verdict in enumerate(("correct", "incorrect", "correct")):
         question = rows.question(f"q{number}")
         rows.corrected(rows.attempt(question), question, verdict, instruction="1-2-1")  # type: ignore[arg-type]
@@ -138,7 +138,7 @@ def test_yields_count_training_corrections_of_earlier_iterations(rows: Rows) -> 
 
 
 def test_the_newest_review_counts_and_none_is_lost(rows: Rows) -> None:
-    """Decisions are append-only evidence; the list and curation follow the newest, and `clear` takes one back."""
+    """Decisions are append-only; the list and curation follow the newest, and `clear` withdraws one."""
     question = rows.question("q")
     reflection, _ = rows.corrected(rows.attempt(question), question)
     for decision, shown in (("reject", {reflection: "reject"}), ("accept", {reflection: "accept"}), ("clear", {})):
@@ -151,7 +151,9 @@ def test_the_newest_review_counts_and_none_is_lost(rows: Rows) -> None:
 
 
 def _failures(rows: Rows, marks: list[tuple[bool, bool, bool]]) -> int:
-    """Questions whose attempt, first reflection or its correction failed; returns how many rows have an error."""
+    """Store questions whose attempt, first reflection or its correction failed; returns the number of rows with an
+    error.
+    """
     failed = 0
     for number, (bad_attempt, bad_reflection, bad_correction) in enumerate(marks):
         question = rows.question(f"question {number}")
@@ -179,7 +181,7 @@ def _failures(rows: Rows, marks: list[tuple[bool, bool, bool]]) -> int:
 @given(st.lists(st.tuples(st.booleans(), st.booleans(), st.booleans()), max_size=5))
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_forgotten_failures_are_gone_and_nothing_else_is(rows: Rows, marks: list[tuple[bool, bool, bool]]) -> None:
-    """After it no error row is left, every row with a text is, and the search index fits its texts."""
+    """Afterwards no error row is left, every row with a text is, and the search index matches the texts."""
     rows.connection.execute("SAVEPOINT example")
     try:
         failed = _failures(rows, marks)
@@ -198,7 +200,7 @@ def test_forgotten_failures_are_gone_and_nothing_else_is(rows: Rows, marks: list
 
 
 def test_failures_that_curation_left_out_can_be_forgotten(rows: Rows) -> None:
-    """Curation names a failed correction as left out; that row must not keep the correction from being retried."""
+    """Curation lists a failed correction as left out; that row must not prevent a retry of the correction."""
     question = rows.question("q")
     attempt = rows.attempt(question)
     reflection = rows.reflection(attempt)
@@ -212,7 +214,7 @@ def test_failures_that_curation_left_out_can_be_forgotten(rows: Rows) -> None:
 
 
 def test_a_failed_reflection_that_somebody_reviewed_stays(rows: Rows) -> None:
-    """Reviews are append-only, so what one is about stays with it."""
+    """Reviews are append-only, so the row they refer to stays with them."""
     question = rows.question("q")
     attempt = rows.attempt(question)
     failed, reviewed = rows.reflection(attempt, error="x"), rows.reflection(attempt, sample=1, error="x")
@@ -225,7 +227,7 @@ def test_a_failed_reflection_that_somebody_reviewed_stays(rows: Rows) -> None:
 
 
 def test_held_out_failures_can_be_forgotten_alone(rows: Rows) -> None:
-    """Once a child is trained only its evaluation can still change."""
+    """After a child is trained only its evaluation can still change."""
     question = rows.question("q")
     rows.attempt(question, "unverified", error="x")
     rows.attempt(question, "unverified", protocol="oracle/abc", error="x")
@@ -234,7 +236,7 @@ def test_held_out_failures_can_be_forgotten_alone(rows: Rows) -> None:
 
 
 def test_curation_is_replaced_whole_with_its_reasons(rows: Rows) -> None:
-    """Curating again after a review must not leave rows of the first time among the new ones."""
+    """Curating again after a review must not leave old rows among the new ones."""
     question = rows.question("q")
     attempt = rows.attempt(question)
     good, correction = rows.corrected(attempt, question)
@@ -259,7 +261,7 @@ def test_curation_is_replaced_whole_with_its_reasons(rows: Rows) -> None:
 
 
 def test_a_trajectory_stands_in_the_split_of_its_run(rows: Rows) -> None:
-    """Two runs may divide the same questions differently; what one holds out the other trains on."""
+    """Two runs may split the same questions differently: held out in one, used for training in the other."""
     rows.question("q", split="test")
     with write(rows.connection):
         rows.run = runs.add_run(rows.connection, "other", "none", {}, "")

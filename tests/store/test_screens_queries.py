@@ -1,4 +1,4 @@
-"""Protects the numbers of Datasets, Instructions and Lineage: each is the count of the rows that it opens."""
+"""Tests the numbers of Datasets, Instructions and Lineage: each is the count of the rows that it opens."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_wording_is_what_the_engine_published(rows: Rows) -> None:
 
 
 def add_curated(rows: Rows, n: int = 7) -> list[int]:
-    """`n` decisions for D+, every third left out; returns the reflections."""
+    """Add `n` decisions for D+, every third left out; returns the reflections."""
     made, new = [], []
     for number in range(n):
         question = rows.question(f"q{number}")
@@ -165,7 +165,7 @@ def test_an_answer_is_found_by_policy_protocol_and_question(rows: Rows) -> None:
 
 
 def test_bulk_rows_are_checked_as_a_whole(rows: Rows) -> None:
-    """Corrections, reflections and attempts name each other in a circle; what is missing is noticed at the end."""
+    """Corrections, reflections and attempts refer to each other in a cycle; missing rows are detected at the end."""
     question = rows.question("q")
     common = ("1", "", 0.0, 0.0)
     attempt = (

@@ -1,4 +1,4 @@
-"""Protects run settings: shipped recipes load, and a mistake is named by key, file, line and nearest key."""
+"""Tests run settings: shipped recipes load, and a mistake is reported by key, file, line and nearest key."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ dataset = "letter_counting"
 
 
 def refusal(extra: str, base: str = BASE) -> list[str]:
-    """The lines of the refusal of settings with something added at the end."""
+    """Return the lines of the refusal of settings with text appended."""
     with pytest.raises(SettingsError) as caught:
         parse_settings(base + extra, "run.toml")
     return str(caught.value).splitlines()
@@ -37,7 +37,7 @@ def refusal(extra: str, base: str = BASE) -> list[str]:
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_every_shipped_recipe_loads_and_survives_being_written(path: Path) -> None:
-    """A recipe that a change of the settings broke is found here, not by a new user."""
+    """Detects a recipe broken by a change of the settings."""
     settings = load_settings(path)
     assert parse_settings(dump_settings(settings)) == settings
 
@@ -48,7 +48,7 @@ def test_there_is_a_recipe_for_a_machine_without_a_gpu() -> None:
 
 
 def test_a_misspelt_key_is_named_with_file_line_and_the_nearest_key() -> None:
-    """The commonest mistake must not become a silent default."""
+    """The most frequent mistake must not become a silent default."""
     assert refusal("[training]\nbatch_size = 4\nlearing_rate = 1e-4\n") == [
         "run.toml, line 10: unknown setting 'training.learing_rate'; did you mean 'learning_rate'?"
     ]
@@ -58,16 +58,16 @@ def test_a_misspelt_key_is_named_with_file_line_and_the_nearest_key() -> None:
 
 
 def test_a_misspelt_key_of_the_second_task_points_at_the_second_task() -> None:
-    """Arrays of tables repeat their keys; the line must be the one with the mistake."""
+    """Arrays of tables repeat their keys; the reported line must be the one with the mistake."""
     second = '[[tasks]]\nkind = "math"\nname = "sums"\npath = "a.jsonl"\ndataset = "x"\n'
     (line,) = refusal(second)
     assert line.startswith("run.toml, line 12: unknown setting 'tasks[1].dataset'")
-    # `dataset` is a key of another kind of task, so it must not be offered here.
+    # `dataset` is a key of another kind of task, so it must not be suggested here.
     assert "did you mean 'dataset'" not in line
 
 
 def test_a_key_like_nothing_known_lists_what_is_known() -> None:
-    """Without a near key the operator gets the keys there are."""
+    """Without a near key the message lists the known keys."""
     (line,) = refusal("[correction]\nzzz = 1\n")
     assert line.endswith("known here: max_tokens, show_previous_attempt, temperature, top_p")
 
@@ -92,7 +92,7 @@ def test_a_key_like_nothing_known_lists_what_is_known() -> None:
     ],
 )
 def test_a_wrong_value_is_one_line_with_place_key_and_value(extra: str, words: list[str]) -> None:
-    """Each mistake gives one line that says where it stands and what would be right."""
+    """Each mistake gives one line with its place and the expected value."""
     (line,) = refusal(extra)
     assert line.startswith("run.toml, ")
     for word in words:
@@ -122,19 +122,19 @@ def test_a_value_that_fits_none_of_several_types_is_one_mistake(extra: str, key:
 
 
 def test_missing_top_level_keys_are_named() -> None:
-    """A file without a model or tasks says so."""
+    """The message names a missing model or missing tasks."""
     assert refusal("", base='name = "demo"\n') == ["run.toml: 'model' is missing", "run.toml: 'tasks' is missing"]
 
 
 @pytest.mark.parametrize("values", [[], "text", 5])
 def test_values_that_are_no_table_are_refused(values: Any) -> None:
-    """Directives carry settings as JSON from outside: whatever it is, the answer is a refusal in words."""
+    """Directives carry settings as JSON from outside: any value is refused with a message."""
     with pytest.raises(SettingsError, match="valid dictionary"):
         validate_settings(values)
 
 
 def test_files_that_can_not_be_read_are_named(tmp_path: Path) -> None:
-    """Missing, not UTF-8, not TOML, a directory: each has its own words and the path."""
+    """Missing, not UTF-8, not TOML, a directory: each has its own message and the path."""
     path = tmp_path / "run.toml"
     with pytest.raises(SettingsError, match="there is no settings file"):
         load_settings(path)
@@ -168,7 +168,7 @@ def test_draws_of_instructions_that_are_meant_are_taken(draw: str | list[str]) -
     ],
 )
 def test_draws_of_instructions_that_draw_nothing_are_refused(draw: str | list[str], words: str) -> None:
-    """A draw that can't be made is refused with the settings, not after the attempts of a night."""
+    """A draw that is impossible is refused with the settings, not after the attempts of a night."""
     with pytest.raises(SettingsError, match=words):
         validate_settings(_values(reflection={"instructions": draw}))
 
@@ -215,7 +215,7 @@ x = 1
     ],
 )
 def test_the_line_of_a_key_or_of_the_table_around_it(location: tuple[str | int, ...], line: int | None) -> None:
-    """Lines point at the mistake through nested tables and arrays of tables; a missing key at its table."""
+    """Lines point to the mistake through nested tables and arrays of tables; for a missing key, to its table."""
     assert line_of(TOML, location) == line
 
 
@@ -250,7 +250,7 @@ def test_settings_that_were_written_read_back_the_same(sections: dict[str, objec
 
 
 def test_every_setting_is_explained() -> None:
-    """Forms and help show the docstring under a setting; one without would be an empty line there."""
+    """Forms and help show the docstring under a setting; without one that line would be empty."""
     schema = RunSettings.model_json_schema()
     sections = {"RunSettings": schema, **schema["$defs"]}
     silent = [
@@ -263,13 +263,13 @@ def test_every_setting_is_explained() -> None:
 
 
 def test_settings_can_not_be_changed_in_place() -> None:
-    """What an iteration ran with is evidence: a section is immutable once it was read."""
+    """The settings of an iteration are a record: a section is immutable once it was read."""
     with pytest.raises(ValueError, match="frozen"):
         TrainingSection().epochs = 3  # type: ignore[misc]
 
 
 def test_measuring_on_dev_needs_dev_questions() -> None:
-    """Otherwise an evaluation of no questions at all would be the answer."""
+    """Otherwise the result would be an evaluation of no questions."""
     with pytest.raises(SettingsError, match="no task reserves dev questions"):
         validate_settings(_values(evaluation={"split": "dev"}))
     task = {**_values()["tasks"][0], "dev": 3}  # type: ignore[index]
@@ -277,7 +277,7 @@ def test_measuring_on_dev_needs_dev_questions() -> None:
 
 
 def test_every_setting_stands_on_the_settings_page() -> None:
-    """The page is what an operator reads; a setting that it leaves out, or explains as it was, misleads them."""
+    """Operators rely on that page; a setting that it omits, or describes as it used to be, misleads them."""
     page = (Path(__file__).parents[2] / "docs" / "settings.md").read_text(encoding="utf-8")
     schema = RunSettings.model_json_schema()
     sections = {"RunSettings": schema, **schema["$defs"]}

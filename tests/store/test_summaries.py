@@ -1,5 +1,5 @@
-"""Protects what a report says of a run beside its metrics: whose tokens are counted, which decisions count, no
-leaked example shown as a success."""
+"""Tests the contents of a report beside the metrics: which tokens are counted, which decisions count, no leaked
+example shown as a success."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.support.rows import Rows
 
 
 def test_costs_are_counted_by_stage_and_without_what_was_taken_over(rows: Rows) -> None:
-    """Every text has 10 tokens in and 5 out; a text taken over from another iteration cost nothing."""
+    """Every text has 10 tokens in and 5 out; a text reused from another iteration cost nothing."""
     measured_run(rows)
     costs = {cost.stage: cost for cost in stage_costs(rows.connection, rows.run)}
     assert list(costs) == ["attempt", "reflect", "correct", "curate", "train", "evaluate"]
@@ -29,7 +29,7 @@ def test_costs_are_counted_by_stage_and_without_what_was_taken_over(rows: Rows) 
 
 
 def test_examples_come_from_every_task_and_never_from_a_leak(rows: Rows) -> None:
-    """One of each task before a second of any; flagged and rejected ones are passed over."""
+    """One of each task before a second of any; flagged and rejected ones are skipped."""
     measured_run(rows)
     failed = example_trajectories(rows.connection, rows.run, "i→i", 3)
     assert [one.task for one in failed] == ["quiz", "sums", "quiz"]

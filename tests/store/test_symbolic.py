@@ -1,4 +1,4 @@
-"""Protects the arithmetic under every estimate: a formula with its unknowns filled in is the plain calculation."""
+"""Tests the arithmetic of the estimates: a formula with its unknowns filled in equals the plain calculation."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _grown(inner: st.SearchStrategy[tuple[Symbolic, float]]) -> st.SearchStrateg
 
 
 def filled(term: Symbolic) -> float:
-    """The term with every name replaced by its value."""
+    """Return the term with every name replaced by its value."""
     return sum(
         factor * math.prod(VALUES[unknown] ** power for unknown, power in product)
         for product, factor in term.factors.items()

@@ -1,4 +1,4 @@
-"""Protects the counts that triggers keep: they are what counting rows would give, whatever came, came twice or went."""
+"""Tests the counts that triggers maintain: they equal a count of the rows after any insert, repeat or delete."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.rows import Rows
 
 @pytest.fixture
 def rows(tmp_path: Path) -> Iterator[Rows]:
-    """A store with one question of each kind of outcome."""
+    """Build a store with one question of each kind of outcome."""
     made = Rows(tmp_path / "reflectevo.db")
     for n in range(3):
         question = made.question(f"which {n}?")
@@ -33,7 +33,7 @@ def rows(tmp_path: Path) -> Iterator[Rows]:
 
 
 def _counted(rows: Rows) -> dict[str, int]:
-    """By counting."""
+    """Return the same numbers by counting rows."""
 
     def one(query: str) -> int:
         return int(rows.connection.execute(query).fetchone()[0])
@@ -89,7 +89,7 @@ def test_another_curation_replaces_the_counts(rows: Rows) -> None:
 
 
 def test_a_multiplied_store_is_whole_and_counted(rows: Rows) -> None:
-    """The large stores of the benches: every copy is as complete as the first."""
+    """The large stores of the benchmarks: every copy is as complete as the original."""
     rows.connection.execute("DELETE FROM attempts WHERE error IS NOT NULL OR protocol <> ''")
     assert list(multiply(rows.connection, 3)) == [6, 9]
     bulk.finish(rows.connection)
@@ -98,7 +98,7 @@ def test_a_multiplied_store_is_whole_and_counted(rows: Rows) -> None:
     assert len(page(rows.connection, TrajectoryFilter(search="which "))) == 9
     unmatched = "SELECT count(*) FROM trajectories t JOIN attempts c ON c.id = t.correction_id"
     assert rows.connection.execute(f"{unmatched} WHERE c.reflection_id <> t.reflection_id").fetchone()[0] == 0
-    # Without gaps the anchors are told, not walked; both ways come to the same.
+    # Without gaps the anchors are computed, not read row by row; both ways agree.
     told = anchors(rows.connection, TrajectoryFilter(), 2)
     assert told == anchors(rows.connection, TrajectoryFilter(split="train"), 2)
     assert told.ids == (0, 2, 4, 6, 8) and told.last == told.total == 9

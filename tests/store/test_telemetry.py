@@ -1,4 +1,4 @@
-"""Protects the stream of small facts: heartbeats, events, metrics, live text and capabilities."""
+"""Tests the telemetry rows: heartbeats, events, metrics, live text and capabilities."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_a_heartbeat_is_one_row_a_slot(rows: Rows) -> None:
 
 
 def test_events_are_read_after_a_cursor_oldest_first(rows: Rows) -> None:
-    """A poller that was away gets the newest lines, in order, and none twice."""
+    """A poller that reconnects gets the newest lines, in order, and none twice."""
     for number in range(5):
         add_event(rows.connection, "info", "engine", f"event {number} \ud800", rows.iteration)
     newest = events(rows.connection, limit=3)
@@ -47,7 +47,7 @@ def test_events_are_read_after_a_cursor_oldest_first(rows: Rows) -> None:
 
 
 def test_a_step_done_again_replaces_its_values(rows: Rows) -> None:
-    """A training that resumes from its checkpoint repeats steps; its curve must not get two points for one step."""
+    """A training resumed from its checkpoint repeats steps; its curve must not get two points for one step."""
     add_metrics(rows.connection, rows.iteration, "train", 1, {"loss": 2.0, "lr": 0.1})
     add_metrics(rows.connection, rows.iteration, "train", 2, {"loss": 1.5})
     add_metrics(rows.connection, rows.iteration, "train", 2, {"loss": 1.0})
@@ -64,7 +64,7 @@ def test_a_loss_that_is_not_a_number_is_stored_as_none(rows: Rows) -> None:
 
 
 def test_live_text_is_replaced_whole(rows: Rows) -> None:
-    """Only what is being generated now is shown; a slot that fell idle disappears."""
+    """Only texts in generation are shown; an idle slot disappears."""
     put_live_text(rows.connection, [LiveText(slot, "attempt", 1, "quiz", "", f"{slot} \ud800", 0.0) for slot in (1, 0)])
     assert [text.text for text in live_texts(rows.connection)] == ["0 \ufffd", "1 \ufffd"]
     put_live_text(rows.connection, [])
@@ -72,7 +72,7 @@ def test_live_text_is_replaced_whole(rows: Rows) -> None:
 
 
 def test_capabilities_are_any_json_and_the_last_word_counts(rows: Rows) -> None:
-    """Forms and `doctor` read what the engine published when it last started."""
+    """Forms and `doctor` read the capabilities that the engine published at its last start."""
     put_capability(rows.connection, "gpus", [])
     put_capability(rows.connection, "gpus", [{"name": "H100"}])
     put_capability(rows.connection, "trainer", True)
@@ -80,7 +80,7 @@ def test_capabilities_are_any_json_and_the_last_word_counts(rows: Rows) -> None:
 
 
 def test_a_damaged_json_column_hides_only_itself(rows: Rows) -> None:
-    """One row that a fault tore must not keep the monitor from showing the others."""
+    """One corrupted row must not keep the Monitor from showing the others."""
     beat(rows.connection, "engine", 1, 0.0, "idle")
     beat(rows.connection, "rollout", 2, 0.0, "running", {"a": 1})
     rows.connection.execute("UPDATE heartbeats SET detail = '{\"a' WHERE slot = 'engine'")

@@ -1,4 +1,4 @@
-"""Protects the trajectory list: pages by key equal the whole list, search takes any text, no query scans."""
+"""Tests the trajectory list: pages by key equal the full list, search accepts any text, no query scans."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ WORDS = ("apples", "pears and", "counted", "Zürich", 'a "quoted" word', "it's -
 
 @pytest.fixture(scope="module")
 def many(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rows]:
-    """Some 160 trajectories of every kind, and a reader on them as `connection`."""
+    """Build some 160 trajectories of every kind, and a reader on them as `connection`."""
     made = Rows(tmp_path_factory.mktemp("list") / "reflectevo.db")
     writer = made.connection
     reviewable = []
@@ -89,7 +89,7 @@ def _whole(rows: Rows, wanted: TrajectoryFilter) -> list[TrajectoryRow]:
 
 
 def _expected(rows: Rows, wanted: TrajectoryFilter) -> list[int]:
-    """Ids by plain Python over every row: an independent reading of what a filter means (without search)."""
+    """Return ids by plain Python over every row: an independent implementation of the filters (without search)."""
     by_policy = dict(rows.connection.execute("SELECT id, policy_id FROM trajectories").fetchall())
     iteration = {None: None, 1: 1, 99: 99}[wanted.iteration]
     return [
@@ -110,7 +110,7 @@ def _expected(rows: Rows, wanted: TrajectoryFilter) -> list[int]:
 @given(FILTERS)
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_filter_lets_through_what_it_says(many: Rows, wanted: TrajectoryFilter) -> None:
-    """Every combination of filters gives exactly the rows that meet all of them; a search only narrows it."""
+    """Every combination of filters returns exactly the rows that match all of them; a search only narrows it."""
     found = [row.id for row in _whole(many, wanted)]
     expected = _expected(many, wanted)
     if wanted.search:
@@ -126,7 +126,7 @@ def test_a_filter_lets_through_what_it_says(many: Rows, wanted: TrajectoryFilter
 def test_pages_both_ways_and_anchors_are_the_whole_list(
     many: Rows, wanted: TrajectoryFilter, limit: int, step: int
 ) -> None:
-    """Walking forwards, backwards or jumping by anchors shows each row once and in order."""
+    """Paging forwards, backwards or jumping by anchors shows each row once and in order."""
     whole = _whole(many, wanted)
     forwards: list[TrajectoryRow] = []
     while piece := page(many.connection, wanted, after=forwards[-1].id if forwards else 0, limit=limit):
@@ -149,7 +149,7 @@ def test_pages_both_ways_and_anchors_are_the_whole_list(
 
 
 def test_known_anchors_are_continued_with_what_was_appended(rows: Rows) -> None:
-    """While rollouts run, the anchors of the open list grow without walking it again."""
+    """While rollouts run, the anchors of the open list are extended without reading it again."""
     wanted = TrajectoryFilter(task="quiz")
     known = anchors(rows.connection, wanted, step=2)
     assert (known.ids, known.total) == ((0,), 0)
@@ -173,7 +173,7 @@ ANY_TEXT = st.text(st.characters(), max_size=30) | st.text("ab\"'*^()+-:{}[]~ .,
 @example("word " * 2_000)
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_text_can_be_searched_for(many: Rows, text: str) -> None:
-    """Operators paste anything; nothing of it may be read as FTS5 syntax or raise."""
+    """Operators paste any text; none of it may be parsed as FTS5 syntax or raise."""
     wanted = TrajectoryFilter(search=text)
     assert count(many.connection, wanted) == len(page(many.connection, wanted, limit=1_000))
     anchors(many.connection, wanted)
@@ -212,7 +212,7 @@ def test_details_and_siblings_are_of_one_attempt(many: Rows) -> None:
     for row in whole:
         found = detail(many.connection, row.id)
         assert found is not None
-        # The list carries an excerpt, the detail the whole texts.
+        # The list contains an excerpt, the detail the full texts.
         assert (found.row.id, found.row.transition, found.row.review) == (row.id, row.transition, row.review)
         assert found.attempt.question_id == found.question.id
         assert found.policy == "p00"
@@ -228,12 +228,12 @@ def test_details_and_siblings_are_of_one_attempt(many: Rows) -> None:
 
 
 def test_newest_are_the_last_rows_first(many: Rows) -> None:
-    """The monitor's list of newest trajectories."""
+    """The Monitor's list of newest trajectories."""
     assert newest(many.connection, 5) == _whole(many, TrajectoryFilter())[:-6:-1]
 
 
 def test_filter_choices_are_the_stored_values(many: Rows) -> None:
-    """Forms offer what exists, found by skipping through indexes."""
+    """Forms offer the existing values, found by skipping through indexes."""
     choices = filter_choices(many.connection)
     assert choices["task"] == sorted(TASKS)
     assert choices["instruction"] == sorted(KEYS)
@@ -241,12 +241,12 @@ def test_filter_choices_are_the_stored_values(many: Rows) -> None:
 
 
 def test_filter_choices_of_an_empty_list(rows: Rows) -> None:
-    """Before the first trajectory there is nothing to choose from, and no endless skipping."""
+    """Before the first trajectory there is nothing to choose from, and the skipping ends."""
     assert filter_choices(rows.connection)["task"] == []
 
 
 def test_active_parts_of_a_filter_are_its_chips() -> None:
-    """Only what filters something becomes a chip."""
+    """Only parts that filter something become chips."""
     assert TrajectoryFilter(task="a", iteration=3, search="").active() == {"task": "a", "iteration": "3"}
 
 
@@ -300,7 +300,7 @@ def test_a_page_is_found_by_key_and_index(many: Rows, wanted: TrajectoryFilter, 
     ],
 )
 def test_selective_filters_use_their_index(many: Rows, wanted: TrajectoryFilter, index: str) -> None:
-    """A filter that lets few rows through must not walk over all the others."""
+    """A selective filter must not scan all other rows."""
     statements: list[str] = []
     many.connection.set_trace_callback(statements.append)
     count(many.connection, wanted)
@@ -316,7 +316,7 @@ def test_match_expression_of_nothing_searchable_is_empty() -> None:
 
 @pytest.mark.parametrize("text", ["th", "the thir", "t", "x", "Thi", "third th"])
 def test_the_start_of_a_word_finds_what_all_its_words_find(rows: Rows, text: str) -> None:
-    """Spelled out, a search reads on only as far as a page needs; it must find the same rows."""
+    """With its words spelled out, a search reads only as far as a page needs; it must find the same rows."""
     for n, words in enumerate(("the third thought", "these thorns", "a tree", "thé thin", "nothing")):
         question = rows.question(f"question {n}")
         attempt = rows.attempt(question, text=words)
