@@ -30,7 +30,7 @@ verdicts = st.sampled_from([True, False, None, "true", "CORRECT", "no idea", 1, 
 
 
 def with_fields(required: dict[str, Any], optional: dict[str, Any]) -> st.SearchStrategy[dict[str, Any]]:
-    """Records with the required fields, some of the optional ones, and some nobody knows."""
+    """Records with the required fields, some of the optional ones, and some unknown ones."""
     known = {**required, **optional}
     extra = st.dictionaries(st.text(max_size=8).filter(lambda key: key not in known), json_values, max_size=2)
     return st.tuples(st.fixed_dictionaries(required, optional=optional), extra).map(lambda two: {**two[1], **two[0]})
@@ -111,14 +111,14 @@ any_record = st.one_of(
 
 
 def stored(rows: ImportedRecord) -> ImportedRecord:
-    """The rows as the database gives them back: of a raw record, only what leads back to its place."""
+    """The rows as the database returns them: of a raw record, only the reference to its position."""
     plain = [one for one in rows.branches if one.reflection is not None and one.on is None and one.turn == 2]
     return rows if rows.set_name else replace(rows, branches=tuple(plain))
 
 
 @given(any_record)
 def test_a_record_comes_out_of_its_rows_as_it_went_in(given_record: tuple[Format, dict[str, Any]]) -> None:
-    """Fields that nobody knows, odd types, lone surrogates, retries, third trials: nothing is lost."""
+    """Unknown fields, odd types, lone surrogates, retries, third trials: nothing is lost."""
     file_format, record = given_record
     form = normal(json.loads(json.dumps(record)), file_format)
     rows = imported(form, file_format, 1, "task").record
@@ -126,19 +126,19 @@ def test_a_record_comes_out_of_its_rows_as_it_went_in(given_record: tuple[Format
     assert same(again, form)
     assert same(normal(again, file_format), form)
     for text in (rows.question.text, rows.attempt.reasoning, *(text for _, text in rows.texts)):
-        text.encode()  # what goes into rows must be storable
+        text.encode()  # rows must be storable
 
 
 @given(any_record)
 def test_a_record_comes_out_of_columns_as_it_went_in(given_record: tuple[Format, dict[str, Any]]) -> None:
-    """Parquet has one type a column; what doesn't fit is kept beside."""
+    """Parquet has one type per column; values that don't fit are kept in a separate field."""
     file_format, record = given_record
     assert same(from_columns(to_columns(record, PUBLISHED_COLUMNS[file_format])), record)
 
 
 @given(st.dictionaries(texts, json_values), st.dictionaries(texts, json_values))
 def test_what_rows_do_not_hold_is_exactly_the_difference(record: dict[str, Any], rebuilt: dict[str, Any]) -> None:
-    """The remainder of two equal records is empty, and with it any record is rebuilt from any other."""
+    """The remainder of two equal records is empty, and with it any record can be rebuilt from any other."""
     left = json.loads(json.dumps(remainder(record, rebuilt)))
     assert same(restored(rebuilt, left), record)
     assert remainder(record, dict(record)) == {}
@@ -146,14 +146,14 @@ def test_what_rows_do_not_hold_is_exactly_the_difference(record: dict[str, Any],
 
 @given(texts, st.lists(st.text(max_size=40), max_size=4))
 def test_a_condensed_prompt_expands_to_itself(around: str, parts: list[str]) -> None:
-    """Where cutting a prompt into wording and parts can't be undone, it is not done."""
+    """A prompt whose split into wording and parts can't be undone is not split."""
     prompt = around + around.join(parts)
     wording = condensed(prompt, parts)
     assert wording is None or expanded(wording, parts) == prompt
 
 
 def test_prompts_of_different_questions_share_their_wording() -> None:
-    """What makes 460,000 records of 17 KB fit: the few-shot examples and instructions are stored once."""
+    """Few-shot examples and instructions are stored once, which makes 460,000 records of 17 KB fit."""
     maker = Maker()
     shared = {imported(maker.d_plus(n), "d-plus", n, "t").record.texts for n in range(20)}
     assert len(shared) == 1
@@ -163,7 +163,7 @@ def test_prompts_of_different_questions_share_their_wording() -> None:
 
 
 def test_formats_are_told_from_the_content() -> None:
-    """Operators have files with any name."""
+    """File names are arbitrary."""
     maker = Maker()
     assert detect([maker.raw(1)]) == "raw"
     assert detect([maker.d_plus(1)]) == "d-plus"
@@ -193,13 +193,15 @@ def test_quirks_of_published_files_are_understood() -> None:
 
 
 def test_a_record_with_both_spellings_keeps_both() -> None:
-    """The usual spelling counts; the other field is somebody's, and is not overwritten."""
+    """The usual spelling counts; the other field belongs to the record and is not overwritten."""
     form = normal({"question": "q", "answer": "a", "output": [{"trial": 1, "trail": 7, "reasoning": "r"}]}, "raw")
     assert form["output"][0] == {"trial": 1, "trail": 7, "reasoning": "r"}
 
 
 def test_verdicts_are_the_record_s_own_and_never_guessed() -> None:
-    """D+ has no field for it, but its trials end with the environment's observation; without either nobody knows."""
+    """D+ has no field for it, but its trials end with the environment's observation; without either the verdict is
+    unknown.
+    """
     record = Maker().d_plus(1)
     rows = imported(record, "d-plus", 1, "t").record
     assert (rows.attempt.verdict, rows.branches[0].correction.verdict) == ("incorrect", "correct")
@@ -213,14 +215,14 @@ def test_verdicts_are_the_record_s_own_and_never_guessed() -> None:
 
 
 def test_a_third_trial_reflects_on_the_second() -> None:
-    """Rounds: what is reflected on is the newest trial of the number before."""
+    """Rounds: a reflection refers to the newest trial of the preceding number."""
     trials = [{"trial": n, "reasoning": f"r{n}", "reflections": [f"on {n - 1}"] if n > 1 else []} for n in (1, 2, 3)]
     rows = imported(normal({"question": "q", "answer": "a", "output": trials}, "raw"), "raw", 1, "t").record
     assert [(one.turn, one.on) for one in rows.branches] == [(2, None), (3, 0)]
 
 
 def test_a_trial_that_says_what_it_reflects_on_is_believed() -> None:
-    """Rounds of several chains: our own records name the place; nonsense in that field is ignored."""
+    """Rounds of several chains: our own records store the position; invalid values in that field are ignored."""
     trials = [
         {"trial": 1, "reasoning": "r"},
         {"trial": 2, "reflections": ["x"]},
@@ -248,13 +250,13 @@ def test_a_trial_that_says_what_it_reflects_on_is_believed() -> None:
     ],
 )
 def test_a_record_that_can_not_be_imported_says_why(record: object, file_format: Format, reason: str) -> None:
-    """Each skip is counted under a reason an operator understands."""
+    """Each skip is counted under a reason that an operator understands."""
     with pytest.raises(Unfit, match=reason):
         normal(record, file_format)
 
 
 def test_instructions_are_keys_where_that_is_known_and_stable_labels_elsewhere() -> None:
-    """A made-up key would corrupt the yield of every instruction."""
+    """An invented key would corrupt the yield of every instruction."""
     record = Maker().d_plus(1)
 
     def label(**changes: object) -> str:
@@ -273,7 +275,7 @@ def test_instructions_are_keys_where_that_is_known_and_stable_labels_elsewhere()
 
 
 def test_a_prompt_that_holds_its_target_is_a_leak() -> None:
-    """Published D+ rows were rendered after the step; a reflection inside the second prompt is as it should be."""
+    """Published D+ rows were rendered after the step; a reflection inside the second prompt is legitimate."""
     maker = Maker()
     clean, leaking = maker.d_plus(1), maker.d_plus(2, leaking=True)
     assert imported(clean, "d-plus", 1, "t").leaks == frozenset()
@@ -288,7 +290,7 @@ def test_a_prompt_that_holds_its_target_is_a_leak() -> None:
 
 
 def test_the_shared_samples_map_without_loss_and_their_leaks_are_found() -> None:
-    """Real rows: five of five D+ rows carry their target in the prompt, and all keep their characters."""
+    """Real rows: five of five D+ rows carry their target in the prompt, and all keep their text unchanged."""
     if not SHARED.exists():
         pytest.skip("the published sample rows are not beside this repository")
     from engine.exchange.json_records import Found, read_records

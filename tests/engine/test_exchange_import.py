@@ -39,13 +39,13 @@ def workspace(tmp_path: Path) -> Workspace:
 
 
 def take(workspace: Workspace, path: Path, **options: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Import a file; returns its outcome and what was reported on the way."""
+    """Import a file; return its outcome and the reported progress."""
     told: list[dict[str, Any]] = []
     return import_file(workspace, path, told.append, **options), told  # type: ignore[arg-type]
 
 
 def rows_of(workspace: Workspace) -> dict[str, list[tuple[Any, ...]]]:
-    """Everything an import leaves, without times."""
+    """Return everything that an import stores, without times."""
     with closing(open_reader(workspace.database)) as reader:
         found = {}
         for table, left_out in {
@@ -69,7 +69,7 @@ def rows_of(workspace: Workspace) -> dict[str, list[tuple[Any, ...]]]:
 
 
 def check_whole(workspace: Workspace) -> None:
-    """The database is sound, and the search index says what the rows say."""
+    """Check that the database is intact and that the search index agrees with the rows."""
     with closing(open_writer(workspace.database)) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
         assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
@@ -84,7 +84,7 @@ def count(workspace: Workspace, table: str) -> int:
 
 
 def test_an_imported_file_can_be_browsed_filtered_and_searched(workspace: Workspace, tmp_path: Path) -> None:
-    """What the terminal shows of a rollout, it shows of an import."""
+    """The terminal shows an imported record as it shows a rollout."""
     maker = Maker()
     path = write_records(tmp_path / "logiqa.json", (maker.raw(n, reflections=2) for n in range(20)), indent=4)
     done, told = take(workspace, path, task="quiz")
@@ -154,7 +154,7 @@ def test_sets_become_curated_rows_and_repeated_texts_are_stored_once(workspace: 
 def test_a_set_split_over_batches_is_stored_as_in_one(
     workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where a batch ends must not decide what counts as repeated."""
+    """Batch boundaries must not decide which rows count as repeated."""
     records = [Maker(n).pair(n, n // 5) for n in range(30)]
     path = write_records(tmp_path / "pm.jsonl", records)
     take(workspace, path)
@@ -166,7 +166,7 @@ def test_a_set_split_over_batches_is_stored_as_in_one(
 
 
 def test_equal_sides_are_no_pair(workspace: Workspace, tmp_path: Path) -> None:
-    """A preference of a reflection over itself would be nonsense in every statistic."""
+    """A preference of a reflection over itself would invalidate every statistic."""
     record = Maker().pair(1, 1, both_right=True)
     for name in ("second_trial_reasoning", "second_trial_answer", "reflection"):
         record[f"{name}_rejected"] = record[f"{name}_chosen"]
@@ -177,7 +177,7 @@ def test_equal_sides_are_no_pair(workspace: Workspace, tmp_path: Path) -> None:
 
 
 def test_bad_records_are_counted_named_and_left_out(workspace: Workspace, tmp_path: Path) -> None:
-    """One clear word for each row that can't be taken; the rest is imported."""
+    """One clear message for each row that can't be imported; the others are."""
     maker = Maker()
     good = [json.dumps(maker.raw(n)) for n in range(3)]
     empty = json.dumps({**maker.raw(8), "answer": ""})
@@ -200,7 +200,7 @@ def test_bad_records_are_counted_named_and_left_out(workspace: Workspace, tmp_pa
 
 
 def test_the_prompt_of_an_imported_text_is_the_record_s(workspace: Workspace, tmp_path: Path) -> None:
-    """An operator sees what a published reflection was asked with, and that nothing proves it."""
+    """An operator sees the published prompt of a reflection, and that nothing proves it."""
     maker = Maker()
     record = maker.d_plus(1)
     take(workspace, write_records(tmp_path / "plus.jsonl", [record]))
@@ -216,7 +216,7 @@ def test_the_prompt_of_an_imported_text_is_the_record_s(workspace: Workspace, tm
 
 
 def test_the_shared_samples_are_imported_and_their_leaks_flagged(workspace: Workspace) -> None:
-    """The live example: five of five published D+ rows carry their target in the prompt."""
+    """A real example: five of five published D+ rows carry their target in the prompt."""
     if not SHARED.exists():
         pytest.skip("the published sample rows are not beside this repository")
     done = {
@@ -233,7 +233,7 @@ def test_the_shared_samples_are_imported_and_their_leaks_flagged(workspace: Work
 
 
 def test_the_reading_process_never_imports_a_model_library() -> None:
-    """It starts for each large import: half a second, not ten."""
+    """It is started for each large import: it must take half a second, not ten."""
     heavy = "torch", "trl", "datasets", "pyarrow"
     code = f"import sys, engine.exchange.import_file; print([m for m in {heavy} if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

@@ -34,7 +34,7 @@ def workspace(tmp_path: Path) -> Workspace:
 
 
 def test_a_finished_import_says_so_and_changes_nothing(workspace: Workspace, tmp_path: Path) -> None:
-    """Asking twice is safe; a file that changed is another import, under a name of its own."""
+    """Repeating an import is safe; a changed file is another import, under its own name."""
     maker = Maker()
     path = write_records(tmp_path / "raw.json", [maker.raw(n) for n in range(4)])
     take(workspace, path)
@@ -51,11 +51,11 @@ def test_a_finished_import_says_so_and_changes_nothing(workspace: Workspace, tmp
 def test_an_import_killed_at_any_batch_goes_on_and_ends_the_same(
     ahead: bool, workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """SIGKILL of a real process in the middle: no record lost, none doubled, no process left."""
+    """SIGKILL of a real process in the middle: no record lost, none duplicated, no process left."""
     maker = Maker()
     path = write_records(tmp_path / "raw.json", (maker.raw(n) for n in range(5000)))
     if ahead:
-        # The process of its own is for large files: make this one large without more records.
+        # Only large files are imported in a separate process: make this one large without more records.
         path.write_bytes(path.read_bytes() + b" " * batches.AHEAD_BYTES)
     arguments = engine_command("import", "-w", str(workspace.root), "--file", str(path))
     kills = 0
@@ -88,7 +88,7 @@ def test_an_import_killed_at_any_batch_goes_on_and_ends_the_same(
 
 
 def test_two_imports_of_one_file_do_not_mix(workspace: Workspace, tmp_path: Path) -> None:
-    """The position moves only from where a process knows it to be; the second one is told, and stores nothing."""
+    """The position advances only from where a process read it; the second import reports this and stores nothing."""
     maker = Maker()
     path = write_records(tmp_path / "raw.json", [maker.raw(n) for n in range(6)])
 
@@ -110,7 +110,7 @@ def test_two_imports_of_one_file_do_not_mix(workspace: Workspace, tmp_path: Path
 
 
 def test_an_import_runs_beside_a_writer(workspace: Workspace, tmp_path: Path) -> None:
-    """An engine writes between the batches: ids never collide, and neither waits for the whole of the other."""
+    """An engine writes between the batches: ids never collide, and neither waits for the other to finish."""
     maker = Maker()
     path = write_records(tmp_path / "raw.json", [maker.raw(n) for n in range(40)])
     inserted: list[int] = []
@@ -155,7 +155,7 @@ def test_an_import_runs_beside_a_writer(workspace: Workspace, tmp_path: Path) ->
 def test_a_file_that_can_not_be_imported_is_refused_before_anything_is_made(
     content: str, options: dict[str, str], message: str, workspace: Workspace, tmp_path: Path
 ) -> None:
-    """A clear word, and no empty run left behind."""
+    """A clear message, and no empty run."""
     path = tmp_path / "file"
     path.write_text(content)
     with pytest.raises(ImportRefused, match=message):
@@ -166,7 +166,7 @@ def test_a_file_that_can_not_be_imported_is_refused_before_anything_is_made(
 
 
 def test_a_name_that_is_taken_is_refused(workspace: Workspace, tmp_path: Path) -> None:
-    """A run of one's own is never mixed with imported rows."""
+    """An own run is never mixed with imported rows."""
     maker = Maker()
     take(workspace, write_records(tmp_path / "a.json", [maker.raw(1)]), name="mine")
     with pytest.raises(ImportRefused, match="there is a run 'mine' already"):

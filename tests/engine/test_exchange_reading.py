@@ -29,7 +29,7 @@ def values(path: Path) -> list[object]:
 
 
 def layouts(records: list[Any]) -> dict[str, str]:
-    """The same records in every layout that files come in."""
+    """The same records in every supported file layout."""
     lines = [json.dumps(record) for record in records]
     pretty = [json.dumps(record, indent=4) for record in records]
     return {
@@ -48,7 +48,7 @@ def layouts(records: list[Any]) -> dict[str, str]:
 def test_every_layout_gives_the_same_records(
     layout: str, chunk: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Published files are not one object a line; a chunk may end anywhere, also inside a character."""
+    """Published files are not one object per line; a chunk may end anywhere, also inside a character."""
     monkeypatch.setattr(json_records, "CHUNK_BYTES", chunk)
     path = tmp_path / "records"
     path.write_bytes(layouts(RECORDS)[layout].encode("utf-8"))
@@ -81,7 +81,7 @@ json_values = st.recursive(
 def test_reading_goes_on_from_the_end_of_any_record(
     records: list[Any], chunk: int, indent: int | None, escaped: bool, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """Whatever the records hold, a reader that starts where another stopped sees the rest, no more and no less."""
+    """A reader that starts where another stopped reads exactly the remaining records, whatever they contain."""
     path = tmp_path_factory.mktemp("read") / "records"
     path.write_text("\n".join(json.dumps(one, indent=indent, ensure_ascii=escaped) for one in records), "utf-8")
     with pytest.MonkeyPatch.context() as patch:
@@ -93,7 +93,7 @@ def test_reading_goes_on_from_the_end_of_any_record(
 
 
 def test_a_last_record_that_is_cut_off_is_named(tmp_path: Path) -> None:
-    """A file that is still being copied, or whose writer died, ends in the middle of a record."""
+    """A file that is still being copied, or whose writer died, ends inside a record."""
     whole = "\n".join(json.dumps(one, indent=4) for one in RECORDS[:2])
     path = tmp_path / "records"
     for cut in range(len(json.dumps(RECORDS[0], indent=4)) + 3, len(whole) - 1):
@@ -119,7 +119,7 @@ def test_a_last_record_that_is_cut_off_is_named(tmp_path: Path) -> None:
 def test_damage_costs_only_what_it_hits(
     damage: str, chunk: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One bad record in 460,000 must not end the import, and is named with its place."""
+    """One bad record in 460,000 must not end the import, and is reported with its position."""
     monkeypatch.setattr(json_records, "CHUNK_BYTES", chunk)
     path = tmp_path / "records"
     good = [json.dumps({"question": f"q{n}", "output": [{"trial": n}]}) for n in range(4)]
@@ -133,14 +133,14 @@ def test_damage_costs_only_what_it_hits(
 
 
 def test_damage_inside_one_line_array_is_left_out_alone(tmp_path: Path) -> None:
-    """Where there are no lines to go by, reading goes on at what begins like the records before."""
+    """Without line breaks, reading resumes at text that begins like the records before."""
     path = tmp_path / "records"
     path.write_text('[{"id": 1, "a": [{"x": 1}]}, {"id": 2, "a": }, {"id": 3, "a": []}]')
     assert values(path) == [{"id": 1, "a": [{"x": 1}]}, {"id": 3, "a": []}]
 
 
 def test_bytes_that_are_not_utf8_become_replacement_characters_and_are_counted(tmp_path: Path) -> None:
-    """Mis-decoded text is kept as it is; what is no text at all must not stop the file."""
+    """Mis-decoded text is kept unchanged; bytes that are no text must not stop the file."""
     path = tmp_path / "records"
     path.write_bytes(b'{"q": "a\xff\xfeb"}\n{"q": "\xe9\x88\xa5"}\n')
     first, second = found(path)
@@ -151,7 +151,7 @@ def test_bytes_that_are_not_utf8_become_replacement_characters_and_are_counted(t
 
 
 def test_a_record_without_end_is_given_up_in_bounded_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A missing quote may swallow the rest of a file; it must not be loaded to find out."""
+    """A missing quote may extend a record to the end of the file; detecting that must not load all of it."""
     monkeypatch.setattr(json_records, "CHUNK_BYTES", 1000)
     monkeypatch.setattr(json_records, "LARGEST_RECORD", 10_000)
     path = tmp_path / "records"

@@ -47,7 +47,7 @@ def driven(one: EngineHarness) -> int:
 
 
 def command(one: EngineHarness, *arguments: str) -> subprocess.Popen[str]:
-    """`reflectevo`, in a process of its own."""
+    """`reflectevo`, in its own process."""
     return subprocess.Popen(
         [
             sys.executable,
@@ -65,7 +65,7 @@ def command(one: EngineHarness, *arguments: str) -> subprocess.Popen[str]:
 
 
 def test_an_experiment_runs_every_series_and_measures_every_policy(harness: Make, tmp_path: Path) -> None:
-    """The whole of it, once: series from the base policy, the best one again, everything on the same test questions."""
+    """A complete experiment: series from the base policy, the best one again, everything on the same test questions."""
     one = harness(experiment_settings(tmp_path, promote="always"))
     one.start()
     assert driven(one) == 0
@@ -77,20 +77,20 @@ def test_an_experiment_runs_every_series_and_measures_every_policy(harness: Make
     assert again in (["two-stage"] * 2, ["dpo"]), "the best series is run again, whole"
     assert [row[1:] for row in rows[4:]] == [(4, "p00"), (4, "p05")][: len(again)]
     policies = 1 + len(rows)
-    # Each policy on each test question, and no question of another split was asked when it was measured.
+    # Each policy on each test question, and on no question of another split.
     asked = one.rows(
         "SELECT a.policy_id, q.split, count(DISTINCT a.question_id) FROM attempts a JOIN iterations i"
         " ON i.id = a.iteration_id JOIN run_questions q ON q.question_id = a.question_id"
         " WHERE i.kind = 'evaluation' AND a.turn = 1 AND a.sample = 0 GROUP BY 1, 2"
     )
     assert [row[1:] for row in asked] == [("test", 16)] * policies
-    # What decided within the iterations were the dev questions.
+    # Within the iterations, the dev questions decided.
     gate = one.rows(
         "SELECT DISTINCT q.split FROM attempts a JOIN iterations i ON i.id = a.iteration_id"
         " JOIN run_questions q ON q.question_id = a.question_id WHERE i.kind = 'training' AND a.protocol <> ''"
     )
     assert gate == [("dev",)]
-    # First attempts of the base policy were made once, and so were the reflections of series under one seed.
+    # First attempts of the base policy were generated once, and so were the reflections of series under one seed.
     taken = dict(
         one.rows(
             "SELECT i.number, sum(a.reused_from IS NOT NULL) FROM attempts a JOIN iterations i ON i.id = a.iteration_id"
@@ -146,7 +146,7 @@ def test_an_experiment_runs_every_series_and_measures_every_policy(harness: Make
 
 
 def test_killed_between_it_goes_on_where_it_was(harness: Make, tmp_path: Path) -> None:
-    """First the engine is killed, then the command: the same texts as without, none twice."""
+    """First the engine is killed, then the command: the same texts as without the kills, none twice."""
     text = experiment_settings(tmp_path, iterations=1, seeds="[]", promote="always")
     straight, broken = harness(text), harness(text)
     straight.start()
@@ -181,7 +181,9 @@ def test_killed_between_it_goes_on_where_it_was(harness: Make, tmp_path: Path) -
 
 
 def test_a_series_without_enough_examples_is_a_result_and_is_named(harness: Make, tmp_path: Path) -> None:
-    """Too few pairs end no experiment: the iteration is given up, the others run, the report says what is missing."""
+    """Too few pairs do not end the experiment: the iteration is abandoned, the others run, the report names what is
+    missing.
+    """
     text = experiment_settings(tmp_path, iterations=1, seeds="[]", promote="always", min_pairs=500)
     one = harness(text)
     one.start()
@@ -196,7 +198,7 @@ def test_a_series_without_enough_examples_is_a_result_and_is_named(harness: Make
 
 
 def test_a_report_of_half_an_experiment_names_what_is_missing(harness: Make, tmp_path: Path) -> None:
-    """Numbers of what is there, and every piece that isn't there by name."""
+    """The available numbers, and a list of every missing part."""
     one = harness(experiment_settings(tmp_path))
     one.start()
     settings = settings_of(one)
@@ -228,7 +230,7 @@ def test_a_report_of_half_an_experiment_names_what_is_missing(harness: Make, tmp
 
 
 def test_an_experiment_begun_with_other_settings_is_refused(harness: Make, tmp_path: Path) -> None:
-    """Policies trained or measured differently don't belong into one comparison; remarks may change."""
+    """Policies trained or measured differently don't belong in one comparison; remarks may change."""
     one = harness(experiment_settings(tmp_path))
     one.start()
     settings = settings_of(one)
@@ -245,7 +247,7 @@ def test_an_experiment_begun_with_other_settings_is_refused(harness: Make, tmp_p
 
 
 def test_a_failure_is_tried_again_once_and_then_stops_with_everything_kept(harness: Make, tmp_path: Path) -> None:
-    """A model that isn't there is no result: nothing is given up, and the next call tries the same step again."""
+    """A missing model is not a result: no iteration is abandoned, and the next call retries the same step."""
     one = harness(experiment_settings(tmp_path).replace('"none"', '"/nowhere"').replace('"scripted"', '"transformers"'))
     one.start()
     for calls, resumed in ((1, 1), (2, 2)):
@@ -256,7 +258,7 @@ def test_a_failure_is_tried_again_once_and_then_stops_with_everything_kept(harne
 
 
 def test_a_dry_run_says_what_would_come_and_starts_nothing(harness: Make, tmp_path: Path) -> None:
-    """Before the first hour, in words and as JSON."""
+    """Before the first hour, as text and as JSON."""
     one = harness(experiment_settings(tmp_path))
     said = CliRunner().invoke(app, ["experiment", "-w", str(one.workspace.root), "--dry-run"]).output
     assert said.startswith("next: measuring p00 on the test questions (the base policy, with its baselines)")
@@ -269,7 +271,7 @@ def test_a_dry_run_says_what_would_come_and_starts_nothing(harness: Make, tmp_pa
 
 
 def test_without_an_experiment_the_command_says_so(harness: Make, tmp_path: Path) -> None:
-    """Settings of an ordinary run are no experiment."""
+    """Settings of an ordinary run define no experiment."""
     text = experiment_settings(tmp_path)
     one = harness(text[: text.index("[experiment]")])
     result = CliRunner().invoke(app, ["experiment", "-w", str(one.workspace.root)])

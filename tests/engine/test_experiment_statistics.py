@@ -22,7 +22,7 @@ def held_out(number: int, task: str, first: Verdict, second: Verdict | None, rea
 
 
 def test_each_task_weighs_the_same() -> None:
-    """Whatever its size."""
+    """Each task has equal weight, whatever its size."""
     tasks = {1: "a", 2: "b", 3: "b", 4: "b"}
     assert mean_over_tasks({1: 1.0, 2: 0.0, 3: 0.0, 4: 0.0}, tasks).value == 0.5
     assert mean_over_tasks({}, tasks).value is None
@@ -44,7 +44,7 @@ def test_a_small_task_is_not_outweighed_by_a_large_one() -> None:
 
 
 def test_several_seeds_count_with_their_mean_and_without_a_p() -> None:
-    """A question that one seed of two answers right is half right; McNemar's test has no word for that."""
+    """A question that one seed of two answers right is half right, which McNemar's test can't represent."""
     mean = mean_of_seeds([{1: True, 2: True, 3: False}, {1: True, 2: False}])
     assert mean == {1: 1.0, 2: 0.5}
     found = paired({1: 0, 2: 0}, mean, {1: "a", 2: "a"})
@@ -60,7 +60,7 @@ def test_several_seeds_count_with_their_mean_and_without_a_p() -> None:
 def test_format_and_the_rest_add_up_to_the_difference(
     pairs: list[tuple[Verdict, bool, Verdict, bool]], turn: int, oracle: bool
 ) -> None:
-    """Nothing of a gain is counted twice or lost; the verdicts are those of the turn that is looked at."""
+    """No part of a gain is counted twice or lost; the verdicts are those of the turn in question."""
 
     def answers(first: bool) -> list[HeldOutAnswer]:
         found = []

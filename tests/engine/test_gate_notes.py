@@ -37,7 +37,7 @@ def rows(tmp_path: Path) -> Iterator[Rows]:
 
 
 def gate(rows: Rows, name: str) -> str:
-    """What the gate of a stage says now."""
+    """Return the note of a stage's gate."""
     return describe_gate(rows.connection, rows.current(), name)
 
 
@@ -59,12 +59,12 @@ def test_gates_before_the_rollouts(rows: Rows) -> None:
 
 
 def test_without_a_measured_rate_the_gate_says_what_is_missing(rows: Rows) -> None:
-    """Nothing was generated here yet: no time is made up."""
+    """Nothing was generated here yet: no time is estimated."""
     assert gate(rows, "attempt").endswith("about 756 generated tokens; time unknown (not measured yet)")
 
 
 def test_the_time_is_that_of_the_one_estimate(rows: Rows, tmp_path: Path) -> None:
-    """Eight reflections of 100 tokens at 50 tokens/s are 16 s; the words are those of the screens."""
+    """Eight reflections of 100 tokens at 50 tokens/s are 16 s, formatted as on the screens."""
     _attempted(rows)
     workspace, file = Workspace(tmp_path), tmp_path / "estimate.toml"
     file.write_text("generation_tokens_per_s = 50\nreflection_tokens = 100\nprice_per_gpu_hour = 9\n")
@@ -75,7 +75,7 @@ def test_the_time_is_that_of_the_one_estimate(rows: Rows, tmp_path: Path) -> Non
 
 
 def test_a_wrong_file_of_figures_stops_no_gate(rows: Rows, tmp_path: Path) -> None:
-    """The operator reads what is wrong with it; the counts stand all the same."""
+    """The note reports the error in the file; the counts are shown nevertheless."""
     _attempted(rows)
     (tmp_path / "estimate.toml").write_text("speed = 50")
     said = describe_gate(rows.connection, rows.current(), "reflect", Workspace(tmp_path))
@@ -83,7 +83,7 @@ def test_a_wrong_file_of_figures_stops_no_gate(rows: Rows, tmp_path: Path) -> No
 
 
 def test_the_gate_of_curation_counts_reviews(rows: Rows) -> None:
-    """An operator who spot-checked sees that it will count."""
+    """An operator who reviewed rows sees that the reviews will count."""
     attempt = _attempted(rows)[0]
     question = run_questions(rows.connection, rows.run, "train")[0]
     reflection, _ = rows.corrected(attempt, question.id)
@@ -121,7 +121,7 @@ def test_the_gate_of_training_names_set_size_and_steps(rows: Rows, setting: str,
 
 
 def test_the_gate_of_training_says_how_many_pairs_wait_for_a_judge(rows: Rows) -> None:
-    """With an operator as the judge, nothing is trained on until somebody looks at the pairs."""
+    """With an operator as the judge, training waits until the pairs are reviewed."""
     attempt = _attempted(rows)[0]
     made = [rows.reflection(attempt, f"1-{n}-1") for n in (1, 2, 3)]
     with write(rows.connection):
@@ -142,7 +142,7 @@ def test_the_gate_of_training_says_how_many_pairs_wait_for_a_judge(rows: Rows) -
 
 
 def test_the_promote_gate_compares_the_child_with_its_parent(rows: Rows) -> None:
-    """The decision is made on paired held-out answers, with their number."""
+    """The decision rests on paired held-out answers, whose number is shown."""
     questions = run_questions(rows.connection, rows.run, "test")
     protocol = protocol_name(rows.settings, questions)
     child = rows.add_policy("p01", rows.policy, "candidate", rows.iteration)

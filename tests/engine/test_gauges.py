@@ -23,7 +23,7 @@ def new_gauges() -> Gauges:
 
 @pytest.fixture
 def hectic() -> Iterator[None]:
-    """Threads take turns after every few steps."""
+    """Switch threads after every few steps."""
     before = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     yield
@@ -31,7 +31,9 @@ def hectic() -> Iterator[None]:
 
 
 def test_reading_while_generations_come_and_go_never_fails(hectic: None) -> None:
-    """The telling thread must not die of a list that changed under it: from then on the child would seem dead."""
+    """The reporting thread must not fail on a list that changed during iteration: the worker would seem dead from then
+    on.
+    """
     gauges = new_gauges()
     ended = threading.Event()
     failures: list[Exception] = []
@@ -57,7 +59,7 @@ def test_reading_while_generations_come_and_go_never_fails(hectic: None) -> None
 
 
 def test_only_a_few_texts_are_streamed_and_their_slots_come_free() -> None:
-    """Streaming costs the generator's front end; a failed generation must give its slot back too."""
+    """Streaming costs the generator's front end; a failed generation must return its slot too."""
     gauges = new_gauges()
     shows = [gauges.started("reflect", QUESTION, "1-1-1") for _ in range(LIVE_SLOTS + 2)]
     assert [show is not None for show in shows] == [True] * LIVE_SLOTS + [False] * 2
@@ -74,7 +76,7 @@ def test_only_a_few_texts_are_streamed_and_their_slots_come_free() -> None:
 
 
 def test_rates_count_tokens_and_the_cached_share_of_prompts() -> None:
-    """What the monitor shows as throughput and prefix cache hits; a failed generation adds nothing."""
+    """Throughput and prefix cache hits as the monitor shows them; a failed generation adds nothing."""
     gauges = new_gauges()
     assert gauges.rates()["prefix_cache_hit"] is None
     for _ in range(4):

@@ -20,7 +20,7 @@ def _installed(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
 
 
 def test_without_vllm_transformers_serves_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where vLLM has no build a run is slower, and its operator learns why."""
+    """Where vLLM has no build a run is slower, and the operator sees the reason."""
     _installed(monkeypatch, "transformers")
     chosen = choose("auto")
     assert chosen.name == "transformers"
@@ -28,7 +28,7 @@ def test_without_vllm_transformers_serves_and_says_so(monkeypatch: pytest.Monkey
 
 
 def test_a_vllm_that_can_not_be_imported_is_replaced_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A broken build (e.g. for another torch) must not end a run that could go on."""
+    """A broken build (e.g. for another torch) must not end a run that could continue."""
     _installed(monkeypatch, "vllm", "transformers")
 
     def broken(name: str) -> None:
@@ -41,7 +41,7 @@ def test_a_vllm_that_can_not_be_imported_is_replaced_with_its_reason(monkeypatch
 
 
 def test_a_generator_asked_for_by_name_is_never_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who asks for vLLM gets vLLM or a refusal."""
+    """An explicit request for vLLM gets vLLM or an error."""
     _installed(monkeypatch, "transformers")
     with pytest.raises(EngineError, match="'vllm', which is not installed"):
         choose("vllm")
@@ -49,19 +49,19 @@ def test_a_generator_asked_for_by_name_is_never_replaced(monkeypatch: pytest.Mon
 
 
 def test_without_any_generator_the_refusal_names_the_extras(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The light installation says what to add."""
+    """The error in the light installation names what to install."""
     _installed(monkeypatch)
     with pytest.raises(EngineError, match="gpu"):
         choose("auto")
 
 
 def test_the_scripted_generator_needs_nothing() -> None:
-    """It is there in the lightest installation."""
+    """It is available in the lightest installation."""
     assert installed("scripted")
 
 
 def test_the_processor_decides_cores_and_number_format() -> None:
-    """At least one core is bound, each once; and only formats the processor multiplies are chosen."""
+    """At least one core is bound, each once; and only formats that the processor multiplies natively are chosen."""
     cores = cpu_cores()
     assert cores and len(set(cores)) == len(cores)
     assert cpu_dtype() in ("float32", "bfloat16")
@@ -69,7 +69,9 @@ def test_the_processor_decides_cores_and_number_format() -> None:
 
 @pytest.mark.parametrize("kind", ["device", "processor"])
 def test_a_batch_that_does_not_fit_into_memory_is_halved_until_it_does(kind: str) -> None:
-    """Every request gets its text, in batches that fit; a request that fits in none says why instead of hanging."""
+    """Every request gets its text, in batches that fit; one that fits in none fails with a reason instead of
+    hanging.
+    """
     torch = pytest.importorskip("torch")
     pytest.importorskip("accelerate")
     from engine.generation.base import Generated, GenerationRequest

@@ -54,7 +54,7 @@ def _adapter(base: Path, directory: Path) -> Path:
 
 
 async def _texts(weights: PolicyWeights) -> tuple[str, str, str]:
-    """A greedy text, and twice the same sampled request."""
+    """Generate a greedy text, and the same sampled request twice."""
     from engine.generation.vllm import VllmGenerator
 
     settings = GenerationSection(concurrency=4, max_model_len=512, gpu_memory_share=0.3)
@@ -63,7 +63,7 @@ async def _texts(weights: PolicyWeights) -> tuple[str, str, str]:
     await generator.start()
     try:
         greedy = await generator.generate(GenerationRequest(message, 32, 0.0, 1.0, seed=5))
-        # One after the other: texts of one batch may differ in the last bits.
+        # Sequentially: texts of one batch may differ in the last bits.
         sampled = [await generator.generate(GenerationRequest(message, 32, 0.8, 1.0, seed=5)) for _ in range(2)]
     finally:
         await generator.close()

@@ -21,7 +21,7 @@ STORE = sorted(
 
 
 def loaded_by(statement: str) -> set[str]:
-    """Top-level packages in `sys.modules` after a statement ran in a new interpreter."""
+    """Return the top-level packages in `sys.modules` after a statement ran in a new interpreter."""
     finished = run(
         [sys.executable, "-c", f"{statement}\nimport sys\nprint(*{{name.partition('.')[0] for name in sys.modules}})"],
         cwd=ROOT,
@@ -41,19 +41,19 @@ def loaded_by(statement: str) -> set[str]:
     ],
 )
 def test_what_stays_alive_beside_a_training_loads_no_model_library(module: str) -> None:
-    """The supervisor lives for weeks and starts in a second; torch alone would cost it a gigabyte and ten seconds."""
+    """The supervisor runs for weeks and starts in a second; torch alone would cost it a gigabyte and ten seconds."""
     assert not loaded_by(f"import {module}") & (MODELS | SCREEN)
 
 
 def test_the_store_is_light_and_stands_alone() -> None:
-    """A terminal over SSH imports the store: neither data libraries nor the engine may come with it."""
+    """A terminal over SSH imports the store: neither data libraries nor the engine may be loaded with it."""
     loaded = loaded_by("\n".join(f"import {name}" for name in STORE))
     assert not loaded & (MODELS | DATA | SCREEN | {"sqlite_utils", "engine", "reflectevo_tui"})
     assert len(STORE) > 10
 
 
 def test_opening_a_current_database_loads_no_migration_library(tmp_path: Path) -> None:
-    """Only a database that has to be migrated pays for the library that migrates."""
+    """Only a database that has to be migrated loads the migration library."""
     prepare = (
         "from pathlib import Path; from store.database.connection import open_writer\n"
         "from store.database.migrations import migrate\n"

@@ -36,12 +36,12 @@ test_path = "/abs/test.jsonl"
 
 @pytest.fixture
 def workspace(tmp_path: Path) -> Workspace:
-    """A place where no workspace is yet."""
+    """A path without a workspace."""
     return Workspace(tmp_path / "made" / "workspace")
 
 
 def test_a_new_workspace_is_complete_private_and_knows_its_engine(workspace: Workspace) -> None:
-    """Directories 0700, files 0600, the recipe as it is shipped, and what this engine can do as rows."""
+    """Directories 0700, files 0600, the recipe as shipped, and the engine's capabilities as rows."""
     answer = init_workspace(workspace, "demo-cpu", None, replace=False)
     assert answer == {
         "workspace": str(workspace.root),
@@ -64,7 +64,7 @@ def test_a_new_workspace_is_complete_private_and_knows_its_engine(workspace: Wor
 
 
 def test_relative_task_paths_keep_meaning_the_directory_of_their_file(workspace: Workspace, tmp_path: Path) -> None:
-    """The file moves into the workspace; `data/quiz.jsonl` must still be the operator's file."""
+    """The settings file moves into the workspace; `data/quiz.jsonl` must still refer to the operator's file."""
     file = tmp_path / "settings" / "mine.toml"
     file.parent.mkdir()
     file.write_text(LOCAL)
@@ -77,7 +77,7 @@ def test_relative_task_paths_keep_meaning_the_directory_of_their_file(workspace:
 
 
 def test_existing_settings_and_rows_are_kept_unless_replaced(workspace: Workspace, tmp_path: Path) -> None:
-    """Making a workspace a second time must not cost an operator's edits, nor anything in the database."""
+    """Creating a workspace a second time must not overwrite an operator's edits, nor anything in the database."""
     init_workspace(workspace, "demo-cpu", None, replace=False)
     edited = workspace.settings_file.read_text() + "\n# edited\n"
     workspace.settings_file.write_text(edited)
@@ -104,7 +104,7 @@ def test_existing_settings_and_rows_are_kept_unless_replaced(workspace: Workspac
 def test_bad_settings_refuse_and_make_nothing(
     workspace: Workspace, tmp_path: Path, content: bytes | None, words: str
 ) -> None:
-    """A half-made workspace would greet the next try with another error."""
+    """A partial workspace would fail the next attempt with another error."""
     file = tmp_path / "bad.toml"
     if content is not None:
         file.write_bytes(content)
@@ -114,14 +114,14 @@ def test_bad_settings_refuse_and_make_nothing(
 
 
 def test_an_unknown_recipe_is_refused_with_those_there_are(workspace: Workspace) -> None:
-    """And makes nothing either."""
+    """Nothing is created either."""
     with pytest.raises(SettingsError, match="there is no recipe 'demo'; there are: .*demo-cpu"):
         init_workspace(workspace, "demo", None, replace=False)
     assert not workspace.root.exists()
 
 
 def test_a_workspace_whose_engine_runs_is_left_alone(workspace: Workspace) -> None:
-    """Migrating under a running engine is for the holder of the lock alone."""
+    """Only the holder of the lock may migrate, never under a running engine."""
     init_workspace(workspace, "demo-cpu", None, replace=False)
     before = workspace.settings_file.read_text()
     with holder(workspace.lock_file), pytest.raises(WorkspaceHeld):
@@ -130,7 +130,7 @@ def test_a_workspace_whose_engine_runs_is_left_alone(workspace: Workspace) -> No
 
 
 def test_a_whole_workspace_whose_engine_runs_needs_nothing(workspace: Workspace) -> None:
-    """The demo can be run again while the engine of the first time still idles."""
+    """The demo can be run again while its first engine is still idle."""
     init_workspace(workspace, "demo-cpu", None, replace=False)
     before = workspace.settings_file.read_text()
     with holder(workspace.lock_file):
@@ -140,7 +140,7 @@ def test_a_whole_workspace_whose_engine_runs_needs_nothing(workspace: Workspace)
 
 
 def test_a_foreign_database_in_its_place_is_refused(workspace: Workspace) -> None:
-    """`-w` pointed at the wrong directory must not harm what lies there."""
+    """`-w` with the wrong directory must not change its contents."""
     workspace.root.mkdir(parents=True)
     workspace.database.write_bytes(b"not a database at all, but somebody's file" * 30)
     before = workspace.database.read_bytes()

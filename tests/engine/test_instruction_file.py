@@ -38,7 +38,7 @@ POOL = BUILT_IN.extended(PARTS)
 
 
 def parts_file(folder: Path, text: str) -> Path:
-    """A TOML file."""
+    """Write a TOML file."""
     path = folder / "parts.toml"
     path.write_text(text, encoding="utf-8")
     return path
@@ -80,7 +80,7 @@ def test_parts_continue_the_keys(tmp_path: Path) -> None:
     ],
 )
 def test_a_file_that_cannot_be_meant_is_refused(tmp_path: Path, text: str, words: str) -> None:
-    """Before anything is generated, with the file and the place."""
+    """Errors are raised before anything is generated, with the file and the position."""
     path = parts_file(tmp_path, text)
     with pytest.raises(EngineError) as caught:
         load_parts(path)
@@ -89,7 +89,7 @@ def test_a_file_that_cannot_be_meant_is_refused(tmp_path: Path, text: str, words
 
 
 def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
-    """Missing, or no text at all."""
+    """A missing file, or one that is no text."""
     with pytest.raises(EngineError, match="can't be read"):
         load_parts(tmp_path / "none.toml")
     path = tmp_path / "parts.toml"
@@ -103,7 +103,7 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     [("4-1-1", "3-1-1"), ("1-99-1", "1-10-1"), ("1-1-7", "1-1-3"), ("2_3_1", "2-3-1")],
 )
 def test_an_unknown_key_is_refused_with_the_nearest(key: str, nearest: str) -> None:
-    """In the list of the settings, when the run is prepared."""
+    """Checked when the run is prepared, against the keys of the pool."""
     with pytest.raises(EngineError, match=f"the nearest is '{nearest}'"):
         parse(key, POOL)
     with pytest.raises(EngineError, match=f"the nearest is '{nearest}'"):
@@ -112,7 +112,7 @@ def test_an_unknown_key_is_refused_with_the_nearest(key: str, nearest: str) -> N
 
 @given(st.sampled_from(("random", "balanced", "adaptive")), st.integers(1, 90), st.integers(0, 9))
 def test_every_draw_works_over_the_larger_pool(way: str, count: int, seed: int) -> None:
-    """Without repeats, and with the new keys among them."""
+    """Draws have no repeats and include the new keys."""
     keys = draw(
         f"{way}:{count}", pool=POOL, question_hash="q", seed=seed, iteration=1, usage={}, yields={"3-10-3": (9, 9)}
     )
@@ -142,7 +142,7 @@ def test_draws_over_the_larger_pool_reach_all_of_it() -> None:
 def test_a_run_uses_the_parts_and_proves_its_prompts_when_the_file_changes(
     tmp_path: Path, harness: Callable[[str], EngineHarness], setting: str
 ) -> None:
-    """The sentences are stored when the run is prepared: a file edited later changes no prompt, and hides none."""
+    """The sentences are stored when the run is prepared: editing the file later changes no prompt."""
     path = parts_file(tmp_path, 'locate = ["Look for a group that you counted twice."]')
     reflection = f'parts = "{path}"\ninstructions = ["1-9-1", "2-9-2"]'
     settings = quiz_settings(tmp_path, train=16, test=2).replace('instructions = "random:2"', reflection)
@@ -165,7 +165,7 @@ def test_a_run_uses_the_parts_and_proves_its_prompts_when_the_file_changes(
 def test_a_key_that_is_not_in_the_pool_stops_a_run_before_anything_is_generated(
     tmp_path: Path, harness: Callable[[str], EngineHarness]
 ) -> None:
-    """The settings can't know the pool; preparing does."""
+    """The settings can't know the pool; the preparation checks the keys."""
     settings = quiz_settings(tmp_path, train=8, test=2).replace('"random:2"', '["1-1-1", "1-9-1"]')
     one = harness(settings)
     one.start()

@@ -24,7 +24,7 @@ def drawn(
 
 
 def test_the_pool_is_twelve_sentences_and_32_different_instructions() -> None:
-    """2 × 8 × 2, each composed of three sentences, short enough for small models."""
+    """2 × 8 × 2 instructions of three sentences each, short enough for small models."""
     assert (len(VERIFY), len(LOCATE), len(PLAN)) == (2, 8, 2)
     texts = [compose(key) for key in BUILT_IN.keys]
     assert len(set(BUILT_IN.keys)) == len(set(texts)) == 32
@@ -52,7 +52,7 @@ def test_unknown_keys_are_refused(key: str) -> None:
 def test_draws_are_deterministic_and_without_repeats(
     way: str, count: int, question: str, seed: int, usage: dict[str, int]
 ) -> None:
-    """A resumed iteration owes exactly the work it owed before."""
+    """A resumed iteration has exactly the same outstanding work as before."""
     yields = {key: (times // 2, times) for key, times in usage.items()}
     keys = drawn(f"{way}:{count}", question, seed, 1, usage, yields)
     assert len(keys) == len(set(keys)) == count
@@ -61,7 +61,7 @@ def test_draws_are_deterministic_and_without_repeats(
 
 
 def test_draws_differ_by_question_and_iteration() -> None:
-    """Every question sees other instructions, and so does the next iteration."""
+    """Every question gets different instructions, and so does the next iteration."""
     assert len({drawn("random:2", f"q{n}") for n in range(50)}) > 30
     assert len({drawn("random:2", iteration=n) for n in range(50)}) > 30
     spread = Counter(key for n in range(3200) for key in drawn("random:1", f"q{n}"))
@@ -70,13 +70,13 @@ def test_draws_differ_by_question_and_iteration() -> None:
 
 
 def test_lists_and_all() -> None:
-    """A list is taken as it stands."""
+    """A list is used unchanged."""
     assert drawn("all") == BUILT_IN.keys
     assert drawn(["2-8-1", "1-1-1"]) == ("2-8-1", "1-1-1")
 
 
 def test_balanced_takes_the_least_used() -> None:
-    """Drawn one at a time, the whole pool is used before anything repeats."""
+    """Drawn one at a time, the complete pool is used before any repeat."""
     usage: Counter[str] = Counter()
     for n in range(64):
         usage.update(drawn("balanced:1", f"q{n}", usage=dict(usage)))
@@ -85,7 +85,7 @@ def test_balanced_takes_the_least_used() -> None:
 
 
 def test_adaptive_prefers_what_worked_and_still_explores() -> None:
-    """Thompson sampling: the best instruction leads, an untried one still gets its chance."""
+    """Thompson sampling: the best instruction leads, an untried one is still drawn sometimes."""
     yields = dict.fromkeys(BUILT_IN.keys, (1, 60)) | {"2-4-1": (50, 60)}
     first = Counter(drawn("adaptive:1", f"q{n}", yields=yields)[0] for n in range(200))
     assert first["2-4-1"] > 190
@@ -95,7 +95,7 @@ def test_adaptive_prefers_what_worked_and_still_explores() -> None:
 
 @pytest.mark.parametrize("spec", ["random:33", "balanced:99", "adaptive:40", "random:0", "some", "", "random:-1"])
 def test_impossible_draws_are_refused(spec: str) -> None:
-    """More than the pool holds can't be drawn without repeats."""
+    """More draws than instructions are impossible without repeats."""
     with pytest.raises(EngineError):
         drawn(spec)
 

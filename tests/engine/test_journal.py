@@ -23,7 +23,7 @@ from tests.support.waiting import STALL_SECONDS
 
 @pytest.fixture
 def rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rows]:
-    """A database with questions, and a journal that asks again soon."""
+    """A database with questions, and a journal with short retry intervals."""
     monkeypatch.setattr(journal_module, "_RETRY_SECONDS", 0.01)
     made = Rows(tmp_path / "reflectevo.db")
     add_questions(made)
@@ -32,7 +32,7 @@ def rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rows]:
 
 
 def _fill(connection: sqlite3.Connection) -> None:
-    """Let SQLite itself say that the disk is full: the file may not grow by a page."""
+    """Make SQLite itself report a full disk: the file may not grow by a page."""
     pages = connection.execute("PRAGMA page_count").fetchone()[0]
     connection.execute(f"PRAGMA max_page_count = {pages}")
 
@@ -44,7 +44,7 @@ def _free(connection: sqlite3.Connection) -> None:
 def test_a_full_disk_pauses_the_generator_and_loses_nothing(
     rows: Rows, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Promise 10: a named reason, no lost or doubled row, and it goes on by itself when there is space again."""
+    """Promise 10: a stated reason, no lost or duplicated row, and it resumes by itself when there is space again."""
     generator = FakeGenerator()
     reasons: list[str | None] = []
 
@@ -86,7 +86,7 @@ def test_a_full_disk_pauses_the_generator_and_loses_nothing(
 
 
 def test_a_held_piece_is_whole_or_absent(rows: Rows) -> None:
-    """An attempt and the trajectory it ends are one transaction: a disk that fills between them keeps neither."""
+    """An attempt and the trajectory that it ends are one transaction: a disk that fills in between stores neither."""
     question = rows.connection.execute("SELECT id FROM questions").fetchone()[0]
     rows.connection.execute(
         "CREATE TEMP TRIGGER full BEFORE INSERT ON trajectories BEGIN SELECT raise(ABORT, 'disk is full'); END"
@@ -117,7 +117,7 @@ def test_a_held_piece_is_whole_or_absent(rows: Rows) -> None:
 
 
 def test_what_is_no_trouble_of_the_disk_propagates(rows: Rows) -> None:
-    """A broken invariant is a bug: waiting for it to clear would wait for ever."""
+    """A broken invariant is a bug, which no waiting can clear."""
 
     async def hold(reason: str | None) -> None:
         raise AssertionError("nothing to wait for")
@@ -138,7 +138,7 @@ def _attempts(rows: Rows) -> list[NewAttempt]:
 
 
 def test_what_is_ready_together_is_one_transaction(rows: Rows) -> None:
-    """Each caller gets the id of its own row, and a reader never sees a part of them."""
+    """Each caller gets the id of its own row, and a reader never sees a partial group."""
     commits: list[str] = []
     rows.connection.set_trace_callback(lambda sql: commits.append(sql) if sql == "COMMIT" else None)
 
@@ -154,7 +154,7 @@ def test_what_is_ready_together_is_one_transaction(rows: Rows) -> None:
 
 
 def test_one_that_is_refused_takes_no_other_with_it(rows: Rows) -> None:
-    """A broken invariant reaches its own caller; what was ready beside it is stored."""
+    """A broken invariant is raised to its own caller; the rest of the group is stored."""
     good, bad = _attempts(rows)[:2], NewAttempt(rows.generation("text"), 10**6, 1, None, "A", "correct", "", None)
 
     async def store_all() -> list[int | BaseException]:
@@ -168,7 +168,7 @@ def test_one_that_is_refused_takes_no_other_with_it(rows: Rows) -> None:
 
 
 def test_who_is_cancelled_meanwhile_hears_first_of_what_was_stored(rows: Rows) -> None:
-    """Gauges count what callers hear of: at the end of a rollout they must agree with the rows."""
+    """Gauges count the results that callers receive: at the end of a rollout they must agree with the rows."""
     told: list[int] = []
 
     async def store(journal: StoreJournal, attempt: NewAttempt) -> None:

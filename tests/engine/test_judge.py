@@ -25,11 +25,11 @@ from store.settings import GenerationSection
 from tests.support.rows import Rows
 
 Say = Callable[[str, str, int], str]
-"""What a judge says to the texts shown as A and as B, and to how many requests came before."""
+"""A judge's reply to the texts shown as A and as B, after a number of earlier requests."""
 
 
 class FakeJudge:
-    """Says what it is told to; keeps the orders it was asked in."""
+    """Returns prepared replies; records the orders in which it was called."""
 
     def __init__(self, say: Say) -> None:
         self.orders: list[tuple[str, str]] = []
@@ -49,12 +49,12 @@ class FakeJudge:
 
 
 def smaller(first: str, second: str, _: int) -> str:
-    """A judge with a taste: the text that comes first in the alphabet."""
+    """A judge with a preference: the text that is first in alphabetical order."""
     return f"Better: {'A' if first < second else 'B'}"
 
 
 def always_a(first: str, second: str, _: int) -> str:
-    """A judge without one."""
+    """A judge that always chooses A."""
     return "Better: A"
 
 
@@ -116,7 +116,7 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
 
 
 def test_a_consistent_judge_is_asked_in_both_orders_and_believed(desk: Desk) -> None:
-    """The better one is the same wherever it stands."""
+    """The choice is the same in both orders."""
     judge = FakeJudge(smaller)
     tally = desk.run(judge)
     assert (tally.consistent, tally.requests, tally.ended) == (3, 6, "done")
@@ -126,14 +126,14 @@ def test_a_consistent_judge_is_asked_in_both_orders_and_believed(desk: Desk) -> 
 
 
 def test_a_judge_that_goes_by_position_decides_nothing(desk: Desk) -> None:
-    """Kept as a row of confidence 0, so that it isn't asked again."""
+    """Stored as a row of confidence 0, so that the pair isn't judged again."""
     tally = desk.run(FakeJudge(always_a))
     assert (tally.consistent, tally.inconsistent) == (0, 3)
     assert desk.preferences() == [(pair.first_id, pair.second_id, 0.0, "judge inconsistent") for pair in desk.pairs]
 
 
 def test_nonsense_is_asked_again_within_bounds_and_then_undecided(desk: Desk) -> None:
-    """A reply that names neither counts; the other order is not paid for."""
+    """A reply that names neither is unclear; the other order is not requested."""
     tally = desk.run(FakeJudge(lambda *_: "Both are good."), pairs=desk.pairs[:1], unclear_retries=2)
     assert (tally.undecided, tally.unclear, tally.requests) == (1, 3, 3)
     assert desk.answers() == ["unclear"] * 3
@@ -142,14 +142,14 @@ def test_nonsense_is_asked_again_within_bounds_and_then_undecided(desk: Desk) ->
 
 
 def test_one_clear_reply_after_nonsense_counts(desk: Desk) -> None:
-    """Models recover."""
+    """A model may recover on a repetition."""
     judge = FakeJudge(lambda first, second, n: smaller(first, second, n) if n % 2 else "Hm.")
     assert desk.run(judge).consistent == 3
     assert desk.answers() == ["unclear", "second", "unclear", "first"] * 3
 
 
 def test_a_pair_that_cannot_be_judged_leaves_the_others_alone(desk: Desk) -> None:
-    """Too long for the judge is no reason to stop."""
+    """A pair that is too long for the judge must not stop the stage."""
 
     def say(first: str, second: str, n: int) -> str:
         if first.startswith("1"):
@@ -162,7 +162,7 @@ def test_a_pair_that_cannot_be_judged_leaves_the_others_alone(desk: Desk) -> Non
 
 
 def test_a_judge_that_fails_for_long_ends_the_go_and_keeps_what_it_said(desk: Desk) -> None:
-    """Bounded repetitions, then words for an operator; a resume asks only what is missing."""
+    """Bounded retries, then a message for the operator; a resume requests only what is missing."""
 
     def say(first: str, second: str, n: int) -> str:
         if n >= 3:
@@ -179,13 +179,13 @@ def test_a_judge_that_fails_for_long_ends_the_go_and_keeps_what_it_said(desk: De
 
 
 def test_a_judge_that_comes_back_is_asked_on(desk: Desk) -> None:
-    """Failures count only in a row."""
+    """Only consecutive failures count."""
     judge = FakeJudge(lambda a, b, n: smaller(a, b, n) if n % 3 == 2 else (_ for _ in ()).throw(TryAgain("busy")))
     assert desk.run(judge).consistent == 3
 
 
 def test_the_budget_is_counted_in_rows_and_holds_over_resumes(desk: Desk) -> None:
-    """A kill between sending and answering has spent the request; raising the budget goes on."""
+    """A kill between request and reply has spent the request; judging resumes once the budget is raised."""
     with write(desk.rows.connection):
         add_request(
             desk.rows.connection,
@@ -206,13 +206,13 @@ def test_the_budget_is_counted_in_rows_and_holds_over_resumes(desk: Desk) -> Non
 
 
 def test_no_pair_is_begun_that_the_budget_cannot_end(desk: Desk) -> None:
-    """Half a judgement is money for nothing, with many at once too."""
+    """Half a judgement wastes a request, also with many concurrent ones."""
     tally = desk.run(FakeJudge(smaller), budget=5, concurrency=8)
     assert (tally.consistent, tally.requests, tally.ended) == (2, 4, "budget")
 
 
 def test_repetitions_stop_at_the_budget(desk: Desk) -> None:
-    """The limit is the database's, whatever goes wrong."""
+    """The limit is enforced by the database, whatever fails."""
     tally = desk.run(FakeJudge(lambda *_: "Hm."), budget=5, unclear_retries=100)
     assert (tally.requests, tally.ended) == (5, "budget")
     assert len(desk.answers()) == 5
@@ -237,7 +237,7 @@ def test_an_answer_under_another_prompt_or_by_another_judge_is_no_answer(desk: D
 
 
 def test_a_stop_keeps_what_was_said_and_a_resume_asks_the_rest(desk: Desk) -> None:
-    """Killed or stopped after any number of requests: the same judgements, none asked twice."""
+    """Killed or stopped after any number of requests: the same judgements, none requested twice."""
     for after in range(6):
         judge = FakeJudge(smaller)
         tally = desk.run(judge, should_stop=lambda judge=judge, after=after: len(judge.orders) >= after)  # type: ignore[misc]
@@ -253,7 +253,7 @@ def test_a_stop_keeps_what_was_said_and_a_resume_asks_the_rest(desk: Desk) -> No
 
 
 def test_a_pause_holds_requests_until_it_ends(desk: Desk) -> None:
-    """Nothing is asked while an operator holds the iteration; a stop ends the pause."""
+    """No request is sent while the iteration is paused; a stop ends the pause."""
     looks = 0
 
     def paused() -> bool:
@@ -270,7 +270,7 @@ def test_a_pause_holds_requests_until_it_ends(desk: Desk) -> None:
 
 
 def test_many_are_asked_at_once(desk: Desk) -> None:
-    """Up to the concurrency, never beyond."""
+    """Up to the concurrency limit, never beyond."""
     judge = FakeJudge(smaller)
     desk.run(judge, concurrency=2)
     assert judge.widest == 2
@@ -278,7 +278,7 @@ def test_many_are_asked_at_once(desk: Desk) -> None:
 
 @pytest.mark.parametrize("marker", ["Better: A", "Answer:"])
 def test_the_scripted_generator_answers_a_judge_in_form(marker: str, tmp_path: Path) -> None:
-    """A deterministic choice, whatever stands in the texts that are judged."""
+    """A deterministic choice, whatever the texts that are judged."""
     weights = PolicyWeights(1, "p00", tmp_path, tmp_path)
     generator = ScriptedGenerator(weights, GenerationSection(generator="scripted"), 0)
 

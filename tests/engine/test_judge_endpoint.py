@@ -30,14 +30,14 @@ ASKED = judge_messages("Q?", "It is 4.", "short", "a longer one")
 
 
 def settings(url: str, **changes: Any) -> JudgeSection:
-    """Settings of an endpoint that is asked with patience for a test."""
+    """Settings of an endpoint, with timeouts short enough for a test."""
     values = {"by": "endpoint", "url": url, "model": "judge-model", "timeout": 5.0, "key_variable": "TEST_JUDGE_KEY"}
     return JudgeSection.model_validate(values | changes)
 
 
 @pytest.fixture(autouse=True)
 def key(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The key of these tests, and no proxy between them and their server."""
+    """Set the key of these tests, and no proxy between them and their server."""
     monkeypatch.setenv("TEST_JUDGE_KEY", KEY)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
 
@@ -52,7 +52,7 @@ async def _ask(wanted: JudgeSection, times: int = 1) -> list[str]:
 
 
 def ask(wanted: JudgeSection, times: int = 1) -> list[str]:
-    """The replies to the same question."""
+    """Return the replies to the same question."""
     return asyncio.run(_ask(wanted, times))
 
 
@@ -96,14 +96,14 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
 
 
 def closed_port() -> int:
-    """A port on which nobody listens."""
+    """A port without a listener."""
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
         return int(held.getsockname()[1])
 
 
 def test_a_question_goes_out_as_the_protocol_has_it() -> None:
-    """Greedy, one reply, the key as a bearer; a trailing slash of the address is no second one."""
+    """Greedy, one reply, the key as a bearer token; a trailing slash of the address is not doubled."""
     with chat_endpoint() as endpoint:
         assert ask(settings(endpoint.url + "/", max_tokens=9)) == ["Better: B"]
         (payload,) = endpoint.payloads
@@ -118,7 +118,7 @@ def test_a_question_goes_out_as_the_protocol_has_it() -> None:
 
 
 def test_without_a_key_none_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A server of one's own asks for none."""
+    """A local server needs none."""
     monkeypatch.delenv("TEST_JUDGE_KEY")
     with chat_endpoint() as endpoint:
         ask(settings(endpoint.url))
@@ -140,7 +140,9 @@ def test_without_a_key_none_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_what_is_no_reply(reply: Reply, kind: type[Exception], words: str) -> None:
-    """What may pass is tried again, what won't is said in words, and no server holds a request longer than allowed."""
+    """Transient errors are retried, permanent ones are reported with a message, and no server holds a request longer
+    than allowed.
+    """
     with chat_endpoint(lambda *_: reply) as endpoint, pytest.raises(kind, match=words) as caught:
         ask(settings(endpoint.url, timeout=0.3))
     assert KEY not in str(caught.value)
@@ -149,7 +151,7 @@ def test_what_is_no_reply(reply: Reply, kind: type[Exception], words: str) -> No
 
 
 def test_an_endpoint_that_is_down_is_tried_again_and_then_named() -> None:
-    """As a connection that is refused."""
+    """It counts as a refused connection."""
     with pytest.raises(TryAgain, match=r"the judge's endpoint http://127.0.0.1:\d+/v1 can't be reached"):
         ask(settings(f"http://127.0.0.1:{closed_port()}/v1"))
 
@@ -166,19 +168,19 @@ def test_an_endpoint_that_is_down_is_tried_again_and_then_named() -> None:
     ],
 )
 def test_a_body_that_is_no_completion_is_a_reply_that_says_nothing(body: bytes) -> None:
-    """It is counted as unclear and asked again, not taken for a failure of the connection."""
+    """It counts as unclear and is requested again, not as a connection failure."""
     with chat_endpoint(lambda *_: Reply(body=body)) as endpoint:
         assert ask(settings(endpoint.url)) == [""]
 
 
 def test_an_endless_body_is_not_read_to_its_end() -> None:
-    """A wrong address may serve a disk image."""
+    """A wrong address may serve a huge file."""
     with chat_endpoint(lambda *_: Reply(body=b"x" * (3 * 2**20))) as endpoint:
         assert ask(settings(endpoint.url)) == [""]
 
 
 def test_a_pair_that_is_too_long_is_left_out_once_the_endpoint_took_others() -> None:
-    """A first refusal means the request is wrong; a later one, that this pair is."""
+    """A refusal of the first request means the request is wrong; a later one, that this pair is."""
     with (
         chat_endpoint(lambda number, _: error(400, "context length") if number else said("Better: A")) as endpoint,
         pytest.raises(CannotJudge, match="context length"),
@@ -187,7 +189,7 @@ def test_a_pair_that_is_too_long_is_left_out_once_the_endpoint_took_others() -> 
 
 
 def test_parameters_that_a_model_does_not_take_are_put_differently(desk: Desk) -> None:
-    """Some models want another name for the length and no temperature at all."""
+    """Some models need another name for the length and reject a temperature."""
 
     def picky(number: int, payload: Json) -> Reply:
         for name in ("max_tokens", "temperature"):
@@ -202,7 +204,7 @@ def test_parameters_that_a_model_does_not_take_are_put_differently(desk: Desk) -
 
 
 def test_bad_hours_then_good_ones(desk: Desk) -> None:
-    """Overloaded, broken, nonsense, slow, and then it works: every pair judged, every request counted."""
+    """Overloaded, failing, invalid, slow, and then working: every pair judged, every request counted."""
     bad = [error(429, retry_after="0"), error(502), said("Both."), Reply(delay=1.5), Reply(body=b"{")]
 
     def script(number: int, payload: Json) -> Reply:
@@ -221,7 +223,7 @@ def test_bad_hours_then_good_ones(desk: Desk) -> None:
 
 
 def test_an_endpoint_that_goes_down_half_way_keeps_what_it_said(desk: Desk) -> None:
-    """A clear end, and a resume that asks only for what is missing."""
+    """A clear error, and a resume that requests only what is missing."""
     with chat_endpoint(lambda n, payload: said(longer_first(payload)) if n < 3 else error(503)) as endpoint:
         with pytest.raises(JudgeUnavailable, match="answers 503, 2 times in a row"):
             desk.judge(endpoint, retries=1)
@@ -235,8 +237,9 @@ def test_an_endpoint_that_goes_down_half_way_keeps_what_it_said(desk: Desk) -> N
 def test_the_key_is_nowhere_but_in_its_header(
     desk: Desk, tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Not in the database, not in a log at its most talkative, not in an error, not on a screen; even when the server
-    sends it back."""
+    """Not in the database, not in the most verbose log, not in an error, not on a screen; even when the server returns
+    it.
+    """
     caplog.set_level(logging.DEBUG)
     texts = []
     with chat_endpoint(lambda *_: said(f"Better: A {KEY}")) as endpoint:
@@ -259,7 +262,7 @@ def test_the_key_is_nowhere_but_in_its_header(
 def test_a_key_with_something_foreign_in_it_is_refused_before_a_header_is_made(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A header that can't be sent would be quoted whole by the library's own error."""
+    """The library's own error would quote an invalid header completely."""
     for bad in ("two words", "sk-é", "a\nb"):
         monkeypatch.setenv("TEST_JUDGE_KEY", bad)
         problem = str(check_endpoint(settings("http://127.0.0.1:1/v1")))
@@ -282,7 +285,7 @@ def test_a_key_with_something_foreign_in_it_is_refused_before_a_header_is_made(
     ],
 )
 def test_settings_that_cannot_work_are_found_without_sending_anything(changes: Json, words: str) -> None:
-    """Before any long work, in words that name the setting; a password in an address is not repeated."""
+    """Refused before any long work, with a message that names the setting; a password in an address is not repeated."""
     problem = str(check_endpoint(settings(**{"url": "http://127.0.0.1:1/v1", **changes})))
     assert words in problem
     assert "pw" not in problem

@@ -53,12 +53,12 @@ def test_replies(reply: str, choice: str | None) -> None:
 
 @given(st.text(max_size=120))
 def test_any_reply_can_be_read(reply: str) -> None:
-    """Noise names nobody, or somebody; it never raises."""
+    """Any text gives a choice or none; it never raises."""
     assert parse_choice(reply) in ("A", "B", None)
 
 
 def test_swapping_the_reflections_changes_nothing_else() -> None:
-    """A judge must see the same question in both orders, or their agreement means nothing."""
+    """Both orders must show the same question, or their agreement has no meaning."""
     ((one,), (other,)) = (judge_messages("Q?", "It is 4.", *texts) for texts in (("left", "right"), ("right", "left")))
     assert one["content"].replace("left", "#").replace("right", "left").replace("#", "right") == other["content"]
     for part in ("Q?", "It is 4.", "left", "right"):
@@ -66,12 +66,13 @@ def test_swapping_the_reflections_changes_nothing_else() -> None:
 
 
 def test_no_reference_answer_can_reach_a_judge() -> None:
-    """A judge that knows the answer ranks by it. The prompt takes what it shows and nothing else."""
+    """A judge that knows the answer would rank by it. The prompt contains only what its arguments provide."""
     assert list(inspect.signature(judge_messages).parameters) == ["question", "attempt", "first", "second"]
 
 
 def test_a_change_of_wording_raises_the_version() -> None:
-    """Stored judgements say under which prompt they were made. After a change of wording: raise the version, then
-    this hash."""
+    """Stored judgements record the version of their prompt. After a change of wording: raise the version, then this
+    hash.
+    """
     digest = prompt_hash(judge_messages("Q?", "", "one", " two "))[:12]
     assert (JUDGE_PROMPT_VERSION, digest) == ("1", "c63ad66ff66f")

@@ -27,7 +27,7 @@ from tests.support.rows import run_settings
 
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[Callable[..., Place]]:
-    """Makes workspaces; closes them."""
+    """Create workspaces; close them afterwards."""
     made: list[Place] = []
 
     def make(**changes: Any) -> Place:
@@ -40,12 +40,12 @@ def place(tmp_path: Path) -> Iterator[Callable[..., Place]]:
 
 
 def judge_settings(**judge: Any) -> dict[str, Any]:
-    """A run that trains on Dpref."""
+    """Settings of a run that trains on Dpref."""
     return {"training": {"setting": "dpo-judge"}, "judge": judge}
 
 
 def test_with_an_operator_as_judge_pairs_wait_and_count_once_judged(place: Callable[..., Place]) -> None:
-    """Nothing is loaded or sent; curating again takes in what was decided."""
+    """Nothing is loaded or sent; curating again applies the new decisions."""
     one = place(**judge_settings())
     one.question(1)
     one.question(2)
@@ -64,7 +64,7 @@ def test_with_an_operator_as_judge_pairs_wait_and_count_once_judged(place: Calla
 
 
 def test_the_policy_judges_itself_in_both_orders(place: Callable[..., Place]) -> None:
-    """Consistent pairs are included, inconsistent ones are not asked again, and each request is a row."""
+    """Consistent pairs are included, inconsistent ones are not judged again, and each request is a row."""
     one = place(**judge_settings(by="self", pairs_per_question=2))
     for number in range(12):
         one.question(number)
@@ -84,7 +84,7 @@ def test_the_policy_judges_itself_in_both_orders(place: Callable[..., Place]) ->
 
 
 def test_a_stop_while_judging_is_resumed_to_the_same_judgements(place: Callable[..., Place]) -> None:
-    """Killed work is only what was in flight: both ways end with the same preferences and no request too many."""
+    """A kill loses only requests in flight: both ways end with the same preferences and no request too many."""
     straight, broken = (
         place(**judge_settings(by="self"), generation={"generator": "scripted", "concurrency": 1}) for _ in "12"
     )
@@ -113,7 +113,7 @@ def test_a_stop_while_judging_is_resumed_to_the_same_judgements(place: Callable[
 
 
 def test_an_endpoint_judges_within_its_budget(place: Callable[..., Place], monkeypatch: pytest.MonkeyPatch) -> None:
-    """The stage ends in order, says what is left, and a raised budget goes on from there."""
+    """The stage ends in order and reports what is left; after the budget is raised it resumes from there."""
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     with chat_endpoint() as endpoint:
         asked = {"by": "endpoint", "url": endpoint.url, "model": "judge-model"}
@@ -138,7 +138,7 @@ def test_an_endpoint_judges_within_its_budget(place: Callable[..., Place], monke
 def test_an_endpoint_that_fails_fails_the_stage_and_keeps_what_it_said(
     place: Callable[..., Place], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In words for an operator; what was judged is curated already, the rest is open."""
+    """With a message for the operator; what was judged is curated already, the rest is open."""
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
 
     def script(number: int, payload: dict[str, Any]) -> Any:
@@ -159,7 +159,7 @@ def test_an_endpoint_that_fails_fails_the_stage_and_keeps_what_it_said(
 def test_a_whole_iteration_has_its_pairs_judged_by_the_policy(
     tmp_path: Path, harness: Callable[[str], EngineHarness]
 ) -> None:
-    """The curating process loads the generator, judges, and the iteration goes on to train on Dpref."""
+    """The curating process loads the generator and judges, and the iteration continues to train on Dpref."""
     sections = '\n[judge]\nby = "self"\npairs_per_question = 4\n'
     text = quiz_settings(tmp_path, sections=sections, train=40, test=4)
     text = text.replace("[training]\n", '[training]\nsetting = "dpo-judge"\n').replace("samples = 2", "samples = 4")
@@ -180,8 +180,9 @@ def test_a_whole_iteration_has_its_pairs_judged_by_the_policy(
 
 @pytest.mark.slow
 def test_a_real_model_judges_and_its_noise_decides_nothing(place: Callable[..., Place], tiny_model: Path) -> None:
-    """The generator is loaded in this process, asked in both orders, and given back; a model with random weights names
-    neither reflection, and that is recorded as what it is."""
+    """The generator is loaded in this process, judges both orders, and is unloaded; a model with random weights names
+    neither reflection, and that is recorded.
+    """
     one = place(**judge_settings(by="self", max_tokens=8), generation={"generator": "transformers", "dtype": "float32"})
     with write(one.rows.connection):
         one.rows.connection.execute("UPDATE policies SET path = ?1, base_model = ?1", (str(tiny_model),))

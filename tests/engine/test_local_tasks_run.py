@@ -48,7 +48,7 @@ promote = "always"
 
 @pytest.fixture
 def files(tmp_path: Path) -> Path:
-    """Two JSONL files, each with one row that a fault tore."""
+    """Two JSONL files, each with one truncated row."""
     data = tmp_path / "engine0" / "data"
     data.mkdir(parents=True)
     quiz = [json.dumps({"question": f"Is {n} even?\nA. yes\nB. no", "answer": "AB"[n % 2]}) for n in range(14)]
@@ -64,7 +64,7 @@ def files(tmp_path: Path) -> Path:
 
 
 def test_local_files_run_through_and_torn_rows_are_named(files: Path, tmp_path: Path) -> None:
-    """Trap 11: a torn row costs that row, is named by file and line, and nothing else."""
+    """Trap 11: a truncated row is skipped, reported by file and line, and affects nothing else."""
     pytest.importorskip("math_verify")
     one = EngineHarness(tmp_path / "engine0", SETTINGS)
     try:

@@ -33,7 +33,7 @@ helper.wait()
 
 @contextmanager
 def holder(lock_file: Path) -> Iterator[subprocess.Popen[str]]:
-    """Another process that holds the lock, and has a child of its own."""
+    """Another process that holds the lock, and has its own child process."""
     process = subprocess.Popen(
         [sys.executable, "-c", HOLDER, str(lock_file)],
         stdin=subprocess.PIPE,
@@ -52,18 +52,18 @@ def holder(lock_file: Path) -> Iterator[subprocess.Popen[str]]:
 
 
 def test_a_held_lock_is_refused_and_names_its_holder(tmp_path: Path) -> None:
-    """The second engine says who is there, so that an operator can find it."""
+    """The second engine's error names the holder, so that an operator can find it."""
     lock_file = tmp_path / "engine.lock"
     with holder(lock_file) as process:
         with pytest.raises(WorkspaceHeld, match=f"held by another engine \\(pid {process.pid}, since 20"):
             WorkspaceLock(lock_file).acquire()
-        # The refused attempt has not disturbed the holder.
+        # The refused attempt must not affect the holder.
         assert lock_owner(lock_file) == process.pid
         assert json.loads(lock_file.read_text())["pid"] == process.pid
 
 
 def test_a_kill_frees_it_even_while_a_child_of_the_holder_lives(tmp_path: Path) -> None:
-    """With flock a forked child would keep it; the next engine must be able to start at once."""
+    """With flock a forked child would keep the lock; the next engine must be able to start immediately."""
     lock_file = tmp_path / "engine.lock"
     with holder(lock_file) as process:
         os.kill(process.pid, signal.SIGKILL)
@@ -74,7 +74,7 @@ def test_a_kill_frees_it_even_while_a_child_of_the_holder_lives(tmp_path: Path) 
 
 
 def test_the_file_says_who_and_since_when_and_is_private(tmp_path: Path) -> None:
-    """A pid means something only together with its boot."""
+    """A pid is meaningful only together with its boot id."""
     lock_file = tmp_path / "engine.lock"
     lock_file.write_text("x" * 500)
     lock_file.chmod(0o644)
@@ -89,12 +89,13 @@ def test_the_file_says_who_and_since_when_and_is_private(tmp_path: Path) -> None
 
 
 def test_a_holder_that_has_not_signed_yet_is_refused_all_the_same(tmp_path: Path) -> None:
-    """Between taking the lock and signing, or with a damaged file, the kernel's word counts: the file may still name
-    an earlier engine."""
+    """Between locking and writing the file, or with a damaged file, only the kernel's answer counts: the file may still
+    name an earlier engine.
+    """
     lock_file = tmp_path / "engine.lock"
     with holder(lock_file) as process:
         for content in ("", "not json", "[]", '{"pid": 1}', '{"pid": 1, "started": 1.0}'):
-            # Written through a path of its own: closing another descriptor here holds no lock of this process.
+            # Written through a separate path: closing another descriptor here releases no lock of this process.
             lock_file.write_text(content)
             with pytest.raises(WorkspaceHeld, match=f"held by another engine \\(pid {process.pid}\\)"):
                 WorkspaceLock(lock_file).acquire()

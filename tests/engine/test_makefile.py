@@ -20,7 +20,7 @@ esac
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """The Makefile beside what its first steps want, in a directory of its own."""
+    """The Makefile with the files that its first steps need, in a separate directory."""
     for name in ("Makefile", "pyproject.toml", "constraints-cpu.txt", "constraints-gpu.txt"):
         shutil.copy(ROOT / name, tmp_path / name)
     for name in ("reflectevo_tui", "store", "engine"):
@@ -39,7 +39,7 @@ def _make(checkout: Path, error: str, target: str = ".venv/cpu") -> subprocess.C
 @pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
 @pytest.mark.parametrize("error", ["ERROR: [Errno 28] No space left on device", "ERROR: connection broken"])
 def test_an_error_that_is_not_a_missing_build_stops_the_installation(checkout: Path, error: str) -> None:
-    """A full disk must not end in a set that looks installed and generates ten times slower."""
+    """A full disk must not result in an installation that looks complete and generates ten times slower."""
     done = _make(checkout, error)
     assert done.returncode != 0
     assert error in done.stderr

@@ -21,7 +21,7 @@ def times(count: int, t1: Verdict, t2: Verdict | None) -> list[tuple[Verdict, Ve
 
 
 def row(number: int, task: str, t1: Verdict, *later: Verdict | None, retry: Verdict | None = None) -> Answered:
-    """The answers to one question by their verdicts, as far as the turns were taken."""
+    """The answers to one question by their verdicts, up to the last turn taken."""
     turns = tuple(Answer(verdict) for verdict in (t1, *later) if verdict is not None)
     return Answered(number, task, turns, retries=(Answer(retry),) if retry else ())
 
@@ -43,7 +43,7 @@ def test_wilson_known_values(successes: int, n: int, low: float, high: float) ->
 
 @given(st.integers(0, 3000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
 def test_wilson_holds_the_share(counts: tuple[int, int]) -> None:
-    """The interval lies in 0 to 1 and around the share."""
+    """The interval is within 0 to 1 and contains the share."""
     successes, n = counts
     interval = wilson(successes, n)
     assert 0 <= interval.low <= interval.high <= 1
@@ -62,12 +62,12 @@ def test_mcnemar_known_values(b: int, c: int, p: float) -> None:
 
 
 def test_mcnemar_copes_with_thousands_of_flips() -> None:
-    """2**n no longer fits a float."""
+    """2**n exceeds the range of a float."""
     assert 0 < mcnemar_exact(1400, 1600) < 0.001
 
 
 def test_bootstrap_is_seeded_and_sane() -> None:
-    """The same seed gives the same interval; it holds the difference, and no flips give a point."""
+    """The same seed gives the same interval; it contains the difference, and no flips give a point."""
     differences = [1] * 30 + [-1] * 10 + [0] * 60
     interval = bootstrap_mean(differences, seed=1)
     assert interval == bootstrap_mean(differences, seed=1)
@@ -103,7 +103,7 @@ def test_oracle_metrics_by_hand() -> None:
 
 
 def test_without_an_oracle_right_to_wrong_flips_are_seen() -> None:
-    """Trap 3: reflection that talks the model out of right answers shows as a loss."""
+    """Trap 3: reflection that turns right answers wrong shows as a loss."""
     rows = answered(
         *times(3, "correct", "incorrect"), ("correct", "correct"), ("correct", None), ("incorrect", "correct")
     )
@@ -114,7 +114,9 @@ def test_without_an_oracle_right_to_wrong_flips_are_seen() -> None:
 
 
 def test_every_round_has_its_accuracy() -> None:
-    """With an oracle a right answer stays, without one the newest counts; an unverified turn hides all after it."""
+    """With an oracle a right answer is kept, without one the newest counts; an unverified turn excludes all after
+    it.
+    """
     rows = [
         row(1, "t", "correct"),
         row(2, "t", "incorrect", "correct"),
@@ -135,7 +137,7 @@ def test_every_round_has_its_accuracy() -> None:
 
 
 def test_the_rounds_vote_and_a_tie_goes_to_the_newest() -> None:
-    """Two answers against one win; one against one, the newest does."""
+    """Two answers outvote one; at one against one, the newest counts."""
 
     def turns(number: int, *said: tuple[str | None, Verdict]) -> Answered:
         return Answered(number, "t", tuple(Answer(verdict, group) for group, verdict in said))
@@ -153,7 +155,7 @@ def test_the_rounds_vote_and_a_tie_goes_to_the_newest() -> None:
 
 
 def test_retry_stands_beside_reflection_on_equal_terms() -> None:
-    """The retry counts as turn 2 does; judged on wrong answers alone it gives no accuracy without an oracle."""
+    """The retry counts as turn 2 does; verified on wrong answers alone it gives no accuracy without an oracle."""
     rows = [row(1, "t", "correct"), row(2, "t", "incorrect", "incorrect", retry="correct")]
     metrics = evaluate(rows)
     assert (metrics.acc_retry.value, metrics.acc_retry.n) == (1.0, 2)
@@ -167,7 +169,7 @@ def test_retry_stands_beside_reflection_on_equal_terms() -> None:
 
 @given(st.lists(st.tuples(st.sampled_from(VERDICTS), st.sampled_from(SECOND)), max_size=30))
 def test_any_answers_give_metrics_with_their_n(verdicts: list[tuple[Verdict, Verdict | None]]) -> None:
-    """Every value lies in its interval; n never counts an unverified answer."""
+    """Every value is within its interval; n never counts an unverified answer."""
     judged = sum(t1 != "unverified" for t1, _ in verdicts)
     for protocol in FEEDBACKS:
         metrics = evaluate(answered(*verdicts), protocol=protocol)

@@ -22,7 +22,7 @@ VALUES = st.lists(st.floats(-10, 10, allow_nan=False), min_size=1, max_size=12)
 
 @given(st.integers(1, 500_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
 def test_wilson_is_that_of_statsmodels_and_scipy(counts: tuple[int, int]) -> None:
-    """Two libraries, one interval."""
+    """Two libraries give the same interval."""
     successes, n = counts
     low, high = proportion.proportion_confint(successes, n, alpha=0.05, method="wilson")
     other = stats.binomtest(successes, n).proportion_ci(0.95, method="wilson")
@@ -65,7 +65,7 @@ def test_the_bootstrap_is_the_percentile_interval_of_its_resamples(groups: list[
 
 
 def test_the_bootstrap_agrees_with_scipy_up_to_its_noise() -> None:
-    """Another generator of random numbers, another implementation: the ends meet within the Monte Carlo error."""
+    """Another random number generator and implementation: the bounds agree within the Monte Carlo error."""
     values = [1.0] * 33 + [-1.0] * 12 + [0.0] * 155
     theirs = stats.bootstrap(
         (values,), numpy.mean, n_resamples=20_000, method="percentile", rng=numpy.random.default_rng(1)
@@ -76,7 +76,7 @@ def test_the_bootstrap_agrees_with_scipy_up_to_its_noise() -> None:
 
 
 def test_the_paired_comparison_is_that_of_the_libraries() -> None:
-    """Value, interval and p of a child against its parent, and of the mean over tasks, computed a second way."""
+    """Value, interval and p of a child against its parent, and of the mean over tasks, computed independently."""
     random = Random(4)
     tasks = [random.choice("abc") for _ in range(90)]
     before = [random.random() < 0.4 for _ in tasks]

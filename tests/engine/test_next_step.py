@@ -22,7 +22,7 @@ ROLLOUTS = ("attempt", "reflect", "correct")
 
 
 def stages(done: int, approved: Sequence[str] = (), state: str = "pending") -> list[Stage]:
-    """Six stages of which the first `done` are done; the next is in a state of its own."""
+    """Six stages of which the first `done` are done; the next is in the given state."""
     return [
         Stage(
             id=position,
@@ -62,12 +62,12 @@ def step(
 
 
 def rollouts(*names: str, evaluates: bool) -> Start:
-    """A rollout child of the parent."""
+    """A rollout job of the parent."""
     return Start(Job("generate", 2, 1, policy_id=PARENT, stages=names, evaluates=evaluates), names)
 
 
 def evaluation(policy: int) -> Start:
-    """A child that answers the held-out questions."""
+    """A job that answers the held-out questions."""
     return Start(Job("generate", 2, 1, policy_id=policy, evaluates=True), ("evaluate",))
 
 
@@ -78,7 +78,7 @@ TRAIN = Start(Job("train", 2, 1), ("train",))
 @pytest.mark.parametrize(
     ("done", "more", "expected"),
     [
-        # Flow: everything up to the next gate streams through one child, which also measures the parent.
+        # Flow: everything up to the next gate streams through one worker process, which also measures the parent.
         (0, {}, rollouts(*ROLLOUTS, evaluates=True)),
         (1, {}, rollouts("reflect", "correct", evaluates=True)),
         (2, {}, rollouts("correct", evaluates=True)),
@@ -99,7 +99,7 @@ TRAIN = Start(Job("train", 2, 1), ("train",))
         (4, {}, TRAIN),
         (4, {"gates": ["train"]}, Wait("train")),
         (4, {"gates": ["train"], "approved": ["train"]}, TRAIN),
-        # An operator who ranks the pairs is waited for without a gate; another judge is not.
+        # The iteration waits without a gate for an operator who ranks the pairs, not for another judge.
         (4, {"training": {"setting": "dpo-judge"}}, Wait("train")),
         (4, {"training": {"setting": "dpo-judge"}, "approved": ["train"]}, TRAIN),
         (4, {"training": {"setting": "dpo-judge"}, "judge": {"by": "self"}}, TRAIN),
@@ -113,7 +113,7 @@ TRAIN = Start(Job("train", 2, 1), ("train",))
         (6, {"gates": ["promote"]}, Wait("promote")),
         (6, {"evaluation": {"promote": "operator"}}, Wait("promote")),
         (6, {"evaluation": {"promote": "always"}}, Decide()),
-        # Step: one stage at a time, each on an operator's word, and nothing measured beside it.
+        # Step: one stage at a time, each on an operator's approval, and nothing measured in parallel.
         (0, {"pace": "step"}, Wait("attempt")),
         (0, {"pace": "step", "approved": ["attempt"]}, rollouts("attempt", evaluates=False)),
         (1, {"pace": "step", "approved": ["attempt"]}, Wait("reflect")),
@@ -137,7 +137,7 @@ TRAIN = Start(Job("train", 2, 1), ("train",))
     ],
 )
 def test_the_next_step(done: int, more: dict[str, Any], expected: Step) -> None:
-    """Every combination that the design names leads to exactly this step."""
+    """Every combination in the design leads to exactly this step."""
     assert step(done, **more) == expected
 
 
@@ -155,7 +155,7 @@ SITUATIONS = st.fixed_dictionaries(
 
 @pytest.mark.parametrize("pace", ["flow", "step"])
 def test_a_child_that_was_not_measured_waits_for_an_operator(pace: str) -> None:
-    """The rule decides from a comparison; without one it would promote or reject at random."""
+    """The rule decides from a comparison; without one the decision would be arbitrary."""
     run = Run(2, "run", "none", {}, "", "engine", "ready", None, 0.0)
     one = Iteration(1, 2, 1, PARENT, CHILD, {}, "running", "run", "", 0, 0.0, None)
     six = [replace(stage, state="skipped" if stage.name == "evaluate" else "done") for stage in stages(0)]
@@ -167,7 +167,7 @@ def test_a_child_that_was_not_measured_waits_for_an_operator(pace: str) -> None:
 
 @pytest.mark.parametrize("position", range(6))
 def test_what_is_skipped_is_everything_that_needs_it_and_nothing_that_was_done(position: int) -> None:
-    """Stages before the gate keep what they made."""
+    """Stages before the gate keep their results."""
     assert skipped_with(STAGES[position], stages(position)) == STAGES[position:]
 
 
@@ -175,14 +175,14 @@ def test_what_is_skipped_is_everything_that_needs_it_and_nothing_that_was_done(p
 def test_nothing_starts_against_the_word_of_an_operator_or_after_the_end(
     situation: dict[str, Any], control: str, state: str
 ) -> None:
-    """Paused, stopping, stopped, failed and done all rest, wherever the iteration stands."""
+    """No step follows while paused, stopping, stopped, failed or done, in any stage of the iteration."""
     assert step(**situation, control=control) == Rest()
     assert step(**situation, state=state) == Rest()
 
 
 @given(SITUATIONS)
 def test_no_stage_starts_behind_its_gate(situation: dict[str, Any]) -> None:
-    """A child never gets a stage that needs a word it hasn't got, and stages are never skipped or repeated."""
+    """A worker never runs a stage that lacks its approval, and stages are never skipped or repeated."""
     found = step(**situation)
     if not isinstance(found, Start) or found.job.kind == "prepare":
         return
@@ -208,7 +208,7 @@ def test_no_stage_starts_behind_its_gate(situation: dict[str, Any]) -> None:
 def test_an_evaluation_measures_its_policy_and_closes(
     state: str, parent: int | None, evaluated: Sequence[int], expected: Step
 ) -> None:
-    """It trains nothing, so it has nothing to promote; pace and gates are those of iterations that do."""
+    """It trains nothing, so it promotes nothing; pace and gates are those of training iterations."""
     run = Run(2, "run", "none", {}, "", "engine", "ready", None, 0.0)
     one = Iteration(1, 2, 1, parent, None, {}, "running", "run", "", 0, 0.0, None, "evaluation")
     six = [replace(stage, state=state if stage.name == "evaluate" else "skipped", approved=True) for stage in stages(0)]
@@ -219,14 +219,14 @@ def test_an_evaluation_measures_its_policy_and_closes(
 
 
 def test_an_iteration_whose_run_another_one_made_ready_still_learns_its_parent() -> None:
-    """Its own preparation failed; an evaluation then prepared the run. Preparing again names the base policy."""
+    """Its own preparation failed; an evaluation then prepared the run. Preparing again finds the base policy."""
     run = Run(2, "run", "none", {}, "", "engine", "ready", None, 0.0)
     one = Iteration(1, 2, 1, None, None, {}, "running", "run", "", 0, 0.0, None)
     assert next_step(run, one, stages(0), run_settings(), []) == Start(Job("prepare", 2, 1), ())
 
 
 def test_a_job_survives_the_command_line() -> None:
-    """What the supervisor means is what the child does."""
+    """The worker reads the job exactly as the supervisor wrote it."""
     job = Job("generate", 2, 1, policy_id=4, stages=("attempt", "reflect"), evaluates=True)
     assert Job.load(job.dump()) == job
     assert [Job(kind, 1).slot for kind in ("prepare", "generate", "curate", "train")] == [

@@ -44,7 +44,7 @@ def test_the_rule(rule: str, first: Difference, second: Difference, state: str) 
 
 
 def test_the_reason_says_what_was_measured() -> None:
-    """The lineage keeps the numbers a decision rests on, in points and with their interval."""
+    """The lineage stores the numbers behind a decision, in points and with their interval."""
     found = comparison(difference(0.05, -0.1, 0.2), difference(-0.1, -0.2, 0.05))
     decision = decide("not-worse", found)
     assert decision.reason == f"worse than its parent; {summarise(found)}"
@@ -58,7 +58,7 @@ def test_the_reason_says_what_was_measured() -> None:
     [(0.0004, "p < 0.001"), (0.0, "p < 0.001"), (0.001, "p = 0.001"), (0.04, "p = 0.040"), (1.0, "p = 1.00")],
 )
 def test_a_small_p_is_not_said_to_be_zero(p: float, words: str) -> None:
-    """`p = 0.00` reads as certainty, which no test of 90 questions gives."""
+    """`p = 0.00` suggests certainty, which no test of 90 questions gives."""
     assert f", {words}, " in describe("Acc@t2", Difference(0.256, 0.156, 0.367, 90, p, (), ()))
 
 

@@ -28,7 +28,7 @@ SOLVED = "two and two make 4"
 
 
 def unfit(target: str) -> str | None:
-    """What is expected of a target that a user turn holds."""
+    """The expected finding for a target that a user turn contains."""
     return STATES_TARGET if len(target.split()) >= FEWEST_WORDS else None
 
 
@@ -37,7 +37,7 @@ def reply(text: str) -> list[Message]:
 
 
 def test_prompts_as_they_are_built_state_no_target() -> None:
-    """Worked examples and a wrong first attempt may say what the target says, in the model's own turns."""
+    """Worked examples and a wrong first attempt may contain the target's text, in the model's own turns."""
     assert unfit_target(attempt_messages(PROBLEM), reply("Answer: 4")) is None
     attempt = "Answer: 4, no, Answer: 5"
     assert unfit_target(reflection_messages(PROBLEM, attempt, "Check each step."), reply(LONG)) is None
@@ -59,7 +59,7 @@ def test_a_reflection_that_states_the_answer_is_found_in_the_corrections_prompt(
 
 
 def test_rows_rebuilt_after_the_step_are_found_in_every_setting() -> None:
-    """What the public implementation saved: the finished reflection and answer, put back into the prompt."""
+    """As the public implementation stored it: the finished reflection and answer, inserted into the prompt."""
     after = [*reflection_messages(PROBLEM, "Answer: 5", "Check each step."), *reply(LONG)]
     assert unfit_target(after, reply(LONG)) == STATES_TARGET
     told: list[Message] = [*attempt_messages(PROBLEM), {"role": "user", "content": f"It is so: {SOLVED}"}]
@@ -69,7 +69,7 @@ def test_rows_rebuilt_after_the_step_are_found_in_every_setting() -> None:
 
 
 def test_the_models_own_turns_may_be_phrased_as_the_target() -> None:
-    """A worked example of five words is no leak; a whole reflection in a turn of the model is one."""
+    """A worked example of five words is no leak; a complete reflection in a turn of the model is one."""
     given: list[Message] = [*reply(SOLVED), {"role": "user", "content": "Again."}]
     assert unfit_target(given, reply(SOLVED)) is None
     assert unfit_target([*reply(LONG), *given], reply(LONG)) == STATES_TARGET

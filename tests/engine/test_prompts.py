@@ -33,7 +33,7 @@ def written(messages: list[Message]) -> str:
 
 
 def test_no_prompt_function_takes_a_reference_or_a_question_record() -> None:
-    """Trap 2: what isn't handed in can't end up in the prompt."""
+    """Trap 2: what isn't an argument can't be in the prompt."""
     allowed = {
         "problem", "attempt_text", "instruction_text", "reflection_text", "show_previous_attempt", "told_wrong",
     }  # fmt: skip
@@ -46,7 +46,7 @@ def test_no_prompt_function_takes_a_reference_or_a_question_record() -> None:
 
 @given(st.uuids().map(str), TEXT)
 def test_the_reference_stays_out_of_every_prompt(reference: str, attempt: str) -> None:
-    """Only text that was handed in stands in a prompt, so that a reference nobody wrote never does."""
+    """A prompt contains only text from its arguments, so that a reference is never among it."""
     for messages in (
         attempt_messages(PROBLEM),
         reflection_messages(PROBLEM, attempt, compose("1-1-1")),
@@ -89,7 +89,7 @@ def test_every_later_prompt_continues_the_attempt_prompt(attempt: str, reflectio
 def test_a_quoted_attempt_is_told_in_the_turn_that_asks_and_that_turn_ends_as_the_first_did(
     attempt: str, reflection: str
 ) -> None:
-    """A small model answers in the form of the worked examples only where the question looks like theirs."""
+    """A small model follows the worked examples' format only where the question is formatted like theirs."""
     *examples, asked = attempt_messages(PROBLEM)
     correction = correction_messages(PROBLEM, attempt, reflection, show_previous_attempt="quoted")
     retry = retry_messages(PROBLEM, attempt, show_previous_attempt="quoted")
@@ -102,7 +102,7 @@ def test_a_quoted_attempt_is_told_in_the_turn_that_asks_and_that_turn_ends_as_th
 
 
 def test_worked_reflections_are_shown_where_reflections_are_asked_for_and_nowhere_else() -> None:
-    """They reply to the very request that is made, so that a small model goes on in their form."""
+    """They reply to the same request, so that a small model continues in their format."""
     shown = Example("1 + 1?", "1 + 1 = 2. Answer: 2", "1 + 1 = 3. Answer: 3", "I counted one too many.")
     problem = Problem("2 + 3?", "Finish with 'Answer:'.", (Example("1 + 0?", "Answer: 1"), shown))
     asked = reflection_messages(problem, "Answer: 6", compose("1-1-1"))
@@ -171,7 +171,7 @@ def test_without_an_oracle_no_verdict_is_given_away() -> None:
 
 
 def test_a_retry_differs_from_a_correction_only_by_the_reflection() -> None:
-    """The baseline must not be handicapped by its wording."""
+    """The wording must not handicap the baseline."""
     retry = retry_messages(PROBLEM, "x", show_previous_attempt=True)[-1]["content"]
     correction = correction_messages(PROBLEM, "x", "R", show_previous_attempt=True)[-1]["content"]
     assert correction.replace(" Use this reflection on it:\nR\n\n", " ") == retry
@@ -182,7 +182,7 @@ def test_a_retry_differs_from_a_correction_only_by_the_reflection() -> None:
 
 @given(st.lists(TEXT, max_size=4))
 def test_the_hash_depends_on_content_alone(texts: list[str]) -> None:
-    """The order of keys in a message is no content."""
+    """The order of keys in a message is not content."""
     one: list[Message] = [{"role": "user", "content": text} for text in texts]
     other: list[Message] = [{"content": text, "role": "user"} for text in texts]
     assert prompt_hash(one) == prompt_hash(other)
@@ -190,7 +190,7 @@ def test_the_hash_depends_on_content_alone(texts: list[str]) -> None:
 
 
 def test_the_hash_and_the_wording_are_those_of_this_version() -> None:
-    """A change of wording must raise PROMPT_VERSION: stored hashes prove what was asked only with it."""
+    """A change of wording must raise PROMPT_VERSION: only then do stored hashes prove the prompt."""
     everything = [
         *reflection_messages(PROBLEM, "Answer: 6", compose("1-1-1")),
         *correction_messages(PROBLEM, "Answer: 6", "Count.", show_previous_attempt=True),

@@ -41,7 +41,7 @@ EVALUATIONS = st.fixed_dictionaries(
 
 
 def _payload(marker: str) -> dict[str, object]:
-    """What verifiers are known to keep beside the reference, and more, at every depth."""
+    """A payload of what verifiers store with the reference, and more, at every depth."""
     return {
         "worked": f"Answer: {marker}",
         "references": [marker, f"{marker} too"],
@@ -52,7 +52,7 @@ def _payload(marker: str) -> dict[str, object]:
 
 
 def _fill(rows: Rows) -> set[str]:
-    """Questions of every task type in both splits; returns what no prompt may hold."""
+    """Insert questions of every task type in both splits; return the texts that no prompt may contain."""
     secret = set()
     for kind in TASK_TYPES:
         for split in ("train", "test"):
@@ -66,7 +66,7 @@ def _fill(rows: Rows) -> set[str]:
 
 
 def test_every_task_type_is_tried() -> None:
-    """A task type that is new here must be added to this test."""
+    """A new task type must be added to this test."""
     assert set(TASK_TYPES) <= set(TASKS)
 
 
@@ -118,7 +118,7 @@ def _run(rollout: Any) -> None:
 
 @pytest.mark.parametrize("place", ["question", "option"])
 def test_a_reference_that_the_question_states_is_seen(tmp_path: Path, place: str) -> None:
-    """The test above would notice: text of a question does reach the prompt."""
+    """The test above can fail: the text of a question does reach the prompt."""
     rows = Rows(tmp_path / "reflectevo.db")
     text, options = ("incorrect LEAK", ()) if place == "question" else ("incorrect", ("LEAK",))
     runs.add_questions(rows.connection, rows.run, [("quiz", "d", "train", text, options, "LEAK", {}, "h")])

@@ -52,7 +52,7 @@ vote_samples = 2
 
 
 def _model_that_says(directory: Path, phrase: str) -> Path:
-    """A tiny model that repeats the last token of its prompt, taught to say a phrase of one token instead."""
+    """Build a tiny model that repeats the last token of its prompt, trained to write a phrase of one token instead."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -71,7 +71,7 @@ def _model_that_says(directory: Path, phrase: str) -> Path:
 def test_each_text_comes_from_the_model_that_should_write_it(
     harness: Callable[[str], EngineHarness], tmp_path: Path
 ) -> None:
-    """Two models in one child: attempts, corrections, retries and votes of the first, reflections of the second."""
+    """Two models in one worker: attempts, corrections, retries and votes by the first, reflections by the second."""
     pytest.importorskip("torch")
     pytest.importorskip("transformers")
     reasoner = _model_that_says(tmp_path / "reasoner", "Answer: A")

@@ -20,7 +20,7 @@ from tests.support.engines import EngineHarness
 PHRASES = tuple(
     form.format(letter) for letter in "ABCD" for form in ("Answer: {}", "answer: {}", "Answer: ({})", "Answer: {}.")
 )
-"""Endings of the model's replies, so many that right ones are among them whatever the batches draw."""
+"""Endings of the model's replies, enough of them that right ones occur whatever the batches draw."""
 
 SETTINGS = """
 name = "tiny"
@@ -124,7 +124,7 @@ def test_iterations_of_three_settings(tiny_run: EngineHarness) -> None:
     after = load_file(Path(second["child"]["path"]) / "adapter" / "adapter_model.safetensors")
     assert before.keys() == after.keys()
     assert any(not torch.equal(before[name], after[name]) for name in before), "DPO moved the adapter it continued"
-    # The parent was measured as a child; its answers were not generated a second time.
+    # The parent was already measured as a child; its answers were not generated a second time.
     answered = tiny_run.rows("SELECT policy_id, count(*) FROM attempts WHERE turn = 1 AND protocol <> '' GROUP BY 1")
     assert answered == [(1, 8), (2, 8), (3, 8)]
 
