@@ -79,7 +79,7 @@ def test_an_engine_that_works_is_left_alone(harness: Make, tmp_path: Path) -> No
     done = cli("-w", one.workspace.root, "takeover", "--yes")
     assert done.returncode == 1
     assert "it is running and responding" in done.stdout and "no takeover" in done.stdout
-    with pytest.raises(TakeoverRefused, match="alive and works"):
+    with pytest.raises(TakeoverRefused, match="running and responding"):
         take_over(one.workspace)
     assert one.engine_pid() == pid
     one.shut_down()

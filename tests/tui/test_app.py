@@ -85,7 +85,7 @@ async def test_the_palette_has_our_commands(build, until, screen_text) -> None:
         await pilot.press(*"shut")
         await until(pilot, lambda: "Shut the engine down" in screen_text(app))
         titles = [command.title for command in app.get_system_commands(app.screen)]
-        wanted = {"Monitor", "Start the engine", "Save now", "Retry what failed", "Theme: light", "Detach"}
+        wanted = {"Monitor", "Start the engine", "Save a checkpoint", "Retry failures", "Theme: light", "Detach"}
         assert wanted <= set(titles)
 
 
