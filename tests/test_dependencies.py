@@ -1,5 +1,5 @@
-"""Protects installations: what pyproject.toml asks for, what the constraint files pin and what docs/dependencies.md
-argues for are the same packages, and the bounds fit."""
+"""Tests that pyproject.toml, the constraint files and docs/dependencies.md name the same packages, and that the
+version bounds are consistent."""
 
 from __future__ import annotations
 
@@ -22,17 +22,19 @@ PROJECT = tomllib.loads(PYPROJECT)["project"]
 EXTRAS: dict[str, list[str]] = PROJECT["optional-dependencies"]
 PACKAGES = ("reflectevo_tui", "store", "engine")
 PART_OF = {"pydantic_core": "pydantic"}
-"""Modules of a package that another one requires in exactly one version, and whose names it documents as its own."""
+"""Modules of a package that another one requires in exactly one version, and whose names the latter documents as its
+own.
+"""
 
 
 def _requirements(*lists: list[str]) -> list[Requirement]:
-    """The requirements of some lists, without those on this project itself."""
+    """Return the requirements of some lists, without those on this project itself."""
     found = [Requirement(line) for one in lists for line in one]
     return [one for one in found if one.name != PROJECT["name"]]
 
 
 def _pinned(extra: str) -> dict[str, str]:
-    """Versions by package of a constraint file."""
+    """Return the versions of a constraint file by package."""
     lines = (ROOT / f"constraints-{extra}.txt").read_text(encoding="utf-8").splitlines()
     pins = [line.partition("#")[0].strip() for line in lines]
     return {canonicalize_name(name): version for name, _, version in (pin.partition("==") for pin in pins if pin)}
@@ -53,7 +55,7 @@ def test_a_constraint_file_pins_every_package_of_its_set_within_its_bounds(extra
 
 
 def test_the_two_sets_differ_only_where_vllm_makes_them() -> None:
-    """Results of the demo and of a GPU box come from the same parser, questions and language detection."""
+    """Results of the demo and of a GPU machine come from the same parser, questions and language detection."""
     cpu, gpu = _pinned("cpu"), _pinned("gpu")
     assert {name for name in cpu.keys() & gpu.keys() if cpu[name] != gpu[name]} == {"torch", "transformers"}
 
@@ -80,7 +82,7 @@ def test_every_requirement_is_argued_for_once() -> None:
 
 
 def test_every_library_that_is_imported_is_required() -> None:
-    """What comes along with another package today may not come along tomorrow."""
+    """A package installed only as a dependency of another may disappear with the next release."""
     required = {canonicalize_name(one.name) for one in ALL}
     names = packages_distributions()
     missing: dict[str, Path] = {}

@@ -1,4 +1,4 @@
-"""README, CONTRIBUTING and docs/ name only files, modules, links, commands and settings that exist."""
+"""Tests that README, CONTRIBUTING and docs/ name only files, modules, links, commands and settings that exist."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ _SHELL = re.compile(r"(?<![\w/.-])(reflectevo|make|python -m)[ ]+([a-z][\w.-]*)"
 
 @cache
 def text_of(page: Path) -> str:
-    """The page; of the generated appendix only what links lead to, because models and operators wrote the rest."""
+    """Return the page; of the generated appendix only the link targets, because models and operators wrote the rest."""
     text = page.read_text(encoding="utf-8")
     return "" if page.name == "results-appendix.md" else text
 
 
 def code_of(text: str) -> list[str]:
-    """Everything set as code: spans outside blocks, and the blocks."""
+    """Return everything formatted as code: spans outside blocks, and the blocks."""
     return [*_CODE.findall(_FENCE.sub("", text)), *_FENCE.findall(text)]
 
 
 @cache
 def project_files() -> frozenset[str]:
-    """Paths of the project's files and their folders, from its root."""
+    """Return the paths of the project's files and their folders, from its root."""
     folders = [*PACKAGES, "tests", "docs"]
     found = [path.relative_to(ROOT) for folder in folders for path in (ROOT / folder).rglob("*") if path.is_file()]
     found = [path for path in found if "__pycache__" not in path.parts]
@@ -52,19 +52,21 @@ def project_files() -> frozenset[str]:
 
 
 def is_a_file(path: str) -> bool:
-    """Whether a path ends a path of the project: `curation/filters.py` is enough for `engine/curation/filters.py`."""
+    """Check whether a path is the end of a project path: `curation/filters.py` is enough for
+    `engine/curation/filters.py`.
+    """
     wanted = path.rstrip("/")
     return any(one == wanted or one.endswith(f"/{wanted}") for one in project_files())
 
 
 def anchors(page: Path) -> set[str]:
-    """The anchors of a page's headings, as GitHub makes them."""
+    """Return the anchors of a page's headings, as GitHub generates them."""
     headings = re.findall(r"^#+ +(.+)$", _FENCE.sub("", page.read_text(encoding="utf-8")), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def is_a_module_or_name(dotted: str) -> bool:
-    """Whether `package.module` or `package.module.name` exists."""
+    """Check whether `package.module` or `package.module.name` exists."""
     parts = dotted.split(".")
     if "/".join(parts) in project_files() or "/".join(parts) + ".py" in project_files():
         return True
@@ -76,12 +78,12 @@ def is_a_module_or_name(dotted: str) -> bool:
 
 
 def make_targets() -> set[str]:
-    """The targets of the Makefile."""
+    """Return the targets of the Makefile."""
     return set(re.findall(r"^([a-z][\w%-]*):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
 
 
 def commands() -> set[str]:
-    """The commands of `reflectevo`."""
+    """Return the commands of `reflectevo`."""
     group = typer.main.get_command(app)
     assert isinstance(group, typer.core.TyperGroup)
     return set(group.list_commands(typer.Context(group)))
@@ -181,7 +183,7 @@ def test_readme_lists_every_page() -> None:
 
 
 def test_a_quoted_gain_names_its_floor_and_its_control() -> None:
-    """A gain in Acc@t2 under an oracle is quoted only beside what guessing reaches, and what a retry does."""
+    """A gain in Acc@t2 under an oracle is quoted only together with the results of guessing and of a retry."""
     floors = {"README.md": "77.8", "CHANGELOG.md": "70.8", "docs/results.md": "70.8", "docs/experiments.md": "70.8"}
     for name, floor in floors.items():
         text = (ROOT / name).read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Protects that the packages can be extended from outside: the examples of docs/extending.md, run as they stand there.
+"""Tests that the packages can be extended from outside: runs the examples of docs/extending.md verbatim.
 
 Each registers a kind of task, a generator, a filter, a training setting or a screen, and one run uses the first four.
 """
@@ -87,7 +87,7 @@ Modules = Mapping[str, ModuleType]
 
 @pytest.fixture
 def extensions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Modules]:
-    """The examples of the page as modules of their own, imported from a folder outside the packages."""
+    """Write the examples of the page as separate modules, imported from a folder outside the packages."""
     folder = tmp_path / "extensions"
     folder.mkdir()
     blocks = dict(BLOCK.findall(PAGE.read_text(encoding="utf-8")))
@@ -140,7 +140,7 @@ class Run:
             pulse.end()
 
     def stage(self, stage: object, kind: JobKind, *names: StageName) -> None:
-        """Do a stage of the iteration to its end."""
+        """Run a stage of the iteration to its end."""
         assert self._do(stage, Job(kind, self.run, self.iteration, self.policy, names))
 
 
@@ -151,7 +151,7 @@ def test_every_example_of_the_page_is_run(extensions: Modules) -> None:
 
 
 def test_a_run_uses_all_of_them(extensions: Modules, tmp_path: Path) -> None:
-    """Loaded, generated, verified, filtered, curated and trained on by names that the packages don't know."""
+    """Loaded, generated, verified, filtered, curated and trained on under names that the packages don't define."""
     run = Run(tmp_path)
     questions = run_questions(run.connection, run.run, "train")
     assert len(questions) == 30 and {question.reference for question in questions} == {"yes", "no"}
@@ -189,7 +189,7 @@ def test_a_run_uses_all_of_them(extensions: Modules, tmp_path: Path) -> None:
 
 
 def test_checks_forms_and_capabilities_know_them(extensions: Modules) -> None:
-    """What lists names or looks at facts asks the registries."""
+    """Code that lists names or reads facts queries the registries."""
     settings = RunSettings.model_validate(
         {
             "model": "none",
@@ -219,7 +219,7 @@ def test_a_misspelt_name_is_answered_with_the_nearest(extensions: Modules, wrong
 
 
 def test_settings_of_a_registered_kind_keep_their_messages(extensions: Modules) -> None:
-    """A key that the kind doesn't know is an error with its place, as in a kind of the packages."""
+    """A key that the kind doesn't define is an error with its place, as in a built-in kind."""
     with pytest.raises(
         SettingsError, match=r"line 12: unknown setting 'tasks\[0\].answer_fild'; did you mean 'answer_f"
     ):
@@ -227,7 +227,7 @@ def test_settings_of_a_registered_kind_keep_their_messages(extensions: Modules) 
 
 
 def test_nothing_is_left_of_what_was_unregistered() -> None:
-    """Without the extensions their names are refused again, with the names that are known."""
+    """Without the extensions their names are refused again, with the list of known names."""
     assert not {*NAMES} & {*TASK_TYPES, *TASK_SECTIONS, *GENERATORS, *MAKERS, *TRAINING_SETTINGS}
     with pytest.raises(SettingsError, match="must be one of procedural, choice, math, free_text, code"):
         parse_settings(SETTINGS)
@@ -236,7 +236,7 @@ def test_nothing_is_left_of_what_was_unregistered() -> None:
 
 
 def test_a_setting_of_known_rows_is_one_entry() -> None:
-    """Corrections learnt as first attempts (STaR, arXiv 2203.14465): prompt and completion stand in the entry."""
+    """Corrections learnt as first attempts (STaR, arXiv 2203.14465): prompt and completion are in the entry."""
     entry = TrainingSettingEntry(
         "sft-star", "reflections", "d_plus", (StageFacts("attempt", ("correction",), "reasoner"),)
     )

@@ -1,6 +1,7 @@
-"""Protects upgrades: every private name of a library that we use stands in docs/dependencies.md, and exists as written.
+"""Tests that every private name of a library in use is listed in docs/dependencies.md, and exists as written.
 
-The table there is the list. A release of Textual or TRL that renames or changes one of them fails here first, with the
+The table in that page is the list. A release of Textual or TRL that renames or changes one of them fails here first,
+with the
 name, instead of as a screen that stays empty.
 """
 
@@ -21,7 +22,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("reflectevo_tui", "store", "engine")
 DOCUMENTED = {"_exit", "_getframe", "_replace", "_asdict", "_fields", "_make"}
-"""Names that the documentation of Python gives to users in spite of the underscore."""
+"""Names that the documentation of Python makes public in spite of the underscore."""
 NAMED_BY_STRING = {"getattr", "hasattr", "setattr", "delattr"}
 NOT_A_LIBRARY = {"builtins", "typing", "enum", "abc"}
 
@@ -29,7 +30,7 @@ _ROW = re.compile(r"^\| `(?P<name>[\w.]+)` \| (?:(?P<attribute>attribute)|`(?P<p
 
 
 def _listed() -> dict[str, tuple[str, ...] | None]:
-    """Dotted names with the parameters of each (without `self`); None for an attribute."""
+    """Return dotted names with the parameters of each (without `self`); None for an attribute."""
     _, _, section = (ROOT / "docs" / "dependencies.md").read_text(encoding="utf-8").partition("## Private names in use")
     found = [match for line in section.splitlines() if (match := _ROW.match(line))]
     return {
@@ -57,7 +58,7 @@ def _files(*folders: str) -> list[Path]:
 
 @functools.cache
 def _defined_in(path: Path) -> frozenset[str]:
-    """Private names that a file defines: functions, classes, variables, and attributes that are set on `self`."""
+    """Return the private names that a file defines: functions, classes, variables, and attributes set on `self`."""
     names: set[str] = set()
     for node in ast.walk(_tree(path)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
@@ -74,7 +75,7 @@ def _is_self(node: ast.expr) -> bool:
 
 
 def _used_in(path: Path) -> Iterator[tuple[str, int]]:
-    """Private names that a file reads from or sets on something else than `self`, or imports; with the line."""
+    """Return the private names that a file reads from or sets on objects other than `self`, or imports; with the line."""
     for node in ast.walk(_tree(path)):
         if isinstance(node, ast.Attribute) and not _is_self(node.value):
             yield node.attr, node.lineno
@@ -94,7 +95,7 @@ def _name_of(function: ast.expr) -> str:
 
 
 def _owner_of(dotted: str) -> Any:
-    """The module or class that a listed name belongs to. Skips the test where its library isn't installed."""
+    """Return the module or class that a listed name belongs to. Skips the test where its library isn't installed."""
     parts = dotted.split(".")[:-1]
     pytest.importorskip(parts[0])
     owner = importlib.import_module(parts[0])
@@ -107,7 +108,7 @@ def _owner_of(dotted: str) -> Any:
 
 @functools.cache
 def _private_names_of(cls: type) -> frozenset[str]:
-    """Private names that a class itself has, those that its methods set on `self` among them."""
+    """Return the private names of a class itself, including those that its methods set on `self`."""
     names = set(vars(cls))
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(cls)))
@@ -120,7 +121,7 @@ def _private_names_of(cls: type) -> frozenset[str]:
 
 
 def _names_in_class(cls: type) -> set[str]:
-    """Private names that the source of one of our classes defines, or uses on `self` or `super()`."""
+    """Return the private names that the source of one of our classes defines, or uses on `self` or `super()`."""
     names: set[str] = set()
     [source] = ast.parse(textwrap.dedent(inspect.getsource(cls))).body
     assert isinstance(source, ast.ClassDef)
@@ -154,7 +155,7 @@ def test_a_listed_name_exists_as_it_is_used(dotted: str) -> None:
 
 
 def test_no_other_private_name_of_a_library_is_used() -> None:
-    """A private name on anything but `self` is defined in the same file, or listed; tests may look at ours."""
+    """A private name on anything but `self` is defined in the same file, or listed; tests may read ours."""
     ours = frozenset().union(*(_defined_in(path) for path in _files(*PACKAGES, "tests")))
     unlisted = [
         f"{path.relative_to(ROOT)}:{line}: {name}"
@@ -168,7 +169,7 @@ def test_no_other_private_name_of_a_library_is_used() -> None:
 
 
 def test_every_listed_name_is_still_used() -> None:
-    """What nobody uses any more must not hold an upgrade back."""
+    """An unused name must not hold an upgrade back."""
     used = {name for path in _files(*PACKAGES, "tests") for name, _ in _used_in(path)}
     used |= {name for path in _files(*PACKAGES) for name in _defined_in(path)}
     assert not NAMES - used

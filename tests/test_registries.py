@@ -1,6 +1,6 @@
-"""Protects the registries: what a setting, a generator or a kind of task is stands in its entry alone.
+"""Tests that the facts about a setting, a generator or a kind of task are stated only in its registry entry.
 
-A name that other code compares with is a fact that a new entry can't state, and a file more to touch.
+A comparison with a name in other code is a fact that a new entry can't state, and one more file to change.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ HOLD_ENTRIES = {
     "store/settings/presets.py": "known datasets by name, one of which is called `math`",
     "store/estimates/figures.py": "published accuracies by the paper's tasks",
 }
-"""Modules that may have these names as keys: they hold entries."""
+"""Modules that may use these names as keys: they define entries."""
 
 ELSEWHERE = {
     "engine/models/library_output.py": "asks whether the library transformers is loaded",
     "engine/training/scripted.py": "`scripted` is a key of `policy.json`",
 }
-"""Modules in which such a word means something else."""
+"""Modules in which such a word has another meaning."""
 
 
 def sources() -> Iterator[Path]:
-    """Every module of the three packages."""
+    """Return every module of the three packages."""
     for package in ("engine", "store", "reflectevo_tui"):
         yield from sorted((ROOT / package).rglob("*.py"))
 
 
 def strings(node: ast.AST) -> Iterator[str]:
-    """The strings that stand in an expression itself, in a tuple, list or set of it, or in an f-string."""
+    """Return the strings in an expression itself, in a tuple, list or set of it, or in an f-string."""
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         yield node.value
     elif isinstance(node, ast.Tuple | ast.List | ast.Set):
@@ -53,7 +53,7 @@ def strings(node: ast.AST) -> Iterator[str]:
 
 
 def named(tree: ast.Module) -> Iterator[tuple[int, str]]:
-    """Line and name of every comparison, case or key of a table with the name of an entry."""
+    """Return line and name of every comparison, case or table key with the name of an entry."""
     for node in ast.walk(tree):
         found: list[ast.AST] = []
         if isinstance(node, ast.Compare):
@@ -91,12 +91,12 @@ def test_nothing_but_its_entry_knows_a_name(path: Path) -> None:
     ],
 )
 def test_every_form_of_asking_is_found(code: str) -> None:
-    """A check that overlooks a form would let it in again."""
+    """A check that overlooks a form would let it return."""
     assert list(named(ast.parse(code)))
 
 
 def test_the_two_halves_of_an_entry_agree() -> None:
-    """A kind of task has settings, a training setting rows that somebody builds."""
+    """A kind of task has settings; a training setting has rows that some builder produces."""
     assert set(TASK_TYPES) == set(TASK_SECTIONS)
     assert {entry.rows for entry in TRAINING_SETTINGS.values()} <= set(ROW_KINDS)
 

@@ -1,4 +1,4 @@
-"""Protects the shape of the code base: types, docstrings, small files, labelled folders, no import circle."""
+"""Tests the structure of the code base: types, docstrings, small files, labelled folders, no import circle."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MODULES = {
     "store": {"errors", "records", "workspace", "registry"},
     "reflectevo_tui": {"cli"},
 }
-"""What lies at the top of each package: so many folders, and beside them these modules, which every folder may need."""
+"""Top level of each package: the number of folders, and the modules beside them, which every folder may import."""
 
 LONGEST_FILE, MEDIAN_FILE = 350, 120
 DOCUMENTED = 0.98
@@ -31,7 +31,7 @@ DOCUMENTED = 0.98
 
 @cache
 def files(*folders: str) -> tuple[Path, ...]:
-    """Every Python file of some folders of the checkout."""
+    """Return every Python file of some folders of the checkout."""
     return tuple(sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py")))
 
 
@@ -57,7 +57,7 @@ def test_every_function_says_what_it_returns() -> None:
 def public(
     body: list[ast.stmt], within: str = ""
 ) -> Iterator[tuple[str, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef]]:
-    """The public classes, functions and methods of a module or class, with their dotted names."""
+    """Return the public classes, functions and methods of a module or class, with their dotted names."""
     for node in body:
         if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and not node.name.startswith("_"):
             overload = any(ast.unparse(one).endswith("overload") for one in node.decorator_list)
@@ -89,7 +89,7 @@ def test_files_are_small() -> None:
 
 
 def test_no_module_has_the_name_of_one_of_the_standard_library() -> None:
-    """One such name on the path would be imported in place of the other."""
+    """A module with such a name on the path would be imported in place of the other."""
     names = {path: path.parent.name if path.name == "__init__.py" else path.stem for path in files(*PACKAGES)}
     taken = sorted(str(path.relative_to(ROOT)) for path, name in names.items() if name in STANDARD)
     assert not taken
@@ -111,7 +111,7 @@ def module_name(path: Path) -> str:
 
 
 def imports(path: Path, known: Set[str]) -> set[str]:
-    """Modules of ours that a module imports, anywhere in it, for the type checker alone too."""
+    """Return our modules that a module imports, anywhere in it, including those under TYPE_CHECKING."""
     found: set[str] = set()
     for node in ast.walk(tree(path)):
         if isinstance(node, ast.Import):
@@ -124,7 +124,7 @@ def imports(path: Path, known: Set[str]) -> set[str]:
 
 
 def circles(graph: Mapping[str, Set[str]]) -> list[list[str]]:
-    """The strongly connected components of more than one module (Tarjan's algorithm)."""
+    """Return the strongly connected components of more than one module (Tarjan's algorithm)."""
     number: dict[str, int] = {}
     low: dict[str, int] = {}
     stack: list[str] = []
@@ -176,7 +176,7 @@ CLOSED = {
     "setting": "TrainingSetting",
     "slot": "Slot",
 }
-"""Names of parameters and fields that hold a word of a closed set, and the type that says so."""
+"""Names of parameters and fields that hold a word of a closed set, and its type."""
 
 FREE = {
     ("store/records.py", "setting"): "of a policy: a training setting, or where the policy came from",
@@ -191,7 +191,7 @@ FREE = {
 
 
 def test_a_word_of_a_closed_set_is_no_bare_string() -> None:
-    """A misspelt state then is an error of the type checker."""
+    """A misspelt state is then an error of the type checker."""
     bare = [
         f"{where} {name}: {ast.unparse(annotation)}; it is {CLOSED[name]}"
         for path in files(*PACKAGES)
@@ -202,7 +202,7 @@ def test_a_word_of_a_closed_set_is_no_bare_string() -> None:
 
 
 def annotated(path: Path) -> Iterator[tuple[str, ast.expr, str]]:
-    """The annotated parameters, fields and attributes of a module."""
+    """Return the annotated parameters, fields and attributes of a module."""
     for node in ast.walk(tree(path)):
         if isinstance(node, ast.arg) and node.annotation is not None:
             yield node.arg, node.annotation, place(path, node)
@@ -215,7 +215,7 @@ def annotated(path: Path) -> Iterator[tuple[str, ast.expr, str]]:
 
 
 def holds_str(annotation: ast.expr) -> bool:
-    """Whether a value may be any string: `str`, `str | None`, `tuple[str, ...]`; not a mapping from strings."""
+    """Check whether a value may be any string: `str`, `str | None`, `tuple[str, ...]`; not a mapping from strings."""
     if isinstance(annotation, ast.BinOp):
         return holds_str(annotation.left) or holds_str(annotation.right)
     if isinstance(annotation, ast.Subscript):
@@ -239,11 +239,12 @@ WORDS: dict[str, frozenset[str]] = {
     "gate": frozenset(get_args(records.GateName)),
     "set_name": frozenset(get_args(SetName)),
 }
-"""What an attribute or variable of these names is compared with. `stale` is a state of the engine process."""
+"""Types of the values that attributes and variables of these names are compared with. `stale` is a state of the engine.
+"""
 
 
 def test_membership_and_cases_name_words_that_exist() -> None:
-    """mypy compares the types on both sides of `==`, but takes the words of a tuple or a `case` for any string."""
+    """mypy compares the types on both sides of `==`, but accepts any string in a tuple or a `case`."""
     wrong = [
         f"{where} {name}: {word!r}"
         for path in files(*PACKAGES)
@@ -255,7 +256,7 @@ def test_membership_and_cases_name_words_that_exist() -> None:
 
 
 def compared(path: Path) -> Iterator[tuple[str, str, str]]:
-    """Name, word and place of every `name in (word, …)` and of every `case word` of `match name`."""
+    """Return name, word and place of every `name in (word, …)` and of every `case word` of `match name`."""
     for node in ast.walk(tree(path)):
         if isinstance(node, ast.Compare) and isinstance(node.ops[0], ast.In | ast.NotIn):
             for part in ast.walk(node.comparators[0]):

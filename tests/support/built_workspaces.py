@@ -1,4 +1,4 @@
-"""Workspaces with a run and trajectories as screens and reports read them, written without an engine."""
+"""Builds workspaces with a run and trajectories for tests of screens and reports, without an engine."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ WORDS = (
 
 @dataclass
 class Built:
-    """A workspace and a writer into it."""
+    """A workspace and a writer on its database."""
 
     workspace: Workspace
     writer: sqlite3.Connection
@@ -62,7 +62,7 @@ class Built:
     policy: int
 
     def add_trajectories(self, n: int, *, text: str | None = None, start: int = 0) -> None:
-        """Finished trajectories: each question is attempted, most are reflected on twice."""
+        """Add finished trajectories: each question is attempted, most are reflected on twice."""
         draw = random.Random(start)
         with write(self.writer):
             number = start
@@ -119,7 +119,7 @@ class Built:
         return made
 
     def evaluate(self, policy: int, first: float, second: float) -> None:
-        """Accuracies of a policy over all tasks."""
+        """Store the accuracies of a policy over all tasks."""
         metrics = {
             name: {"value": value, "low": value - 0.04, "high": value + 0.04, "n": 120}
             for name, value in (("acc_t1", first), ("acc_t2", second))
@@ -129,7 +129,7 @@ class Built:
         )
 
     def wait_at(self, gate: str) -> None:
-        """Let the iteration wait at a gate, everything before it done."""
+        """Set the iteration to wait at a gate, with everything before it done."""
         for stage in iterations.stages(self.writer, self.iteration):
             if stage.name == gate:
                 iterations.set_stage(self.writer, self.iteration, stage.name, "waiting")
@@ -139,7 +139,7 @@ class Built:
         iterations.update_iteration(self.writer, self.iteration, state="waiting")
 
     def add_child(self) -> int:
-        """The child policy of the iteration, evaluated."""
+        """Add the child policy of the iteration, with its evaluation."""
         child = policies.add_policy(
             self.writer,
             run_id=self.run,
@@ -157,7 +157,7 @@ class Built:
         return child
 
     def curate(self) -> None:
-        """A few decisions of curation."""
+        """Store a few decisions of curation."""
         rows = attempts.rollout_reflections(self.writer, self.iteration)[:12]
         with write(self.writer):
             curated.replace_curated(
@@ -172,7 +172,7 @@ class Built:
             )
 
     def beat(self, *, gpus: bool = False) -> None:
-        """Signs of life of engine, rollout and training, with their gauges."""
+        """Store heartbeats of engine, rollout and training, with their gauges."""
         cards = [
             {
                 "name": "NVIDIA H100",
@@ -197,7 +197,7 @@ class Built:
         telemetry.beat(self.writer, "rollout", os.getpid(), now, "generating", gauges)
 
     def run_flow(self) -> None:
-        """The middle of a rollout: stages in motion, gauges, curves, texts, events."""
+        """Store the middle of a rollout: running stages, gauges, curves, texts, events."""
         for name, done, total in (("attempt", 250, 250), ("reflect", 180, 340), ("correct", 150, 340)):
             iterations.set_stage(self.writer, self.iteration, name, "running")
             iterations.set_progress(self.writer, self.iteration, name, done, total)
@@ -238,7 +238,7 @@ Builder = Callable[..., Built]
 
 
 def build_workspace(root: Path, n: int = 40, *, settings: str = SETTINGS) -> Built:
-    """A workspace with one run, one running iteration and `n` trajectories."""
+    """Build a workspace with one run, one running iteration and `n` trajectories."""
     import tomllib
 
     workspace = Workspace(root).create()

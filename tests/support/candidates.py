@@ -1,4 +1,4 @@
-"""Candidates of curation with sensible values: a reflection that every filter lets through, led to a right answer."""
+"""Curation candidates with default values: a reflection that passes every filter and led to a right answer."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from engine.curation.candidates import Candidate
 
 
 def candidate(number: int, **changes: Any) -> Candidate:
-    """The candidate with that number; its attempt is numbered as its question where nothing else is said."""
+    """Return the candidate with that number; its attempt has the number of its question unless given."""
     base = Candidate(
         reflection_id=number,
         question_id=number,

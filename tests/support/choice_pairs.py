@@ -1,6 +1,6 @@
-"""Replies to multiple-choice questions with the right letter and the verdict a careful teacher would give.
+"""Replies to multiple-choice questions with the right letter and the verdict of a careful teacher.
 
-Written by hand, without looking at what the verifier says. The options of every entry are `OPTIONS`; an entry is
+Written by hand, independently of the verifier's output. The options of every entry are `OPTIONS`; an entry is
 (reply, right letter, correct?).
 """
 
@@ -124,4 +124,4 @@ HEDGES: list[Pair] = [
 ]
 
 CHOICE_PAIRS: list[Pair] = [*LETTERS, *TEXTS, *SENTENCES, *HEDGES]
-"""All of them."""
+"""All pairs."""

@@ -1,4 +1,4 @@
-"""Gives a directive to the engine's obedience, without an engine around it."""
+"""Applies a directive through the engine's handlers, without a running engine."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from tests.support.rows import Rows
 
 
 def tell(rows: Rows, kind: str, **arguments: object) -> tuple[bool, str]:
-    """Issue a directive and have it obeyed as the supervisor does; returns whether it was accepted, and the outcome."""
+    """Issue a directive and apply it as the supervisor does; returns whether it was accepted, and the outcome."""
     uuid = issue(rows.connection, kind, arguments, issued_by="me@here")
     (directive,) = pending(rows.connection)
     with write(rows.connection):
         accepted = apply_directive(rows.connection, directive)
     stored = find(rows.connection, uuid)
     assert stored is not None and stored.outcome is not None
-    # The outcome is stored whatever it was, and an operator reads it in the log too.
+    # The outcome is stored in any case, and is logged for the operator too.
     assert stored.accepted == accepted
     last = rows.connection.execute("SELECT level, text FROM events ORDER BY id DESC LIMIT 1").fetchone()
     texts = [row[0] for row in rows.connection.execute("SELECT text FROM events WHERE source = 'directive'")]

@@ -1,4 +1,4 @@
-"""A real HTTP server on this machine that behaves as a chat endpoint does, in good and in bad hours."""
+"""A real HTTP server on this machine that behaves like a chat endpoint, including its failures."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Json = dict[str, Any]
 
 @dataclass(slots=True)
 class Reply:
-    """What the server answers: a status, a body, headers; after `delay` seconds."""
+    """The server's response: a status, a body, headers; sent after `delay` seconds."""
 
     status: int = 200
     body: bytes = b""
@@ -27,24 +27,24 @@ class Reply:
 
 
 def said(text: str) -> Reply:
-    """A chat completion."""
+    """Return a chat completion."""
     return Reply(body=json.dumps({"choices": [{"message": {"role": "assistant", "content": text}}]}).encode())
 
 
 def error(status: int, message: str = "", **headers: str) -> Reply:
-    """An error as such endpoints word it."""
+    """Return an error in the format of such endpoints."""
     return Reply(status, json.dumps({"error": {"message": message}}).encode(), headers)
 
 
 def longer_first(payload: Json) -> str:
-    """A judge with a taste: the longer reflection, wherever it stands."""
+    """Answer as a judge that prefers the longer reflection, in either position."""
     content = payload["messages"][-1]["content"]
     first, second = content.split("Reflection A:\n")[1].split("Reflection B:\n")
     return "Better: A" if len(first) > len(second.split("\n\nEnd your reply")[0]) + 2 else "Better: B"
 
 
 class ChatEndpoint:
-    """Answers each chat request with what `script` says of its number (from 0) and payload."""
+    """Answers each chat request with the result of `script` for its number (from 0) and payload."""
 
     def __init__(self, script: Callable[[int, Json], Reply]) -> None:
         self.script = script
@@ -71,7 +71,7 @@ class ChatEndpoint:
                 time.sleep(reply.delay)
                 try:
                     self.send_response(reply.status)
-                    # Some servers and proxies send back what they were sent.
+                    # Some servers and proxies echo the request.
                     self.send_header("X-Received", str(self.headers.get("Authorization")))
                     for name, value in reply.headers.items():
                         self.send_header(name.replace("_", "-"), value)
@@ -104,7 +104,7 @@ class ChatEndpoint:
 
 @contextmanager
 def chat_endpoint(script: Callable[[int, Json], Reply] | None = None) -> Iterator[ChatEndpoint]:
-    """An endpoint for the time of a test; without a script it prefers the longer reflection."""
+    """Run an endpoint during a test; without a script it prefers the longer reflection."""
     endpoint = ChatEndpoint(script or (lambda _, payload: said(longer_first(payload))))
     try:
         yield endpoint

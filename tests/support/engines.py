@@ -1,4 +1,4 @@
-"""Runs real engines in temporary workspaces: start, order, wait, kill. No mocks: processes, pipes and SQLite."""
+"""Runs real engines in temporary workspaces: start, send directives, wait, kill. No mocks: processes, pipes and SQLite."""
 
 from __future__ import annotations
 
@@ -54,12 +54,12 @@ checkpoint_steps = 2
 
 
 def scripted_settings(top: str = "", sections: str = "", train: int = 24, test: int = 10) -> str:
-    """Settings of a run that needs no model; `top` goes above the tables, `sections` below."""
+    """Return the settings of a run that needs no model; `top` is inserted above the tables, `sections` below."""
     return SCRIPTED.format(top=top, sections=sections, train=train, test=test)
 
 
 class EngineHarness:
-    """One workspace and whichever engine runs in it."""
+    """One workspace and the engine that runs in it, if any."""
 
     def __init__(self, root: Path, settings: str) -> None:
         self.workspace = Workspace(root / "workspace")
@@ -68,7 +68,7 @@ class EngineHarness:
         init_workspace(self.workspace, "demo-cpu", file, replace=True)
 
     def start(self, delay: float = 0.0) -> int:
-        """Start the engine; `delay` is how long each scripted text and training step takes, in seconds."""
+        """Start the engine; `delay` is the duration of each scripted text and training step, in seconds."""
         os.environ["REFLECTEVO_SCRIPTED_DELAY"] = str(delay)
         try:
             return start_engine(self.workspace).pid
@@ -84,23 +84,24 @@ class EngineHarness:
         return issue_and_wait(self.workspace, kind, arguments, start=False)
 
     def status(self) -> dict[str, Any]:
-        """What `reflectevo status --json` says."""
+        """Return the output of `reflectevo status --json`."""
         return collect_status(self.workspace)
 
     def stage(self, name: str) -> Mapping[str, Any]:
-        """Status of one stage; empty before the first iteration."""
+        """Return the status of one stage; empty before the first iteration."""
         iteration = self.status()["iteration"]
         return next((stage for stage in iteration["stages"] if stage["name"] == name), {}) if iteration else {}
 
     def wait(self, condition: Callable[[], object], every: float = 0.02) -> None:
-        """Wait until a condition holds; fails when the run stands still."""
+        """Wait until a condition holds; fails when the run makes no progress."""
         wait_until(condition, self.progress, lambda: json.dumps(self.status(), default=str), every)
 
     def progress(self) -> object:
-        """A value that differs whenever the run has moved: rows, states, logs, and work in the engine's children.
+        """Return a value that changes whenever the run progresses: rows, states, logs, and CPU time of the worker
+        processes.
 
-        Heartbeats are left out, they show that a process lives, and so is the CPU time of the supervisor, which asks
-        ten times a second whether there is something to do.
+        Heartbeats are excluded, because they only show that a process is alive; so is the CPU time of the supervisor,
+        which polls for work ten times a second.
         """
         try:
             rows = self.rows(_PROGRESS)
@@ -121,11 +122,11 @@ class EngineHarness:
         return self.status()
 
     def engine_pid(self) -> int | None:
-        """Pid of the engine, None when none runs."""
+        """Return the pid of the engine, None when none runs."""
         return lock_owner(self.workspace.lock_file)
 
     def kill(self) -> None:
-        """SIGKILL the engine and wait until the kernel has let its lock go."""
+        """Send SIGKILL to the engine and wait until the kernel has released its lock."""
         pid = self.engine_pid()
         assert pid is not None, "no engine to kill"
         os.kill(pid, signal.SIGKILL)
@@ -133,12 +134,12 @@ class EngineHarness:
         _reap(pid)
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
-        """Rows of the workspace's database."""
+        """Return rows of the workspace's database."""
         with closing(open_reader(self.workspace.database)) as connection:
             return [tuple(row) for row in connection.execute(query)]
 
     def shut_down(self) -> None:
-        """End the engine if one runs: in order, and by force when that takes too long."""
+        """End the engine if one runs: gracefully, and by force when that takes too long."""
         pid = self.engine_pid()
         if pid is None:
             return

@@ -1,4 +1,4 @@
-"""A small experiment on scripted processes: two tasks of sums, two series and a baseline, one of them run again."""
+"""A small experiment on scripted processes: two tasks of sums, two series and a baseline, one of them repeated."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ changes = {{ training = {{ setting = "dpo-verdict", min_examples = {min_pairs} }
 def experiment_settings(
     directory: Path, *, iterations: int = 2, seeds: str = "[4]", promote: str = "not-worse", min_pairs: int = 1
 ) -> str:
-    """Settings of the experiment, with its questions written into a directory."""
+    """Return the settings of the experiment, and write its questions into a directory."""
     paths = {}
     for name, divisor in (("fives", 5), ("fours", 4)):
         paths[name] = directory / f"{name}.jsonl"

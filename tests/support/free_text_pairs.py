@@ -1,7 +1,7 @@
-"""Replies in free text with the accepted references, and the verdict a careful teacher would give.
+"""Replies in free text with the accepted references, and the verdict of a careful teacher.
 
-Written by hand, without looking at what the verifier says. `EXACT` entries are (reply, references, exact match?);
-`F1` entries are (reply, references, token F1), worked out on paper from the counts in the comment: shared tokens,
+Written by hand, independently of the verifier's output. `EXACT` entries are (reply, references, exact match?);
+`F1` entries are (reply, references, token F1), computed by hand from the counts in the comment: shared tokens,
 tokens of the answer, tokens of the reference.
 """
 

@@ -1,4 +1,4 @@
-"""The directives that a workspace holds, as a test looks at them."""
+"""Reads the directives of a workspace for tests."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from store.records import Directive
 
 
 def recent(connection: sqlite3.Connection, limit: int = 20) -> list[Directive]:
-    """The newest directives, newest first."""
+    """Return the newest directives, newest first."""
     return to_records(
         Directive, connection.execute("SELECT * FROM directives ORDER BY id DESC LIMIT ?", (limit,)).fetchall()
     )

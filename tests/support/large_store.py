@@ -1,4 +1,5 @@
-"""A large synthetic store, written in bulk: for benchmarks of the list and the first frame. Nothing in it is real."""
+"""A large synthetic store, written in bulk, for benchmarks of the list and the first frame. It contains no real
+data."""
 
 from __future__ import annotations
 
@@ -20,7 +21,7 @@ _WORDS = "count every letter again before the total because one step was left ou
 
 
 def make_large_store(root: Path, trajectories: int) -> Workspace:
-    """A workspace with one run, one iteration and so many finished trajectories."""
+    """Create a workspace with one run, one iteration and so many finished trajectories."""
     workspace = Workspace(root)
     init_workspace(workspace, "demo-cpu", None, replace=False)
     settings = load_settings(workspace.settings_file).model_dump(mode="json")

@@ -1,4 +1,4 @@
-"""What the lists of replies to mathematics questions hold."""
+"""Entry type of the lists of replies to mathematics questions."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-r"""Replies to mathematics questions with their references and the verdict a careful teacher would give.
+r"""Replies to mathematics questions with their references and the verdict of a careful teacher.
 
-Written by hand, without looking at what the verifier says. An entry is (reply, reference, correct?).
+Written by hand, independently of the verifier's output. An entry is (reply, reference, correct?).
 """
 
 from __future__ import annotations
@@ -232,4 +232,4 @@ MATH_PAIRS: list[Pair] = [
     *EXPRESSIONS,
     *WORDS,
 ]
-"""All of them."""
+"""All pairs."""

@@ -34,15 +34,15 @@ def answer_held_out(rows: Rows, policy: int, protocol: str, answers: dict[int, A
 
 
 def share(successes: int, n: int) -> dict[str, float | None]:
-    """A stored metric."""
+    """Store a metric that is a share."""
     interval = wilson(successes, n)
     return {"value": successes / n if n else None, "low": interval.low, "high": interval.high, "n": n}
 
 
 def measured_run(rows: Rows, *, text: str = "Count the letters again.") -> int:
-    """Fill a run: rollouts, curation, a training curve, a child policy, both measured; returns the child's id.
+    """Fill a run: rollouts, curation, a training curve, a child policy, both policies evaluated; return the child's id.
 
-    `text` is what the model says wherever it says something.
+    `text` is used for every text that a model wrote.
     """
     connection = rows.connection
     with write(connection):

@@ -1,4 +1,4 @@
-"""Makes a large store out of a small one, for benches and for tests of what grows with it."""
+"""Multiplies a small store into a large one, for benchmarks and for tests of what grows with the store."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ _OFFSETS = {
     "reflection_id": "reflections",
     "rejected_reflection_id": "reflections",
 }
-"""Columns that name rows of a table in `TABLES`."""
+"""Columns that refer to rows of a table in `TABLES`."""
 
 
 def multiply(connection: sqlite3.Connection, times: int) -> Iterator[int]:
-    """Repeat everything that `TABLES` hold until it is there so many times; each copy has ids and questions of its own.
+    """Copy the rows of `TABLES` until each exists `times` times; each copy has its own ids and questions.
 
-    Makes a large synthetic store out of a small one without a text being put together again. The caller calls `finish`.
-    Yields the number of trajectories that are there, after each transaction.
+    Builds a large synthetic store from a small one without composing any text again. The caller calls `finish`.
+    Yields the number of stored trajectories after each transaction.
 
-    Args:
-        connection: a writer in autocommit mode.
-        times: how often everything is there in the end, at least 1.
+        Args:
+            connection: a writer in autocommit mode.
+            times: final number of copies including the original, at least 1.
     """
     last = {table: _greatest(connection, table) for table in TABLES if table != "run_questions"}
     keys = {table: "question_id" if table == "run_questions" else "id" for table in TABLES}
@@ -55,7 +55,7 @@ def _greatest(connection: sqlite3.Connection, table: str) -> int:
 
 
 def _copied(table: str, column: str, copy: int, last: Mapping[str, int]) -> str:
-    """What a copy has in a column, as SQL."""
+    """Return the SQL for the value of a copy's column."""
     if column == "content_hash":
         return f"content_hash || '/{copy}'"
     named = table if column == "id" else _OFFSETS.get(column)

@@ -23,7 +23,7 @@ KEYS = {
     "launch": ("f7",),
     "logs": ("f8", "tab", "tab"),
 }
-"""What to press for each picture."""
+"""Keys to press for each picture."""
 
 SIZE = (140, 44)
 
@@ -43,6 +43,6 @@ async def take(workspace: Workspace, directory: Path) -> None:
 
 
 if __name__ == "__main__":
-    # Whose machine it was is nobody's business.
+    # The pictures must not show the name of the machine they were taken on.
     socket.gethostname = lambda: "gpu-box"
     asyncio.run(take(Workspace(Path(sys.argv[1]).resolve()), Path(sys.argv[2])))

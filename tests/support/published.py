@@ -1,4 +1,4 @@
-"""Synthetic records in the published formats, for tests and benchmarks. Nothing in them is real."""
+"""Synthetic records in the published formats, for tests and benchmarks. They contain no real data."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data"
-"""Published sample rows beside the repository, on machines that have them."""
+"""Published sample rows in a folder beside the repository, on machines that have them."""
 
 _WORDS = "count every letter again before the total because one step was left out and its sign changed under".split()
 
@@ -17,27 +17,27 @@ Json = dict[str, Any]
 
 
 class Maker:
-    """Makes records; the same seed gives the same ones."""
+    """Generates records; the same seed gives the same ones."""
 
     def __init__(self, seed: int = 0) -> None:
         self._draw = random.Random(seed)
         self._pool = [" ".join(self._draw.choices(_WORDS, k=40)) + f" v{n}" for n in range(2000)]
 
     def text(self, length: int) -> str:
-        """Words, about so many characters."""
+        """Return words of about so many characters."""
         made = " ".join(self._draw.choices(self._pool, k=length // 180 + 1))
         return made[:length]
 
     def question(self, number: int) -> str:
-        """A multiple-choice question."""
+        """Return a multiple-choice question."""
         return f"Question {number}: {self.text(200)}\nA. {self.text(20)}\nB. {self.text(25)}\nC. {self.text(30)}"
 
     def trial(self, letter: str, right: bool) -> str:
-        """A trial's reasoning."""
+        """Return a trial's reasoning."""
         return f"\nThought: {self.text(300)} \nAction: Finish[{letter}]\nObservation: Answer is {_said(right)}"
 
     def raw(self, number: int, reflections: int = 1) -> Json:
-        """A raw record: a wrong first trial and so many reflections, every second of which helped."""
+        """Return a raw record: a wrong first trial and so many reflections, every second of which helped."""
         sources = {"reasoning_source": "N/A", "reflection_source": "N/A"}
         trials: list[Json] = [
             {
@@ -65,7 +65,7 @@ class Maker:
         return {"question": self.question(number), "answer": "a", "id": number, "output": trials}
 
     def d_plus(self, number: int, *, leaking: bool = False) -> Json:
-        """A D+ record; a leaking one has its second trial inside its prompt."""
+        """Return a D+ record; a leaking one contains its second trial in its prompt."""
         question, first, second = self.question(number), self.trial("B", False), self.trial("A", True)
         reflection = f"{number} {self.text(400)}"
         again = f"Solve it.\nQuestion: {question}\nReflections:\n- {reflection}\n(BEGIN)\n"
@@ -83,7 +83,7 @@ class Maker:
         }
 
     def pair(self, number: int, question: int, *, both_right: bool = False) -> Json:
-        """A D± record, or a Dpref one; records of one question share the first trial and the chosen side."""
+        """Return a D± record, or a Dpref one; records of one question share the first trial and the chosen side."""
         own = Maker(question)
         asked, first = own.question(question), own.trial("B", False)
         chosen, reflection = own.trial("A", True), own.text(300)

@@ -1,4 +1,4 @@
-"""A run over a small file of sums: no model and no library of questions, so that its processes start at once."""
+"""A run over a small file of sums: no model and no dataset library, so that its processes start quickly."""
 
 from __future__ import annotations
 
@@ -34,8 +34,10 @@ checkpoint_steps = 2
 
 
 def quiz_settings(directory: Path, top: str = "", sections: str = "", train: int = 24, test: int = 10) -> str:
-    """Settings of a scripted run; `top` goes above the tables, `sections` below. The scripted generator answers
-    with a number from 0 to 4, so one in five of its answers is right."""
+    """Return the settings of a scripted run; `top` is inserted above the tables, `sections` below.
+
+    The scripted generator answers with a number from 0 to 4, so one in five of its answers is right.
+    """
     path = directory / "sums.jsonl"
     rows = [{"problem": f"What is left of {n} in groups of five?", "solution": str(n % 5)} for n in range(train + test)]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")

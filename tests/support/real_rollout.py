@@ -1,7 +1,7 @@
-"""Runs the rollouts of an iteration as the product does, on a real generator and into a real store, and keeps every
+"""Runs the rollouts of an iteration as in production, on a real generator and into a real store, and records every
 request with its reply.
 
-For benches and tests that look at what a generator was asked; needs no engine process.
+For benchmarks and tests that inspect the requests to a generator; needs no engine process.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Exchange:
 
 
 class Recording:
-    """A generator that passes everything on and keeps it."""
+    """A generator that passes on every request and records it."""
 
     def __init__(self, inner: Generator) -> None:
         self.name = inner.name
@@ -50,7 +50,7 @@ class Recording:
         await self._inner.start()
 
     async def generate(self, request: GenerationRequest, on_text: Callable[[str], None] | None = None) -> Generated:
-        """Generate, and keep it."""
+        """Generate, and record the exchange."""
         generated = await self._inner.generate(request, on_text)
         self.exchanges.append(Exchange(request, generated))
         return generated
@@ -60,19 +60,19 @@ class Recording:
         await self._inner.pause()
 
     async def resume(self) -> None:
-        """Go on."""
+        """Resume computing."""
         await self._inner.resume()
 
     async def close(self) -> None:
-        """Give the device back."""
+        """Release the device."""
         await self._inner.close()
 
 
 async def run_plan(settings: RunSettings, directory: Path, generator: Generator) -> list[Exchange]:
-    """Attempts, reflections and corrections of a first iteration with these settings; the generator was started.
+    """Generate attempts, reflections and corrections of a first iteration with these settings, on a started generator.
 
     Raises:
-        EngineError: when a task or the model isn't there.
+        EngineError: if a task or the model doesn't exist.
     """
     workspace = Workspace(directory / "workspace")
     init_workspace(workspace, "demo-cpu", None, replace=False)

@@ -26,7 +26,7 @@ KEYS: tuple[ReflectionKey, ...] = (("1-1-1", 0), ("1-1-1", 1), ("2-3-2", 0))
 
 
 def stage_of(request: GenerationRequest) -> StageName:
-    """Which stage a request belongs to, read from its last message."""
+    """Return the stage of a request, read from its last message."""
     last = request.messages[-1]["content"]
     if "Reflect on your attempt" in last:
         return "reflect"
@@ -36,8 +36,10 @@ def stage_of(request: GenerationRequest) -> StageName:
 
 
 def question_of(request: GenerationRequest) -> str:
-    """The question a request is about: the first line of its first message; the last but one part of a message that
-    quotes an attempt before it."""
+    """Return the question of a request.
+
+    It is the first line of its first message, or the last but one part of a message that quotes an attempt before it.
+    """
     asked = request.messages[0]["content"]
     if asked.startswith("A first try"):
         return asked.split("\n\n")[-2]
@@ -45,17 +47,17 @@ def question_of(request: GenerationRequest) -> str:
 
 
 def reply_to(request: GenerationRequest) -> str:
-    """A text that names its stage, its question and its seed, so that it can be recognised in other prompts."""
+    """Return a text that names its stage, its question and its seed, so that it can be recognised in other prompts."""
     return f"[{stage_of(request)} of {question_of(request)} seed {request.seed}]"
 
 
 def generated(text: str, seed: int = 0) -> Generated:
-    """A finished text."""
+    """Return a finished text."""
     return Generated(text, 7, 3, 5, "stop", 0.01, seed)
 
 
 class FakeGenerator:
-    """Answers with `reply_to` and keeps every request; `before` may wait, or raise, before an answer."""
+    """Answers with `reply_to` and records every request; `before` may wait, or raise, before an answer."""
 
     name = "fake"
 
@@ -70,7 +72,7 @@ class FakeGenerator:
         """Nothing to load."""
 
     async def generate(self, request: GenerationRequest, on_text: Callable[[str], None] | None = None) -> Generated:
-        """The reply that belongs to the request."""
+        """Return the reply that belongs to the request."""
         self.requests.append(request)
         self.in_flight += 1
         self.widest = max(self.widest, self.in_flight)
@@ -83,30 +85,30 @@ class FakeGenerator:
         return generated(reply_to(request), request.seed)
 
     async def pause(self) -> None:
-        """Kept as a call."""
+        """Record the call."""
         self.calls.append("pause")
 
     async def resume(self) -> None:
-        """Kept as a call."""
+        """Record the call."""
         self.calls.append("resume")
 
     async def close(self) -> None:
-        """Nothing to give back."""
+        """Nothing to release."""
 
     def of(self, stage: StageName) -> list[GenerationRequest]:
-        """The requests of one stage, in order."""
+        """Return the requests of one stage, in order."""
         return [request for request in self.requests if stage_of(request) == stage]
 
 
 async def verify(question: StoredQuestion, reply: str) -> Verification:
-    """Attempts get the verdict their question names; corrections one that depends on their text."""
+    """Return the verdict that the question names for an attempt, and one that depends on the text for a correction."""
     guess = "correct" if sum(map(ord, reply)) % 3 == 0 else "incorrect"
     verdict = question.text.split()[0] if reply.startswith("[attempt") else guess
     return Verification(verdict, "A", "rule", None, "")  # type: ignore[arg-type]
 
 
 def add_questions(rows: Rows, verdicts: Mapping[str, int] | None = None, split: str = "train") -> None:
-    """Questions whose first word is the verdict that their attempt will get."""
+    """Add questions whose first word is the verdict of their attempt."""
     for verdict, number in (verdicts or {"incorrect": 3, "correct": 2, "unverified": 1}).items():
         for position in range(number):
             rows.question(f"{verdict} {split} {position}", split=split)
@@ -125,7 +127,7 @@ def make_plan(
     reflector: int | None = None,
     reusable: Reusable | None = None,
 ) -> RolloutPlan:
-    """A plan over the training questions of the run."""
+    """Return a plan over the training questions of the run."""
     questions = run_questions(rows.connection, rows.run, "train")
     return RolloutPlan(
         iteration_id=rows.iteration,
@@ -154,7 +156,7 @@ def make_plan(
 
 
 def stored(rows: Rows) -> dict[int, Done]:
-    """What of the iteration's rollouts is stored."""
+    """Return the stored rows of the iteration's rollouts."""
     return gather_done(
         attempts.rollout_attempts(rows.connection, rows.iteration),
         attempts.rollout_reflections(rows.connection, rows.iteration),
@@ -162,7 +164,7 @@ def stored(rows: Rows) -> dict[int, Done]:
 
 
 async def no_hold(reason: str | None) -> None:
-    """The disk of these tests doesn't fill up."""
+    """Return no hold: the disk of these tests doesn't fill up."""
     raise AssertionError(f"the journal had to wait: {reason}")
 
 
@@ -175,7 +177,7 @@ def make_rollout(
     retries: int = 2,
     reflector: FakeGenerator | None = None,
 ) -> tuple[RolloutRunner, Gauges]:
-    """A rollout of what the plan owes by now, into the real store."""
+    """Return a rollout of the plan's outstanding work, into the real store."""
     done = stored(rows)
     gauges = Gauges(count(plan, done))
     journal = StoreJournal(rows.connection, no_hold)
@@ -194,7 +196,7 @@ def make_rollout(
 
 
 def run_plan(rows: Rows, plan: RolloutPlan, generator: FakeGenerator | None = None, **options: int) -> FakeGenerator:
-    """Run a plan to its end; returns the generator with what it was asked."""
+    """Run a plan to its end; returns the generator with its requests."""
     generator = generator or FakeGenerator()
     rollout, _ = make_rollout(rows, plan, generator, **options)
     assert asyncio.run(rollout.run())
@@ -216,12 +218,12 @@ ORDER BY 1, 2, 3, 4, 5
 
 
 def work(rows: Rows) -> list[tuple[object, ...]]:
-    """All stored work, free of ids and times."""
+    """Return all stored work, without ids and times."""
     return [tuple(row) for row in rows.connection.execute(WORK)]
 
 
 def failing(stage: StageName, times: int) -> FakeGenerator:
-    """A generator that fails the first `times` requests of every piece of work of a stage."""
+    """Return a generator that fails the first `times` requests of every generation step of a stage."""
     seen: dict[int, int] = {}
 
     async def before(request: GenerationRequest) -> None:

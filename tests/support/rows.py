@@ -18,7 +18,7 @@ TASK = {"kind": "choice", "name": "quiz", "path": "quiz.jsonl"}
 
 
 def run_settings(**changes: Any) -> RunSettings:
-    """Settings of a run over one multiple-choice task."""
+    """Return the settings of a run over one multiple-choice task."""
     values = {"name": "run", "model": "none", "tasks": [TASK], "generation": {"generator": "scripted"}}
     return RunSettings.model_validate(values | changes)
 
@@ -39,7 +39,7 @@ class Rows:
             self.iteration = iterations.add_iteration(self.connection, self.run, self.policy, stored, 0)
 
     def add_policy(self, name: str, parent: int | None, state: str, iteration: int | None = None) -> int:
-        """A policy without weights."""
+        """Add a policy without weights."""
         return policies.add_policy(
             self.connection,
             run_id=self.run,
@@ -54,17 +54,17 @@ class Rows:
         )
 
     def current(self) -> Iteration:
-        """The iteration as stored now."""
+        """Return the iteration as stored now."""
         return iterations.get_iteration(self.connection, self.iteration)
 
     def stages(self) -> dict[str, Stage]:
-        """The stages of the iteration as stored now."""
+        """Return the stages of the iteration as stored now."""
         return {stage.name: stage for stage in iterations.stages(self.connection, self.iteration)}
 
     def question(
         self, text: str, *, task: str = "quiz", domain: str = "reasoning", split: str = "train", reference: str = "A"
     ) -> int:
-        """A question chosen for the run."""
+        """Add a question chosen for the run."""
         identity = f"{task}|{text}"
         runs.add_questions(
             self.connection, self.run, [(task, domain, split, text, ("yes", "no"), reference, {}, identity)]
@@ -73,7 +73,7 @@ class Rows:
         return int(row["id"])
 
     def generation(self, text: str, *, protocol: str = "", sample: int = 0, error: str | None = None) -> NewGeneration:
-        """What a generator returned."""
+        """Return the result of a generator."""
         return NewGeneration(
             self.iteration, self.policy, protocol, sample, text, 10, 5, "stop", 1, "1", "hash", 0.1, error
         )
@@ -92,7 +92,7 @@ class Rows:
         answer: str | None = None,
         score: float | None = None,
     ) -> int:
-        """An attempt, or with a reflection its correction."""
+        """Add an attempt, or with a reflection its correction."""
         made = self.generation("" if error else text, protocol=protocol, sample=sample, error=error)
         return attempts.insert_attempt(
             self.connection, NewAttempt(made, question, turn, reflection, answer, verdict, "", score)
@@ -109,14 +109,14 @@ class Rows:
         flags: str = "",
         error: str | None = None,
     ) -> int:
-        """A reflection on an attempt."""
+        """Add a reflection on an attempt."""
         made = self.generation("" if error else text, protocol=protocol, sample=sample, error=error)
         return attempts.insert_reflection(self.connection, NewReflection(made, attempt, instruction, flags))
 
     def corrected(
         self, attempt: int, question: int, verdict: Verdict = "correct", *, instruction: str = "1-1-1", **more: Any
     ) -> tuple[int, int]:
-        """A reflection, its correction and the finished trajectory; returns the ids of the first two."""
+        """Add a reflection, its correction and the finished trajectory; returns the ids of the first two."""
         reflection = self.reflection(attempt, instruction, **more)
         correction = self.attempt(question, verdict, turn=2, reflection=reflection, protocol=more.get("protocol", ""))
         attempts.finish_trajectory(self.connection, attempt, reflection, correction)

@@ -1,7 +1,7 @@
-"""Runs hostile programs in one tier of the sandbox, as the user it was started as, and says what became of them.
+"""Runs hostile programs in one tier of the sandbox, as the user it was started as, and reports their outcomes.
 
 A process of its own, so that it can be started as an ordinary user with another Python and a copy of the package. It
-is the engine of the story: its environment, memory, command line and listeners are what the programs are after.
+plays the part of the engine: its environment, memory, command line and listeners are the targets of the programs.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def attempt(what, work):
 
 
 def main() -> None:
-    """Reads {tier, tag, programs: {name: {source, stdin, limits}}} from stdin; prints what became of each."""
+    """Read {tier, tag, programs: {name: {source, stdin, limits}}} from stdin; print the outcome of each program."""
     todo = json.load(sys.stdin)
     runner.TAG = todo["tag"]
     secret = os.environ["REFLECTEVO_TEST_SECRET"]
@@ -119,7 +119,7 @@ def _run(tier: str, source: str, one: dict[str, Any]) -> dict[str, Any]:
 
 
 def visible() -> list[Path]:
-    """What a program may find: Python, its libraries and links, and the few files and devices beside."""
+    """Return the paths that a program may find: Python, its libraries and links, and the few other files and devices."""
     python = interpreter()
     links = [Path(link) for link, _ in python.links]
     beside = [Path(f"/{name}") for name in ("etc/ld.so.cache", "usr/share/zoneinfo", "tmp")]
@@ -134,7 +134,7 @@ def _address(kept: bytearray) -> int:
 
 
 def _state(what: int | Path) -> tuple[object, ...]:
-    """What a program could have changed of a process or of a file."""
+    """Return the state of a process or a file that a program could have changed."""
     if isinstance(what, Path):
         found = what.stat()
         return found.st_mode, found.st_mtime_ns, found.st_size, what.read_text(), tuple(os.listxattr(what))
@@ -142,7 +142,7 @@ def _state(what: int | Path) -> tuple[object, ...]:
 
 
 def _waits(one: socket.socket) -> bool:
-    """Whether anybody got through to a listener."""
+    """Check whether any program connected to a listener."""
     one.setblocking(False)
     try:
         one.accept() if one.type == socket.SOCK_STREAM else one.recv(10)

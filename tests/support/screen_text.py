@@ -1,4 +1,4 @@
-"""Reads what a screen of the terminal application shows."""
+"""Reads the text shown on a screen of the terminal application."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ from textual.app import App
 
 
 def screen_text(app: App[None]) -> str:
-    """What the screen shows, without styles."""
+    """Return the text on the screen, without styles."""
     lines = app.screen._compositor.render_strips()
     return "\n".join("".join(segment.text for segment in strip) for strip in lines)

@@ -1,7 +1,7 @@
-"""Waits that end by progress: a wait fails when what it waits for stands still, however long the whole takes.
+"""Waits that end by progress: a wait fails when there is no progress any more, however long it takes in total.
 
 A machine under ten times the usual load makes every step ten times slower and none of them wrong. A deadline on the
-whole would turn that into a failure; `STALL_SECONDS` without any change does not.
+total would turn that into a failure; `STALL_SECONDS` without any change does not.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from typing import Any
 import psutil
 
 STALL_SECONDS = 120.0
-"""How long nothing may change before a wait fails. Steps that are waited for take seconds on an idle machine."""
+"""Seconds without any change before a wait fails. The awaited steps take seconds on an idle machine."""
 
 _LOOK_SECONDS = 1.0
-"""How often progress is looked at; looking costs more than asking for the condition."""
+"""Seconds between checks of the progress; reading it costs more than evaluating the condition."""
 
 
 class Patience:
-    """Notices when something stands still, or only goes back and forth.
+    """Detects when progress stops, or only alternates between known values.
 
     Args:
-        progress: returns a value that is a new one whenever what is waited for has moved, never seen in this wait
-            before; by default nothing counts as progress, and `STALL_SECONDS` limit the whole wait.
+        progress: returns a new value, never seen before in this wait, whenever the awaited work has progressed; by
+        default nothing counts as progress, and `STALL_SECONDS` limit the whole wait.
     """
 
     def __init__(self, progress: Callable[[], object] = lambda: None) -> None:
@@ -39,7 +39,7 @@ class Patience:
         self._changed = self._looked = time.monotonic()
 
     def exhausted(self) -> bool:
-        """Whether nothing new has come for `STALL_SECONDS`."""
+        """Check whether no new value has come for `STALL_SECONDS`."""
         now = time.monotonic()
         if now - self._looked >= _LOOK_SECONDS:
             self._looked = now
@@ -58,12 +58,12 @@ def wait_until(
     """Wait until a condition holds.
 
     Args:
-        condition: asked every `every` seconds.
+        condition: evaluated every `every` seconds.
         progress: see `Patience`.
-        describe: what the message of a failure says about the state things are in.
+        describe: returns a description of the current state for the failure message.
 
     Raises:
-        AssertionError: when nothing has changed for `STALL_SECONDS`.
+        AssertionError: if nothing has changed for `STALL_SECONDS`.
     """
     patience = Patience(progress)
     while not condition():
@@ -73,15 +73,15 @@ def wait_until(
 
 
 def words(shown: str | bytes | bytearray) -> object:
-    """The words in what a terminal shows, as its progress: clocks and counters that only tick are none."""
+    """Return the words on a terminal as its progress; clocks and counters that only tick are excluded."""
     text = shown if isinstance(shown, str) else bytes(shown).decode("utf-8", "replace")
     return sorted(set(re.findall(r"[^\W\d_]{2,}", text)))
 
 
 def cpu_seconds(pids: Iterable[int], step: float = 1.0) -> tuple[int, ...]:
-    """CPU time of some processes and all below them, in whole steps of `step` seconds, as their progress.
+    """Return the CPU time of processes and their descendants, in whole steps of `step` seconds, as their progress.
 
-    Whoever only asks at intervals whether there is something to do, uses less than a step in `STALL_SECONDS`.
+    A process that only polls for work uses less than a step in `STALL_SECONDS`.
     """
     used = 0.0
     found: set[int] = set()
@@ -103,13 +103,15 @@ def cpu_seconds(pids: Iterable[int], step: float = 1.0) -> tuple[int, ...]:
 
 
 def wait_for_exit(process: subprocess.Popen[Any]) -> int:
-    """Exit code of a process, waited for as long as it uses CPU time. Its output must not be a pipe that fills up."""
+    """Return the exit code of a process, waiting as long as it uses CPU time. Its output must not be a pipe that fills
+    up.
+    """
     wait_until(lambda: process.poll() is not None, lambda: cpu_seconds([process.pid]), lambda: process.args)
     return int(process.returncode)
 
 
 def communicate(process: subprocess.Popen[str]) -> tuple[str, str]:
-    """What a process prints until it ends, waited for as long as it uses CPU time. Kills it when it does not."""
+    """Return the output of a process, waiting as long as it uses CPU time. Kills it when it stops doing so."""
     patience = Patience(lambda: cpu_seconds([process.pid]))
     while True:
         try:
@@ -122,7 +124,7 @@ def communicate(process: subprocess.Popen[str]) -> tuple[str, str]:
 
 
 def run(command: Sequence[str | Path], *, check: bool = False, **options: Any) -> subprocess.CompletedProcess[str]:
-    """`subprocess.run` with captured text, that waits for as long as the process uses CPU time."""
+    """Run a command like `subprocess.run` with captured text, waiting as long as the process uses CPU time."""
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options) as process:
         printed, said = communicate(process)
     finished = subprocess.CompletedProcess(process.args, process.returncode, printed, said)
@@ -133,7 +135,7 @@ def run(command: Sequence[str | Path], *, check: bool = False, **options: Any) -
 
 
 def read_until(terminal: int, *wanted: bytes) -> bytes:
-    """What a pseudo-terminal shows, until one of some texts is in it, it is closed, or no new word arrives."""
+    """Read a pseudo-terminal until one of some texts appears, it is closed, or no new word arrives."""
     seen = bytearray()
     patience = Patience(lambda: words(seen))
     while not any(text in seen for text in wanted) and not patience.exhausted():
