@@ -138,9 +138,9 @@ def test_outcomes_by_question_are_what_the_shares_are_made_of() -> None:
 
 
 def test_voted_retries_hear_no_verdict_but_the_first() -> None:
-    """A correction is informed once that its attempt was wrong. Retries that stop at a right answer use that feedback
-    after each try: where an answer is eventually guessed, this alone makes them right, as the vote over the same tries
-    shows.
+    """A correction is generated with one verdict, that the attempt was wrong. Retries that stop at a right answer use a
+    verdict after each try: where an answer is eventually guessed, this alone makes them right, as the vote over the
+    same tries shows.
     """
     second = tuple(Answer("correct" if said == "A" else "incorrect", said, 10) for said in "BABBA")
     row = Answered(1, "a", (Answer("incorrect", "B", 20), Answer("incorrect", "B", 10)), 30, retries=second)

@@ -103,7 +103,7 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     [("4-1-1", "3-1-1"), ("1-99-1", "1-10-1"), ("1-1-7", "1-1-3"), ("2_3_1", "2-3-1")],
 )
 def test_an_unknown_key_is_refused_with_the_nearest(key: str, nearest: str) -> None:
-    """Checked when the run is prepared, against the keys of the pool."""
+    """Raised by parsing a key, and by checking a list in the settings when the run is prepared."""
     with pytest.raises(EngineError, match=f"the nearest is '{nearest}'"):
         parse(key, POOL)
     with pytest.raises(EngineError, match=f"the nearest is '{nearest}'"):

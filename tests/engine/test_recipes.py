@@ -53,7 +53,9 @@ def ransom(question: str) -> str:
 
 
 def swaps(question: str) -> str:
-    """The answer of binary_alternation: half of the places that differ from an alternating string of as many ones."""
+    """The answer of binary_alternation: half of the positions that differ from an alternating string with as many
+    ones.
+    """
     bits = question.rsplit(" ", 1)[1]
     wanted = [("01" * len(bits))[start : start + len(bits)] for start in (0, 1)]
     possible = [one for one in wanted if one.count("1") == bits.count("1")]
@@ -68,13 +70,13 @@ ANSWERS: dict[str, Callable[[str], str]] = {
 
 
 def test_the_recipes_that_are_promised_are_there() -> None:
-    """The tests below would pass on an empty folder."""
+    """The parametrized tests below would pass on an empty folder."""
     assert recipe_names() == sorted([*PAPER, "demo-cpu", "proof-cpu", "reasoning-cpu", "single-gpu-qlora"])
 
 
 @pytest.mark.parametrize("name", recipe_names())
 def test_every_recipe_loads_resolves_and_makes_a_workspace(name: str, tmp_path: Path) -> None:
-    """Complete by itself: no key twice, nothing unknown, and the file of the workspace says the same."""
+    """Complete on its own: no key twice, nothing unknown, and the workspace's file gives the same settings."""
     settings = recipe(name)
     assert parse_settings(dump_settings(settings)) == settings
     workspace = Workspace(tmp_path / "workspace")
@@ -102,7 +104,7 @@ def test_what_all_recipes_of_the_paper_share(name: str) -> None:
     (task,) = settings.tasks
     assert isinstance(task, ChoiceTask)
     assert (task.preset, task.train, task.test, task.few_shot) == ("logiqa", 7376, 651, 0)
-    # A recipe works as it is: the questions come from the hub, not from a file that nobody has.
+    # A recipe works unchanged: the questions come from the hub, not from a local file.
     assert task.path is None and task.hub is not None
 
 
@@ -126,7 +128,7 @@ def test_two_stage_has_the_papers_numbers(model: str) -> None:
     second = training.second_stage
     assert (second.epochs, second.patience) == (5, 3)
     assert second.learning_rate is second.batch_size is second.accumulation is second.weight_decay is None
-    # Early stopping needs a loss to watch.
+    # Early stopping needs a loss to monitor.
     assert training.validation_share > 0
 
 
@@ -145,7 +147,7 @@ def test_dpo_has_the_papers_numbers(model: str, setting: str) -> None:
 
 
 def test_a_recipe_of_the_paper_is_one_file_without_gaps() -> None:
-    """Two parts put under one another: the comments stay, and no table stands twice (TOML would refuse it)."""
+    """Two parts are concatenated: the comments stay, and no table occurs twice (TOML would reject it)."""
     text = recipe_text("paper-llama3-8b-dpo-judge")
     assert text.startswith("# Llama-3-8B, dpo-judge: ")
     assert tomllib.loads(text)["judge"]["by"] == "endpoint"
@@ -153,7 +155,7 @@ def test_a_recipe_of_the_paper_is_one_file_without_gaps() -> None:
 
 
 def test_the_recipe_for_one_gpu_trains_on_a_4_bit_base() -> None:
-    """16 GB of weights for generation, and no more than that for training, one after the other on 24 GB."""
+    """16 GB of weights for generation, and no more than that for training, in turn on 24 GB."""
     settings = recipe("single-gpu-qlora")
     assert settings.training.method == "qlora" and settings.training.gradient_checkpointing
     assert settings.training.batch_size <= 2
@@ -161,7 +163,7 @@ def test_the_recipe_for_one_gpu_trains_on_a_4_bit_base() -> None:
 
 
 def test_an_unknown_recipe_is_refused_with_the_known_ones() -> None:
-    """The name of a part is no recipe."""
+    """The name of a part is not a recipe."""
     for name in ("paper-llama3-8b", "llama3-8b", "one-stage", "../recipes/demo-cpu", ""):
         with pytest.raises(SettingsError, match=r"there are: .*paper-llama3-8b-one-stage"):
             recipe_text(name)
@@ -192,7 +194,7 @@ def test_the_seed_of_a_series_changes_no_question_of_the_proof() -> None:
 
 
 def test_no_question_of_the_proof_is_in_two_splits() -> None:
-    """Train, dev, test and few-shot questions, over all its tasks."""
+    """Train, dev, test and few-shot questions, over all tasks."""
     pytest.importorskip("reasoning_gym")
     seen: dict[str, str] = {}
     for name, task in load_tasks(recipe("proof-cpu"), Path()).items():
@@ -203,7 +205,7 @@ def test_no_question_of_the_proof_is_in_two_splits() -> None:
 
 @pytest.mark.parametrize("name", ["demo-cpu", "proof-cpu", "reasoning-cpu"])
 def test_the_worked_examples_of_a_recipe_are_all_shown_and_right(name: str) -> None:
-    """An example that a held-out question repeats is left out, and one that is wrong teaches to be wrong."""
+    """An example that repeats a held-out question is excluded, and a wrong one trains wrong answers."""
     pytest.importorskip("reasoning_gym")
     settings = recipe(name)
     for title, one in load_tasks(settings, Path()).items():

@@ -40,15 +40,16 @@ promote = "always"
 
 
 def _all_settings(tmp_path: Path) -> str:
-    """Rounds, both protocols, sampled baselines and a separate reflector at once."""
+    """Rounds, both protocols, sampled baselines and a separate reflector combined."""
     settings = quiz_settings(tmp_path, 'reflector = "another"', "", train=8, test=6)
     head, _, tail = settings.partition("samples = 2\n")
     return f"{head}samples = 2\n{EVERYTHING}{tail}"
 
 
 def test_the_prompt_of_every_row_renders_again_over_all_settings(harness: Make, tmp_path: Path) -> None:
-    """Prompts are not stored; that they can be shown at all rests on this. Settings may change between iterations,
-    policies reflect for others, rounds stand on rounds, and copies keep the hash of what they copy."""
+    """Prompts are not stored and can be shown only if they render again. Settings may change between iterations,
+    policies reflect for others, rounds build on rounds, and copies keep the hash of their original.
+    """
     one = harness(_all_settings(tmp_path))
     one.start()
     one.run()
@@ -90,7 +91,7 @@ def test_the_prompt_of_every_row_renders_again_over_all_settings(harness: Make, 
 
 
 def test_a_prompt_from_other_inputs_is_told_apart(harness: Make, tmp_path: Path) -> None:
-    """A hash that matched anything would prove nothing."""
+    """A hash that matched every prompt would prove nothing."""
     one = harness(quiz_settings(tmp_path, train=16, test=2))
     one.start()
     one.run()

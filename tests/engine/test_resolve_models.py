@@ -85,7 +85,7 @@ def test_tokenizer_without_template_is_named(tmp_path: Path) -> None:
 
 
 def test_importing_is_light() -> None:
-    """The supervisor imports these; torch and its family must stay out."""
+    """The supervisor imports these modules; torch and the libraries on it must not be loaded."""
     heavy = "{'torch', 'transformers', 'trl', 'peft', 'datasets', 'numpy', 'pandas'} & set(sys.modules)"
     names = "train", "scripted", "examples", "trl.loading", "validation", "build_examples", "example_tokens"
     modules = ", ".join(f"engine.training.{name}" for name in names)

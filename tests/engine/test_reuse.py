@@ -27,7 +27,7 @@ EARLIER = {"reflection": {"instructions": "random:2", "samples": 2}}
 
 @pytest.fixture
 def rows(tmp_path: Path) -> Iterator[Rows]:
-    """A run whose first iteration has made its rollouts."""
+    """A run whose first iteration has finished its rollouts."""
     made = Rows(tmp_path / "reflectevo.db", run_settings(**EARLIER))
     add_questions(made)
     run_plan(made, training_plan(made.connection, made.iteration).plan)
@@ -36,7 +36,7 @@ def rows(tmp_path: Path) -> Iterator[Rows]:
 
 
 def next_iteration(rows: Rows, **changes: Any) -> RolloutPlan:
-    """Start another iteration from the same policy; returns its plan."""
+    """Start another iteration from the same policy; return its plan."""
     settings = RunSettings.model_validate({**rows.settings.model_dump(mode="json"), **changes})
     with write(rows.connection):
         rows.iteration = iterations.add_iteration(
@@ -50,7 +50,7 @@ def asked(generator: FakeGenerator) -> Counter[str]:
 
 
 def test_attempts_are_taken_over_and_reflected_on_anew(rows: Rows) -> None:
-    """Another instruction setting re-reflects on the same attempts: that is what makes the two comparable."""
+    """Another instruction setting reflects on the same attempts, which makes the two comparable."""
     first = {row.question_id: row for row in rollout_attempts(rows.connection, rows.iteration) if row.turn == 1}
     plan = next_iteration(rows, reuse={"iteration": 1}, reflection={"instructions": ["2-8-2"], "samples": 1})
     generator = run_plan(rows, plan)
@@ -75,7 +75,7 @@ def test_attempts_are_taken_over_and_reflected_on_anew(rows: Rows) -> None:
 
 
 def test_reflections_are_taken_over_with_their_draw(rows: Rows) -> None:
-    """Another way of correcting is tried on the very same reflections."""
+    """Another way of correcting is applied to the same reflections."""
     before = {(row.text, row.instruction, row.sample): row.id for row in rollout_reflections(rows.connection, 1)}
     plan = next_iteration(
         rows, reuse={"iteration": 1, "what": "reflections"}, correction={"show_previous_attempt": False}
@@ -91,11 +91,11 @@ def test_reflections_are_taken_over_with_their_draw(rows: Rows) -> None:
 @pytest.mark.parametrize(
     ("changes", "generated"),
     [
-        # Other decoding: none of it would be what this iteration makes.
+        # Other decoding: none of the texts is what this iteration would generate.
         ({"attempt": {"max_tokens": 9}}, {"attempt": 6, "reflect": 12, "correct": 12}),
         ({"reflection": {"max_tokens": 9}}, {"reflect": 12, "correct": 12}),
         ({"reflection": {"temperature": 0.9}}, {"reflect": 12, "correct": 12}),
-        # More samples: those that are there are taken, the others made.
+        # More samples: existing ones are reused, the others generated.
         ({"reflection": {"samples": 3}}, {"reflect": 6, "correct": 18}),
         ({"reflection": {"rounds": 2}}, None),
     ],
@@ -103,7 +103,7 @@ def test_reflections_are_taken_over_with_their_draw(rows: Rows) -> None:
 def test_what_does_not_match_is_generated(
     rows: Rows, changes: dict[str, Any], generated: dict[str, int] | None
 ) -> None:
-    """Taking over a text that was made under other settings would falsify the iteration."""
+    """Reusing a text that was generated under other settings would falsify the iteration."""
     merged = {name: {**EARLIER.get(name, {}), **section} for name, section in changes.items()}
     plan = next_iteration(rows, reuse={"iteration": 1, "what": "reflections"}, **merged)
     generator = run_plan(rows, plan)
@@ -116,7 +116,7 @@ def test_what_does_not_match_is_generated(
 
 
 def test_another_policy_or_prompt_takes_nothing_over(rows: Rows) -> None:
-    """The prompt's hash and the policy decide text by text."""
+    """The prompt's hash and the policy decide for each text."""
     attempts = rollout_attempts(rows.connection, rows.iteration)
     offered = offer(attempts, rollout_reflections(rows.connection, rows.iteration))
     one = next(attempt for attempt in attempts if attempt.turn == 1)
@@ -129,7 +129,7 @@ def test_another_policy_or_prompt_takes_nothing_over(rows: Rows) -> None:
 
 
 def test_failed_texts_and_later_turns_are_not_offered(rows: Rows) -> None:
-    """A failure is tried again, and a correction is no first attempt."""
+    """A failure is retried, and a correction is not a first attempt."""
     question = rows.question("failed")
     attempt = rows.attempt(question, "unverified", error="x")
     rows.reflection(attempt, error="y")
@@ -140,7 +140,7 @@ def test_failed_texts_and_later_turns_are_not_offered(rows: Rows) -> None:
 
 
 def test_an_interrupted_reuse_goes_on(rows: Rows) -> None:
-    """A copy is a row like any other: stored once, not owed again, not copied twice."""
+    """A copy is a row like any other: stored once, not generated again, not copied twice."""
     plan = next_iteration(rows, reuse={"iteration": 1, "what": "reflections"})
     generator = FakeGenerator()
     rollout, gauges = make_rollout(rows, plan, generator, concurrency=1)
@@ -160,7 +160,7 @@ def test_an_interrupted_reuse_goes_on(rows: Rows) -> None:
 
 @pytest.mark.parametrize("number", [2, 7])
 def test_there_must_be_such_an_earlier_iteration(rows: Rows, number: int) -> None:
-    """Itself, or one that never was, is a mistake to be named."""
+    """The iteration itself, or an unknown one, is an error with a message."""
     with pytest.raises(EngineError, match=f"reuse.iteration is {number}, and iteration 2 can reuse texts only"):
         next_iteration(rows, reuse={"iteration": number})
 

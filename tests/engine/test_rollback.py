@@ -28,7 +28,7 @@ def rows(tmp_path: Path) -> Iterator[Rows]:
 
 
 def wait_at(rows: Rows, gate: str) -> None:
-    """Everything before the gate is done."""
+    """Finish every stage before the gate."""
     for stage in iterations.stages(rows.connection, rows.iteration):
         iterations.set_stage(rows.connection, rows.iteration, stage.name, "waiting" if stage.name == gate else "done")
         if stage.name == gate:
@@ -37,21 +37,21 @@ def wait_at(rows: Rows, gate: str) -> None:
 
 
 def settings_with(rows: Rows, **training: Any) -> None:
-    """The operator changed settings at the gate."""
+    """Change settings at the gate as an operator would."""
     settings = dict(rows.current().settings)
     settings["training"] = {**settings["training"], **training}
     iterations.update_iteration(rows.connection, rows.iteration, settings=settings)
 
 
 def earlier(rows: Rows) -> int:
-    """The policy that was promoted after the base."""
+    """The policy promoted after the base."""
     found = policies.find_policy(rows.connection, rows.run, "p01")
     assert found is not None
     return found.id
 
 
 def newest(rows: Rows) -> Iteration:
-    """The iteration that the engine works on."""
+    """The engine's current iteration."""
     found = iterations.current_iteration(rows.connection)
     assert found is not None
     return found
@@ -64,7 +64,7 @@ def states(rows: Rows, iteration: int) -> list[str]:
 
 @pytest.mark.parametrize("kind", ["rollback", "branch"])
 def test_without_the_word_nothing_is_put_aside(rows: Rows, kind: str) -> None:
-    """An iteration ends at its gate only when the operator says so, since it can't be taken up again."""
+    """An iteration ends at its gate only on the operator's directive, since it can't be resumed."""
     accepted, outcome = tell(rows, kind, policy=rows.policy)
     assert not accepted and "is waiting at gate train" in outcome and f"reflectevo {kind} p00 --put-aside" in outcome
     assert rows.current().state == "waiting"
@@ -72,7 +72,7 @@ def test_without_the_word_nothing_is_put_aside(rows: Rows, kind: str) -> None:
 
 
 def test_branching_at_a_gate_puts_the_iteration_aside(rows: Rows) -> None:
-    """The new iteration takes its place: settings as they were changed at the gate, and what was to follow."""
+    """The new iteration replaces it: with the settings as changed at the gate, and the same remaining iterations."""
     settings_with(rows, learning_rate=3e-5)
     iterations.update_iteration(rows.connection, rows.iteration, remaining=2)
     accepted, outcome = tell(rows, "branch", policy=rows.policy, put_aside=rows.iteration, stage="train")
@@ -87,7 +87,7 @@ def test_branching_at_a_gate_puts_the_iteration_aside(rows: Rows) -> None:
 
 
 def test_going_back_at_a_gate_starts_what_was_to_follow(rows: Rows) -> None:
-    """As after a skip: with iterations asked for the next one begins from the policy, else the run rests."""
+    """As after a skip: with iterations outstanding the next one starts from the policy, otherwise the run rests."""
     iterations.update_iteration(rows.connection, rows.iteration, remaining=1)
     accepted, outcome = tell(rows, "rollback", policy=rows.policy, put_aside=rows.iteration)
     assert accepted, outcome
@@ -100,7 +100,7 @@ def test_going_back_at_a_gate_starts_what_was_to_follow(rows: Rows) -> None:
 
 @pytest.mark.parametrize(("kind", "state"), [("rollback", "rejected"), ("branch", "candidate")])
 def test_the_child_at_the_promote_gate(rows: Rows, kind: str, state: str) -> None:
-    """Going back rejects the child that waited; branching leaves it to be decided later, in Lineage."""
+    """Going back rejects the child that waited; branching leaves it to a later decision in Lineage."""
     child = rows.add_policy("p02", rows.policy, "candidate", rows.iteration)
     wait_at(rows, "none")
     iterations.update_iteration(rows.connection, rows.iteration, child_id=child)
@@ -115,7 +115,7 @@ def test_the_child_at_the_promote_gate(rows: Rows, kind: str, state: str) -> Non
 
 
 def test_one_can_branch_from_the_waiting_child_but_not_go_back_to_it(rows: Rows) -> None:
-    """Going back to the child would promote it past its gate without saying so."""
+    """Going back to the child would promote it past its gate without a decision."""
     child = rows.add_policy("p02", rows.policy, "candidate", rows.iteration)
     wait_at(rows, "none")
     iterations.update_iteration(rows.connection, rows.iteration, child_id=child)
@@ -127,7 +127,7 @@ def test_one_can_branch_from_the_waiting_child_but_not_go_back_to_it(rows: Rows)
 
 @pytest.mark.parametrize("kind", ["rollback", "branch"])
 def test_an_old_look_at_the_gate_changes_nothing(rows: Rows, kind: str) -> None:
-    """Another operator was faster: approved it, or it waits at the next gate by now."""
+    """Another operator was faster: the gate is approved, or the iteration waits at the next gate."""
     for wrong in ({"put_aside": rows.iteration, "stage": "curate"}, {"put_aside": 99}, {"put_aside": "x"}):
         assert not tell(rows, kind, policy=rows.policy, **wrong)[0]
         assert rows.current().state == "waiting"
@@ -139,7 +139,7 @@ def test_an_old_look_at_the_gate_changes_nothing(rows: Rows, kind: str) -> None:
 
 
 def test_a_refused_branch_leaves_the_gate_as_it_was(rows: Rows) -> None:
-    """What is wrong with the new iteration is found before the old one is ended."""
+    """An error in the new iteration is found before the old one is ended."""
     reflector = rows.add_policy("helper", rows.policy, "promoted")
     rows.connection.execute("UPDATE policies SET roles = 'reflector' WHERE id = ?", (reflector,))
     other = {**rows.current().settings, "seed": 99}

@@ -36,7 +36,7 @@ from tests.support.rows import Rows
 
 @contextmanager
 def new_rows() -> Iterator[Rows]:
-    """A database of its own, for tests that need several."""
+    """Create separate databases, for tests that need several."""
     with tempfile.TemporaryDirectory() as root:
         made = Rows(Path(root) / "reflectevo.db")
         yield made
@@ -57,7 +57,9 @@ def _said(request: GenerationRequest) -> str:
 
 @pytest.mark.parametrize("show", [True, False, "quoted"])
 def test_every_reflection_and_correction_comes_from_attempt_1_alone(rows: Rows, show: PreviousAttempt) -> None:
-    """Trap 1: a reflection on the retry of another reflection, or a correction that saw two, falsifies the data."""
+    """Trap 1: a reflection on the retry of another reflection, or a correction conditioned on two, falsifies the
+    data.
+    """
     generator = run_plan(rows, make_plan(rows, show_previous_attempt=show))
     attempts = {question_of(request): reply_to(request) for request in generator.of("attempt")}
     reflections = {reply_to(request) for request in generator.of("reflect")}
@@ -84,8 +86,9 @@ def test_every_reflection_and_correction_comes_from_attempt_1_alone(rows: Rows, 
 def test_each_round_comes_from_the_newest_attempt_of_its_chain_and_its_one_reflection(
     rows: Rows, show: PreviousAttempt, reflect_on_all: bool
 ) -> None:
-    """Trap 1 with several rounds: only from round 2 on is a correction reflected on, each with nothing but its own
-    past; nothing of another chain, and nothing older, reaches a prompt."""
+    """Trap 1 with several rounds: only from round 2 on is a correction reflected on, and each prompt contains only its
+    own history; nothing of another chain, and nothing older.
+    """
     plan = make_plan(rows, show_previous_attempt=show, rounds=3, reflect_on_all=reflect_on_all)
     generator = run_plan(rows, plan)
     attempts = {row.id: row for row in rollout_attempts(rows.connection, rows.iteration)}
@@ -109,7 +112,7 @@ def test_each_round_comes_from_the_newest_attempt_of_its_chain_and_its_one_refle
 
 
 def test_every_round_is_a_row_of_the_list_and_a_failed_correction_is_reflected_on_once(rows: Rows) -> None:
-    """An operator sees what each reflection was about: the attempt of its own round."""
+    """An operator sees the subject of each reflection: the attempt of its own round."""
     run_plan(rows, make_plan(rows, rounds=3))
     attempts = {row.id: row for row in rollout_attempts(rows.connection, rows.iteration)}
     listed = rows.connection.execute("SELECT attempt_id, reflection_id, correction_id, transition FROM trajectories")
@@ -127,7 +130,7 @@ def test_every_round_is_a_row_of_the_list_and_a_failed_correction_is_reflected_o
 
 
 def test_no_text_is_generated_twice_and_many_are_at_once(rows: Rows) -> None:
-    """Trap 8: one question at a time leaves the accelerator idle, and one reflection twice is half the data."""
+    """Trap 8: one question at a time leaves the accelerator idle, and a duplicated reflection halves the data."""
     plan = make_plan(rows, rounds=3, retries=2, votes=2)
     generator = run_plan(rows, plan, concurrency=16)
     assert generator.widest == 16
@@ -139,7 +142,7 @@ def test_no_text_is_generated_twice_and_many_are_at_once(rows: Rows) -> None:
 
 
 def test_votes_are_sampled_first_answers_that_change_nothing_else(rows: Rows) -> None:
-    """The baseline samples the prompt of attempt 1; it is no attempt to reflect on and no row of the list."""
+    """The baseline samples the prompt of attempt 1; a vote is neither reflected on nor listed as a trajectory."""
     with new_rows() as plain:
         add_questions(plain)
         run_plan(plain, make_plan(plain))
@@ -155,7 +158,7 @@ def test_votes_are_sampled_first_answers_that_change_nothing_else(rows: Rows) ->
 
 
 def test_reflections_come_from_the_reflector_and_everything_else_from_the_reasoner(rows: Rows) -> None:
-    """Two policies, two generators: a reflection carries the policy that wrote it."""
+    """Two policies, two generators: a reflection stores the policy that generated it."""
     other = rows.add_policy("reflector", None, "promoted")
     plan = make_plan(rows, reflector=other, rounds=2, retries=1)
     reasoner, reflector = FakeGenerator(), FakeGenerator()
@@ -169,14 +172,14 @@ def test_reflections_come_from_the_reflector_and_everything_else_from_the_reason
 
 
 def test_prompts_never_hold_the_reference_answer(rows: Rows) -> None:
-    """Trap 2: what the model is asked, and what is stored of it, is fixed before there is an answer."""
+    """Trap 2: the prompt, and its stored hash, are fixed before there is an answer."""
     rows.question("incorrect secret", reference="TOP-SECRET")
     generator = run_plan(rows, make_plan(rows))
     assert not any("TOP-SECRET" in _said(request) for request in generator.requests)
 
 
 def test_only_wrong_attempts_are_reflected_on(rows: Rows) -> None:
-    """Right answers need no reflection, and what nobody could judge is left alone: it counts as neither."""
+    """Right answers need no reflection, and unverified ones are skipped: they count as neither."""
     generator = run_plan(rows, make_plan(rows))
     reflected = Counter(question_of(request) for request in generator.of("reflect"))
     assert reflected == {f"incorrect train {number}": len(KEYS) for number in range(3)}
@@ -184,7 +187,7 @@ def test_only_wrong_attempts_are_reflected_on(rows: Rows) -> None:
 
 
 def test_without_an_oracle_every_judged_attempt_is_reflected_on_and_no_verdict_is_told(rows: Rows) -> None:
-    """Trap 3: right→wrong flips are visible only if right answers are reflected on, without being given away."""
+    """Trap 3: right→wrong flips are visible only if right answers are reflected on, without revealing the verdict."""
     generator = run_plan(rows, make_plan(rows, reflect_on_all=True))
     reflected = {question_of(request).split()[0] for request in generator.of("reflect")}
     assert reflected == {"incorrect", "correct"}
@@ -198,7 +201,7 @@ def test_without_an_oracle_every_judged_attempt_is_reflected_on_and_no_verdict_i
 
 @pytest.mark.parametrize("reflect_on_all", [False, True])
 def test_the_retry_baseline_is_one_second_try_without_a_reflection(rows: Rows, reflect_on_all: bool) -> None:
-    """The baseline answers wrong questions once more from attempt 1, and its row is no trajectory."""
+    """The baseline answers wrong questions once more from attempt 1, and its row is not a trajectory."""
     generator = run_plan(rows, make_plan(rows, retries=1, reflect_on_all=reflect_on_all))
     retries = generator.of("retry")
     assert sorted(map(question_of, retries)) == [f"incorrect train {number}" for number in range(3)]
@@ -214,7 +217,7 @@ def test_the_retry_baseline_is_one_second_try_without_a_reflection(rows: Rows, r
 
 
 def test_each_stage_decodes_as_set_and_every_seed_differs(rows: Rows) -> None:
-    """Lengths and temperatures belong to their stage; two samples with one seed would be one text twice."""
+    """Lengths and temperatures belong to their stage; two samples with one seed would be duplicates."""
     generator = run_plan(rows, make_plan(rows, retries=1))
     lengths = {"attempt": 10, "reflect": 20, "correct": 30, "retry": 30}
     for request in generator.requests:
@@ -226,7 +229,7 @@ def test_each_stage_decodes_as_set_and_every_seed_differs(rows: Rows) -> None:
 
 @pytest.mark.parametrize(("stage", "pieces"), [("attempt", 6), ("reflect", 9), ("correct", 9), ("retry", 3)])
 def test_a_generation_that_fails_now_and_then_is_tried_again(rows: Rows, stage: str, pieces: int) -> None:
-    """A failure within the bound leaves no trace but its cost."""
+    """A failure within the limit of retries leaves no trace but its cost."""
     with new_rows() as smooth:
         add_questions(smooth)
         run_plan(smooth, make_plan(smooth, retries=1))
@@ -237,7 +240,9 @@ def test_a_generation_that_fails_now_and_then_is_tried_again(rows: Rows, stage: 
 
 @pytest.mark.parametrize("stage", ["attempt", "reflect", "correct", "retry"])
 def test_a_generation_that_fails_for_good_is_a_row_with_its_error(rows: Rows, stage: str) -> None:
-    """A bad sample is data, not a crash: it is unverified, ends its trajectory, is not retried, and nothing is owed."""
+    """A bad sample is data, not a crash: it is unverified, ends its trajectory, and is neither retried nor
+    outstanding.
+    """
     plan = make_plan(rows, retries=1)
     generator = run_plan(rows, plan, failing(stage, 99), retries=1)  # type: ignore[arg-type]
     attempts = rollout_attempts(rows.connection, rows.iteration)
@@ -247,7 +252,7 @@ def test_a_generation_that_fails_for_good_is_a_row_with_its_error(rows: Rows, st
     assert {row.error for row in failed} == {"the prompt is too long"}
     assert all(row.verdict == "unverified" for row in attempts if row.error is not None)
     assert count(plan, stored(rows)).complete
-    # Each failure that belongs to a trajectory ended it, so the list shows it.
+    # Each failure within a trajectory ended it, so the list shows it.
     expected = {"attempt": 6, "reflect": 12, "correct": 12, "retry": 12}[stage]
     assert len([row for row in work(rows) if row[1] == -1]) == expected
     assert run_plan(rows, plan).requests == []

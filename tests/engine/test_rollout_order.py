@@ -45,7 +45,9 @@ def rows() -> Iterator[Rows]:
 
 
 def test_stages_one_by_one_make_the_same_rows_as_all_at_once_with_rounds(rows: Rows) -> None:
-    """In step pace the later rounds are made where their corrections are: the stage `reflect` is over by then."""
+    """In step pace the later rounds are generated in the stage of their corrections: the stage `reflect` is finished by
+    then.
+    """
     for stage in ("attempt", "reflect", "correct"):
         run_plan(rows, make_plan(rows, stages=(stage,), rounds=3))
     with new_rows() as flow:
@@ -56,7 +58,7 @@ def test_stages_one_by_one_make_the_same_rows_as_all_at_once_with_rounds(rows: R
 
 
 def test_stages_one_by_one_make_the_same_rows_as_all_at_once(rows: Rows) -> None:
-    """Step pace and flow pace differ in when work is done, never in what."""
+    """Step pace and flow pace differ in the order of the work, never in its result."""
     for stage, asked in (("attempt", 6), ("reflect", 9), ("correct", 9)):
         generator = run_plan(rows, make_plan(rows, stages=(stage,)))
         assert [stage_of(request) for request in generator.requests] == [stage] * asked
@@ -67,11 +69,11 @@ def test_stages_one_by_one_make_the_same_rows_as_all_at_once(rows: Rows) -> None
 
 
 class _Killed(Exception):
-    """Stands for the end of the process in the middle of a generation."""
+    """Represents the end of the process in the middle of a generation."""
 
 
 def _interrupted(rows: Rows, plan: RolloutPlan, number: int, concurrency: int, kill: bool) -> Gauges:
-    """Run a plan that is killed, or stopped, at its `number`-th generation; returns its gauges at that moment."""
+    """Run a plan that is killed, or stopped, at its `number`-th generation; return its gauges at that moment."""
     asked = itertools.count(1)
 
     async def before(request: GenerationRequest) -> None:
@@ -98,8 +100,9 @@ def _interrupted(rows: Rows, plan: RolloutPlan, number: int, concurrency: int, k
 def test_interrupted_anywhere_a_resumed_rollout_ends_with_the_same_rows(
     interrupts: list[int], concurrency: int, kill: bool, rounds: int, reflect_on_all: bool, extras: tuple[int, int]
 ) -> None:
-    """Killed or stopped after any number of generations, the union is the uninterrupted set, without duplicates,
-    and no stored text is generated again."""
+    """Killed or stopped after any number of generations, the union is the uninterrupted set, without duplicates, and no
+    stored text is generated again.
+    """
 
     def plan(rows: Rows) -> RolloutPlan:
         return make_plan(rows, retries=extras[0], votes=extras[1], rounds=rounds, reflect_on_all=reflect_on_all)
@@ -114,7 +117,7 @@ def test_interrupted_anywhere_a_resumed_rollout_ends_with_the_same_rows(
             already = {row[4] for row in work(broken)}
             gauges = _interrupted(broken, resumed, number, concurrency, kill)
             finished.update(row[4] for row in work(broken) if row[1] >= 0 and row[4] not in already)
-            # What a gauge shows at this moment is what a count of the rows says.
+            # The gauges at this moment agree with a count of the rows.
             assert gauges.counts == count(resumed, stored(broken))
         last = run_plan(broken, plan(broken), concurrency=concurrency)
         finished.update(reply_to(request) for request in last.requests)
@@ -141,7 +144,9 @@ def test_a_reflection_starts_before_the_last_attempt_has_finished(rows: Rows) ->
 
 
 def test_later_stages_go_first(rows: Rows) -> None:
-    """Trajectories finish early and find their prefix still cached: with one place, each question runs to its end."""
+    """Trajectories finish early while their prefix is still cached: with a concurrency of one, each question runs to
+    its end.
+    """
     generator = run_plan(rows, make_plan(rows, retries=1, votes=1), concurrency=1)
     wrong = ["attempt", *["reflect", "correct"] * len(KEYS), "retry"]
     assert [stage_of(request) for request in generator.requests] == [*wrong * 3, *["attempt"] * 3, *["attempt"] * 6]
@@ -149,7 +154,7 @@ def test_later_stages_go_first(rows: Rows) -> None:
 
 
 def test_a_chain_runs_to_its_last_round_before_the_next_begins(rows: Rows) -> None:
-    """Later rounds go first too: the newest attempt is what the cache holds."""
+    """Later rounds are prioritised too: the cache holds the newest attempt."""
     run_plan(rows, make_plan(rows, rounds=3), concurrency=1)
     chains = []
     reflections = {row.id: row for row in rollout_reflections(rows.connection, rows.iteration)}
@@ -166,13 +171,13 @@ def test_a_chain_runs_to_its_last_round_before_the_next_begins(rows: Rows) -> No
 
 @pytest.mark.parametrize("limit", [1, 3, 7])
 def test_the_concurrency_limit_is_reached_and_never_passed(rows: Rows, limit: int) -> None:
-    """The limit is the memory of the device; staying below it wastes the device."""
+    """The limit follows from the device's memory; staying below it wastes the device."""
     generator = run_plan(rows, make_plan(rows, retries=1), concurrency=limit)
     assert generator.widest == min(limit, 6 + 9)
 
 
 def test_a_stop_finishes_what_is_in_flight_and_starts_nothing_new(rows: Rows) -> None:
-    """Stopping costs no finished tokens and doesn't wait for the rest of the night."""
+    """Stopping loses no finished tokens and doesn't wait for the remaining work."""
     release = asyncio.Event()
 
     async def before(request: GenerationRequest) -> None:
@@ -197,7 +202,7 @@ def test_a_stop_finishes_what_is_in_flight_and_starts_nothing_new(rows: Rows) ->
 
 
 def test_a_bug_in_the_generator_ends_the_rollout_with_its_own_words(rows: Rows) -> None:
-    """Only a named failure of one sample is data; anything else must not be turned into a thousand error rows."""
+    """Only a known failure of one sample is data; any other exception must not become a thousand error rows."""
 
     async def before(request: GenerationRequest) -> None:
         if len(generator.requests) == 4:
@@ -212,7 +217,7 @@ def test_a_bug_in_the_generator_ends_the_rollout_with_its_own_words(rows: Rows) 
 
 
 def test_a_bug_in_the_judge_ends_the_rollout(rows: Rows) -> None:
-    """A verifier that raises is a bug; the attempt it was about is owed again."""
+    """A verifier that raises is a bug; its attempt is outstanding again."""
     rollout, _ = make_rollout(rows, make_plan(rows), FakeGenerator())
 
     async def broken(question: StoredQuestion, reply: str) -> Verification:
@@ -225,7 +230,7 @@ def test_a_bug_in_the_judge_ends_the_rollout(rows: Rows) -> None:
 
 
 def test_nothing_owed_asks_nothing() -> None:
-    """A plan without questions, as with no held-out set, ends at once and counts as complete."""
+    """A plan without questions, as without a held-out set, ends immediately and counts as complete."""
     with new_rows() as empty:
         plan = make_plan(empty)
         assert run_plan(empty, plan).requests == []

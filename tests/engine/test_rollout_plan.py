@@ -49,7 +49,7 @@ def rows(tmp_path: Path) -> Iterator[Rows]:
 
 @pytest.mark.parametrize("instructions", ["random:2", "balanced:3", "adaptive:2"])
 def test_a_plan_is_the_same_in_every_process_and_differs_by_seed_and_iteration(instructions: str) -> None:
-    """Resume owes what was owed before; another iteration explores other instructions."""
+    """Resume has the same outstanding work as before; another iteration draws other instructions."""
     questions = _questions(12)
     plan = draw_plan(questions, _settings(instructions), 1, {})
     assert draw_plan(questions, _settings(instructions), 1, {}) == plan
@@ -62,7 +62,7 @@ def test_a_plan_is_the_same_in_every_process_and_differs_by_seed_and_iteration(i
 
 
 def test_a_balanced_plan_uses_every_instruction_equally_often_in_each_task() -> None:
-    """`balanced` counts the draws of the questions before, task by task."""
+    """`balanced` counts the draws of the preceding questions, task by task."""
     questions = [*_questions(16, "a"), *[_renumbered(one) for one in _questions(16, "b")]]
     plan = draw_plan(questions, _settings("balanced:2", samples=1), 1, {})
     for task in ("a", "b"):
@@ -76,7 +76,7 @@ def _renumbered(question: StoredQuestion) -> StoredQuestion:
 
 
 def test_an_adaptive_plan_follows_the_yields_of_its_own_task() -> None:
-    """Thompson sampling by task: what worked in one task says nothing of another."""
+    """Thompson sampling by task: success in one task says nothing about another."""
     keys = {("a", f"{v}-{place}-{p}"): (0, 500) for v in (1, 2) for place in range(1, 9) for p in (1, 2)}
     yields = {**keys, ("a", "2-5-1"): (500, 500)}
     plan = draw_plan(_questions(20, "a"), _settings("adaptive:1", samples=1), 2, yields)
@@ -86,7 +86,7 @@ def test_an_adaptive_plan_follows_the_yields_of_its_own_task() -> None:
 
 
 def test_seeds_depend_on_the_place_in_the_work(rows: Rows) -> None:
-    """A seed that depended on the order of generation would make a resumed run differ from a straight one."""
+    """A seed that depended on the order of generation would make a resumed run differ from an uninterrupted one."""
     add_questions(rows)
     one, again = make_plan(rows), make_plan(rows)
     places = [(question.id, stage, key) for question in one.questions for stage in ("a", "b") for key in KEYS]
@@ -98,7 +98,7 @@ def test_seeds_depend_on_the_place_in_the_work(rows: Rows) -> None:
 
 
 def test_counts_grow_with_what_the_verdicts_ask_for(rows: Rows) -> None:
-    """Totals of later stages are known only as attempts are judged; a failed reflection owes no correction."""
+    """Totals of later stages are known only as attempts are verified; a failed reflection has no correction."""
     add_questions(rows, {"incorrect": 1, "correct": 1, "unverified": 1})
     plan = make_plan(rows, retries=1)
     counts = count(plan, stored(rows))
@@ -122,7 +122,7 @@ def test_counts_grow_with_what_the_verdicts_ask_for(rows: Rows) -> None:
 
 
 def test_a_failed_correction_owes_another_round_and_votes_are_owed_from_the_start(rows: Rows) -> None:
-    """Later rounds belong to the stage that corrects: the stage of the first reflections is over by then."""
+    """Later rounds belong to the correct stage: the stage of the first reflections is finished by then."""
     add_questions(rows, {"incorrect": 1})
     plan = make_plan(rows, keys=KEYS[:1], rounds=2, votes=3, retries=2)
     (question,) = plan.questions
@@ -140,12 +140,12 @@ def test_a_failed_correction_owes_another_round_and_votes_are_owed_from_the_star
     later = rows.reflection(correction, KEYS[0][0])
     rows.attempt(question.id, "incorrect", turn=3, reflection=later)
     counts = count(plan, stored(rows))
-    # The second round was the last, whatever came of it.
+    # The second round was the last, whatever its verdict.
     assert (counts.done["again"], counts.done["correct"], counts.total["correct"]) == (1, 2, 2)
 
 
 def test_reflections_that_the_plan_does_not_name_are_not_counted(rows: Rows) -> None:
-    """After an edit of the draw at a gate, what the old plan made doesn't hide what the new one owes."""
+    """After the draw was edited at a gate, rows of the old plan don't hide outstanding rows of the new one."""
     add_questions(rows, {"incorrect": 1})
     plan = make_plan(rows)
     attempt = rows.attempt(plan.questions[0].id)
@@ -159,7 +159,7 @@ def _held_out(rows: Rows, settings: RunSettings) -> tuple[list[StoredQuestion], 
 
 
 def test_an_evaluation_is_greedy_with_one_general_reflection(rows: Rows) -> None:
-    """The paper's protocol, whatever the decoding of the training rollouts is."""
+    """The paper's protocol, whatever the decoding settings of the training rollouts."""
     settings = run_settings(attempt={"temperature": 1.0}, correction={"temperature": 0.7, "max_tokens": 9})
     add_questions(rows, split="test")
     questions = run_questions(rows.connection, rows.run, "test")
@@ -177,7 +177,7 @@ def test_an_evaluation_is_greedy_with_one_general_reflection(rows: Rows) -> None
 
 
 def test_a_protocol_names_what_makes_two_evaluations_comparable(rows: Rows) -> None:
-    """A policy is measured again when lengths, prompt or questions changed, not when its training did."""
+    """A policy is measured again when lengths, prompt or questions changed, not when its training settings did."""
     add_questions(rows, split="test")
     questions, name = _held_out(rows, run_settings())
     assert name.startswith("oracle/")
@@ -195,12 +195,12 @@ def test_a_protocol_names_what_makes_two_evaluations_comparable(rows: Rows) -> N
     ):
         assert protocol_name(other, questions) != name
     assert protocol_name(run_settings(), questions[1:]) != name
-    # A temperature that nothing is sampled at changes nothing.
+    # An unused temperature changes nothing.
     assert protocol_name(run_settings(evaluation={"baseline_temperature": 1.0}), questions) == name
 
 
 def test_both_protocols_differ_in_their_feedback_alone(rows: Rows) -> None:
-    """Each is the protocol that it would be by itself, so that a policy measured under one is not measured again."""
+    """Each is identical to the protocol on its own, so that a policy measured under one is not measured again."""
     add_questions(rows, split="test")
     both = run_settings(evaluation={"protocol": "both"})
     questions = run_questions(rows.connection, rows.run, "test")
@@ -215,7 +215,7 @@ def test_both_protocols_differ_in_their_feedback_alone(rows: Rows) -> None:
 
 
 def test_measures_come_from_stored_answers_and_skip_what_is_missing(rows: Rows) -> None:
-    """An unanswered question is no wrong answer: it isn't in the denominator (trap 5)."""
+    """An unanswered question is not a wrong answer: it isn't in the denominator (trap 5)."""
     settings = run_settings()
     add_questions(rows, {"incorrect": 2, "correct": 1}, split="test")
     questions, protocol = _held_out(rows, settings)
@@ -246,7 +246,7 @@ def test_measures_come_from_stored_answers_and_skip_what_is_missing(rows: Rows) 
 
 
 def test_rounds_retries_and_votes_are_read_in_their_order(rows: Rows) -> None:
-    """Turn, sample and chain are columns; an answer in the wrong place would be another metric."""
+    """Turn, sample and chain are columns; a misplaced answer would change another metric."""
     settings = run_settings(evaluation={"rounds": 2, "retry_samples": 2, "vote_samples": 2})
     question = rows.question("q", split="test", reference="A")
     questions, protocol = _held_out(rows, settings)

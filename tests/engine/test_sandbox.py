@@ -35,7 +35,7 @@ QUICK = Limits(cpu_seconds=2.0, wall_seconds=10.0, memory_bytes=256 * 2**20)
 
 @pytest.fixture(params=tiers.TIERS)
 def tier(request: pytest.FixtureRequest) -> tiers.TierName:
-    """Each tier that works here."""
+    """Each tier available here."""
     broken = next((one.reason for one in probe() if one.name == request.param and not one.works), None)
     if broken is not None:
         pytest.skip(f"{request.param} doesn't work here: {broken}")
@@ -44,7 +44,7 @@ def tier(request: pytest.FixtureRequest) -> tiers.TierName:
 
 
 def test_a_program_runs_as_a_script(tier: tiers.TierName) -> None:
-    """Input, output, exit handlers and exit code are those of a script."""
+    """Input, output, exit handlers and exit code behave as those of a script."""
     source = (
         "import atexit, sys\natexit.register(print, 'bye')\nif __name__ == '__main__':\n"
         "    print(sys.stdin.read(), file=sys.stderr)\n    sys.exit(7)"
@@ -55,7 +55,7 @@ def test_a_program_runs_as_a_script(tier: tiers.TierName) -> None:
 
 
 def test_an_error_is_told_as_a_script_tells_it(tier: tiers.TierName) -> None:
-    """The traceback names the program's lines, and none of the sandbox's."""
+    """The traceback contains the program's lines, and none of the sandbox's."""
     outcome = run_python("def f():\n    1 / 0\nf()", limits=QUICK, tier=tier)
     assert (outcome.state, outcome.exit_code) == ("finished", 1)
     lines = outcome.stderr.decode().splitlines()
@@ -67,7 +67,7 @@ def test_an_error_is_told_as_a_script_tells_it(tier: tiers.TierName) -> None:
 
 
 def test_the_standard_library_is_there(tier: tiers.TierName) -> None:
-    """What honest programs import works: with threads, random numbers, hashes, time zones, databases, text."""
+    """Imports that ordinary programs need work: threads, random numbers, hashes, time zones, databases, text."""
     source = """
 import asyncio, bisect, bz2, collections, concurrent.futures, copy, csv, ctypes, dataclasses, datetime, decimal
 import enum, fractions, functools, hashlib, heapq, itertools, json, lzma, math, operator, random, re, secrets
@@ -89,7 +89,7 @@ open("/dev/null", "w").write("x")
 
 
 def test_foreign_packages_are_out_of_sight(tier: tiers.TierName) -> None:
-    """site-packages of the engine hold what no program needs, and tell what is installed."""
+    """The engine's site-packages contain nothing that a program needs, and would reveal what is installed."""
     folders = [str(folder) for folder in interpreter.interpreter().foreign]
     source = f"""
 import ast
@@ -112,13 +112,13 @@ except ImportError:
 
 
 def test_hashes_are_the_same_in_every_run(tier: tiers.TierName) -> None:
-    """The order of a set of texts decides some verdicts; a verdict has to be repeatable."""
+    """The order of a set of strings decides some verdicts; a verdict has to be reproducible."""
     first, second = (run_python("print({'a', 'b', 'c', 'd'})", limits=QUICK, tier=tier).stdout for _ in range(2))
     assert first == second
 
 
 def test_steps_share_one_sandbox_and_say_what_they_give(tier: tiers.TierName) -> None:
-    """Values come back as literals; what has none, and what raises, says so."""
+    """Values are returned as literals; a value without one, and an exception, is reported."""
     source = "import collections, fractions\nseen = []\ndef f(x):\n    seen.append(x)\n    return x"
     cases = [
         ("value", "f({1: [2.5, None, (True,)]})", "value", "{1:[2.5,None,(True,)]}"),
@@ -143,14 +143,14 @@ def test_steps_share_one_sandbox_and_say_what_they_give(tier: tiers.TierName) ->
 
 
 def test_a_program_that_leaves_early_leaves_no_records(tier: tiers.TierName) -> None:
-    """`os._exit(0)` is an end like another, not a success."""
+    """`os._exit(0)` is an early end, not a success."""
     report = run_steps("import os\nos._exit(0)", "", [Step("value", "1")], QUICK, tier)
     assert (report.outcome.state, report.outcome.exit_code) == ("finished", 0)
     assert (report.loaded, report.records) == (None, (None,))
 
 
 def test_output_just_below_its_limit_is_kept_whole(tier: tiers.TierName) -> None:
-    """A pipe holds as much as the limit: nothing that was printed may be lost at the end."""
+    """A pipe holds as much as the limit: no printed output may be lost at the end."""
     limits = Limits(2.0, 10.0, output_bytes=64 * 2**10)
     outcome = run_python("print('x' * (2**16 - 1))", limits=limits, tier=tier)
     assert (outcome.state, len(outcome.stdout)) == ("finished", 2**16)
@@ -159,7 +159,7 @@ def test_output_just_below_its_limit_is_kept_whole(tier: tiers.TierName) -> None
 
 
 def test_many_at_once_keep_their_answers_apart(tier: tiers.TierName) -> None:
-    """Verdicts are given from several threads."""
+    """Verdicts are computed on several threads."""
     answers: dict[int, bytes] = {}
 
     def one(number: int) -> None:
@@ -174,7 +174,7 @@ def test_many_at_once_keep_their_answers_apart(tier: tiers.TierName) -> None:
 
 
 def test_nothing_is_left_open(tier: tiers.TierName) -> None:
-    """A run over thousands of replies must not use up the engine's file descriptors, nor leave corpses."""
+    """A run over thousands of replies must exhaust no file descriptors of the engine and leave no zombie processes."""
     run_python("pass", limits=QUICK, tier=tier)
     before = sorted(Path("/proc/self/fd").iterdir())
     for _ in range(3):
@@ -186,7 +186,7 @@ def test_nothing_is_left_open(tier: tiers.TierName) -> None:
 
 
 def test_where_nothing_confines_nothing_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The refusal says what is wrong with each tier and how to mend it."""
+    """The refusal names the problem of each tier and the remedy."""
     monkeypatch.setattr(probing, "_known", [])
     monkeypatch.setattr(tiers.shutil, "which", lambda name: None)
     monkeypatch.setattr(tiers.landlock, "version", lambda: 0)
@@ -204,7 +204,7 @@ def test_where_nothing_confines_nothing_runs(monkeypatch: pytest.MonkeyPatch, tm
 
 
 def test_a_tier_that_lets_something_through_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A tier is believed for what a trial program couldn't do, not for being installed."""
+    """A tier counts as available because a trial program was confined in it, not because it is installed."""
     if not any(one.works for one in probe() if one.name == "landlock"):
         pytest.skip("landlock doesn't work here")
     monkeypatch.setattr(probing, "_known", [])
@@ -230,7 +230,7 @@ def test_a_bubblewrap_that_fails_says_why(monkeypatch: pytest.MonkeyPatch, tmp_p
 
 
 def test_doctor_tells_the_tiers() -> None:
-    """The best tier is fine; the second comes with what is missing."""
+    """The best tier is reported as fine; the second with what is missing."""
     good, bad = TierReport("bubblewrap", True), TierReport("bubblewrap", False, "not installed", "install it")
     second = TierReport("landlock", True)
 
@@ -244,7 +244,9 @@ def test_doctor_tells_the_tiers() -> None:
 
 
 def test_the_package_needs_the_standard_library_alone() -> None:
-    """Its code runs beside hostile programs and in other users' Pythons in tests: nothing heavy may creep in."""
+    """Its code runs next to hostile programs and in other Python installations in tests: it must import nothing
+    heavy.
+    """
     for path in Path(sandbox.__file__).parent.glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             names = [one.name for one in node.names] if isinstance(node, ast.Import) else []
@@ -277,13 +279,13 @@ def test_the_package_needs_the_standard_library_alone() -> None:
     ids=lambda value: type(value).__name__,
 )
 def test_literals_come_back_as_the_same_value(value: object) -> None:
-    """The comparison outside must not differ from the one the test writes down."""
+    """The comparison outside must equal the one that the test states."""
     assert read_literal(literal(value)) == value
     assert read_literal(literal([value, (value, {"k": value})])) == [value, (value, {"k": value})]
 
 
 def test_subclasses_count_as_what_they_are_and_are_never_asked() -> None:
-    """A class that says it equals everything must not be able to say it outside."""
+    """A class that claims to equal everything must not be able to do so outside."""
 
     class Text(str):
         def __repr__(self) -> str:
@@ -329,7 +331,7 @@ def test_a_forged_literal_is_nothing_worse_than_wrong(text: str) -> None:
 
 
 def test_limits_that_make_no_sense_are_refused() -> None:
-    """Python itself needs some memory; a limit of nothing would blame the program."""
+    """Python itself needs some memory; with a tiny limit every program would be blamed for it."""
     with pytest.raises(ValueError, match="at least 64 MiB"):
         Limits(memory_bytes=2**20)
     with pytest.raises(ValueError, match="positive"):

@@ -25,7 +25,7 @@ KNOWN_AARCH64 = {"read": 63, "openat": 56, "clone": 220, "execve": 221, "ptrace"
 
 
 def answer(program: bytes, machine: str, number: int, arguments: Sequence[int] = (), arch: int | None = None) -> int:
-    """What the kernel would answer to a call: runs the BPF program over `struct seccomp_data`."""
+    """Return the kernel's decision on a call: executes the BPF program over `struct seccomp_data`."""
     wide = [value & 2**64 - 1 for value in (*arguments, *[0] * (6 - len(arguments)))]
     data = struct.pack("=iIQ6Q", number, AUDIT_ARCH[machine] if arch is None else arch, 0, *wide)
     code = [struct.unpack_from("=HBBI", program, at) for at in range(0, len(program), 8)]
@@ -49,7 +49,7 @@ def answer(program: bytes, machine: str, number: int, arguments: Sequence[int] =
 
 @pytest.mark.parametrize("machine", MACHINES)
 def test_numbers_are_the_kernels(machine: str) -> None:
-    """A wrong number would open one call and close another. Compared with the kernel's headers where they are."""
+    """A wrong number would allow one call and refuse another. Compared with the kernel's headers where present."""
     table = TABLES[machine]
     path, pattern = HEADERS[machine]
     if not Path(path).exists():
@@ -65,7 +65,7 @@ def test_numbers_are_the_kernels(machine: str) -> None:
 
 
 def test_the_second_table_is_not_the_first() -> None:
-    """The two processors number their calls differently; without headers this still holds."""
+    """The two architectures number their calls differently; this also holds without headers."""
     assert {name: TABLES["aarch64"][name] for name in KNOWN_AARCH64} == KNOWN_AARCH64
     assert {"open", "fork", "vfork", "dup2"}.isdisjoint(TABLES["aarch64"])
     for machine in MACHINES:
@@ -75,7 +75,7 @@ def test_the_second_table_is_not_the_first() -> None:
 
 @pytest.mark.parametrize("machine", MACHINES)
 def test_every_call_is_answered_as_written(machine: str) -> None:
-    """Allowed calls pass, known ways out are refused, and a call nobody thought of doesn't exist."""
+    """Allowed calls pass, known escapes are refused, and an unlisted call does not exist."""
     table, program = TABLES[machine], build(machine)
     assert len(program) // 8 < 4096, "the kernel takes no longer filter"
     assert not ALLOWED & REFUSED
@@ -132,14 +132,14 @@ def test_calls_of_another_processor_end_the_process(machine: str) -> None:
 def test_calls_that_depend_on_their_arguments(
     machine: str, call: str, arguments: tuple[int, ...], allowed: bool
 ) -> None:
-    """Threads but no processes, signals to oneself, limits to be read, terminals to be asked."""
+    """Threads but no processes, signals to the own process only, resource limits and terminals read-only."""
     found = answer(build(machine), machine, TABLES[machine][call], arguments)
     assert found == (ALLOW if allowed else REFUSE | errno.EPERM)
 
 
 @pytest.mark.parametrize("machine", MACHINES)
 def test_nothing_can_be_emptied_where_landlock_does_not_see_it(machine: str) -> None:
-    """Before its third version Landlock lets a file that may be read be truncated by `open`."""
+    """Before its third version Landlock allows `open` to truncate a readable file."""
     program, number = build(machine, truncation=False), TABLES[machine]["openat"]
     assert answer(program, machine, number, (0, 0, 0o1000)) == REFUSE | errno.EACCES
     assert answer(program, machine, number, (0, 0, 0)) == ALLOW
@@ -147,7 +147,7 @@ def test_nothing_can_be_emptied_where_landlock_does_not_see_it(machine: str) -> 
 
 
 def test_the_own_process_id_stands_where_it_can_be_put_in() -> None:
-    """`inside.py` replaces it: once for each call that sends signals, and nowhere else by chance."""
+    """`inside.py` replaces the placeholder: it occurs once for each call that sends signals, and nowhere else."""
     for machine in MACHINES:
         assert build(machine).count(OWN_PID.to_bytes(4, "little")) == 3
 

@@ -22,7 +22,7 @@ def weights(policy_id: int, path: str) -> PolicyWeights:
 
 
 class _Made:
-    """Makes generators and remembers with what."""
+    """Creates generators and records their arguments."""
 
     def __init__(self) -> None:
         self.settings: list[GenerationSection] = []
@@ -43,7 +43,7 @@ def test_one_policy_is_loaded_once() -> None:
 
 
 def test_two_policies_share_the_memory_and_follow_every_word() -> None:
-    """Together they must not ask for more than the settings give to one."""
+    """Together they must not request more than the settings allow one."""
     made = _Made()
     serving = Serving(made, weights(1, "/m"), weights(2, "/n"), SETTINGS, 0)
     assert serving.reasoner is not serving.reflector
@@ -63,7 +63,7 @@ def test_two_policies_share_the_memory_and_follow_every_word() -> None:
 
 
 def test_one_that_can_not_be_closed_does_not_keep_the_other_open() -> None:
-    """Memory of the device is given back whatever happens."""
+    """The device's memory is freed whatever happens."""
     made = _Made()
     serving = Serving(made, weights(1, "/m"), weights(2, "/n"), SETTINGS, 0)
     closed = []
@@ -82,7 +82,7 @@ def test_one_that_can_not_be_closed_does_not_keep_the_other_open() -> None:
 
 
 def test_a_pause_is_followed_once_and_a_resume_too() -> None:
-    """The supervisor's wish is looked at all the time; a generator is told of a change only."""
+    """The desired state is polled continuously; the generator is called only on a change."""
     made = _Made()
     serving = Serving(made, weights(1, "/m"), weights(1, "/m"), SETTINGS, 0)
     wishes, states = [False, True, True, False, False], []
@@ -105,7 +105,7 @@ def test_a_pause_is_followed_once_and_a_resume_too() -> None:
 
 
 def test_the_chosen_generator_is_checked_before_anything_is_loaded(tmp_path: Path) -> None:
-    """Rollouts and a judging policy are served by the same rule: scripted needs no weights, the others do."""
+    """Rollouts and a judging policy follow the same rule: scripted needs no weights, the others do."""
     warnings: list[str] = []
     missing = weights(1, str(tmp_path / "gone"))
     scripted = serve(GenerationSection(generator="scripted"), missing, missing, 0, warnings.append)

@@ -25,15 +25,15 @@ from tests.support.directives import tell
 from tests.support.rows import TASK, Rows, run_settings
 
 _CANDIDATES = (0.25, 1, 2, 3, 5, 64, 512, "other", "en", "all", "vllm", "mine.toml", ["train"], ["q_proj"], ["none"])
-"""Values that are tried as another value of a setting until one is valid."""
+"""Candidates for another value of a setting; the first valid one is used."""
 
 _EXPERIMENT = {"series": [{"name": "one"}]}
 
 _WHOLE: dict[str, Any] = {"tasks": [{**TASK, "dev": 7}], "experiment": _EXPERIMENT}
-"""Another value of the settings that are no leaf of the model."""
+"""Other values of settings that are not leaves of the model."""
 
 State = tuple[StageState, bool, int]
-"""A stage's state, whether it was ever started, and how many items are done."""
+"""A stage's state, whether it was ever started, and the number of items done."""
 
 _STATES = st.sampled_from(
     [(state, started, done) for state in get_args(StageState) for started in (False, True) for done in (0, 3)]
@@ -42,7 +42,7 @@ _STATES = st.sampled_from(
 
 @pytest.fixture
 def rows(tmp_path: Path) -> Iterator[Rows]:
-    """The third iteration of a run, which takes texts over from the first."""
+    """The third iteration of a run, which reuses texts of the first."""
     made = Rows(tmp_path / "reflectevo.db", _SETTINGS)
     stored = made.settings.model_dump(mode="json")
     for _ in range(2):
@@ -87,7 +87,7 @@ def _all_keys() -> list[str]:
 
 
 def _accepted(rows: Rows, key: str) -> bool:
-    """Whether the engine lets a setting change; leaves the iteration as it was."""
+    """Return whether the engine allows a setting to change; leave the iteration unchanged."""
     states = [(stage.state, stage.started is not None, stage.done) for stage in rows.stages().values()]
     issue(rows.connection, "set_settings", {"settings": _another(key)}, issued_by="me@here")
     (directive,) = pending(rows.connection)
@@ -108,7 +108,9 @@ def _one_key_each() -> dict[str, str]:
 
 @pytest.mark.parametrize("state", [("pending", False, 0), ("done", True, 3)])
 def test_the_dialog_offers_the_keys_that_the_engine_accepts(rows: Rows, state: State) -> None:
-    """Every key of the settings: of all sections while nothing has begun, of none but the operational ones later."""
+    """Every key of the settings: of all sections before anything has started, of none but the operational ones
+    later.
+    """
     _set_states(rows, [state] * len(STAGES))
     offered = set(open_keys(rows.stages().values(), "training"))
     assert {key for key in _all_keys() if _accepted(rows, key)} == offered
@@ -117,7 +119,7 @@ def test_the_dialog_offers_the_keys_that_the_engine_accepts(rows: Rows, state: S
 @settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(states=st.tuples(*[_STATES] * len(STAGES)))
 def test_the_dialog_offers_the_sections_that_the_engine_accepts(rows: Rows, states: tuple[State, ...]) -> None:
-    """Whatever the stages have done."""
+    """The dialog agrees with the engine whatever the stages have done."""
     _set_states(rows, states)
     offered = open_settings(rows.stages().values())
     assert {section for section in STAGE_OF_SECTION if _accepted(rows, _one_key_each()[section])} == {*offered} - {
@@ -129,7 +131,7 @@ def test_the_dialog_offers_the_sections_that_the_engine_accepts(rows: Rows, stat
 @pytest.mark.parametrize("state", get_args(StageState))
 @pytest.mark.parametrize("done", [0, 3])
 def test_a_section_follows_its_stage(rows: Rows, name: str, state: StageState, done: int) -> None:
-    """Each state of each stage, the others not begun: one key of each section is tried at the engine."""
+    """Each state of each stage, the others not started: one key of each section is sent to the engine."""
     started = state in ("running", "done", "failed")
     _set_states(rows, [(state, started, done) if one == name else ("pending", False, 0) for one in STAGES])
     accepted = {section for section in STAGE_OF_SECTION if _accepted(rows, _one_key_each()[section])}
@@ -146,32 +148,32 @@ _ALL = set(STAGE_OF_SECTION)
 @pytest.mark.parametrize(
     ("states", "sections"),
     [
-        # Gate `reflect`: the attempts are made.
+        # Gate `reflect`: the attempts exist.
         ([DONE, WAITING, *[NOT_BEGUN] * 4], _ALL - {"attempt", "reuse"}),
-        # Gate `train`, the judge too: a budget that was spent can be raised.
+        # Gate `train`, also the judge: an exhausted budget can be raised.
         ([*[DONE] * 4, WAITING, NOT_BEGUN], {"judge", "training", "evaluation"}),
         # Gate `promote`: all is done.
         ([DONE] * 6, set()),
-        # A training that failed starts over with other settings, whatever it had done.
+        # A failed training restarts with other settings, whatever its progress.
         ([*[DONE] * 4, ("failed", True, 30), NOT_BEGUN], {"judge", "training", "evaluation"}),
         # An evaluation that failed half way keeps its settings.
         ([*[DONE] * 5, ("failed", True, 30)], set()),
-        # A stage that was skipped has made nothing.
+        # A skipped stage has produced nothing.
         ([*[DONE] * 5, ("skipped", False, 0)], {"evaluation"}),
         # The judge ranks pairs while `curate` runs.
         ([*[DONE] * 3, ("running", True, 0), NOT_BEGUN, NOT_BEGUN], {"training", "evaluation"}),
-        # Curation is done again for a judge that was set anew.
+        # Curation runs again for a changed judge.
         ([*[DONE] * 3, ("pending", True, 3), NOT_BEGUN, NOT_BEGUN], {"judge", "training", "evaluation"}),
     ],
 )
 def test_what_may_change_by_hand(rows: Rows, states: list[State], sections: set[str]) -> None:
-    """Cases worked out by hand; how the work is done may change at each of them."""
+    """Cases listed explicitly; operational settings may change in each of them."""
     _set_states(rows, states)
     assert set(open_settings(rows.stages().values())) == sections | set(OPERATIONAL_SETTINGS)
 
 
 def test_texts_can_be_taken_over_from_an_earlier_iteration_only(rows: Rows) -> None:
-    """The iteration itself, and one that the run doesn't have, would fail later."""
+    """The iteration itself, or one that the run doesn't have, would fail later."""
     for wanted in (3, 9):
         accepted, outcome = tell(rows, "set_settings", settings={"reuse": {"iteration": wanted}})
         assert not accepted and f"reuse.iteration is {wanted}" in outcome

@@ -25,7 +25,7 @@ def states(one: EngineHarness) -> dict[str, str]:
 
 
 def done(one: EngineHarness, stage: str) -> int:
-    """Items of a stage that are done."""
+    """Number of items of a stage that are done."""
     return int(one.stage(stage).get("done", 0))
 
 
@@ -35,7 +35,7 @@ def events(one: EngineHarness) -> list[str]:
 
 
 def test_gates_wait_with_what_they_would_do_and_an_approval_goes_on(harness: Make, tmp_path: Path) -> None:
-    """Behind a gate nothing has begun; approved stage by stage, the run ends as one without gates."""
+    """Behind a gate nothing has started; approved stage by stage, the run ends like one without gates."""
     one = harness(quiz_settings(tmp_path, 'gates = ["reflect", "train", "promote"]', train=12, test=4))
     one.start()
     one.run()
@@ -73,7 +73,7 @@ def test_gates_wait_with_what_they_would_do_and_an_approval_goes_on(harness: Mak
 def test_a_skipped_training_ends_the_iteration_and_the_next_one_starts_from_the_same_parent(
     harness: Make, tmp_path: Path
 ) -> None:
-    """What was rolled out and curated stays; nothing is trained or answered after the word."""
+    """Rollouts and curated rows are kept; nothing is trained or answered after the directive."""
     one = harness(quiz_settings(tmp_path, 'gates = ["train"]', train=8, test=3))
     one.start()
     one.run()
@@ -97,7 +97,7 @@ def test_a_skipped_training_ends_the_iteration_and_the_next_one_starts_from_the_
 
 
 def test_a_skipped_evaluation_waits_for_a_decision_about_the_child(harness: Make, tmp_path: Path) -> None:
-    """Trained but not compared: the rule would have promoted it, an operator has to."""
+    """Trained but not compared: the rule would have promoted it, so an operator has to decide."""
     one = harness(quiz_settings(tmp_path, 'gates = ["evaluate"]', train=8, test=3))
     one.start()
     one.run()
@@ -111,7 +111,7 @@ def test_a_skipped_evaluation_waits_for_a_decision_about_the_child(harness: Make
 
 
 def test_a_rejected_child_does_not_become_the_parent(harness: Make, tmp_path: Path) -> None:
-    """An operator's no at the promote gate: the next iteration starts from the same parent as this one."""
+    """Rejected by an operator at the promote gate: the next iteration starts from the same parent."""
     one = harness(quiz_settings(tmp_path, 'gates = ["promote"]', train=8, test=4))
     one.start()
     one.run()
@@ -126,7 +126,7 @@ def test_a_rejected_child_does_not_become_the_parent(harness: Make, tmp_path: Pa
 
 
 def test_step_pace_waits_before_every_stage(harness: Make, tmp_path: Path) -> None:
-    """One stage at a time, each on a word; nothing of a later stage is made before it."""
+    """One stage at a time, each on an approval; nothing of a later stage is generated before it."""
     one = harness(quiz_settings(tmp_path, 'pace = "step"', train=8, test=3))
     one.start()
     one.run()
@@ -141,7 +141,7 @@ def test_step_pace_waits_before_every_stage(harness: Make, tmp_path: Path) -> No
 
 
 def test_a_pause_finishes_what_is_in_flight_and_holds_until_the_resume(harness: Make, tmp_path: Path) -> None:
-    """After the pause took effect not one row is added, and the process with its model stays."""
+    """After the pause took effect no row is added, and the process keeps its model loaded."""
     one = harness(quiz_settings(tmp_path, train=40, test=4))
     one.start(delay=0.1)
     one.run()
@@ -169,7 +169,7 @@ def test_a_pause_finishes_what_is_in_flight_and_holds_until_the_resume(harness: 
 
 
 def test_a_stop_keeps_what_is_done_and_resume_completes_it(harness: Make, tmp_path: Path) -> None:
-    """Stopped is a state of rest: no process, no lost row; the resumed run ends complete, without doubles."""
+    """Stopped is a state of rest: no process, no lost row; the resumed run completes without duplicates."""
     one = harness(quiz_settings(tmp_path, train=24, test=4))
     one.start(delay=0.05)
     one.run()
@@ -189,7 +189,7 @@ def test_a_stop_keeps_what_is_done_and_resume_completes_it(harness: Make, tmp_pa
 
 
 def test_a_failed_stage_says_why_and_goes_on_after_its_setting_was_changed(harness: Make, tmp_path: Path) -> None:
-    """Too few examples: the reason names the number and the setting, everything before is kept."""
+    """Too few examples: the reason contains the number and the setting, all earlier stages are kept."""
     one = harness(quiz_settings(tmp_path, sections="min_examples = 5000", train=8, test=3))
     one.start()
     one.run()
@@ -211,7 +211,7 @@ def test_a_failed_stage_says_why_and_goes_on_after_its_setting_was_changed(harne
 def test_the_second_iteration_starts_from_the_promoted_child_and_measures_only_its_own(
     harness: Make, tmp_path: Path
 ) -> None:
-    """The child that was measured as a child is not measured again as a parent."""
+    """A policy measured as a child is not measured again as a parent."""
     one = harness(quiz_settings(tmp_path, "iterations = 2", '[evaluation]\npromote = "always"', train=8, test=4))
     one.start()
     one.run()
@@ -242,7 +242,7 @@ def test_a_run_without_held_out_questions_completes(harness: Make, tmp_path: Pat
 
 
 def test_shutting_down_leaves_no_process_and_the_next_engine_goes_on(harness: Make, tmp_path: Path) -> None:
-    """An order to shut down finishes what is in hand; the iteration is neither stopped nor failed by it."""
+    """A shutdown finishes generations in flight; the iteration is neither stopped nor failed by it."""
     one = harness(quiz_settings(tmp_path, train=24, test=3))
     one.start(delay=0.1)
     one.run()
@@ -260,7 +260,7 @@ def test_shutting_down_leaves_no_process_and_the_next_engine_goes_on(harness: Ma
 
 
 def test_a_missing_model_is_one_clear_failure(harness: Make, tmp_path: Path) -> None:
-    """The reason names the model and what to do; the engine lives on, and a run of another name can start."""
+    """The reason names the model and the remedy; the engine keeps running, and another run can start."""
     settings = quiz_settings(tmp_path, train=12, test=2)
     missing = settings.replace('generator = "scripted"', 'generator = "transformers"')
     one = harness(missing.replace('model = "none"', 'model = "/nowhere/model"'))
@@ -280,7 +280,7 @@ def test_a_missing_model_is_one_clear_failure(harness: Make, tmp_path: Path) -> 
 
 
 def test_a_process_that_can_not_be_started_fails_its_stage_not_the_engine(harness: Make, tmp_path: Path) -> None:
-    """A log that can't be opened (or no process left in the system) is a failure in words; resume tries again."""
+    """A log that can't be opened (or no free process slot) is a failure with a message; resume retries."""
     one = harness(quiz_settings(tmp_path, train=12, test=2))
     log = one.workspace.child_log("prepare")
     log.mkdir(parents=True)

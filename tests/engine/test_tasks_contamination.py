@@ -63,12 +63,14 @@ def kind_of_match(held: Asked, other: Asked) -> str | None:
     ],
 )  # fmt: skip
 def test_what_repeats_a_question(held: str, other: str, expected: str | None) -> None:
-    """Rewording is found; another number, another variable or another question on the passage is another question."""
+    """Rewording is found; another number, another variable or another question on the same passage is a different
+    question.
+    """
     assert kind_of_match(asked(held), asked(other)) == expected
 
 
 def test_a_changed_word_with_another_answer_is_another_question() -> None:
-    """`strengthens` for `weakens` turns a question round; a typo doesn't."""
+    """`strengthens` for `weakens` inverts a question; a typo doesn't."""
     other = LONG.replace("weakens", "strengthens")
     assert kind_of_match(asked(LONG, "B"), asked(other, "C")) is None
     assert kind_of_match(asked(LONG, "B"), asked(other, "B")) == "near"
@@ -76,7 +78,7 @@ def test_a_changed_word_with_another_answer_is_another_question() -> None:
 
 
 def test_generated_questions_are_compared_by_their_whole_wording() -> None:
-    """Instances of one template look alike by nature."""
+    """Instances of one template are inherently similar."""
     for one, other in ((True, False), (False, True), (True, True)):
         assert kind_of_match(asked(LONG, generated=one), asked(LONG.replace("train", "bus"), generated=other)) is None
         assert kind_of_match(asked(LONG, generated=one), asked(LONG, generated=other)) == "same"
@@ -88,7 +90,7 @@ WORDS = st.lists(st.sampled_from("hare fox owl runs sees hides under over near t
 @settings(max_examples=200, deadline=None)
 @given(WORDS.filter(lambda words: len(words) >= 12), WORDS.filter(lambda words: len(words) >= 12), st.integers(0, 30))
 def test_the_index_misses_no_candidate(held: list[str], other: list[str], cut: int) -> None:
-    """Whatever shares enough word 3-grams is compared in full, so the index loses nothing."""
+    """All pairs that share enough word 3-grams are compared in full, so the index misses nothing."""
     mixed = [*held[:cut], *other[cut:]]
     one, two = ({tuple(words[n : n + 3]) for n in range(len(words) - 2)} for words in (held, mixed))
     others = HeldOut([asked(" ".join(held), "x"), asked(" ".join(reversed(held)), "x")])
@@ -100,7 +102,7 @@ def test_the_index_misses_no_candidate(held: list[str], other: list[str], cut: i
 
 @given(st.text(max_size=300))
 def test_any_text_is_safe(text: str) -> None:
-    """Questions come from files; none may stop a load."""
+    """Questions come from files; none may stop loading."""
     assert HeldOut([asked(text)]).match(asked(text)) is not None or not tokens(text)
 
 
@@ -109,7 +111,7 @@ def question(text: str, split: Split, task: str = "quiz") -> Question:
 
 
 def test_training_tuning_and_shown_questions_are_all_guarded() -> None:
-    """Trap 4: few-shot examples must not come from what is tested, not even from another task's test questions."""
+    """Trap 4: few-shot examples must not come from held-out questions, not even from another task's."""
     near = STORY.replace("Maria", "Anna")
     one = Loaded(
         train=(question(near, "train"), question("Kept?", "train"), question(LONG.upper(), "train")),
@@ -133,7 +135,7 @@ def test_training_tuning_and_shown_questions_are_all_guarded() -> None:
 
 
 def test_a_task_without_anything_left_is_an_error() -> None:
-    """Training on nothing is refused before a model is loaded."""
+    """A run without training questions is refused before a model is loaded."""
     held = Loaded(train=(question("Kept?", "train"),), test=(question(STORY, "test"),))
     lost = Loaded(train=(question(STORY, "train", "lost"),), test=())
     with pytest.raises(TaskError, match="'lost': every training question is held out"):
@@ -154,7 +156,7 @@ def test_generated_tasks_lose_nothing_to_likeness() -> None:
 
 
 def test_near_repeats_inside_one_file_are_kept_apart(tmp_path: Path) -> None:
-    """A file that holds a question twice, reworded, would otherwise put one copy on each side."""
+    """A file that contains a question twice, reworded, would otherwise put one copy into each split."""
     rows = [
         {"problem": f"{animal} number {n} eats twice as much hay as the goat, which eats {n} kilograms of hay a day "
          f"in spring. How much hay does {animal} number {n} {verb} every day?", "solution": str(2 * n)}

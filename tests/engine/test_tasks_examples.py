@@ -29,7 +29,9 @@ def numbered(count: int) -> list[dict[str, str]]:
 
 
 def test_they_stand_before_those_of_the_source_in_the_prompt(tmp_path: Path) -> None:
-    """A model goes on as the last turns do, so the order is the operator's; the reasoning is shown as written."""
+    """A model continues in the format of the last turns, so the order is the operator's; the reasoning is shown
+    verbatim.
+    """
     one = loaded(tmp_path, numbered(9), few_shot=1, examples=[OWN])
     assert [(shown.question, shown.answer) for shown in one.few_shot][:1] == [(OWN["question"], OWN["reply"])]
     assert len(one.few_shot) == 2 and one.few_shot[1].answer.startswith("Answer:")
@@ -38,7 +40,7 @@ def test_they_stand_before_those_of_the_source_in_the_prompt(tmp_path: Path) -> 
 
 
 def test_a_wrong_attempt_and_its_reflection_go_together(tmp_path: Path) -> None:
-    """Half of it could not be shown; the message says what is missing."""
+    """An incomplete example can't be shown; the message names what is missing."""
     lesson = {"attempt": "A hen has 4 legs. Answer: 12", "reflection": "A hen has two legs."}
     one = loaded(tmp_path, numbered(8), examples=[{**OWN, **lesson}])
     assert (one.few_shot[0].attempt, one.few_shot[0].reflection) == tuple(lesson.values())
@@ -48,7 +50,7 @@ def test_a_wrong_attempt_and_its_reflection_go_together(tmp_path: Path) -> None:
 
 
 def test_a_training_question_that_is_shown_is_not_trained_on(tmp_path: Path) -> None:
-    """Its answer stands in every prompt: training on it would teach copying."""
+    """Its answer is in every prompt: training on it would teach copying."""
     rows = [{"question": "how many legs have 3  hens?", "answer": "6"}, *numbered(7)]
     one = loaded(tmp_path, rows, train=8, test=0, examples=[OWN])
     assert len(one.train) == 7
@@ -57,7 +59,7 @@ def test_a_training_question_that_is_shown_is_not_trained_on(tmp_path: Path) -> 
 
 
 def test_an_example_that_is_held_out_is_not_shown(tmp_path: Path) -> None:
-    """Trap 4: few-shots from the test set give its answers away."""
+    """Trap 4: few-shots from the test set reveal its answers."""
     (tmp_path / "held.jsonl").write_text(json.dumps({"question": OWN["question"], "answer": "6"}), encoding="utf-8")
     one = loaded(tmp_path, numbered(6), test=1, test_path="held.jsonl", examples=[OWN])
     assert [question.text for question in one.test] == [OWN["question"]]
@@ -66,7 +68,7 @@ def test_an_example_that_is_held_out_is_not_shown(tmp_path: Path) -> None:
 
 
 def test_a_reply_without_an_answer_is_an_error_that_names_it(tmp_path: Path) -> None:
-    """It would teach replies that no verifier can read, in every prompt of the run."""
+    """It would demonstrate replies that no verifier can read, in every prompt of the run."""
     silent = {"question": "How many legs have 4 hens?", "reply": "A hen has 2 legs, so there are 8."}
     with pytest.raises(TaskError, match="'legs': the reply of worked example 2 marks no answer"):
         loaded(tmp_path, numbered(8), examples=[OWN, silent])
@@ -74,7 +76,7 @@ def test_a_reply_without_an_answer_is_an_error_that_names_it(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("reply", [OWN["reply"], "A hen has 2 legs."])
 def test_what_a_run_would_do_with_them_is_said_before_it_starts(tmp_path: Path, reply: str) -> None:
-    """`run --dry-run` loads tasks as a run does: an error that comes later costs a start, and a model load."""
+    """`run --dry-run` loads tasks as a run does: a later error would cost a start and a model load."""
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in numbered(8)), encoding="utf-8")
     examples = [{**OWN, "reply": reply}]
     task = {"kind": "free_text", "name": "legs", "path": "rows.jsonl", "train": 6, "test": 2, "examples": examples}
@@ -86,10 +88,10 @@ def test_what_a_run_would_do_with_them_is_said_before_it_starts(tmp_path: Path, 
 
 
 def test_generated_questions_give_way_to_them(tmp_path: Path) -> None:
-    """Questions of a generator repeat what an operator wrote down sooner or later."""
+    """A generator eventually repeats a question that an operator wrote."""
     pytest.importorskip("reasoning_gym")
     asked = "Find the Greatest Common Divisor (GCD) of these numbers: {}, {}. Give only the GCD as your final answer."
-    # The run takes all 36 questions there are, so that the examples are among them whatever the seed draws.
+    # The run uses all 36 questions, so that the examples are among them whatever the seed draws.
     examples = [{"question": asked.format(a, a), "reply": f"Answer: {a}"} for a in range(1, 7)]
     task = {"kind": "procedural", "name": "gcd", "dataset": "gcd", "options": {"max_value": 6}, "train": 30, "test": 6}
     given = {"model": "m", "tasks": [{**task, "examples": examples}]}
