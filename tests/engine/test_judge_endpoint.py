@@ -151,7 +151,7 @@ def test_what_is_no_reply(reply: Reply, kind: type[Exception], words: str) -> No
 
 
 def test_an_endpoint_that_is_down_is_tried_again_and_then_named() -> None:
-    """It counts as a refused connection."""
+    """A refused connection is retried, and the error names the endpoint."""
     with pytest.raises(TryAgain, match=r"the judge's endpoint http://127.0.0.1:\d+/v1 can't be reached"):
         ask(settings(f"http://127.0.0.1:{closed_port()}/v1"))
 

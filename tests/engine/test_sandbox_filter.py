@@ -132,7 +132,7 @@ def test_calls_of_another_processor_end_the_process(machine: str) -> None:
 def test_calls_that_depend_on_their_arguments(
     machine: str, call: str, arguments: tuple[int, ...], allowed: bool
 ) -> None:
-    """Threads but no processes, signals to the own process only, resource limits and terminals read-only."""
+    """Threads but no processes, signals to the own process only, resource limits and terminals may only be queried."""
     found = answer(build(machine), machine, TABLES[machine][call], arguments)
     assert found == (ALLOW if allowed else REFUSE | errno.EPERM)
 

@@ -44,14 +44,14 @@ WRAPPINGS = (
     ],
 )
 def test_reads_every_usual_form(reply: str, answer: str, rule: str) -> None:
-    """A right answer isn't lost to its markup."""
+    """A right answer isn't lost because of its markup."""
     found = extract(reply)
     assert (found.answer, found.rule) == (answer, rule)
 
 
 @pytest.mark.parametrize("reply", ["", "I don't know.", "Answer:", "Answer:\n\n", "\\boxed{", "\\boxed{}", "42"])
 def test_invents_no_answer(reply: str) -> None:
-    """A reply that marks no answer has none, even when a number stands in it."""
+    """A reply without a marked answer has none, even when it contains a number."""
     assert extract(reply) == (None, "", None)
 
 
@@ -66,7 +66,7 @@ def test_invents_no_answer(reply: str) -> None:
     ],
 )
 def test_the_last_answer_counts(reply: str, answer: str) -> None:
-    """A model that corrects itself is judged by its last word."""
+    """The last answer of a model that corrects itself is graded."""
     assert extract(reply).answer == answer
 
 
@@ -78,7 +78,7 @@ def test_multiline_answers_run_to_the_end() -> None:
 
 @given(PLAIN, st.sampled_from(WRAPPINGS), st.sampled_from(("Answer: {}", "So it is.\n\n**Answer:** {}\n")))
 def test_markup_never_changes_the_answer(answer: str, wrapping: str, line: str) -> None:
-    """Whatever is put around an answer, the same answer is read."""
+    """Whatever markup surrounds an answer, the same answer is read."""
     assert extract(line.format(wrapping.format(answer))).answer == answer
 
 
@@ -97,7 +97,7 @@ def test_boxes_keep_their_braces(content: str) -> None:
 
 
 def test_options_inside_a_question() -> None:
-    """LogiQA keeps its options in the text, not always in order."""
+    """LogiQA has its options in the text, not always in order."""
     assert lettered_options("Which?\nA.F\nC.J\nB.G\nD.N") == {"A": "F", "B": "G", "C": "J", "D": "N"}
     assert lettered_options("A. Smith said no.") == {}
 
@@ -123,7 +123,7 @@ def test_options_inside_a_question() -> None:
     ],
 )
 def test_a_number_has_one_value_however_it_is_written(text: str, value: str | None, plain: bool) -> None:
-    """Votes are counted by value, and a reflection gives a number away in any of its decimal forms."""
+    """Votes are counted by value, and a reflection can reveal a number in any of its decimal forms."""
     expected = None if value is None else Fraction(value)
     assert number(text) == expected
     assert plain_number(text) == (expected if plain else None)
@@ -131,5 +131,5 @@ def test_a_number_has_one_value_however_it_is_written(text: str, value: str | No
 
 @given(st.text(max_size=20))
 def test_any_text_is_a_number_or_none(text: str) -> None:
-    """A model can write anything; a plain number is a number."""
+    """Any text can be an answer; a plain number is read as a number."""
     assert plain_number(text) in (None, number(text))

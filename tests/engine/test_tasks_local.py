@@ -39,7 +39,7 @@ def numbered(count: int, offset: int = 0) -> list[dict[str, str]]:
 
 
 def test_torn_and_broken_rows_are_named_and_the_others_load(tmp_path: Path) -> None:
-    """Trap 11: a torn last line must not break the load."""
+    """Trap 11: a truncated last line must not prevent loading."""
     path = tmp_path / "rows.jsonl"
     good = [json.dumps(row).encode() for row in numbered(4)]
     lines = [good[0], b"\xff\xfe{}", good[1], b"[1]", b"", b'{"question": "x"}', good[2], good[3], good[3][:20]]
@@ -57,7 +57,7 @@ def test_torn_and_broken_rows_are_named_and_the_others_load(tmp_path: Path) -> N
 
 
 def test_line_separators_inside_json_are_no_row_ends(tmp_path: Path) -> None:
-    """U+2028 stands unescaped in real data."""
+    """U+2028 occurs unescaped in real data."""
     path = tmp_path / "rows.jsonl"
     path.write_text('\ufeff{"question": "a\u2028b", "answer": "A"}\r\n', encoding="utf-8")
     (row,) = read_rows(path)
@@ -69,7 +69,7 @@ def test_line_separators_inside_json_are_no_row_ends(tmp_path: Path) -> None:
     ("content", "words"), [(None, "no such file"), (b"", "empty"), (b"\n\n", "empty"), (b"\xff\xfea\x00", "not UTF-8")]
 )
 def test_unusable_files_are_task_errors(tmp_path: Path, content: bytes | None, words: str) -> None:
-    """The operator reads what is wrong with the file and where it is."""
+    """The message names the problem and the file's path."""
     path = tmp_path / "rows.jsonl"
     if content is not None:
         path.write_bytes(content)
@@ -79,7 +79,7 @@ def test_unusable_files_are_task_errors(tmp_path: Path, content: bytes | None, w
 
 
 def test_missing_field_is_named_with_the_fields_there_are(tmp_path: Path) -> None:
-    """A wrong field name is the commonest mistake in a settings file."""
+    """A wrong field name is the most common error in a settings file."""
     path = write(tmp_path / "rows.jsonl", [{"prompt": "x", "answer": "A"}])
     with pytest.raises(TaskError, match="no field 'question'; the row has 'prompt', 'answer'"):
         choice(path)
@@ -117,7 +117,7 @@ def test_splits_never_share_a_question(
 
 
 def test_training_rows_that_stand_in_the_test_file_are_left_out(tmp_path: Path) -> None:
-    """Also those of the test file that this run doesn't take."""
+    """Also those of the test file that this run doesn't use."""
     path = write(tmp_path / "train.jsonl", numbered(10))
     write(tmp_path / "test.jsonl", numbered(5, offset=7))
     loaded = choice(path, test_path="test.jsonl", train=10, test=1)
@@ -143,7 +143,7 @@ def test_tasks_of_a_run_share_no_held_out_question(tmp_path: Path) -> None:
 
 
 def test_content_hash_depends_on_content_alone(tmp_path: Path) -> None:
-    """The hash is the question's identity across loads; the split is no part of it."""
+    """The hash identifies a question across loads; the split is not part of it."""
     path = write(tmp_path / "rows.jsonl", numbered(6))
     everything = {question.text: question.content_hash for question in choice(path, train=6, test=0).train}
     assert len(set(everything.values())) == 6
@@ -175,7 +175,7 @@ def test_content_hash_depends_on_content_alone(tmp_path: Path) -> None:
     ],
 )
 def test_a_choice_is_one_letter(answer: str, letter: str | None) -> None:
-    """Hedging over two options, or an article `A`, is no choice."""
+    """Hedging between two options, or an article `A`, is no choice."""
     assert single_letter(answer, {"A": "blue", "B": "red", "C": "green"}) == letter
 
 
@@ -196,7 +196,7 @@ def test_choice_verdicts(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("answer", ["C", "blue or red", 1, None, ["A", "B"]])
 def test_a_reference_that_is_no_option_is_refused(tmp_path: Path, answer: object) -> None:
-    """A row whose answer can't be reached would count every reply as wrong."""
+    """A row whose reference can't be matched would count every reply as wrong."""
     path = write(tmp_path / "rows.jsonl", [{"question": "Colour?\nA. blue\nB. red", "answer": answer}])
     with pytest.raises(TaskError, match="line 1"):
         choice(path)
@@ -232,7 +232,9 @@ def test_math_is_judged_by_meaning(reference: str, answer: str, verdict: str) ->
 
 
 def test_math_is_judged_in_a_thread() -> None:
-    """math-verify's signals fail outside the main thread; its limits are off and the caller isolates instead."""
+    """math-verify's signals fail outside the main thread; its time limits are off, and the caller isolates it
+    instead.
+    """
     pytest.importorskip("math_verify")
     verdicts: list[str] = []
     thread = threading.Thread(
@@ -245,7 +247,7 @@ def test_math_is_judged_in_a_thread() -> None:
 
 
 def test_real_logiqa_rows() -> None:
-    """Every published row becomes a question whose own answer is judged correct."""
+    """Every published row becomes a question whose own answer is verified as correct."""
     if not DATA.is_dir():
         pytest.skip(f"no sample data at {DATA}")
     task = ChoiceTask(kind="choice", name="logiqa", path="logiqa_sample.jsonl", train=80, test=18, few_shot=2)
@@ -257,7 +259,7 @@ def test_real_logiqa_rows() -> None:
 
 
 def test_real_math_rows() -> None:
-    """The reference is the solution's last box, and math-verify can read it."""
+    """The reference is the solution's last box, and math-verify can parse it."""
     pytest.importorskip("math_verify")
     if not DATA.is_dir():
         pytest.skip(f"no sample data at {DATA}")

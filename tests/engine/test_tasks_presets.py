@@ -19,7 +19,7 @@ DOMAINS = {
     *("logical reasoning", "mathematics", "reading comprehension", "commonsense", "contextual QA"),
     *("social", "coding", "causal", "context-free QA", "physics"),
 }
-"""The paper's ten."""
+"""The ten datasets of the paper."""
 
 BIGBENCH = {"idx": 3, "inputs": "Q: Which one?\nA:", "targets": ["left"]}
 MARKED = BIGBENCH | {"multiple_choice_targets": ["right", "left"], "multiple_choice_scores": [0, 1]}
@@ -189,7 +189,7 @@ def test_a_row_of_the_dataset_becomes_a_question(preset: str, tmp_path: Path) ->
     (task,) = settings.tasks
     assert task.domain == PRESETS[preset]["domain"]
     (tmp_path / "train.jsonl").write_text(json.dumps(row) + "\n")
-    # The directory takes the hub's place, so that the fields are those of the hub.
+    # The directory replaces the hub, so that the fields are those of the hub.
     place = {"path": "train.jsonl", **{key: PRESETS[preset].get(key) for key in IN_FILES.get(preset, {})}}
     (question,) = loaded(preset, tmp_path, train=1, test=0, **{k: v for k, v in place.items() if v is not None}).train
     assert question.text.startswith(text)
@@ -200,7 +200,7 @@ def test_a_row_of_the_dataset_becomes_a_question(preset: str, tmp_path: Path) ->
 
 
 def verify(question: Question) -> None:
-    """The worked answer of a question is judged correct: it is what training without reflection teaches."""
+    """The worked answer of a question is verified as correct: training without reflection uses it as the target."""
     kind = PRESETS[question.task]["kind"]
     if kind == "code":
         return  # its tests run each reference program in the sandbox
@@ -233,7 +233,7 @@ def test_published_files_load_with_their_preset(preset: str, file: str, least: i
 
 
 def test_a_preset_with_a_directory_keeps_its_fields_and_splits_only() -> None:
-    """A downloaded copy has neither the configuration nor the revision that its hub has."""
+    """A downloaded copy lacks the configuration and the revision of its hub dataset."""
     (task,) = run_settings("logiqa", hub="copies/logiqa").tasks
     assert (task.hub, task.config, task.revision, task.test_split) == ("copies/logiqa", None, None, "test")
     assert task.question_template == PRESETS["logiqa"]["question_template"]

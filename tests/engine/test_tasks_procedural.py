@@ -26,7 +26,7 @@ def load(dataset: str, seed: int = 3, options: dict[str, Any] | None = None, **c
 
 
 def test_same_seed_same_questions_other_seed_others() -> None:
-    """A resumed run meets the questions it started with."""
+    """A resumed run gets the questions that it started with."""
     first = load("letter_counting", train=20, test=10, few_shot=2)
     assert first == load("letter_counting", train=20, test=10, few_shot=2)
     other = load("letter_counting", seed=4, train=20, test=10, few_shot=2)
@@ -34,7 +34,7 @@ def test_same_seed_same_questions_other_seed_others() -> None:
 
 
 def test_splits_share_nothing_even_in_a_small_space() -> None:
-    """Trap 4, where chance repeats questions: 100 sums exist, 80 are taken."""
+    """Trap 4, where questions repeat by chance: 100 sums exist, 80 are used."""
     options = {"min_terms": 2, "max_terms": 2, "min_digits": 1, "max_digits": 1}
     loaded = load("chain_sum", options=options, train=30, dev=10, test=30, few_shot=10)
     questions = loaded.train + loaded.dev + loaded.test
@@ -46,7 +46,7 @@ def test_splits_share_nothing_even_in_a_small_space() -> None:
 
 
 def test_questions_for_tuning_change_no_others() -> None:
-    """A run that sets some aside later meets the questions it knows."""
+    """A run that reserves dev questions later keeps the other questions unchanged."""
     without, having = (load("letter_counting", train=20, test=10, few_shot=2, dev=dev) for dev in (0, 5))
     assert (having.train, having.test, having.few_shot) == (without.train, without.test, without.few_shot)
     assert len(having.dev) == 5
@@ -62,7 +62,7 @@ def test_seed_ranges_never_meet() -> None:
 
 @pytest.mark.parametrize("dataset", ["letter_counting", "syllogism", "fraction_simplification", "mini_sudoku"])
 def test_verdicts_are_recomputed_from_the_stored_payload(dataset: str) -> None:
-    """What the database holds suffices to judge, and each reference is judged correct in the few-shot format."""
+    """The stored payload suffices to verify, and each reference is correct in the few-shot format."""
     loaded = load(dataset, train=5, test=0, few_shot=1)
     task = task_type("procedural")
     for question in loaded.train:
@@ -88,14 +88,14 @@ def test_partial_credit_is_incorrect() -> None:
 
 
 def test_a_scorer_that_fails_on_a_reply_makes_it_incorrect() -> None:
-    """A malformed reply must not drop out of the count."""
+    """A malformed reply must not drop out of the denominator."""
     (question,) = load("number_sorting", train=1, test=0).train
     for reply in ("Answer: []]", "Answer: " + "9" * 5000, "Answer: \x00"):
         assert task_type("procedural").verify(reply, question.reference, question.payload).verdict == "incorrect"
 
 
 def test_unknown_names_are_answered_with_the_nearest() -> None:
-    """A misspelt dataset or option costs the operator one look."""
+    """A misspelt dataset or option is reported with its alternatives."""
     with pytest.raises(TaskError, match="letter_counting"):
         load("leter_counting")
     with pytest.raises(TaskError, match="no option 'min_word'.*'min_words'"):
@@ -115,7 +115,9 @@ def test_answers_lost_in_storage_are_noticed() -> None:
 
 
 def test_datasets_that_run_the_reply_as_code_are_refused() -> None:
-    """Trap 9: a reply is untrusted text, and some scorers call eval on it. Finds new ones after an upgrade."""
+    """Trap 9: a reply is untrusted text, and some scorers call eval on it. This test finds new ones after an
+    upgrade.
+    """
     evaluating = {
         name
         for name, (dataset, _) in reasoning_gym.factory.DATASETS.items()
@@ -129,13 +131,13 @@ def test_datasets_that_run_the_reply_as_code_are_refused() -> None:
 
 
 def test_load_tasks_uses_the_run_seed() -> None:
-    """Two tasks on one dataset get questions of their own."""
+    """Two tasks on one dataset get separate questions."""
     tasks = [{"kind": "procedural", "name": name, "dataset": "gcd", "train": 5, "test": 5} for name in ("a", "b")]
     loaded = load_tasks(RunSettings.model_validate({"model": "m", "tasks": tasks, "seed": 1}), Path())
     assert {q.text for q in loaded["a"].train}.isdisjoint(q.text for q in loaded["b"].train)
 
 
 def test_worked_examples_have_different_answers() -> None:
-    """A small model that is shown one answer over and over repeats it."""
+    """A small model that is shown one answer repeatedly copies it."""
     loaded = load("letter_counting", options={"min_words": 3, "max_words": 5}, train=5, test=5, few_shot=3)
     assert len({example.answer for example in loaded.few_shot}) == 3

@@ -33,7 +33,7 @@ PAYLOAD = {"tests": ASSIGNMENT["test_list"], "setup": "", "seconds": 1.0, "memor
 
 @pytest.fixture(params=TIERS)
 def in_tier(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Programs are judged in each tier that works here."""
+    """Run programs in each tier available here."""
     broken = next((one.reason for one in probe() if one.name == request.param and not one.works), None)
     if broken is not None:
         pytest.skip(f"{request.param} doesn't work here: {broken}")
@@ -42,18 +42,18 @@ def in_tier(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def judged(source: str, **payload: object) -> Verification:
-    """The verdict on a reply that holds this program."""
+    """Return the verdict on a reply that contains this program."""
     return Code().verify(f"Here it is.\n```python\n{source}\n```\n", "", {**PAYLOAD, **payload})
 
 
 def settings(path: Path, **more: object) -> CodeTask:
-    """A task that reads a file."""
+    """Settings of a task that reads a file."""
     values = {"kind": "code", "name": "mbpp", "path": str(path), "train": 2, "test": 1, **more}
     return CodeTask.model_validate(values)
 
 
 def rows(tmp_path: Path, *changes: dict[str, object]) -> Path:
-    """A file with one row for each change to the assignment, each with a text of its own."""
+    """Write a file with one row for each change to the assignment, each with its own text."""
     path = tmp_path / "mbpp.jsonl"
     lines = [json.dumps({**ASSIGNMENT, "text": f"Double a number, {n}.", **change}) for n, change in enumerate(changes)]
     path.write_text("\n".join(lines))
@@ -62,7 +62,7 @@ def rows(tmp_path: Path, *changes: dict[str, object]) -> Path:
 
 @pytest.mark.skipif(not SAMPLE.exists(), reason=f"the sample rows are not at {SAMPLE}")
 def test_all_reference_programs_of_the_sample_pass_their_own_tests(in_tier: str) -> None:
-    """Real rows of MBPP: a verifier that fails one of them can't be trusted with a model's program."""
+    """Real rows of MBPP: a verifier that rejects a reference can't be trusted with a model's program."""
     loaded = task_type("code").load(settings(SAMPLE, train=80, test=20), Path(), 0)
     questions = (*loaded.train, *loaded.test)
     lines = SAMPLE.read_text().splitlines()
@@ -106,7 +106,7 @@ WRONG = {
 
 @pytest.mark.parametrize("name", WRONG)
 def test_a_wrong_program_is_incorrect_and_the_detail_says_why(in_tier: str, name: str) -> None:
-    """The first failing test, or the limit, is named for an operator."""
+    """The first failing test, or the limit exceeded, is reported to the operator."""
     source, why = WRONG[name]
     verification = judged(source)
     assert (verification.verdict, verification.rule, verification.answer) == ("incorrect", "fence", source)
@@ -165,13 +165,13 @@ CHEATS = {
 
 @pytest.mark.parametrize("name", CHEATS)
 def test_cheats_do_not_pass(in_tier: str, name: str) -> None:
-    """Expected values never enter the sandbox, and nothing that a program says is taken as a verdict."""
+    """Expected values never enter the sandbox, and no output of a program is accepted as a verdict."""
     verification = judged(CHEATS[name])
     assert verification.verdict == "incorrect", verification
 
 
 def test_the_expected_value_is_nowhere_in_the_sandbox(in_tier: str) -> None:
-    """A program that looks through all of its memory, its frames and its input finds no answer to give back."""
+    """A program that searches its memory, its frames and its input finds no answer to return."""
     source = """
 import gc, os, sys
 def answer(x):
@@ -203,7 +203,7 @@ def answer(x):
 
 
 def test_a_forger_passes_no_more_than_the_weaker_check(in_tier: str) -> None:
-    """What the nonce can't prevent is marked: a program that reads its own process fakes what it could compute."""
+    """What the nonce can't prevent is flagged: a program that inspects its own process fakes what it could compute."""
     source = FORGE + "def double(x):\n    forge(b'ran', b'')\n    os._exit(0)"
     weak = judged(source, tests=["assert double(1) == double(2)"])
     assert (weak.verdict, "weaker check" in weak.detail) == ("correct", True)
@@ -211,14 +211,14 @@ def test_a_forger_passes_no_more_than_the_weaker_check(in_tier: str) -> None:
 
 
 def test_what_a_program_writes_into_its_errors_reaches_no_terminal(in_tier: str) -> None:
-    """The detail of a verdict is shown: sequences that a terminal obeys are written out."""
+    """The detail of a verdict is displayed: terminal control sequences are escaped."""
     verification = judged("raise ValueError('\\x1b]52;c;aGVsZA==\\x07 \\u202e x')")
     assert verification.detail.isprintable()
     assert "\\x1b]52;c;aGVsZA==\\x07" in verification.detail
 
 
 def test_tests_that_need_the_program_are_marked_as_weaker(in_tier: str) -> None:
-    """Where a test compares two results of the program, the program could fake it: an operator must see that."""
+    """Where a test compares two results of the program, the program could fake it: the verdict must show that."""
     verification = judged(
         "def double(x): return 2 * x", tests=["assert double(2) == 4", "assert double(1) == double(1)"]
     )
@@ -230,7 +230,7 @@ def test_tests_that_need_the_program_are_marked_as_weaker(in_tier: str) -> None:
 
 
 def test_set_up_code_runs_between_the_program_and_its_tests(in_tier: str) -> None:
-    """MBPP builds trees of the program's own classes there."""
+    """MBPP builds trees of the program's own classes in its set-up code."""
     source = "class Node:\n    def __init__(self, v): self.v = v\ndef double(node): return 2 * node.v"
     payload = {"setup": "root = Node(3)", "tests": ["assert double(root) == 6"]}
     assert judged(source, **payload).verdict == "correct"
@@ -239,7 +239,7 @@ def test_set_up_code_runs_between_the_program_and_its_tests(in_tier: str) -> Non
 
 
 def test_without_a_sandbox_a_program_stays_unverified(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Never in this process, never unconfined; the words of the refusal reach the operator."""
+    """Never run in this process or unconfined; the operator sees the reason of the refusal."""
 
     def refuse(*_: object) -> None:
         raise SandboxUnavailable("no sandbox works here. install bubblewrap")
@@ -258,14 +258,14 @@ def test_both_halves_of_a_test_count() -> None:
 
 
 def judged_with(values: Callable[[], dict[str, int]]) -> Verification:
-    """A program with constant functions, judged by a test of two halves."""
+    """Return the verdict on a program with constant functions, verified by a test of two halves."""
     found = values()
     source = f"def f(x): return {found['f']}\ndef g(x): return {found['g']}"
     return judged(source, tests=["assert f(1) == 2 and g(1) == 3"])
 
 
 def test_rows_become_questions_that_never_show_the_program(tmp_path: Path) -> None:
-    """The assignment shows as many tests as asked for; the program is for few-shot examples of other questions."""
+    """The assignment shows as many tests as requested; the program serves as a few-shot example for other questions."""
     loaded = Code().load(settings(rows(tmp_path, {}, {}, {}, {}), few_shot=1), Path(), 0)
     assert (len(loaded.train), len(loaded.test), len(loaded.few_shot)) == (2, 1, 1)
     question = loaded.train[0]
@@ -278,7 +278,7 @@ def test_rows_become_questions_that_never_show_the_program(tmp_path: Path) -> No
 
 
 def test_rows_without_tests_are_skipped_with_the_reason(tmp_path: Path) -> None:
-    """A row that no reply could be judged by is no question."""
+    """A row by which no reply could be graded is no question."""
     path = rows(
         tmp_path, {}, {"test_list": []}, {"test_list": "assert 1"}, {"test_list": ["assert (("]}, {"code": ""}, {}
     )
@@ -293,7 +293,7 @@ def test_rows_without_tests_are_skipped_with_the_reason(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not any(one.works for one in probe()), reason="no tier of the sandbox works here")
 def test_questions_whose_own_program_fails_are_left_out(tmp_path: Path) -> None:
-    """No model could answer them; the count and the first reason are told."""
+    """No model could answer them; their count and the first reason are reported."""
     bad = {"code": "def double(x): return x"}
     loaded = Code().load(settings(rows(tmp_path, {}, {}, {}, bad, bad), train=3, test=2), Path(), 0)
     assert len(loaded.train) + len(loaded.test) == 3
@@ -304,7 +304,7 @@ def test_questions_whose_own_program_fails_are_left_out(tmp_path: Path) -> None:
 
 
 def test_questions_stay_where_programs_can_not_be_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine without a sandbox loads the same questions; its verdicts are what is missing."""
+    """A machine without a sandbox loads the same questions; only the verdicts are missing."""
 
     def refuse(*_: object) -> None:
         raise SandboxUnavailable("no sandbox works here")

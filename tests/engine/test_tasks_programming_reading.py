@@ -29,7 +29,7 @@ from engine.tasks.programming import extract_program
     ],
 )
 def test_the_program_is_found_in_a_reply(reply: str, source: str | None, rule: str) -> None:
-    """Tolerant about the form: a block, an answer line, or nothing but the program."""
+    """Tolerant of the form: a code block, an answer line, or only the program."""
     assert extract_program(reply) == (source, rule)
 
 
@@ -70,7 +70,7 @@ STRONG: list[tuple[str, object, object]] = [
 
 @pytest.mark.parametrize(("test", "right", "wrong"), STRONG, ids=[f"{n} {test}" for n, (test, *_) in enumerate(STRONG)])
 def test_the_expected_value_stays_outside(test: str, right: object, wrong: object) -> None:
-    """The program is asked for a value; the constant isn't part of what it is asked."""
+    """The program computes the value; the expected constant is not part of the call."""
     (check,) = checks(test)
     assert check.strong
     assert check.code.count("(1)") == 1, "the call, and nothing but the call"
@@ -93,6 +93,6 @@ def test_the_expected_value_stays_outside(test: str, right: object, wrong: objec
     ],
 )
 def test_what_can_not_be_taken_apart_runs_as_it_is(test: str) -> None:
-    """Marked as the weaker check, never guessed."""
+    """Flagged as the weaker check, never guessed."""
     (check,) = checks(test)
     assert (check.strong, check.code) == (False, test)

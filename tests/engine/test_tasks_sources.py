@@ -29,7 +29,7 @@ def choice(base: Path, **changes: Any) -> Loaded:
 
 
 def test_every_kind_of_file_gives_the_same_questions(tmp_path: Path) -> None:
-    """An operator's file need not be converted first."""
+    """An operator's file needs no conversion."""
     import pyarrow
     import pyarrow.parquet
 
@@ -45,7 +45,7 @@ def test_every_kind_of_file_gives_the_same_questions(tmp_path: Path) -> None:
 
 
 def test_csv_with_a_field_an_option(tmp_path: Path) -> None:
-    """Quotes, line ends inside cells, a byte order mark, and rows with a cell too few."""
+    """Quotes, line breaks inside cells, a byte order mark, and rows with a missing cell."""
     lines = ["text,one,two,key", '"Which, and\nwhy?",yes,no,0', "Other?,yes,no,1", "Short?,yes", 'Torn?,yes,"no']
     (tmp_path / "rows.csv").write_text("\ufeff" + "\r\n".join(lines), encoding="utf-8", newline="")
     changes = {"options_field": ["one", "two"], "answer_is": "index0", "train": 2, "test": 0}
@@ -71,7 +71,7 @@ def test_csv_with_a_field_an_option(tmp_path: Path) -> None:
     ],
 )
 def test_a_file_that_is_broken_as_a_whole_is_one_error(tmp_path: Path, name: str, content: bytes, words: str) -> None:
-    """The message names the file and what is wrong with it."""
+    """The message names the file and the problem."""
     (tmp_path / name).write_bytes(content)
     with pytest.raises(TaskError, match=words) as caught:
         choice(tmp_path, path=name)
@@ -79,7 +79,7 @@ def test_a_file_that_is_broken_as_a_whole_is_one_error(tmp_path: Path, name: str
 
 
 def test_rows_that_can_not_be_used_are_counted_with_their_reason(tmp_path: Path) -> None:
-    """Missing fields, duplicate ids, no correct option, empty answers: each costs its row alone."""
+    """Missing fields, duplicate ids, no correct option, empty answers: each excludes only its own row."""
     good = {"id": 1, "text": "Good?", "choices": ["yes", "no"], "key": "A"}
     bad = {
         "no field 'choices'": {"id": 2, "text": "No options?", "key": "A"},
@@ -132,7 +132,7 @@ def test_rows_that_can_not_be_used_are_counted_with_their_reason(tmp_path: Path)
     ],
 )
 def test_how_the_right_option_is_named(tmp_path: Path, answer: object, way: str, letter: str | None) -> None:
-    """A label convention read wrongly would train on wrong answers without a sign of it."""
+    """A misread label convention would silently train on wrong answers."""
     row = {"text": "Colour?", "options": ["red", "blue", "green"], "key": answer}
     (tmp_path / "rows.jsonl").write_text(json.dumps(row))
     changes = {"options_field": "options", "answer_is": way, "test": 0}
@@ -144,7 +144,7 @@ def test_how_the_right_option_is_named(tmp_path: Path, answer: object, way: str,
 
 
 def test_fields_are_paths_and_templates_join_them() -> None:
-    """A dotted name that stands in the row as it is counts first."""
+    """A name with dots that is itself a key of the row takes precedence."""
     row = {"a": {"b": ["x", {"c": "y"}]}, "a.d": "z", "list": ["one", ["two"]], "empty": "", "q": "why?"}
     assert text_field(row, "a.b.1.c") == "y"
     assert field(row, "a.b.0") == "x"
@@ -190,7 +190,7 @@ def test_free_text_takes_the_answers_of_any_shape(tmp_path: Path) -> None:
 
 
 def test_a_dataset_saved_to_a_directory_is_read_by_split(tmp_path: Path) -> None:
-    """The way without a connection: download elsewhere, copy the directory."""
+    """Without a connection: download elsewhere, copy the directory."""
     datasets = pytest.importorskip("datasets")
     splits = {"train": datasets.Dataset.from_list(ROWS[:8]), "validation": datasets.Dataset.from_list(ROWS[6:])}
     datasets.DatasetDict(splits).save_to_disk(str(tmp_path / "saved"))
@@ -207,7 +207,7 @@ def test_a_dataset_saved_to_a_directory_is_read_by_split(tmp_path: Path) -> None
 
 
 def test_hub_errors_say_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No connection, no such dataset, a loading script: each has another remedy."""
+    """No connection, no such dataset, a loading script: each has a different remedy."""
     datasets = pytest.importorskip("datasets")
     calls: list[tuple[object, ...]] = []
 
@@ -238,7 +238,7 @@ def test_hub_errors_say_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_all_tasks_that_fail_are_named_at_once(tmp_path: Path) -> None:
-    """`--dry-run` finds every mistake in one go."""
+    """`--dry-run` finds every error in one pass."""
     (tmp_path / "good.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS))
     tasks = [
         {"kind": "choice", "name": "first", "path": "none.jsonl"},
@@ -260,7 +260,7 @@ def test_all_tasks_that_fail_are_named_at_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("test", "dev"), [(4, 3), (0, 3), (4, 0), (40, 40)])
 def test_questions_for_tuning_are_a_part_of_their_own(tmp_path: Path, test: int, dev: int) -> None:
-    """Tuning on what is held out, or on what is trained on, says nothing."""
+    """Tuning on held-out or training questions gives no information."""
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS))
     loaded = choice(tmp_path, path="rows.jsonl", train=4, dev=dev, test=test, few_shot=1)
     parts = [[question.text for question in part] for part in (loaded.train, loaded.dev, loaded.test)]

@@ -15,7 +15,7 @@ from tests.support.math_pairs import MATH_PAIRS
 
 
 def test_the_lists_are_long_enough() -> None:
-    """Verifiers are only as good as what they were checked against."""
+    """Verifiers are only as reliable as the lists that they were checked against."""
     assert len(set(MATH_PAIRS)) == len(MATH_PAIRS) >= 150
     assert len(set(CHOICE_PAIRS)) == len(CHOICE_PAIRS) >= 60
     assert len(EXACT) + len(F1) >= 60
@@ -25,7 +25,7 @@ def test_the_lists_are_long_enough() -> None:
 
 @pytest.mark.parametrize(("reply", "reference", "right"), MATH_PAIRS)
 def test_math(reply: str, reference: str, right: bool) -> None:
-    """Mathematics is judged by meaning, and what only looks alike is wrong."""
+    """Mathematics is compared by meaning; a similar form alone is wrong."""
     pytest.importorskip("math_verify")
     verification = task_type("math").verify(reply, reference, {})
     assert verification.verdict == ("correct" if right else "incorrect"), verification
@@ -34,7 +34,7 @@ def test_math(reply: str, reference: str, right: bool) -> None:
 
 @pytest.mark.parametrize(("reply", "letter", "right"), CHOICE_PAIRS)
 def test_choice(reply: str, letter: str, right: bool) -> None:
-    """One letter counts, in whatever form; hedging is no answer."""
+    """One letter counts, in any form; hedging is no answer."""
     verification = task_type("choice").verify(reply, letter, {"letters": "ABCD", "options": OPTIONS})
     assert verification.verdict == ("correct" if right else "incorrect"), verification
     assert bool(verification.rule) == (verification.answer is not None)
@@ -68,7 +68,7 @@ PIECES = st.lists(st.sampled_from([*"0123456789.,;:/-+=<>()[]{}$%€ xyi°²½�
 @settings(max_examples=300, deadline=None)
 @given(PIECES, st.sampled_from(["5", "\\frac12", "3, 5", "[1,2)", "x^2+1", "\\text{no}", "10\\%", "x=3"]))
 def test_no_answer_stops_the_judging_of_mathematics(answer: str, reference: str) -> None:
-    """Whatever a model writes, there is a verdict; the same text is right."""
+    """Every text gets a verdict; a text that equals the reference is correct."""
     pytest.importorskip("math_verify")
     verification = task_type("math").verify(f"Answer: {answer}", reference, {})
     assert verification.verdict in ("correct", "incorrect")
@@ -85,7 +85,7 @@ def test_no_reply_stops_the_judging_of_texts_and_letters(reply: str, reference: 
 
 
 def test_a_model_that_repeats_itself_is_read_in_no_time() -> None:
-    """A reply that loops must not hold up all others: every form is read in one pass."""
+    """A repetitive reply must not delay all others: every form is read in one pass."""
     for loop in ("\\boxed{", "Answer: ", "the answer is ", "```\n", "**", "#### 1  ", "(A) or ", "\\text{"):
         reply = loop * 20_000
         extract(reply, whole_reply=True)

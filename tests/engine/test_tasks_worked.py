@@ -47,7 +47,7 @@ def questions(tmp_path: Path) -> list[Question]:
 
 
 def test_every_question_carries_a_worked_answer_that_is_right(tmp_path: Path) -> None:
-    """What the baseline without reflection trains on is judged correct by the verifier."""
+    """The training targets of the baseline without reflection are correct by the verifier."""
     pytest.importorskip("math_verify")
     pytest.importorskip("reasoning_gym")
     found = questions(tmp_path)
@@ -63,7 +63,7 @@ def test_every_question_carries_a_worked_answer_that_is_right(tmp_path: Path) ->
 
 
 def test_no_prompt_holds_the_worked_answer_of_its_question(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Trap 2: what is stored for training must not reach what the model is asked."""
+    """Trap 2: what is stored for training must not reach a prompt."""
     pytest.importorskip("reasoning_gym")
     monkeypatch.setattr(load_plan, "few_shots", lambda _connection, _run: {})
     stored = [

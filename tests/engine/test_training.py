@@ -72,7 +72,9 @@ def test_merged_weights_equal_base_plus_adapter(trained: tuple[Path, TrainingRes
 def test_stop_then_resume_gives_the_same_policy(
     trained: tuple[Path, TrainingResult], tiny_model: Path, tmp_path: Path
 ) -> None:
-    """Stopped in the first and again in the second epoch; order and dropout go on as if nothing had happened."""
+    """Stopped in the first and again in the second epoch; order and dropout continue as in an uninterrupted
+    training.
+    """
     request = request_in(tmp_path, tiny_model)
     for stop in (3, 10):
         result, metrics = run(request, Scripted(stop_at=stop))
@@ -215,7 +217,7 @@ def _log_probability(model: Any, view: Any) -> float:
 def test_dpo_on_a_parent_continues_its_adapter_over_a_stop(
     trained: tuple[Path, TrainingResult], tiny_model: Path, tmp_path: Path
 ) -> None:
-    """transformers would restore only the frozen reference and silently start again from the parent."""
+    """transformers would restore only the frozen reference and silently restart from the parent."""
     whole = TrainingRequest(
         "dpo-verdict", tiny_model, trained[0] / "adapter", PAIRS, DPO, 0, tmp_path / "w1", tmp_path / "p1"
     )

@@ -173,8 +173,9 @@ def test_settings_that_cant_work_are_all_named_at_once(monkeypatch: pytest.Monke
 
 
 def test_right_first_attempts_are_rehearsed_as_they_were_given_and_of_each_task_alike() -> None:
-    """Nothing but answers of the policy itself that were right, asked for as first attempts are; a task with many of
-    them doesn't crowd out one with few. The same seed takes the same ones, so that a training can be resumed."""
+    """Only correct answers of the policy itself, prompted as first attempts; a task with many of them doesn't crowd out
+    one with few. The same seed selects the same ones, so that a training can be resumed.
+    """
     questions = [
         StoredQuestion(
             number, "many" if number < 20 else "few", "", "train", f"q{number}", (), "4", {}, f"hash{number}"
@@ -208,7 +209,7 @@ def test_right_first_attempts_are_rehearsed_as_they_were_given_and_of_each_task_
 
 
 def test_a_corrected_attempt_is_distilled_without_a_word_of_the_failure() -> None:
-    """Asked for as first attempts are: with the wrong answer or the reflection in the prompt it would not be one."""
+    """Prompted as first attempts: with the wrong answer or the reflection in the prompt it would not be one."""
     (example,) = distillation([D_PLUS], ROLLOUTS)
     assert example == Example(-2, tuple(attempt_messages(PROBLEM)), said("Answer: 4"), 5)  # type: ignore[arg-type]
     with pytest.raises(EngineError, match="correction 9"):

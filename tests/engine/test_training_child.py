@@ -49,7 +49,7 @@ class Child:
             self.questions = [self.rows.question(f"Is {n} even?") for n in range(QUESTIONS)]
 
     def train(self, **training: Any) -> Policy:
-        """An iteration from the newest policy, its rollouts and curated rows made up, its training real."""
+        """Train an iteration from the newest policy, with invented rollouts and curated rows and real training."""
         numbers = {"batch_size": 2, "max_length": 900, "learning_rate": 1e-2, "lora_dropout": 0.0}
         settings = run_settings(generation={"generator": "transformers"}, training={**numbers, **training})
         with write(self.connection):
@@ -91,10 +91,10 @@ class Child:
 
 
 class Silence:
-    """A pulse that tells nobody."""
+    """A pulse that reports to nobody."""
 
     def beat(self, state: str, detail: object = None) -> None:
-        """Say nothing."""
+        """Do nothing."""
 
 
 @pytest.fixture
@@ -128,8 +128,9 @@ def test_each_setting_trains_its_rows_into_a_policy(setting: str, steps: int, cu
 
 
 def test_separate_adapters_are_served_by_role_and_continued_by_role(child: Child, tiny_model: Path) -> None:
-    """Served under different numbers and paths, as a prefix cache knows an adapter by them (an adapter that changed in
-    place would go on being answered from the old one's cache)."""
+    """Served under different numbers and paths, by which a prefix cache identifies an adapter (an adapter changed in
+    place would still be answered from the cache of the old one).
+    """
     policy = child.train(setting="sft-two-stage", adapters="separate")
     reasoner = weights_of(child.connection, child.workspace, policy.id)
     reflector = weights_of(child.connection, child.workspace, policy.id, role="reflector")
@@ -147,7 +148,7 @@ def test_separate_adapters_are_served_by_role_and_continued_by_role(child: Child
     assert len({weights.adapter_id for weights in served}) == len({weights.adapter for weights in served}) == 4
     assert after.details["separate"] is True
     for weights in (reasoner, reflector):
-        require_weights(weights)  # the parent's are where they were
+        require_weights(weights)  # the parent's are unchanged
     trained = logits(load_model(served[3].merged, "float32"), tokenizer)
     assert not trained.equal(answers[1])
     assert logits(load_model(served[2].merged, "float32"), tokenizer).equal(answers[0])
@@ -172,7 +173,7 @@ def test_a_full_policy_becomes_the_base_of_its_children(child: Child, tiny_model
 
 
 def test_what_is_dropped_is_counted_and_told(child: Child) -> None:
-    """One reflection holds the corrected attempt ("a try"): stage 2 would be told what it should say."""
+    """One reflection contains the corrected attempt ("a try"): stage 2 would see its target in the prompt."""
     original = child._roll_out
 
     def leaking() -> None:

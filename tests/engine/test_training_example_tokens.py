@@ -31,7 +31,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def workspace(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """One included row of each set, ids 1 to 3, and a D+ row of which the target was given away, id 4."""
+    """One included row of each set, ids 1 to 3, and a D+ row whose target was revealed, id 4."""
     workspace = Workspace(tmp_path_factory.mktemp("inspected"))
     settings = run_settings(
         generation={"generator": "transformers"}, training={"max_length": 800}, correction={"max_tokens": 8}
@@ -87,7 +87,7 @@ def test_what_is_shown_is_what_the_collator_gives(
 def _collated(
     workspace: Workspace, setting: TrainingSetting, row: int, model: Path, work_dir: Path
 ) -> list[tuple[list[int], list[bool]]]:
-    """Ids and loss mask of each side as TRL's own data set and collator make them."""
+    """Return the ids and loss mask of each side as TRL's own dataset and collator produce them."""
     from engine.models.precision import Precision
     from engine.training.build_examples import question_example
     from engine.training.trl.arguments import Batch, shared_arguments
@@ -125,7 +125,9 @@ def _collated(
 
 
 def test_what_would_be_left_out_says_why(workspace: Workspace) -> None:
-    """Row 4's reflection holds the whole corrected attempt ("a try"), which stage 2 would then find in its prompt."""
+    """Row 4's reflection contains the complete corrected attempt ("a try"), which stage 2 would then find in its
+    prompt.
+    """
     found = inspect_example(workspace, 4, "sft-two-stage")
     assert (found["fits"], found["reason"]) == (False, STATES_TARGET)
     assert len(found["sides"]) == 2 and all(side["tokens"] for side in found["sides"])
@@ -147,7 +149,7 @@ def test_the_command_prints_json_and_loads_no_model(workspace: Workspace) -> Non
 
 
 def test_the_texts_of_tokens_join_to_the_conversation(tiny_model: Path) -> None:
-    """A character of several tokens stands with the first; a slow tokenizer is asked token by token."""
+    """A character of several tokens is shown with the first; a slow tokenizer is called token by token."""
     tokenizer = load_tokenizer(tiny_model)
     messages = [{"role": "user", "content": "é 🙂"}, {"role": "assistant", "content": "ok"}]
     rendered = tokenizer.apply_chat_template(messages, tokenize=False)

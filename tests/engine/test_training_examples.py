@@ -81,7 +81,9 @@ def test_a_template_that_rewrites_the_prompt_is_found(tiny_model: Path) -> None:
 
 @pytest.fixture
 def beginning(tiny_model: Path) -> Any:
-    """A tokenizer that puts a begin token before every text, with a template that begins with it too (as Llama's)."""
+    """A tokenizer that inserts a begin token before every text, with a template that also starts with it (like
+    Llama's).
+    """
     from tokenizers.processors import TemplateProcessing
 
     made = load_tokenizer(tiny_model)
@@ -95,7 +97,9 @@ def beginning(tiny_model: Path) -> Any:
 
 
 def test_the_begin_token_stands_once(beginning: Any, tiny_model: Path, tmp_path: Path) -> None:
-    """In what is shown, and in what TRL trains on; rendering to text and tokenizing that would give it twice."""
+    """In the tokens shown, and in those that TRL trains on; rendering to text and tokenizing that would insert it
+    twice.
+    """
     pytest.importorskip("trl")
     from engine.models.precision import Precision
     from engine.training.trl.arguments import shared_arguments

@@ -124,8 +124,9 @@ def test_folding_in_an_adapter_gives_the_merged_model(adapted: TrainingRequest, 
 def test_the_reference_is_the_chosen_policy_behind_a_full_parent(
     method: str, reference: str, full: TrainingRequest, tiny_model: Path, tmp_path: Path
 ) -> None:
-    """The parent is fully fine-tuned, so the run's base is another model: log-probabilities equal those of the model
-    that was named, before and after training, and training moves the policy away from it."""
+    """The parent is fully fine-tuned, so the run's base is another model: log-probabilities equal those of the named
+    reference, before and after training, and training moves the policy away from it.
+    """
     from engine.training.trl.arguments import Batch, shared_arguments
     from engine.training.trl.dpo import dpo_trainer
 

@@ -55,7 +55,7 @@ def test_patience_counts_from_the_lowest_loss() -> None:
 
 
 def measured(request: TrainingRequest, **settings: Any) -> TrainingRequest:
-    """With a held-out set, measured after each two steps."""
+    """A request with a held-out set, measured every two steps."""
     changed = {"validation_share": 0.25, "evaluation_steps": 2, "checkpoint_steps": 100, "epochs": 6.0}
     return replace(request, settings=request.settings.model_copy(update={**changed, **settings}))
 
@@ -65,7 +65,7 @@ WORDS = "lemon stone river amber cloud sword tiger piano ocean maple ghost brick
 
 @pytest.fixture(scope="module")
 def overfitted(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainingRequest:
-    """A request that learns its words by heart: the held-out loss falls for three measurements and then rises."""
+    """A request that overfits: the held-out loss falls for three measurements and then rises."""
     pytest.importorskip("trl")
     request = request_in(tmp_path_factory.mktemp("early"), tiny_model, "full")
     words = tuple(
@@ -79,7 +79,7 @@ def overfitted(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Tr
 
 @pytest.fixture(scope="module")
 def stopped(overfitted: TrainingRequest) -> dict[int, float]:
-    """Held-out losses of the training that patience ended."""
+    """Held-out losses of the training that ended early."""
     result, metrics = run(overfitted)
     stage = result.stages[0]
     losses = {step: values["eval_loss"] for step, values in metrics.items() if "eval_loss" in values}
@@ -95,7 +95,7 @@ def stopped(overfitted: TrainingRequest) -> dict[int, float]:
 def test_the_best_weights_become_the_policy(
     overfitted: TrainingRequest, stopped: dict[int, float], tmp_path: Path
 ) -> None:
-    """Its held-out loss, measured again, is the lowest that was seen; the last weights' is not."""
+    """Its held-out loss, measured again, is the lowest one measured; that of the last weights is not."""
     settings = overfitted.settings.model_copy(update={"learning_rate": 1e-12, "epochs": 0.3, "evaluation_steps": 1})
     again = replace(
         overfitted,
@@ -110,7 +110,7 @@ def test_the_best_weights_become_the_policy(
 
 
 def test_a_resume_remembers_the_losses(overfitted: TrainingRequest, stopped: dict[int, float], tmp_path: Path) -> None:
-    """Stopped while patience was running out: it ends at the same step with the same weights."""
+    """Stopped before patience ran out: it ends at the same step with the same weights."""
     request = replace(overfitted, work_dir=tmp_path / "work", destination=tmp_path / "policy")
     last = max(stopped)
     assert run(request, Scripted(stop_at=last - 1))[0].steps == last - 1

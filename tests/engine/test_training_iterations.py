@@ -16,7 +16,7 @@ TRAINING = '\n[evaluation]\npromote = "always"\n'
 
 
 def folders(policy: Path) -> list[str]:
-    """The weights in a policy directory."""
+    """The weight folders of a policy directory."""
     return sorted(str(path.relative_to(policy)) for path in policy.rglob("*") if path.is_dir())
 
 
@@ -60,7 +60,7 @@ def test_a_full_policy_is_the_base_of_the_next(harness: Callable[[str], EngineHa
 
 
 def test_first_attempts_are_trained_on_beside_d_plus(harness: Callable[[str], EngineHarness], tmp_path: Path) -> None:
-    """Corrected ones and right ones, in the stage that answers; what was trained on is said with the policy."""
+    """Corrected and right ones, in the stage that answers; the policy's row records what it was trained on."""
     changed = '\nsetting = "sft-two-stage"\nrehearsal = 0.5\ndistillation = true\n' + TRAINING
     one = harness(quiz_settings(tmp_path, sections=changed, train=30, test=4))
     one.start()

@@ -79,7 +79,7 @@ def test_a_training_of_one_step_has_a_learning_rate(tmp_path: Path) -> None:
 def test_steps_are_counted_as_the_trainer_counts_them(
     tmp_path: Path, examples: int, batch: int, accumulation: int, epochs: float
 ) -> None:
-    """The estimate, the gate, warm-up and progress rest on this number."""
+    """The estimate, the gate, warm-up and progress depend on this number."""
     from transformers import Trainer, TrainingArguments
 
     arguments = TrainingArguments(

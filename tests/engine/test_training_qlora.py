@@ -1,7 +1,7 @@
 """Tests of 4-bit training, where bitsandbytes is installed: its code also runs on a CPU, but too slowly to be offered
 there.
 
-Skipped where it is missing, as in the CPU set; the errors for a machine without it are tested elsewhere.
+Skipped where it is missing, as in the CPU set; test_check.py covers the refusal on such a machine.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ ROOT = Path(__file__).parents[2]
 def test_kill_then_resume_reaches_the_same_steps(
     kind: Kind, kill_at: int, where: str, kept: tuple[int, ...], total: int, tiny_model: Path, tmp_path: Path
 ) -> None:
-    """The same weights as without the kill, no step done twice after the checkpoint, none left out."""
+    """The same weights as without the kill, no step repeated after the checkpoint, none left out."""
     whole = request_in(tmp_path / "whole", tiny_model, kind)
     result, metrics = run(whole)
     assert (result.steps, sorted(metrics)) == (total, list(range(1, total + 1)))
@@ -59,7 +59,7 @@ def test_kill_then_resume_reaches_the_same_steps(
 
 
 def _run_and_kill(root: Path, model: Path, kind: Kind, at: int) -> None:
-    """Train in another process and kill it once it says that it has done `at` steps."""
+    """Train in another process and kill it once it reports `at` finished steps."""
     command = [sys.executable, "-m", "tests.engine.training_process", str(root), str(model), kind]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as process:

@@ -96,7 +96,7 @@ def test_it_refuses_what_a_real_training_refuses(tmp_path: Path) -> None:
     ],
 )
 def test_a_training_takes_the_steps_that_were_planned(kind: Kind, settings: dict[str, Any], tmp_path: Path) -> None:
-    """The gate names this number before an operator decides."""
+    """The gate shows this number before an operator decides."""
     request = changed(request_in(tmp_path, tmp_path / "none", kind), **settings)
     result, _ = run(request)
     assert result.total_steps == planned_steps(request.settings, len(request.examples))

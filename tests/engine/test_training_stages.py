@@ -27,7 +27,7 @@ def separate(request: TrainingRequest) -> TrainingRequest:
 
 
 def one_stage(request: TrainingRequest, root: Path, **changes: Any) -> TrainingRequest:
-    """A plain SFT with some things changed, in directories of its own."""
+    """A plain SFT with some settings changed, in separate directories."""
     settings = request.settings.model_copy(update={"setting": "sft-one-stage", **changes.pop("settings", {})})
     return replace(
         request,
@@ -74,7 +74,7 @@ def test_chained_stages_give_one_policy_with_the_settings_of_each(
 def test_the_second_stage_continues_the_first(
     chained: tuple[TrainingRequest, TrainingResult], apart: TrainingRequest, tmp_path: Path
 ) -> None:
-    """By hand, as two trainings: the same weights. Stage 1 alone is what the separate reflector got."""
+    """Run as two separate trainings: the same weights. Stage 1 alone gives the weights of the separate reflector."""
     request, _ = chained
     first = one_stage(request, tmp_path / "1")
     run(first)
@@ -168,7 +168,7 @@ def test_stopped_in_either_stage_it_goes_on_there(
     first = checkpoints.newest(request.work_dir / "stage1")
     assert first is not None
     written = first.path.stat().st_mtime_ns
-    # Other settings of stage 2 don't undo stage 1, and stage 2 then starts anew.
+    # Other settings of stage 2 don't invalidate stage 1, and stage 2 then restarts.
     second = request.settings.second_stage.model_copy(update={"learning_rate": 1e-3})
     changed = replace(request, settings=request.settings.model_copy(update={"second_stage": second}))
     result, metrics = run(changed, Scripted(stop_at=5))

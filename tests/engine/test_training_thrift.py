@@ -31,8 +31,8 @@ from tests.engine.training_runs import Scripted, alike, run, weights_in  # noqa:
 
 CPU = Precision("cpu", "float32", False)
 SIDES = [
-    ([5, 6, 7, 8, 9], [5, 6, 7, 11]),  # a common beginning
-    ([5, 6], [5, 6, 12, 13, 14]),  # one is the beginning of the other
+    ([5, 6, 7, 8, 9], [5, 6, 7, 11]),  # a common prefix
+    ([5, 6], [5, 6, 12, 13, 14]),  # one is a prefix of the other
     ([9, 8, 7], [9, 8, 7]),  # the same twice
     ([5, 6, 7], [8, 6]),  # nothing in common
     ([4, 4, 4, 4, 4, 4], [4, 4, 4, 4, 4, 10]),
@@ -40,7 +40,7 @@ SIDES = [
 
 
 def _batch(sides: list[tuple[list[int], list[int]]]) -> tuple[Any, Any]:
-    """As TRL's collator lays pairs out: chosen sides, then rejected ones, padded on the right."""
+    """Build a batch as TRL's collator does: chosen sides, then rejected ones, padded on the right."""
     return _rows([chosen for chosen, _ in sides] + [rejected for _, rejected in sides])
 
 
@@ -59,10 +59,10 @@ def _llama(**changes: Any) -> Any:
     return LlamaForCausalLM(LlamaConfig(**sizes, num_attention_heads=4, num_key_value_heads=2, **changes))
 
 
-LONG = list(range(3, 39)) * 2  # as worked examples stand in front of every prompt
+LONG = list(range(3, 39)) * 2  # like worked examples at the start of every prompt
 OTHER = [tokens + 1 for tokens in reversed(LONG)]
 SFT = [
-    [[*LONG, 5, 6, 7], [*LONG, 5, 6, 9, 9], [*LONG, 8], LONG],  # a beginning of all, a longer one of two, a row inside
+    [[*LONG, 5, 6, 7], [*LONG, 5, 6, 9, 9], [*LONG, 8], LONG],  # a prefix of all, a longer one of two, a row contained in another
     [[*LONG, 5], [*OTHER, 6, 7], [*LONG, 7, 7, 7], [*OTHER, 8], [*OTHER, 6, 9]],  # two tasks in one batch
     [[*LONG, 5]] * 3,
     [[4, *LONG], [5, *LONG], LONG, LONG + OTHER, LONG + OTHER + [9]],  # some share, some nothing
@@ -109,7 +109,7 @@ def test_packed_pairs_have_the_hidden_states_and_gradients_of_plain_ones(
 
 @pytest.mark.parametrize("rows", SFT + PAIRED)
 def test_packed_batches_have_the_hidden_states_and_gradients_of_plain_ones(rows: list[list[int]]) -> None:
-    """The gradients of these longer rows are larger: told apart by their norm."""
+    """The gradients of these longer rows are larger, so the comparison is relative to their norm."""
     (plain, gradients), (packed, packed_gradients) = _plain_and_packed(*_rows(rows))
     assert torch.allclose(plain, packed, atol=1e-5)
     assert all((a - b).norm() <= 1e-5 * a.norm() for a, b in zip(gradients, packed_gradients, strict=True))
@@ -128,14 +128,14 @@ def test_packing_keeps_every_token_and_says_where_it_went(rows: list[list[int]],
     assert torch.equal(back[real], ids[real])
     positions = packed.position_ids[packed.rows[:, None], packed.places]
     assert torch.equal(positions[real], torch.arange(ids.shape[1]).expand_as(ids)[real])
-    for number, row in enumerate(rows):  # each token sees its own row up to itself, and nothing else
+    for number, row in enumerate(rows):  # each token attends to its own row up to itself, and to nothing else
         places = packed.places[number, : len(row)].tolist()
         for at, place in enumerate(places):
             assert packed.visible[packed.rows[number], 0, place].nonzero()[:, 0].tolist() == sorted(places[: at + 1])
 
 
 def test_each_beginning_is_computed_once_and_masks_stay_small() -> None:
-    """Where the linear layers are everything, one row repeats nothing; where attention is, tasks are kept apart."""
+    """Where linear layers dominate, one row repeats nothing; where attention dominates, tasks are kept apart."""
     task, shorter = list(range(60)), list(range(60, 20, -1))
     rows = [[*begun, number, 7] for begun in (task, shorter) for number in range(4)]
     one, apart = pack(*_rows(rows), 1e9), pack(*_rows(rows), 1.0)
@@ -162,7 +162,9 @@ def test_what_a_token_costs_is_counted_in_tokens_attended_to() -> None:
 
 
 def test_a_model_that_cannot_share_is_left_alone() -> None:
-    """A sliding window, another attention, positions that go by the place in the row: each would compute wrongly."""
+    """A sliding window, another attention, positions that depend on the place in the row: each would give wrong
+    results.
+    """
     from transformers import MistralConfig, MistralForCausalLM
 
     sizes = {"vocab_size": 40, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 1}
@@ -270,7 +272,7 @@ def test_our_sft_has_the_loss_gradients_and_metrics_of_plain_trl(
 def test_reference_log_probabilities_are_computed_once_and_survive_a_stop(
     tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two epochs of four batches ask the reference four times, whether or not the training was stopped between."""
+    """Two epochs of four batches run the reference four times, whether or not the training was stopped in between."""
     request = request_in(tmp_path, tiny_model, "dpo")
     asked: list[int] = []
     real = dpo._ThriftyDPOTrainer.compute_ref_log_probs
@@ -291,7 +293,7 @@ def test_reference_log_probabilities_are_computed_once_and_survive_a_stop(
 
 
 def test_a_kept_reference_is_never_replaced(tmp_path: Path) -> None:
-    """Beside other pairs the same pair's value differs in its last digits; a resume must see the first one."""
+    """In a batch with other pairs the value differs in its last digits; a resume must use the first one."""
     ids, mask = _batch(SIDES[:2])
     batch = {"input_ids": ids, "attention_mask": mask}
     memory = reference_logps.ReferenceMemory()

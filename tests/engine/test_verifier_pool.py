@@ -27,7 +27,7 @@ from tests.support.waiting import STALL_SECONDS
 pytest.importorskip("math_verify")
 
 HOSTILE = r"\boxed{9^{9^{9}}}"
-"""Sympy works out a number of 370 million digits."""
+"""Sympy computes a number of 370 million digits."""
 
 
 def question(reference: str = "x+3", task: str = "sums") -> StoredQuestion:
@@ -35,7 +35,7 @@ def question(reference: str = "x+3", task: str = "sums") -> StoredQuestion:
 
 
 def test_a_reply_that_hangs_its_verifier_is_unverified_and_the_next_is_judged() -> None:
-    """One reply must not stop all verdicts, and no verdict is guessed for it."""
+    """One reply must not stop all verdicts, and it gets no guessed verdict."""
 
     async def run() -> list[Verification]:
         verifiers = VerifierPool({"sums": "math"}, seconds=20)
@@ -58,7 +58,7 @@ def test_a_reply_that_hangs_its_verifier_is_unverified_and_the_next_is_judged() 
 
 
 def test_a_verifier_that_is_killed_costs_one_verdict_even_among_many_at_once() -> None:
-    """The kernel may kill the verifier for its memory; replies that waited behind it are judged by a new process."""
+    """The kernel may kill the verifier for its memory; replies queued behind it are verified by a new process."""
 
     async def run() -> list[Verification]:
         verifiers = VerifierPool({"sums": "math"}, seconds=30, workers=1)
@@ -79,7 +79,7 @@ def test_a_verifier_that_is_killed_costs_one_verdict_even_among_many_at_once() -
 
 
 def test_replies_are_judged_at_once_and_a_process_that_breaks_costs_its_own_reply_alone() -> None:
-    """Verdicts of two cores take half the time, and it stays clear which reply broke its process."""
+    """With two cores verdicts take half the time, and the reply that broke its process is still identified."""
 
     async def run() -> tuple[list[int], list[Verification]]:
         verifiers = VerifierPool({"sums": "math"}, seconds=30, workers=2)
@@ -93,7 +93,7 @@ def test_replies_are_judged_at_once_and_a_process_that_breaks_costs_its_own_repl
             for pid in before:
                 os.kill(pid, signal.SIGKILL)
                 await gone(pid)
-            # Of the two, one had nothing to do: the next replies must not be blamed for its end.
+            # One of the two was idle: its end must not be blamed on the next replies.
             after = [await verifiers.verify(question(), r"\boxed{x+3}") for _ in range(2)]
             return before, [await hanging, *beside, *after]
         finally:
@@ -106,7 +106,7 @@ def test_replies_are_judged_at_once_and_a_process_that_breaks_costs_its_own_repl
 
 
 def test_a_bug_in_a_verifier_is_raised_with_the_place_it_came_from() -> None:
-    """It must not pass for a verdict, and not cost the process that goes on to verify."""
+    """It must not count as a verdict, and not cost the process that continues to verify."""
 
     async def run() -> Verification:
         verifiers = VerifierPool({"sums": "math"}, workers=1)
@@ -144,7 +144,7 @@ if __name__ == "__main__":
 
 
 def test_a_verifier_whose_engine_was_killed_does_not_go_on_for_ever(tmp_path: Path) -> None:
-    """Symbolic mathematics that never ends would keep a core busy until somebody looks."""
+    """Symbolic mathematics that never ends would keep a core busy indefinitely."""
     script = tmp_path / "killed.py"
     script.write_text(_KILLED)
     root = Path(__file__).parents[2]
@@ -158,7 +158,7 @@ def test_a_verifier_whose_engine_was_killed_does_not_go_on_for_ever(tmp_path: Pa
 
 
 async def gone(pid: int) -> None:
-    """Wait until a process that was ended is not there any more, or is a corpse. What hangs would use up any time."""
+    """Wait until an ended process is gone or a zombie. A hanging one would keep using CPU time."""
     with suppress(psutil.NoSuchProcess):
         process = psutil.Process(pid)
         while process.status() != psutil.STATUS_ZOMBIE:
@@ -208,7 +208,7 @@ class _Waiting:
         self._all_here = threading.Barrier(parties)
 
     def verify(self, reply: str, reference: str, payload: Mapping[str, object]) -> Verification:
-        """Comes back only when as many are waiting as may wait at once."""
+        """Returns only when the maximum number of callers is waiting."""
         self._all_here.wait(timeout=STALL_SECONDS)
         return Verification("correct", reply, "", 1.0, threading.current_thread().name)
 

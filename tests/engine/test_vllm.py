@@ -57,7 +57,7 @@ async def _exercise(weights: PolicyWeights) -> None:
 
 
 async def _pauses(generate: Callable[..., object], pause: Callable[..., object], resume: Callable[..., object]) -> None:
-    """A paused generator keeps what is in flight, and finishes it after the resume."""
+    """A paused generator keeps requests in flight, and finishes them after it resumes."""
     running = asyncio.ensure_future(generate(_request("Tell a long story.", 0.9, max_tokens=200)))  # type: ignore[arg-type]
     await asyncio.sleep(0.3)
     await pause()  # type: ignore[misc]
@@ -69,7 +69,7 @@ async def _pauses(generate: Callable[..., object], pause: Callable[..., object],
 
 
 def test_vllm_serves_a_policy_on_cpu(model_cache: Path) -> None:
-    """Many at once, greedy and sampled, streamed, too long, paused: the generator's whole contract on real vLLM."""
+    """Concurrent, greedy and sampled, streamed, too long, paused: the generator's complete contract on real vLLM."""
     if importlib.util.find_spec("vllm") is None:
         pytest.skip("vLLM has no build for this machine")
     from engine.models.resolve import resolve_model
@@ -81,7 +81,7 @@ def test_vllm_serves_a_policy_on_cpu(model_cache: Path) -> None:
 def test_no_process_of_vllm_outlives_its_engine(
     harness: Callable[[str], EngineHarness], model_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Promise 3 on the real thing: vLLM's engine process, in whatever session, is gone when the next one is READY."""
+    """Promise 3 with real vLLM: its engine process, in whatever process session, is gone when the next one is READY."""
     if importlib.util.find_spec("vllm") is None:
         pytest.skip("vLLM has no build for this machine")
     from engine.supervisor.child_processes import end_orphans, tagged_processes
@@ -90,7 +90,7 @@ def test_no_process_of_vllm_outlives_its_engine(
     cache.mkdir()
     (cache / "models").symlink_to(model_cache)
     monkeypatch.setenv("REFLECTEVO_CACHE", str(cache))
-    # As the product binds its threads; the other tests compute in one.
+    # Threads are bound as in the product; the other tests compute in one.
     monkeypatch.delenv("VLLM_CPU_OMP_THREADS_BIND", raising=False)
     settings = quiz_settings(tmp_path, train=40, test=2).replace('"scripted"\nconcurrency', '"vllm"\nconcurrency')
     one = harness(settings.replace('model = "none"', 'model = "smollm2-135m-instruct"'))
@@ -102,6 +102,6 @@ def test_no_process_of_vllm_outlives_its_engine(
     one.kill()
     one.start()
     assert not before & set(tagged_processes(one.workspace))
-    # Nothing is asked of this engine any more: it need not load the model to end in order.
+    # This engine gets no more requests: it need not load the model to shut down in order.
     one.kill()
     end_orphans(one.workspace)

@@ -58,13 +58,13 @@ max_tokens = 24
 """
 
 EQUAL_SHARE = 0.95
-"""Were fewer texts than this equal, it would be no tie but a mistake."""
+"""Lower bound of equal texts: fewer would indicate an error instead of ties."""
 
 EQUAL_SHARE_BFLOAT16 = 0.8
 """One or two of 36 differ by ties."""
 
 NEARLY = 0.25
-"""Nats between two tokens that bfloat16 may take for each other. The ones measured were 0.018 apart."""
+"""Nats between two tokens that bfloat16 may confuse. Those measured were 0.018 apart."""
 
 
 async def _in_flow(model: Path, directory: Path, dtype: str) -> list[Exchange]:
@@ -80,9 +80,10 @@ async def _in_flow(model: Path, directory: Path, dtype: str) -> list[Exchange]:
 
 
 def _one_at_a_time(model: Path, exchanges: list[Exchange], dtype: str) -> list[tuple[str, int]]:
-    """Text and number of tokens of each request: no prefix cache, vLLM's own block size, nothing else in the batch.
+    """Return text and number of tokens of each request: no prefix cache, vLLM's own block size, nothing else in the
+    batch.
 
-    Runs within this process, which has imported vLLM already: processes of its own would import it twice more.
+    Runs within this process, which has imported vLLM already: separate processes would import it twice more.
     """
     from vllm import LLM, SamplingParams
     from vllm.distributed import cleanup_dist_env_and_memory
@@ -107,8 +108,9 @@ def _one_at_a_time(model: Path, exchanges: list[Exchange], dtype: str) -> list[t
 
 
 def _gap_by(model: Path) -> Callable[[Exchange, str, str], float]:
-    """A function that tells how much better than the other the better one of two tokens is, by the model in float32:
-    those at which two replies to one prompt part. In nats, the difference of their log probabilities."""
+    """Return a function of two replies to one prompt: by how much the model in float32 prefers the better of the two
+    tokens at which they diverge. In nats, the difference of their log probabilities.
+    """
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -119,7 +121,7 @@ def _gap_by(model: Path) -> Callable[[Exchange, str, str], float]:
         prompt: Sequence[int] = tokenizer.apply_chat_template(
             list(exchange.request.messages), add_generation_prompt=True, return_dict=True
         )["input_ids"]
-        # A reply that is the beginning of the other one ended there.
+        # A reply that is a prefix of the other one ended there.
         replies = [
             [*tokenizer(text, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id] for text in (one, other)
         ]
@@ -135,7 +137,7 @@ def _gap_by(model: Path) -> Callable[[Exchange, str, str], float]:
 
 @pytest.fixture
 def model(model_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """SmolLM2-135M, for a plan in a directory of its own."""
+    """SmolLM2-135M, for a plan in its own directory."""
     if importlib.util.find_spec("vllm") is None:
         pytest.skip("vLLM has no build for this machine")
     from engine.models.resolve import resolve_model
@@ -149,7 +151,9 @@ def model(model_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def _both_ways(model: Path, directory: Path, dtype: str) -> tuple[list[Exchange], list[tuple[str, int]], list[int]]:
-    """Attempts, reflections and corrections of a plan, all greedy; each prompt sent alone; the places that differ."""
+    """Attempts, reflections and corrections of a plan, all greedy; each prompt sent alone; the positions that
+    differ.
+    """
     exchanges = asyncio.run(_in_flow(model, directory, dtype))
     assert any(one.generated.cached_tokens for one in exchanges), "no prefix was shared: nothing was put to the test"
     kinds = {len(one.request.messages) for one in exchanges}

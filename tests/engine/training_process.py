@@ -21,7 +21,7 @@ Kind = Literal["sft", "two-stage", "dpo", "full"]
 
 
 class Unhindered:
-    """A control that never asks for anything."""
+    """A control that never requests a stop, a save or a pause."""
 
     def should_stop(self) -> bool:
         return False

@@ -14,7 +14,7 @@ Metrics = dict[int, dict[str, float]]
 
 
 class Scripted(Unhindered):
-    """Stops or saves after so many optimizer steps; pauses for some polls at one."""
+    """Stops or saves after a number of optimizer steps; pauses for some polls at one."""
 
     def __init__(self, stop_at: int | None = None, save_at: int | None = None, pause_polls: int = 0) -> None:
         self.step = 0
@@ -42,7 +42,7 @@ class Scripted(Unhindered):
 
 
 def run(request: TrainingRequest, control: Scripted | None = None) -> tuple[TrainingResult, Metrics]:
-    """Train; returns the result and the metrics of each step of this run."""
+    """Train; return the result and the metrics of each step of this run."""
     control = control or Scripted()
     metrics: Metrics = {}
 
@@ -53,7 +53,7 @@ def run(request: TrainingRequest, control: Scripted | None = None) -> tuple[Trai
 
 
 def raising(error: BaseException) -> Callable[..., None]:
-    """A function that raises `error` whatever it is called with."""
+    """Return a function that raises `error` whatever its arguments."""
 
     def raises(*_: Any, **__: Any) -> None:
         raise error
@@ -62,7 +62,7 @@ def raising(error: BaseException) -> Callable[..., None]:
 
 
 def weights_in(policy: Path, role: str = "") -> dict[str, Any]:
-    """The trained tensors of a policy: its adapter's, or all when it is a whole model."""
+    """Return the trained tensors of a policy: its adapter's, or all of a complete model."""
     from safetensors.torch import load_file
 
     adapter = policy / role / "adapter" / "adapter_model.safetensors"
@@ -70,7 +70,7 @@ def weights_in(policy: Path, role: str = "") -> dict[str, Any]:
 
 
 def alike(one: dict[str, Any], other: dict[str, Any], tolerance: float = 1e-5) -> bool:
-    """Whether two sets of tensors are the same within a tolerance."""
+    """Return whether two sets of tensors are equal within a tolerance."""
     import torch
 
     assert one.keys() == other.keys()
@@ -78,7 +78,7 @@ def alike(one: dict[str, Any], other: dict[str, Any], tolerance: float = 1e-5) -
 
 
 def logits(model: Any, tokenizer: Any) -> Any:
-    """What a model makes of a fixed text."""
+    """Return a model's logits for a fixed text."""
     import torch
 
     ids = tokenizer("two and two make four", return_tensors="pt")["input_ids"]
