@@ -75,7 +75,7 @@ def _is_self(node: ast.expr) -> bool:
 
 
 def _used_in(path: Path) -> Iterator[tuple[str, int]]:
-    """Return the private names that a file reads from or sets on objects other than `self`, or imports; with the line."""
+    """Return the private names that a file uses on objects other than `self`, or imports; with the line."""
     for node in ast.walk(_tree(path)):
         if isinstance(node, ast.Attribute) and not _is_self(node.value):
             yield node.attr, node.lineno

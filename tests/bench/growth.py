@@ -110,7 +110,7 @@ class _Store:
 
 
 def measure() -> list[Row]:
-    """Return two rows for each operation: the middle store against the small one, the large one against the middle one."""
+    """Return two rows for each operation: middle against small store, large against middle store."""
     middle = int(os.environ.get("REFLECTEVO_BENCH_GROWTH", MIDDLE))
     sizes = (middle // TIMES, middle, middle * TIMES)
     with kept_stores() as directory, ExitStack() as stack:

@@ -1,4 +1,4 @@
-"""History of benchmark runs with the machine they ran on: one line of JSON per run, and the latest table in the docs."""
+"""History of benchmark runs and their machines: one line of JSON per run, and the latest table in the docs."""
 
 from __future__ import annotations
 

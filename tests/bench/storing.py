@@ -101,7 +101,7 @@ def _texts(prose: _Prose) -> list[str]:
 
 
 async def _store(rows: Rows, todo: list[tuple[int, list[str]]]) -> None:
-    """Store the generation steps of every question in their order, several questions concurrently, as a rollout does."""
+    """Store the generation steps of each question in order, several questions concurrently, as a rollout does."""
 
     async def hold(reason: str | None) -> None:
         raise RuntimeError(f"the disk can't be written: {reason}")

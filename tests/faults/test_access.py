@@ -1,4 +1,4 @@
-"""Tests access control: permissions whatever the umask, no open port, no secret where it isn't needed, no foreign code."""
+"""Tests access control: permissions under any umask, no open port, no unneeded secret, no foreign code."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def _settings(**changes: object) -> RunSettings:
 
 
 def test_a_secret_goes_to_the_process_that_needs_it_and_to_no_other(tmp_path: Path) -> None:
-    """The hub's token goes to processes that may download from the hub; the judge's key to the judging process alone."""
+    """The hub's token goes to processes that may download from it; the judge's key to the judging process alone."""
     hub, local = _settings(), _settings(model=str(tmp_path))
     for kind in ("prepare", "generate", "train"):
         assert needed_secrets(hub, kind) == HUB_SECRETS

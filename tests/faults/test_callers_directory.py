@@ -42,7 +42,7 @@ def test_the_engine_is_found_where_it_is_installed(case: str, tmp_path: Path) ->
 
 
 def test_no_command_imports_from_the_callers_directory(tmp_path: Path) -> None:
-    """Covers every command that starts a process: one-shot queries, the engine with its workers, an export, an import."""
+    """Covers every command that starts a process: queries, the engine with its workers, an export, an import."""
     if not SCRIPT.exists():
         pytest.skip("the console script is not installed beside this Python (make test installs it)")
     here = with_decoys(tmp_path / "here", {name for names in DECOYS.values() for name in names})

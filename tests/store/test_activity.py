@@ -38,7 +38,7 @@ def test_the_parts_of_an_iteration_add_up(
 
 
 def test_an_iteration_by_hand() -> None:
-    """40 s to load, 100 s of texts, 3 s of curation, 60 s of steps between two gaps, 30 s of the child policy's texts."""
+    """40 s to load, 100 s of texts, 3 s of curation, 60 s of steps between two gaps, 30 s of the child's texts."""
     found = idleness(
         Activity(
             whole=(0, 300),

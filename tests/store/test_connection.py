@@ -222,7 +222,7 @@ def test_text_that_is_not_utf8_does_not_break_a_read(database: Path) -> None:
 
 @given(st.text(st.characters(categories=("L", "N", "Cs", "Cc", "S"))))
 def test_storable_text_can_be_stored_and_only_loses_lone_surrogates(text: str) -> None:
-    """A lone surrogate (as in a truncated emoji of a model) raises when it is bound; all other text passes unchanged."""
+    """A lone surrogate (as in a truncated emoji) raises when it is bound; all other text passes unchanged."""
     cleaned = storable(text)
     with closing(sqlite3.connect(":memory:")) as connection:
         assert connection.execute("SELECT ?", (cleaned,)).fetchone()[0] == cleaned

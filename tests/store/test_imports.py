@@ -90,7 +90,7 @@ def test_the_same_question_again_is_another_attempt(rows: Rows) -> None:
 
 
 def test_pages_follow_keys_and_leave_failures_out(rows: Rows) -> None:
-    """An export pages by key: no row twice, none missed, nothing that failed, and of our own runs only *the* attempt."""
+    """An export pages by key: no row twice, none missed, no failures, and of our own runs only *the* attempt."""
     made = []
     for number in range(5):
         question = rows.question(f"q{number}")

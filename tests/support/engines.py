@@ -1,4 +1,4 @@
-"""Runs real engines in temporary workspaces: start, send directives, wait, kill. No mocks: processes, pipes and SQLite."""
+"""Runs real engines in temporary workspaces: start, send directives, wait, kill. Real processes, pipes and SQLite."""
 
 from __future__ import annotations
 

@@ -26,9 +26,9 @@ def multiply(connection: sqlite3.Connection, times: int) -> Iterator[int]:
     Builds a large synthetic store from a small one without composing any text again. The caller calls `finish`.
     Yields the number of stored trajectories after each transaction.
 
-        Args:
-            connection: a writer in autocommit mode.
-            times: final number of copies including the original, at least 1.
+    Args:
+        connection: a writer in autocommit mode.
+        times: final number of copies including the original, at least 1.
     """
     last = {table: _greatest(connection, table) for table in TABLES if table != "run_questions"}
     keys = {table: "question_id" if table == "run_questions" else "id" for table in TABLES}

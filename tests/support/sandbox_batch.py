@@ -119,7 +119,7 @@ def _run(tier: str, source: str, one: dict[str, Any]) -> dict[str, Any]:
 
 
 def visible() -> list[Path]:
-    """Return the paths that a program may find: Python, its libraries and links, and the few other files and devices."""
+    """Return the paths that a program may find: Python, its libraries and links, and a few other files and devices."""
     python = interpreter()
     links = [Path(link) for link, _ in python.links]
     beside = [Path(f"/{name}") for name in ("etc/ld.so.cache", "usr/share/zoneinfo", "tmp")]

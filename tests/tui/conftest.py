@@ -1,4 +1,4 @@
-"""A realistic workspace, written through the store's own functions."""
+"""Fixtures of the terminal's tests: a realistic workspace, written through the store's own functions."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from tests.support.waiting import Patience, words
 
 @pytest.fixture(autouse=True)
 def own_choices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test reads or writes the choices of whoever runs it."""
+    """Isolate every test from the preferences of the user who runs it."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
 
 
 @pytest.fixture
 def build(tmp_path: Path) -> Builder:
-    """Builds the workspace of a test."""
+    """Build the workspace of a test."""
 
     def make(n: int = 40, **options: str) -> Built:
         return build_workspace(tmp_path / "workspace", n, **options)
@@ -40,7 +40,7 @@ def build(tmp_path: Path) -> Builder:
 
 @pytest.fixture
 def rows_read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many trajectories each page held that was read from the store."""
+    """Record the number of trajectories of each page read from the store."""
     counts: list[int] = []
     page = trajectories.page
 
@@ -55,7 +55,7 @@ def rows_read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 @pytest.fixture
 def empty(tmp_path: Path) -> Workspace:
-    """A workspace that was just made: nothing has run."""
+    """Return a newly created workspace: nothing has run."""
     workspace = Workspace(tmp_path / "workspace").create()
     writer = open_writer(workspace.database)
     migrate(writer)
@@ -65,7 +65,7 @@ def empty(tmp_path: Path) -> Workspace:
 
 @pytest.fixture
 def engine_lock() -> Iterator[Callable[[Workspace], None]]:
-    """Lets another process hold the lock of a workspace, as a living engine does."""
+    """Hold the lock of a workspace in another process, as a living engine does."""
     holders: list[subprocess.Popen[bytes]] = []
     code = (
         "import fcntl, sys, time\n"
@@ -88,10 +88,10 @@ def engine_lock() -> Iterator[Callable[[Workspace], None]]:
 
 
 async def until(pilot: Pilot[None], condition: Callable[[], object]) -> None:
-    """Let the application work until a condition holds; fails when its screen stands still."""
+    """Let the application work until a condition holds; fails when its screen makes no progress."""
 
     def progress() -> object:
-        # After the application has ended there is no screen to look at.
+        # After the application has ended there is no screen to read.
         return words(screen_text(pilot.app)) if pilot.app.is_running else None
 
     patience = Patience(progress)

@@ -1,4 +1,4 @@
-"""The application as a whole: switching, help, palette, detaching, and a store that can't be read."""
+"""Tests the application as a whole: switching, help, palette, detaching, and a store that can't be read."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ async def test_the_last_net_is_in_place(empty) -> None:
 
 
 def run_in_terminal(code: str, **environment: str) -> tuple[int, int]:
-    """Start Python on a terminal of its own; returns its pid and the terminal."""
+    """Start Python on its own terminal; returns its pid and the terminal."""
     import pty
 
     pid, terminal = pty.fork()
@@ -207,7 +207,7 @@ def test_a_terminal_that_cannot_show_screens_is_refused(term: str) -> None:
 
 
 def stage(done: int, state: str = "running", started: float = 0.0) -> Stage:
-    """A stage that stands at `done`."""
+    """Return a stage with `done` finished items."""
     return Stage(1, 1, 0, "reflect", state, False, 1000, done, 1000 - done, "", started, None, None)
 
 
@@ -228,7 +228,7 @@ def test_accuracies_of_different_protocols_are_not_mixed() -> None:
         )
     ]
     assert [one.id for one in overall_evaluations(found, "oracle")] == [2, 4]
-    # One policy that was measured in another way since must not empty the chart.
+    # A later evaluation of one policy under another protocol must not empty the chart.
     found.append(Evaluation(9, 4, 1, "oracle/votes", "", 10, both, 0.0))
     assert [one.id for one in overall_evaluations(found, "oracle")] == [2, 4]
     assert overall_evaluations([], "oracle") == []

@@ -1,4 +1,4 @@
-"""Protects an operator from what a workspace may hold or be: texts of any size and script, and a network disk."""
+"""Tests unusual contents and locations of a workspace: texts of any size and script, and a network disk."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ EMPTY = {
     "launch": "There is no settings file in this workspace yet",
     "logs": "No log yet. Press 1, then e, to start the engine, which writes one.",
 }
-"""What each screen says where nothing has run: what would fill it, or what to press."""
+"""Text of each screen before any run: what would fill it, or which key to press."""
 
 
 @pytest.mark.parametrize("size", [(160, 50), (80, 24)])

@@ -1,4 +1,4 @@
-"""The command line as a script sees it: real processes, exit codes, messages, JSON."""
+"""Tests the command line as a script uses it: real processes, exit codes, messages, JSON."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def cli(*arguments: str | Path, **environment: str) -> subprocess.CompletedProce
 
 
 def test_a_run_without_terminal_ends_with_a_summary_and_zero(harness: Make) -> None:
-    """What `make demo HEADLESS=1` relies on: progress lines, the outcome in words, and exit code 0."""
+    """The basis of `make demo HEADLESS=1`: progress lines, the outcome as text, and exit code 0."""
     one = harness(scripted_settings(train=12, test=6))
     done = cli("-w", one.workspace.root, "run")
     assert done.returncode == 0, done.stderr
@@ -47,7 +47,7 @@ def test_a_run_without_terminal_ends_with_a_summary_and_zero(harness: Make) -> N
 
 
 def test_a_gate_is_an_exit_code_and_approve_passes_it(harness: Make) -> None:
-    """A script learns that an operator is awaited, and how to answer."""
+    """A script learns that a gate waits for an operator, and how to answer."""
     one = harness(scripted_settings('gates = ["train"]', train=12, test=6))
     waiting = cli("-w", one.workspace.root, "run")
     assert waiting.returncode == 4
@@ -60,7 +60,7 @@ def test_a_gate_is_an_exit_code_and_approve_passes_it(harness: Make) -> None:
 
 
 def test_a_failed_stage_is_an_exit_code_with_its_reason(harness: Make) -> None:
-    """A training that can't start says why; nothing that was generated is lost."""
+    """A training that can't start reports the reason; no generated text is lost."""
     one = harness(scripted_settings(sections="min_examples = 100000", train=12, test=6))
     failed = cli("-w", one.workspace.root, "run")
     assert failed.returncode == 3
@@ -69,7 +69,7 @@ def test_a_failed_stage_is_an_exit_code_with_its_reason(harness: Make) -> None:
 
 
 def test_without_a_workspace_every_command_says_how_to_make_one(tmp_path: Path) -> None:
-    """One clear message, exit code 1, and nothing is made by looking."""
+    """One clear message, exit code 1, and the check creates nothing."""
     for command in ("status", "run", "pause", "resume", "stop", "approve"):
         refused = cli("-w", tmp_path / "none", command)
         assert refused.returncode == 1, command
@@ -90,7 +90,7 @@ def test_init_keeps_what_is_there(tmp_path: Path) -> None:
 
 
 def test_a_wrong_setting_names_file_line_and_nearest_key(harness: Make) -> None:
-    """The engine is not even started for settings that can't be right."""
+    """The engine is not started with invalid settings."""
     one = harness(scripted_settings())
     file = one.workspace.settings_file
     file.write_text(file.read_text().replace("batch_size", "bach_size"))
@@ -102,14 +102,14 @@ def test_a_wrong_setting_names_file_line_and_nearest_key(harness: Make) -> None:
 
 
 def test_an_unknown_recipe_is_refused_with_the_known_ones(tmp_path: Path) -> None:
-    """A misspelt recipe makes no workspace."""
+    """A misspelt recipe creates no workspace."""
     refused = cli("init", "-w", tmp_path / "w", "--recipe", "demo")
     assert refused.returncode == 1 and "demo-cpu" in refused.stderr
     assert not (tmp_path / "w").exists()
 
 
 def test_without_a_terminal_the_application_says_what_to_use(harness: Make) -> None:
-    """A cron job that calls `reflectevo` alone gets a word, not a traceback."""
+    """A cron job that calls `reflectevo` alone gets a message, not a traceback."""
     refused = cli("-w", harness(scripted_settings()).workspace.root)
     assert refused.returncode == 1
     assert "not a terminal" in refused.stderr and "status --json" in refused.stderr
@@ -137,7 +137,7 @@ def test_a_terminal_without_a_cursor_is_refused(harness: Make, term: str) -> Non
 
 
 def test_doctor_gives_findings_with_fixes(harness: Make) -> None:
-    """Every finding that isn't fine says what to do."""
+    """Every finding that isn't ok has a fix."""
     one = harness(scripted_settings())
     findings = json.loads(cli("doctor", "-w", one.workspace.root, "--json").stdout)
     assert any(finding["what"] == "the database is intact" for finding in findings)
@@ -149,7 +149,7 @@ def test_doctor_gives_findings_with_fixes(harness: Make) -> None:
 
 
 def test_help_names_every_command_and_the_exit_codes() -> None:
-    """The first thing a new user reads."""
+    """The help is the first text that a new user reads."""
     shown = cli("--help")
     assert shown.returncode == 0
     for command in ("init", "run", "status", "approve", "pause", "resume", "stop", "doctor"):

@@ -1,4 +1,4 @@
-"""The commands that steer an engine, as a script sees them: outcomes, refusals, JSON, exit codes, completion."""
+"""Tests the commands that control an engine, for scripts: outcomes, refusals, JSON, exit codes, completion."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ COMMANDS = (
 
 
 def invoke(*arguments: str | Path) -> tuple[int, str, str]:
-    """Exit code, standard output and standard error of a command."""
+    """Return exit code, standard output and standard error of a command."""
     done = CliRunner().invoke(app, [str(one) for one in arguments])
     assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
     return done.exit_code, done.stdout, done.stderr
 
 
 def ordered(workspace: Path, *arguments: str) -> dict[str, Any]:
-    """The JSON of an order; its exit code must agree with it."""
+    """Return the JSON of a directive's outcome; its exit code must agree with it."""
     code, output, _ = invoke(arguments[0], "-w", workspace, *arguments[1:], "--json")
     answer: dict[str, Any] = json.loads(output)
     assert code == (0 if answer["accepted"] else 1)
@@ -46,7 +46,7 @@ def ordered(workspace: Path, *arguments: str) -> dict[str, Any]:
 
 
 def test_a_policy_is_measured_promoted_and_branched_from_by_name(harness: Make, tmp_path: Path) -> None:
-    """The whole way an operator goes with a script: measure the base, run, measure the child, go back, branch."""
+    """The complete workflow of a script: evaluate the base policy, run, evaluate the child, go back, branch."""
     one = harness(quiz_settings(tmp_path, train=12, test=6))
     workspace = one.workspace.root
     code, output, _ = invoke("eval", "-w", workspace)
@@ -84,7 +84,7 @@ def test_a_policy_is_measured_promoted_and_branched_from_by_name(harness: Make, 
     one.wait_state("done")
     assert one.status()["iteration"]["number"] == 2
     assert one.status()["iteration"]["parent"]["name"] == "p01"
-    # Everything is settled; a second try has nothing to do, and says so.
+    # Everything is done; a second try has no effect, and reports that.
     refused = ordered(workspace, "retry")
     assert not refused["accepted"] and "is done" in refused["outcome"]
 
@@ -92,7 +92,7 @@ def test_a_policy_is_measured_promoted_and_branched_from_by_name(harness: Make, 
 
 
 def test_an_evaluation_that_cannot_be_is_refused_before_anything_starts(harness: Make, tmp_path: Path) -> None:
-    """No questions set aside, no such policy, wrong settings: words, exit code 1, no engine or no run."""
+    """No held-out questions, no such policy, invalid settings: a message, exit code 1, no engine or no run."""
     one = harness(quiz_settings(tmp_path, train=6, test=3))
     workspace = one.workspace.root
     code, _, words = invoke("eval", "-w", workspace, "--split", "dev")
@@ -119,7 +119,7 @@ def test_run_goes_on_with_training_after_an_evaluation(harness: Make, tmp_path: 
 
 
 def test_the_table_of_an_evaluation_is_safe_and_complete() -> None:
-    """Unknown metrics are shown too; a task's name can't reach the terminal raw."""
+    """Unknown metrics are shown too; a task's name can't reach the terminal unescaped."""
     metric = {"value": 0.5, "low": 0.25, "high": 0.75, "n": 4}
     rows = [
         MeasuredTask("p00", "oracle/a", task, 4, {"acc_t1": metric, "tokens_vote": metric, "new_metric": metric})
@@ -132,20 +132,20 @@ def test_the_table_of_an_evaluation_is_safe_and_complete() -> None:
 
 
 def test_init_says_in_json_what_it_made(tmp_path: Path) -> None:
-    """For a script that goes on with the workspace."""
+    """For a script that continues with the workspace."""
     code, output, _ = invoke("init", "-w", tmp_path / "w", "--json")
     assert code == 0 and json.loads(output)["workspace"] == str(tmp_path / "w")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_explains_itself(command: str) -> None:
-    """Help of each, the workspace option everywhere, and JSON wherever something is answered."""
+    """Each has a help text, the workspace option everywhere, and JSON wherever there is output."""
     code, output, _ = invoke(command, "--help")
     assert code == 0 and "--workspace" in output and "--json" in output
 
 
 def test_the_list_of_commands_fits_and_names_the_exit_codes() -> None:
-    """Summaries that the terminal would cut tell nothing."""
+    """Summaries that the terminal would truncate are useless."""
     code, output, _ = invoke("--help")
     assert code == 0
     lines = [line for line in output.split("Commands:")[1].splitlines() if line.startswith("  ")]
@@ -157,7 +157,7 @@ def test_the_list_of_commands_fits_and_names_the_exit_codes() -> None:
 
 
 def test_a_start_builds_the_command_that_runs_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Typer reads the signature of every function of an application at each start, of 25 to list their names."""
+    """Typer reads the signature of every function of an application at each start, of 25 just to list their names."""
     built: list[str] = []
     build = typer.main.get_command_from_info
 
@@ -177,7 +177,7 @@ def test_a_start_builds_the_command_that_runs_and_no_other(monkeypatch: pytest.M
 
 
 def test_shells_complete_commands_and_options(tmp_path: Path) -> None:
-    """Through the program that is installed, as a shell calls it; installing writes into the home directory only."""
+    """Through the installed program, as a shell calls it; installing writes into the home directory only."""
     program = str(Path(sys.executable).with_name("reflectevo"))
 
     def completed(words: str, count: int) -> list[str]:
@@ -208,7 +208,7 @@ def test_help_loads_nothing_heavy() -> None:
 
 @pytest.mark.parametrize("kind", ["rollback", "branch"])
 def test_a_waiting_iteration_is_put_aside_from_the_shell(harness: Make, tmp_path: Path, kind: str) -> None:
-    """End to end: the engine waits before training, is told to go on from the base policy, and what was made stays."""
+    """End to end: the engine waits before training, is set to continue from the base policy, and the rows remain."""
     one = harness(quiz_settings(tmp_path, 'gates = ["train"]', train=12, test=6))
     workspace = one.workspace.root
     assert not ordered(workspace, "approve")["accepted"]

@@ -1,4 +1,4 @@
-"""Protects `reflectevo estimate`: recipes by name, files, an operator's figures, the workspace's own; and that Launch
+"""Tests `reflectevo estimate`: recipes by name, files, an operator's figures, the workspace's own; and that Launch
 and the gate dialog print the same numbers."""
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tests.support.built_workspaces import SETTINGS
 
 
 def invoke(*arguments: str | Path) -> tuple[int, str, str]:
-    """Exit code, standard output and standard error of `estimate`."""
+    """Return exit code, standard output and standard error of `estimate`."""
     done = CliRunner().invoke(app, ["estimate", *(str(one) for one in arguments)])
     assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
     return done.exit_code, done.stdout, done.stderr
@@ -39,7 +39,7 @@ def as_json(*arguments: str | Path) -> dict[str, Any]:
 
 
 def test_a_recipe_by_name_with_an_operators_figures(tmp_path: Path) -> None:
-    """As the recipe stands: 43,415 trajectories, 22,356,464 generated tokens, here on four GPUs."""
+    """The unchanged recipe: 43,415 trajectories, 22,356,464 generated tokens, here on four GPUs."""
     found = as_json(
         *("paper-llama3-8b-one-stage", "-w", tmp_path / "none", "--gpus", "4", "--generation-rate", "1000"),
         *("--training-rate", "2000", "--price", "2", "--set", "load_s=60", "--set", "training_start_s=60"),
@@ -125,7 +125,7 @@ def test_what_can_not_be_is_one_message(tmp_path: Path, words: tuple[str, ...], 
 
 
 def test_the_gate_shows_the_estimate_of_what_is_ahead(build: Any) -> None:
-    """The dialog's lines are the sentences of the same function, with the rates this run measured."""
+    """The dialog's lines are the sentences of the same function, with the measured rates of this run."""
     built = build(60)
     with built.writer:
         built.writer.execute("UPDATE stages SET state = 'pending', total = 0, done = 0")
@@ -150,7 +150,7 @@ def test_the_gate_shows_the_estimate_of_what_is_ahead(build: Any) -> None:
 
 
 def test_the_screens_lines_are_the_commands_numbers(tmp_path: Path) -> None:
-    """With every figure kept in the workspace, and with none: texts, tokens and time are those of the JSON."""
+    """With all figures in the workspace, and with none: texts, tokens and time equal those of the JSON."""
     file, workspace = tmp_path / "settings.toml", Workspace(tmp_path / "workspace")
     file.write_text(SETTINGS)
     workspace.root.mkdir()

@@ -1,4 +1,4 @@
-"""Import and export as an operator meets them: on the command line, in the status, and on the screens."""
+"""Tests import and export for an operator: on the command line, in the status, and on the screens."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def new_workspace(root: Path) -> Path:
 
 
 def test_import_says_what_it_took_and_asking_again_changes_nothing(tmp_path: Path) -> None:
-    """What a script over 17 files relies on: exit code 0 also for a file that is there already."""
+    """The basis of a script over 17 files: exit code 0 also for a file already imported."""
     workspace = new_workspace(tmp_path / "workspace")
     maker = Maker()
     records = [maker.d_plus(n, leaking=n < 2) for n in range(5)]
@@ -56,7 +56,7 @@ def test_import_says_what_it_took_and_asking_again_changes_nothing(tmp_path: Pat
 
 
 def test_what_can_not_be_imported_is_one_message(tmp_path: Path) -> None:
-    """No traceback, exit code 1, nothing made."""
+    """No traceback, exit code 1, nothing created."""
     workspace = new_workspace(tmp_path / "workspace")
     (tmp_path / "rows.csv").write_text("a,b\n1,2\n")
     for arguments, words in (
@@ -97,7 +97,7 @@ def test_an_import_on_a_terminal_shows_a_bar(tmp_path: Path) -> None:
 
 
 async def test_the_newest_in_the_monitor_are_what_was_made_here(tmp_path: Path, build, until, screen_text) -> None:
-    """An import beside a run: its rows have higher ids, and must not push out what the run just made."""
+    """Imported rows have higher ids than those of the run, and must not displace its newest ones."""
     built = build(20)
     maker = Maker()
     path = write_records(tmp_path / "raw.json", [maker.raw(n) for n in range(30)])
@@ -115,7 +115,7 @@ async def test_the_newest_in_the_monitor_are_what_was_made_here(tmp_path: Path, 
 async def test_an_imported_run_is_listed_while_the_monitor_waits_for_one_of_our_own(
     tmp_path: Path, until, screen_text
 ) -> None:
-    """Trajectories shows what was imported; the Monitor doesn't pretend that it was run here."""
+    """Trajectories shows the imported rows; the Monitor doesn't show them as run here."""
     workspace = new_workspace(tmp_path / "workspace")
     maker = Maker()
     path = write_records(tmp_path / "plus.jsonl", [maker.d_plus(n, leaking=True) for n in range(6)])

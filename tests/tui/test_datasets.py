@@ -1,4 +1,4 @@
-"""Datasets: every row is accounted for, reviewers see what their decisions did, an example is shown token by token."""
+"""Tests Datasets: every row is counted, reviewers see the effect of their decisions, an example is shown by tokens."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ ANSWER = {"id": 1, "sides": SIDES, "length": 4, "max_length": 2048, "fits": True
 
 
 def curate(built: Built) -> list[int]:
-    """D+ with reasons and a reviewer's reject, and a D± pair; returns the reflections in D+."""
+    """Store D+ with reasons and a reviewer's reject, and a D± pair; returns the reflections in D+."""
     rows = built.writer.execute(
         "SELECT reflection_id, correction_id, transition FROM trajectories WHERE correction_id IS NOT NULL ORDER BY id"
     ).fetchall()
@@ -54,7 +54,7 @@ def curate(built: Built) -> list[int]:
 
 
 async def opened(app: ReflectEvoApp, pilot: Any, until: Any) -> DatasetsScreen:
-    """The screen with its counts."""
+    """Return the screen with its counts."""
     await until(pilot, lambda: app.snapshot)
     await pilot.press("4")
     await until(pilot, lambda: isinstance(app.screen, DatasetsScreen) and app.screen._facts.counts)
@@ -63,7 +63,7 @@ async def opened(app: ReflectEvoApp, pilot: Any, until: Any) -> DatasetsScreen:
 
 
 def lines(app: ReflectEvoApp, name: str) -> str:
-    """The text of a panel."""
+    """Return the text of a panel."""
     return "\n".join(line.plain for line in app.screen.query_one(f"#{name}", LinePanel).lines)
 
 

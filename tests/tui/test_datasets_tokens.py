@@ -1,5 +1,7 @@
-"""The token view of Datasets with the real engine and a real (tiny) tokenizer: nothing between key and screen is stood
-in for, so that the command, its JSON and the dialog fit together."""
+"""Tests the token view of Datasets with the real engine and a real (tiny) tokenizer.
+
+Nothing between key and screen is mocked, so that the command, its JSON and the dialog are tested together.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,7 @@ from tests.support.rows import Rows, run_settings
 
 @pytest.fixture
 def curated_workspace(tmp_path: Path) -> Workspace:
-    """One D+ row under a policy whose weights and tokenizer lie on disk."""
+    """Build one D+ row under a policy whose weights and tokenizer are on disk."""
     model = build_tiny_model(tmp_path / "model")
     workspace = Workspace(tmp_path / "workspace").create()
     settings = run_settings(
@@ -53,7 +55,7 @@ async def test_the_tokens_of_a_row_come_from_the_engine(curated_workspace: Works
         await until(pilot, lambda: app.screen.query_one(PagedList).key)
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(app.screen, ExampleDialog) and "✓ fits" in screen_text(app))
-        # The tokens get their height with a later layout: until then only their first lines are in sight.
+        # The tokens get their height in a later layout: until then only their first lines are visible.
         words = ("<|im_start|>", "of 800 tokens", "trained on", "ångström")
         await until(pilot, lambda: all(word in screen_text(app) for word in words))
         await pilot.press("end")

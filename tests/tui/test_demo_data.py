@@ -1,4 +1,4 @@
-"""`reflectevo demo-data`: a synthetic store, marked as such, whole, the same for a seed, shown by every screen."""
+"""Tests `reflectevo demo-data`: a synthetic store, marked as such, complete, equal for equal seeds, on every screen."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ROWS = 1500
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """A small synthetic workspace."""
+    """Build a small synthetic workspace."""
     workspace = Workspace(tmp_path_factory.mktemp("demo") / "w")
     for _ in DemoStore(workspace, ROWS, 0).make():
         pass
@@ -34,7 +34,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 
 
 def one(reader: sqlite3.Connection, query: str) -> int:
-    """A number from the store."""
+    """Return a number from the store."""
     return int(reader.execute(query).fetchone()[0])
 
 

@@ -1,4 +1,4 @@
-"""Nothing that could act on a terminal, or hide in it, gets past `display`."""
+"""Tests that `display` removes every character that could control a terminal or be invisible in it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ANY_TEXT = st.text(st.characters(exclude_categories=[]), max_size=200) | st.samp
 
 
 def is_safe(text: str) -> bool:
-    """No control, format, surrogate or separator character but a newline."""
+    """Check for control, format, surrogate and separator characters other than a newline."""
     return all(unicodedata.category(c) not in ("Cc", "Cf", "Cs", "Zl", "Zp") for c in text if c != "\n")
 
 

@@ -1,4 +1,4 @@
-"""Protects what an experiment does next: every series whole, every promoted policy measured once, nothing for ever."""
+"""Tests the plan of an experiment: every series complete, every promoted policy evaluated once, and it terminates."""
 
 from __future__ import annotations
 
@@ -41,8 +41,11 @@ def policy(number: int, parent: int | None, iteration: int | None, state: Any) -
 
 
 class Simulated:
-    """An engine that does what it is told; `outcomes` say what becomes of each iteration: a promoted child, a refused
-    one, or none; and how good the children are."""
+    """A simulated engine that applies every directive.
+
+    `outcomes` holds the result of each iteration (a promoted child, a refused one, or none), and how good the children
+    are.
+    """
 
     def __init__(self, outcomes: list[tuple[str, float]]) -> None:
         self.outcomes = outcomes
@@ -107,8 +110,9 @@ OUTCOMES = st.lists(
 def test_whatever_comes_of_the_iterations_the_plan_ends_whole(
     settings: RunSettings, outcomes: list[tuple[str, float]]
 ) -> None:
-    """Refused policies and iterations without any: every series has its iterations, each from the policy it held, and
-    every promoted policy is measured on the test questions, its end as an end."""
+    """With refused policies and iterations without any: every series has its iterations, each from the policy it held,
+    and every promoted policy is evaluated on the test questions, the final one as such.
+    """
     engine = Simulated(outcomes)
     engine.run(settings)
     known = engine.known
@@ -139,7 +143,7 @@ def test_whatever_comes_of_the_iterations_the_plan_ends_whole(
 
 
 def test_the_best_series_is_chosen_on_dev_questions_and_never_a_baseline(settings: RunSettings) -> None:
-    """The baseline scores highest and the test questions say something else; both don't count."""
+    """The baseline scores highest and the test questions would favour another series; neither counts."""
     # qa, two-stage × 3, dpo, then the repetitions; the simulated engine counts from 1.
     engine = Simulated([("promoted", 0.0), *[("promoted", value) for value in (0.99, 0.3, 0.3, 0.3, 0.4)]])
     engine.run(settings)
@@ -157,7 +161,7 @@ def test_what_was_begun_is_gone_on_with_first(settings: RunSettings) -> None:
 
 
 def test_texts_are_taken_over_within_a_seed_and_attempts_across_seeds(settings: RunSettings) -> None:
-    """Two settings differ in their training, not in luck; another seed, or a second try, reflects anew."""
+    """Two settings differ in their training, not in luck; another seed, or a second try, generates new reflections."""
     engine = Simulated([("rejected", 0.5)])
     engine.run(settings)
     taken = {}
@@ -193,7 +197,7 @@ def test_texts_are_taken_over_within_a_seed_and_attempts_across_seeds(settings: 
 def test_an_experiment_that_would_not_be_honest_or_whole_is_refused(
     tmp_path: Path, old: str, new: str, words: str
 ) -> None:
-    """Before the first hour is spent."""
+    """Before the first hour of computing."""
     text = experiment_settings(tmp_path)
     assert old in text
     with pytest.raises(SettingsError, match=words.replace("(", r"\(")):

@@ -1,4 +1,6 @@
-"""Protects that a screen is one entry: the example of docs/extending.md opens by its key, and is listed everywhere."""
+"""Tests that a screen is one registry entry: the example of docs/extending.md opens by its key, and is listed
+everywhere.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "extending.md"
 
 @pytest.fixture
 def wall(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
-    """The screen of the page, registered from a module outside the packages."""
+    """Return the screen of the page, registered from a module outside the packages."""
     (found,) = re.findall(r"^```python\n# wall\.py\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.M | re.S)
     (tmp_path / "wall.py").write_text(found, encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)

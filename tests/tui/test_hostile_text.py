@@ -1,4 +1,4 @@
-"""Model text of every hostile kind, on every screen: no exception, no control character on the way to the terminal."""
+"""Tests hostile model text of every kind on every screen: no exception, no control character sent to the terminal."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ CASES = [
 
 
 def unsafe(app: App[None]) -> set[str]:
-    """The control, format and surrogate characters in what the screen would write."""
+    """Return the control, format and surrogate characters that the screen would write."""
     found = set()
     for strip in app.screen._compositor.render_strips():
         for segment in strip:

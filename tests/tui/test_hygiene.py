@@ -1,4 +1,4 @@
-"""Rules of the package that no reviewer has to remember: light imports, and no way for raw text into a widget."""
+"""Tests rules of the package that reviewers need not check: light imports, and no unescaped text in a widget."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_the_terminal_loads_nothing_heavy() -> None:
 
 
 def test_the_first_frame_needs_no_settings_and_no_review() -> None:
-    """Their models take a fifth of the start to build; a gate, a form or an estimate loads them."""
+    """Their models take a fifth of the start-up time to build; a gate, a form or an estimate loads them."""
     code = (
         "import sys, reflectevo_tui.app\n"
         "late = ('pydantic', 'tomlkit', 'store.settings', 'store.estimates.estimate', 'store.curation.review_queue')\n"
@@ -44,14 +44,14 @@ def test_the_first_frame_needs_no_settings_and_no_review() -> None:
 
 
 def calls(path: Path) -> Iterator[ast.Call]:
-    """Every call in a file."""
+    """Return every call in a file."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Call):
             yield node
 
 
 def name_of(call: ast.Call) -> str:
-    """Name of what is called: `Static`, or the attribute of `self.notify`."""
+    """Return the name of the called object: `Static`, or the attribute of `self.notify`."""
     function = call.func
     return (
         function.attr if isinstance(function, ast.Attribute) else function.id if isinstance(function, ast.Name) else ""
@@ -59,7 +59,7 @@ def name_of(call: ast.Call) -> str:
 
 
 def is_safe_argument(node: ast.expr) -> bool:
-    """A literal, or something made by `display`."""
+    """Check for a literal, or a value returned by `display`."""
     if isinstance(node, ast.Constant):
         return True
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and isinstance(node.func.value, ast.Name):

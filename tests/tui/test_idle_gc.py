@@ -1,6 +1,6 @@
-"""Full garbage collections happen between keys, and memory stays bounded all the same.
+"""Tests that full garbage collections run between key presses, and memory stays bounded.
 
-In a process of its own, because a collector belongs to one.
+Runs in a separate process, because the collector is a property of the process.
 """
 
 from __future__ import annotations

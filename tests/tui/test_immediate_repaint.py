@@ -1,4 +1,4 @@
-"""The answer to a key does not wait for the next frame, and a held key does not paint more often than frames."""
+"""Tests that a key is answered before the next frame, and that a held key paints no more often than frames."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from reflectevo_tui.widgets.trajectory_list import TrajectoryList
 
 
 class Clock:
-    """A clock that is set by hand."""
+    """A clock that tests set explicitly."""
 
     now = 100.0
 
@@ -58,7 +58,7 @@ def test_a_held_key_keeps_to_the_frames() -> None:
 
 
 async def test_the_next_screen_is_there_before_its_frame(build, until, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With no frame for hours, keys are answered all the same: a screen, a dialog over it, the way back."""
+    """With no frame for hours keys are still answered: a screen, a dialog over it, the way back."""
     monkeypatch.setattr(constants, "MAX_FPS", 0.0001)
     monkeypatch.setattr("textual.screen.UPDATE_PERIOD", 10_000.0)
     app = ReflectEvoApp(build(40).workspace)
@@ -85,7 +85,7 @@ async def test_the_next_screen_is_there_before_its_frame(build, until, monkeypat
 
 
 async def test_dialogs_keep_the_look_of_dialogs(empty, until) -> None:
-    """Textual takes styles from the first base class alone; without those of a modal screen a dialog is off centre."""
+    """Textual takes styles from the first base class alone; without those of a modal screen a dialog is not centred."""
     app = ReflectEvoApp(empty)
     async with app.run_test(size=(80, 24)) as pilot:
         await until(pilot, lambda: app.snapshot)
@@ -95,7 +95,7 @@ async def test_dialogs_keep_the_look_of_dialogs(empty, until) -> None:
 
 
 async def test_a_jump_paints_nothing_before_its_row_is_there(build, until, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Left alone, Textual paints the whole screen four times while a dialog closes, the first without the page."""
+    """By default, Textual paints the whole screen four times while a dialog closes, the first time without the page."""
     app = ReflectEvoApp(build(900).workspace)
     async with app.run_test(size=(160, 50)) as pilot:
         await pilot.press("2")
@@ -122,8 +122,9 @@ async def test_a_jump_paints_nothing_before_its_row_is_there(build, until, monke
 async def test_the_start_reads_the_styles_once_and_renders_its_first_frame_once(
     build, until, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Left alone, Textual reads the whole style sheet again for the theme it starts with, and renders panels that are
-    empty yet, to throw the picture away."""
+    """By default, Textual reads the style sheet again for its initial theme, and renders panels while they are still
+    empty.
+    """
     whole: list[bool] = []
     read: list[int] = []
     rendered, reparsed = Compositor.render_full_update, Stylesheet.reparse
@@ -155,7 +156,7 @@ async def test_the_start_reads_the_styles_once_and_renders_its_first_frame_once(
 
 
 async def test_only_the_first_snapshot_counts_as_answering_a_key(build, until) -> None:
-    """Others come at any time: right before a key they would make it one that is held down, and hands never rested."""
+    """Other snapshots come at any time: one right before a key would make that key look held down."""
     app = ReflectEvoApp(build(40).workspace)
     async with app.run_test(size=(160, 50)) as pilot:
         await until(pilot, lambda: app.snapshot and app.promptness.rested() > 2 * REPEAT_SECONDS)
@@ -215,7 +216,7 @@ async def test_the_way_back_to_a_screen_styles_nothing_anew(build, until, monkey
 
 
 async def test_a_repaint_waits_for_the_pages_of_the_window_and_no_other(build, until) -> None:
-    """Nine whole pages: a tenth would never come, and every repaint after it would wait in vain."""
+    """Nine full pages: a tenth would never come, and every later repaint would wait for it."""
     asked: set[int] = set()
 
     def note(message: Message) -> None:

@@ -1,4 +1,4 @@
-"""Instructions: the heatmap counts what the store holds, says it without colour, and opens the rows behind a number."""
+"""Tests Instructions: the heatmap counts stored rows, is readable without colour, and opens the rows of a number."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ POOL = {"verify": ["V one.", "V two."], "locate": [f"L {n}." for n in range(1, 9
 
 
 async def opened(app: ReflectEvoApp, pilot: Any, until: Any) -> Heatmap:
-    """The screen with its numbers."""
+    """Return the screen with its numbers."""
     await until(pilot, lambda: app.snapshot)
     await pilot.press("6")
     await until(pilot, lambda: isinstance(app.screen, InstructionsScreen))

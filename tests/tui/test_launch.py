@@ -1,4 +1,4 @@
-"""Launch: the form speaks the settings model's language, saves safely, and issues the right directive."""
+"""Tests Launch: the form uses the terms of the settings model, saves safely, and issues the right directive."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SIZES = [(160, 50), (80, 24)]
 
 
 def issued(workspace: Workspace) -> list[tuple[str, dict[str, Any]]]:
-    """The directives in the mailbox, oldest first."""
+    """Return the issued directives, oldest first."""
     connection = open_reader(workspace.database)
     found = [(one.kind, dict(one.arguments)) for one in recent(connection)][::-1]
     connection.close()
@@ -37,12 +37,12 @@ def issued(workspace: Workspace) -> list[tuple[str, dict[str, Any]]]:
 
 
 def field(app: ReflectEvoApp, key: str) -> Input:
-    """The input of a setting."""
+    """Return the input of a setting."""
     return next(row for row in app.screen.query(SettingField) if row.field.key == key).query_one(Input)
 
 
 async def opened(app: ReflectEvoApp, pilot: Any, until: Any) -> None:
-    """The screen with its form."""
+    """Return the screen with its form."""
     await pilot.press("7")
     await until(pilot, lambda: isinstance(app.screen, LaunchScreen) and len(app.screen.query(SettingField)))
     await pilot.pause(0.2)
@@ -50,7 +50,7 @@ async def opened(app: ReflectEvoApp, pilot: Any, until: Any) -> None:
 
 @pytest.fixture
 def engine(monkeypatch: pytest.MonkeyPatch) -> list[Workspace]:
-    """An engine that starts at once; the list holds the workspaces it was asked for."""
+    """Replace the engine's start with one that returns immediately; the list holds the requested workspaces."""
     asked: list[Workspace] = []
 
     def start(workspace: Workspace) -> StartedEngine:
@@ -63,12 +63,12 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> list[Workspace]:
 
 
 def found(level: str, what: str, fix: str) -> dict[str, str]:
-    """A finding of the engine's check."""
+    """Return a finding of the engine's check."""
     return {"level": level, "where": "machine", "what": what, "fix": fix}
 
 
 def check_finds(monkeypatch: pytest.MonkeyPatch, *findings: dict[str, str]) -> None:
-    """Let the engine's check answer with these findings."""
+    """Make the engine's check return these findings."""
     monkeypatch.setattr("reflectevo_tui.engine_client.launch.findings", lambda *_, **__: list(findings))
 
 
@@ -96,7 +96,7 @@ async def test_the_form_shows_the_file(build, until, screen_text, size) -> None:
 
 
 async def test_the_estimate_follows_what_is_typed(build, until, screen_text) -> None:
-    """The numbers are those of the one function, and change with the form."""
+    """The numbers come from the shared function, and change with the form."""
     built = build(60)
     app = ReflectEvoApp(built.workspace)
     async with app.run_test(size=(160, 50)) as pilot:
@@ -212,7 +212,7 @@ async def test_an_engine_that_does_not_start_is_told(build, until, monkeypatch) 
 async def test_a_run_that_can_not_succeed_is_refused_with_every_fix(
     build, until, screen_text, engine, monkeypatch
 ) -> None:
-    """All that stands in its way is shown at once; nothing is started, what was typed is saved."""
+    """All obstacles are shown together; nothing is started, the input is saved."""
     check_finds(
         monkeypatch,
         found("error", "training needs torch", "install it with: pip install torch"),
@@ -231,7 +231,7 @@ async def test_a_run_that_can_not_succeed_is_refused_with_every_fix(
             assert words in shown, words
         await pilot.press("escape")
         await until(pilot, lambda: isinstance(app.screen, LaunchScreen))
-        # It can be tried again once it is mended.
+        # It can be tried again once it is fixed.
         assert issued(built.workspace) == [] and engine == []
         check_finds(monkeypatch)
         await pilot.press("ctrl+r")
@@ -255,7 +255,7 @@ async def test_a_warning_is_shown_and_the_run_starts(build, until, engine, monke
 
 
 async def test_a_stopped_iteration_is_resumed_as_the_command_line_does(build, until, engine) -> None:
-    """Edited settings don't change an iteration that has begun, and the operator is told."""
+    """Edited settings don't change an iteration that has begun, and the operator gets a message."""
     built = build(2)
     iterations.update_iteration(built.writer, built.iteration, state="stopped")
     app = ReflectEvoApp(built.workspace)

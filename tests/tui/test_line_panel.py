@@ -1,4 +1,4 @@
-"""The panel that keeps screens cheap: it repaints the cells that changed and no others."""
+"""Tests the panel that keeps screens cheap: it repaints the changed cells and no others."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from reflectevo_tui.widgets.line_panel import NEAR_CELLS, LinePanel, changed_spa
 
 
 def strip(text: str) -> Strip:
-    """A line of plain text."""
+    """Return a line of plain text."""
     return Strip([Segment(text)])
 
 
@@ -55,7 +55,7 @@ class OnePanel(App[None]):
 
 
 async def test_a_line_is_cut_anew_at_another_width() -> None:
-    """A layout may paint at its new width before the widget is told: a strip kept at the old one would stay cut."""
+    """A layout may paint at its new width before the widget is notified: an old strip would stay truncated."""
     app = OnePanel()
     async with app.run_test(size=(40, 3)) as pilot:
         panel = app.query_one(LinePanel)

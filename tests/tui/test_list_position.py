@@ -1,4 +1,4 @@
-"""Any row of a long list can be gone to: by its number, a share, or a trajectory; and the scroll bar can be dragged."""
+"""Tests jumps in a long list, to a row number, a share or a trajectory, and dragging the scroll bar."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_whatever_is_typed_leads_into_the_list_or_is_refused(typed: str, total: 
 
 
 def with_rows(built: Built) -> Built:
-    """As many trajectories as a list of any length needs, at no cost."""
+    """Fill the list with `ROWS` trajectories in one cheap statement."""
     built.writer.execute("DROP INDEX trajectories_parts")
     built.writer.execute(
         f"WITH RECURSIVE n(i) AS (SELECT 21 UNION ALL SELECT i + 1 FROM n WHERE i < {ROWS})"
@@ -87,7 +87,7 @@ def with_rows(built: Built) -> Built:
 
 
 async def go(pilot: Any, until: Any, app: ReflectEvoApp, typed: str) -> None:
-    """Type a place."""
+    """Type a position."""
     await pilot.press("colon")
     await until(pilot, lambda: isinstance(app.screen, LineDialog))
     app.screen.query_one(Input).value = typed
@@ -125,7 +125,7 @@ async def test_the_palette_asks_for_a_row_from_any_screen(build, until) -> None:
 
 
 async def test_a_trajectory_behind_a_filter_is_gone_to_without_it(build, until) -> None:
-    """Its number means the trajectory, whatever the list is filtered by; a row counts in the filtered list."""
+    """Its number means the trajectory, whatever the filter of the list; a row number counts in the filtered list."""
     app = ReflectEvoApp(with_rows(build(20)).workspace)
     async with app.run_test(size=(160, 50)) as pilot:
         view = await opened(app, pilot, until, ROWS)
@@ -141,8 +141,9 @@ async def test_a_trajectory_behind_a_filter_is_gone_to_without_it(build, until) 
 async def test_the_end_is_gone_to_while_the_list_is_counted(
     build, until, screen_text, monkeypatch: pytest.MonkeyPatch, then: tuple[str, ...], ends_at: int
 ) -> None:
-    """A filter on millions of rows takes seconds to count. Who presses G meanwhile means the end of the list, not that
-    of its first page; who goes on from there has had what was wanted."""
+    """A filter on millions of rows takes seconds to count. Pressing G meanwhile means the end of the list, not that of
+    its first page; once the operator moves on from there, the pending jump is dropped.
+    """
     app = ReflectEvoApp(with_rows(build(20)).workspace)
     async with app.run_test(size=(160, 50)) as pilot:
         view = await opened(app, pilot, until, ROWS)
@@ -166,7 +167,7 @@ async def test_the_end_is_gone_to_while_the_list_is_counted(
 
 
 async def test_the_scroll_bar_is_dragged_through_the_list(build, until) -> None:
-    """What the bar stops at is read and shown, and the cursor has come along."""
+    """The rows at the position of the bar are read and shown, and the cursor moves with them."""
     app = ReflectEvoApp(with_rows(build(20)).workspace)
     async with app.run_test(size=(160, 50)) as pilot:
         view = await opened(app, pilot, until, ROWS)

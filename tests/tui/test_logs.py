@@ -1,4 +1,4 @@
-"""Logs: the end is followed in bounded memory, the whole log is searched, hostile lines stay harmless."""
+"""Tests Logs: the end is followed in bounded memory, the complete log is searched, hostile lines stay harmless."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from reflectevo_tui.widgets.log_view import LogView
 
 
 def write_log(directory: Path, name: str, lines: list[str]) -> Path:
-    """A log with these lines."""
+    """Write a log with these lines."""
     path = directory / f"{name}.log"
     path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     return path
 
 
 async def opened(app: ReflectEvoApp, pilot: Any, until: Any) -> LogView:
-    """The screen."""
+    """Return the screen."""
     await until(pilot, lambda: app.snapshot)
     await pilot.press("8")
     await until(pilot, lambda: isinstance(app.screen, LogsScreen))

@@ -1,4 +1,4 @@
-"""A change costs itself: nothing left of it is written again, and wide characters are never cut."""
+"""Tests that a repaint writes only the changed cells, and never splits wide characters."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.tui.conftest import until
 
 
 def written(text: str, first: int, last: int, *, exact: bool = True) -> str:
-    """What an update of some cells of a line writes."""
+    """Return the output of an update of some cells of a line."""
     kind = ExactUpdate if exact else ChopsUpdate
     update = kind([{0: Strip([Segment(text)])}], [(0, first, last)], [[len(text)]])
     return update.render_segments(Console(color_system=None))
@@ -36,7 +36,7 @@ def test_lines_with_wide_characters_are_written_from_their_start(first: int, las
 
 
 async def test_lines_that_were_painted_are_freed_without_the_collector(build: Builder) -> None:
-    """Else they pile up between two rests: a seventh of the memory after a few minutes in the list."""
+    """Otherwise they accumulate between two idle moments: a seventh of the memory after a few minutes in the list."""
     app = ReflectEvoApp(build(60).workspace)
     async with app.run_test(size=(160, 50)) as pilot:
         await until(pilot, lambda: app.snapshot)
