@@ -1,4 +1,4 @@
-"""Pair mode: A or B with the order hidden; the choice becomes a preference of the right way round."""
+"""Tests pair mode: A or B with the order hidden; the choice becomes a preference with the sides mapped back."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.built_workspaces import Built
 
 
 def leave_open(built: Built, count: int) -> list[tuple[int, int]]:
-    """Pairs of siblings that wait for a judge."""
+    """Store pairs of siblings that wait for a judge."""
     rows = built.writer.execute(
         "SELECT min(id), max(id) FROM reflections GROUP BY attempt_id HAVING count(*) = 2 ORDER BY 1 LIMIT ?", (count,)
     ).fetchall()
@@ -34,13 +34,13 @@ def leave_open(built: Built, count: int) -> list[tuple[int, int]]:
 
 
 def stored(built: Built) -> list[tuple[int, int, str, float]]:
-    """Every preference, oldest first."""
+    """Return every preference, oldest first."""
     rows = built.writer.execute("SELECT chosen_id, rejected_id, source, confidence FROM preferences ORDER BY id")
     return [tuple(row) for row in rows]
 
 
 async def opened(app: ReflectEvoApp, pilot: Any, until: Any) -> PairsScreen:
-    """Pair mode with its first answer."""
+    """Open pair mode and wait for its first pair."""
     await until(pilot, lambda: app.snapshot)
     await pilot.press("3")
     await until(pilot, lambda: isinstance(app.screen, ReviewScreen) and app.screen.iteration)
@@ -51,7 +51,7 @@ async def opened(app: ReflectEvoApp, pilot: Any, until: Any) -> PairsScreen:
 
 
 def shown(screen: PairsScreen) -> OpenPair:
-    """The pair that is shown."""
+    """Return the pair on the screen."""
     pair = screen._pair()
     assert pair is not None
     return pair

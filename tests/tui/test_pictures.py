@@ -1,8 +1,9 @@
-"""Protects how the screens look: a dozen pictures (SVG) of fixed data, compared whole.
+"""Snapshot tests of the screens: a dozen pictures (SVG) of fixed data, compared completely.
 
-A picture that was changed on purpose is drawn anew with REFLECTEVO_NEW_PICTURES=1 and looked at before it is kept. One
-that differs is written beside the test's workspace, and the message says where. Nothing in them depends on clock,
-machine or path: time stands still, the host has a name of its own, and the workspace is a relative directory.
+After an intended change, regenerate a picture with REFLECTEVO_NEW_PICTURES=1 and inspect it before it is committed. A
+picture that differs is written beside the test's workspace, and the message contains its path. Nothing in the pictures
+depends on clock, machine or path: the clock is frozen, the host has a fixed name, and the workspace is a relative
+directory.
 """
 
 from __future__ import annotations
@@ -43,12 +44,12 @@ SHOWN = {
     "review-small": (SMALL, ("f3",), "Reflection"),
     "gate-small": (SMALL, ("g",), "8 of 12 included"),
 }
-"""Size, keys and words that must be there before a picture is taken."""
+"""Size, keys and words that must appear before a picture is taken."""
 
 
 @pytest.fixture
 def fixed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Built]:
-    """A workspace with a bit of everything, in a moment that does not pass."""
+    """Build a workspace with a bit of everything, with a frozen clock."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TZ", "UTC")
     time.tzset()
@@ -71,11 +72,11 @@ def fixed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Built]:
 
 
 async def _picture(app: ReflectEvoApp, pilot: Pilot[None]) -> str:
-    """What the screen shows once it rests."""
+    """Return the picture of the screen once it is idle."""
     before, same = "", 0
     for _ in range(60):
         await pilot.pause(0.15)
-        # A line that changed in part is painted in pieces, and where it is cut depends on when its words came.
+        # A partly changed line is painted in pieces, and the boundaries depend on when its words arrived.
         shot = app.export_screenshot(title="reflectevo", simplify=True)
         now = _IDENTITY.sub("terminal", shot)
         before, same = now, same + 1 if now == before else 0
@@ -106,5 +107,5 @@ async def test_the_screen_looks_as_it_did(fixed: Built, name: str, tmp_path: Pat
 
 
 def test_there_are_at_most_a_dozen() -> None:
-    """More are not looked at; and none is left over."""
+    """More would not be inspected; and no unused picture is left."""
     assert {picture.stem for picture in PICTURES.glob("*.svg")} == set(SHOWN) and len(SHOWN) <= 12

@@ -1,5 +1,5 @@
-"""Protects the report: it says what the store says, the same each time, alone in one file, and no text of a model in it
-is ever read as markup."""
+"""Tests the report: its numbers equal those of the store, it is deterministic and self-contained, and no model text
+in it is interpreted as markup."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ VOID = {"meta", "img", "br", "hr", "link", "input"}
 
 
 class Parsed(HTMLParser):
-    """The elements, attributes and text of a page, and whether every element is closed in order."""
+    """Elements, attributes and text of a page, and whether every element is closed in order."""
 
     def __init__(self, page: str) -> None:
         super().__init__(convert_charrefs=True)
@@ -67,14 +67,14 @@ class Parsed(HTMLParser):
 
 @pytest.fixture
 def rows(tmp_path: Path) -> Iterator[Rows]:
-    """A workspace's database, to be filled."""
+    """Return a workspace's database, to be filled."""
     made = Rows(tmp_path / "reflectevo.db")
     yield made
     made.connection.close()
 
 
 def written(rows: Rows) -> tuple[str, str, dict[str, Any]]:
-    """Markdown, HTML and JSON of the run."""
+    """Return Markdown, HTML and JSON of the run."""
     report = gather(rows.connection, get_run(rows.connection, rows.run))
     document = lay_out(report)
     return to_markdown(document), to_html(document), as_json(report)
@@ -98,7 +98,7 @@ def test_the_numbers_of_the_store_are_in_all_three_forms(rows: Rows) -> None:
 
 
 def test_what_was_not_measured_is_said_and_never_zero(rows: Rows) -> None:
-    """An oracle protocol can't show c→i; a run that was not evaluated has no accuracy."""
+    """An oracle protocol can't show c→i; a run without an evaluation has no accuracy."""
     markdown, page, values = written(rows)
     assert "Held-out questions: not measured" in markdown and "0.0 %" not in markdown
     assert values["evaluations"] == [] and values["reviews"] is None
@@ -148,7 +148,7 @@ def test_the_page_stands_alone(rows: Rows) -> None:
 
 
 def test_no_text_of_a_model_is_read_as_markup(rows: Rows) -> None:
-    """Everything that a model, a data set or an operator wrote is shown, and nothing of it acts."""
+    """Everything that a model, a data set or an operator wrote is shown, and none of it is active."""
     measured_run(rows, text=HOSTILE)
     with write(rows.connection):
         rows.connection.execute("UPDATE policies SET reason = ?", (HOSTILE,))
@@ -172,7 +172,7 @@ def test_no_text_of_a_model_is_read_as_markup(rows: Rows) -> None:
 
 
 def unfenced(markdown: str) -> str:
-    """The Markdown outside of fenced blocks, as CommonMark delimits them."""
+    """Return the Markdown outside of fenced blocks, as CommonMark delimits them."""
     kept: list[str] = []
     fence = ""
     for line in markdown.split("\n"):
@@ -190,7 +190,7 @@ def unfenced(markdown: str) -> str:
 
 @given(st.text(max_size=200))
 def test_any_text_stays_inside_its_fence(text: str) -> None:
-    """Whatever it holds: the block ends where we end it."""
+    """Whatever it contains, the block ends at our closing fence."""
     block = as_fence(text)
     assert unfenced(f"before\n{block}\nafter") == "before\nafter"
 
@@ -205,7 +205,7 @@ def test_any_text_is_one_cell_and_one_text_node(text: str) -> None:
 
 
 def test_a_synthetic_run_says_so_first(rows: Rows) -> None:
-    """Nobody may take made-up numbers for results."""
+    """Generated numbers must not be mistaken for results."""
     measured_run(rows)
     rows.connection.execute("UPDATE runs SET origin = 'synthetic'")
     markdown, page, values = written(rows)
@@ -214,7 +214,7 @@ def test_a_synthetic_run_says_so_first(rows: Rows) -> None:
 
 
 def test_two_protocols_of_one_feedback_are_told_apart(rows: Rows) -> None:
-    """Measured under other settings the numbers don't compare."""
+    """Numbers measured under different settings are not comparable."""
     measured_run(rows)
     one = {"acc_t1": {"value": 0.5, "low": 0.2, "high": 0.8, "n": 4}}
     put_evaluation(
@@ -226,7 +226,7 @@ def test_two_protocols_of_one_feedback_are_told_apart(rows: Rows) -> None:
 
 
 def test_the_papers_table_stands_beside_a_task_of_the_paper_only(tmp_path: Path) -> None:
-    """Matched tasks get the published numbers, marked as such; others get nothing."""
+    """Matched tasks show the published numbers, marked as such; others show none."""
     task = {"kind": "choice", "name": "logiqa", "path": "x.jsonl"}
     rows = Rows(tmp_path / "reflectevo.db", run_settings(tasks=[task]))
     assert "| the paper |" not in written(rows)[0]
@@ -263,12 +263,12 @@ def test_the_papers_table_stands_beside_a_task_of_the_paper_only(tmp_path: Path)
     ],
 )
 def test_tasks_match_by_preset_then_name(task: dict[str, object], column: str | None) -> None:
-    """A task that only shares a word with a benchmark must not stand beside it."""
+    """A task that only shares a word with a benchmark must not be shown with its numbers."""
     assert paper.paper_task(task) == column
 
 
 def test_the_papers_numbers_are_the_papers() -> None:
-    """A few cells against the published table, and its gaps."""
+    """A few cells compared with the published table, and its gaps."""
     assert ("Mistral-7B", "dpo-judge on Dpref", None, 48.4) in paper.published("BIG-bench")
     assert ("Llama-3-8B", "prompt only, second try without reflection", 28.4, 44.0) in paper.published("MBPP")
     assert [row for row in paper.published("MATH") if row[0] == "Mistral-7B" and "D" in row[1]] == []
@@ -283,7 +283,7 @@ def test_numbers_read_well() -> None:
 
 
 def test_the_command_writes_whole_private_files_and_prints_their_places(rows: Rows, tmp_path: Path) -> None:
-    """Twice over the same files; --json prints instead, unless a place is named too."""
+    """Twice over the same files; --json prints instead, unless an output path is given too."""
     measured_run(rows)
     runner = CliRunner()
     for _ in range(2):
@@ -300,7 +300,7 @@ def test_the_command_writes_whole_private_files_and_prints_their_places(rows: Ro
 
 
 def test_what_cannot_be_reported_is_refused_in_words(rows: Rows, tmp_path: Path) -> None:
-    """No workspace, no such run, no such place: one message each."""
+    """No workspace, no such run, no such directory: one message each."""
     runner = CliRunner()
     for arguments, words in (
         (["-w", str(tmp_path / "none")], "reflectevo init"),

@@ -1,4 +1,4 @@
-"""Review: a decision is one key, is stored at once, is never lost, and the next reflection follows by itself."""
+"""Tests Review: a decision is one key, is stored immediately, is never lost, and the next reflection follows."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ SIZES = [(160, 50), (80, 24)]
 
 
 def stored(workspace: Workspace) -> list[tuple[int, str, int | None, str]]:
-    """Every review, oldest first."""
+    """Return every review, oldest first."""
     with closing(open_reader(workspace.database)) as reader:
         rows = reader.execute("SELECT reflection_id, decision, error_kind, note FROM reviews ORDER BY id").fetchall()
     return [tuple(row) for row in rows]
 
 
 class View:
-    """The parts of the screen that tests look at."""
+    """The parts of the screen that tests read."""
 
     def __init__(self, app: ReflectEvoApp) -> None:
         assert isinstance(app.screen, ReviewScreen)
@@ -42,23 +42,23 @@ class View:
 
     @property
     def reflection(self) -> int | None:
-        """Id of the reflection that is shown."""
+        """Return the id of the reflection on the screen."""
         detail = self.card.detail
         return detail.reflection.id if detail and detail.reflection else None
 
     @property
     def status(self) -> str:
-        """The lines above the card."""
+        """Return the lines above the card."""
         return "\n".join(line.plain for line in self.screen.query_one(ReviewStatus).lines)
 
     @property
     def decision(self) -> str:
-        """The line below the card."""
+        """Return the line below the card."""
         return "".join(line.plain for line in self.screen.query_one("#review-decision", LinePanel).lines)
 
 
 async def opened(app: ReflectEvoApp, pilot: Any, until: Any) -> View:
-    """The screen with its first card."""
+    """Return the screen with its first card."""
     await until(pilot, lambda: app.snapshot)
     await pilot.press("3")
     await until(pilot, lambda: isinstance(app.screen, ReviewScreen) and View(app).reflection)
@@ -66,7 +66,7 @@ async def opened(app: ReflectEvoApp, pilot: Any, until: Any) -> View:
 
 
 async def decide(pilot: Any, until: Any, view: View, *keys: str) -> int:
-    """Press keys, the last of which decides; returns the reflection that was decided once the next one is shown."""
+    """Press keys, the last of which decides; returns the decided reflection once the next one is shown."""
     before = view.reflection
     await pilot.press(*keys)
     await until(pilot, lambda: view.reflection != before)
@@ -125,7 +125,7 @@ async def test_a_key_before_the_next_card_is_not_taken_for_the_one_before(build,
         view = await opened(app, pilot, until)
         first = view.reflection
         monkeypatch.setattr(review, "read_card", slowly)
-        # All keys but the first come while its card, decided by now, is still on the screen.
+        # All keys but the first arrive while the card, already decided, is still on the screen.
         await pilot.press("a", "4", "r", "n")
         assert view.reflection == first and "1/" in view.status and len(app.screen_stack) == 1
         may_read.set()

@@ -1,4 +1,4 @@
-"""Protects the sample of the Review screen: its size and seed, and what an operator types for them."""
+"""Tests the sample of the Review screen: its size and seed, and their input by an operator."""
 
 from __future__ import annotations
 

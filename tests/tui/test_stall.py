@@ -1,4 +1,4 @@
-"""A process that hangs is told from one that is slow: by the CPU time it uses, not by a clock on the whole."""
+"""Tests the detection of stalls: a process hangs when it uses no CPU time, however long it takes in total."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ ASLEEP = [sys.executable, "-c", "import time; time.sleep(600)"]
 def test_a_process_stalls_when_it_uses_no_cpu_time(
     monkeypatch: pytest.MonkeyPatch, share: float, stalled: bool
 ) -> None:
-    """However long it takes: ten minutes on a share of a core are work, one minute without is a hang."""
+    """However long it takes: ten minutes on a share of a core count as work, one minute without CPU time is a hang."""
     now = 0.0
     monkeypatch.setattr(stall.time, "monotonic", lambda: now)
     monkeypatch.setattr(stall, "_cpu_seconds", lambda _: share * now)
@@ -49,7 +49,7 @@ def test_a_process_stalls_when_it_uses_no_cpu_time(
 
 
 def test_the_cpu_time_of_a_process_counts_what_runs_below_it() -> None:
-    """A supervisor that waits for its workers works."""
+    """A supervisor that waits for its busy workers makes progress."""
     code = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'while True: pass'])"
     parent = subprocess.Popen([sys.executable, "-c", code])
     try:
@@ -87,7 +87,7 @@ def test_a_question_that_hangs_is_reported_and_its_process_ended(
 def test_an_engine_that_is_stopped_by_a_signal_does_not_answer(
     harness: Callable[[str], EngineHarness], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The directive stays queued, and is applied when the engine works again."""
+    """The directive stays queued, and is applied when the engine resumes."""
     monkeypatch.setattr(directives, "_ANSWER_SECONDS", 0.5)
     one = harness(quiz_settings(tmp_path, train=4, test=2))
     pid = one.start()
@@ -102,7 +102,7 @@ def test_an_engine_that_is_stopped_by_a_signal_does_not_answer(
 
 @pytest.fixture
 def started(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> list[subprocess.Popen[bytes]]:
-    """Every process that is started; ended afterwards."""
+    """Record every started process; they are ended afterwards."""
     made: list[subprocess.Popen[bytes]] = []
 
     class Noted(subprocess.Popen):  # type: ignore[type-arg]

@@ -1,4 +1,4 @@
-"""A terminal that stays open: over iterations, a rejected policy and a second run, with screens changed in between."""
+"""Tests a terminal that stays open over iterations, a rejected policy and a second run, with changes of screens."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ SOME = ((1, 2.0), (2, 1.5), (3, 1.2))
 
 
 class Charted(App[None]):
-    """One chart, nothing else."""
+    """An application with one chart."""
 
     def compose(self) -> ComposeResult:
-        """A chart that fills the screen."""
+        """Compose a chart that fills the screen."""
         yield MetricChart("Training", "no curves yet", id="training")
 
 

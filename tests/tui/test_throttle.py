@@ -1,4 +1,4 @@
-"""Protects the bytes of a busy run: numbers that run on are painted at a pace, what stages turn to at once."""
+"""Tests the bytes of a busy run: counters are painted at a limited rate, a change of stage immediately."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ async def test_rows_are_held_back_and_a_gate_is_not(build, until, screen_text) -
         assert isinstance(screen, MonitorScreen)
         rows = screen.query_one(NewestList)
         before = rows.lines
-        # As if the list had just been painted: the pace itself is tested above, without a clock.
+        # As if the list had just been painted: the rate itself is tested above, without a clock.
         screen._list = Throttle(1e9)
         screen._list.due()
         seen = app.snapshot

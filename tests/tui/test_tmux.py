@@ -1,4 +1,6 @@
-"""The whole way of an operator in a real tmux: monitor, filter, review ten, approve a gate, detach, come back."""
+"""Tests the complete workflow of an operator in a real tmux: monitor, filter, review ten, approve a gate, detach,
+return.
+"""
 
 from __future__ import annotations
 
@@ -24,13 +26,13 @@ CODE = "import sys; sys.argv = ['reflectevo', *sys.argv[1:]]; from reflectevo_tu
 
 
 class Tmux:
-    """A tmux server of its own."""
+    """A separate tmux server."""
 
     def __init__(self, socket: Path) -> None:
         self.socket = str(socket)
 
     def run(self, *arguments: str) -> str:
-        """A tmux command."""
+        """Run a tmux command."""
         command = ["tmux", "-S", self.socket, "-f", "/dev/null", *arguments]
         environment = {**os.environ, "TERM": "xterm-256color", "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8"}
         return subprocess.run(command, capture_output=True, text=True, env=environment, check=False).stdout
@@ -42,11 +44,11 @@ class Tmux:
             time.sleep(0.05)
 
     def shown(self) -> str:
-        """What the terminal shows."""
+        """Return the text on the terminal."""
         return self.run("capture-pane", "-p", "-t", "evo")
 
     def until(self, condition: Callable[[str], object]) -> str:
-        """What is shown once a condition holds; fails when the screen stands still."""
+        """Return the text once a condition holds; fails when the screen makes no progress."""
         shown = ""
 
         def reached() -> object:
@@ -60,24 +62,24 @@ class Tmux:
 
 @pytest.fixture
 def tmux(tmp_path: Path) -> Iterator[Tmux]:
-    """The server; ended afterwards with what runs in it."""
+    """Return the server; it is ended afterwards with everything that runs in it."""
     server = Tmux(tmp_path / "t.sock")
     yield server
     server.run("kill-server")
 
 
 def reviews(built: Built) -> int:
-    """How many decisions are stored."""
+    """Return the number of stored decisions."""
     return int(built.writer.execute("SELECT count(*) FROM reviews").fetchone()[0])
 
 
 def at_place(place: int, shown: str) -> bool:
-    """Whether the reflection at that place of the sample is shown, without a decision."""
+    """Check whether the reflection at that place of the sample is shown, without a decision."""
     return re.search(rf"^ *{place} of \d+ +○ not reviewed", shown, re.MULTILINE) is not None
 
 
 def attach_and_detach(tmux: Tmux) -> None:
-    """A terminal attaches, sees the screen, and detaches; the application doesn't notice."""
+    """Attach a terminal, wait for the screen, and detach; the application is not affected."""
     pid, terminal = pty.fork()
     if pid == 0:
         os.environ.update(TERM="xterm-256color", LC_ALL="C.UTF-8")
@@ -110,7 +112,7 @@ def test_an_operators_round(build, tmux: Tmux, monkeypatch) -> None:
     tmux.until(lambda shown: "not reviewed" in shown)
     for done in range(10):
         tmux.press("4" if done % 3 == 0 else "j", "r" if done % 2 else "a")
-        # The count goes up at once, the next reflection is shown when it was read: only then is a key meant for it.
+        # The count rises immediately, the next reflection is shown once it was read: only then does a key apply to it.
         tmux.until(lambda shown, done=done: f"{done + 1}/" in shown and at_place(done + 2, shown))
     tmux.until(lambda _: reviews(built) == 10)
 
@@ -124,7 +126,7 @@ def test_an_operators_round(build, tmux: Tmux, monkeypatch) -> None:
 
     attach_and_detach(tmux)
 
-    # A smaller terminal that comes back later gets a smaller screen.
+    # A smaller terminal that attaches later gets a smaller screen.
     tmux.run("resize-window", "-t", "evo", "-x", "80", "-y", "24")
     shown = tmux.until(lambda shown: len(shown.rstrip("\n").splitlines()) == 24 and "GATE" in shown)
     assert all(len(line) <= 80 for line in shown.splitlines())

@@ -1,4 +1,4 @@
-"""Trajectories: the list stays small in memory and exact at any place, and the detail follows the cursor."""
+"""Tests Trajectories: the list stays small in memory and exact at any position, and the detail follows the cursor."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SIZES = [(160, 50), (80, 24)]
 
 
 class View:
-    """The parts of the screen that tests look at."""
+    """The parts of the screen that tests read."""
 
     def __init__(self, app: ReflectEvoApp) -> None:
         assert isinstance(app.screen, TrajectoriesScreen)
@@ -27,23 +27,23 @@ class View:
 
     @property
     def chosen(self) -> int | None:
-        """Id of the row under the cursor."""
+        """Return the id of the row under the cursor."""
         row = self.rows.row_at(self.rows.cursor)
         return row.id if row else None
 
     @property
     def shown(self) -> int | None:
-        """Id of the trajectory in the detail."""
+        """Return the id of the trajectory in the detail."""
         return self.pane.detail.row.id if self.pane.detail else None
 
     @property
     def chips(self) -> str:
-        """Text of the chips."""
+        """Return the text of the chips."""
         return self.screen.query_one(FilterChips).lines[0].plain
 
 
 async def opened(app: ReflectEvoApp, pilot: Any, until: Any, total: int) -> View:
-    """The screen with its list counted and its first detail shown."""
+    """Return the screen with its list counted and its first detail shown."""
     await pilot.press("2")
     await until(pilot, lambda: isinstance(app.screen, TrajectoriesScreen))
     view = View(app)

@@ -1,4 +1,4 @@
-"""Protects an operator from tracebacks: whatever a workspace is or lacks, a command says so once, with what to do."""
+"""Tests commands on unusable workspaces: one message that names the problem and the fix, and no traceback."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ COMMANDS = {
 def reflectevo(
     workspace: Path, name: str, to: Path, *, before: Callable[[], None] | None = None, wrapper: Sequence[str] = ()
 ) -> subprocess.CompletedProcess[str]:
-    """A command as an operator runs it, in a process of its own; `wrapper` is a command that runs a command."""
+    """Run a command as an operator does, in a separate process; `wrapper` is a command that runs a command."""
     program = "from reflectevo_tui.cli import main; main()"
     arguments = [part.format(to=to) for part in COMMANDS[name]]
     done = subprocess.run(
@@ -60,7 +60,7 @@ def reflectevo(
 
 
 def assert_one_message(done: subprocess.CompletedProcess[str], *words: str) -> None:
-    """The command failed with one message that holds the words, and no traceback."""
+    """Check that the command failed with one message that contains the words, and no traceback."""
     said = done.stderr + done.stdout
     assert done.returncode == 1, said
     assert "Traceback" not in said and "Error:" not in said, said
@@ -121,7 +121,7 @@ def test_a_workspace_that_is_none_is_refused_in_one_message(
 
 
 def _zero_pages(database: Path) -> None:
-    """Zero the first page of three tables in a database that nobody has open."""
+    """Zero the first page of three tables in a database that no process has open."""
     with closing(sqlite3.connect(database)) as connection:
         size = connection.execute("PRAGMA page_size").fetchone()[0]
         roots = connection.execute(
@@ -142,7 +142,7 @@ def test_a_damaged_database_is_named(build: Builder, tmp_path: Path, name: str) 
     _zero_pages(built.workspace.database)
     done = reflectevo(built.workspace.root, name, tmp_path / "to")
     if name == "pause" and done.returncode == 0:
-        # Without an engine this only queues a directive, whose table is whole.
+        # Without an engine this only queues a directive, whose table is intact.
         assert "queued" in done.stdout and not done.stderr, done.stderr
         return
     assert_one_message(done, "can't be read as a database", "reflectevo repair")
@@ -160,7 +160,7 @@ def test_a_disk_that_takes_no_more_is_named(build: Builder, tmp_path: Path, name
 
 
 def _read_only(root: Path) -> list[str]:
-    """Makes a directory read-only for a command: by a mount for root, who may write everywhere, else by its mode."""
+    """Make a directory read-only for a command: by a mount for root, who can write everywhere, else by its mode."""
     if os.geteuid() != 0:
         for path in (*root.rglob("*"), root):
             path.chmod(0o500 if path.is_dir() else 0o400)

@@ -1,4 +1,4 @@
-"""What is the operator's own: alarms, theme, bell, pictures, and the bar of screens at every width."""
+"""Tests the operator's own preferences: alarms, theme, bell, pictures, and the bar of screens at every width."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ async def test_a_gate_rings_where_the_operator_chose_so(build, until, monkeypatc
 
 
 async def test_no_colour_is_painted_where_none_is_wanted(build, until, monkeypatch) -> None:
-    """NO_COLOR: grey on grey; glyphs and words carry every state."""
+    """NO_COLOR: shades of grey only; glyphs and words convey every state."""
     monkeypatch.setenv("NO_COLOR", "1")
     built = build(10)
     built.wait_at("train")

@@ -1,4 +1,4 @@
-"""The word diff: what stays, goes and comes, also without colour, and within bounds for long texts."""
+"""Tests the word diff: kept, removed and added words, also without colour, and within bounds for long texts."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""Protects the wording of what an operator reads: no message, label or note uses a phrase that was retired.
+"""Tests the wording of all operator-visible text: no message, label or note uses a retired phrase.
 
-It looks at every string literal of the packages but docstrings: screens, dialogs, notifications, help and output of the
-commands, findings, events, outcomes and errors. An f-string is read whole, with `{}` for what is filled in.
+It checks every string literal of the packages except docstrings: screens, dialogs, notifications, help and output of
+the
+commands, findings, events, outcomes and errors. An f-string is read as one text, with `{}` for its values.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGES = ("reflectevo_tui", "engine", "store")
 
 RETIRED = {
-    # Phrases of earlier versions, each with what says it now.
+    # Phrases of earlier versions, each with its current replacement.
     r"seconds \(unknown:": "time unknown (not measured yet)",
     r"newer count at": "decisions not applied yet",
     r"\bleave it\b(?! out)": "cancel",
@@ -48,7 +49,7 @@ RETIRED = {
     r"\{\} worked examples": "counted(n, 'worked example')",
     r"^rolled back( to)?$": "rolled back to NAME",
     r"\bis noted\b": "queued",
-    # Words that a reader of the field would not use so.
+    # Words that are not used in this sense in the field.
     r"\b(says|said|gives?|tells) (a|the|its) word\b|without a word": "plain verbs",
     r"\btold\b": "plain verbs",
     r"\bow(ed?|es)\b": "left to do",
@@ -58,10 +59,10 @@ RETIRED = {
     r"\bof its own accord\b": "by itself",
     r"left as it (is|was)\b": "was not changed",
 }
-"""Pattern of a retired phrase, and what is written in its place."""
+"""Pattern of a retired phrase, and its replacement."""
 
 NO_MESSAGES = (
-    # Prompts are versioned data: another word is another prompt (PROMPT_VERSION).
+    # Prompts are versioned data: another word makes another prompt (PROMPT_VERSION).
     "engine/prompts/",
     # Released migrations: their comments are part of the schema.
     "store/database/schema",
@@ -69,7 +70,7 @@ NO_MESSAGES = (
 
 
 def literals(file: Path) -> Iterator[tuple[int, str]]:
-    """Line and text of every string literal of a file that is no docstring; `{}` stands for a filled-in value."""
+    """Return line and text of every string literal of a file except docstrings; `{}` stands for a filled-in value."""
     tree = ast.parse(file.read_text())
     ignored: set[int] = set()
     for node in ast.walk(tree):
@@ -86,12 +87,12 @@ def literals(file: Path) -> Iterator[tuple[int, str]]:
 
 
 def is_message(text: str) -> bool:
-    """Whether people read it: more than one word. A single one is a key, a column or a name."""
+    """Check whether people read it: more than one word. A single one is a key, a column or a name."""
     return " " in text.strip() or text.startswith(" ")
 
 
 def found_in(file: Path) -> list[str]:
-    """The retired phrases of a file, each with its place and its replacement."""
+    """Return the retired phrases of a file, each with its place and its replacement."""
     return [
         f"{file.relative_to(ROOT)}:{line}: {text.strip()[:90]!r} → {instead}"
         for line, text in literals(file)
@@ -103,7 +104,7 @@ def found_in(file: Path) -> list[str]:
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_no_message_uses_a_retired_phrase(package: str) -> None:
-    """A new message is written in the words of the others."""
+    """New messages use the same terms as the existing ones."""
     files = sorted((ROOT / package).rglob("*.py"))
     looked_at = [file for file in files if not str(file.relative_to(ROOT)).startswith(NO_MESSAGES)]
     assert len(looked_at) > 20
