@@ -62,7 +62,7 @@ def _llama(**changes: Any) -> Any:
 LONG = list(range(3, 39)) * 2  # like worked examples at the start of every prompt
 OTHER = [tokens + 1 for tokens in reversed(LONG)]
 SFT = [
-    [[*LONG, 5, 6, 7], [*LONG, 5, 6, 9, 9], [*LONG, 8], LONG],  # a prefix of all, a longer one of two, a row contained in another
+    [[*LONG, 5, 6, 7], [*LONG, 5, 6, 9, 9], [*LONG, 8], LONG],  # nested prefixes, a row within another
     [[*LONG, 5], [*OTHER, 6, 7], [*LONG, 7, 7, 7], [*OTHER, 8], [*OTHER, 6, 9]],  # two tasks in one batch
     [[*LONG, 5]] * 3,
     [[4, *LONG], [5, *LONG], LONG, LONG + OTHER, LONG + OTHER + [9]],  # some share, some nothing

@@ -158,7 +158,7 @@ def test_a_verifier_whose_engine_was_killed_does_not_go_on_for_ever(tmp_path: Pa
 
 
 async def gone(pid: int) -> None:
-    """Wait until an ended process is gone or a zombie. A hanging one would keep using CPU time."""
+    """Wait until an ended process is gone or a zombie, bounded by its CPU time, which a hanging one keeps using."""
     with suppress(psutil.NoSuchProcess):
         process = psutil.Process(pid)
         while process.status() != psutil.STATUS_ZOMBIE:

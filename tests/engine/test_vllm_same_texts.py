@@ -108,8 +108,8 @@ def _one_at_a_time(model: Path, exchanges: list[Exchange], dtype: str) -> list[t
 
 
 def _gap_by(model: Path) -> Callable[[Exchange, str, str], float]:
-    """Return a function of two replies to one prompt: by how much the model in float32 prefers the better of the two
-    tokens at which they diverge. In nats, the difference of their log probabilities.
+    """Return a function of two replies to one prompt: the difference of the log probabilities, in nats, by the model in
+    float32, of the two tokens at which they diverge.
     """
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
