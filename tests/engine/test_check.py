@@ -204,7 +204,7 @@ def test_programs_need_a_sandbox_that_works(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_too_little_disk_or_memory_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A policy that can't be written costs the whole training."""
+    """A policy that can't be written loses the complete training."""
     monkeypatch.setattr("engine.commands.check.models.locate_model", lambda *_: Located("path", tmp_path, 10**15, True))
     file = tmp_path / "run.toml"
     file.write_text(quiz_settings(tmp_path).replace('generator = "scripted"', 'generator = "auto"'), encoding="utf-8")

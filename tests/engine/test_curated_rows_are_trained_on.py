@@ -152,7 +152,7 @@ def test_no_pair_of_d_pref_is_dropped_for_a_leak(made: Made, second_chosen: bool
 
 
 def test_the_draws_reach_both_outcomes() -> None:
-    """An honest row is included and trained on; the same row is left out once its prompt states the correction."""
+    """A clean row is included and trained on; the same row is excluded once its prompt contains the correction."""
     problem = Problem("How much is it?", "Finish with 'Answer:'.")
 
     def curated(reflection: str) -> tuple[NewCurated, ...]:

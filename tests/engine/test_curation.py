@@ -94,7 +94,7 @@ def test_a_single_task_is_kept_and_said_so() -> None:
 
 
 def test_d_pm_uses_every_reflection_before_one_repeats() -> None:
-    """Three right and three wrong give three pairs of six different reflections."""
+    """Three right and three wrong reflections give three pairs of six different reflections."""
     rows = [candidate(n, question_id=1, correction_verdict=("correct", "incorrect")[n % 2]) for n in range(6)]
     pairs = [row for row in d_pm(rows, CurationSection(max_per_question=3), 0) if row.included]
     assert len({row.reflection_id for row in pairs} | {row.rejected_reflection_id for row in pairs}) == 6

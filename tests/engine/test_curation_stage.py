@@ -107,7 +107,7 @@ def test_every_candidate_stands_in_every_set(place: Callable[..., Place]) -> Non
 
 
 def test_candidates_carry_the_attempt_they_reflect_on(place: Callable[..., Place]) -> None:
-    """In a second round that is the failed correction; and the training prompt is that of the setting."""
+    """In a second round that is the failed correction; and the training prompt is the one of the setting."""
     one = place(training={"setting": "sft-one-stage"})
     (first,) = one.question(1, "i")
     (correction,) = one.rows.connection.execute("SELECT id FROM attempts WHERE reflection_id = ?", (first,)).fetchone()

@@ -132,7 +132,7 @@ def test_what_an_operator_decided_at_the_training_gate_is_curated_before_trainin
 
 
 def test_without_new_decisions_an_approved_training_starts_at_once(rows: Rows) -> None:
-    """Decisions that curation already used are no reason to run it again."""
+    """Decisions that curation already used are no reason to repeat it."""
     first = _curated(rows)
     add_preference(rows.connection, first, first + 1, reviewer="me")
     rows.connection.execute("UPDATE preferences SET created = created - 7200")

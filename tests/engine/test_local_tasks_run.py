@@ -52,7 +52,7 @@ def files(tmp_path: Path) -> Path:
     data = tmp_path / "engine0" / "data"
     data.mkdir(parents=True)
     quiz = [json.dumps({"question": f"Is {n} even?\nA. yes\nB. no", "answer": "AB"[n % 2]}) for n in range(14)]
-    # The scripted generator answers with a number from 0 to 4, so some of its corrections are right.
+    # The scripted generator answers with a number from 0 to 4, so that some of its corrections are right.
     sums = [
         json.dumps({"problem": f"What is left of {n} in fives?", "solution": f"It is $\\boxed{{{n % 5}}}$."})
         for n in range(12)

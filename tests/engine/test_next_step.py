@@ -124,12 +124,12 @@ TRAIN = Start(Job("train", 2, 1), ("train",))
         (5, {"pace": "step"}, Wait("evaluate")),
         (5, {"pace": "step", "approved": ["evaluate"]}, evaluation(PARENT)),
         (6, {"pace": "step"}, Wait("promote")),
-        # A stage that was running when the engine was killed, or that failed and was resumed, is started again.
+        # A stage that was running when the engine was killed, or that failed and was resumed, is restarted.
         (0, {"stage_state": "running"}, rollouts(*ROLLOUTS, evaluates=True)),
         (4, {"stage_state": "running"}, TRAIN),
         (4, {"stage_state": "failed"}, TRAIN),
         (4, {"stage_state": "waiting", "gates": ["train"]}, Wait("train")),
-        # Nothing happens before the run is prepared, whatever the gates say.
+        # Nothing starts before the run is prepared, whatever the gates' states.
         (0, {"run_state": "new"}, Start(Job("prepare", 2, 1), ())),
         (0, {"run_state": "failed"}, Start(Job("prepare", 2, 1), ())),
         (0, {"run_state": "new", "pace": "step", "gates": ["attempt"]}, Start(Job("prepare", 2, 1), ())),

@@ -30,7 +30,7 @@ def done(one: EngineHarness, stage: str) -> int:
 
 
 def events(one: EngineHarness) -> list[str]:
-    """The whole log, oldest first."""
+    """The complete log, oldest first."""
     return [row[0] for row in one.rows("SELECT text FROM events ORDER BY id")]
 
 

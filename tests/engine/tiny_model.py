@@ -15,8 +15,8 @@ CHATML = (
 def build_tiny_model(directory: Path, phrases: Sequence[str] = ()) -> Path:
     """Write config, safetensors and a byte-level tokenizer (no merges) to `directory`; about 90,000 parameters.
 
-    Each of `phrases` becomes one token that ends a reply, and so does each small letter: sampled at temperature 1,
-    such a model says one of the phrases now and then, so that a verifier finds right answers among its noise.
+    Each of `phrases` becomes one token that ends a reply, and so does each lower-case letter: sampled at temperature 1,
+    such a model occasionally writes one of the phrases, so that a verifier finds right answers among its random texts.
     """
     import torch
     from tokenizers import Tokenizer, decoders, pre_tokenizers
