@@ -1,8 +1,7 @@
 """Tests that every private name of a library in use is listed in docs/dependencies.md, and exists as written.
 
 The table in that page is the list. A release of Textual or TRL that renames or changes one of them fails here first,
-with the
-name, instead of as a screen that stays empty.
+with the name, instead of as a screen that stays empty.
 """
 
 from __future__ import annotations

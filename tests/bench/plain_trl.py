@@ -3,9 +3,9 @@
     python -m tests.bench.plain_trl sft|worked|dpo JOB
 
 `JOB` is the JSON of `tests.bench.training`. Batch size, learning rate, LoRA, length and number format are those of the
-job. Two
-defaults are set: TRL's gradient checkpointing follows the job, because it trades a fifth of the speed for memory and
-both sides must use it or neither; and nothing is reported to a server. Uses nothing of the engine but its rows.
+job. Two defaults are set: TRL's gradient checkpointing follows the job, because it trades a fifth of the speed for
+memory and both sides must use it or neither; and nothing is reported to a server. Uses nothing of the engine but its
+rows.
 """
 
 from __future__ import annotations

@@ -5,8 +5,7 @@ store of 460,000 trajectories, while another process writes a hundred more each 
     REFLECTEVO_BENCH_STORE=DIR      keep the stores there, and use those that are there already
 
 The timed interval is the one an operator experiences: from the bytes of a key to the bytes of its repaint. `growth`
-measures
-a store of ten times the size beside the first, and compares medians.
+measures a store of ten times the size beside the first, and compares medians.
 """
 
 from __future__ import annotations

@@ -2,10 +2,9 @@
 same replies one after another.
 
 Worker processes live as long as a rollout, so both sides are warm: before they are timed they have verified as many
-other replies, because sympy caches its results in each process
-separately. One after another means the
-verifier called in a loop, with no process or pool in between; a choice is verified in microseconds, where a pool gains
-nothing, so it is only reported.
+other replies, because sympy caches its results in each process separately. One after another means the verifier called
+in a loop, with no process or pool in between; a choice is verified in microseconds, where a pool gains nothing, so it
+is only reported.
 
 Two cores of a virtual machine do not always have twice the throughput of one. Their throughput in the same minute is
 reported.

@@ -1,6 +1,5 @@
 """Promise 7: every hostile program in every tier as root and as an ordinary user: no escape, termination in time,
-nothing left behind. The programs and their batch are those of
-`test_sandbox_hostile.py`."""
+nothing left behind. The programs and their batch are those of `test_sandbox_hostile.py`."""
 
 from __future__ import annotations
 

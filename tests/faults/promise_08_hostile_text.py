@@ -2,8 +2,8 @@
 
 Each round writes a batch of strings into every source that the screens read (questions, texts, notes, events, reasons,
 instructions, settings, logs), opens the program on a large pty, and visits all registered screens and the dialogs they
-open. A mark before each string shows in the output that the
-string was visible. A screen on which no mark is ever seen fails the promise: it needs a feed in `FEEDS`.
+open. A mark before each string shows in the output that the string was visible. A screen on which no mark is ever seen
+fails the promise: it needs a feed in `FEEDS`.
 """
 
 from __future__ import annotations

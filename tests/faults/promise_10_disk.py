@@ -1,9 +1,9 @@
 """Promise 10: a full disk, a read-only database, and SQLite errors at every write site.
 
-The engine pauses with a reason that names the fault, corrupts nothing, and resumes automatically when it clears, to
-the rows of an undisturbed run. Errors come from `injected/` (each write site gets BUSY, IOERR, FULL and READONLY when
-its transaction begins and when it commits), and from real
-faults: a small tmpfs that fills up, a limit on the size of files, and another writer that locks the database.
+The engine pauses with a reason that names the fault, corrupts nothing, and resumes automatically when it clears, to the
+rows of an undisturbed run. Errors come from `injected/` (each write site gets BUSY, IOERR, FULL and READONLY when its
+transaction begins and when it commits), and from real faults: a small tmpfs that fills up, a limit on the size of
+files, and another writer that locks the database.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Tests the wording of all operator-visible text: no message, label or note uses a retired phrase.
 
 It checks every string literal of the packages except docstrings: screens, dialogs, notifications, help and output of
-the
-commands, findings, events, outcomes and errors. An f-string is read as one text, with `{}` for its values.
+the commands, findings, events, outcomes and errors. An f-string is read as one text, with `{}` for its values.
 """
 
 from __future__ import annotations
