@@ -236,8 +236,8 @@ def test_no_arguments_whatever_stop_the_engine(rows: Rows, kind: str, arguments:
 
 
 def test_an_imported_run_is_nothing_to_go_on_from(rows: Rows) -> None:
-    """A settings file may use the name of an import: the directive is refused, and the engine must not fail on the
-    settings.
+    """A settings file may use the name of an imported run: the directive is refused with a message instead of failing
+    the engine.
     """
     with write(rows.connection):
         target = begin_import(

@@ -204,7 +204,7 @@ def test_where_nothing_confines_nothing_runs(monkeypatch: pytest.MonkeyPatch, tm
 
 
 def test_a_tier_that_lets_something_through_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A tier counts as available because a trial program was confined in it, not because it is installed."""
+    """A tier is used only if a trial program was confined in it, not because it is installed."""
     if not any(one.works for one in probe() if one.name == "landlock"):
         pytest.skip("landlock doesn't work here")
     monkeypatch.setattr(probing, "_known", [])
@@ -279,7 +279,7 @@ def test_the_package_needs_the_standard_library_alone() -> None:
     ids=lambda value: type(value).__name__,
 )
 def test_literals_come_back_as_the_same_value(value: object) -> None:
-    """The comparison outside must equal the one that the test states."""
+    """The comparison outside must give the result of the one that the test states."""
     assert read_literal(literal(value)) == value
     assert read_literal(literal([value, (value, {"k": value})])) == [value, (value, {"k": value})]
 

@@ -43,7 +43,7 @@ def test_one_policy_is_loaded_once() -> None:
 
 
 def test_two_policies_share_the_memory_and_follow_every_word() -> None:
-    """Together they must not request more than the settings allow one."""
+    """Together they must not request more memory than the settings allow for one."""
     made = _Made()
     serving = Serving(made, weights(1, "/m"), weights(2, "/n"), SETTINGS, 0)
     assert serving.reasoner is not serving.reflector

@@ -203,7 +203,9 @@ def answer(x):
 
 
 def test_a_forger_passes_no_more_than_the_weaker_check(in_tier: str) -> None:
-    """What the nonce can't prevent is flagged: a program that inspects its own process fakes what it could compute."""
+    """What the nonce can't prevent is flagged as a weaker check: a program that inspects its own process can forge only
+    what it could compute anyway.
+    """
     source = FORGE + "def double(x):\n    forge(b'ran', b'')\n    os._exit(0)"
     weak = judged(source, tests=["assert double(1) == double(2)"])
     assert (weak.verdict, "weaker check" in weak.detail) == ("correct", True)

@@ -110,7 +110,7 @@ def test_the_best_weights_become_the_policy(
 
 
 def test_a_resume_remembers_the_losses(overfitted: TrainingRequest, stopped: dict[int, float], tmp_path: Path) -> None:
-    """Stopped before patience ran out: it ends at the same step with the same weights."""
+    """Stopped one step before patience runs out: it ends at the same step with the same weights."""
     request = replace(overfitted, work_dir=tmp_path / "work", destination=tmp_path / "policy")
     last = max(stopped)
     assert run(request, Scripted(stop_at=last - 1))[0].steps == last - 1
