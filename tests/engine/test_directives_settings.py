@@ -175,7 +175,7 @@ def test_instruction_parts_stay_the_same_within_a_run(rows: Rows) -> None:
 
 
 def test_instructions_that_the_pool_does_not_have_are_refused_with_the_nearest(rows: Rows) -> None:
-    """At the gate unknown keys would fail the iteration; the run's own parts are valid."""
+    """Unknown keys would otherwise fail the iteration after the gate; the run's own parts are valid."""
     rows.connection.execute("UPDATE stages SET started = NULL, state = 'pending'")
     for wanted, words in ((["1-9-1"], "the nearest is '1-8-1'"), ("random:33", "the pool has 32")):
         accepted, outcome = tell(rows, "set_settings", settings={"reflection": {"instructions": wanted}})

@@ -142,7 +142,9 @@ def test_draws_over_the_larger_pool_reach_all_of_it() -> None:
 def test_a_run_uses_the_parts_and_proves_its_prompts_when_the_file_changes(
     tmp_path: Path, harness: Callable[[str], EngineHarness], setting: str
 ) -> None:
-    """The sentences are stored when the run is prepared: editing the file later changes no prompt."""
+    """The sentences are stored when the run is prepared: editing the file later changes no prompt, and every prompt can
+    still be shown.
+    """
     path = parts_file(tmp_path, 'locate = ["Look for a group that you counted twice."]')
     reflection = f'parts = "{path}"\ninstructions = ["1-9-1", "2-9-2"]'
     settings = quiz_settings(tmp_path, train=16, test=2).replace('instructions = "random:2"', reflection)
