@@ -34,7 +34,7 @@ LONGEST = (
     "faults/test_kill.py",
     "engine/test_curation_stage.py",
 )
-"""Files whose tests take longest, longest first."""
+"""Files with the longest-running tests, longest first."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

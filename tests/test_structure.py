@@ -248,7 +248,7 @@ def test_membership_and_cases_name_words_that_exist() -> None:
     wrong = [
         f"{where} {name}: {word!r}"
         for path in files(*PACKAGES)
-        if path.parent.name != "sandbox"  # whose programs have states of their own
+        if path.parent.name != "sandbox"  # whose programs have other states
         for name, word, where in compared(path)
         if name in WORDS and word not in WORDS[name]
     ]

@@ -3,11 +3,11 @@
     python -m tests.bench                   all of them
     python -m tests.bench rollout terminal  some of them
     python -m tests.bench --json            as JSON
-    python -m tests.bench --write-docs      and put the table into docs/performance.md
+    python -m tests.bench --write-docs      and write the table to docs/performance.md
 
-Each run becomes a line of bench-history.jsonl. What libraries print goes to standard error.
+Each run becomes a line of bench-history.jsonl. Output of libraries goes to standard error.
 
-Every figure is a ratio of two measurements in one run, or a time beside its budget; machines differ.
+Every figure is a ratio of two measurements in one run, or a time and its budget, because machines differ.
 """
 
 from __future__ import annotations

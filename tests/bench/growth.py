@@ -5,7 +5,7 @@ The stores are measured in turns, so that a busy moment affects all of them, at 
 medians are compared, each size with the one before it.
 
     REFLECTEVO_BENCH_GROWTH=20000   the middle store; the others have a tenth and ten times as many
-    REFLECTEVO_BENCH_STORE=DIR      keep the stores there, and use those that are there already
+    REFLECTEVO_BENCH_STORE=DIR      keep the stores there, and reuse existing ones
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ _WORDS = "the sign of the second term was dropped so count every letter again be
 
 
 class _Store:
-    """One of the stores, with everything that is timed on it."""
+    """One of the stores, with the operations that are timed on it."""
 
     def __init__(self, workspace: Workspace, rows: int, stack: ExitStack) -> None:
         self._workspace, self._rows = workspace, rows

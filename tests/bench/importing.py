@@ -1,4 +1,4 @@
-"""Import of a published file: records a second and memory against their bounds, and the whole import with its search
+"""Import of a published file: records a second and memory against their bounds, and the complete import with its search
 index against plain inserts of the same rows by sqlite3."""
 
 from __future__ import annotations

@@ -65,7 +65,7 @@ class PseudoTerminal:
 
         Args:
             there: predicate on the text that has arrived since the call, without control sequences.
-            seconds: how long to wait.
+            seconds: maximum time to wait.
 
         Raises:
             RuntimeError: if the repaint does not arrive; with the end of the output.
@@ -81,8 +81,8 @@ class PseudoTerminal:
         return arrived
 
     def repaint(self, keys: bytes, there: Callable[[str], object], *, after: float = 0.1) -> float:
-        """Seconds from typing some keys until their repaint has arrived; `after` so many seconds of quiet, by default
-        those between the keys of a fast typist."""
+        """Return the seconds from typing some keys until their repaint has arrived, `after` seconds of quiet (by
+        default those between the keys of a fast typist)."""
         self.settle(after)
         started = time.perf_counter()
         self.write(keys)

@@ -1,7 +1,7 @@
 """Throughput of rollouts in flow pace on vLLM, against plain `LLM.chat`, one request at a time, and barriers.
 
 The flow runs as in production: attempts, verdicts, reflections and corrections through one AsyncLLM, every row
-committed to a real store. The prompts it sent are then given to `LLM.chat` all at once, known in advance, with
+committed to a real store. The prompts it sent are then given to `LLM.chat` in a single call, known in advance, with
 the same sampling; and those of some questions one by one, in the order of the method. Barrier pace is the same
 engine, store and questions with each phase waiting for the last text of the one before. The three take turns, so that a
 machine whose speed drifts slows all of them alike.

@@ -1,6 +1,6 @@
 """Large synthetic stores that several benchmarks share, built once.
 
-    REFLECTEVO_BENCH_STORE=DIR      keep the stores there, and use those that are there already
+    REFLECTEVO_BENCH_STORE=DIR      keep the stores there, and reuse existing ones
 
 460,000 trajectories take half a minute and 0.9 GB, 4,600,000 some four minutes and 9 GB: the largest store repeats the
 one before it ten times, with ids and questions of its own, because putting ten times as many texts together would take

@@ -3,7 +3,7 @@ another process pages through the list; against plain sqlite3 inserts of the sam
 
 The baseline commits the same rows in transactions of their own, with the same settings of the database, into the same
 tables, without search and with nobody reading. A second one inserts all rows in a single transaction, which no engine
-could do, as it would lose everything when it is killed: it is reported without a target.
+could do, because a kill would lose everything: it is reported without a target.
 """
 
 from __future__ import annotations

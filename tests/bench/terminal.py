@@ -2,7 +2,7 @@
 store of 460,000 trajectories, while another process writes a hundred more each second.
 
     REFLECTEVO_BENCH_ROWS=20000     a smaller store
-    REFLECTEVO_BENCH_STORE=DIR      keep the stores there, and use those that are there already
+    REFLECTEVO_BENCH_STORE=DIR      keep the stores there, and reuse existing ones
 
 The timed interval is the one an operator experiences: from the bytes of a key to the bytes of its repaint. `growth`
 measures a store of ten times the size beside the first, and compares medians.

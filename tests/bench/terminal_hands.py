@@ -20,7 +20,7 @@ WORDS = (
     *("neighbouring question", '"counted twice"', "sentence says", "remaining cases", "memory", "options", "line"),
     *("group before", "total taken", "wrong pair", "larger numbers", "train north"),
 )
-"""Searches, from words that a large part of the rows have to phrases."""
+"""Searches, from words that occur in a large part of the rows to phrases."""
 
 
 def _far(found: Iterable[int]) -> list[int]:
@@ -89,7 +89,7 @@ class Hands:
         """
         taken = []
         for n in range(times):
-            # Far from one another and from both ends: the golden ratio visits a list evenly.
+            # Far from one another and from both ends: steps of the golden ratio cover a list evenly.
             row = int(rows * ((n + 1) * 0.618034 % 1.0))
             self._terminal.repaint(b":", lambda seen: "Go to a row" in seen)
             self._terminal.repaint(str(row).encode(), lambda seen, row=row: str(row)[-2:] in seen)

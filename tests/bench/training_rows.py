@@ -28,7 +28,7 @@ LONGEST = 4
 """Maximum length of a part as a multiple of its mean: the longest question of the samples is 4.3 times theirs."""
 
 WORKED, TASKS = 3, 2
-"""Worked examples in front of each prompt of a task, and tasks."""
+"""Number of worked examples in front of each prompt of a task, and number of tasks."""
 
 _WORDS = (
     "time year people way day man thing woman life child world school state family student group country problem hand "

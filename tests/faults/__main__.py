@@ -5,7 +5,7 @@
     python -m tests.faults --share 0.1     with a tenth of the trials, as a quick check of a few minutes
     python -m tests.faults --write-docs    and write the output to docs/faults.md
 
-Exit code 1 when a promise falls short.
+Exit code 1 when a promise is not kept.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ BEGIN, END = "<!-- output -->", "<!-- end of output -->"
 
 
 def main() -> int:
-    """Run the promises named on the command line; exit code 1 when one falls short."""
+    """Run the promises named on the command line; exit code 1 when one is not kept."""
     parser = argparse.ArgumentParser(description="the ten promises, under real faults")
     parser.add_argument("promises", nargs="*", type=int, metavar="N", help="which to run (default: all)")
     parser.add_argument("--share", type=float, default=1.0, help="share of the trials to run")

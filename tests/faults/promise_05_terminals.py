@@ -1,4 +1,4 @@
-"""Promise 5: a hang-up, a SIGKILL and a stalled terminal change nothing for the engine's throughput.
+"""Promise 5: a hang-up, a SIGKILL and a stalled terminal do not change the engine's throughput.
 
 Measured within one run: the scripted generator takes a fixed time for each text, so that the engine's pace is a
 cycle: all slots are filled once. The length of a cycle with a connected terminal is compared with the length after each

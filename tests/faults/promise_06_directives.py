@@ -1,4 +1,4 @@
-"""Promise 6: directives under kills are each applied exactly once, and soon acknowledged while the engine runs."""
+"""Promise 6: despite kills each directive is applied exactly once, and promptly acknowledged while the engine runs."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ class Result:
 
     Attributes:
         promise: its number.
-        what: the promise in a few words.
+        what: short description of the promise.
         required: required number of trials.
         reached: number of trials that passed.
         passed: whether all passed, and every figure is within its bound.

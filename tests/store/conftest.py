@@ -12,7 +12,7 @@ from tests.support.rows import Rows
 
 @pytest.fixture
 def rows(tmp_path: Path) -> Iterator[Rows]:
-    """A database with one run, ready to be filled."""
+    """Return a database with one run, ready to be filled."""
     made = Rows(tmp_path / "reflectevo.db")
     yield made
     made.connection.close()

@@ -50,7 +50,7 @@ def values(found: dict[str, Figure]) -> dict[str, float | None]:
 
 
 def test_lengths_shares_and_rates_by_hand(rows: Rows) -> None:
-    """70 attempts and corrections one a second, 30 reflections beside the first of them: 70 s of generating."""
+    """70 attempts and corrections one a second, 30 reflections during the first of them: 70 s of generation."""
     found = values(measured(rows.connection, "none", "sft-one-stage"))
     tokens = 40 * 20 + 30 * 30 + 30 * 10
     assert found == {
@@ -68,7 +68,7 @@ def test_lengths_shares_and_rates_by_hand(rows: Rows) -> None:
 
 
 def test_training_and_curation_by_hand(rows: Rows) -> None:
-    """3,000 tokens between the first and the last of four steps, 30 s; 40 s of the stage beside 40 s of steps."""
+    """3,000 tokens between the first and the last of four steps, 30 s; 40 s of the stage besides 40 s of steps."""
     reflections = [row[0] for row in rows.connection.execute("SELECT id FROM reflections")]
     kept = [NewCurated("d_plus", number, None, None, number <= 12, "") for number in reflections]
     with write(rows.connection):

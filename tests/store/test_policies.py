@@ -74,7 +74,7 @@ def test_worked_examples_keep_their_order(rows: Rows) -> None:
 
 
 def test_two_runs_can_not_share_a_name(rows: Rows) -> None:
-    """A run is found by its name."""
+    """Runs are looked up by name."""
     with pytest.raises(sqlite3.IntegrityError):
         runs.add_run(rows.connection, "run", "none", {}, "")
 
@@ -142,7 +142,7 @@ def test_stage_times_follow_from_states(rows: Rows) -> None:
 
 
 def test_owed_is_what_is_left_and_never_negative(rows: Rows) -> None:
-    """Totals can shrink when a reflection fails; "-1 owed" would be nonsense on a screen."""
+    """Totals can shrink when a reflection fails; "-1 owed" would make no sense on a screen."""
     iterations.set_progress(rows.connection, rows.iteration, "correct", 3, 10)
     assert rows.stages()["correct"].owed == 7
     iterations.set_progress(rows.connection, rows.iteration, "correct", 3, 2)

@@ -115,7 +115,7 @@ def test_several_mistakes_are_all_named() -> None:
     ],
 )
 def test_a_value_that_fits_none_of_several_types_is_one_mistake(extra: str, key: str) -> None:
-    """Where a setting may be of several types, pydantic reports one error a type, under keys nobody wrote."""
+    """For a setting of several types, pydantic reports one error per type, under keys that are not in the file."""
     (line,) = refusal(extra)
     assert line.startswith(f"run.toml, line 9: {key!r}: Input should be ")
     assert " or " in line
@@ -242,7 +242,7 @@ _SECTIONS = st.fixed_dictionaries(
 @given(_SECTIONS, st.text("abc\"'\\\n\té→ ", max_size=20))
 @hypothesis_settings(max_examples=60, deadline=None)
 def test_settings_that_were_written_read_back_the_same(sections: dict[str, object], model: str) -> None:
-    """The workspace's file is written by the program and read by it again: no value may change on the way."""
+    """The workspace's file is written and read by the program: no value may change in the round trip."""
     settings = validate_settings(_values(model=model, **sections))
     assert parse_settings(dump_settings(settings)) == settings
     # The same through JSON, which is how a run and its iterations are stored.

@@ -23,7 +23,7 @@ class Reply:
     headers: dict[str, str] = field(default_factory=dict)
     delay: float = 0.0
     trickle: bool = False
-    """Send a byte now and then and never end."""
+    """Whether to send a byte now and then and never finish."""
 
 
 def said(text: str) -> Reply:

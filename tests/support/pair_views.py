@@ -1,4 +1,4 @@
-"""The tokens of both sides of a pair."""
+"""Token views of both sides of a preference pair."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Small generators, verifiers and journals for tests of the rollout: the real store, no model, no sleeping."""
+"""Small generators, verifiers and journals for tests of the rollout: the real store, no model, no sleeps."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class FakeGenerator:
         self._before = before
 
     async def start(self) -> None:
-        """Nothing to load."""
+        """Load nothing."""
 
     async def generate(self, request: GenerationRequest, on_text: Callable[[str], None] | None = None) -> Generated:
         """Return the reply that belongs to the request."""
@@ -93,7 +93,7 @@ class FakeGenerator:
         self.calls.append("resume")
 
     async def close(self) -> None:
-        """Nothing to release."""
+        """Release nothing."""
 
     def of(self, stage: StageName) -> list[GenerationRequest]:
         """Return the requests of one stage, in order."""

@@ -1,6 +1,6 @@
 """Waits that end by progress: a wait fails when there is no progress any more, however long it takes in total.
 
-A machine under ten times the usual load makes every step ten times slower and none of them wrong. A deadline on the
+A machine under ten times the usual load makes every step ten times slower but none of them wrong. A deadline on the
 total would turn that into a failure; `STALL_SECONDS` without any change does not.
 """
 

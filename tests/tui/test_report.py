@@ -128,7 +128,7 @@ def test_the_same_store_gives_the_same_report(rows: Rows, monkeypatch: pytest.Mo
 
 
 def test_the_page_stands_alone(rows: Rows) -> None:
-    """Readable on a machine without network; nothing in it runs."""
+    """Readable without network access; it contains no scripts."""
     measured_run(rows)
     _, page, _ = written(rows)
     parsed = Parsed(page)
@@ -312,7 +312,7 @@ def test_what_cannot_be_reported_is_refused_in_words(rows: Rows, tmp_path: Path)
 
 
 def test_a_report_needs_no_model_library() -> None:
-    """A laptop has the base install only."""
+    """A laptop may have only the base installation."""
     code = (
         "import sys\n"
         "from reflectevo_tui.report import files, gather, html_page, markdown, sections\n"
