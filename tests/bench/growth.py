@@ -138,7 +138,7 @@ def _medians(stores: list[_Store], name: str) -> list[float]:
         for store, work, taken in zip(stores, works, times, strict=True):
             started = time.perf_counter()
             work()
-            # The first two reads fill the page cache.
+            # The first two turns fill the page cache.
             if turn > 1:
                 taken.append(time.perf_counter() - started)
             if name.startswith("insert"):

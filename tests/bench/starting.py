@@ -130,7 +130,7 @@ def _until_over(workspace: Workspace, seconds: float = 30.0) -> None:
 
 
 def _parts_of(demo: Workspace) -> list[Row]:
-    """Return the time from the start of a run to its first finished trajectory, divided by the times in its rows."""
+    """Return rows for the parts of the time from the start of a run to its first finished trajectory."""
     with closing(open_reader(demo.database)) as connection:
         run = list_runs(connection)[0]
         iteration = list_iterations(connection, run.id)[0]

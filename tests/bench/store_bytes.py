@@ -20,7 +20,7 @@ from store.workspace import Workspace
 
 ROWS = 20_000
 LENGTHS = (1, 4)
-"""Repetitions of each text, concatenated."""
+"""Repetitions of each text within a stored text, for the short and the long store."""
 
 _TEXTS = """
 SELECT avg(length(CAST(a.reasoning AS BLOB)) + coalesce(length(CAST(r.text AS BLOB)), 0)

@@ -18,8 +18,7 @@ class Hostile:
 
     source: str
     ends: frozenset[str] = frozenset({"finished"})
-    """Permitted final states. A program that finishes must have been refused something, and must have reached its end.
-    """
+    """Permitted final states. A program that finishes must have reached its end, with at least one refusal."""
     says: str = ""
     """Part of the reason for which it was terminated."""
     limits: dict[str, float] = field(default_factory=lambda: dict(LIMITS))

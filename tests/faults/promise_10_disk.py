@@ -86,7 +86,7 @@ def _start_under(one: Scene, plan: dict[str, object]) -> None:
 
 
 def _held(one: Scene) -> str:
-    """Check that the engine reports the fault, wherever it could still report it."""
+    """Return the fault that the engine reports: its state, its log, or the reason of the iteration; else empty."""
     with closing(open_reader(one.workspace.database)) as connection:
         trouble = engine_state(connection, one.workspace.lock_file).trouble
     logs = [path.read_text(errors="replace") for path in one.workspace.logs.glob("*.log")]

@@ -30,7 +30,7 @@ SELECT 'attempt', id, reasoning FROM attempts UNION ALL SELECT 'reflection', id,
 UNION ALL SELECT 'policy', id, name || path FROM policies UNION ALL SELECT 'evaluation', id, protocol FROM evaluations
 UNION ALL SELECT 'directive', id, uuid FROM directives UNION ALL SELECT 'trajectory', id, transition FROM trajectories
 """
-"""Tables whose rows are never removed once a reader saw them."""
+"""Query of all rows that are never removed once a reader saw them."""
 
 
 @contextmanager
