@@ -35,11 +35,11 @@ def test_import_says_what_it_took_and_asking_again_changes_nothing(tmp_path: Pat
         "records    5",
         "skipped    record 6 (byte",
         "skipped    1: its field 'answer' is empty",
-        "leaks      2 records: the target stands in the prompt of 2",
+        "leaks      2 records: the prompt contains the target in 2",
     ):
         assert words in done.stdout
     again = cli("import", "-w", workspace, path)
-    assert again.returncode == 0 and "imported   before, as run published; nothing was changed" in again.stdout
+    assert again.returncode == 0 and "imported   already, as run published; nothing was changed" in again.stdout
     events = [json.loads(line) for line in cli("import", "-w", workspace, path, "--json").stdout.splitlines()]
     assert events[-1]["already"] and events[-1]["records"] == 5
 
