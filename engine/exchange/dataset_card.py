@@ -85,10 +85,10 @@ def _head(facts: CardFacts, total: int) -> list[str]:
 
 def _leaks(facts: CardFacts, total: int) -> str:
     if facts.file_format == "published-raw":
-        return "Records of this format hold no prompts. Whether a reflection states the answer, each reader must check."
+        return "Records of this format contain no prompts. Check yourself whether a reflection states the answer."
     if facts.leaking:
         return (
-            f"In {facts.leaking} of {total} rows a prompt holds, word for word, the text that is to be learnt from it. "
-            "Training on those rows teaches to copy."
+            f"In {facts.leaking:,} of {total:,} rows the prompt contains the training target verbatim. "
+            "Training on those rows teaches copying."
         )
-    return f"Checked: in none of the {total} rows does a prompt hold, word for word, the text to be learnt from it."
+    return f"Checked: no prompt of the {total:,} rows contains its training target verbatim."

@@ -10,7 +10,7 @@ from store.estimates.estimate import Column, Estimate
 from store.estimates.figures import MEANINGS
 from store.estimates.formulas import StageEstimate
 from store.estimates.symbolic import Symbolic
-from store.estimates.wording import UNKNOWN_TIME
+from store.estimates.wording import UNKNOWN_TIME, rate_words
 from store.evaluation.number_format import counted
 
 LABELS = {"loads": "load models"}
@@ -110,7 +110,7 @@ def origins(estimate: Estimate, term: Symbolic) -> str:
     """Describe the sources of the rates in a time estimate."""
     rates = [name for name in sorted(term.uses) if name.endswith(("_per_s", "load_s", "start_s"))]
     known = [(name, estimate.figures[name]) for name in rates if estimate.figures.has(name)]
-    parts = [f"{name} {figure.value:,.4g} ({figure.origin})" for name, figure in known]
+    parts = [f"{name} {rate_words(figure.value or 0.0)} ({figure.origin})" for name, figure in known]
     missing = [name for name in rates if not estimate.figures.has(name)]
     if missing:
         parts.append(f"not measured: {', '.join(missing)}")

@@ -77,7 +77,7 @@ def measured_words(nodes: Sequence[LineageNode], width: int) -> str:
     if alike is not None and width >= WIDE:
         oracle = "oracle-free protocol" if alike.protocol.startswith("oracle-free") else "oracle protocol"
         words = f" · {oracle}, {alike.n:,} questions"
-    return words + (f" · {APART} measured differently" if any(node.apart for node in nodes) else "")
+    return words + (f" · {APART} other protocol" if any(node.apart for node in nodes) else "")
 
 
 def heads(width: int) -> Content:

@@ -11,6 +11,11 @@ from store.records import StageName
 UNKNOWN_TIME = "time unknown (not measured yet)"
 
 
+def rate_words(value: float) -> str:
+    """Format a measured rate without powers of ten: `26,880`, `1.72`."""
+    return count(value) if value >= 1000 else f"{value:.4g}"
+
+
 def stage_words(estimate: Estimate, name: StageName) -> str:
     """Format a stage of the first iteration: `about 2,000 generated tokens, 20 min at 1.7 tokens/s (measured)`.
 
@@ -46,7 +51,7 @@ def _rate(estimate: Estimate, stage: StageEstimate) -> str:
         return ""
     figure = estimate.figures[name]
     unit = "rows/s" if name == "curated_per_s" else "tokens/s"
-    return f" at {figure.value:,.4g} {unit} ({figure.origin})"
+    return f" at {rate_words(figure.value or 0.0)} {unit} ({figure.origin})"
 
 
 def _rate_name(term: Symbolic) -> str | None:

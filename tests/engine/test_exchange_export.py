@@ -203,7 +203,7 @@ def test_prompts_of_our_own_are_proved_and_give_nothing_away(made: EngineHarness
         assert record["reflections"].strip() in record["reason_prompt"][1]
         assert record["reflections"].strip() not in record["reflect_prompt"]
         assert record["first_trial_reasoning"].strip() in record["reflect_prompt"]
-    assert "Checked: in none of the" in (out / "README.md").read_text()
+    assert "Checked: no prompt of the" in (out / "README.md").read_text()
 
 
 @pytest.mark.parametrize("encoding", ["jsonl", "parquet"])

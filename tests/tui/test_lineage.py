@@ -246,7 +246,7 @@ async def test_accuracies_stand_beside_each_other_only_when_measured_alike(build
         assert "52.0 %" in first and "≠" not in first
         assert "29.0 %" in second and "≠" in second
         (title,) = (line for line in lines if "the next iteration starts here" in line)
-        assert "≠ otherwise" in title
+        assert "≠ other protocol" in title
         assert ("oracle protocol, 120 questions" in title) == (size[0] > 100)
 
 
@@ -278,7 +278,9 @@ async def test_without_two_marks_the_policy_under_the_cursor_is_told_whole(build
         await until(pilot, lambda: whole in told())
         assert "\nworse than its parent\nAcc@t1 -3.1 points (-6.2 to -0.6), p = 0.062, n = 160\n" in told()
         assert "\x1b" not in told()
-        assert told().index("no oracle n = 4,000  Acc@t1  40.0 %  Acc@t2  31.0 %") < told().index("oracle    n = 120")
+        assert told().index("oracle-free  n = 4,000  Acc@t1  40.0 %  Acc@t2  31.0 %") < told().index(
+            "oracle       n = 120"
+        )
         await pilot.press("up")
         await until(pilot, lambda: told().startswith("p00  base"))
         await pilot.press("space", "down", "space")

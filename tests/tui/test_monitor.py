@@ -247,7 +247,7 @@ async def test_a_silent_engine_is_stale_not_stopped(build, until, screen_text, e
         await pilot.press("e")
         await until(pilot, lambda: "holds the workspace" in screen_text(app))
         shown = screen_text(app)
-        assert "silent for 4" in shown and "left alone" in shown and "Traceback" not in shown
+        assert "silent for 4" in shown and "left running" in shown and "Traceback" not in shown
     assert issued(built.workspace) == []
 
 
