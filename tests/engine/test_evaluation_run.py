@@ -46,7 +46,7 @@ def test_a_fresh_run_is_prepared_and_its_base_measured_with_everything(harness: 
     one.start()
     everything = {"protocol": "both", "rounds": 3, "vote_samples": 3, "retry_samples": 2}
     words = one.issue("evaluate", settings=settings_of(text, evaluation=everything), base_directory=str(tmp_path))
-    assert words == "run 'scripted' is made ready, then its policy p00 is evaluated"
+    assert words == "run 'scripted' will be prepared, then its policy p00 evaluated"
     one.wait(lambda: finished(one))
     status = one.status()
     assert status["iteration"]["complete"] and status["iteration"]["child"] is None
