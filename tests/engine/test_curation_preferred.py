@@ -60,7 +60,7 @@ def two(**changes: Any) -> list[Candidate]:
         ([preference(1, 1, 2, "human"), preference(2, 2, 1)], {(1, 2): "included"}),
         ([preference(1, 1, 2, "human"), preference(2, 2, 1, "human")], {(2, 1): "included"}),
         ([preference(1, 1, 2, "human", None)], {(1, 2): "included"}),
-        ([preference(1, 1, 2, confidence=0.4)], {(1, 2): "below confidence"}),
+        ([preference(1, 1, 2, confidence=0.4)], {(1, 2): "below judge.min_confidence"}),
         ([preference(1, 1, 2, confidence=0.0, note="judge inconsistent")], {(1, 2): "judge inconsistent"}),
         ([preference(1, 1, 2, confidence=0.0, note="judge undecided: why")], {(1, 2): "judge undecided"}),
         ([preference(1, 1, 2, "human", 0.0)], {(1, 2): "human undecided"}),
@@ -92,7 +92,7 @@ def test_reasons_of_reflections_in_no_pair() -> None:
     alone = {row.reflection_id: row.reason for row in curated if row.rejected_reflection_id is None}
     lonely = "no other reflection led to a correct answer"
     (left,) = {10, 11, 12} & set(alone)
-    assert alone.pop(left) == "over the pairs judged per question"
+    assert alone.pop(left) == "above judge.pairs_per_question"
     kept, repeated = (6, 7) if alone[7] == "duplicate" else (7, 6)
     assert (alone.pop(kept), alone.pop(repeated)) == (lonely, "duplicate")
     assert alone == {

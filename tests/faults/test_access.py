@@ -163,7 +163,7 @@ def test_code_of_a_model_runs_only_when_settings_and_operator_say_so(harness: Ma
     """
     one = harness(quiz_settings(tmp_path, top='trust_remote_code = ["none"]'))
     one.start()
-    with pytest.raises(DirectiveRefused, match=r"run code of its own .* --trust-code none"):
+    with pytest.raises(DirectiveRefused, match=r"run its own code .* --trust-code none"):
         start_or_continue(one.workspace, None)
     refused = cli("-w", one.workspace.root, "run", "--detach", "--trust-code", "another")
     assert refused.returncode == 1 and "--trust-code none" in refused.stderr
@@ -236,7 +236,7 @@ def test_a_policy_can_not_point_out_of_the_workspace(tmp_path: Path, path: str) 
         state="candidate",
         details={},
     )
-    with pytest.raises(EngineError, match="points out of the workspace"):
+    with pytest.raises(EngineError, match="points outside the workspace"):
         weights_of(rows.connection, workspace, policy)
     rows.connection.close()
 
