@@ -56,10 +56,10 @@ async def test_the_application_refuses_a_network_disk_in_words(build, until, mon
 
 EMPTY = {
     "monitor": "Press 7 to look at the settings and launch a run",
-    "trajectories": "7 launches a run; finished trajectories appear here at once",
+    "trajectories": "7 launches a run; trajectories appear here as they finish",
     "review": "No reflection to review yet",
     "datasets": "7 launches a run",
-    "lineage": "A run prepares its base model first: 7 launches one",
+    "lineage": "No policy yet. 7 launches a run, which starts from its base model.",
     "instructions": "nothing was reflected on yet",
     "launch": "There is no settings file in this workspace yet",
     "logs": "No log yet. Press 1, then e, to start the engine, which writes one.",
