@@ -276,7 +276,7 @@ async def test_a_filter_is_kept_under_a_name_without_ids(build, until, screen_te
         view.screen.show_filter(TrajectoryFilter(iteration=1, transition="i→c"))
         await until(pilot, lambda: "i→c" in view.chips)
         await pilot.press("S")
-        await until(pilot, lambda: "under the name" in screen_text(app))
+        await until(pilot, lambda: "Save this filter as" in screen_text(app))
         await pilot.press(*"fixed", "enter")
         await until(pilot, lambda: load_choices().filters == {"fixed": {"transition": "i→c"}})
         await pilot.press("X", "F")
@@ -284,7 +284,7 @@ async def test_a_filter_is_kept_under_a_name_without_ids(build, until, screen_te
         await pilot.press("end", "right", "down", "enter")
         await until(pilot, lambda: "[i→c ✕]" in view.chips and "iteration" not in view.chips)
         await pilot.press("X", "S")
-        await until(pilot, lambda: "under the name" in screen_text(app))
+        await until(pilot, lambda: "Save this filter as" in screen_text(app))
         await pilot.press(*"fixed", "enter")
         await until(pilot, lambda: load_choices().filters == {})
 
