@@ -88,7 +88,8 @@ def run_batch(tier: str, user: str) -> Batch:
     python = ordinary_python() if other else sys.executable
     identity: dict[str, Any] = {"user": NOBODY, "group": NOBODY, "extra_groups": []} if other else {}
     with tempfile.TemporaryDirectory(prefix="reflectevo-tests-", dir="/tmp") as folder:
-        for name in ("engine/__init__.py", "engine/errors.py", "tests/support/sandbox_batch.py"):
+        errors = ("engine/__init__.py", "engine/errors.py", "store/__init__.py", "store/errors.py")
+        for name in (*errors, "tests/support/sandbox_batch.py"):
             Path(folder, name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, Path(folder, name))
         shutil.copytree(
