@@ -223,7 +223,7 @@ def test_a_report_of_half_an_experiment_names_what_is_missing(harness: Make, tmp
     for words in (
         "Missing: qa, seed 3: 0 of 1 iterations ended",
         "Missing: two-stage, seed 3: 0 of 2 iterations ended",
-        "Missing: the best series was not run again with seeds 4: the first series have not all ended",
+        "Missing: the best series was not repeated with seeds 4: the first series have not all ended",
         "| base | p00 |",
     ):
         assert words in text, words
@@ -239,7 +239,7 @@ def test_an_experiment_begun_with_other_settings_is_refused(harness: Make, tmp_p
     told = settings.experiment.model_copy(update={"remarks": ["news"], "recipes_tried": 9})
     assert known_of(one.workspace, settings.model_copy(update={"experiment": told})).iterations
     other = settings.model_copy(update={"training": settings.training.model_copy(update={"learning_rate": 0.5})})
-    with pytest.raises(ExperimentRefused, match="begun with other settings in training"):
+    with pytest.raises(ExperimentRefused, match="started with other settings in training"):
         known_of(one.workspace, other)
     with pytest.raises(ExperimentRefused, match=r"experiment\.series"):
         fewer = settings.experiment.model_copy(update={"series": settings.experiment.series[:2]})
