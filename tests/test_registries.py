@@ -28,7 +28,7 @@ HOLD_ENTRIES = {
 """Modules that may use these names as keys: they define entries."""
 
 ELSEWHERE = {
-    "engine/models/library_output.py": "asks whether the library transformers is loaded",
+    "engine/models/quiet_libraries.py": "asks whether the library transformers is loaded",
     "engine/training/scripted.py": "`scripted` is a key of `policy.json`",
 }
 """Modules in which such a word has another meaning."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from engine.errors import ModelNotFound
 from engine.models.checkpoint_files import NO_PICKLES, check_weights
-from engine.models.library_output import quiet_libraries
+from engine.models.quiet_libraries import quiet_libraries
 
 _HUB_FILES = ("*.safetensors", "*.safetensors.index.json", "*.json", "*.jinja", "*.txt", "*.model")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from engine.models.library_output import quiet_libraries
+from engine.models.quiet_libraries import quiet_libraries
 from engine.models.remote_code import trusts
 from engine.models.resolve import check_adapter
 

@@ -13,7 +13,7 @@ from importlib import metadata
 from pathlib import Path
 
 from engine.models.durable_directory import publish
-from engine.models.library_output import quiet_libraries
+from engine.models.quiet_libraries import quiet_libraries
 
 pass
 

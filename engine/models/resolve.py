@@ -17,8 +17,8 @@ from typing import Literal
 from engine.errors import ModelNotFound, NoChatTemplate
 from engine.models.checkpoint_files import NO_PICKLES, PICKLED, check_weights, weight_bytes
 from engine.models.hub import cached_snapshot, from_hub, on_hub
-from engine.models.library_output import quiet_libraries
 from engine.models.packaged import converted, converted_directory, packaged_model
+from engine.models.quiet_libraries import quiet_libraries
 
 
 @dataclass(frozen=True)

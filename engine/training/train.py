@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import TrainingRefused
-from engine.models.library_output import quiet_libraries
 from engine.models.loading import load_tokenizer
 from engine.models.policy_directory import Weights, is_stable, read_details, save_policy
 from engine.models.precision import use_one_gpu
+from engine.models.quiet_libraries import quiet_libraries
 from engine.models.resolve import check_chat_template
 from engine.training import checkpoints
 from engine.training.checkpoints import Checkpoint
