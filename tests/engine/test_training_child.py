@@ -173,16 +173,21 @@ def test_a_full_policy_becomes_the_base_of_its_children(child: Child, tiny_model
 
 
 def test_what_is_dropped_is_counted_and_told(child: Child) -> None:
-    """One reflection contains the corrected attempt ("a try"): stage 2 would see its target in the prompt."""
+    """One reflection contains the complete corrected attempt: stage 2 would see its target in the prompt."""
     original = child._roll_out
+    target = "Half of it is whole: yes."
 
     def leaking() -> None:
         original()
-        child.connection.execute(
-            "UPDATE reflections SET text = 'Make a try.' WHERE id ="
-            " (SELECT min(reflection_id) FROM curated WHERE iteration_id = ? AND set_name = 'd_plus')",
+        (reflection,) = child.connection.execute(
+            "SELECT min(reflection_id) FROM curated WHERE iteration_id = ? AND set_name = 'd_plus'",
             (child.rows.iteration,),
-        )
+        ).fetchone()
+        for statement, text in (
+            ("UPDATE reflections SET text = ? WHERE id = ?", f"You should have written: {target}"),
+            ("UPDATE attempts SET reasoning = ? WHERE reflection_id = ?", target),
+        ):
+            child.connection.execute(statement, (text, reflection))
 
     child._roll_out = leaking  # type: ignore[method-assign]
     policy = child.train(setting="sft-two-stage")

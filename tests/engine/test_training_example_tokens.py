@@ -28,6 +28,8 @@ from tests.support.waiting import run
 
 ROOT = Path(__file__).parents[2]
 
+REVEALED = "A metre is longer. Answer: B"
+
 
 @pytest.fixture(scope="module")
 def workspace(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
@@ -43,7 +45,8 @@ def workspace(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Wor
         attempt = rows.attempt(question, text="Answer: A")
         good, correction = rows.corrected(attempt, question, text="Think of the größe of atoms.", sample=0)
         bad, _ = rows.corrected(attempt, question, "incorrect", text="I was too slow.", sample=1)
-        told, told_correction = rows.corrected(attempt, question, text="You should make a try now.", sample=2)
+        told, told_correction = rows.corrected(attempt, question, text=f"Reply: {REVEALED}", sample=2)
+        rows.connection.execute("UPDATE attempts SET reasoning = ? WHERE id = ?", (REVEALED, told_correction))
         sets = [
             NewCurated("d_plus", good, None, correction, True, "included"),
             NewCurated("d_pm", good, bad, correction, True, "included"),
@@ -125,9 +128,7 @@ def _collated(
 
 
 def test_what_would_be_left_out_says_why(workspace: Workspace) -> None:
-    """Row 4's reflection contains the complete corrected attempt ("a try"), which stage 2 would then find in its
-    prompt.
-    """
+    """Row 4's reflection contains the complete corrected attempt, which stage 2 would then find in its prompt."""
     found = inspect_example(workspace, 4, "sft-two-stage")
     assert (found["fits"], found["reason"]) == (False, STATES_TARGET)
     assert len(found["sides"]) == 2 and all(side["tokens"] for side in found["sides"])
