@@ -23,7 +23,7 @@ NAMES = {*TRAINING_SETTINGS, *GENERATORS, *TASK_TYPES}
 HOLD_ENTRIES = {
     "engine/generation/__init__.py": "what makes each generator",
     "store/settings/presets.py": "known datasets by name, one of which is called `math`",
-    "store/estimates/figures.py": "published accuracies by the paper's tasks",
+    "store/estimates/inputs.py": "published accuracies by the paper's tasks",
 }
 """Modules that may use these names as keys: they define entries."""
 

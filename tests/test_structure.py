@@ -186,7 +186,7 @@ FREE = {
     ("engine/stages/context.py", "state"): "as above",
     ("reflectevo_tui/commands/control.py", "stage"): "from a command line, before the engine validates it",
     ("reflectevo_tui/commands/exchange.py", "setting"): "from a command line, before the engine validates it",
-    ("reflectevo_tui/report/paper.py", "setting"): "the setting as the paper's table writes it",
+    ("reflectevo_tui/report/paper_results.py", "setting"): "the setting as the paper's table writes it",
 }
 
 

@@ -33,7 +33,7 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Answered:
+class QuestionAnswers:
     """The answers of one policy to one held-out question."""
 
     question_id: int
@@ -53,18 +53,18 @@ class Answered:
         return sum(turn.tokens for turn in self.turns[1:])
 
 
-def judged(verdict: Verdict | None) -> bool:
+def is_verified(verdict: Verdict | None) -> bool:
     """Check whether a verdict is known: `correct` or `incorrect`."""
     return verdict in ("correct", "incorrect")
 
 
-def right_at(row: Answered, turn: int, feedback: Feedback) -> bool | None:
+def right_at(row: QuestionAnswers, turn: int, feedback: Feedback) -> bool | None:
     """Return whether the answer is right at a turn (from 1); None when that isn't known.
 
     With an oracle a right answer is final: there is no later turn.
     """
     for position, answer in enumerate(row.turns[:turn], start=1):
-        if not judged(answer.verdict):
+        if not is_verified(answer.verdict):
             return None
         right = answer.verdict == "correct"
         if position == turn or (right and feedback == "oracle"):
@@ -86,12 +86,12 @@ def majority(answers: Sequence[Answer], *, ties_to_latest: bool = False) -> bool
         if answer.group is not None:
             votes.setdefault(answer.group, []).append(position)
     if not votes:
-        return None if any(not judged(answer.verdict) for answer in answers) else False
+        return None if any(not is_verified(answer.verdict) for answer in answers) else False
     if ties_to_latest:
         winner = max(votes.values(), key=lambda places: (len(places), places[-1]))
     else:
         winner = max(votes.values(), key=lambda places: (len(places), -places[0]))
-    known = [answers[place].verdict for place in winner if judged(answers[place].verdict)]
+    known = [answers[place].verdict for place in winner if is_verified(answers[place].verdict)]
     return known[0] == "correct" if known else None
 
 

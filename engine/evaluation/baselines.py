@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from engine.evaluation.answers import Answer, Answered, Feedback, judged, majority
+from engine.evaluation.answers import Answer, Feedback, QuestionAnswers, is_verified, majority
 from engine.evaluation.metrics import Metric, accuracy, mean
 
 
@@ -28,9 +28,9 @@ class Budget:
     """Tokens of reflections and corrections, over the questions that have a reflection."""
 
 
-def budgets(answers: Iterable[Answered]) -> dict[str, Budget]:
+def budgets(answers: Iterable[QuestionAnswers]) -> dict[str, Budget]:
     """Compute the budget of each task. Without any reflection in a task its retry budget is 0, which allows one try."""
-    by_task: dict[str, list[Answered]] = {}
+    by_task: dict[str, list[QuestionAnswers]] = {}
     for row in answers:
         by_task.setdefault(row.task, []).append(row)
     found = {}
@@ -60,7 +60,7 @@ def until_right(tries: Sequence[Answer]) -> Sequence[Answer]:
 
 
 def baselines(
-    answers: Iterable[Answered], budget: Mapping[str, Budget], *, protocol: Feedback, seed: int
+    answers: Iterable[QuestionAnswers], budget: Mapping[str, Budget], *, protocol: Feedback, seed: int
 ) -> dict[str, Metric]:
     """Compute the measured baselines, and the completion tokens per question of each part, by name.
 
@@ -74,7 +74,7 @@ def baselines(
         seed: of the bootstrap intervals.
     """
     rows = list(answers)
-    spent: dict[str, Callable[[Answered], int]] = {
+    spent: dict[str, Callable[[QuestionAnswers], int]] = {
         "attempt": lambda row: row.turns[0].tokens,
         "reflection": lambda row: row.reflection_tokens,
         "correction": lambda row: row.correction_tokens,
@@ -100,7 +100,7 @@ def baselines(
 
 
 def baseline_outcomes(
-    answers: Iterable[Answered], budget: Mapping[str, Budget], protocol: Feedback
+    answers: Iterable[QuestionAnswers], budget: Mapping[str, Budget], protocol: Feedback
 ) -> dict[tuple[int, str], bool]:
     """Return whether a baseline answers a question right, by question id and baseline; unknown outcomes are left out.
 
@@ -109,7 +109,7 @@ def baseline_outcomes(
     measured are left out.
     """
     rows = list(answers)
-    tells: dict[str, Callable[[Answered], bool | None]] = {}
+    tells: dict[str, Callable[[QuestionAnswers], bool | None]] = {}
     if any(row.votes for row in rows):
         tells["vote"] = lambda row: majority(row.votes)
         tells["vote_budget"] = lambda row: majority(_counted_votes(row, budget[row.task]))
@@ -126,24 +126,24 @@ def baseline_outcomes(
     }
 
 
-def _right_with_first_retry(row: Answered) -> bool | None:
+def _right_with_first_retry(row: QuestionAnswers) -> bool | None:
     first = row.turns[0].verdict
     if first == "correct":
         return True
-    if first != "incorrect" or not row.retries or not judged(row.retries[0].verdict):
+    if first != "incorrect" or not row.retries or not is_verified(row.retries[0].verdict):
         return None
     return row.retries[0].verdict == "correct"
 
 
-def _counted_votes(row: Answered, budget: Budget) -> Sequence[Answer]:
+def _counted_votes(row: QuestionAnswers, budget: Budget) -> Sequence[Answer]:
     return within(row.votes, budget.vote)
 
 
-def _counted_retries(row: Answered, budget: Budget) -> Sequence[Answer]:
+def _counted_retries(row: QuestionAnswers, budget: Budget) -> Sequence[Answer]:
     return within(row.retries, budget.retry)
 
 
-def _right_with_retries(row: Answered, budget: Budget) -> bool | None:
+def _right_with_retries(row: QuestionAnswers, budget: Budget) -> bool | None:
     if row.turns[0].verdict == "correct":
         return True
     tries = until_right(_counted_retries(row, budget))
@@ -151,10 +151,10 @@ def _right_with_retries(row: Answered, budget: Budget) -> bool | None:
         return None
     if tries[-1].verdict == "correct":
         return True
-    return False if all(judged(one.verdict) for one in tries) else None
+    return False if all(is_verified(one.verdict) for one in tries) else None
 
 
-def _right_with_voted_retries(row: Answered, budget: Budget) -> bool | None:
+def _right_with_voted_retries(row: QuestionAnswers, budget: Budget) -> bool | None:
     first = row.turns[0].verdict
     if first == "correct":
         return True

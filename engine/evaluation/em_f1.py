@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from engine.evaluation.answers import Answer, Answered, Feedback, judged
+from engine.evaluation.answers import Answer, Feedback, QuestionAnswers, is_verified
 from engine.evaluation.metrics import NOTHING, Metric, accuracy, mean
 from store.records import Verdict
 
 
 def grade(*, verdict: Verdict, score: float | None, exact: bool) -> tuple[bool | None, float | None]:
     """Return exact match and F1 of one answer; both None when it could not be verified."""
-    if not judged(verdict):
+    if not is_verified(verdict):
         return None, None
     if exact:
         return True, 1.0
@@ -24,7 +24,7 @@ def grade(*, verdict: Verdict, score: float | None, exact: bool) -> tuple[bool |
     return False, score
 
 
-def graded(answers: Iterable[Answered], *, protocol: Feedback, seed: int) -> dict[str, Metric]:
+def graded(answers: Iterable[QuestionAnswers], *, protocol: Feedback, seed: int) -> dict[str, Metric]:
     """Compute `em_t1`, `em_t2`, `f1_t1`, `f1_t2`, and `f1_improved`: the share of turns 2 with a higher F1 than turn 1.
 
     Empty when no answer is graded.
@@ -48,10 +48,10 @@ def graded(answers: Iterable[Answered], *, protocol: Feedback, seed: int) -> dic
     }
 
 
-def _second(row: Answered, protocol: Feedback) -> Answer | None:
+def _second(row: QuestionAnswers, protocol: Feedback) -> Answer | None:
     """Return the answer at turn 2; with an oracle a right first answer is final."""
     first = row.turns[0]
-    if not judged(first.verdict):
+    if not is_verified(first.verdict):
         return None
     if protocol == "oracle" and first.verdict == "correct":
         return first

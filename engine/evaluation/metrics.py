@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from engine.evaluation.answers import Answered, Feedback, judged, majority, right_at
+from engine.evaluation.answers import Feedback, QuestionAnswers, is_verified, majority, right_at
 from store.evaluation.intervals import bootstrap_mean, wilson
 
 
@@ -74,7 +74,7 @@ def mean(values: Sequence[float], seed: int) -> Metric:
 
 
 def evaluate(
-    answers: Iterable[Answered], *, protocol: Feedback = "oracle", rounds: int = 1, seed: int = 0
+    answers: Iterable[QuestionAnswers], *, protocol: Feedback = "oracle", rounds: int = 1, seed: int = 0
 ) -> EvaluationMetrics:
     """Compute the metrics over the given answers; see `EvaluationMetrics`. Never fails for lack of answers.
 
@@ -99,15 +99,15 @@ def evaluate(
         acc_t1=accuracy([before for _, before in first]),
         acc_t2=accuracy([after for _, after in pairs]),
         delta=mean([int(after) - int(before) for before, after in pairs], seed),
-        i_to_c=accuracy([verdict == "correct" for before, verdict in second if not before and judged(verdict)]),
-        c_to_i=accuracy([verdict == "incorrect" for before, verdict in second if before and judged(verdict)]),
+        i_to_c=accuracy([verdict == "correct" for before, verdict in second if not before and is_verified(verdict)]),
+        c_to_i=accuracy([verdict == "incorrect" for before, verdict in second if before and is_verified(verdict)]),
         acc_retry=accuracy(retried),
-        retry_i_to_c=accuracy([verdict == "correct" for verdict in retries if judged(verdict)]),
+        retry_i_to_c=accuracy([verdict == "correct" for verdict in retries if is_verified(verdict)]),
         later=_later(rows, protocol, rounds),
     )
 
 
-def _later(rows: Sequence[Answered], protocol: Feedback, rounds: int) -> dict[str, Metric]:
+def _later(rows: Sequence[QuestionAnswers], protocol: Feedback, rounds: int) -> dict[str, Metric]:
     if rounds == 1:
         return {}
     found = {}
@@ -119,13 +119,13 @@ def _later(rows: Sequence[Answered], protocol: Feedback, rounds: int) -> dict[st
     return {**found, "acc_vote_rounds": accuracy(voted)}
 
 
-def _right_after_retry(row: Answered, protocol: Feedback) -> bool | None:
+def _right_after_retry(row: QuestionAnswers, protocol: Feedback) -> bool | None:
     """Like `right_at` for turn 2, with the first retry as turn 2; None without an oracle, where only wrong answers are
     retried and the accuracy over all answers isn't known."""
     if protocol == "oracle-free":
         return None
     if row.turns[0].verdict == "correct":
         return True
-    if row.turns[0].verdict == "incorrect" and row.retries and judged(row.retries[0].verdict):
+    if row.turns[0].verdict == "incorrect" and row.retries and is_verified(row.retries[0].verdict):
         return row.retries[0].verdict == "correct"
     return None

@@ -25,7 +25,7 @@ class Decision:
 def describe(name: str, difference: Difference) -> str:
     """Format a difference in percentage points with its interval and p-value."""
     if difference.value is None or difference.low is None or difference.high is None:
-        return f"{name}: no question was judged for both"
+        return f"{name}: no question was verified for both"
     points = signed_interval(difference.value, difference.low, difference.high, " points")
     p = "" if difference.p is None else f", p {p_words(difference.p)}"
     return f"{name} {points}{p}, n = {difference.n}"

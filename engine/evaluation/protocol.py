@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 
-from engine.evaluation.answers import Answer, Answered, Feedback, answer_group
+from engine.evaluation.answers import Answer, Feedback, QuestionAnswers, answer_group
 from engine.evaluation.baselines import baselines, budgets
 from engine.evaluation.em_f1 import grade, graded
 from engine.evaluation.metrics import Metric, evaluate
@@ -126,7 +126,7 @@ def evaluation_plan(
 
 def answered(
     questions: Iterable[StoredQuestion], done: Mapping[int, Done], kinds: Mapping[str, str] | None = None
-) -> list[Answered]:
+) -> list[QuestionAnswers]:
     """The answers to each answered held-out question; `kinds` names the task type of each task."""
     rows = []
     for question in questions:
@@ -144,7 +144,7 @@ def answered(
             turns.append(_answer(correction, question, kind))
             reflection = entry.later.get((correction.id, GENERAL_KEY))
         rows.append(
-            Answered(
+            QuestionAnswers(
                 question.id,
                 question.task,
                 tuple(turns),
@@ -167,12 +167,12 @@ def _answer(stored: StoredAttempt, question: StoredQuestion, kind: str) -> Answe
     return Answer(stored.verdict, group, stored.completion_tokens, exact, f1)
 
 
-def measure(rows: Sequence[Answered], feedback: Feedback, settings: RunSettings) -> dict[str, dict[str, Metric]]:
+def measure(rows: Sequence[QuestionAnswers], feedback: Feedback, settings: RunSettings) -> dict[str, dict[str, Metric]]:
     """Compute the metrics by task and name; those over all tasks are under the empty task name."""
     budget = budgets(rows)
     seed = settings.seed
 
-    def measured(part: Sequence[Answered]) -> dict[str, Metric]:
+    def measured(part: Sequence[QuestionAnswers]) -> dict[str, Metric]:
         return {
             **evaluate(part, protocol=feedback, rounds=settings.evaluation.rounds, seed=seed).by_name(),
             **baselines(part, budget, protocol=feedback, seed=seed),

@@ -72,11 +72,11 @@ class Gauges:
                 (time.monotonic(), generated.completion_tokens, generated.prompt_tokens, generated.cached_tokens)
             )
 
-    def owes(self, stage: WorkKind, items: int) -> None:
+    def add_total(self, stage: WorkKind, items: int) -> None:
         """Add newly known items of a kind of work to its total; negative if items are dropped."""
         self.counts.total[stage] += items
 
-    def did(self, stage: WorkKind, verdict: Verdict | None = None, *, reused: bool = False) -> None:
+    def completed(self, stage: WorkKind, verdict: Verdict | None = None, *, reused: bool = False) -> None:
         """Record that an item of a kind of work is stored; `reused` if it was copied from earlier work."""
         self.counts.done[stage] += 1
         self.counts.reused[stage] += reused

@@ -103,7 +103,7 @@ class RolloutPlan:
         """Check whether an attempt with this verdict is reflected on; an `unverified` one never is."""
         return verdict == "incorrect" or (self.reflect_on_all and verdict == "correct")
 
-    def goes_on(self, chain: Chain, verdict: Verdict, error: str | None) -> bool:
+    def continues(self, chain: Chain, verdict: Verdict, error: str | None) -> bool:
         """Check whether a correction with this verdict, in this round of its chain, is reflected on again."""
         return chain.round < self.rounds and error is None and self.needs_reflection(verdict)
 
@@ -183,7 +183,7 @@ class Counts:
         """Whether no work is outstanding."""
         return self.done == self.total
 
-    def owes(self, stages: Iterable[StageName]) -> bool:
+    def has_outstanding(self, stages: Iterable[StageName]) -> bool:
         """Check whether one of these stages has outstanding work."""
         allowed = set(stages)
         return any(self.done[kind] < self.total[kind] for kind, stage in STAGE_OF.items() if stage in allowed)
@@ -246,7 +246,7 @@ def _count_chain(counts: Counts, plan: RolloutPlan, entry: Done, attempt: Stored
         if correction is None:
             return
         _count_answer(counts, "correct", correction)
-        if not plan.goes_on(chain, correction.verdict, correction.error):
+        if not plan.continues(chain, correction.verdict, correction.error):
             return
         attempt, chain = correction, chain.next()
 

@@ -156,7 +156,7 @@ class RolloutRunner:
                     item = partial(self._correct, question, attempt, reflection.id, reflection.text, chain)
                     self._add("correct", item, chain.round)
                 return
-            if not self._plan.goes_on(chain, correction.verdict, correction.error):
+            if not self._plan.continues(chain, correction.verdict, correction.error):
                 return
             attempt = Reflected(correction.id, correction.reasoning, correction.verdict)
             chain = chain.next()
@@ -168,27 +168,27 @@ class RolloutRunner:
         attempt_id = await self._journal.attempt(new, ends_trajectory=None if reflected else (None, None))
         if reflected:
             keys = len(plan.draws[question.id])
-            self._watcher.owes("reflect", keys)
-            self._watcher.owes("correct", keys)
+            self._watcher.add_total("reflect", keys)
+            self._watcher.add_total("correct", keys)
             if new.verdict == "incorrect":
-                self._watcher.owes("retry", plan.baselines.retries)
-        self._watcher.did("attempt", new.verdict, reused=new.generation.reused_from is not None)
+                self._watcher.add_total("retry", plan.baselines.retries)
+        self._watcher.completed("attempt", new.verdict, reused=new.generation.reused_from is not None)
         if reflected:
             self._follow(question, Reflected(attempt_id, new.generation.text, new.verdict), Done())
 
     async def _vote(self, question: StoredQuestion, sample: int) -> None:
         new = await self._steps.first_answer(question, sample)
         await self._journal.attempt(new, ends_trajectory=None)
-        self._watcher.did("vote", new.verdict, reused=new.generation.reused_from is not None)
+        self._watcher.completed("vote", new.verdict, reused=new.generation.reused_from is not None)
 
     async def _reflect(self, question: StoredQuestion, attempt: Reflected, chain: Chain) -> None:
         new = await self._steps.reflection(question, attempt, chain)
         failed = new.generation.error is not None
         reflection_id = await self._journal.reflection(new, ends_trajectory=failed)
         kind: WorkKind = "reflect" if chain.round == 1 else "again"
-        self._watcher.did(kind, reused=new.generation.reused_from is not None)
+        self._watcher.completed(kind, reused=new.generation.reused_from is not None)
         if failed:
-            self._watcher.owes("correct", -1)
+            self._watcher.add_total("correct", -1)
         elif self._may("correct"):
             item = partial(self._correct, question, attempt, reflection_id, new.generation.text, chain)
             self._add("correct", item, chain.round)
@@ -198,16 +198,16 @@ class RolloutRunner:
     ) -> None:
         new = await self._steps.correction(question, attempt, reflection_id, reflection, chain)
         correction_id = await self._journal.attempt(new, ends_trajectory=(attempt.id, reflection_id))
-        goes_on = self._plan.goes_on(chain, new.verdict, new.generation.error)
-        if goes_on:
-            self._watcher.owes("again", 1)
-            self._watcher.owes("correct", 1)
-        self._watcher.did("correct", new.verdict)
-        if goes_on:
+        continues = self._plan.continues(chain, new.verdict, new.generation.error)
+        if continues:
+            self._watcher.add_total("again", 1)
+            self._watcher.add_total("correct", 1)
+        self._watcher.completed("correct", new.verdict)
+        if continues:
             newest = Reflected(correction_id, new.generation.text, new.verdict)
             self._walk(question, newest, chain.next(), Done())
 
     async def _retry(self, question: StoredQuestion, attempt: Reflected, sample: int) -> None:
         new = await self._steps.retry(question, attempt, sample)
         await self._journal.attempt(new, ends_trajectory=None)
-        self._watcher.did("retry", new.verdict)
+        self._watcher.completed("retry", new.verdict)

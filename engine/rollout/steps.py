@@ -41,10 +41,10 @@ class Watcher(Protocol):
     def finished(self, stage: WorkKind, generated: Generated | None, show: Callable[[str], None] | None) -> None:
         """Record the end of a generation; `generated` is None if it failed."""
 
-    def owes(self, stage: WorkKind, items: int) -> None:
+    def add_total(self, stage: WorkKind, items: int) -> None:
         """Add newly known items of a kind of work to its total; negative if items are dropped."""
 
-    def did(self, stage: WorkKind, verdict: Verdict | None = None, *, reused: bool = False) -> None:
+    def completed(self, stage: WorkKind, verdict: Verdict | None = None, *, reused: bool = False) -> None:
         """Record that an item of a kind of work is stored, with its verdict if any; `reused` if it was copied."""
 
 

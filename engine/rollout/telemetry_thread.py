@@ -27,7 +27,7 @@ Progress = dict[StageName, tuple[int, int, str]]
 """For each stage of a plan: items done, items known so far, and a note for the operator."""
 
 
-class Broadcast:
+class TelemetryThread:
     """Writes telemetry from `start` to `stop`.
 
     Args:
@@ -72,7 +72,7 @@ class Broadcast:
             due = self.gauges is not None and time.monotonic() - last_metrics >= _METRICS_EVERY_SECONDS
             try:
                 with write(connection):
-                    self._tell(connection, rates)
+                    self._write_telemetry(connection, rates)
                     if texts != shown:
                         put_live_text(connection, texts)
                         shown = texts
@@ -87,7 +87,7 @@ class Broadcast:
                 connection.close()
                 return
 
-    def _tell(self, connection: sqlite3.Connection, rates: dict[str, float | None]) -> None:
+    def _write_telemetry(self, connection: sqlite3.Connection, rates: dict[str, float | None]) -> None:
         detail = {
             **self._detail,
             **rates,

@@ -38,10 +38,10 @@ class Commands:
 
     def _listen(self) -> None:
         for line in sys.stdin:
-            self.hear(line.strip())
+            self.receive(line.strip())
         self._stop.set()
 
-    def hear(self, word: str) -> None:
+    def receive(self, word: str) -> None:
         """Apply one command; unknown ones are ignored."""
         if word == "stop":
             self._stop.set()

@@ -82,7 +82,7 @@ def curate(context: StageContext) -> bool:
         settle()
         raise
     left = sum(row.reason == NOT_JUDGED for row in settle())
-    _tell(connection, iteration, settings, tally, left)
+    _record_summary(connection, iteration, settings, tally, left)
     return tally.ended != "stopped"
 
 
@@ -228,7 +228,9 @@ def _store(
         set_note(connection, iteration.id, "curate", note)
 
 
-def _tell(connection: sqlite3.Connection, iteration: Iteration, settings: RunSettings, tally: Tally, left: int) -> None:
+def _record_summary(
+    connection: sqlite3.Connection, iteration: Iteration, settings: RunSettings, tally: Tally, left: int
+) -> None:
     if not tally.requests and tally.ended == "done":
         return
     words = tally.words()

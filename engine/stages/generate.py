@@ -14,7 +14,7 @@ from functools import partial
 from engine.evaluation.baselines import baseline_outcomes, budgets
 from engine.evaluation.load_plan import held_out_plan, held_out_plans
 from engine.evaluation.protocol import answered, feedback_of, feedbacks_of, measure
-from engine.evaluation.results import to_measure
+from engine.evaluation.stored_results import to_measure
 from engine.generation.serving import Serving, serve
 from engine.models.weights import PolicyWeights, weights_of
 from engine.rollout.gauges import Gauges
@@ -22,7 +22,7 @@ from engine.rollout.journal import StoreJournal
 from engine.rollout.load_plan import Progressed, kinds_of, reflector_of, settings_of, training_plan
 from engine.rollout.plan import Counts, RolloutPlan, WorkKind, count
 from engine.rollout.runner import RolloutRunner
-from engine.rollout.telemetry_thread import Broadcast, Progress
+from engine.rollout.telemetry_thread import Progress, TelemetryThread
 from engine.stages.context import StageContext
 from engine.tasks.verifier_pool import VerifierPool
 from store.control.telemetry import add_event
@@ -46,7 +46,9 @@ def generate(context: StageContext) -> bool:
         parts.append(_Part(partial(training_plan, connection, iteration.id, job.stages), _training_progress))
     if job.evaluates:
         parts += _evaluation(connection, iteration, job.policy_id, settings)
-    if any(_owes(part.load()) for part in parts) and not asyncio.run(_Generation(context, settings).run(parts)):
+    if any(_has_outstanding(part.load()) for part in parts) and not asyncio.run(
+        _Generation(context, settings).run(parts)
+    ):
         return False
     if job.evaluates:
         for held_out in held_out_plans(connection, iteration.id, job.policy_id):
@@ -91,8 +93,8 @@ def _evaluation(
     ]
 
 
-def _owes(progressed: Progressed) -> bool:
-    return count(progressed.plan, progressed.done).owes(progressed.plan.stages)
+def _has_outstanding(progressed: Progressed) -> bool:
+    return count(progressed.plan, progressed.done).has_outstanding(progressed.plan.stages)
 
 
 def _training_progress(counts: Counts) -> Progress:
@@ -149,7 +151,7 @@ class _Generation:
         assert job.policy_id is not None and job.iteration_id is not None
         reasoner, reflector = self._weights()
         serving = serve(settings.generation, reasoner, reflector, settings.seed, context.warn)
-        broadcast = Broadcast(context.workspace.database, job.slot, job.iteration_id, serving.name, reasoner.name)
+        broadcast = TelemetryThread(context.workspace.database, job.slot, job.iteration_id, serving.name, reasoner.name)
         verifiers = VerifierPool(kinds_of(settings))
         journal = StoreJournal(context.connection, lambda reason: self._hold(serving, reason))
         # From here on the broadcast sends a more detailed heartbeat than the pulse.
@@ -180,7 +182,7 @@ class _Generation:
                     finished = await rollout.run()
                 finally:
                     listening.cancel()
-                self._tell_reuse(sum(counts.reused.values()) - taken_before, progressed.plan)
+                self._report_reuse(sum(counts.reused.values()) - taken_before, progressed.plan)
                 if not finished:
                     return False
             return True
@@ -198,7 +200,7 @@ class _Generation:
         reasoner = weights_of(context.connection, context.workspace, policy_id)
         return reasoner, weights_of(context.connection, context.workspace, reflects, "reflector")
 
-    def _tell_reuse(self, taken: int, plan: RolloutPlan) -> None:
+    def _report_reuse(self, taken: int, plan: RolloutPlan) -> None:
         if not taken:
             return
         job = self._context.job
@@ -208,7 +210,7 @@ class _Generation:
         with write(self._context.connection):
             add_event(self._context.connection, "info", job.slot, words, job.iteration_id)
 
-    async def _follow(self, serving: Serving, rollout: RolloutRunner, broadcast: Broadcast) -> None:
+    async def _follow(self, serving: Serving, rollout: RolloutRunner, broadcast: TelemetryThread) -> None:
         """Pause, resume and stop on the supervisor's commands."""
         commands = self._context.commands
 

@@ -144,7 +144,7 @@ def _skip(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> str:
 def _approve(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> str:
     iteration, gate = _waiting(connection, arguments)
     if gate == "promote":
-        return _settle_child(connection, iteration, "promoted", f"promoted by {arguments['issued_by']}")
+        return _set_child_state(connection, iteration, "promoted", f"promoted by {arguments['issued_by']}")
     iterations.approve_stage(connection, iteration.id, gate)
     iterations.set_stage(connection, iteration.id, gate, "pending")
     iterations.update_iteration(connection, iteration.id, state="running", reason="")
@@ -174,7 +174,7 @@ def _reject(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> str
     iteration = _iteration(connection, arguments)
     gate = iterations.waiting_gate(iteration, iterations.stages(connection, iteration.id))
     if gate == "promote":
-        return _settle_child(connection, iteration, "rejected", f"rejected by {arguments['issued_by']}")
+        return _set_child_state(connection, iteration, "rejected", f"rejected by {arguments['issued_by']}")
     if iteration.state in ("stopped", "failed"):
         give_up_iteration(connection, iteration, f"abandoned by {arguments['issued_by']}")
         return f"{iteration.title} is abandoned; the next one can start"
@@ -190,12 +190,12 @@ def _reject_policy(connection: sqlite3.Connection, policy: Policy, why: str) -> 
         raise Refused(f"policy {policy.name} is the run's base policy and can't be rejected; roll back to another one")
     iteration = iterations.get_iteration(connection, policy.iteration_id)
     if iteration.child_id == policy.id and iteration.state == "waiting":
-        return _settle_child(connection, iteration, "rejected", why)
+        return _set_child_state(connection, iteration, "rejected", why)
     decide_policy(connection, policy.id, "rejected", why)
     return f"policy {policy.name} rejected"
 
 
-def _settle_child(connection: sqlite3.Connection, iteration: Iteration, state: PolicyState, why: str) -> str:
+def _set_child_state(connection: sqlite3.Connection, iteration: Iteration, state: PolicyState, why: str) -> str:
     if iteration.child_id is None:
         raise Refused(f"{iteration.title} has no child policy")
     reason = f"{why}; {iteration.reason}" if iteration.reason else why
@@ -208,7 +208,7 @@ def _promote(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> st
     why = f"promoted by {arguments['issued_by']}"
     iteration = iterations.current_iteration(connection, policy.run_id)
     if iteration is not None and iteration.child_id == policy.id and iteration.state == "waiting":
-        return _settle_child(connection, iteration, "promoted", why)
+        return _set_child_state(connection, iteration, "promoted", why)
     decide_policy(connection, policy.id, "promoted", why)
     return f"policy {policy.name} promoted"
 

@@ -20,7 +20,7 @@ def signal_name(code: int) -> str:
         return f"signal {-code}"
 
 
-def settle_rollouts(connection: sqlite3.Connection, iteration_id: int) -> None:
+def mark_finished_rollouts(connection: sqlite3.Connection, iteration_id: int) -> None:
     """Mark rollout stages done as soon as the stages before them are done and they have no outstanding work.
 
     In flow pace the three overlap; this shows an operator which of them have ended while the others continue.

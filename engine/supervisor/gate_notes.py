@@ -5,15 +5,15 @@ from __future__ import annotations
 import sqlite3
 
 from engine.evaluation.promotion import summarise
-from engine.evaluation.results import compare_child, evaluated_policies
+from engine.evaluation.stored_results import compare_child, evaluated_policies
 from engine.rollout.load_plan import settings_of, training_plan
 from engine.rollout.plan import count
 from store.curation.curated import curation_counts
 from store.curation.preferences import count_pairs_to_judge
 from store.curation.training_settings import TRAINING_SETTINGS
-from store.estimates.figures import EstimateRefused
 from store.estimates.formulas import Owed, planned_steps
-from store.estimates.in_workspace import estimate_ahead
+from store.estimates.from_workspace import estimate_ahead
+from store.estimates.inputs import EstimateRefused
 from store.estimates.wording import stage_words
 from store.evaluation.number_format import counted
 from store.records import GateName, Iteration, StageName

@@ -64,7 +64,7 @@ def rollback(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> st
     )
     if leaving is None:
         return outcome
-    _put_aside(connection, leaving, str(arguments["issued_by"]), f"rolled back to {policy.name}")
+    _end_iteration(connection, leaving, str(arguments["issued_by"]), f"rolled back to {policy.name}")
     start_following(connection, leaving.iteration)
     return f"{leaving.iteration.title} ended at gate {leaving.gate}; {outcome}"
 
@@ -85,7 +85,7 @@ def branch(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> str:
     asked = {**arguments, "run": policy.run_id, "parent": policy.id}
     wanted = next_iteration(connection, asked, leaving.iteration if leaving else None)
     if leaving is not None:
-        _put_aside(connection, leaving, str(arguments["issued_by"]), f"branched from {policy.name}")
+        _end_iteration(connection, leaving, str(arguments["issued_by"]), f"branched from {policy.name}")
     wanted.begin(connection)
     outcome = f"next iteration started from policy {policy.name}"
     return f"{leaving.iteration.title} ended at gate {leaving.gate}; {outcome}" if leaving else outcome
@@ -112,7 +112,7 @@ def _leaving(
     return Waiting(current, gate)
 
 
-def _put_aside(connection: sqlite3.Connection, leaving: Waiting, by: str, what: str) -> None:
+def _end_iteration(connection: sqlite3.Connection, leaving: Waiting, by: str, what: str) -> None:
     """End an iteration at its gate and mark its remaining stages as skipped."""
     iteration = leaving.iteration
     for stage in iterations.stages(connection, iteration.id):

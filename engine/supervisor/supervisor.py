@@ -15,14 +15,14 @@ from contextlib import suppress
 
 from engine.errors import log_error
 from engine.evaluation.promotion import decide
-from engine.evaluation.results import compare_child, describe_measured, evaluated_policies, to_measure
+from engine.evaluation.stored_results import compare_child, describe_measured, evaluated_policies, to_measure
 from engine.rollout.load_plan import settings_of
 from engine.stages.job import DONE, HELD, STOPPED, Job, JobKind
 from engine.supervisor.capabilities import publish
 from engine.supervisor.child_environment import needed_secrets
 from engine.supervisor.child_processes import Child, end_orphans, start_child
 from engine.supervisor.directives import apply_directive
-from engine.supervisor.finished_stages import settle_rollouts, signal_name
+from engine.supervisor.finished_stages import mark_finished_rollouts, signal_name
 from engine.supervisor.gate_notes import describe_gate
 from engine.supervisor.hardware import readings
 from engine.supervisor.lineage import close_evaluation, close_iteration, current_policy
@@ -98,9 +98,9 @@ class Supervisor:
                 self._turn()
                 if self._leaving and self._child is None:
                     break
-                self._go_on()
+                self._report_resumed()
             except sqlite3.OperationalError as error:
-                self._hold(error)
+                self._report_unwritable(error)
                 time.sleep(_HELD_SECONDS)
             time.sleep(_TURN_SECONDS)
         # Everything is on disk already; failing to write the last event is no reason to fail.
@@ -111,7 +111,7 @@ class Supervisor:
             self._gauges.close()
             checkpoint(self._connection)
 
-    def _hold(self, error: sqlite3.OperationalError) -> None:
+    def _report_unwritable(self, error: sqlite3.OperationalError) -> None:
         """Report a disk or database that can't be written, as far as possible; re-raise any other error."""
         reason = disk_trouble(error)
         if reason is None:
@@ -122,7 +122,7 @@ class Supervisor:
             self._note(reason)
         self._held = reason
 
-    def _go_on(self) -> None:
+    def _report_resumed(self) -> None:
         """Report that work has resumed, if the previous turn couldn't write."""
         if self._held is not None:
             with write(self._connection):
@@ -134,7 +134,7 @@ class Supervisor:
         self._leaving = True
 
     def _turn(self) -> None:
-        self._obey()
+        self._apply_directives()
         iteration = iterations.current_iteration(self._connection)
         if self._child is not None:
             self._watch(self._child, iteration)
@@ -142,7 +142,7 @@ class Supervisor:
             self._advance(iteration)
         self._beat()
 
-    def _obey(self) -> None:
+    def _apply_directives(self) -> None:
         for directive in directives.pending(self._connection):
             with write(self._connection):
                 accepted = apply_directive(self._connection, directive)
@@ -162,7 +162,7 @@ class Supervisor:
         code = child.exit_code()
         if code is None:
             if child.job.stages and iteration is not None:
-                settle_rollouts(self._connection, iteration.id)
+                mark_finished_rollouts(self._connection, iteration.id)
             self._look_for_progress(child)
             return
         self._ended(child, code)
@@ -200,7 +200,7 @@ class Supervisor:
             self._crashes.pop(key, None)
             self._patience.forget()
         elif code == HELD:
-            self._put_off(child, failure or "the disk or the database can't be written")
+            self._postpone(child, failure or "the disk or the database can't be written")
         elif not child.hung and (code == STOPPED or child.stop_asked is not None):
             self._back_to_pending("stopped", child)
         elif (child.hung or failure is None) and tries < _RESTARTS:
@@ -214,7 +214,7 @@ class Supervisor:
             words = f"the {job.slot} process {silent}; see {log}"
             self._fail(job, self._child_stages, words if child.hung else failure or words)
 
-    def _put_off(self, child: Child, reason: str) -> None:
+    def _postpone(self, child: Child, reason: str) -> None:
         """Postpone a job that a disk or database prevented; it is retried without limit."""
         job = child.job
         assert job.iteration_id is not None

@@ -25,7 +25,7 @@ from engine.tasks import task_type
 from engine.tasks.base import Verification
 from store.records import StoredQuestion
 
-JUDGE_SECONDS = 20.0
+VERIFY_SECONDS = 20.0
 """Timeout of a verifier for one reply, in seconds."""
 
 START_SECONDS = 600.0
@@ -83,7 +83,7 @@ def _send(pipe: _OursToTheirs, message: tuple[float, Arguments]) -> None:
         raise _Ended from error
 
 
-def _tell(here: asyncio.Future[None]) -> None:
+def _resolve(here: asyncio.Future[None]) -> None:
     if not here.done():
         here.set_result(None)
 
@@ -143,7 +143,7 @@ class _Worker:
         """Return the next message of the process. Raises _Ended."""
         loop = asyncio.get_running_loop()
         here = loop.create_future()
-        loop.add_reader(pipe.fileno(), _tell, here)
+        loop.add_reader(pipe.fileno(), _resolve, here)
         try:
             await here
         finally:
@@ -175,7 +175,7 @@ class VerifierPool:
             (measured on 2 cores).
     """
 
-    def __init__(self, kinds: dict[str, str], seconds: float = JUDGE_SECONDS, workers: int | None = None) -> None:
+    def __init__(self, kinds: dict[str, str], seconds: float = VERIFY_SECONDS, workers: int | None = None) -> None:
         self._kinds = kinds
         self._seconds = seconds
         count = workers or len(os.sched_getaffinity(0))

@@ -19,7 +19,7 @@ from textual.screen import Screen
 
 from reflectevo_tui.app.engine_link import EngineLink
 from reflectevo_tui.app.theme import THEMES
-from reflectevo_tui.screens.base.framed import FramedScreen
+from reflectevo_tui.screens.base.framed_screen import FramedScreen
 from reflectevo_tui.screens.dialogs.confirm import ConfirmDialog
 from reflectevo_tui.screens.dialogs.help import HelpDialog
 from reflectevo_tui.screens.registry import SCREENS, ScreenEntry

@@ -8,7 +8,7 @@ from __future__ import annotations
 from textual import on, work
 
 from reflectevo_tui.engine_client.process import start_engine
-from reflectevo_tui.engine_client.takeover import give_account, take_over
+from reflectevo_tui.engine_client.takeover import describe_holder, take_over
 from reflectevo_tui.state.messages import (
     DirectiveAnswered,
     DirectiveIssued,
@@ -102,7 +102,7 @@ class EngineLink(MinimalRepaintApp):
     @work(thread=True, exclusive=True, group="engine")
     def _look_at_engine(self) -> None:
         try:
-            account = give_account(self.workspace)
+            account = describe_holder(self.workspace)
         except StoreError as error:
             self.post_message(WorkFailed(str(error)))
             return

@@ -30,7 +30,7 @@ PutAsideOption = Annotated[
 PolicyArgument = Annotated[str, typer.Argument(help="Name of the policy (e.g. p01) or its id.")]
 
 
-def give_order(
+def issue_and_report(
     context: typer.Context,
     workspace: Path | None,
     kind: DirectiveKind,
@@ -81,7 +81,7 @@ def approve(
 ) -> None:
     """Let the iteration pass the gate it waits at."""
     arguments = {} if stage is None else {"stage": stage}
-    give_order(context, workspace, "approve", as_json=as_json, start=True, arguments=arguments)
+    issue_and_report(context, workspace, "approve", as_json=as_json, start=True, arguments=arguments)
 
 
 def skip(
@@ -96,7 +96,7 @@ def skip(
     the child exists and waits for a decision.
     """
     arguments = {} if stage is None else {"stage": stage}
-    give_order(context, workspace, "skip", as_json=as_json, start=True, arguments=arguments)
+    issue_and_report(context, workspace, "skip", as_json=as_json, start=True, arguments=arguments)
 
 
 def reject(
@@ -114,8 +114,8 @@ def reject(
     rejected, even if it was promoted before.
     """
     if policy is None:
-        give_order(context, workspace, "reject", as_json=as_json, start=True)
-    _order_about(context, workspace, "reject", policy, run, as_json)
+        issue_and_report(context, workspace, "reject", as_json=as_json, start=True)
+    _issue_for_policy(context, workspace, "reject", policy, run, as_json)
 
 
 def pause(context: typer.Context, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
@@ -123,12 +123,12 @@ def pause(context: typer.Context, workspace: WorkspaceOption = None, as_json: Js
 
     What is being generated is kept.
     """
-    give_order(context, workspace, "pause", as_json=as_json, start=False)
+    issue_and_report(context, workspace, "pause", as_json=as_json, start=False)
 
 
 def resume(context: typer.Context, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
     """Continue after a pause, a stop or a failure."""
-    give_order(context, workspace, "resume", as_json=as_json, start=True)
+    issue_and_report(context, workspace, "resume", as_json=as_json, start=True)
 
 
 def stop(context: typer.Context, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
@@ -136,22 +136,22 @@ def stop(context: typer.Context, workspace: WorkspaceOption = None, as_json: Jso
 
     Training saves a checkpoint first; resume continues exactly there.
     """
-    give_order(context, workspace, "stop", as_json=as_json, start=False)
+    issue_and_report(context, workspace, "stop", as_json=as_json, start=False)
 
 
 def save_now(context: typer.Context, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
     """Write a checkpoint of the running training."""
-    give_order(context, workspace, "save_now", as_json=as_json, start=False)
+    issue_and_report(context, workspace, "save_now", as_json=as_json, start=False)
 
 
 def retry(context: typer.Context, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
     """Retry failed samples and failed stages."""
-    give_order(context, workspace, "retry_failed", as_json=as_json, start=True)
+    issue_and_report(context, workspace, "retry_failed", as_json=as_json, start=True)
 
 
 def shutdown(context: typer.Context, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
     """Shut the engine down once running work is saved."""
-    give_order(context, workspace, "shut_down", as_json=as_json, start=False)
+    issue_and_report(context, workspace, "shut_down", as_json=as_json, start=False)
 
 
 def promote(
@@ -165,7 +165,7 @@ def promote(
 
     This overrides what the rule or an operator decided before.
     """
-    _order_about(context, workspace, "promote", policy, run, as_json)
+    _issue_for_policy(context, workspace, "promote", policy, run, as_json)
 
 
 def rollback(
@@ -181,7 +181,7 @@ def rollback(
     The next iteration starts from it; later promotions are revoked. While an iteration waits at a gate, this needs
     --put-aside.
     """
-    _order_about(context, workspace, "rollback", policy, run, as_json, put_aside=put_aside)
+    _issue_for_policy(context, workspace, "rollback", policy, run, as_json, put_aside=put_aside)
 
 
 def branch(
@@ -209,10 +209,10 @@ def branch(
             given["settings"] = load_settings(settings).model_dump(mode="json")
         return given
 
-    give_order(context, workspace, "branch", as_json=as_json, start=True, arguments=arguments)
+    issue_and_report(context, workspace, "branch", as_json=as_json, start=True, arguments=arguments)
 
 
-def _order_about(
+def _issue_for_policy(
     context: typer.Context,
     workspace: Path | None,
     kind: DirectiveKind,
@@ -223,7 +223,7 @@ def _order_about(
     put_aside: bool = False,
 ) -> NoReturn:
     """Issue a directive on one policy."""
-    give_order(
+    issue_and_report(
         context,
         workspace,
         kind,

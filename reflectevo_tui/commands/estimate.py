@@ -52,7 +52,7 @@ def estimate(
 
     def work() -> None:
         from reflectevo_tui.state import estimate
-        from store.estimates.figures import given
+        from store.estimates.inputs import given
 
         words = [f"{name}={value}" for name, value in options.items() if value is not None]
         own = given([*words, *(figures or [])])

@@ -18,10 +18,10 @@ def takeover(
     chosen = chosen_workspace(context, workspace)
 
     def work() -> int:
-        from reflectevo_tui.engine_client.takeover import give_account, take_over
+        from reflectevo_tui.engine_client.takeover import describe_holder, take_over
         from reflectevo_tui.text.display import visible
 
-        account = give_account(chosen)
+        account = describe_holder(chosen)
         for line in account.lines:
             typer.echo(visible(line))
         if not account.may_end:

@@ -27,7 +27,7 @@ _STATES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class HolderDescription:
     """Known facts about the engine of a workspace.
 
     `may_end` is True when it is unresponsive and its process is proven to be the workspace's engine.
@@ -37,7 +37,7 @@ class Account:
     may_end: bool
 
 
-def give_account(workspace: Workspace) -> Account:
+def describe_holder(workspace: Workspace) -> HolderDescription:
     """Collect the known facts about a workspace's engine.
 
     Raises:
@@ -48,7 +48,7 @@ def give_account(workspace: Workspace) -> Account:
         beats = heartbeats(connection)
         last = events(connection, limit=1)
     if engine.state == "stopped" or engine.pid is None:
-        return Account(("no engine holds this workspace; `reflectevo run` starts one",), False)
+        return HolderDescription(("no engine holds this workspace; `reflectevo run` starts one",), False)
     holder = verified_holder(workspace.lock_file, engine.pid)
     since = f", started {_clock(holder.started)}" if holder is not None else ""
     lines = [f"process {engine.pid} holds the workspace{since}"]
@@ -65,7 +65,7 @@ def give_account(workspace: Workspace) -> Account:
     lines += [f"last event {_clock(event.created)}: {event.text}" for event in last]
     if holder is None:
         lines.append("it could not be verified as this workspace's engine, so it is left running")
-    return Account(tuple(lines), engine.state == "stale" and holder is not None)
+    return HolderDescription(tuple(lines), engine.state == "stale" and holder is not None)
 
 
 def take_over(workspace: Workspace) -> tuple[str, StartedEngine]:
@@ -75,7 +75,7 @@ def take_over(workspace: Workspace) -> tuple[str, StartedEngine]:
         TakeoverRefused: when the engine is responsive, isn't the workspace's, or doesn't end.
         EngineUnavailable: when the new engine doesn't start.
     """
-    account = give_account(workspace)
+    account = describe_holder(workspace)
     if not account.may_end:
         raise TakeoverRefused("no takeover: " + "; ".join(account.lines))
     return end_holder(workspace.lock_file), start_engine(workspace)

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from reflectevo_tui.engine_client.directives import issue_and_wait
 from reflectevo_tui.engine_client.follow import COMPLETED, ENGINE_GONE, FAILED, INTERRUPTED, WAITING, watch
-from reflectevo_tui.experiment.plan import Complete, GoOn, Iterate, Known, Measure, Step, next_step
+from reflectevo_tui.experiment.plan import Complete, Iterate, Known, Measure, ResumeIteration, Step, next_step
 from reflectevo_tui.text.display import visible
 from store.curation.curated import curation_counts
 from store.curation.training_settings import TRAINING_SETTINGS
@@ -90,13 +90,13 @@ def drive(workspace: Workspace, settings: RunSettings, base_directory: Path, con
         if isinstance(step, Complete):
             _say(console, f"experiment {settings.name!r} is complete; write the report with: reflectevo report")
             return COMPLETED
-        if isinstance(step, GoOn) and nothing_to_train_on(workspace, step.iteration):
+        if isinstance(step, ResumeIteration) and nothing_to_train_on(workspace, step.iteration):
             _say(console, f"{step.iteration.title} has too little to train on and is abandoned")
             issue_and_wait(workspace, "reject", {"iteration": step.iteration.id}, start=True)
             continue
         _say(console, described(step))
-        if isinstance(step, GoOn):
-            code = _go_on(workspace, step.iteration, tried)
+        if isinstance(step, ResumeIteration):
+            code = _continue_iteration(workspace, step.iteration, tried)
             if code is not None:
                 return code
         elif isinstance(step, Measure):
@@ -125,11 +125,11 @@ def described(step: Step) -> str:
         return f"measuring {step.policy} on the test questions ({step.why})"
     if isinstance(step, Iterate):
         return f"{step.series.title}: iteration {step.number} of {step.series.iterations}"
-    return f"continuing {step.iteration.title}" if isinstance(step, GoOn) else "complete"
+    return f"continuing {step.iteration.title}" if isinstance(step, ResumeIteration) else "complete"
 
 
-def _go_on(workspace: Workspace, iteration: Iteration, tried: dict[int, int]) -> int | None:
-    """Resume an unfinished iteration; return an exit code when this command can't resume it."""
+def _continue_iteration(workspace: Workspace, iteration: Iteration, tried: dict[int, int]) -> int | None:
+    """ResumeIteration an unfinished iteration; return an exit code when this command can't resume it."""
     if iteration.state in ("paused", "stopped", "failed"):
         tried[iteration.id] = tried.get(iteration.id, 0) + 1
         issue_and_wait(workspace, "resume", {"iteration": iteration.id}, start=True)

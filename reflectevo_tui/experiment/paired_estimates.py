@@ -149,9 +149,9 @@ def format_split(
 
 def read_share(answers: Sequence[HeldOutAnswer], *, turn: int, oracle: bool) -> tuple[int, int, int]:
     """Return the number of questions verified at a turn, of those with a parsed answer, and of correct ones."""
-    judged = [one for one in answers if one.right(turn, oracle=oracle) is not None]
-    read = sum(bool(one.read(turn, oracle=oracle)) for one in judged)
-    return len(judged), read, sum(bool(one.right(turn, oracle=oracle)) for one in judged)
+    verified = [one for one in answers if one.right(turn, oracle=oracle) is not None]
+    read = sum(bool(one.read(turn, oracle=oracle)) for one in verified)
+    return len(verified), read, sum(bool(one.right(turn, oracle=oracle)) for one in verified)
 
 
 def _by_task(outcomes: Outcomes, tasks: Tasks) -> dict[str, list[float]]:

@@ -61,8 +61,8 @@ class Iterate:
 
 
 @dataclass(frozen=True, slots=True)
-class GoOn:
-    """Resume an iteration that has not ended."""
+class ResumeIteration:
+    """ResumeIteration an iteration that has not ended."""
 
     iteration: Iteration
 
@@ -72,7 +72,7 @@ class Complete:
     """All steps are complete."""
 
 
-Step = Measure | Iterate | GoOn | Complete
+Step = Measure | Iterate | ResumeIteration | Complete
 
 
 def first_series(settings: RunSettings) -> list[Series]:
@@ -152,7 +152,7 @@ def next_step(settings: RunSettings, known: Known) -> Step:
     """Return the next step of an experiment."""
     unfinished = [one for one in known.iterations if one.state != "done"]
     if unfinished:
-        return GoOn(unfinished[-1])
+        return ResumeIteration(unfinished[-1])
     assert settings.experiment is not None
     each, ends, at_base = measuring(settings, "each"), measuring(settings, "end"), measuring(settings, "base")
     base = base_policy(known)

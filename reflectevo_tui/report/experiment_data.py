@@ -50,7 +50,7 @@ class Format:
 
     label: str
     turn: int
-    judged: int
+    verified: int
     read: int
     right: int
     split: FormatSplit | None

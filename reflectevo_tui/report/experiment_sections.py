@@ -189,7 +189,7 @@ def _format(experiment: ExperimentReport) -> Section | None:
         (
             one.label,
             f"t{one.turn}",
-            ratio(one.read, one.judged),
+            ratio(one.read, one.verified),
             ratio(one.right, one.read),
             "–" if one.split is None else number_format.signed(100 * (one.split.by_format + one.split.by_the_rest)),
             "–" if one.split is None else number_format.signed(100 * one.split.by_format),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
-from reflectevo_tui.report import paper
+from reflectevo_tui.report import paper_results as paper
 from reflectevo_tui.report.document import Block, Cell, Chart, Line, Paragraph, Point, Section, Table
 from reflectevo_tui.report.formatting import NOT_MEASURED, Number, figure, metric, metric_name, p_value, percent, points
 from reflectevo_tui.report.gather import Compared, MeasuredTask, Metrics, RunReport, TrainingCurve, protocol_key

@@ -12,10 +12,10 @@ from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.message import Message
 
-from reflectevo_tui.screens.base.iteration import ITERATION_KEYS, IterationScreen
-from reflectevo_tui.screens.dialogs.example import ExampleDialog
+from reflectevo_tui.screens.base.iteration_screen import ITERATION_KEYS, IterationScreen
+from reflectevo_tui.screens.dialogs.example_tokens import ExampleDialog
 from reflectevo_tui.state.messages import TrajectoryWanted, WorkFailed
-from reflectevo_tui.state.query import ask_store
+from reflectevo_tui.state.store_query import ask_store
 from reflectevo_tui.text import display, formatting
 from reflectevo_tui.text.display import Part
 from reflectevo_tui.widgets.dataset_funnel import count_lines, funnel_lines, included_in, reasons_of

@@ -12,9 +12,9 @@ from textual.content import Content
 from textual.message import Message
 from textual.widgets import Static
 
-from reflectevo_tui.screens.base.iteration import ITERATION_KEYS, IterationScreen
+from reflectevo_tui.screens.base.iteration_screen import ITERATION_KEYS, IterationScreen
 from reflectevo_tui.state.messages import TrajectoriesWanted, WorkFailed
-from reflectevo_tui.state.query import ask_store
+from reflectevo_tui.state.store_query import ask_store
 from reflectevo_tui.text import display, formatting
 from reflectevo_tui.text.display import Part
 from reflectevo_tui.widgets.heatmap import Heatmap, key_parts

@@ -16,7 +16,7 @@ from textual.timer import Timer
 from textual.widgets import Static
 
 from reflectevo_tui.engine_client import launch
-from reflectevo_tui.screens.base.framed import FramedScreen
+from reflectevo_tui.screens.base.framed_screen import FramedScreen
 from reflectevo_tui.screens.dialogs.confirm import ConfirmDialog
 from reflectevo_tui.screens.dialogs.message import MessageDialog
 from reflectevo_tui.state import estimate, settings_form

@@ -13,12 +13,12 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.message import Message
 
-from reflectevo_tui.screens.base.framed import FramedScreen
+from reflectevo_tui.screens.base.framed_screen import FramedScreen
 from reflectevo_tui.screens.dialogs.confirm import ConfirmDialog
-from reflectevo_tui.screens.dialogs.gate import VERBS, PolicyDirective, put_aside_words
+from reflectevo_tui.screens.dialogs.gate import VERBS, PolicyDirective, ended_iteration_text
 from reflectevo_tui.state.messages import DirectiveWanted, TrajectoriesWanted, TrajectoryWanted, WorkFailed
-from reflectevo_tui.state.query import ask_store
 from reflectevo_tui.state.snapshot import Snapshot
+from reflectevo_tui.state.store_query import ask_store
 from reflectevo_tui.text import display, formatting
 from reflectevo_tui.widgets.comparison_lines import Differences, comparison_lines, flip_line
 from reflectevo_tui.widgets.lineage_tree import LineageTree, measured_words
@@ -323,7 +323,7 @@ class LineageScreen(FramedScreen):
         elif waiting is not None and (kind == "rollback" or kind == "branch"):
             iteration, gate = waiting
             wanted = DirectiveWanted(kind, {"policy": policy.id, "put_aside": iteration.id, "stage": gate})
-            question = put_aside_words(kind, name, iteration.title, gate)
+            question = ended_iteration_text(kind, name, iteration.title, gate)
         elif kind == "rollback":
             later = [
                 node.policy.name

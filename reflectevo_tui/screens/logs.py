@@ -12,7 +12,7 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.widgets import Input
 
-from reflectevo_tui.screens.base.framed import FramedScreen
+from reflectevo_tui.screens.base.framed_screen import FramedScreen
 from reflectevo_tui.state.log_reader import TAIL_BYTES, LogText, log_files, search, size_of, tail
 from reflectevo_tui.state.messages import WorkFailed
 from reflectevo_tui.text import display, formatting

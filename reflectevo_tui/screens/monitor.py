@@ -9,7 +9,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 
-from reflectevo_tui.screens.base.framed import FramedScreen
+from reflectevo_tui.screens.base.framed_screen import FramedScreen
 from reflectevo_tui.screens.dialogs.confirm import ConfirmDialog
 from reflectevo_tui.screens.dialogs.gate import GateDecision, GateDialog
 from reflectevo_tui.state.messages import DirectiveWanted, EngineWanted, SearchWanted, TrajectoryWanted
@@ -20,7 +20,7 @@ from reflectevo_tui.widgets.generation_gauges import GenerationGauges
 from reflectevo_tui.widgets.hardware_table import HardwareTable
 from reflectevo_tui.widgets.live_text_pane import LiveTextPane
 from reflectevo_tui.widgets.metric_chart import MetricChart, show_accuracy, show_training
-from reflectevo_tui.widgets.newest_list import NewestList
+from reflectevo_tui.widgets.newest_trajectories import NewestList
 from reflectevo_tui.widgets.stage_rail import StageRail
 from store.workspace import Workspace
 

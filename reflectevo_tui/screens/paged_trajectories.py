@@ -9,8 +9,8 @@ from bisect import bisect_left
 
 from textual import on, work
 
-from reflectevo_tui.screens.base.framed import FramedScreen
-from reflectevo_tui.screens.dialogs.line import LineDialog
+from reflectevo_tui.screens.base.framed_screen import FramedScreen
+from reflectevo_tui.screens.dialogs.text_input import LineDialog
 from reflectevo_tui.state.list_position import HINT, NoSuchPlace, Place, read_place
 from reflectevo_tui.state.messages import AnchorsRead, PageRead, WorkFailed
 from reflectevo_tui.state.snapshot import Snapshot

@@ -18,9 +18,9 @@ from textual.containers import Horizontal, VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
-from reflectevo_tui.screens.base.deciding import DecidingScreen
+from reflectevo_tui.screens.base.decision_screen import DecidingScreen
 from reflectevo_tui.state.messages import PairsRead, WorkFailed
-from reflectevo_tui.state.query import ask_store
+from reflectevo_tui.state.store_query import ask_store
 from reflectevo_tui.text import display, formatting
 from reflectevo_tui.text.display import Part
 from reflectevo_tui.widgets.line_panel import LinePanel

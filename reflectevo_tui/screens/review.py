@@ -9,11 +9,11 @@ from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 
-from reflectevo_tui.screens.base.deciding import DecidingScreen
-from reflectevo_tui.screens.base.iteration import ITERATION_KEYS, IterationScreen
+from reflectevo_tui.screens.base.decision_screen import DecidingScreen
+from reflectevo_tui.screens.base.iteration_screen import ITERATION_KEYS, IterationScreen
 from reflectevo_tui.screens.dialogs.copy_text import CopyDialog, texts_of
-from reflectevo_tui.screens.dialogs.line import LineDialog
 from reflectevo_tui.screens.dialogs.prompt import PromptDialog
+from reflectevo_tui.screens.dialogs.text_input import LineDialog
 from reflectevo_tui.screens.registry import SCREENS
 from reflectevo_tui.state.messages import CardRead, QueueRead, TrajectoryWanted, WorkFailed
 from reflectevo_tui.state.review_reader import read_card, read_queue, sample_numbers

@@ -13,8 +13,8 @@ from textual.widgets import Input
 
 from reflectevo_tui.screens.dialogs.copy_text import CopyDialog, texts_of
 from reflectevo_tui.screens.dialogs.filter import FilterChoice, FilterDialog
-from reflectevo_tui.screens.dialogs.line import LineDialog
 from reflectevo_tui.screens.dialogs.prompt import PromptDialog
+from reflectevo_tui.screens.dialogs.text_input import LineDialog
 from reflectevo_tui.screens.paged_trajectories import PagedTrajectories
 from reflectevo_tui.state.messages import ChoicesMade, ChoicesRead, DetailRead, WorkFailed
 from reflectevo_tui.state.trajectory_filters import chip_label, emptiness_words, kept_parts, saved_filter, with_choice

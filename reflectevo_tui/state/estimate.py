@@ -11,8 +11,8 @@ from pathlib import Path
 from reflectevo_tui.engine_client.process import ask_engine
 from store.database.connection import reading
 from store.estimates.estimate import Estimate
-from store.estimates.figures import FILE_NAME, Figure, from_file
-from store.estimates.in_workspace import estimate_here
+from store.estimates.from_workspace import estimate_here
+from store.estimates.inputs import FILE_NAME, Figure, from_file
 from store.settings import RunSettings
 from store.settings.toml_file import load_settings, parse_settings
 from store.workspace import Workspace, write_file

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sqlite3
 from dataclasses import dataclass
 
-from reflectevo_tui.state.query import ask_store
+from reflectevo_tui.state.store_query import ask_store
 from reflectevo_tui.text.word_diff import WordChanges, word_changes
 from store.curation import review_queue
 from store.curation.review_queue import ReviewQueue

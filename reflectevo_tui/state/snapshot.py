@@ -189,7 +189,7 @@ def _ahead(
     if not open_stages:
         return ()
     # Imported here: only a gate needs the settings, and pydantic must not be loaded before the first frame.
-    from store.estimates.in_workspace import estimate_ahead
+    from store.estimates.from_workspace import estimate_ahead
     from store.estimates.wording import stage_words
 
     found = estimate_ahead(connection, workspace, iteration)

@@ -22,7 +22,7 @@ from textual.strip import Strip
 
 from reflectevo_tui.terminal.idle_gc import REST_SECONDS, IdleCollector
 from reflectevo_tui.terminal.immediate_repaint import HeldRepaints, KeyLatency
-from reflectevo_tui.text.display import LastNet
+from reflectevo_tui.text.display import SanitisingFilter
 
 
 def _may_be_cut(strip: Strip) -> bool:
@@ -82,7 +82,7 @@ class MinimalRepaintApp(App[None]):
     def __init__(self, collector: IdleCollector | None = None) -> None:
         super().__init__()
         self._collector = collector
-        self._last_net = LastNet()
+        self._last_net = SanitisingFilter()
         self.promptness = KeyLatency()
         self.repaints = HeldRepaints(self, self.promptness)
         self._first_variables: dict[str, str] | None = None

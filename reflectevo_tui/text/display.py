@@ -168,7 +168,7 @@ def _room(match: re.Match[str]) -> str:
     return " " * cell_len(match.group())
 
 
-class LastNet(LineFilter):
+class SanitisingFilter(LineFilter):
     """Removes characters that `visible` would replace from rendered lines, as a second line of defence.
 
     An input field, for example, shows its value unsanitised. Removed characters of non-zero width become blanks.

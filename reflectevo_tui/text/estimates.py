@@ -7,8 +7,8 @@ from typing import Any
 
 from reflectevo_tui.text import formatting
 from store.estimates.estimate import Column, Estimate
-from store.estimates.figures import MEANINGS
 from store.estimates.formulas import StageEstimate
+from store.estimates.inputs import MEANINGS
 from store.estimates.symbolic import Symbolic
 from store.estimates.wording import UNKNOWN_TIME, rate_words
 from store.evaluation.number_format import counted

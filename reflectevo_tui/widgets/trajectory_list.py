@@ -19,7 +19,7 @@ from textual.visual import Visual
 from reflectevo_tui.state.trajectory_reader import PAGE_ROWS
 from reflectevo_tui.terminal.immediate_repaint import hold_repaint, paint_held
 from reflectevo_tui.text import display, formatting
-from reflectevo_tui.widgets.newest_list import TRANSITION_STYLES
+from reflectevo_tui.widgets.newest_trajectories import TRANSITION_STYLES
 from store.records import ReviewState, TrajectoryRow
 
 KEPT_PAGES = 6

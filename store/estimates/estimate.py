@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from store.estimates import symbolic
-from store.estimates.figures import Figures
 from store.estimates.formulas import NOTHING, Owed, StageEstimate, StageFormulas
+from store.estimates.inputs import Figures
 from store.estimates.symbolic import Symbolic, number
 from store.settings import RunSettings
 

@@ -12,7 +12,7 @@ from typing import Literal
 
 from store.curation.training_settings import TRAINING_SETTINGS
 from store.estimates import symbolic
-from store.estimates.figures import Figures
+from store.estimates.inputs import Figures
 from store.estimates.symbolic import Symbolic, number
 from store.records import StageName
 from store.settings import ROLLOUT_STAGES, RunSettings, TrainingSection

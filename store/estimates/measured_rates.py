@@ -15,7 +15,7 @@ from statistics import median
 from store.control.telemetry import capabilities, metrics
 from store.curation.training_settings import TRAINING_SETTINGS, TrainingSetting
 from store.estimates.activity import NEWEST_TEXTS, TABLES, first_id, generated_texts, id_list, length
-from store.estimates.figures import Figure
+from store.estimates.inputs import Figure
 from store.estimates.model_config import Architecture, read_architecture
 from store.records import Iteration, Run
 from store.runs.iterations import list_iterations, stages

@@ -42,7 +42,7 @@ class SeriesSection(Section):
 
     @field_validator("changes")
     @classmethod
-    def _leaves_the_measure_alone(cls, value: dict[str, Any]) -> dict[str, Any]:
+    def _keeps_measurement_settings(cls, value: dict[str, Any]) -> dict[str, Any]:
         for section, changed in value.items():
             if section not in _MAY_DIFFER or not isinstance(changed, Mapping):
                 raise ValueError(f"{section!r} can't differ between series; these can: {', '.join(_MAY_DIFFER)}")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.evaluation.answers import Answer, Answered, answer_group, majority
+from engine.evaluation.answers import Answer, QuestionAnswers, answer_group, majority
 from engine.evaluation.baselines import Budget, baseline_outcomes, baselines, budgets, until_right, within
 from store.records import Verdict
 
@@ -70,13 +70,13 @@ def test_an_oracle_stops_the_retries_at_the_first_right_one() -> None:
     assert len(until_right(())) == 0
 
 
-def _rows() -> list[Answered]:
+def _rows() -> list[QuestionAnswers]:
     """Task `a`: one question right at the first attempt, one reflected on for 30 + 10 tokens. Task `b`: no
     reflections.
     """
     return [
-        Answered(1, "a", (Answer("correct", "A", 20),), votes=votes("A", "B", "B")),
-        Answered(
+        QuestionAnswers(1, "a", (Answer("correct", "A", 20),), votes=votes("A", "B", "B")),
+        QuestionAnswers(
             2,
             "a",
             (Answer("incorrect", "B", 20), Answer("incorrect", "B", 10)),
@@ -84,7 +84,7 @@ def _rows() -> list[Answered]:
             retries=tries("incorrect", "incorrect", "unverified", "incorrect", "correct"),
             votes=votes("A", "A", "C"),
         ),
-        Answered(3, "b", (Answer("correct", "A", 40),), votes=votes("B", "A", "A", tokens=20)),
+        QuestionAnswers(3, "b", (Answer("correct", "A", 40),), votes=votes("B", "A", "A", tokens=20)),
     ]
 
 
@@ -143,9 +143,9 @@ def test_voted_retries_hear_no_verdict_but_the_first() -> None:
     same tries shows.
     """
     second = tuple(Answer("correct" if said == "A" else "incorrect", said, 10) for said in "BABBA")
-    row = Answered(1, "a", (Answer("incorrect", "B", 20), Answer("incorrect", "B", 10)), 30, retries=second)
-    right = Answered(2, "a", (Answer("correct", "A", 20),))
-    unknown = Answered(3, "a", (Answer("unverified", "A", 20),), retries=second)
+    row = QuestionAnswers(1, "a", (Answer("incorrect", "B", 20), Answer("incorrect", "B", 10)), 30, retries=second)
+    right = QuestionAnswers(2, "a", (Answer("correct", "A", 20),))
+    unknown = QuestionAnswers(3, "a", (Answer("unverified", "A", 20),), retries=second)
     rows = [row, right, unknown]
     found = baselines(rows, budgets(rows), protocol="oracle", seed=0)
     assert (found["acc_retry_budget"].value, found["acc_retry_budget"].n) == (1.0, 2)
@@ -159,7 +159,10 @@ def test_voted_retries_hear_no_verdict_but_the_first() -> None:
 
 def test_a_baseline_that_was_not_measured_has_no_outcome() -> None:
     """Right first answers alone would look like a baseline that never fails."""
-    plain = [Answered(1, "a", (Answer("correct", "A", 20),)), Answered(2, "a", (Answer("incorrect", "B", 20),), 9)]
+    plain = [
+        QuestionAnswers(1, "a", (Answer("correct", "A", 20),)),
+        QuestionAnswers(2, "a", (Answer("incorrect", "B", 20),), 9),
+    ]
     assert baseline_outcomes(plain, budgets(plain), "oracle") == {}
 
 
@@ -173,12 +176,12 @@ def test_a_baseline_never_costs_more_than_reflection_does() -> None:
 
 def test_only_what_was_measured_has_a_name() -> None:
     """A baseline that was not requested is not a baseline of 0."""
-    plain = [Answered(1, "a", (Answer("correct", "A", 20),))]
+    plain = [QuestionAnswers(1, "a", (Answer("correct", "A", 20),))]
     names = set(baselines(plain, budgets(plain), protocol="oracle", seed=0))
     assert names == {"tokens_attempt", "tokens_reflection", "tokens_correction"}
-    one_retry = [Answered(1, "a", (Answer("incorrect", "A", 20),), retries=tries("correct"))]
+    one_retry = [QuestionAnswers(1, "a", (Answer("incorrect", "A", 20),), retries=tries("correct"))]
     assert set(baselines(one_retry, budgets(one_retry), protocol="oracle", seed=0)) - names == {"tokens_retry"}
-    more = [Answered(1, "a", (Answer("incorrect", "A", 20),), 5, retries=tries("incorrect", "correct"))]
+    more = [QuestionAnswers(1, "a", (Answer("incorrect", "A", 20),), 5, retries=tries("incorrect", "correct"))]
     assert "acc_retry_budget" in baselines(more, budgets(more), protocol="oracle", seed=0)
     free = baselines(more, budgets(more), protocol="oracle-free", seed=0)
     assert "acc_retry_budget" not in free, "without an oracle nobody knows when to stop"

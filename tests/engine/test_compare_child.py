@@ -11,7 +11,7 @@ import pytest
 
 from engine.evaluation.promotion import decide, summarise
 from engine.evaluation.protocol import protocol_name
-from engine.evaluation.results import compare_child
+from engine.evaluation.stored_results import compare_child
 from engine.supervisor.gate_notes import describe_gate
 from store.database.connection import write
 from store.evaluation.comparisons import compare_policies

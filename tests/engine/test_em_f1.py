@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.evaluation.answers import Answer, Answered
+from engine.evaluation.answers import Answer, QuestionAnswers
 from engine.evaluation.em_f1 import grade, graded
 from engine.evaluation.metrics import NOTHING
 from engine.evaluation.protocol import answered, measure
@@ -23,8 +23,8 @@ NONE = Answer("incorrect", exact=False, f1=0.0)
 UNSURE = Answer("unverified")
 
 
-def rows(*turns: tuple[Answer, ...]) -> list[Answered]:
-    return [Answered(number, "t", taken) for number, taken in enumerate(turns)]
+def rows(*turns: tuple[Answer, ...]) -> list[QuestionAnswers]:
+    return [QuestionAnswers(number, "t", taken) for number, taken in enumerate(turns)]
 
 
 def test_exact_matches_count_with_f1_1_and_the_denominator_is_what_was_judged() -> None:

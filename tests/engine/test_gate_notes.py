@@ -14,7 +14,7 @@ from store.curation.preferences import add_preference
 from store.curation.reviews import add_review
 from store.database.connection import write
 from store.estimates.formulas import Owed
-from store.estimates.in_workspace import estimate_ahead
+from store.estimates.from_workspace import estimate_ahead
 from store.estimates.wording import stage_words
 from store.runs import iterations
 from store.runs.runs import run_questions

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.evaluation.answers import Answer, Answered, Feedback
+from engine.evaluation.answers import Answer, Feedback, QuestionAnswers
 from engine.evaluation.metrics import NOTHING, accuracy, evaluate
 from store.evaluation.intervals import bootstrap_mean, mcnemar_exact, wilson
 from store.records import Verdict
@@ -20,13 +20,13 @@ def times(count: int, t1: Verdict, t2: Verdict | None) -> list[tuple[Verdict, Ve
     return [(t1, t2)] * count
 
 
-def row(number: int, task: str, t1: Verdict, *later: Verdict | None, retry: Verdict | None = None) -> Answered:
+def row(number: int, task: str, t1: Verdict, *later: Verdict | None, retry: Verdict | None = None) -> QuestionAnswers:
     """The answers to one question by their verdicts, up to the last turn taken."""
     turns = tuple(Answer(verdict) for verdict in (t1, *later) if verdict is not None)
-    return Answered(number, task, turns, retries=(Answer(retry),) if retry else ())
+    return QuestionAnswers(number, task, turns, retries=(Answer(retry),) if retry else ())
 
 
-def answered(*verdicts: tuple[Verdict, Verdict | None]) -> list[Answered]:
+def answered(*verdicts: tuple[Verdict, Verdict | None]) -> list[QuestionAnswers]:
     return [row(number, "task", t1, t2) for number, (t1, t2) in enumerate(verdicts)]
 
 
@@ -139,8 +139,8 @@ def test_every_round_has_its_accuracy() -> None:
 def test_the_rounds_vote_and_a_tie_goes_to_the_newest() -> None:
     """Two answers outvote one; at one against one, the newest counts."""
 
-    def turns(number: int, *said: tuple[str | None, Verdict]) -> Answered:
-        return Answered(number, "t", tuple(Answer(verdict, group) for group, verdict in said))
+    def turns(number: int, *said: tuple[str | None, Verdict]) -> QuestionAnswers:
+        return QuestionAnswers(number, "t", tuple(Answer(verdict, group) for group, verdict in said))
 
     rows = [
         turns(1, ("A", "incorrect"), ("A", "incorrect"), ("B", "correct")),
@@ -170,12 +170,12 @@ def test_retry_stands_beside_reflection_on_equal_terms() -> None:
 @given(st.lists(st.tuples(st.sampled_from(VERDICTS), st.sampled_from(SECOND)), max_size=30))
 def test_any_answers_give_metrics_with_their_n(verdicts: list[tuple[Verdict, Verdict | None]]) -> None:
     """Every value is within its interval; n never counts an unverified answer."""
-    judged = sum(t1 != "unverified" for t1, _ in verdicts)
+    is_verified = sum(t1 != "unverified" for t1, _ in verdicts)
     for protocol in FEEDBACKS:
         metrics = evaluate(answered(*verdicts), protocol=protocol)
-        assert metrics.acc_t1.n == judged
+        assert metrics.acc_t1.n == is_verified
         for metric in metrics.by_name().values():
-            assert metric.n <= judged
+            assert metric.n <= is_verified
             assert (metric.value is None) == (metric.n == 0)
             if metric.value is not None and metric.low is not None and metric.high is not None:
                 assert metric.low - 1e-9 <= metric.value <= metric.high + 1e-9 or metric == metrics.delta

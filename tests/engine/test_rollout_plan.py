@@ -136,7 +136,7 @@ def test_a_failed_correction_owes_another_round_and_votes_are_owed_from_the_star
         2,
         2,
     )
-    assert counts.owes(["correct"]) and not counts.owes(["reflect"])
+    assert counts.has_outstanding(["correct"]) and not counts.has_outstanding(["reflect"])
     later = rows.reflection(correction, KEYS[0][0])
     rows.attempt(question.id, "incorrect", turn=3, reflection=later)
     counts = count(plan, stored(rows))

@@ -26,7 +26,7 @@ from engine.tasks.sandbox import (
     runner,
     tiers,
 )
-from engine.tasks.sandbox.inside import literal
+from engine.tasks.sandbox.confined_program import literal
 from reflectevo_tui.commands import doctor
 from tests.support.sandboxed import run_python
 

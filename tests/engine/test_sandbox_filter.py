@@ -147,7 +147,7 @@ def test_nothing_can_be_emptied_where_landlock_does_not_see_it(machine: str) -> 
 
 
 def test_the_own_process_id_stands_where_it_can_be_put_in() -> None:
-    """`inside.py` replaces the placeholder: it occurs once for each call that sends signals, and nowhere else."""
+    """`confined_program.py` replaces the placeholder: it occurs once per call that sends signals, and nowhere else."""
     for machine in MACHINES:
         assert build(machine).count(OWN_PID.to_bytes(4, "little")) == 3
 

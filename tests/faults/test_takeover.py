@@ -19,7 +19,7 @@ from engine.supervisor import child_processes
 from engine.supervisor.child_processes import Child, tagged_processes
 from engine.supervisor.supervisor import Supervisor
 from reflectevo_tui.app import ReflectEvoApp
-from reflectevo_tui.engine_client.takeover import give_account, take_over
+from reflectevo_tui.engine_client.takeover import describe_holder, take_over
 from reflectevo_tui.screens.dialogs.confirm import ConfirmDialog
 from store.control.liveness import STALE_SECONDS
 from store.control.takeover import end_holder
@@ -83,7 +83,7 @@ def test_an_engine_that_works_is_left_alone(harness: Make, tmp_path: Path) -> No
         take_over(one.workspace)
     assert one.engine_pid() == pid
     one.shut_down()
-    assert give_account(one.workspace).lines == ("no engine holds this workspace; `reflectevo run` starts one",)
+    assert describe_holder(one.workspace).lines == ("no engine holds this workspace; `reflectevo run` starts one",)
     with pytest.raises(TakeoverRefused, match="nothing to take over"):
         end_holder(one.workspace.lock_file)
 
@@ -102,7 +102,7 @@ def test_a_process_that_is_not_proved_to_be_the_engine_is_never_ended(
         assert holder.stdout is not None
         holder.stdout.readline()
         one.workspace.lock_file.write_text(forged % holder.pid if "%d" in forged else forged)
-        assert "could not be verified" in "; ".join(give_account(one.workspace).lines)
+        assert "could not be verified" in "; ".join(describe_holder(one.workspace).lines)
         with pytest.raises(TakeoverRefused, match="could not be verified"):
             end_holder(one.workspace.lock_file)
         assert holder.poll() is None

@@ -10,8 +10,8 @@ import pytest
 from store.control.telemetry import add_metrics, put_capability
 from store.curation.curated import NewCurated, replace_curated
 from store.database.connection import write
-from store.estimates.figures import FILE_NAME, Figure
-from store.estimates.in_workspace import estimate_ahead, estimate_here, owed_now
+from store.estimates.from_workspace import estimate_ahead, estimate_here, owed_now
+from store.estimates.inputs import FILE_NAME, Figure
 from store.estimates.measured_rates import measured
 from store.runs import iterations
 from store.runs.runs import add_run

@@ -15,7 +15,7 @@ import reflectevo_tui
 from reflectevo_tui.app import EXIT_STORE_LOST, ReflectEvoApp
 from reflectevo_tui.screens.dialogs.help import HelpDialog
 from reflectevo_tui.state.poller import RateMeter
-from reflectevo_tui.text.display import LastNet
+from reflectevo_tui.text.display import SanitisingFilter
 from reflectevo_tui.text.glossary import GLOSSARY
 from store.evaluation.protocols import overall_evaluations
 from store.records import Evaluation, Stage
@@ -140,7 +140,7 @@ async def test_a_store_that_is_not_ours_is_left_alone(tmp_path, until, damage) -
 
 async def test_the_last_net_is_in_place(empty) -> None:
     app = ReflectEvoApp(empty)
-    assert any(isinstance(one, LastNet) for one in app.get_line_filters())
+    assert any(isinstance(one, SanitisingFilter) for one in app.get_line_filters())
 
 
 def run_in_terminal(code: str, **environment: str) -> tuple[int, int]:

@@ -16,7 +16,7 @@ from reflectevo_tui.state.estimate import estimate_in
 from reflectevo_tui.state.snapshot import read_gate, read_snapshot
 from reflectevo_tui.text.estimates import brief, size
 from store.database.connection import open_reader
-from store.estimates.figures import FILE_NAME, EstimateRefused
+from store.estimates.inputs import FILE_NAME, EstimateRefused
 from store.evaluation.number_format import duration
 from store.runs import iterations
 from store.settings.toml_file import load_settings

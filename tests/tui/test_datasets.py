@@ -9,7 +9,7 @@ import pytest
 from reflectevo_tui.app import ReflectEvoApp
 from reflectevo_tui.engine_client.process import EngineUnavailable
 from reflectevo_tui.screens.datasets import PAGE_ROWS, DatasetsScreen
-from reflectevo_tui.screens.dialogs.example import ExampleDialog, token_content
+from reflectevo_tui.screens.dialogs.example_tokens import ExampleDialog, token_content
 from reflectevo_tui.state.messages import TrajectoryWanted
 from reflectevo_tui.widgets.line_panel import LinePanel
 from reflectevo_tui.widgets.paged_list import PagedList
@@ -144,7 +144,7 @@ async def test_pages_follow_the_cursor_both_ways(build, until) -> None:
 async def test_tokens_are_shown_with_their_mask(build, until, screen_text, monkeypatch, size) -> None:
     asked: list[tuple[str, ...]] = []
     monkeypatch.setattr(
-        "reflectevo_tui.screens.dialogs.example.ask_engine", lambda *arguments: asked.append(arguments) or ANSWER
+        "reflectevo_tui.screens.dialogs.example_tokens.ask_engine", lambda *arguments: asked.append(arguments) or ANSWER
     )
     built = build(60)
     curate(built)
@@ -171,7 +171,7 @@ async def test_without_the_engine_it_says_so(build, until, screen_text, monkeypa
     def refuse(*_: str) -> None:
         raise EngineUnavailable("this run is scripted: it has no [model]")
 
-    monkeypatch.setattr("reflectevo_tui.screens.dialogs.example.ask_engine", refuse)
+    monkeypatch.setattr("reflectevo_tui.screens.dialogs.example_tokens.ask_engine", refuse)
     built = build(60)
     curate(built)
     app = ReflectEvoApp(built.workspace)

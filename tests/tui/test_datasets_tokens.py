@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("transformers")
 
 from reflectevo_tui.app import ReflectEvoApp
-from reflectevo_tui.screens.dialogs.example import ExampleDialog
+from reflectevo_tui.screens.dialogs.example_tokens import ExampleDialog
 from reflectevo_tui.widgets.paged_list import PagedList
 from store.curation.curated import NewCurated, replace_curated
 from store.database.connection import write

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from reflectevo_tui.experiment.plan import (
     Complete,
-    GoOn,
     Iterate,
     Known,
     Measure,
+    ResumeIteration,
     held_after,
     missing,
     next_step,
@@ -95,7 +95,7 @@ class Simulated:
             step = next_step(settings, self.known)
             if isinstance(step, Complete):
                 return
-            assert not isinstance(step, GoOn)
+            assert not isinstance(step, ResumeIteration)
             self.do(step)
         raise AssertionError("it never ends")
 
@@ -157,7 +157,7 @@ def test_what_was_begun_is_gone_on_with_first(settings: RunSettings) -> None:
     engine.run(settings)
     stopped = replace(engine.iterations[3], state="stopped")
     known = Known([*engine.iterations[:3], stopped], engine.policies, engine.evaluations)
-    assert next_step(settings, known) == GoOn(stopped)
+    assert next_step(settings, known) == ResumeIteration(stopped)
 
 
 def test_texts_are_taken_over_within_a_seed_and_attempts_across_seeds(settings: RunSettings) -> None:

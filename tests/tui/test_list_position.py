@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from textual.widgets import Input
 
 from reflectevo_tui.app import ReflectEvoApp
-from reflectevo_tui.screens.dialogs.line import LineDialog
+from reflectevo_tui.screens.dialogs.text_input import LineDialog
 from reflectevo_tui.state.list_position import NoSuchPlace, Place, read_place
 from reflectevo_tui.state.trajectory_reader import PAGE_ROWS
 from store.rollouts.trajectories import Anchors, TrajectoryFilter

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from reflectevo_tui.cli import app
-from reflectevo_tui.report import paper
+from reflectevo_tui.report import paper_results as paper
 from reflectevo_tui.report.escaping import as_fence, as_html, as_markdown
 from reflectevo_tui.report.formatting import MISSING, duration, metric, p_value, percent, points
 from reflectevo_tui.report.gather import as_json, gather

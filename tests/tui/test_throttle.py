@@ -5,7 +5,7 @@ from __future__ import annotations
 from reflectevo_tui.app import ReflectEvoApp
 from reflectevo_tui.screens.monitor import MonitorScreen
 from reflectevo_tui.terminal.throttle import Throttle
-from reflectevo_tui.widgets.newest_list import NewestList
+from reflectevo_tui.widgets.newest_trajectories import NewestList
 from reflectevo_tui.widgets.stage_rail import StageRail
 from store.runs import iterations
 

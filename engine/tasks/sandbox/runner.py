@@ -16,8 +16,8 @@ from types import CodeType
 from typing import Literal, cast
 
 from engine.tasks.sandbox.records import Limits, Outcome, Record, Report, SandboxUnavailable, Step, TierName
+from engine.tasks.sandbox.resource_limits import Ended, Watch
 from engine.tasks.sandbox.tiers import start
-from engine.tasks.sandbox.watch import Ended, Watch
 
 TAG = "reflectevo-sandbox"
 """Part of the command line of every process started here, so that leftover processes can be found."""
@@ -117,8 +117,8 @@ def _fill(file: FileIO, content: bytes) -> None:
 @cache
 def _inside() -> CodeType:
     """Compile the entry point inside the sandbox once; both sides run the same version of Python."""
-    path = Path(__file__).with_name("inside.py")
-    return compile(path.read_text(encoding="utf-8"), "inside.py", "exec", dont_inherit=True)
+    path = Path(__file__).with_name("confined_program.py")
+    return compile(path.read_text(encoding="utf-8"), "confined_program.py", "exec", dont_inherit=True)
 
 
 def _report(tier: TierName, ended: Ended, nonce: str, steps: int) -> Report:

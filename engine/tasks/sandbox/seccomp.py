@@ -22,7 +22,7 @@ TABLES: Mapping[str, Mapping[str, int]] = {"x86_64": X86_64, "aarch64": AARCH64}
 """System call → number, by processor."""
 
 OWN_PID = 0xFEEDC0DE
-"""Placeholder in a filter for the process's own id, which is known only inside the sandbox; `inside.py` replaces it."""
+"""Placeholder in a filter for the own process id, known only inside the sandbox: `confined_program.py` replaces it."""
 
 AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 

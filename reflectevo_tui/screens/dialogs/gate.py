@@ -68,7 +68,7 @@ VERBS: Mapping[DirectiveKind, str] = {"rollback": "roll back", "branch": "branch
 """Verb for each directive, as shown in questions and key hints."""
 
 
-def put_aside_words(kind: LeavingKind, policy: str, iteration: str, gate: GateName) -> str:
+def ended_iteration_text(kind: LeavingKind, policy: str, iteration: str, gate: GateName) -> str:
     """Return the confirmation question for leaving a waiting iteration: its outcome, and what runs next."""
     if kind == "rollback":
         head = f"Roll back to {policy}?"
@@ -212,7 +212,7 @@ class GateDialog(Dialog[GateDecision | None]):
 
         def chosen(policy: Policy | None) -> None:
             if policy is not None:
-                words = put_aside_words(kind, policy.name, iteration.title, self._gate)
+                words = ended_iteration_text(kind, policy.name, iteration.title, self._gate)
                 self.app.push_screen(ConfirmDialog(words, VERBS[kind]), lambda yes: decided(policy.id) if yes else None)
 
         def decided(policy_id: int) -> None:

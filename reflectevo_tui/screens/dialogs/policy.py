@@ -13,7 +13,7 @@ from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from reflectevo_tui.state.messages import WorkFailed
-from reflectevo_tui.state.query import ask_store
+from reflectevo_tui.state.store_query import ask_store
 from reflectevo_tui.terminal.immediate_repaint import Dialog
 from reflectevo_tui.text import display, formatting
 from reflectevo_tui.text.display import Part

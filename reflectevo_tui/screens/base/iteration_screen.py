@@ -6,7 +6,7 @@ import time
 
 from textual.binding import Binding
 
-from reflectevo_tui.screens.base.framed import FramedScreen
+from reflectevo_tui.screens.base.framed_screen import FramedScreen
 from reflectevo_tui.state.snapshot import Snapshot
 from store.records import IterationName
 from store.workspace import Workspace

@@ -13,8 +13,8 @@ from pathlib import Path
 from store.curation.curated import curation_counts
 from store.curation.training_settings import TRAINING_SETTINGS
 from store.estimates.estimate import Estimate, estimate
-from store.estimates.figures import FILE_NAME, Figure, Figures, assumed, from_file
 from store.estimates.formulas import Owed
+from store.estimates.inputs import FILE_NAME, Figure, Figures, assumed, from_file
 from store.estimates.measured_rates import architecture_of, devices, measured, questions
 from store.estimates.model_config import read_architecture
 from store.records import Iteration, StageName

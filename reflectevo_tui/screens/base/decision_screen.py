@@ -9,7 +9,7 @@ from typing import Any
 
 from textual import on, work
 
-from reflectevo_tui.screens.base.framed import FramedScreen
+from reflectevo_tui.screens.base.framed_screen import FramedScreen
 from reflectevo_tui.state.decision_writer import DecisionWriter
 from reflectevo_tui.state.messages import DecisionsWritten
 from reflectevo_tui.text import display
