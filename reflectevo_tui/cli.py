@@ -85,7 +85,7 @@ def init(
     replace: Annotated[bool, typer.Option(help="Replace the settings file if there is one.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Make a workspace: database, settings file, directories."""
+    """Create a workspace: database, settings file and directories."""
     chosen = chosen_workspace(context, workspace)
 
     def work() -> None:

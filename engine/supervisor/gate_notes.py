@@ -57,7 +57,7 @@ def describe_gate(
         by_hand = len(reviewed(connection, iteration.id))
         made = known["correct"].done
         what = counted(made, "trajectory", "trajectories")
-        return f"would filter {what}, {estimated(Owed({'curate': made}))}; {by_hand:,} reviewed by hand"
+        return f"would filter {what}, {estimated(Owed({'curate': made}))}; {by_hand:,} reviewed by an operator"
     if gate == "train":
         kept, left_out = _trained_on(connection, iteration, settings)
         steps = planned_steps(settings.training, kept)

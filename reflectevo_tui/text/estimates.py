@@ -39,7 +39,7 @@ def stage_cells(stage: StageEstimate) -> tuple[str, ...]:
     return (
         LABELS.get(stage.stage, stage.stage),
         *(cell(getattr(stage, column)) for column in _COLUMNS[:-1]),
-        cell(stage.seconds, formatting.duration),
+        _time(stage.seconds, "not measured"),
     )
 
 
@@ -56,8 +56,8 @@ def sums(estimate: Estimate) -> list[tuple[str, str]]:
         ("prompt tokens", estimate.over_all("prompt_tokens").words(formatting.count)),
         ("generated tokens", estimate.over_all("generated_tokens").words(formatting.count)),
         ("training tokens", estimate.over_all("training_tokens").words(formatting.count)),
-        ("time", time.words(formatting.duration)),
-        ("GPU time", estimate.gpu_seconds.words(formatting.duration)),
+        ("time", _time(time, _unmeasured(estimate, time))),
+        ("GPU time", _time(estimate.gpu_seconds, "unknown (not measured yet)")),
         ("price", _price(estimate)),
         (
             "disk",
@@ -68,6 +68,16 @@ def sums(estimate: Estimate) -> list[tuple[str, str]]:
         ("memory, training", estimate.training_bytes.words(size)),
     ]
     return lines
+
+
+def _time(term: Symbolic, unknown: str) -> str:
+    """Format a time; the formula of an unknown one is part of the JSON output only."""
+    return cell(term, formatting.duration) if term.known else unknown
+
+
+def _unmeasured(estimate: Estimate, time: Symbolic) -> str:
+    missing = [name for name in sorted(time.uses) if not estimate.figures.has(name)]
+    return f"unknown; not measured: {', '.join(missing)} (formula: --json)"
 
 
 def _price(estimate: Estimate) -> str:
@@ -84,7 +94,7 @@ def figure_rows(estimate: Estimate) -> list[tuple[str, str, str, str]]:
         if figure.value is None:
             rows.append((name, "–", figure.source, MEANINGS.get(name, "")))
         else:
-            rows.append((name, f"{figure.value:,.6g}", f"{figure.origin}: {figure.source}", MEANINGS.get(name, "")))
+            rows.append((name, rate_words(figure.value), f"{figure.origin}: {figure.source}", MEANINGS.get(name, "")))
     return rows
 
 

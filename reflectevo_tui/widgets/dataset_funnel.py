@@ -60,7 +60,7 @@ def funnel_lines(facts: DatasetFacts, set_name: SetName, shown: str | None) -> l
         _step("attempts", rollouts.attempts, rollouts.attempts),
         _step("  incorrect: reflected on", rollouts.incorrect, rollouts.attempts),
         _step("reflections", rollouts.reflections, rollouts.reflections),
-        _step("  correction judged", rollouts.judged, rollouts.reflections),
+        _step("  correction verified", rollouts.judged, rollouts.reflections),
         _step("  i→c", rollouts.helped, rollouts.reflections, "$success"),
         display.line(),
         display.line((f"{SET_TITLES[set_name]} ", "bold"), (SET_WORDS[set_name], "$quiet")),

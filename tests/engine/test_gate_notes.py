@@ -90,7 +90,7 @@ def test_the_gate_of_curation_counts_reviews(rows: Rows) -> None:
     add_review(rows.connection, reflection, "accept", reviewer="me")
     iterations.set_progress(rows.connection, rows.iteration, "correct", 8, 8)
     said = gate(rows, "curate")
-    assert said.startswith("would filter 8 trajectories, ") and said.endswith("; 1 reviewed by hand")
+    assert said.startswith("would filter 8 trajectories, ") and said.endswith("; 1 reviewed by an operator")
 
 
 @pytest.mark.parametrize(
