@@ -6,6 +6,7 @@ directive twice nor loses one.
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -29,7 +30,6 @@ from store.control.directives import COMMANDS, finish
 from store.control.telemetry import add_event
 from store.curation.curated import decisions_since
 from store.curation.training_settings import TRAINING_SETTINGS
-from store.database.rows import dump_json
 from store.errors import SettingsError
 from store.evaluation.number_format import counted
 from store.records import (
@@ -260,7 +260,7 @@ def _set_settings(connection: sqlite3.Connection, arguments: Mapping[str, Any]) 
     judged_anew = changed and TRAINING_SETTINGS[new.training.setting].judged
     if judged_anew and curating == "done":
         iterations.set_stage(connection, iteration.id, "curate", "pending")
-    return f"settings of {iteration.title} changed: {dump_json(dict(changes))}"
+    return f"settings of {iteration.title} changed: {', '.join(_dotted(changes))}"
 
 
 def _require_open(old: RunSettings, new: RunSettings, stages: Sequence[Stage], kind: IterationKind) -> None:
@@ -308,3 +308,15 @@ _HANDLERS: dict[DirectiveKind, Callable[[sqlite3.Connection, Mapping[str, Any]],
     "set_settings": _set_settings,
     "shut_down": _shut_down,
 }
+
+
+def _dotted(changes: Mapping[str, object], section: str = "") -> list[str]:
+    """Return changed settings as `section.name = value`, as they are written in the documentation."""
+    found = []
+    for name, value in changes.items():
+        key = f"{section}{name}"
+        if isinstance(value, Mapping):
+            found += _dotted(value, f"{key}.")
+        else:
+            found.append(f"{key} is unset" if value is None else f"{key} = {json.dumps(value, ensure_ascii=False)}")
+    return found

@@ -26,11 +26,16 @@ def stage_words(estimate: Estimate, name: StageName) -> str:
     if stage.seconds.known:
         parts.append(f"{duration(stage.seconds.value or 0.0)}{_rate(estimate, stage)}")
     else:
-        return f"about {parts[0]}; {UNKNOWN_TIME}" if parts else UNKNOWN_TIME
+        return f"{_about(parts)}; {UNKNOWN_TIME}" if parts else UNKNOWN_TIME
     cost = stage_cost(estimate, stage)
     if cost.known and estimate.figures.has("price_per_gpu_hour"):
         parts.append(f"price {cost.value or 0.0:,.2f}")
-    return f"about {', '.join(parts)}"
+    return _about(parts)
+
+
+def _about(parts: list[str]) -> str:
+    words = ", ".join(parts)
+    return words if words.startswith("at most ") else f"about {words}"
 
 
 def _rounded(value: float) -> str:
@@ -40,8 +45,11 @@ def _rounded(value: float) -> str:
 
 def _tokens(stage: StageEstimate) -> str:
     for term, kind in ((stage.generated_tokens, "generated"), (stage.training_tokens, "training")):
-        if term.value != 0:
-            return f"{term.words(_rounded)} {kind} tokens"
+        if term.value == 0:
+            continue
+        # A share that is not measured yet, e.g. of wrong answers, is at most 1.
+        most = None if term.known else term.at_most({name: 1.0 for name in term.unknown if name.endswith("_share")})
+        return f"{term.words(_rounded) if most is None else f'at most {_rounded(most)}'} {kind} tokens"
     return ""
 
 

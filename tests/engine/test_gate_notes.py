@@ -55,7 +55,7 @@ def test_gates_before_the_rollouts(rows: Rows) -> None:
     _attempted(rows)
     assert gate(rows, "reflect").startswith("would generate 8 reflections on 2 wrong answers, about 2,000 generated ")
     assert gate(rows, "correct").startswith("would generate 8 corrections on 2 wrong answers, about 1,900 generated ")
-    assert gate(rows, "evaluate").startswith("would answer 2 held-out questions with parent and child, about ")
+    assert gate(rows, "evaluate").startswith("would answer 2 held-out questions with parent and child, at most ")
 
 
 def test_without_a_measured_rate_the_gate_says_what_is_missing(rows: Rows) -> None:

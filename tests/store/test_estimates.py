@@ -323,3 +323,13 @@ def test_a_stage_in_words() -> None:
     assert stage_words(estimated(ROUND), "reflect") == (
         "about 16,000 generated tokens; time unknown (not measured yet)"
     )
+
+
+def test_a_stage_whose_share_of_wrong_answers_is_unknown_has_an_upper_bound() -> None:
+    """A formula with names is nothing to read at a gate."""
+    found = estimated(())
+    shown = stage_words(found, "reflect")
+    assert shown.startswith("at most ") and "wrong_share" not in shown
+    term = stage(found, "reflect").generated_tokens
+    assert term.unknown == ("wrong_share",) and term.at_most({"wrong_share": 1.0}) == term.factors[("wrong_share", 1),]
+    assert stage(found, "reflect").seconds.at_most({"wrong_share": 1.0}) is None, "a division has no bound"

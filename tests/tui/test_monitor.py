@@ -348,3 +348,27 @@ async def test_settings_ahead_are_edited_at_the_gate_and_checked_beside_the_fiel
         await until(pilot, lambda: "epochs = 2.5" in screen_text(app))
     wanted = {"iteration": built.iteration, "settings": {"training": {"epochs": 2.5}}}
     assert issued(built.workspace) == [("set_settings", wanted)]
+
+
+async def test_an_optional_section_that_is_unset_is_no_error_at_the_first_gate(build, until, screen_text) -> None:
+    """A selection reports its initial value when it appears; that must not start the section it belongs to."""
+    from reflectevo_tui.screens.dialogs.settings import SettingsDialog
+    from reflectevo_tui.widgets.setting_field import SettingField
+
+    built = build(0)
+    built.wait_at("attempt")
+    app = ReflectEvoApp(built.workspace)
+    async with app.run_test(size=(160, 50)) as pilot:
+        await until(pilot, lambda: "GATE" in rail(app))
+        await pilot.press("g", "e")
+        await until(pilot, lambda: isinstance(app.screen, SettingsDialog))
+        rows = {row.field.key: row for row in app.screen.query(SettingField)}
+        assert "reuse.iteration" in rows
+        rows["attempt.top_p"].query_one("Input").focus()
+        await pilot.press("ctrl+u", *"0.9")
+        await until(pilot, lambda: "top_p" in screen_text(app) and "0.9" in screen_text(app))
+        await pilot.pause(0.3)
+        assert "Field required" not in screen_text(app)
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: issued(built.workspace))
+    assert issued(built.workspace)[0][1]["settings"] == {"attempt": {"top_p": 0.9}}
