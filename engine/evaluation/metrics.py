@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from engine.evaluation.answers import Feedback, QuestionAnswers, is_verified, majority, right_at
-from store.evaluation.intervals import bootstrap_mean, wilson
+from store.evaluation.intervals import bootstrap_mean, paired_changes, wilson
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class EvaluationMetrics:
     acc_t2: Metric
     """Share of right answers after reflection."""
     delta: Metric
-    """Acc@t2 − Acc@t1 over the questions that have both; bootstrap interval."""
+    """Acc@t2 − Acc@t1 over the questions that have both; paired score interval."""
     i_to_c: Metric
     """Share of wrong answers that reflection made right."""
     c_to_i: Metric
@@ -73,8 +73,16 @@ def mean(values: Sequence[float], seed: int) -> Metric:
     return Metric(sum(values) / len(values), interval.low, interval.high, len(values))
 
 
+def change(values: Sequence[int]) -> Metric:
+    """Return the mean change of outcomes of the same questions (−1, 0 or 1 each) with a paired score interval."""
+    if not values:
+        return NOTHING
+    interval = paired_changes(values)
+    return Metric(sum(values) / len(values), interval.low, interval.high, len(values))
+
+
 def evaluate(
-    answers: Iterable[QuestionAnswers], *, protocol: Feedback = "oracle", rounds: int = 1, seed: int = 0
+    answers: Iterable[QuestionAnswers], *, protocol: Feedback = "oracle", rounds: int = 1
 ) -> EvaluationMetrics:
     """Compute the metrics over the given answers; see `EvaluationMetrics`. Never fails for lack of answers.
 
@@ -85,7 +93,6 @@ def evaluate(
         answers: the answers of one policy.
         protocol: the feedback they were generated under.
         rounds: rounds of reflection; with more than one, `later` has metrics.
-        seed: of the bootstrap intervals.
     """
     rows = list(answers)
     first = [(row, right) for row in rows if (right := right_at(row, 1, protocol)) is not None]
@@ -98,7 +105,7 @@ def evaluate(
     return EvaluationMetrics(
         acc_t1=accuracy([before for _, before in first]),
         acc_t2=accuracy([after for _, after in pairs]),
-        delta=mean([int(after) - int(before) for before, after in pairs], seed),
+        delta=change([int(after) - int(before) for before, after in pairs]),
         i_to_c=accuracy([verdict == "correct" for before, verdict in second if not before and is_verified(verdict)]),
         c_to_i=accuracy([verdict == "incorrect" for before, verdict in second if before and is_verified(verdict)]),
         acc_retry=accuracy(retried),

@@ -174,7 +174,7 @@ def measure(rows: Sequence[QuestionAnswers], feedback: Feedback, settings: RunSe
 
     def measured(part: Sequence[QuestionAnswers]) -> dict[str, Metric]:
         return {
-            **evaluate(part, protocol=feedback, rounds=settings.evaluation.rounds, seed=seed).by_name(),
+            **evaluate(part, protocol=feedback, rounds=settings.evaluation.rounds).by_name(),
             **baselines(part, budget, protocol=feedback, seed=seed),
             **graded(part, protocol=feedback, seed=seed),
         }

@@ -7,15 +7,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from reflectevo_tui.experiment.paired_estimates import (
+    NOTHING,
     Estimate,
     Outcomes,
     Tasks,
     format_split,
-    mean_of_seeds,
+    mean_change,
     mean_over_tasks,
-    paired,
+    paired_over_seeds,
     read_share,
-    share,
 )
 from reflectevo_tui.experiment.plan import (
     Known,
@@ -116,7 +116,7 @@ def gather_experiment(
     ends: list[_End] = []
     for feedback in (ORACLE, FREE):
         if base is not None and (found := reader.answers(base.id, feedback)) is not None:
-            measured.append(_measure("base", None, 0, base, False, feedback, found, settings.seed))
+            measured.append(_measure("base", None, 0, base, False, feedback, found))
         for one in series:
             for number in range(1, len(done_of(one, known)) + 1):
                 held = held_after(one, number, known)
@@ -124,7 +124,7 @@ def gather_experiment(
                 if held is not None and answers is not None:
                     label = f"{one.title}, iteration {number}"
                     kept = done_of(one, known)[number - 1].child_id != held.id
-                    measured.append(_measure(label, one, number, held, kept, feedback, answers, settings.seed))
+                    measured.append(_measure(label, one, number, held, kept, feedback, answers))
                     if number == one.iterations:
                         ends.append(_End(one, feedback, answers))
     started = reader.answers(base.id, ORACLE) if base else None
@@ -136,8 +136,8 @@ def gather_experiment(
         missing=tuple(missing(settings, known)),
         references=tuple(reference_answers(connection, run.id, "test")),
         measured=tuple(measured),
-        baselines=tuple(_baseline_estimates(started, settings.seed)),
-        against=tuple(_comparisons(ends, started, started_free, settings.seed)),
+        baselines=tuple(_baseline_estimates(started)),
+        against=tuple(_comparisons(ends, started, started_free)),
         formats=tuple(_formats(ends, started)),
         undertaken=tuple(_undertaken(series, known)),
         remarks=tuple(author.remarks),
@@ -170,7 +170,6 @@ def _measure(
     kept: bool,
     feedback: str,
     found: _Answers,
-    seed: int,
 ) -> Measured:
     tasks, oracle = _tasks(found.answers), is_oracle(found.protocol)
     first, second = found.outcomes(1), found.outcomes(2)
@@ -187,15 +186,15 @@ def _measure(
         policy,
         kept,
         feedback,
-        mean_over_tasks(first, tasks, seed),
-        mean_over_tasks(second, tasks, seed),
-        mean_over_tasks({one: float(second[one]) - float(first[one]) for one in both}, tasks, seed),
-        mean_over_tasks(wrong, tasks, seed),
-        Estimate(None, None, None, 0) if oracle else mean_over_tasks(right, tasks, seed),
+        mean_over_tasks(first, tasks),
+        mean_over_tasks(second, tasks),
+        mean_change({one: float(second[one]) - float(first[one]) for one in both}, tasks),
+        mean_over_tasks(wrong, tasks),
+        NOTHING if oracle else mean_over_tasks(right, tasks),
         {
             task: (
-                share({one: value for one, value in first.items() if tasks[one] == task}),
-                share({one: value for one, value in second.items() if tasks[one] == task}),
+                mean_over_tasks({one: value for one, value in first.items() if tasks[one] == task}, tasks),
+                mean_over_tasks({one: value for one, value in second.items() if tasks[one] == task}, tasks),
             )
             for task in sorted(set(tasks.values()))
         },
@@ -212,18 +211,18 @@ _BASELINES = {
 _EQUAL_BUDGET = ("retry_budget", "retry_vote_budget", "vote_budget")
 
 
-def _baseline_estimates(base: _Answers | None, seed: int) -> list[tuple[str, Estimate]]:
+def _baseline_estimates(base: _Answers | None) -> list[tuple[str, Estimate]]:
     if base is None:
         return []
     tasks = _tasks(base.answers)
     return [
-        (words, mean_over_tasks(base.baselines[name], tasks, seed))
+        (words, mean_over_tasks(base.baselines[name], tasks))
         for name, words in _BASELINES.items()
         if name in base.baselines
     ]
 
 
-def _comparisons(ends: Sequence[_End], base: _Answers | None, base_free: _Answers | None, seed: int) -> list[Against]:
+def _comparisons(ends: Sequence[_End], base: _Answers | None, base_free: _Answers | None) -> list[Against]:
     """Compare each series' end with the base policy, its baselines and baseline series; also the mean over seeds."""
     if base is None:
         return []
@@ -236,30 +235,32 @@ def _comparisons(ends: Sequence[_End], base: _Answers | None, base_free: _Answer
     candidates += [(f"{name}, mean of {len(own)} seeds", own) for name, own in groups.items() if len(own) > 1]
     found = []
     for label, own in candidates:
-        first = mean_of_seeds([end.answers.outcomes(1) for end in own])
-        second = mean_of_seeds([end.answers.outcomes(2) for end in own])
-        pairs: list[tuple[str, Outcomes, Outcomes]] = [
-            ("Acc@t2: base with reflection", base.outcomes(2), second),
-            ("Acc@t1: base without reflection", base.outcomes(1), first),
+        first = [end.answers.outcomes(1) for end in own]
+        second = [end.answers.outcomes(2) for end in own]
+        pairs: list[tuple[str, list[Outcomes], list[Outcomes]]] = [
+            ("Acc@t2: base with reflection", [base.outcomes(2)], second),
+            ("Acc@t1: base without reflection", [base.outcomes(1)], first),
         ]
         pairs += [
-            (f"Acc@t2: base, {_BASELINES[name]}", base.baselines[name], second)
+            (f"Acc@t2: base, {_BASELINES[name]}", [base.baselines[name]], second)
             for name in _EQUAL_BUDGET
             if name in base.baselines
         ]
         pairs += [
-            (f"Acc@t2: {other.series.title}", other.answers.outcomes(2), second) for other in plain if other not in own
+            (f"Acc@t2: {other.series.title}", [other.answers.outcomes(2)], second)
+            for other in plain
+            if other not in own
         ]
         pairs += [
-            (f"Acc@t2: its own {_BASELINES[name]}", mean_of_seeds([end.answers.baselines[name] for end in own]), second)
+            (f"Acc@t2: its own {_BASELINES[name]}", [end.answers.baselines[name] for end in own], second)
             for name in ("retry", *_EQUAL_BUDGET)
             if all(name in end.answers.baselines for end in own)
         ]
         without = [free[end.series] for end in own if end.series in free]
         if base_free is not None and len(without) == len(own):
-            after = mean_of_seeds([one.outcomes(2) for one in without])
-            pairs.append(("Acc@t2, oracle-free protocol: base with reflection", base_free.outcomes(2), after))
-        found += [Against(label, other, paired(before, after, tasks, seed)) for other, before, after in pairs]
+            after = [one.outcomes(2) for one in without]
+            pairs.append(("Acc@t2, oracle-free protocol: base with reflection", [base_free.outcomes(2)], after))
+        found += [Against(label, other, paired_over_seeds(before, after, tasks)) for other, before, after in pairs]
     return found
 
 
