@@ -10,9 +10,12 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from engine.evaluation.answers import QuestionAnswers, answer_group, right_at
 from engine.tasks import TASK_TYPES
-from store.evaluation.floors import ConstantPairs, FirstAnswer, Floor, Question, constant_pairs, floor_of
-from store.records import StoredQuestion
-from store.runs.runs import run_questions
+from store.database.connection import write
+from store.evaluation.floors import FLOOR, ConstantPairs, FirstAnswer, Floor, Question, constant_pairs, floor_of
+from store.evaluation.held_out_answers import held_out_answers, is_oracle
+from store.records import Evaluation, Run, StoredQuestion
+from store.runs.policies import add_evaluation_metrics, evaluations
+from store.runs.runs import list_runs, run_questions
 
 
 def floor_question(question: StoredQuestion, kind: str) -> Question:
@@ -47,19 +50,70 @@ def first_answers(rows: Iterable[QuestionAnswers]) -> dict[int, FirstAnswer]:
 
 
 def floors_by_task(
-    questions: Sequence[StoredQuestion], rows: Sequence[QuestionAnswers], kinds: Mapping[str, str], pairs: ConstantPairs
+    questions: Sequence[StoredQuestion],
+    first: Mapping[int, FirstAnswer],
+    kinds: Mapping[str, str],
+    pairs: ConstantPairs,
 ) -> dict[str, Floor]:
     """Compute the floor of each task, and over all tasks under the empty name.
 
     Args:
         questions: the held-out questions.
-        rows: a policy's answers to them under an oracle.
+        first: a policy's first answers to them, see `first_answers`.
         kinds: the task kind by task.
         pairs: the constant pairs, see `pairs_of_run`.
     """
-    first = first_answers(rows)
     known = [floor_question(question, kinds.get(question.task, "")) for question in questions]
-    tasks = sorted({row.task for row in rows})
+    tasks = sorted({question.task for question in known})
     return {"": floor_of(known, first, pairs)} | {
         task: floor_of([question for question in known if question.task == task], first, pairs) for task in tasks
+    }
+
+
+def add_missing_floors(connection: sqlite3.Connection) -> int:
+    """Add the floor to every evaluation under an oracle that was stored without one; returns how many were added.
+
+    Evaluations of earlier versions have none. Their other numbers stay as they are, and an evaluation whose answers
+    aren't stored stays without a floor.
+
+    Args:
+        connection: a writer outside a transaction.
+    """
+    added = 0
+    for run in list_runs(connection):
+        missing = [
+            one for one in evaluations(connection, run.id) if is_oracle(one.protocol) and FLOOR not in one.metrics
+        ]
+        if missing:
+            added += _add_floors(connection, run, missing)
+    return added
+
+
+def _add_floors(connection: sqlite3.Connection, run: Run, missing: Sequence[Evaluation]) -> int:
+    kinds = stored_kinds(run)
+    pairs = pairs_of_run(connection, run.id, kinds)
+    held_out = [*run_questions(connection, run.id, "dev"), *run_questions(connection, run.id, "test")]
+    added = 0
+    for policy_id, protocol in sorted({(one.policy_id, one.protocol) for one in missing}):
+        first = {
+            answer.question_id: FirstAnswer(answer.t1 == "correct")
+            for answer in held_out_answers(connection, policy_id, protocol)
+            if answer.right(2, oracle=True) is not None
+        }
+        floors = floors_by_task([one for one in held_out if one.id in first], first, kinds, pairs)
+        with write(connection):
+            for one in missing:
+                if (one.policy_id, one.protocol) == (policy_id, protocol) and one.task in floors and first:
+                    add_evaluation_metrics(connection, one.id, {FLOOR: floors[one.task].as_metric()})
+                    added += 1
+    return added
+
+
+def stored_kinds(run: Run) -> dict[str, str]:
+    """Return the kind of each task by its name, from settings that may be those of an earlier version."""
+    tasks = run.settings.get("tasks")
+    return {
+        str(task["name"]): str(task.get("kind", ""))
+        for task in (tasks if isinstance(tasks, list) else [])
+        if isinstance(task, Mapping) and "name" in task
     }

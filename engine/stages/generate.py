@@ -13,7 +13,7 @@ from functools import partial
 
 from engine.evaluation.baselines import baseline_outcomes, budgets
 from engine.evaluation.load_plan import held_out_plan, held_out_plans
-from engine.evaluation.policy_floors import floors_by_task, pairs_of_run
+from engine.evaluation.policy_floors import first_answers, floors_by_task, pairs_of_run
 from engine.evaluation.protocol import answered, feedback_of, feedbacks_of, measure
 from engine.evaluation.stored_results import to_measure
 from engine.generation.serving import Serving, serve
@@ -245,7 +245,7 @@ def _record_evaluation(
         pairs = pairs_of_run(connection, get_iteration(connection, iteration_id).run_id, kinds)
         floors = {
             task: {FLOOR: floor.as_metric()}
-            for task, floor in floors_by_task(plan.questions, rows, kinds, pairs).items()
+            for task, floor in floors_by_task(plan.questions, first_answers(rows), kinds, pairs).items()
         }
     with write(connection):
         put_baseline_outcomes(connection, plan.policy_id, plan.protocol, outcomes)

@@ -1,6 +1,6 @@
 """The floor of Acc@t2 under an oracle: the accuracy that guessing reaches once the policy is told that it was wrong.
 
-Two rules (`Question.options` selects one for each question):
+Two rules (`options` of a question selects one):
 
 - **Options known** (k of them): keep the first answer, and when it is wrong name another option at random:
   `Acc@t1 + Σ over wrong of 1/(k − 1)`. With four options this is what the paper's LogiQA column has to exceed.
@@ -18,6 +18,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from store.evaluation.held_out_answers import is_oracle
 from store.evaluation.number_format import percent
 
 FLOOR = "floor_t2"
@@ -186,7 +187,7 @@ def position(acc_t2: Mapping[str, float | None] | None, floor: Mapping[str, floa
 
 
 NOT_COMPUTED = "not computed"
-"""Shown for an evaluation that was stored before floors were; the engine adds them when it starts."""
+"""Shown for an evaluation that was stored before floors were; the engine adds the missing ones when it starts."""
 
 
 def floor_value(floor: Mapping[str, float | None] | None) -> str:
@@ -212,12 +213,23 @@ def rule_words(floor: Mapping[str, float | None] | None) -> str:
 _POSITIONS: Mapping[Position, str] = {
     "above": "above the floor",
     "not above": "not above the floor",
-    "unclear": "not distinguishable from the floor",
+    "unclear": "not clearly above the floor",
     "unknown": "",
 }
 
 
 def position_words(acc_t2: Mapping[str, float | None] | None, floor: Mapping[str, float | None] | None) -> str:
-    """Describe where Acc@t2 lies: `above the floor`, `not above the floor`, `not distinguishable from the floor`; empty
-    if that isn't known."""
+    """Describe where Acc@t2 lies, e.g. `above the floor`; empty if that isn't known."""
     return _POSITIONS[position(acc_t2, floor)]
+
+
+def floor_words(protocol: str, metrics: Mapping[str, Mapping[str, float | None]]) -> str:
+    """Describe the floor of an evaluation and where its Acc@t2 lies, e.g. `floor 77.8 %, not above the floor`.
+
+    Empty without an oracle: nobody is told there that an answer was wrong, so there is nothing to guess again.
+    """
+    if not is_oracle(protocol):
+        return ""
+    floor = metrics.get(FLOOR)
+    where = position_words(metrics.get("acc_t2"), floor)
+    return f"floor {floor_value(floor)}{f', {where}' if where else ''}"
