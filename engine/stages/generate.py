@@ -13,6 +13,7 @@ from functools import partial
 
 from engine.evaluation.baselines import baseline_outcomes, budgets
 from engine.evaluation.load_plan import held_out_plan, held_out_plans
+from engine.evaluation.policy_floors import first_answers, floors_by_task, pairs_of_run
 from engine.evaluation.protocol import answered, feedback_of, feedbacks_of, measure
 from engine.evaluation.stored_results import to_measure
 from engine.generation.serving import Serving, serve
@@ -28,6 +29,7 @@ from engine.tasks.verifier_pool import VerifierPool
 from store.control.telemetry import add_event
 from store.database.connection import write
 from store.evaluation.comparisons import put_baseline_outcomes
+from store.evaluation.floors import FLOOR
 from store.evaluation.number_format import counted, share_of
 from store.records import Iteration
 from store.runs.iterations import get_iteration
@@ -234,10 +236,17 @@ class _Generation:
 def _record_evaluation(
     connection: sqlite3.Connection, iteration_id: int, held_out: Progressed, settings: RunSettings
 ) -> None:
-    plan = held_out.plan
-    rows = answered(plan.questions, held_out.done, kinds_of(settings))
+    plan, kinds = held_out.plan, kinds_of(settings)
+    rows = answered(plan.questions, held_out.done, kinds)
     measured = measure(rows, feedback_of(plan.protocol), settings)
     outcomes = baseline_outcomes(rows, budgets(rows), feedback_of(plan.protocol))
+    floors = {}
+    if feedback_of(plan.protocol) == "oracle":
+        pairs = pairs_of_run(connection, get_iteration(connection, iteration_id).run_id, kinds)
+        floors = {
+            task: {FLOOR: floor.as_metric()}
+            for task, floor in floors_by_task(plan.questions, first_answers(rows), kinds, pairs).items()
+        }
     with write(connection):
         put_baseline_outcomes(connection, plan.policy_id, plan.protocol, outcomes)
         for task, metrics in measured.items():
@@ -248,5 +257,5 @@ def _record_evaluation(
                 protocol=plan.protocol,
                 task=task,
                 n=sum(1 for row in rows if task in ("", row.task)),
-                metrics={name: asdict(metric) for name, metric in metrics.items()},
+                metrics={name: asdict(metric) for name, metric in metrics.items()} | floors.get(task, {}),
             )

@@ -7,7 +7,7 @@ questions and, apart from the answer format, of the prompts.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -75,6 +75,11 @@ class Choice(TaskType[ChoiceTask]):
     def format_instruction(self, settings: ChoiceTask) -> str:
         """Return the instruction on the answer format, the same for every choice task."""
         return "Finish with 'Answer:' and the letter of the right option."
+
+    def option_count(self, options: Sequence[str], payload: Mapping[str, object]) -> int | None:
+        """Return the number of options, stored apart or found in the text; None if their texts aren't known."""
+        known = payload.get("options")
+        return len(options) or (len(known) if isinstance(known, Mapping) else 0) or None
 
 
 def single_letter(answer: str, options: Mapping[str, str]) -> str | None:

@@ -71,6 +71,10 @@ class FreeText(TaskType[FreeTextTask]):
         """Return the answer normalised as in SQuAD."""
         return simplified(answer) or normalised(answer)
 
+    def accepted_answers(self, reference: str, payload: Mapping[str, object]) -> tuple[str, ...]:
+        """Return the reference and its stored alternatives."""
+        return tuple(_accepted(reference, payload))
+
     def matches_exactly(self, answer: str, reference: str, payload: Mapping[str, object]) -> bool:
         """Check whether the answer equals an accepted reference under SQuAD's exact match."""
         return any(exact_match(answer, one) for one in _accepted(reference, payload))

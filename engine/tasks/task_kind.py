@@ -8,7 +8,7 @@ prompts.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar, Generic, TypeVar
 
@@ -60,6 +60,20 @@ class TaskType(ABC, Generic[SettingsT_contra]):
         """Return the key by which a vote groups equal answers; by default the text without regard to case and
         spacing."""
         return normalised(answer)
+
+    def option_count(self, options: Sequence[str], payload: Mapping[str, object]) -> int | None:
+        """Return the number of answers that a question offers to choose from; None for an open question, or when the
+        number isn't known.
+
+        Args:
+            options: the stored options of the question, see `Question.options`.
+            payload: the stored payload of the question.
+        """
+        return len(options) or None
+
+    def accepted_answers(self, reference: str, payload: Mapping[str, object]) -> tuple[str, ...]:
+        """Return the answers that count as right, by default the reference alone."""
+        return (reference,)
 
     def matches_exactly(self, answer: str, reference: str, payload: Mapping[str, object]) -> bool:
         """Check whether an answer is an exact match of the reference; used if the kind is `graded`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import time
 from collections.abc import Mapping, Sequence
@@ -76,6 +77,15 @@ def put_evaluation(
         " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (policy_id, protocol, task) DO UPDATE SET"
         " n = excluded.n, metrics = excluded.metrics, created = excluded.created",
         (policy_id, iteration_id, protocol, task, n, dump_json(metrics), time.time()),
+    )
+
+
+def add_evaluation_metrics(connection: sqlite3.Connection, evaluation_id: int, metrics: Mapping[str, object]) -> None:
+    """Add metrics to a stored evaluation, whose other metrics and time stay the same; inside a write transaction."""
+    row = connection.execute("SELECT metrics FROM evaluations WHERE id = ?", (evaluation_id,)).fetchone()
+    connection.execute(
+        "UPDATE evaluations SET metrics = ? WHERE id = ?",
+        (dump_json({**json.loads(row["metrics"]), **metrics}), evaluation_id),
     )
 
 

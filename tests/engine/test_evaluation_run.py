@@ -65,6 +65,10 @@ def test_a_fresh_run_is_prepared_and_its_base_measured_with_everything(harness: 
     assert oracle["acc_t1"] == free["acc_t1"], "the same first answers"
     assert oracle["c_to_i"]["n"] == 0 < free["c_to_i"]["n"], "only without an oracle right answers are tried again"
     assert oracle["acc_t1"]["value"] <= oracle["acc_t2"]["value"] <= oracle["acc_t4"]["value"]
+    floor = oracle.pop("floor_t2")
+    assert "floor_t2" not in free, "without an oracle nobody is told to guess again"
+    assert (floor["n"], floor["by_options"], floor["low"]) == (oracle["acc_t2"]["n"], 0.0, None)
+    assert 0 <= floor["value"] <= 1 and floor == found["p00", "oracle", "sums"]["floor_t2"]
     for metrics in (oracle, free):
         assert all(set(metric) == {"value", "low", "high", "n"} for metric in metrics.values())
         assert metrics["tokens_vote_budget"]["value"] <= metrics["tokens_vote"]["value"]
