@@ -169,8 +169,10 @@ def set_stage(
 
 
 def approve_stage(connection: sqlite3.Connection, iteration_id: int, name: StageName) -> None:
-    """Record that an operator approved a stage at its gate."""
-    connection.execute("UPDATE stages SET approved = 1 WHERE iteration_id = ? AND name = ?", (iteration_id, name))
+    """Record that an operator approved a stage at its gate; the note on what it would do is cleared."""
+    connection.execute(
+        "UPDATE stages SET approved = 1, note = '' WHERE iteration_id = ? AND name = ?", (iteration_id, name)
+    )
 
 
 def set_progress(connection: sqlite3.Connection, iteration_id: int, name: StageName, done: int, total: int) -> None:
