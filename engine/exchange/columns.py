@@ -61,6 +61,7 @@ PUBLISHED_COLUMNS: Mapping[Format, Columns] = {
     "d-pref": _PAIR,
 }
 SFT_COLUMNS: Columns = {"prompt": "messages", "completion": "messages"}
+KTO_COLUMNS: Columns = {**SFT_COLUMNS, "label": "truth"}
 DPO_COLUMNS: Columns = {"prompt": "messages", "chosen": "messages", "rejected": "messages"}
 
 

@@ -8,8 +8,8 @@ from engine.evaluation.promotion import summarise
 from engine.evaluation.stored_results import compare_child, evaluated_policies
 from engine.rollout.load_plan import settings_of, training_plan
 from engine.rollout.plan import count
-from store.curation.curated import curation_counts
 from store.curation.preferences import count_pairs_to_judge
+from store.curation.trained_rows import count_trained_rows
 from store.curation.training_settings import TRAINING_SETTINGS
 from store.estimates.formulas import Owed, planned_steps
 from store.estimates.from_workspace import estimate_ahead
@@ -59,28 +59,26 @@ def describe_gate(
         what = counted(made, "trajectory", "trajectories")
         return f"would filter {what}, {estimated(Owed({'curate': made}))}; {by_hand:,} reviewed by an operator"
     if gate == "train":
-        kept, left_out = _trained_on(connection, iteration, settings)
-        steps = planned_steps(settings.training, kept)
+        training = settings.training
+        rows = count_trained_rows(
+            connection,
+            iteration.id,
+            iteration.run_id,
+            TRAINING_SETTINGS[training.setting],
+            settings.curation.max_per_question,
+        )
+        steps = planned_steps(training, rows.kept)
+        unusual = "".join(f"; {warning}" for warning in training.unusual_learning_rates())
         return (
-            f"would train {settings.training.setting} on {counted(kept, 'example')} ({left_out:,} left out), "
-            f"about {counted(steps, 'step')} at a learning rate of {settings.training.learning_rate:g}, "
-            f"{estimated(Owed(examples=kept))}"
-            f"{_open_pairs(connection, iteration, settings)}"
+            f"would train {training.setting} on {counted(rows.kept, 'example')} ({rows.left_out:,} left out), "
+            f"about {counted(steps, 'step')} at a learning rate of {training.peak_learning_rate:g}, "
+            f"{estimated(Owed(examples=rows.kept))}"
+            f"{_open_pairs(connection, iteration, settings)}{unusual}"
         )
     n = len(run_questions(connection, iteration.run_id, settings.evaluation.split))
     # Both parent and child are counted, although the child may not exist yet.
     left = 2 - len(evaluated_policies(connection, iteration))
     return f"would answer {counted(n, 'held-out question')} with parent and child, {estimated(Owed(policies=left))}"
-
-
-def _trained_on(connection: sqlite3.Connection, iteration: Iteration, settings: RunSettings) -> tuple[int, int]:
-    """Return the number of training examples, and the number of rows of the set that are left out."""
-    set_name = TRAINING_SETTINGS[settings.training.setting].set_name
-    if set_name is None:
-        return len(run_questions(connection, iteration.run_id, "train")), 0
-    counts = curation_counts(connection, iteration.id).get(set_name, {})
-    kept = counts.get("included", 0)
-    return kept, sum(counts.values()) - kept
 
 
 def _open_pairs(connection: sqlite3.Connection, iteration: Iteration, settings: RunSettings) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 
-from store.curation.training_settings import TRAINING_SETTINGS
+from store.curation.training_settings import TRAINING_SETTINGS, settings_with_two_stages
 from store.settings import GenerationSection, TrainingSection
 from store.settings.generation import needs_weights
 
@@ -20,8 +20,8 @@ def check_training(settings: TrainingSection, generation: GenerationSection) -> 
     problems = []
     if settings.adapters == "separate" and len(TRAINING_SETTINGS[settings.setting].stages) == 1:
         problems.append(
-            f"training.adapters = 'separate' is for sft-two-stage, not for {settings.setting}; "
-            "set it to 'chained', or use sft-two-stage"
+            f"training.adapters = 'separate' is for a setting with two stages, not for {settings.setting}; "
+            f"set it to 'chained', or use {' or '.join(settings_with_two_stages())}"
         )
     if settings.adapters == "separate" and settings.method == "full":
         problems.append(
@@ -37,11 +37,25 @@ def check_training(settings: TrainingSection, generation: GenerationSection) -> 
             )
             if patience is not None
         ]
+    problems += _small_batches(settings)
     if settings.method != "full" and "lm_head" in settings.lora_targets:
         problems.append("training.lora_targets names lm_head, which TRL can't train (its loss bypasses the head)")
     if settings.method == "qlora" and needs_weights(generation.generator):
         problems += qlora_problems()
     return problems
+
+
+def _small_batches(settings: TrainingSection) -> list[str]:
+    entry = TRAINING_SETTINGS[settings.setting]
+    batches = {"training.batch_size": settings.batch_size}
+    if len(entry.stages) > 1 and settings.second_stage.batch_size is not None:
+        batches["training.second_stage.batch_size"] = settings.second_stage.batch_size
+    return [
+        f"{name} = {batch} is too small for {settings.setting}, whose loss compares the examples of a batch; "
+        f"set it to at least {entry.smallest_batch}"
+        for name, batch in batches.items()
+        if batch < entry.smallest_batch
+    ]
 
 
 def qlora_problems() -> list[str]:

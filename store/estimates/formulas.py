@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from store.curation.trained_rows import examples_of_question
 from store.curation.training_settings import TRAINING_SETTINGS
 from store.estimates import symbolic
 from store.estimates.inputs import Figures
@@ -78,7 +79,7 @@ def held_out_count(share: float, questions: int) -> int:
 
 def _first_attempts(training: TrainingSection) -> float:
     """First attempts per example of D+ in the last stage: correct ones (rehearsal), corrected ones (distillation)."""
-    if TRAINING_SETTINGS[training.setting].set_name != "d_plus":
+    if not TRAINING_SETTINGS[training.setting].rehearses:
         return 0.0
     return training.rehearsal + training.distillation
 
@@ -102,6 +103,8 @@ def _passes(training: TrainingSection) -> list[tuple[float, int, int]]:
 def examples_of_attempt(settings: RunSettings, reflections: int, yield_share: float) -> float:
     """Return the mean number of training examples per wrong attempt, if its reflections succeed independently.
 
+    For a setting on sampled first attempts, of a question whose samples are right independently.
+
     The result is an upper bound: it includes the caps per question, but no filters and no caps per task or instruction.
 
     Args:
@@ -110,16 +113,16 @@ def examples_of_attempt(settings: RunSettings, reflections: int, yield_share: fl
         yield_share: share of reflections whose correction is right.
     """
     limit = settings.curation.max_per_question
-    set_name = TRAINING_SETTINGS[settings.training.setting].set_name
+    entry = TRAINING_SETTINGS[settings.training.setting]
+    if entry.left_out_reasons:
+        return float(reflections)
     mean = 0.0
     for right in range(reflections + 1):
         chance = math.comb(reflections, right) * yield_share**right * (1 - yield_share) ** (reflections - right)
-        if set_name == "d_pm":
-            made = min(limit, right * (reflections - right))
-        elif set_name == "d_pref":
+        if entry.judged:
             made = min(settings.judge.pairs_per_question, math.comb(right, 2))
         else:
-            made = min(limit, right)
+            made = examples_of_question(entry, right, reflections - right, limit)
         mean += chance * made
     return mean
 
@@ -217,6 +220,11 @@ class StageFormulas:
         asked = self._term("reflection_tokens") + self._term("correction_overhead_tokens")
         return self._attempt_prompt() + shown + asked
 
+    def _retry_prompt(self) -> Symbolic:
+        """A second try without a reflection has the question and, where it is shown, the attempt in its prompt."""
+        shown = self._term("attempt_tokens") if self._settings.correction.show_previous_attempt else NOTHING
+        return self._attempt_prompt() + shown
+
     # -- the rest of an iteration
 
     def trajectories(self) -> Symbolic:
@@ -231,8 +239,10 @@ class StageFormulas:
     def _examples(self, first: bool) -> Symbolic:
         if first and self._owed.examples is not None:
             return number(self._owed.examples)
-        if self._trained.set_name is None:
+        if self._trained.row_source == "questions":
             return self._term("train_questions")
+        if self._trained.row_source == "sampled attempts":
+            return self._term("train_questions") * self._examples_of_samples()
         if self._figures.has("examples_per_attempt"):
             return self._wrong() * self._term("examples_per_attempt")
         reflections, fixed = self._figures["reflections_per_attempt"].value, self._figures["yield_share"].value
@@ -240,6 +250,14 @@ class StageFormulas:
             return self._wrong() * symbolic.name("examples_per_attempt")
         mean = examples_of_attempt(self._settings, round(reflections), fixed)
         return self._wrong() * number(mean, "yield_share", "reflections_per_attempt")
+
+    def _examples_of_samples(self) -> Symbolic:
+        """Examples of the sampled first attempts per question, if they are right as often as the greedy one."""
+        wrong = self._figures["wrong_share"].value
+        if wrong is None:
+            return symbolic.name("examples_per_question")
+        mean = examples_of_attempt(self._settings, self._settings.attempt.samples, 1 - wrong)
+        return number(mean, "wrong_share")
 
     def _training(self, first: bool) -> StageEstimate:
         training = self._settings.training
@@ -263,6 +281,7 @@ class StageFormulas:
             "attempt": self._attempt_prompt,
             "reflection": self._reflection_prompt,
             "correction": self._correction_prompt,
+            "retry": self._retry_prompt,
         }
         lengths = []
         for stage in self._trained.stages:
@@ -287,8 +306,7 @@ class StageFormulas:
         attempt, reflection, correction = (
             self._term(f"{name}_tokens") for name in ("attempt", "reflection", "correction")
         )
-        # A retry without a reflection has the question and the attempt in its prompt, and the length of a correction.
-        retry_prompt = self._attempt_prompt() + attempt
+        retry_prompt = self._retry_prompt()
         prompts = (
             answers * self._attempt_prompt()
             + turns * (self._reflection_prompt() + self._correction_prompt())

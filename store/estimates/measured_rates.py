@@ -13,6 +13,7 @@ from pathlib import Path
 from statistics import median
 
 from store.control.telemetry import capabilities, metrics
+from store.curation.trained_rows import count_trained_rows
 from store.curation.training_settings import TRAINING_SETTINGS, TrainingSetting
 from store.estimates.activity import NEWEST_TEXTS, TABLES, first_id, generated_texts, id_list, length
 from store.estimates.inputs import Figure
@@ -59,8 +60,6 @@ SELECT min(created - latency) FROM (
     ORDER BY id LIMIT 500)
 """
 """Start of the first request: the earliest among the texts stored first, which may have finished in another order."""
-
-_EXAMPLES = "SELECT count(*) FROM curated WHERE iteration_id = ? AND set_name = ? AND included"
 
 
 def measured(
@@ -217,10 +216,10 @@ def _steps(points: Sequence[tuple[float, float]]) -> list[_Step]:
 def _examples(
     connection: sqlite3.Connection, iteration: Iteration, setting: TrainingSetting, where: str
 ) -> dict[str, Figure]:
-    set_name = TRAINING_SETTINGS[setting].set_name
-    if set_name is None:
+    entry = TRAINING_SETTINGS[setting]
+    if entry.set_name is None:
         return {}
-    made = connection.execute(_EXAMPLES, (iteration.id, set_name)).fetchone()[0]
+    made = count_trained_rows(connection, iteration.id, iteration.run_id, entry, 0).kept
     wrong = connection.execute(
         "SELECT count(*) FROM attempts WHERE iteration_id = ? AND protocol = '' AND turn = 1 AND verdict = 'incorrect'",
         (iteration.id,),

@@ -27,6 +27,21 @@ class Decoding(Section):
     """Probability mass of nucleus sampling."""
 
 
+class AttemptSection(Decoding):
+    """Decoding of the first attempt, and further attempts sampled in training."""
+
+    samples: int = Field(default=0, ge=0, le=64)
+    """Number of further first attempts sampled per training question, for settings that train on attempts
+    (rejection sampling); they are not reflected on. 0: none."""
+    sample_temperature: float = Field(default=0.8, gt=0.0, le=5.0)
+    """Sampling temperature of these further attempts."""
+
+    @property
+    def sampled(self) -> Decoding:
+        """The decoding of the further attempts."""
+        return Decoding(max_tokens=self.max_tokens, temperature=self.sample_temperature, top_p=self.top_p)
+
+
 class ReflectionSection(Decoding):
     """Sampling of reflections. Defaults are the paper's (section 3.1): k = 2, temperature 0.8."""
 
