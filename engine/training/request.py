@@ -43,7 +43,7 @@ class TrainingRequest:
     parent_reflector: Path | None = None
     """The reflector's adapter of a parent with two; None when one adapter (or none) plays both roles."""
     reference_base: Path | None = None
-    """The run's base model where it differs from `base` (fully fine-tuned parent): the reference `base` of DPO and KTO."""
+    """The run's base model where it differs from `base` (fully fine-tuned parent), for `reference = "base"`."""
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from engine.commands.check.machine import (
     check_generator,
     check_judge,
     check_memory,
+    check_samples,
     check_sandbox,
     check_training_possible,
 )
@@ -72,4 +73,5 @@ def _machine(settings: RunSettings, settings_file: Path, workspace: Workspace | 
         *check_name(settings, settings_file, workspace),
         *check_generator(settings),
         *check_training_possible(settings),
+        *check_samples(settings),
     ]
