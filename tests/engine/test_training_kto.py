@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -164,7 +165,7 @@ def test_neighbours_are_of_different_questions_where_possible(drawn: list[tuple[
     assert Counter(ordered) == Counter(examples) and ordered == mixed_order(examples, seed)
     most = max(Counter(question for question, _ in drawn).values(), default=0)
     if most <= (len(drawn) + 1) // 2:
-        assert all(one.question_id != two.question_id for one, two in zip(ordered, ordered[1:], strict=False))
+        assert all(one.question_id != two.question_id for one, two in pairwise(ordered))
 
 
 @given(st.integers(1, 400), st.integers(1, 400))

@@ -16,6 +16,8 @@ from engine.commands.check import at_once
 from engine.commands.check.machine import check_samples, check_training_possible
 from engine.curation import candidates, selection
 from engine.errors import TrainingRefused
+from engine.exchange.export_scope import find_scope
+from engine.exchange.trl_rows import examples_of
 from engine.prompts.rollout import attempt_messages, correction_messages, reflection_messages, retry_messages
 from engine.supervisor.gate_notes import describe_gate
 from engine.training.examples import Example, LabelledExample, Pair, one_sided
@@ -338,6 +340,19 @@ def test_the_page_describes_every_setting_with_its_question_and_rates(setting: s
     rows_of = [line for line in page.splitlines() if line.startswith("| ") and f"`{setting}`" in line.split("|")[1]]
     assert all(any(line.endswith(rate) for line in rows_of) for rate in rates)
     assert re.search(rf"\| `{setting}` \| [^|]*\| {entry.loss.upper()} \| {len(entry.stages)} \|", text)
+
+
+@pytest.mark.parametrize("setting", ["sft-attempts", "dpo-attempts"])
+def test_sampled_attempts_are_exported_as_they_are_trained_on(setting: str, rows: Rows, tmp_path: Path) -> None:
+    chosen = run_settings(attempt={"samples": 6}, curation={"max_per_question": 3}, training={"setting": setting})
+    with write(rows.connection):
+        rows.connection.execute(
+            "UPDATE iterations SET settings = ? WHERE id = ?", (chosen.model_dump_json(), rows.iteration)
+        )
+    (examples,) = training_examples(rows.connection, rows.current(), chosen)
+    scope = find_scope(rows.connection, "run", None)
+    exported = [example for page in examples_of(rows.connection, scope, setting) for (example,) in page]
+    assert exported == list(examples) and len(exported) == 4
 
 
 def test_a_row_of_another_kind_is_not_among_the_curated() -> None:

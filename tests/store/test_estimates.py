@@ -104,6 +104,11 @@ def test_training_by_hand() -> None:
         ({"setting": "dpo-verdict"}, 10 * 2 * 280),
         ({"setting": "dpo-judge"}, 10 * 2 * 280),
         ({"setting": "sft-qa"}, 10 * (120 + 50)),
+        ({"setting": "kto-verdict", "rehearsal": 2, "distillation": True}, 10 * 280),
+        ({"setting": "sft-attempts"}, 10 * (120 + 50)),
+        ({"setting": "dpo-attempts"}, 10 * 2 * (120 + 50)),
+        ({"setting": "sft-retry"}, 10 * (170 + 40)),
+        ({"setting": "sft-two-stage-shuffled"}, 10 * (280 + 300)),
         ({"setting": "sft-one-stage", "validation_share": 0.5, "patience": 1}, 5 * (280 + 40)),
     ],
 )
@@ -210,7 +215,9 @@ def test_every_figure_that_is_used_has_a_meaning() -> None:
     assert set(estimate(chosen, Figures(assumed(chosen, None))).used) <= set(MEANINGS)
 
 
-@pytest.mark.parametrize("setting", ["sft-one-stage", "dpo-verdict", "dpo-judge"])
+@pytest.mark.parametrize(
+    "setting", ["sft-one-stage", "dpo-verdict", "dpo-judge", "kto-verdict", "sft-attempts", "dpo-attempts"]
+)
 def test_expected_examples_are_what_drawing_them_gives(setting: str) -> None:
     chosen = run_settings(training={"setting": setting}, judge={"pairs_per_question": 2})
     draw, tries, made = random.Random(1), 20_000, 0
@@ -220,6 +227,9 @@ def test_expected_examples_are_what_drawing_them_gives(setting: str) -> None:
             "sft-one-stage": min(2, right),
             "dpo-verdict": min(2, right * (6 - right)),
             "dpo-judge": min(2, right * (right - 1) // 2),
+            "kto-verdict": 6,
+            "sft-attempts": min(2, right),
+            "dpo-attempts": min(2, right * (6 - right)),
         }[setting]
     assert examples_of_attempt(chosen, 6, 0.3) == pytest.approx(made / tries, abs=0.02)
 

@@ -11,9 +11,9 @@ from typing import Any
 
 from engine.errors import TrainingRefused
 from engine.models.loading import load_model, whole_model
+from engine.models.lora_targets import EMBEDDINGS_TIED, linear_layers, tied_embeddings
 from engine.models.precision import Precision, choose_precision
 from engine.models.resolve import check_adapter
-from engine.training.trl.tied_embeddings import EMBEDDINGS_TIED, tied_embeddings
 from store.settings import TrainingSection
 
 
@@ -112,9 +112,7 @@ def _with_new_adapter(model: Any, settings: TrainingSection) -> Any:
     try:
         return get_peft_model(model, configuration)
     except ValueError as error:
-        linear = sorted(
-            {name.rsplit(".", 1)[-1] for name, part in model.named_modules() if hasattr(part, "in_features")}
-        )
         raise TrainingRefused(
-            f"lora_targets = {targets} doesn't fit this model ({error}). Its linear layers are: {', '.join(linear)}."
+            f"lora_targets = {targets} doesn't fit this model ({error}). Its linear layers are: "
+            f"{', '.join(linear_layers(model))}."
         ) from error
