@@ -25,8 +25,10 @@ from engine.training.load_examples import training_examples
 from engine.training.row_kinds import ROW_KINDS, examples_from_attempts, stage_examples
 from engine.training.shuffled_reflections import shuffled_reflections
 from engine.training.validation import check_training
+from reflectevo_tui.widgets.dataset_funnel import funnel_lines
 from store.curation import exclusion_reasons
 from store.curation.curated import NewCurated, replace_curated
+from store.curation.datasets import dataset_facts
 from store.curation.learning_rates import RATES_OF_LOSS
 from store.curation.records import CuratedRow
 from store.curation.trained_rows import ReflectedRow, TrainedRows, count_trained_rows
@@ -206,6 +208,26 @@ def test_what_is_counted_is_what_is_trained_on(rows: Rows, setting: str, kept: i
     said_there = describe_gate(rows.connection, rows.current(), "train")
     assert said_there.startswith(f"would train {setting} on {kept} examples ({left_out} left out), ")
     assert f"at a learning rate of {entry.learning_rate('lora').default:g}, " in said_there
+
+
+def test_the_funnel_says_what_the_setting_trains_on(rows: Rows) -> None:
+    def shown(setting: str) -> str:
+        chosen = run_settings(curation={"max_per_question": 3}, training={"setting": setting, "batch_size": 2})
+        with write(rows.connection):
+            rows.connection.execute(
+                "UPDATE iterations SET settings = ? WHERE id = ?", (chosen.model_dump_json(), rows.iteration)
+            )
+        facts = dataset_facts(rows.connection, rows.iteration)
+        lines = [line.plain for line in funnel_lines(facts, "d_plus", None)]
+        assert lines[-1] == facts.trained
+        return facts.trained
+
+    assert shown("sft-retry") == "sft-retry trains on 2 rows: D+"
+    assert shown("kto-verdict").startswith("kto-verdict trains on 5 rows: D+ and rows left out: correction incorrect, ")
+    assert shown("dpo-attempts") == "dpo-attempts trains on 4 rows: sampled attempts"
+    with write(rows.connection):
+        rows.connection.execute("UPDATE iterations SET settings = '{}'")
+    assert dataset_facts(rows.connection, rows.iteration).trained == ""
 
 
 def test_labels_of_a_stored_iteration(rows: Rows) -> None:

@@ -1,4 +1,4 @@
-"""Trains the settings beside the paper's on the packaged SmolLM2-135M, at their default learning rates, for a few steps.
+"""Trains the settings beside the paper's on the packaged SmolLM2-135M at their default learning rates, for six steps.
 
 Prints the loss of the first and last step and the seconds per step of each; docs/training-settings.md quotes them.
 """
