@@ -98,7 +98,8 @@ def dataset_facts(connection: sqlite3.Connection, iteration_id: int) -> DatasetF
 def _trained(connection: sqlite3.Connection, iteration_id: int) -> str:
     """Return which rows the iteration's training setting trains on, and their number; empty for an import."""
     row = connection.execute(
-        "SELECT run_id, settings ->> '$.training.setting' AS setting, settings ->> '$.curation.max_per_question' AS most"
+        "SELECT run_id, settings ->> '$.training.setting' AS setting,"
+        " settings ->> '$.curation.max_per_question' AS most"
         " FROM iterations WHERE id = ?",
         (iteration_id,),
     ).fetchone()
