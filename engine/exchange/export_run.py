@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import get_args
 
-from engine.exchange.columns import DPO_COLUMNS, KTO_COLUMNS, PUBLISHED_COLUMNS, SFT_COLUMNS, Columns
+from engine.exchange.columns import PUBLISHED_COLUMNS, TRAINER_COLUMNS
 from engine.exchange.dataset_card import CardFacts, card
 from engine.exchange.export_records import records_of
 from engine.exchange.export_scope import ExportRefused, Scope, find_scope
@@ -39,11 +39,6 @@ from store.workspace import Workspace
 
 PUBLISHED: Mapping[str, Format] = {f"published-{one}": one for one in FORMATS}
 EXPORT_FORMATS: tuple[str, ...] = (*PUBLISHED, *TRAINER_FORMATS)
-_TRAINER_COLUMNS: Mapping[TrainerFormat, Columns] = {
-    "trl-sft": SFT_COLUMNS,
-    "trl-dpo": DPO_COLUMNS,
-    "trl-kto": KTO_COLUMNS,
-}
 
 
 class _Count:
@@ -147,7 +142,7 @@ def _write_examples(
     encoding: Encoding,
 ) -> _Count:
     count = _Count()
-    columns = _TRAINER_COLUMNS[trainer_format]
+    columns = TRAINER_COLUMNS[trainer_format]
     names = stages_of(setting)
     with ExitStack() as stack:
         writers = [stack.enter_context(open_writer(directory / name, encoding, columns)) for name in names]

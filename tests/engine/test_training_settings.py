@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.commands.check import at_once
-from engine.commands.check.machine import check_samples, check_training_possible
+from engine.commands.check.machine import check_samples
 from engine.curation import candidates, selection
 from engine.errors import TrainingRefused
 from engine.exchange.export_scope import find_scope
@@ -29,7 +29,6 @@ from reflectevo_tui.widgets.dataset_funnel import funnel_lines
 from store.curation import exclusion_reasons
 from store.curation.curated import NewCurated, replace_curated
 from store.curation.datasets import dataset_facts
-from store.curation.learning_rates import RATES_OF_LOSS
 from store.curation.records import CuratedRow
 from store.curation.trained_rows import ReflectedRow, TrainedRows, count_trained_rows
 from store.curation.training_settings import (
@@ -40,7 +39,6 @@ from store.curation.training_settings import (
 )
 from store.database.connection import write
 from store.settings import GenerationSection, PreviousAttempt, TrainingSection
-from store.settings.toml_file import validate_settings
 from tests.engine.test_training_build_examples import D_PLUS, PROBLEM, ROLLOUTS, attempt, reflection, said
 from tests.support.rows import Rows, run_settings
 
@@ -272,53 +270,6 @@ def test_the_dry_run_refuses_a_setting_without_its_samples(setting: str, tmp_pat
         encoding="utf-8",
     )
     assert any(one.where == "attempt.samples" and one.level == "error" for one in at_once(file, None))
-
-
-# -- learning rates
-
-
-@pytest.mark.parametrize("method", ["lora", "qlora", "full"])
-@pytest.mark.parametrize("setting", sorted(TRAINING_SETTINGS))
-def test_an_unset_learning_rate_is_usual_for_setting_and_method(setting: str, method: str) -> None:
-    """Faults row 23: DPO and full fine-tuning were trained at the 1e-3 of LoRA SFT, without a word."""
-    training = TrainingSection.model_validate({"setting": setting, "method": method})
-    usual = TRAINING_SETTINGS[setting].learning_rate(training.method)
-    assert usual.lowest <= training.peak_learning_rate == usual.default <= usual.highest
-    assert training.unusual_learning_rates() == []
-    for rate in (usual.lowest / 2, usual.highest * 2):
-        (warning,) = training.model_copy(update={"learning_rate": rate}).unusual_learning_rates()
-        assert all(part in warning for part in (f"{rate:g}", setting, f"{usual.default:g}"))
-
-
-def test_preferences_and_full_fine_tuning_have_far_lower_rates() -> None:
-    for rates in RATES_OF_LOSS.values():
-        assert rates.full.default <= rates.lora.default / 10
-    for loss in ("dpo", "kto"):
-        assert RATES_OF_LOSS[loss].lora.default <= RATES_OF_LOSS["sft"].lora.default / 50  # type: ignore[index]
-
-
-def test_a_changed_setting_takes_its_own_rate_and_a_stored_one_stays() -> None:
-    """A run stored with a rate, by an earlier version too, keeps it; one without follows the setting at each gate."""
-    stored = run_settings().model_dump(mode="json")
-    changed = validate_settings({**stored, "training": {**stored["training"], "setting": "dpo-verdict"}})
-    assert (stored["training"]["learning_rate"], changed.training.peak_learning_rate) == (None, 5e-6)
-    old = {**stored["training"], "learning_rate": 1e-3, "setting": "dpo-verdict"}
-    kept = validate_settings({**stored, "training": old}).training
-    assert kept.peak_learning_rate == 1e-3 and "outside the usual range" in kept.unusual_learning_rates()[0]
-
-
-def test_the_second_stage_is_warned_of_too_and_only_where_there_is_one() -> None:
-    second = {"second_stage": {"learning_rate": 0.5}}
-    (warning,) = TrainingSection.model_validate({"setting": "sft-two-stage", **second}).unusual_learning_rates()
-    assert warning.startswith("training.second_stage.learning_rate = 0.5")
-    assert TrainingSection.model_validate(second).unusual_learning_rates() == []
-
-
-def test_the_dry_run_warns_of_an_unusual_rate() -> None:
-    pytest.importorskip("trl")
-    training = {"setting": "dpo-verdict", "learning_rate": 1e-3}
-    found = check_training_possible(run_settings(generation={"generator": "transformers"}, training=training))
-    assert [(one.level, one.where) for one in found] == [("ok", "training"), ("warning", "training.learning_rate")]
 
 
 # -- entries

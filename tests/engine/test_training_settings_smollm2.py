@@ -67,5 +67,9 @@ def test_a_real_model_learns_at_the_default_rate(setting: str, model_cache: Path
     print(f"\n{setting}: rate {settings.peak_learning_rate:g}, losses", *(f"{loss:.5f}" for loss in losses), end=" ")
     print(f"margin {metrics[result.steps].get('rewards/margins', float('nan')):.5f}, {seconds:.0f} s in all")
     assert result.completed and result.steps == STEPS
-    assert losses[-1] < losses[0]
+    if TRAINING_SETTINGS[setting].loss == "sft":
+        assert losses[-1] < losses[0]
+    else:  # At the start policy and reference are equal; six steps at the usual rates change little.
+        assert losses[0] == pytest.approx({"dpo": 0.6931, "kto": 0.5}[TRAINING_SETTINGS[setting].loss], abs=1e-3)
+        assert metrics[STEPS]["rewards/margins"] > 0
     assert any(part.abs().max() > 0 for name, part in weights_in(request.destination).items() if "lora_B" in name)
