@@ -29,27 +29,35 @@ def evaluated_policies(connection: sqlite3.Connection, iteration: Iteration) -> 
 
 
 def to_measure(iteration: Iteration) -> set[int]:
-    """Return the ids of the policies that an iteration evaluates: its parent, and its child once there is one."""
+    """Return the ids of the policies that an iteration evaluates: its parent, and its child once there is one.
+
+    In an iteration of kind `evaluation` the child is a second policy to measure.
+    """
     return {policy_id for policy_id in (iteration.parent_id, iteration.child_id) if policy_id is not None}
 
 
 def describe_measured(connection: sqlite3.Connection, iteration: Iteration) -> str:
-    """Describe the evaluation of an iteration's parent policy in one line: Acc@t1 and Acc@t2 by protocol."""
-    assert iteration.parent_id is not None
+    """Describe the evaluation of an iteration's policies in one line: Acc@t1 and Acc@t2 of each by protocol."""
+    split = settings_of(iteration).evaluation.split
+    each = [_described(connection, iteration, policy_id) for policy_id in sorted(to_measure(iteration))]
+    return f"{' · '.join(each)}, on {split} questions"
+
+
+def _described(connection: sqlite3.Connection, iteration: Iteration, policy_id: int) -> str:
     words = []
     stored = {
         row.protocol: row
         for row in evaluations(connection, iteration.run_id)
-        if row.task == "" and row.policy_id == iteration.parent_id
+        if row.task == "" and row.policy_id == policy_id
     }
-    for progressed in held_out_plans(connection, iteration.id, iteration.parent_id):
+    for progressed in held_out_plans(connection, iteration.id, policy_id):
         protocol = progressed.plan.protocol
         metrics = stored[protocol].metrics
         shares = [
             f"Acc@{turn} {percent(metrics[f'acc_{turn}']['value'], missing='not measured')}" for turn in ("t1", "t2")
         ]
         words.append(f"{feedback_of(protocol)} {', '.join(shares)}, n = {stored[protocol].n}")
-    return f"{get_policy(connection, iteration.parent_id).name}: {'; '.join(words)}"
+    return f"{get_policy(connection, policy_id).name}: {'; '.join(words)}"
 
 
 def compare_child(connection: sqlite3.Connection, iteration: Iteration) -> Comparison:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 
-from engine.evaluation.promotion import summarise
+from engine.evaluation.promotion import Margins, describe_rule, describe_split, summarise
 from engine.evaluation.stored_results import compare_child, evaluated_policies
 from engine.rollout.load_plan import settings_of, training_plan
 from engine.rollout.plan import count
@@ -36,7 +36,9 @@ def describe_gate(
     if gate == "promote":
         if known["evaluate"].state == "skipped":
             return "the evaluation was skipped: there is no comparison of the child with its parent"
-        return summarise(compare_child(connection, iteration))
+        comparison, evaluation = compare_child(connection, iteration), settings_of(iteration).evaluation
+        rule = describe_rule(comparison, Margins.of(evaluation))
+        return f"{rule}; {summarise(comparison)}; {describe_split(evaluation)}"
     ahead: StageName = gate
 
     def estimated(owed: Owed) -> str:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from engine.errors import log_error
-from engine.evaluation.promotion import decide
+from engine.evaluation.promotion import decide, describe_split
 from engine.evaluation.stored_results import compare_child, describe_measured, evaluated_policies, to_measure
 from engine.rollout.load_plan import settings_of
 from engine.stages.job import DONE, HELD, STOPPED, Job, JobKind
@@ -287,10 +287,15 @@ class Supervisor:
             if iteration.state != "waiting":
                 self._open_gate(iteration, step.gate)
         elif isinstance(step, Decide):
-            comparison = compare_child(self._connection, iteration)
-            decision = decide(settings.evaluation.promote, comparison)
+            decision = decide(settings.evaluation, compare_child(self._connection, iteration))
+            if decision.state == "undecided":
+                # Also without a configured gate: the questions can't tell, so an operator has to.
+                if iteration.state != "waiting":
+                    self._open_gate(iteration, "promote")
+                return
+            reason = f"{decision.reason}; {describe_split(settings.evaluation)}"
             with write(self._connection):
-                close_iteration(self._connection, iteration, decision.state, decision.reason)
+                close_iteration(self._connection, iteration, decision.state, reason)
         elif isinstance(step, Close):
             measured_words = describe_measured(self._connection, iteration)
             with write(self._connection):
