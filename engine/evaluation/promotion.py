@@ -1,7 +1,7 @@
 """Decides by rule whether a child policy is promoted or rejected, and gives the reason as text. Pure functions.
 
-The rule `not-worse` is a test of non-inferiority with a margin for each of Acc@t1 and Acc@t2. That the data show no loss
-is no reason to promote: few questions never show one. What they leave open is left to the operator.
+The rule `not-worse` is a test of non-inferiority with a margin for each of Acc@t1 and Acc@t2. That the data show no
+loss is no reason to promote: few questions never show one. What they leave open is left to the operator.
 """
 
 from __future__ import annotations

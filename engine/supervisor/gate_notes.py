@@ -8,7 +8,7 @@ from engine.evaluation.promotion import Margins, describe_rule, describe_split, 
 from engine.evaluation.stored_results import compare_child, evaluated_policies
 from engine.rollout.load_plan import settings_of, training_plan
 from engine.rollout.plan import count
-from store.curation.curated import curation_counts
+from engine.training.example_counts import count_rows
 from store.curation.preferences import count_pairs_to_judge
 from store.curation.training_settings import TRAINING_SETTINGS
 from store.estimates.formulas import Owed, planned_steps
@@ -61,28 +61,19 @@ def describe_gate(
         what = counted(made, "trajectory", "trajectories")
         return f"would filter {what}, {estimated(Owed({'curate': made}))}; {by_hand:,} reviewed by an operator"
     if gate == "train":
-        kept, left_out = _trained_on(connection, iteration, settings)
+        kept, left_out = count_rows(connection, iteration, settings)
         steps = planned_steps(settings.training, kept)
         return (
             f"would train {settings.training.setting} on {counted(kept, 'example')} ({left_out:,} left out), "
             f"about {counted(steps, 'step')} at a learning rate of {settings.training.learning_rate:g}, "
             f"{estimated(Owed(examples=kept))}"
             f"{_open_pairs(connection, iteration, settings)}"
+            f"{_too_few(kept, settings)}"
         )
     n = len(run_questions(connection, iteration.run_id, settings.evaluation.split))
     # Both parent and child are counted, although the child may not exist yet.
     left = 2 - len(evaluated_policies(connection, iteration))
     return f"would answer {counted(n, 'held-out question')} with parent and child, {estimated(Owed(policies=left))}"
-
-
-def _trained_on(connection: sqlite3.Connection, iteration: Iteration, settings: RunSettings) -> tuple[int, int]:
-    """Return the number of training examples, and the number of rows of the set that are left out."""
-    set_name = TRAINING_SETTINGS[settings.training.setting].set_name
-    if set_name is None:
-        return len(run_questions(connection, iteration.run_id, "train")), 0
-    counts = curation_counts(connection, iteration.id).get(set_name, {})
-    kept = counts.get("included", 0)
-    return kept, sum(counts.values()) - kept
 
 
 def _open_pairs(connection: sqlite3.Connection, iteration: Iteration, settings: RunSettings) -> str:
@@ -92,6 +83,14 @@ def _open_pairs(connection: sqlite3.Connection, iteration: Iteration, settings: 
     waiting = count_pairs_to_judge(connection, iteration.id)
     where = "on the Review screen" if settings.judge.by == "operator" else "for the judge"
     return f"; {counted(waiting, 'pair waits', 'pairs wait')} {where}" if waiting else ""
+
+
+def _too_few(kept: int, settings: RunSettings) -> str:
+    """Describe that training would be refused for lack of examples; empty if there are enough."""
+    minimum = settings.training.min_examples
+    if kept >= minimum:
+        return ""
+    return f"; too few to train on: fewer than min_examples = {minimum}, so nothing would be trained"
 
 
 def _estimated(

@@ -55,8 +55,8 @@ def start_test_evaluation(connection: sqlite3.Connection, iteration: Iteration) 
         iteration: the training iteration that has just ended.
 
     Returns:
-        False if there is nothing to measure: promotion is decided on the test questions, there are none, or the policies
-        have been measured on them.
+        False if there is nothing to measure: promotion is decided on the test questions, there are none, or the
+        policies have been measured on them.
     """
     settings = settings_of(iteration)
     questions = run_questions(connection, iteration.run_id, "test")

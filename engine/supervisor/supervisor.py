@@ -28,6 +28,7 @@ from engine.supervisor.hardware import readings
 from engine.supervisor.lineage import close_evaluation, close_iteration, current_policy
 from engine.supervisor.next_step import Close, Decide, Rest, Start, Wait, next_step
 from engine.supervisor.watchdog import Patience, ProgressWatch
+from engine.training.example_counts import refuse_few_rows
 from store.control import directives, telemetry
 from store.database.connection import checkpoint, open_writer, write
 from store.database.outage import disk_trouble
@@ -287,11 +288,12 @@ class Supervisor:
             if iteration.state != "waiting":
                 self._open_gate(iteration, step.gate)
         elif isinstance(step, Decide):
+            if iteration.state == "waiting":
+                return
             decision = decide(settings.evaluation, compare_child(self._connection, iteration))
             if decision.state == "undecided":
                 # Also without a configured gate: the questions can't tell, so an operator has to.
-                if iteration.state != "waiting":
-                    self._open_gate(iteration, "promote")
+                self._open_gate(iteration, "promote")
                 return
             reason = f"{decision.reason}; {describe_split(settings.evaluation)}"
             with write(self._connection):
@@ -319,6 +321,11 @@ class Supervisor:
     def _start(self, iteration: Iteration, step: Start, settings: RunSettings) -> None:
         if not self._patience.over(time.monotonic()):
             return
+        if step.job.kind == "train":
+            refusal = refuse_few_rows(self._connection, iteration, settings)
+            if refusal is not None:
+                self._fail(step.job, step.stages, refusal)
+                return
         # The rows come first: a stage that can't be recorded is not started.
         with write(self._connection):
             for name in step.stages:
