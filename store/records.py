@@ -89,8 +89,8 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Iteration:
-    """One pass from a parent policy to a child policy, or of kind `evaluation`, only a measurement of `parent_id` and, if
-    there is a second policy to measure, `child_id`.
+    """One pass from a parent policy to a child policy, or of kind `evaluation`, only a measurement of `parent_id` and,
+    if there is a second policy to measure, `child_id`.
 
     `number` counts from 1 within a run, separately for each kind.
     """

@@ -5,13 +5,17 @@ from __future__ import annotations
 import sqlite3
 import time
 
+from engine.evaluation.promotion import decide, describe_split
 from engine.evaluation.protocol import feedbacks_of, protocol_name
+from engine.evaluation.stored_results import compare_child
 from engine.rollout.load_plan import settings_of
 from store.control.telemetry import add_event
+from store.database.connection import write
 from store.records import Iteration, Policy, PolicyState
 from store.runs import iterations
 from store.runs.policies import BASE_POLICY, decide_policy, evaluations, find_policy, list_policies
 from store.runs.runs import run_questions
+from store.settings import RunSettings
 
 
 def current_policy(connection: sqlite3.Connection, run_id: int) -> Policy | None:
@@ -22,6 +26,23 @@ def current_policy(connection: sqlite3.Connection, run_id: int) -> Policy | None
         if policy.state == "promoted" and "reasoner" in policy.roles.split()
     ]
     return promoted[-1] if promoted else None
+
+
+def apply_rule(connection: sqlite3.Connection, iteration: Iteration, settings: RunSettings) -> bool:
+    """Promote or reject the child by the promotion rule and end the iteration; False if the rule leaves it undecided.
+
+    Args:
+        connection: not inside a transaction.
+        iteration: an iteration whose stages are done.
+        settings: its settings.
+    """
+    decision = decide(settings.evaluation, compare_child(connection, iteration))
+    if decision.state == "undecided":
+        return False
+    reason = f"{decision.reason}; {describe_split(settings.evaluation)}"
+    with write(connection):
+        close_iteration(connection, iteration, decision.state, reason)
+    return True
 
 
 def close_iteration(connection: sqlite3.Connection, iteration: Iteration, state: PolicyState, reason: str) -> None:

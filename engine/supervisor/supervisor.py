@@ -14,8 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from engine.errors import log_error
-from engine.evaluation.promotion import decide, describe_split
-from engine.evaluation.stored_results import compare_child, describe_measured, evaluated_policies, to_measure
+from engine.evaluation.stored_results import describe_measured, evaluated_policies, to_measure
 from engine.rollout.load_plan import settings_of
 from engine.stages.job import DONE, HELD, STOPPED, Job, JobKind
 from engine.supervisor.capabilities import publish
@@ -25,7 +24,7 @@ from engine.supervisor.directives import apply_directive
 from engine.supervisor.finished_stages import mark_finished_rollouts, signal_name
 from engine.supervisor.gate_notes import describe_gate
 from engine.supervisor.hardware import readings
-from engine.supervisor.lineage import close_evaluation, close_iteration, current_policy
+from engine.supervisor.lineage import apply_rule, close_evaluation, current_policy
 from engine.supervisor.next_step import Close, Decide, Rest, Start, Wait, next_step
 from engine.supervisor.watchdog import Patience, ProgressWatch
 from engine.training.example_counts import refuse_few_rows
@@ -290,14 +289,9 @@ class Supervisor:
         elif isinstance(step, Decide):
             if iteration.state == "waiting":
                 return
-            decision = decide(settings.evaluation, compare_child(self._connection, iteration))
-            if decision.state == "undecided":
+            if not apply_rule(self._connection, iteration, settings):
                 # Also without a configured gate: the questions can't tell, so an operator has to.
                 self._open_gate(iteration, "promote")
-                return
-            reason = f"{decision.reason}; {describe_split(settings.evaluation)}"
-            with write(self._connection):
-                close_iteration(self._connection, iteration, decision.state, reason)
         elif isinstance(step, Close):
             measured_words = describe_measured(self._connection, iteration)
             with write(self._connection):

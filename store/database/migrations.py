@@ -57,7 +57,7 @@ def _migrations() -> Migrations:
 
     @migrations(name="0004_splits_of_evaluations")
     def splits_of_evaluations(database: Database) -> None:
-        """Mark each evaluation with the split that it was measured on, and dev questions with the draw they belong to."""
+        """Mark each evaluation with the split that it was measured on, and dev questions with their draw."""
         for statement in _statements(SPLITS_OF_EVALUATIONS):
             database.execute(statement)
         database.execute("PRAGMA user_version = 4")

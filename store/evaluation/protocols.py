@@ -1,7 +1,7 @@
 """Selects the comparable evaluations of a run: those under the protocol that most policies were measured under.
 
 A policy may be measured on dev and on test questions, with an oracle and without; mixing them in one column would look
-like gains and losses. Promotion is decided on one split; the evaluations on the other are only reported. Pure functions.
+like gains and losses. Promotion is decided on one split; evaluations on the other are only reported. Pure functions.
 """
 
 from __future__ import annotations

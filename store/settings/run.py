@@ -44,8 +44,8 @@ class EvaluationSection(Section):
     baseline_temperature: float = Field(default=0.7, gt=0.0, le=5.0)
     """Sampling temperature of the baselines."""
     promote: Literal["operator", "not-worse", "always"] = "not-worse"
-    """Promotion rule without a `promote` gate: `operator` waits for an operator's decision; `not-worse` promotes a child
-    that is shown not to lose more than the margins, rejects one that is shown to lose, and otherwise does what
+    """Promotion rule without a `promote` gate: `operator` waits for an operator's decision; `not-worse` promotes a
+    child that is shown not to lose more than the margins, rejects one that is shown to lose, and otherwise does what
     `undecided` says; `always` promotes it in any case."""
     margin_t1: float = Field(default=0.04, gt=0.0, le=1.0)
     """Non-inferiority margin of Acc@t1, as a share: `not-worse` promotes only if the lower bound of child − parent is
@@ -61,8 +61,8 @@ class EvaluationSection(Section):
     reserves dev questions, otherwise `test`. With `dev`, the test questions measure each promoted policy once, and
     nothing is decided on them."""
     fresh_dev: int = Field(default=0, ge=0)
-    """Draw new dev questions of tasks whose questions are generated every so many iterations, so that repeated decisions
-    do not adapt to the same questions; 0: never. Parent and child always answer the same questions."""
+    """Number of iterations after which tasks with generated questions draw new dev questions, so that repeated
+    decisions do not adapt to the same ones; 0: never. Parent and child always answer the same questions."""
 
 
 class ReuseSection(Section):

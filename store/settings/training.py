@@ -85,9 +85,8 @@ class TrainingSection(Section):
     answers correctly without reflecting. Useful for answers with reasoning; where answers are guesses, it teaches
     guessing. Not in the paper."""
     min_examples: int = Field(default=32, ge=1)
-    """Minimum number of examples of a stage; with fewer nothing is trained, and the rollouts are kept. 32 are four
-    optimizer steps at the default batch size: with fewer, neither warm-up nor decay of the learning rate has a shape, and
-    what a child differs in from its parent is noise."""
+    """Minimum number of examples of a training stage; with fewer nothing is trained, and the rollouts are kept. 32 are
+    four optimizer steps at the default batch size; after fewer steps a child differs from its parent by noise."""
     checkpoint_steps: int = Field(default=20, ge=1)
     """Optimizer steps between checkpoints. A stop or `save_now` saves immediately."""
     gradient_checkpointing: bool = False

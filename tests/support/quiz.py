@@ -33,6 +33,11 @@ checkpoint_steps = 2
 """
 
 
+def _few_examples(sections: str) -> str:
+    """Return the end of the [training] table and the sections after it; these small runs train on few examples."""
+    return sections if "min_examples" in sections else f"min_examples = 1\n{sections}"
+
+
 def quiz_settings(directory: Path, top: str = "", sections: str = "", train: int = 24, test: int = 10) -> str:
     """Return the settings of a scripted run; `top` is inserted above the tables, `sections` below.
 
@@ -41,4 +46,4 @@ def quiz_settings(directory: Path, top: str = "", sections: str = "", train: int
     path = directory / "sums.jsonl"
     rows = [{"problem": f"What is left of {n} in groups of five?", "solution": str(n % 5)} for n in range(train + test)]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    return _SETTINGS.format(top=top, path=path, sections=sections, train=train, test=test)
+    return _SETTINGS.format(top=top, path=path, sections=_few_examples(sections), train=train, test=test)
