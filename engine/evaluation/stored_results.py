@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 
+from engine.evaluation.held_out_questions import held_out_questions
 from engine.evaluation.load_plan import held_out_plans
 from engine.evaluation.protocol import feedback_of, protocol_name
 from engine.rollout.load_plan import settings_of
@@ -12,7 +13,6 @@ from store.evaluation.comparisons import Comparison, compare, paired_answers
 from store.evaluation.number_format import percent
 from store.records import Iteration
 from store.runs.policies import evaluations, get_policy
-from store.runs.runs import run_questions
 
 
 def evaluated_policies(connection: sqlite3.Connection, iteration: Iteration) -> set[int]:
@@ -64,6 +64,6 @@ def compare_child(connection: sqlite3.Connection, iteration: Iteration) -> Compa
     """Compare an iteration's child with its parent on the held-out questions, paired by question."""
     assert iteration.parent_id is not None and iteration.child_id is not None
     settings = settings_of(iteration)
-    questions = run_questions(connection, iteration.run_id, settings.evaluation.split)
+    questions = held_out_questions(connection, iteration, settings)
     protocol = protocol_name(settings, questions)
     return compare(paired_answers(connection, iteration.parent_id, iteration.child_id, protocol), protocol)

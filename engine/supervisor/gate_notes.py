@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 
+from engine.evaluation.held_out_questions import held_out_questions
 from engine.evaluation.promotion import Margins, describe_rule, describe_split, summarise
 from engine.evaluation.stored_results import compare_child, evaluated_policies
 from engine.rollout.load_plan import settings_of, training_plan
@@ -70,7 +71,7 @@ def describe_gate(
             f"{_open_pairs(connection, iteration, settings)}"
             f"{_too_few(kept, settings)}"
         )
-    n = len(run_questions(connection, iteration.run_id, settings.evaluation.split))
+    n = len(held_out_questions(connection, iteration, settings))
     # Both parent and child are counted, although the child may not exist yet.
     left = 2 - len(evaluated_policies(connection, iteration))
     return f"would answer {counted(n, 'held-out question')} with parent and child, {estimated(Owed(policies=left))}"

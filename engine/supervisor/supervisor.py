@@ -14,6 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from engine.errors import log_error
+from engine.evaluation.held_out_questions import lacks_dev_questions
 from engine.evaluation.stored_results import describe_measured, evaluated_policies, to_measure
 from engine.rollout.load_plan import settings_of
 from engine.stages.job import DONE, HELD, STOPPED, Job, JobKind
@@ -257,7 +258,7 @@ class Supervisor:
     def _fail(self, job: Job, stages: tuple[StageName, ...], message: str) -> None:
         assert job.iteration_id is not None
         with write(self._connection):
-            if job.kind == "prepare":
+            if job.kind == "prepare" and get_run(self._connection, job.run_id).state != "ready":
                 set_run_state(self._connection, job.run_id, "failed", message)
             for stage in iterations.stages(self._connection, job.iteration_id):
                 if stage.name in stages and stage.state != "done":
@@ -280,7 +281,8 @@ class Supervisor:
         measured: set[int] = set()
         if iteration.state == "running" and run.state == "ready":
             measured = evaluated_policies(self._connection, iteration)
-        step = next_step(run, iteration, stages, settings, measured)
+        lacking = run.state == "ready" and lacks_dev_questions(self._connection, iteration, settings)
+        step = next_step(run, iteration, stages, settings, measured, lacks_questions=lacking)
         if isinstance(step, Rest):
             return
         if isinstance(step, Wait):

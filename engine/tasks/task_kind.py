@@ -48,6 +48,22 @@ class TaskType(ABC, Generic[SettingsT_contra]):
             TaskError: if the task can't be loaded with these settings.
         """
 
+    def fresh_dev(self, settings: SettingsT_contra, seed: int, draw: int, taken: set[str]) -> tuple[Question, ...]:
+        """Return new dev questions, as many as the settings reserve; empty if the task can't generate any.
+
+        The same arguments give the same questions.
+
+        Args:
+            settings: the settings of the task.
+            seed: the seed that `load` was given.
+            draw: the number of the draw, from 1; draw 0 are the questions of `load`.
+            taken: wordings of questions that must not be returned; those of the new questions are added to it.
+
+        Raises:
+            TaskError: if there are not that many different questions.
+        """
+        return ()
+
     @abstractmethod
     def verify(self, reply: str, reference: str, payload: Mapping[str, object]) -> Verification:
         """Verify a complete reply of the model against the reference. Never raises because of the reply's content."""

@@ -62,7 +62,8 @@ class EvaluationSection(Section):
     nothing is decided on them."""
     fresh_dev: int = Field(default=0, ge=0)
     """Number of iterations after which tasks with generated questions draw new dev questions, so that repeated
-    decisions do not adapt to the same ones; 0: never. Parent and child always answer the same questions."""
+    decisions do not adapt to the same ones; 0: never. Parent and child of an iteration answer the same ones. Only with
+    `split = "dev"`."""
 
 
 class ReuseSection(Section):
