@@ -14,7 +14,7 @@ from typing import ClassVar, Generic, TypeVar
 
 from engine.tasks.answers.stated_answer import states_reference
 from engine.tasks.answers.stated_program import Solves
-from engine.tasks.base import Loaded, Verification, normalised
+from engine.tasks.base import Loaded, Question, Verification, normalised
 from store.settings.tasks import TaskSection
 
 SettingsT_contra = TypeVar("SettingsT_contra", bound=TaskSection, contravariant=True)
