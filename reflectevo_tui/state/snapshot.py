@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
+from reflectevo_tui.state.promotion_facts import PromotionFacts, read_promotion
 from store.control import directives, telemetry
 from store.control.liveness import EngineState, engine_state
 from store.curation import curated
@@ -163,6 +164,8 @@ class GateFacts:
     child: AccuracyPoint | None
     ahead: tuple[tuple[str, str], ...] = ()
     """The stages ahead, each with its estimate, as in `reflectevo estimate`."""
+    promotion: PromotionFacts | None = None
+    """At the promote gate: the comparison of child and parent."""
 
 
 def read_gate(connection: sqlite3.Connection, snapshot: Snapshot, workspace: Workspace) -> GateFacts:
@@ -180,6 +183,7 @@ def read_gate(connection: sqlite3.Connection, snapshot: Snapshot, workspace: Wor
         points.get(snapshot.parent.name) if snapshot.parent else None,
         points.get(snapshot.child.name) if snapshot.child else None,
         _ahead(connection, snapshot, iteration, workspace),
+        read_promotion(connection, run, iteration) if snapshot.gate == "promote" else None,
     )
 
 
