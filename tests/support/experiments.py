@@ -46,6 +46,7 @@ checkpoint_steps = 2
 [evaluation]
 split = "dev"
 promote = "{promote}"
+undecided = "promote"
 
 [experiment]
 iterations = {iterations}
