@@ -36,5 +36,7 @@ def read_promotion(connection: sqlite3.Connection, run: Run, iteration: Iteratio
     if not common:
         return None
     pairs = paired_answers(connection, parent, child, common[-1])
+    if not pairs:
+        return None
     differences = compare_policies(connection, parent, child, common[-1])
     return PromotionFacts(common[-1], split, differences, {pair.question_id: pair for pair in pairs})

@@ -106,7 +106,10 @@ def promotion_lines(snapshot: Snapshot, found: PromotionFacts | None) -> list[Co
     if found is None or snapshot.parent is None or snapshot.child is None:
         return []
     questions = f"{found.split} questions, {found.protocol.partition('/')[0]}"
-    lines = [display.line(), *comparison_lines(snapshot.parent.name, snapshot.child.name, questions, found.differences)]
+    lines = [
+        display.line(),
+        *comparison_lines(snapshot.parent.name, snapshot.child.name, questions, found.differences, narrow=True),
+    ]
     flips = [
         flip_line(found.pairs[question], turn, gained)
         for turn in (one for one, _ in TURNS)
