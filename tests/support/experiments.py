@@ -40,6 +40,7 @@ temperature = 0.7
 
 [training]
 setting = "sft-two-stage"
+min_examples = 1
 batch_size = 4
 checkpoint_steps = 2
 
