@@ -89,7 +89,8 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Iteration:
-    """One pass from a parent policy to a child policy, or of kind `evaluation`, only a measurement of `parent_id`.
+    """One pass from a parent policy to a child policy, or of kind `evaluation`, only a measurement of `parent_id` and,
+    if there is a second policy to measure, `child_id`.
 
     `number` counts from 1 within a run, separately for each kind.
     """
@@ -328,3 +329,5 @@ class Evaluation:
     n: int
     metrics: Mapping[str, Mapping[str, float | None]]
     created: float
+    split: Split = "test"
+    """The split of the questions. Promotion is decided on one of them; the other is only reported."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 
 from engine.evaluation.answers import Feedback
+from engine.evaluation.held_out_questions import held_out_questions
 from engine.evaluation.protocol import (
     deciding_feedback,
     evaluation_plan,
@@ -17,7 +18,6 @@ from engine.rollout.plan import gather_done
 from engine.rollout.reuse import offer
 from store.rollouts import attempts
 from store.runs.iterations import get_iteration
-from store.runs.runs import run_questions
 
 
 def held_out_plan(
@@ -30,7 +30,7 @@ def held_out_plan(
     """
     iteration = get_iteration(connection, iteration_id)
     settings = settings_of(iteration)
-    questions = run_questions(connection, iteration.run_id, settings.evaluation.split)
+    questions = held_out_questions(connection, iteration, settings)
     feedback = feedback or deciding_feedback(settings)
     sibling = sibling_protocol(protocol_name(settings, questions, feedback))
     plan = evaluation_plan(

@@ -258,4 +258,5 @@ def _record_evaluation(
                 task=task,
                 n=sum(1 for row in rows if task in ("", row.task)),
                 metrics={name: asdict(metric) for name, metric in metrics.items()} | floors.get(task, {}),
+                split=settings.evaluation.split,
             )

@@ -26,6 +26,7 @@ from engine.supervisor.start import (
     start_iteration,
     start_run,
 )
+from engine.supervisor.taken_settings import take_settings
 from store.control.directives import COMMANDS, finish
 from store.control.telemetry import add_event
 from store.curation.curated import decisions_since
@@ -47,6 +48,7 @@ from store.rollouts.attempts import forget_failures
 from store.runs import iterations
 from store.runs.iterations import ACTIVE
 from store.runs.policies import decide_policy, get_policy
+from store.runs.runs import get_run
 from store.runs.stages import STAGE_OF_SECTION, closing_stage, open_settings
 from store.settings import RunSettings
 from store.settings.run import merged
@@ -111,9 +113,25 @@ def _resume(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> str
         for stage in iterations.stages(connection, iteration.id)
     ):
         _curate_again(connection, iteration)
+    taken = _taken_settings(connection, iteration, arguments)
     _reset_failed_stages(connection, iteration)
     iterations.update_iteration(connection, iteration.id, control="run", state="running", reason="")
-    return f"{iteration.title} resumed"
+    return f"{iteration.title} resumed{taken}"
+
+
+def _taken_settings(connection: sqlite3.Connection, iteration: Iteration, arguments: Mapping[str, Any]) -> str:
+    """Take the settings of the file that a directive brings along, into an iteration that failed or stopped.
+
+    Settings of another run are not taken. Returns what was taken as the end of a message.
+    """
+    given = arguments.get("settings")
+    if not isinstance(given, Mapping) or iteration.state not in ("failed", "stopped"):
+        return ""
+    wanted = validate_settings(given)
+    if wanted.name != get_run(connection, iteration.run_id).name:
+        return ""
+    words = take_settings(connection, iteration, wanted)
+    return f"; {words}" if words else ""
 
 
 def _stop(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> str:
@@ -230,6 +248,7 @@ def _retry_failed(connection: sqlite3.Connection, arguments: Mapping[str, Any]) 
     if iteration.state not in ACTIVE:
         require_free(connection)
     _reset_failed_stages(connection, iteration)
+    taken = _taken_settings(connection, iteration, arguments)
     # A trained child depends on the rollouts as they are; only its evaluation may still change.
     trained = iteration.child_id is not None
     forgotten = forget_failures(connection, iteration.id, held_out_only=trained)
@@ -238,7 +257,7 @@ def _retry_failed(connection: sqlite3.Connection, arguments: Mapping[str, Any]) 
             if stage.state != "skipped" and (not trained or stage.name == "evaluate"):
                 iterations.set_stage(connection, iteration.id, stage.name, "pending")
     iterations.update_iteration(connection, iteration.id, control="run", state="running", reason="")
-    return f"{iteration.title} resumed; {counted(forgotten, 'failed sample')} to retry"
+    return f"{iteration.title} resumed; {counted(forgotten, 'failed sample')} to retry{taken}"
 
 
 def _set_settings(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> str:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sqlite3
 
-from engine.evaluation.promotion import summarise
+from engine.evaluation.held_out_questions import held_out_questions
+from engine.evaluation.promotion import Margins, describe_rule, describe_split, summarise
 from engine.evaluation.stored_results import compare_child, evaluated_policies
 from engine.rollout.load_plan import settings_of, training_plan
 from engine.rollout.plan import count
+from engine.training.example_counts import count_rows
 from store.curation.preferences import count_pairs_to_judge
-from store.curation.trained_rows import count_trained_rows
 from store.curation.training_settings import TRAINING_SETTINGS
 from store.estimates.formulas import Owed, planned_steps
 from store.estimates.from_workspace import estimate_ahead
@@ -36,7 +37,9 @@ def describe_gate(
     if gate == "promote":
         if known["evaluate"].state == "skipped":
             return "the evaluation was skipped: there is no comparison of the child with its parent"
-        return summarise(compare_child(connection, iteration))
+        comparison, evaluation = compare_child(connection, iteration), settings_of(iteration).evaluation
+        rule = describe_rule(comparison, Margins.of(evaluation))
+        return f"{rule}; {summarise(comparison)}; {describe_split(evaluation)}"
     ahead: StageName = gate
 
     def estimated(owed: Owed) -> str:
@@ -60,22 +63,16 @@ def describe_gate(
         return f"would filter {what}, {estimated(Owed({'curate': made}))}; {by_hand:,} reviewed by an operator"
     if gate == "train":
         training = settings.training
-        rows = count_trained_rows(
-            connection,
-            iteration.id,
-            iteration.run_id,
-            TRAINING_SETTINGS[training.setting],
-            settings.curation.max_per_question,
-        )
+        rows = count_rows(connection, iteration, settings)
         steps = planned_steps(training, rows.kept)
         unusual = "".join(f"; {warning}" for warning in training.unusual_learning_rates())
         return (
             f"would train {training.setting} on {counted(rows.kept, 'example')} ({rows.left_out:,} left out), "
             f"about {counted(steps, 'step')} at a learning rate of {training.peak_learning_rate:g}, "
             f"{estimated(Owed(examples=rows.kept))}"
-            f"{_open_pairs(connection, iteration, settings)}{unusual}"
+            f"{_open_pairs(connection, iteration, settings)}{_too_few(rows.kept, settings)}{unusual}"
         )
-    n = len(run_questions(connection, iteration.run_id, settings.evaluation.split))
+    n = len(held_out_questions(connection, iteration, settings))
     # Both parent and child are counted, although the child may not exist yet.
     left = 2 - len(evaluated_policies(connection, iteration))
     return f"would answer {counted(n, 'held-out question')} with parent and child, {estimated(Owed(policies=left))}"
@@ -88,6 +85,14 @@ def _open_pairs(connection: sqlite3.Connection, iteration: Iteration, settings: 
     waiting = count_pairs_to_judge(connection, iteration.id)
     where = "on the Review screen" if settings.judge.by == "operator" else "for the judge"
     return f"; {counted(waiting, 'pair waits', 'pairs wait')} {where}" if waiting else ""
+
+
+def _too_few(kept: int, settings: RunSettings) -> str:
+    """Describe that training would be refused for lack of examples; empty if there are enough."""
+    minimum = settings.training.min_examples
+    if kept >= minimum:
+        return ""
+    return f"; too few to train on: fewer than min_examples = {minimum}, so nothing would be trained"
 
 
 def _estimated(

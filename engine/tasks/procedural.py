@@ -72,6 +72,11 @@ class Procedural(TaskType[ProceduralTask]):
         few_shot = tuple(_example(settings, question) for question in shown)
         return Loaded(train=train, dev=dev, test=test, few_shot=few_shot)
 
+    def fresh_dev(self, settings: ProceduralTask, seed: int, draw: int, taken: set[str]) -> tuple[Question, ...]:
+        """Generate new dev questions from an index range of their own; see `TaskType.fresh_dev`."""
+        start = seeds(seed, settings.name)["dev"] + draw * max(_LEAST_TRIES, settings.dev * _TRIES_PER_QUESTION)
+        return _draw(settings, "dev", start, settings.dev, taken)
+
     def verify(self, reply: str, reference: str, payload: Mapping[str, object]) -> Verification:
         """Verify a reply: correct if the dataset's scorer returns 1.0 for the extracted answer; partial credit is not.
 

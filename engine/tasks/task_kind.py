@@ -14,7 +14,7 @@ from typing import ClassVar, Generic, TypeVar
 
 from engine.tasks.answers.stated_answer import states_reference
 from engine.tasks.answers.stated_program import Solves
-from engine.tasks.base import Loaded, Verification, normalised
+from engine.tasks.base import Loaded, Question, Verification, normalised
 from store.settings.tasks import TaskSection
 
 SettingsT_contra = TypeVar("SettingsT_contra", bound=TaskSection, contravariant=True)
@@ -47,6 +47,22 @@ class TaskType(ABC, Generic[SettingsT_contra]):
         Raises:
             TaskError: if the task can't be loaded with these settings.
         """
+
+    def fresh_dev(self, settings: SettingsT_contra, seed: int, draw: int, taken: set[str]) -> tuple[Question, ...]:
+        """Return new dev questions, as many as the settings reserve; empty if the task can't generate any.
+
+        The same arguments give the same questions.
+
+        Args:
+            settings: the settings of the task.
+            seed: the seed that `load` was given.
+            draw: the number of the draw, from 1; draw 0 are the questions of `load`.
+            taken: wordings of questions that must not be returned; those of the new questions are added to it.
+
+        Raises:
+            TaskError: if there are not that many different questions.
+        """
+        return ()
 
     @abstractmethod
     def verify(self, reply: str, reference: str, payload: Mapping[str, object]) -> Verification:

@@ -19,6 +19,7 @@ from engine.training.examples import one_sided
 from engine.training.held_out import divide, held_out_questions
 from engine.training.request import StageResult, TrainingRequest, TrainingResult, TrainingStage, stages_of
 from engine.training.train import STAGE_METRIC
+from engine.training.validation import describe_few_examples
 from store.curation.training_settings import TRAINING_SETTINGS
 from store.estimates.formulas import optimizer_steps
 from store.settings import TrainingSetting
@@ -87,9 +88,8 @@ def _planned(stage: TrainingStage, apart: frozenset[str]) -> StageResult:
     """Return the result of a stage before its first step."""
     settings = stage.settings
     kept, held_out = divide(stage.examples, apart)
-    if len(kept) < max(settings.min_examples, 1):
-        raise TrainingRefused(f"{len(kept)} examples are too few to train on (min_examples = {settings.min_examples})")
-    if refusal := one_sided(kept):
+    refusal = describe_few_examples(len(kept), settings) or one_sided(kept)
+    if refusal is not None:
         raise TrainingRefused(refusal)
     steps = optimizer_steps(len(kept), settings.batch_size * settings.accumulation, settings.epochs)
     return StageResult(

@@ -25,7 +25,7 @@ from engine.training.examples import AnyExample, Fitted, fit, one_sided, summari
 from engine.training.held_out import divide, held_out_questions
 from engine.training.request import StageResult, TrainingRequest, TrainingResult, TrainingStage, stages_of
 from engine.training.train_stage import StageRun, free_memory
-from engine.training.validation import check_training
+from engine.training.validation import check_training, describe_few_examples
 from store.estimates.formulas import optimizer_steps
 from store.settings import GenerationSection
 
@@ -150,13 +150,9 @@ def _prepared(stages: Sequence[TrainingStage], tokenizer: Any, request: Training
 
 def _fitted(stage: TrainingStage, tokenizer: Any) -> Fitted[AnyExample]:
     fitted = fit(stage.examples, tokenizer, stage.settings.max_length)
-    wanted = max(stage.settings.min_examples, 1)
-    if len(fitted.kept) < wanted:
-        dropped = f"; dropped: {summarise_dropped(fitted.dropped)}" if fitted.dropped else ""
-        raise TrainingRefused(
-            f"{len(fitted.kept)} examples are too few to train on (min_examples = {stage.settings.min_examples}"
-            f"{dropped}). Generate more, or relax curation."
-        )
+    refusal = describe_few_examples(len(fitted.kept), stage.settings, summarise_dropped(fitted.dropped))
+    if refusal is not None:
+        raise TrainingRefused(refusal)
     return fitted
 
 

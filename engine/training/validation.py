@@ -58,6 +58,25 @@ def _small_batches(settings: TrainingSection) -> list[str]:
     ]
 
 
+def describe_few_examples(found: int, settings: TrainingSection, dropped: str = "") -> str | None:
+    """Return why nothing can be trained with so few examples, and what to do; None if there are enough.
+
+    Args:
+        found: examples of one training stage.
+        settings: of the training.
+        dropped: what else was dropped and why; empty if nothing was.
+    """
+    if found >= max(settings.min_examples, 1):
+        return None
+    words = "1 example is" if found == 1 else f"{found:,} examples are"
+    return (
+        f"nothing was trained: {words} too few to train on (min_examples = {settings.min_examples}"
+        f"{f'; dropped: {dropped}' if dropped else ''}). The rollouts are kept. Relax [curation] or lower "
+        "training.min_examples in the settings file, then: reflectevo run. Or end this iteration (reflectevo reject), "
+        "and generate more in the next one: more training questions, reflection.instructions or reflection.samples"
+    )
+
+
 def qlora_problems() -> list[str]:
     """Return what this machine lacks for 4-bit training, each with its remedy."""
     problems = []

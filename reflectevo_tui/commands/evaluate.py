@@ -95,7 +95,7 @@ def evaluate(
 
 def newest_evaluation(workspace: Workspace) -> list[MeasuredTask]:
     """Return the metrics of the workspace's newest evaluation, by protocol and task, overall first."""
-    from reflectevo_tui.report.gather import MeasuredTask, protocol_key, split_of
+    from reflectevo_tui.report.gather import MeasuredTask, protocol_key
     from store.database.connection import reading
     from store.runs.iterations import list_iterations
     from store.runs.policies import evaluations, get_policy
@@ -106,7 +106,7 @@ def newest_evaluation(workspace: Workspace) -> list[MeasuredTask]:
             return []
         policy = get_policy(connection, newest.parent_id)
         found = [
-            MeasuredTask(policy.name, one.protocol, one.task, one.n, one.metrics, split_of(newest))
+            MeasuredTask(policy.name, one.protocol, one.task, one.n, one.metrics, one.split)
             for one in evaluations(connection, newest.run_id)
             if one.policy_id == policy.id and one.created >= newest.created
         ]

@@ -9,6 +9,7 @@ from store.control.liveness import engine_state
 from store.control.telemetry import events
 from store.database.connection import reading
 from store.evaluation.number_format import interval
+from store.evaluation.protocols import deciding_split
 from store.records import Evaluation, Iteration, Policy, Stage
 from store.runs import iterations
 from store.runs.policies import evaluations, list_policies, newest_evaluation
@@ -60,10 +61,24 @@ def _collect(connection: sqlite3.Connection, workspace: Workspace) -> dict[str, 
     return status
 
 
+def training_status(workspace: Workspace) -> dict[str, Any] | None:
+    """Return the values of the newest training iteration of the current run, as in `collect_status`; None without one.
+
+    Raises:
+        WorkspaceNotFound, NotOurDatabase: as `collect_status`.
+    """
+    with reading(workspace.require().database) as connection:
+        current = iterations.current_iteration(connection)
+        found = iterations.current_iteration(connection, current.run_id, "training") if current else None
+        return None if found is None else _iteration(connection, workspace, found)
+
+
 def _iteration(connection: sqlite3.Connection, workspace: Workspace, iteration: Iteration) -> dict[str, Any]:
     stages = iterations.stages(connection, iteration.id)
     policies = {policy.id: policy for policy in list_policies(connection, iteration.run_id)}
-    measured = evaluations(connection, iteration.run_id)
+    # The same policy may be measured on both splits; an iteration shows the one that it decides on or measures.
+    split = deciding_split(iteration)
+    measured = [one for one in evaluations(connection, iteration.run_id) if one.split == split]
     return {
         "id": iteration.id,
         "number": iteration.number,
@@ -73,6 +88,7 @@ def _iteration(connection: sqlite3.Connection, workspace: Workspace, iteration: 
         "complete": iteration.state == "done" and _all_done(iteration, stages),
         "gate": iterations.waiting_gate(iteration, stages),
         "reason": iteration.reason,
+        "split": split,
         "stages": [
             {
                 "name": stage.name,
@@ -126,6 +142,18 @@ def share(metric: dict[str, float | None] | None) -> str:
     return interval(found.get("value"), found.get("low"), found.get("high"), missing="not measured")
 
 
+def gate_commands(gate: str, command: str) -> list[str]:
+    """Return the commands with which an operator decides at a gate, each with what it does.
+
+    Args:
+        gate: the gate that waits.
+        command: how the program is called, e.g. with its workspace.
+    """
+    if gate != "promote":
+        return [f"{command} approve {gate}"]
+    return [f"{command} approve promote   (promotes the child)", f"{command} reject   (keeps the parent)"]
+
+
 _GLYPHS = {"done": "✓", "running": "●", "waiting": "◆", "failed": "✗", "skipped": "–", "pending": "○"}
 
 
@@ -160,7 +188,7 @@ def describe_status(status: dict[str, Any]) -> str:
     if iteration["reason"]:
         lines.append(f"           {iteration['reason']}")
     if iteration["gate"]:
-        lines.append(f"continue   reflectevo approve {iteration['gate']}")
+        lines += [f"continue   {words}" for words in gate_commands(iteration["gate"], "reflectevo")]
     return "\n".join(lines)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from store.records import Evaluation, Iteration, Policy
 from store.runs.policies import BASE_POLICY
-from store.settings import RunSettings
+from store.settings import EvaluationSection, RunSettings
 from store.settings.run import measuring, of_series
 
 
@@ -179,9 +179,10 @@ def next_step(settings: RunSettings, known: Known) -> Step:
 
 def _measured(policy: Policy, settings: RunSettings, known: Known) -> bool:
     """Check whether a policy was measured with these settings, or a measurement was attempted and abandoned."""
-    wanted = settings.evaluation.model_dump(mode="json")
     return any(
-        one.kind == "evaluation" and one.parent_id == policy.id and one.settings.get("evaluation") == wanted
+        one.kind == "evaluation"
+        and one.parent_id == policy.id
+        and EvaluationSection.model_validate(one.settings.get("evaluation")) == settings.evaluation
         for one in known.iterations
     )
 

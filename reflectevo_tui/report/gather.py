@@ -120,7 +120,6 @@ def gather(connection: sqlite3.Connection, run: Run, told: RunSettings | None = 
     every = iteration_rows.list_iterations(connection, run.id)
     training = [one for one in every if one.kind == "training"]
     names = {policy.id: policy.name for policy in policies}
-    splits = {one.id: split_of(one) for one in every}
     measured = [
         MeasuredTask(
             names[one.policy_id],
@@ -128,7 +127,7 @@ def gather(connection: sqlite3.Connection, run: Run, told: RunSettings | None = 
             one.task,
             one.n,
             one.metrics,
-            splits.get(one.iteration_id or 0, "test"),
+            one.split,
         )
         for one in evaluations(connection, run.id)
         if one.n
@@ -152,12 +151,6 @@ def gather(connection: sqlite3.Connection, run: Run, told: RunSettings | None = 
         costs=tuple(stage_costs(connection, run.id)),
         experiment=gather_experiment(connection, run, told),
     )
-
-
-def split_of(iteration: Iteration) -> str:
-    """Return the split whose questions an iteration measures on."""
-    section = iteration.settings.get("evaluation")
-    return str(section.get("split") or "test") if isinstance(section, dict) else "test"
 
 
 def _compared(

@@ -7,12 +7,13 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
+from reflectevo_tui.state.promotion_facts import PromotionFacts, read_promotion
 from store.control import directives, telemetry
 from store.control.liveness import EngineState, engine_state
 from store.curation import curated
 from store.curation.training_settings import SetName
 from store.database.connection import read
-from store.evaluation.protocols import main_protocol, overall_evaluations
+from store.evaluation.protocols import deciding_split, main_protocol, overall_evaluations
 from store.records import (
     Directive,
     Event,
@@ -146,7 +147,8 @@ def accuracy_points(connection: sqlite3.Connection, run: Run) -> tuple[AccuracyP
     by_id = {policy.id: policy for policy in policies.list_policies(connection, run.id)}
     wanted = main_protocol(run)
     points: list[AccuracyPoint] = []
-    for one in overall_evaluations(policies.evaluations(connection, run.id), wanted):
+    every = policies.evaluations(connection, run.id)
+    for one in overall_evaluations(every, wanted, deciding_split(run)) or overall_evaluations(every, wanted):
         policy = by_id[one.policy_id]
         number = numbers.get(policy.iteration_id, 0) if policy.iteration_id else 0
         points.append(AccuracyPoint(policy.name, number, one.metrics["acc_t1"], one.metrics["acc_t2"]))
@@ -162,6 +164,8 @@ class GateFacts:
     child: AccuracyPoint | None
     ahead: tuple[tuple[str, str], ...] = ()
     """The stages ahead, each with its estimate, as in `reflectevo estimate`."""
+    promotion: PromotionFacts | None = None
+    """At the promote gate: the comparison of child and parent."""
 
 
 def read_gate(connection: sqlite3.Connection, snapshot: Snapshot, workspace: Workspace) -> GateFacts:
@@ -179,6 +183,7 @@ def read_gate(connection: sqlite3.Connection, snapshot: Snapshot, workspace: Wor
         points.get(snapshot.parent.name) if snapshot.parent else None,
         points.get(snapshot.child.name) if snapshot.child else None,
         _ahead(connection, snapshot, iteration, workspace),
+        read_promotion(connection, run, iteration) if snapshot.gate == "promote" else None,
     )
 
 

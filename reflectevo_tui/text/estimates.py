@@ -10,7 +10,7 @@ from store.estimates.estimate import Column, Estimate
 from store.estimates.formulas import StageEstimate
 from store.estimates.inputs import MEANINGS
 from store.estimates.symbolic import Symbolic
-from store.estimates.wording import UNKNOWN_TIME, rate_words
+from store.estimates.wording import UNKNOWN_TIME, decision_words, few_examples_words, rate_words
 from store.evaluation.number_format import counted
 
 LABELS = {"loads": "load models"}
@@ -66,8 +66,10 @@ def sums(estimate: Estimate) -> list[tuple[str, str]]:
         ),
         ("memory, generating", estimate.generation_bytes.words(size)),
         ("memory, training", estimate.training_bytes.words(size)),
+        ("decided on", decision_words(estimate)),
     ]
-    return lines
+    few = few_examples_words(estimate)
+    return [*lines, ("training set", few)] if few else lines
 
 
 def _time(term: Symbolic, unknown: str) -> str:
@@ -99,7 +101,7 @@ def figure_rows(estimate: Estimate) -> list[tuple[str, str, str, str]]:
 
 
 def brief(estimate: Estimate) -> list[str]:
-    """Return three or four lines for a screen: tokens, time, disk space, and the figures that are missing."""
+    """Return some lines for a screen: tokens, time, disk space, what promotion is decided on, and what is missing."""
     time = estimate.over_all("seconds")
 
     def total(column: Column) -> str:
@@ -113,6 +115,8 @@ def brief(estimate: Estimate) -> list[str]:
     ]
     if estimate.figures.has("price_per_gpu_hour"):
         lines.append(f"price {estimate.cost.words(price)}")
+    few = few_examples_words(estimate)
+    lines += [f"decided on {decision_words(estimate)}", *([few] if few else [])]
     return [*lines, origins(estimate, time)]
 
 
@@ -140,6 +144,8 @@ def as_json(estimate: Estimate) -> dict[str, Any]:
 
     return {
         "iterations": estimate.iterations,
+        "decided_on": decision_words(estimate),
+        "too_few_examples": few_examples_words(estimate),
         "first": stages(estimate.first),
         "later": stages(estimate.later) if estimate.iterations > 1 else [],
         "all": {column: shown(estimate.over_all(column)) for column in _COLUMNS},

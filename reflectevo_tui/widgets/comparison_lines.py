@@ -36,8 +36,10 @@ def sureness(difference: Difference) -> str:
     return "▲" if difference.low > 0 else "▼" if difference.high < 0 else "="
 
 
-def comparison_lines(first: str, second: str, protocol: str, differences: Differences) -> list[Content]:
-    """Format the table: all tasks together and each task, for both turns."""
+def comparison_lines(
+    first: str, second: str, protocol: str, differences: Differences, *, narrow: bool = False
+) -> list[Content]:
+    """Format the table: all tasks together and each task, for both turns. A `narrow` one has no p values."""
     lines = [
         display.line(
             ("A ", "bold $accent"), (first, "bold"), "   ", ("B ", "bold $accent"), (second, "bold"), f"   {protocol}"
@@ -46,25 +48,28 @@ def comparison_lines(first: str, second: str, protocol: str, differences: Differ
     ]
     if not differences:
         return [*lines, display.line(("no common question under this protocol", "$quiet"))]
-    head = f"{'task':<14}{'turn':<8}  {'B − A in points':<24} {'p':>6} {'n':>6} {'gained':>7} {'lost':>5}"
+    wide, apart = (11, 22) if narrow else (13, 24)
+    head_p = "" if narrow else f" {'p':>6}"
+    head = f"{'task':<{wide}} {'turn':<8}  {'B − A in points':<{apart}}{head_p} {'n':>4} {'gained':>6} {'lost':>4}"
     lines.append(display.line((head, "$quiet")))
     for task in dict.fromkeys(task for task, _ in differences):
         for turn, name in TURNS:
             one = differences[task, turn]
             words, style = points(one)
             p = "–" if one.p is None else "<.001" if one.p < 0.001 else f"{one.p:.3f}"
-            label = display.fitted(task or "all tasks", 13) if turn == "t1" else " " * 13
+            shown_p = "" if narrow else f" {p:>6}"
+            label = display.fitted(task or "all tasks", wide) if turn == "t1" else " " * wide
             lines.append(
                 display.line(
                     (label, "bold" if not task else ""),
                     f" {name:<8}",
-                    (f"{sureness(one)} {words:<24}", style),
-                    f" {p:>6} {formatting.count(one.n):>6} {len(one.gained):>7} {len(one.lost):>5}",
+                    (f"{sureness(one)} {words:<{apart}}", style),
+                    f"{shown_p} {formatting.count(one.n):>4} {len(one.gained):>6} {len(one.lost):>4}",
                 )
             )
     lines.append(display.line())
     lines.append(display.line(("▲ B better  ▼ B worse  = no significant difference", "$quiet")))
-    lines.append(display.line(("95 % bootstrap interval, McNemar's p", "$quiet")))
+    lines.append(display.line(("95 % paired score interval" + ("" if narrow else ", McNemar's p"), "$quiet")))
     return lines
 
 

@@ -30,7 +30,9 @@ def policy_facts(node: LineageNode, width: int) -> list[Content]:
 def _measured_line(one: Evaluation) -> Content:
     oracle = "oracle-free" if one.protocol.startswith("oracle-free") else "oracle"
     first, second = (formatting.percent(one.metrics.get(name, {}).get("value")) for name in ("acc_t1", "acc_t2"))
-    return display.line((f"{oracle:<13}{f'n = {one.n:,}':<11}", "$quiet"), f"Acc@t1 {first:>7}  Acc@t2 {second:>7}")
+    return display.line(
+        (f"{oracle:<12}{one.split:<5}{f'n = {one.n:,}':<10}", "$quiet"), f"Acc@t1 {first:>7}  Acc@t2 {second:>7}"
+    )
 
 
 class PolicyPanel(LinePanel):

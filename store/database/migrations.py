@@ -55,6 +55,13 @@ def _migrations() -> Migrations:
             database.execute(statement)
         database.execute("PRAGMA user_version = 3")
 
+    @migrations(name="0004_splits_of_evaluations")
+    def splits_of_evaluations(database: Database) -> None:
+        """Mark each evaluation with the split that it was measured on, and dev questions with their draw."""
+        for statement in _statements(SPLITS_OF_EVALUATIONS):
+            database.execute(statement)
+        database.execute("PRAGMA user_version = 4")
+
     return migrations
 
 
@@ -98,4 +105,13 @@ ALTER TABLE new_baseline_outcomes RENAME TO baseline_outcomes;
 WORKED_REFLECTIONS = """
 ALTER TABLE few_shots ADD COLUMN attempt TEXT;
 ALTER TABLE few_shots ADD COLUMN reflection TEXT;
+"""
+
+
+SPLITS_OF_EVALUATIONS = """
+ALTER TABLE evaluations ADD COLUMN split TEXT NOT NULL DEFAULT 'test';
+UPDATE evaluations SET split = 'dev' WHERE iteration_id IN (
+    SELECT id FROM iterations WHERE json_extract(settings, '$.evaluation.split') = 'dev'
+);
+ALTER TABLE run_questions ADD COLUMN draw INTEGER NOT NULL DEFAULT 0;
 """

@@ -13,6 +13,7 @@ from store.estimates import symbolic
 from store.estimates.formulas import NOTHING, Owed, StageEstimate, StageFormulas
 from store.estimates.inputs import Figures
 from store.estimates.symbolic import Symbolic, number
+from store.records import Split
 from store.settings import RunSettings
 
 Column = Literal["texts", "prompt_tokens", "generated_tokens", "training_tokens", "seconds"]
@@ -37,6 +38,10 @@ class Estimate:
     """Memory of weights and KV cache during generation, at full concurrency with texts of mean length."""
     training_bytes: Symbolic
     """Memory of weights, optimizer and activations during training, with examples of maximum length."""
+    split: Split
+    """Split of the questions that promotion is decided on."""
+    min_examples: int
+    """Minimum number of training examples."""
     figures: Figures = field(repr=False)
 
     def over_all(self, part: Column) -> Symbolic:
@@ -99,6 +104,8 @@ def estimate(settings: RunSettings, figures: Figures, owed: Owed | None = None) 
         policy_bytes=made.policy_bytes(),
         generation_bytes=made.generation_bytes(),
         training_bytes=made.training_bytes(),
+        split=settings.evaluation.split,
+        min_examples=settings.training.min_examples,
         figures=figures,
     )
 

@@ -268,6 +268,9 @@ class StageFormulas:
         policies = self._owed.policies if first and self._owed.policies is not None else 2 if first else 1
         measured = self._settings.evaluation
         asked = number(policies) * self._term("held_out_questions")
+        if self._settings.reports_on_test and self._owed.policies is None:
+            # At most: a policy that isn't promoted is not measured on the test questions.
+            asked = asked + number(2 if first else 1) * self._term("reported_questions")
         own = "held_out_wrong_share" if self._figures.has("held_out_wrong_share") else "wrong_share"
         wrong = asked * self._term(own)
         oracle = {"oracle": 1, "oracle-free": 0, "both": 1}[measured.protocol]

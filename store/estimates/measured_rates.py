@@ -97,6 +97,7 @@ def questions(connection: sqlite3.Connection, run_id: int, split: str) -> dict[s
     counts = {
         "train_questions": sum(by_split.get("train", 0) for by_split in stored),
         "held_out_questions": sum(by_split.get(split, 0) for by_split in stored),
+        "reported_questions": sum(by_split.get("test", 0) for by_split in stored),
     }
     return {name: Figure(n, "measured", "questions of the run") for name, n in counts.items()}
 

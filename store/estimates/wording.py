@@ -5,7 +5,8 @@ from __future__ import annotations
 from store.estimates.estimate import Estimate, stage_cost
 from store.estimates.formulas import StageEstimate
 from store.estimates.symbolic import Symbolic
-from store.evaluation.number_format import count, duration
+from store.evaluation.number_format import count, counted, duration
+from store.evaluation.power import power_words
 from store.records import StageName
 
 UNKNOWN_TIME = "time unknown (not measured yet)"
@@ -36,6 +37,22 @@ def stage_words(estimate: Estimate, name: StageName) -> str:
 def _about(parts: list[str]) -> str:
     words = ", ".join(parts)
     return words if words.startswith("at most ") else f"about {words}"
+
+
+def decision_words(estimate: Estimate) -> str:
+    """Describe what promotion is decided on, and the smallest difference that so many questions show."""
+    asked = estimate.figures["held_out_questions"].value
+    n = 0 if asked is None else round(asked)
+    return f"{counted(n, f'{estimate.split} question')}: {power_words(n)}"
+
+
+def few_examples_words(estimate: Estimate) -> str:
+    """Say that fewer training examples are expected than training requires; empty if there are enough, or unknown."""
+    expected = next(stage.texts.value for stage in estimate.first if stage.stage == "train")
+    if expected is None or round(expected) >= estimate.min_examples:
+        return ""
+    expecting = counted(round(expected), "training example")
+    return f"about {expecting}, fewer than min_examples = {estimate.min_examples}: nothing would be trained"
 
 
 def _rounded(value: float) -> str:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 
 from store.database.rows import dump_json, to_record, to_records
-from store.records import Evaluation, JsonObject, Policy, PolicyState
+from store.records import Evaluation, JsonObject, Policy, PolicyState, Split
 
 
 def add_policy(
@@ -70,13 +70,17 @@ def put_evaluation(
     task: str,
     n: int,
     metrics: Mapping[str, object],
+    split: Split = "test",
 ) -> None:
-    """Store the metrics of a policy under a protocol; newer values replace older ones."""
+    """Store the metrics of a policy under a protocol; newer values replace older ones.
+
+    `split` is that of the questions, which the protocol's digest implies.
+    """
     connection.execute(
-        "INSERT INTO evaluations (policy_id, iteration_id, protocol, task, n, metrics, created)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (policy_id, protocol, task) DO UPDATE SET"
+        "INSERT INTO evaluations (policy_id, iteration_id, protocol, task, n, metrics, split, created)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (policy_id, protocol, task) DO UPDATE SET"
         " n = excluded.n, metrics = excluded.metrics, created = excluded.created",
-        (policy_id, iteration_id, protocol, task, n, dump_json(metrics), time.time()),
+        (policy_id, iteration_id, protocol, task, n, dump_json(metrics), split, time.time()),
     )
 
 

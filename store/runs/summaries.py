@@ -165,11 +165,11 @@ def preference_counts(connection: sqlite3.Connection, run_id: int) -> dict[str, 
 
 
 def question_counts(connection: sqlite3.Connection, run_id: int) -> dict[str, dict[str, int]]:
-    """Count the questions of a run by task and split."""
+    """Count the questions of a run by task and split; of the dev questions, those of one draw."""
     counts: dict[str, dict[str, int]] = {}
     for task, split, n in connection.execute(
         "SELECT q.task, rq.split, count(*) FROM run_questions rq JOIN questions q ON q.id = rq.question_id"
-        " WHERE rq.run_id = ? GROUP BY 1, 2 ORDER BY 1, 2",
+        " WHERE rq.run_id = ? AND rq.draw = 0 GROUP BY 1, 2 ORDER BY 1, 2",
         (run_id,),
     ):
         counts.setdefault(task, {})[split] = n

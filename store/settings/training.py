@@ -87,8 +87,9 @@ class TrainingSection(Section):
     """Also train SFT on D+ on its corrected attempts as first attempts (two-stage: in stage 2), so that the policy
     answers correctly without reflecting. Useful for answers with reasoning; where answers are guesses, it teaches
     guessing. Not in the paper."""
-    min_examples: int = Field(default=1, ge=1)
-    """Minimum number of examples; training is refused with fewer."""
+    min_examples: int = Field(default=16, ge=1)
+    """Minimum number of examples of a training stage; with fewer nothing is trained, and the rollouts are kept. 16 are
+    two batches of the default size: with fewer, a child depends on which examples happened to be kept."""
     checkpoint_steps: int = Field(default=20, ge=1)
     """Optimizer steps between checkpoints. A stop or `save_now` saves immediately."""
     gradient_checkpointing: bool = False

@@ -142,9 +142,9 @@ def test_the_gate_of_training_says_how_many_pairs_wait_for_a_judge(rows: Rows) -
         changed = run_settings(training={"setting": "dpo-judge"})
         iterations.update_iteration(rows.connection, rows.iteration, settings=changed.model_dump(mode="json"))
     assert gate(rows, "train").startswith("would train dpo-judge on 0 examples (2 left out), about 0 steps")
-    assert gate(rows, "train").endswith("; 2 pairs wait on the Review screen")
+    assert "; 2 pairs wait on the Review screen; too few to train on: fewer than" in gate(rows, "train")
     add_preference(rows.connection, made[0], made[1], reviewer="me")
-    assert gate(rows, "train").endswith("; 1 pair waits on the Review screen")
+    assert "; 1 pair waits on the Review screen; " in gate(rows, "train")
 
 
 def test_the_promote_gate_compares_the_child_with_its_parent(rows: Rows) -> None:
@@ -158,5 +158,8 @@ def test_the_promote_gate_compares_the_child_with_its_parent(rows: Rows) -> None
         rows.policy = policy
         for question, verdict in zip(questions, verdicts, strict=True):
             rows.attempt(question.id, verdict, protocol=protocol)  # type: ignore[arg-type]
-    assert gate(rows, "promote").startswith("Acc@t1 +50.0 points (")
-    assert "n = 2" in gate(rows, "promote")
+    said = gate(rows, "promote")
+    assert said.startswith("the rule leaves it to you: can't tell with n = 1 whether Acc@t1 fell by more than 4 points")
+    assert "; Acc@t1 +50.0 points (" in said and "n = 2" in said
+    assert "decided on the test questions, so their results favour promoted policies" in said
+    assert "fewer than min_examples = 16, so nothing would be trained" in gate(rows, "train")

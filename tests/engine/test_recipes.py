@@ -103,7 +103,8 @@ def test_what_all_recipes_of_the_paper_share(name: str) -> None:
     assert training.lora_targets == ["q_proj", "k_proj", "v_proj"]
     (task,) = settings.tasks
     assert isinstance(task, ChoiceTask)
-    assert (task.preset, task.train, task.test, task.few_shot) == ("logiqa", 7376, 651, 3)
+    assert (task.preset, task.train + task.dev, task.test, task.few_shot) == ("logiqa", 7376, 651, 3)
+    assert settings.evaluation.split == "dev" and task.dev >= 400
     # A recipe works unchanged: the questions come from the hub, not from a local file.
     assert task.path is None and task.hub is not None
 

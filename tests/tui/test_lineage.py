@@ -278,8 +278,8 @@ async def test_without_two_marks_the_policy_under_the_cursor_is_told_whole(build
         await until(pilot, lambda: whole in told())
         assert "\nworse than its parent\nAcc@t1 -3.1 points (-6.2 to -0.6), p = 0.062, n = 160\n" in told()
         assert "\x1b" not in told()
-        assert told().index("oracle-free  n = 4,000  Acc@t1  40.0 %  Acc@t2  31.0 %") < told().index(
-            "oracle       n = 120"
+        assert told().index("oracle-free test n = 4,000 Acc@t1  40.0 %  Acc@t2  31.0 %") < told().index(
+            "oracle      test n = 120"
         )
         await pilot.press("up")
         await until(pilot, lambda: told().startswith("p00  base"))
