@@ -7,7 +7,8 @@ arXiv 2505.16475), section 3.3.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Literal, get_args
 
 from engine.exchange.export_scope import ExportRefused, Scope
@@ -18,6 +19,7 @@ from engine.training.examples import AnyExample, Pair
 from engine.training.row_kinds import row_examples
 from store.curation.training_settings import TRAINING_SETTINGS
 from store.exchange import export_pages
+from store.records import StoredAttempt, StoredQuestion
 from store.settings import TrainingSetting
 
 TrainerFormat = Literal["trl-sft", "trl-dpo"]
@@ -83,8 +85,14 @@ def examples_of(
             reflections=reflections,
             compose=scope.compose,
             show_previous_attempt=scope.show_previous_attempt,
+            told_wrong=scope.told_wrong,
+            feedback=partial(_feedback, scope, questions),
         )
         yield [row_examples(setting, row, rollouts) for row in page]
+
+
+def _feedback(scope: Scope, questions: Mapping[int, StoredQuestion], attempt: StoredAttempt) -> str:
+    return scope.feedback(questions[attempt.question_id], attempt)
 
 
 def trainer_row(example: AnyExample) -> Json:
