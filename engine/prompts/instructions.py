@@ -130,8 +130,8 @@ def draw(
     """Draw the keys to use for one question, without repeats; deterministic in its arguments.
 
     `spec` is `all`, `general`, a list of keys, `random:n`, `balanced:n` (least used first, ties drawn by seed) or
-    `adaptive:n` (Thompson sampling: the n largest draws from Beta(1 + successes, 1 + failures)). `+general` after a draw
-    adds the general instruction, last; the keys drawn are the same as without it.
+    `adaptive:n` (Thompson sampling: the n largest draws from Beta(1 + successes, 1 + failures)). `+general` after a
+    draw adds the general instruction, last; the keys drawn are the same as without it.
     `usage` counts how often each key was used so far; `yields` maps each key to (successes, tries), a success being an
     i→c transition. Keys missing from either count as unused.
 

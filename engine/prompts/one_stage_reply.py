@@ -1,7 +1,7 @@
 """Splits a one-stage reply into its reflection and its second try (paper, section 3.3). Pure.
 
-A policy trained with a setting that learns both texts as one reply is asked for both in one prompt. Its reply is divided
-at the line that `one_stage_messages` asks for.
+A policy trained with a setting that learns both texts as one reply is asked for both in one prompt. Its reply is
+divided at the line that `one_stage_messages` asks for.
 """
 
 from __future__ import annotations

@@ -5,9 +5,9 @@ of a text. No function here takes a reference answer, hence none can reach a pro
 because models of 135M parameters read it too. There is no system message: not every chat template has one. For the
 prefix cache, the parts that prompts share (examples, question, attempt) come first and the differences last.
 
-Without an oracle no prompt may reveal the verdict, so its wording allows for a right attempt: such a prompt reads the same
-after a right and a wrong one. Prompts of earlier versions can still be rendered (`version`), so that the hashes of stored
-texts remain verifiable.
+Without an oracle no prompt may reveal the verdict, so its wording allows for a right attempt: such a prompt reads the
+same after a right and a wrong one. Prompts of earlier versions can still be rendered (`version`), so that the hashes of
+stored texts remain verifiable.
 
 Independent of chat templates, tokens, models and databases. Source of the steps: ReflectEvo (ACL 2025 Findings, arXiv
 2505.16475), sections 3.1 and 3.2.
@@ -57,8 +57,8 @@ _WRONG = _Wording(
         "Do not state the answer and do not solve the question again."
     ),
     reflect_then_answer=(
-        "First reflect on your attempt in fewer than 100 words, without an introduction and without stating the answer. "
-        f"Then write the line '{SECOND_TRY}' and solve the question again."
+        "First reflect on your attempt in fewer than 100 words, without an introduction and without stating the "
+        f"answer. Then write the line '{SECOND_TRY}' and solve the question again."
     ),
     again="Solve the question again.",
 )
@@ -70,16 +70,16 @@ _UNKNOWN: Mapping[str, _Wording] = {
         verdict="Your answer may be right or wrong.",
         first_try="A first try at this question may be right or wrong.",
         reflect=(
-            "Reflect on your attempt in fewer than 100 words: if it is right, say so; if it is wrong, say why. "
+            "Reflect on your attempt in fewer than 100 words: if it is right, say so; otherwise name the mistake. "
             "Start at once, without an introduction. Do not state the answer and do not solve the question again."
         ),
         reflect_then_answer=(
             "First reflect on your attempt in fewer than 100 words, without an introduction and without stating the "
-            f"answer: if it is right, say so; if it is wrong, say why. Then write the line '{SECOND_TRY}' and give your "
-            "answer again if it is right; solve the question again if it is wrong."
+            f"answer: if it is right, say so; otherwise name the mistake. Then write the line '{SECOND_TRY}' and solve "
+            "the question again; if your answer is right, give it again."
         ),
-        again="If it is right, say so and give your answer again. If it is wrong, solve the question again.",
-        quoted="If it is right, say so and give its answer again; if it is wrong, solve the question anew.",
+        again="Solve the question again; if your answer is right, say so and give it again.",
+        quoted="If it is right, say so and give its answer again.",
     ),
 }
 VERSIONS = tuple(_UNKNOWN)

@@ -176,7 +176,9 @@ def reusable_of(connection: sqlite3.Connection, iteration: Iteration, settings: 
         return Reusable()
     same_samples = earlier.attempt.sample_temperature == settings.attempt.sample_temperature
     attempts = [
-        one for one in rollouts.rollout_attempts(connection, source.id) if same_samples or one.turn > 1 or not one.sample
+        one
+        for one in rollouts.rollout_attempts(connection, source.id)
+        if same_samples or one.turn > 1 or not one.sample
     ]
     if settings.reuse.what == "attempts" or _decoding(earlier.reflection) != _decoding(settings.reflection):
         return offer(attempts)

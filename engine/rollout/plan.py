@@ -38,14 +38,14 @@ STAGE_OF: Mapping[WorkKind, StageName] = {
     "vote": "attempt",
 }
 """Every kind of work and the stage it belongs to. `again` are the reflections of rounds after the first; `resample` are
-the corrections with one reflection after the first; `retry` are second attempts without a reflection, and `vote` sampled
-first attempts: the baselines of an evaluation, or the further samples of a training rollout."""
+the corrections with one reflection after the first; `retry` are second attempts without a reflection, and `vote` are
+sampled first attempts: the baselines of an evaluation, or the further samples of a training rollout."""
 
 
 @dataclass(frozen=True, slots=True)
 class Baselines:
-    """Texts without reflection beside those with it: `retries` second attempts at each question with an incorrect answer,
-    and `votes` sampled first answers of every question.
+    """Texts without reflection beside those with it: `retries` second attempts at each question with an incorrect
+    answer, and `votes` sampled first answers of every question.
 
     In an evaluation they are baselines; in training they are `correction.samples`, which the lift of a reflection is
     computed from, and `attempt.samples`.

@@ -150,9 +150,7 @@ class Steps:
             verification = replace(verification, rule="", detail=no_second_try(made.finish_reason, limit))
         reflection = replace(made, text=parts.reflection, completion_tokens=reflected, finish_reason=ended)
         # The prompt was read once; its tokens belong to the reflection, so that sums over rows are right.
-        correction = replace(
-            made, text=parts.correction or "", prompt_tokens=0, completion_tokens=corrected, sample=0
-        )
+        correction = replace(made, text=parts.correction or "", prompt_tokens=0, completion_tokens=corrected, sample=0)
         instruction, _ = self._plan.key_at(question.id, chain)
         return (
             NewReflection(reflection, attempt.id, instruction, flags=""),

@@ -60,8 +60,9 @@ def describe_gate(
     if gate == "curate":
         by_hand = len(reviewed(connection, iteration.id))
         progressed = training_plan(connection, iteration.id)
-        # The stage's own number contains further samples, which belong to no trajectory.
-        made = count(progressed.plan, progressed.done).done["correct"]
+        stored = count(progressed.plan, progressed.done).done
+        # Further samples belong to no trajectory.
+        made = known["correct"].done - stored["resample"] - stored["retry"]
         what = counted(made, "trajectory", "trajectories")
         return f"would filter {what}, {estimated(Owed({'curate': made}))}; {by_hand:,} reviewed by an operator"
     if gate == "train":

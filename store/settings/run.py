@@ -90,7 +90,7 @@ class RunSettings(Section):
     generation: GenerationSection = GenerationSection()
     """Generator and its limits."""
     attempt: AttemptSection = AttemptSection()
-    """Decoding of the first attempt, and further attempts sampled in training."""
+    """Decoding of first attempts."""
     reflection: ReflectionSection = ReflectionSection()
     """Decoding of reflections and selection of instructions."""
     correction: CorrectionSection = CorrectionSection()
