@@ -43,7 +43,7 @@ def rows(tmp_path: Path) -> Iterator[Rows]:
 
 
 def test_a_plan_draws_as_many_corrections_with_a_reflection_as_tries_without(rows: Rows) -> None:
-    """A lift compares equal numbers of draws, under the same decoding; first attempts are sampled beside the greedy one."""
+    """A lift compares equal numbers of draws under one decoding; first attempts are sampled beside the greedy one."""
     plan = training_plan(rows.connection, rows.iteration).plan
     generator = run_plan(rows, plan)
     assert Counter(map(stage_of, generator.requests)) == {
