@@ -38,9 +38,10 @@ _EMPTY = "(no answer)"
 class _Wording:
     """The sentences of a prompt that depend on what it says about the verdict on the attempt."""
 
-    verdict: str
+    statement: str
+    """On the verdict, where the attempt is a turn of its own."""
     first_try: str
-    """The verdict where the attempt is not a turn of its own."""
+    """On the verdict, where it is not."""
     reflect: str
     reflect_then_answer: str
     again: str
@@ -50,7 +51,7 @@ class _Wording:
 
 
 _WRONG = _Wording(
-    verdict="Your answer is wrong.",
+    statement="Your answer is wrong.",
     first_try="A first try at this question failed.",
     reflect=(
         "Reflect on your attempt in fewer than 100 words. Start at once, without an introduction. "
@@ -64,10 +65,10 @@ _WRONG = _Wording(
 )
 _UNKNOWN: Mapping[str, _Wording] = {
     "1": replace(
-        _WRONG, verdict="Your answer may be wrong.", first_try="A first try at this question may have failed."
+        _WRONG, statement="Your answer may be wrong.", first_try="A first try at this question may have failed."
     ),
     "2": _Wording(
-        verdict="Your answer may be right or wrong.",
+        statement="Your answer may be right or wrong.",
         first_try="A first try at this question may be right or wrong.",
         reflect=(
             "Reflect on your attempt in fewer than 100 words: if it is right, say so; otherwise name the mistake. "
@@ -140,7 +141,7 @@ def reflection_messages(
         return _user(f"{said} {words.reflect}", instruction_text)
 
     asked = request(_verdict(words, told_wrong, detail))
-    return _reflected_on(problem, attempt_text, asked, request(words.verdict), lambda _, reflection: reflection)
+    return _reflected_on(problem, attempt_text, asked, request(words.statement), lambda _, reflection: reflection)
 
 
 def correction_messages(
@@ -215,7 +216,7 @@ def one_stage_messages(
         problem,
         attempt_text,
         asked,
-        request(words.verdict),
+        request(words.statement),
         lambda answer, reflection: one_stage_completion(reflection, answer),
     )
 
@@ -290,7 +291,7 @@ def _wording(told_wrong: bool, version: str) -> _Wording:
 
 
 def _verdict(words: _Wording, told_wrong: bool, detail: str) -> str:
-    return f"{words.verdict} {detail}" if told_wrong and detail else words.verdict
+    return f"{words.statement} {detail}" if told_wrong and detail else words.statement
 
 
 def _first_try(words: _Wording, told_wrong: bool, detail: str) -> str:

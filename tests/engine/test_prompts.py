@@ -175,7 +175,7 @@ def test_without_an_oracle_no_verdict_is_given_away() -> None:
 
 @pytest.mark.parametrize("show", [True, False, "quoted"])
 def test_the_verifiers_detail_follows_the_verdict_and_is_never_told_without_an_oracle(show: PreviousAttempt) -> None:
-    """It must be heard with and without a reflection alike, and nowhere where the verdict is hidden."""
+    """Prompts with and without a reflection state the same; none states it where the verdict is hidden."""
     detail = "The tests report: test 1 of 3: assert f(1) == 2 gave 3."
     for told in (True, False):
         prompts = [

@@ -48,8 +48,8 @@ def rows(tmp_path: Path) -> Iterator[Rows]:
         ("", ""),
     ],
 )
-def test_a_program_hears_which_test_failed_and_how(detail: str, said: str) -> None:
-    """As in the paper; the rule by which the program was found is no news to its author."""
+def test_the_prompt_on_a_program_states_which_test_failed_and_how(detail: str, said: str) -> None:
+    """As in the paper. The rule by which the program was extracted is left out."""
     assert task_type("code").feedback(detail, 0.5) == said
 
 
@@ -65,7 +65,7 @@ def test_only_the_test_that_failed_is_shown() -> None:
     assert "30" not in said and "10 * n" not in said
 
 
-def test_free_text_hears_its_f1_and_no_word_of_the_answer() -> None:
+def test_the_prompt_on_free_text_states_its_f1_and_no_word_of_the_answer() -> None:
     """The score alone."""
     found = task_type("free_text").verify("Answer: the old bridge", "a new stone bridge", {"references": []})
     said = task_type("free_text").feedback(f"{found.rule}: {found.detail}", found.score)
@@ -94,12 +94,12 @@ def test_only_a_wrong_attempt_has_feedback(rows: Rows) -> None:
     assert [bool(said[number]) for number in (wrong, right, unknown)] == [True, False, False]
 
 
-def test_the_protocol_says_what_a_policy_is_told(rows: Rows) -> None:
+def test_the_protocol_depends_on_the_feedback(rows: Rows) -> None:
     """Evaluations with and without the detail are not comparable."""
     assert protocol_name(run_settings(), []) != protocol_name(run_settings(reflection={"feedback": "detail"}), [])
 
 
-def test_detail_is_said_in_every_prompt_trained_on_and_verified(harness: Make, tmp_path: Path) -> None:
+def test_the_detail_is_in_every_prompt_trained_on_and_verified(harness: Make, tmp_path: Path) -> None:
     """Rollouts, D+ and rendered prompts agree on it; without an oracle it is left out."""
     path = tmp_path / "facts.jsonl"
     rows = [{"question": f"Which group is {n} in?", "answer": f"group {n % 3}"} for n in range(30)]
@@ -146,7 +146,7 @@ protocol = "both"
 
 
 def test_examples_of_training_have_the_prompts_of_the_rollouts(rows: Rows) -> None:
-    """A policy that hears the detail in its rollouts must hear it in training."""
+    """A policy whose rollout prompts contain the detail is trained on prompts that contain it."""
     settings = run_settings(
         tasks=[{"kind": "free_text", "name": "quiz", "path": "quiz.jsonl", "train": 4, "test": 2}],
         reflection={"feedback": "detail"},

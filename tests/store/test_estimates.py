@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from store.estimates.estimate import Estimate, estimate
-from store.estimates.formulas import Owed, StageEstimate, examples_of_attempt, planned_steps
+from store.estimates.expected_examples import examples_of_attempt
+from store.estimates.formulas import Owed, StageEstimate, planned_steps
 from store.estimates.inputs import MEANINGS, EstimateRefused, Figures, assumed, from_file
 from store.estimates.inputs import given as given_figures
 from store.estimates.wording import stage_words
