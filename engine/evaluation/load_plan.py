@@ -13,7 +13,7 @@ from engine.evaluation.protocol import (
     protocol_name,
     sibling_protocol,
 )
-from engine.rollout.load_plan import Progressed, problems_of, reflector_of, settings_of
+from engine.rollout.load_plan import Progressed, asked_in_one_generation, problems_of, reflector_of, settings_of
 from engine.rollout.plan import gather_done
 from engine.rollout.reuse import offer
 from store.rollouts import attempts
@@ -32,6 +32,7 @@ def held_out_plan(
     settings = settings_of(iteration)
     questions = held_out_questions(connection, iteration, settings)
     feedback = feedback or deciding_feedback(settings)
+    reflector_id = reflector_of(connection, iteration, settings, policy_id)
     sibling = sibling_protocol(protocol_name(settings, questions, feedback))
     plan = evaluation_plan(
         iteration_id=iteration.id,
@@ -40,7 +41,8 @@ def held_out_plan(
         questions=questions,
         problems=problems_of(connection, iteration.run_id, settings, questions),
         feedback=feedback,
-        reflector_id=reflector_of(connection, iteration, settings, policy_id),
+        reflector_id=reflector_id,
+        one_generation=asked_in_one_generation(connection, policy_id, reflector_id),
         reusable=offer(attempts.evaluation_attempts(connection, policy_id, sibling)),
     )
     done = gather_done(

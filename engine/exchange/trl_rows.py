@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Literal, get_args
 
 from engine.errors import TrainingRefused
@@ -22,6 +23,7 @@ from store.curation.learning_rates import Loss
 from store.curation.trained_rows import reflected_rows, sampled_attempts, trained_page
 from store.curation.training_settings import TRAINING_SETTINGS, TrainingSettingEntry
 from store.exchange import export_pages
+from store.records import StoredAttempt, StoredQuestion
 from store.settings import CurationSection, TrainingSetting
 
 TrainerFormat = Literal["trl-sft", "trl-dpo", "trl-kto"]
@@ -96,6 +98,8 @@ def examples_of(
             compose=scope.compose,
             show_previous_attempt=scope.show_previous_attempt,
             shuffled=shuffled,
+            told_wrong=scope.told_wrong,
+            feedback=partial(_feedback, scope, questions),
         )
         yield [row_examples(setting, row, rollouts) for row in page]
 
@@ -121,6 +125,10 @@ def _shuffled(connection: sqlite3.Connection, scope: Scope, entry: TrainingSetti
         return shuffled_reflections(reflected_rows(connection, scope.iteration.id, entry), seed)
     except TrainingRefused as refusal:
         raise ExportRefused(str(refusal)) from refusal
+
+
+def _feedback(scope: Scope, questions: Mapping[int, StoredQuestion], attempt: StoredAttempt) -> str:
+    return scope.feedback(questions[attempt.question_id], attempt)
 
 
 def trainer_row(example: AnyExample) -> Json:

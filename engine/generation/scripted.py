@@ -16,7 +16,7 @@ from random import Random
 from engine.generation.base import Generated, GenerationRequest
 from engine.models.weights import PolicyWeights
 from engine.prompts.judge import REPLY_FORM
-from engine.prompts.rollout import prompt_hash
+from engine.prompts.rollout import SECOND_TRY, one_stage_completion, prompt_hash
 from store.settings import GenerationSection
 
 # Curation accepts each text once, so with few causes its sets would be full after a handful of reflections.
@@ -89,12 +89,18 @@ class ScriptedGenerator:
     def _reply(self, request: GenerationRequest) -> str:
         identity = f"{self._seed}|{self._policy}|{request.seed}|{prompt_hash(request.messages)}"
         random = Random(int.from_bytes(hashlib.sha256(identity.encode()).digest()[:8], "big"))
-        last = request.messages[-1]["content"]
-        if REPLY_FORM in last:
+        last = request.messages[-1]
+        if REPLY_FORM in last["content"]:
             return f"Better: {random.choice('AB')}"
-        if "Answer:" not in last:
-            return f"{random.choice(_CAUSES)} {random.choice(_REMEDIES)} {random.choice(_CHECKS)}"
-        return f"Working through the parts one by one.\nAnswer: {random.randint(0, 4)}"
+        # The reply to a message of its own continues it: it began with a reflection, and the answer is missing.
+        continues = last["role"] == "assistant"
+        asks_for_both = not continues and f"'{SECOND_TRY}'" in last["content"]
+        reflection, answer = "", ""
+        if asks_for_both or not (continues or "Answer:" in last["content"]):
+            reflection = f"{random.choice(_CAUSES)} {random.choice(_REMEDIES)} {random.choice(_CHECKS)}"
+        if asks_for_both or not reflection:
+            answer = f"Working through the parts one by one.\nAnswer: {random.randint(0, 4)}"
+        return one_stage_completion(reflection, answer) if asks_for_both else reflection or answer
 
     async def pause(self) -> None:
         """Hold all replies."""

@@ -21,7 +21,7 @@ from engine.models.weights import PolicyWeights, weights_of
 from engine.rollout.gauges import Gauges
 from engine.rollout.journal import StoreJournal
 from engine.rollout.load_plan import Progressed, kinds_of, reflector_of, settings_of, training_plan
-from engine.rollout.plan import Counts, RolloutPlan, WorkKind, count
+from engine.rollout.plan import STAGE_OF, Counts, RolloutPlan, WorkKind, count
 from engine.rollout.runner import RolloutRunner
 from engine.rollout.telemetry_thread import Progress, TelemetryThread
 from engine.stages.context import StageContext
@@ -31,7 +31,7 @@ from store.database.connection import write
 from store.evaluation.comparisons import put_baseline_outcomes
 from store.evaluation.floors import FLOOR
 from store.evaluation.number_format import counted, share_of
-from store.records import Iteration
+from store.records import Iteration, StageName
 from store.runs.iterations import get_iteration
 from store.runs.policies import get_policy, put_evaluation
 from store.settings import RunSettings
@@ -45,7 +45,8 @@ def generate(context: StageContext) -> bool:
     settings = settings_of(iteration)
     parts: list[_Part] = []
     if job.stages:
-        parts.append(_Part(partial(training_plan, connection, iteration.id, job.stages), _training_progress))
+        progress = partial(_training_progress, settings)
+        parts.append(_Part(partial(training_plan, connection, iteration.id, job.stages), progress))
     if job.evaluates:
         parts += _evaluation(connection, iteration, job.policy_id, settings)
     if any(_has_outstanding(part.load()) for part in parts) and not asyncio.run(
@@ -99,16 +100,21 @@ def _has_outstanding(progressed: Progressed) -> bool:
     return count(progressed.plan, progressed.done).has_outstanding(progressed.plan.stages)
 
 
-def _training_progress(counts: Counts) -> Progress:
+def _training_progress(settings: RunSettings, counts: Counts) -> Progress:
     right = share_of(counts.correct["attempt"], counts.done["attempt"])
     flipped = share_of(counts.correct["correct"], counts.done["correct"])
-    # The reflections of later rounds count towards the stage whose answers they reflect on.
-    made, known = (figures["correct"] + figures["again"] for figures in (counts.done, counts.total))
+    second = f"i→c {flipped}" if settings.reflection.on == "wrong" else f"right {flipped}"
     return {
-        "attempt": (counts.done["attempt"], counts.total["attempt"], f"Acc@t1 {right}{_reused(counts, 'attempt')}"),
-        "reflect": (counts.done["reflect"], counts.total["reflect"], _reused(counts, "reflect").removeprefix(" · ")),
-        "correct": (made, known, f"i→c {flipped}"),
+        "attempt": (*_in_stage(counts, "attempt"), f"Acc@t1 {right}{_reused(counts, 'attempt')}"),
+        "reflect": (*_in_stage(counts, "reflect"), _reused(counts, "reflect").removeprefix(" · ")),
+        "correct": (*_in_stage(counts, "correct"), second),
     }
+
+
+def _in_stage(counts: Counts, stage: StageName) -> tuple[int, int]:
+    """Return the numbers of stored and of known items of all kinds of work that belong to a stage."""
+    kinds = [kind for kind, of in STAGE_OF.items() if of == stage]
+    return sum(counts.done[kind] for kind in kinds), sum(counts.total[kind] for kind in kinds)
 
 
 def _reused(counts: Counts, kind: WorkKind) -> str:

@@ -8,7 +8,7 @@ from engine.evaluation.held_out_questions import held_out_questions
 from engine.evaluation.promotion import Margins, describe_rule, describe_split, summarise
 from engine.evaluation.stored_results import compare_child, evaluated_policies
 from engine.rollout.load_plan import settings_of, training_plan
-from engine.rollout.plan import count
+from engine.rollout.plan import STAGE_OF, count
 from engine.training.example_counts import count_rows
 from store.curation.preferences import count_pairs_to_judge
 from store.curation.training_settings import TRAINING_SETTINGS
@@ -48,17 +48,24 @@ def describe_gate(
     settings = settings_of(iteration)
     if gate == "attempt":
         n = len(run_questions(connection, iteration.run_id, "train"))
-        return f"would answer {counted(n, 'training question')}, {estimated(Owed({'attempt': n}))}"
+        owed = n * (1 + settings.attempt.samples)
+        times = f", {1 + settings.attempt.samples} times each" if settings.attempt.samples else ""
+        return f"would answer {counted(n, 'training question')}{times}, {estimated(Owed({'attempt': owed}))}"
     if gate in ("reflect", "correct"):
         plan = training_plan(connection, iteration.id)
         counts = count(plan.plan, plan.done)
+        everything = settings.reflection.on == "all"
         wrong = counts.done["attempt"] - counts.correct["attempt"]
-        owed = counts.total[gate] - counts.done[gate]
+        answers = counted(counts.done["attempt"], "answer") if everything else counted(wrong, "wrong answer")
+        owed = sum(counts.total[kind] - counts.done[kind] for kind, stage in STAGE_OF.items() if stage == gate)
         what = counted(owed, "reflection" if gate == "reflect" else "correction")
-        return f"would generate {what} on {counted(wrong, 'wrong answer')}, {estimated(Owed({gate: owed}))}"
+        return f"would generate {what} on {answers}, {estimated(Owed({gate: owed}))}"
     if gate == "curate":
         by_hand = len(reviewed(connection, iteration.id))
-        made = known["correct"].done
+        progressed = training_plan(connection, iteration.id)
+        stored = count(progressed.plan, progressed.done).done
+        # Further samples belong to no trajectory.
+        made = known["correct"].done - stored["resample"] - stored["retry"]
         what = counted(made, "trajectory", "trajectories")
         return f"would filter {what}, {estimated(Owed({'curate': made}))}; {by_hand:,} reviewed by an operator"
     if gate == "train":

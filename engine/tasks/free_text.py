@@ -67,6 +67,10 @@ class FreeText(TaskType[FreeTextTask]):
         """Return the instruction on the answer format, the same for every free-text task."""
         return "Finish with 'Answer:' and the answer in as few words as possible."
 
+    def feedback(self, detail: str, score: float | None) -> str:
+        """Return the token F1 of the answer, as in the paper (section 3.1), but no word of an accepted answer."""
+        return "" if score is None else f"Its token F1 against the accepted answer is {score:.2f}."
+
     def same_answer_key(self, answer: str) -> str:
         """Return the answer normalised as in SQuAD."""
         return simplified(answer) or normalised(answer)

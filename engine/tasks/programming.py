@@ -38,6 +38,9 @@ _START = 2.0
 _LONGEST_PROGRAM = 100_000
 _LONGEST_SHOWN = 200
 _FENCE = re.compile(r"```[ \t]*([A-Za-z0-9_+-]*)[^\n`]*\n(.*?)(?:\n?[ \t]*```|\Z)", re.DOTALL)
+_FAILED = re.compile(
+    r"(?:^|: )(test \d+ of \d+: .*|the (?:program|time limit|memory limit|reply holds no program)\b.*)", re.DOTALL
+)
 _PYTHON = ("", "python", "python3", "py", "py3")
 
 
@@ -83,6 +86,14 @@ class Code(TaskType[CodeTask]):
     def same_answer_key(self, answer: str) -> str:
         """Return the program unchanged but for surrounding whitespace, because indentation is significant."""
         return answer.strip()
+
+    def feedback(self, detail: str, score: float | None) -> str:
+        """Return the first test that failed and how, or why the program ran no test, as in the paper (section 3.1).
+
+        Only the test that failed is shown: the others, and the reference program, stay hidden.
+        """
+        failed = _FAILED.search(detail)
+        return f"The tests report: {failed.group(1).rstrip('.')}." if failed else ""
 
     def states_answer(
         self, text: str, *, reference: str, question_text: str, attempt_text: str, solves: Solves | None = None

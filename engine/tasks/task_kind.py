@@ -95,6 +95,17 @@ class TaskType(ABC, Generic[SettingsT_contra]):
         """Check whether an answer is an exact match of the reference; used if the kind is `graded`."""
         return self.same_answer_key(answer) == self.same_answer_key(reference)
 
+    def feedback(self, detail: str, score: float | None) -> str:
+        """Return what a prompt says on an incorrect attempt with `reflection.feedback = "detail"`, as a sentence.
+
+        Empty if there is nothing to say beyond the verdict. It must not state the reference answer.
+
+        Args:
+            detail: the detail of the verdict, as stored with the attempt.
+            score: the score of the attempt, from 0 to 1.
+        """
+        return ""
+
     def states_answer(
         self, text: str, *, reference: str, question_text: str, attempt_text: str, solves: Solves | None = None
     ) -> bool:

@@ -57,6 +57,10 @@ class Rollouts:
     """How correction prompts show the first attempt in this iteration; stage 2 trains on the same prompts."""
     shuffled: Mapping[int, int] = field(default_factory=dict)
     """Id of the reflection on another question that a shuffled stage shows, by curated row."""
+    told_wrong: bool = True
+    """Whether the prompts of this iteration state that an attempt is wrong."""
+    feedback: Callable[[StoredAttempt], str] = lambda _: ""
+    """What they say on an attempt besides that; see `engine.rollout.plan_prompts.feedback_on`."""
 
 
 @dataclass(frozen=True)
@@ -120,10 +124,21 @@ def labelled_examples(entry: TrainingSettingEntry, source: SourceRow, rollouts: 
     )
 
 
-def reflection_prompt(stage: StageFacts, problem: Problem, attempt: str, instruction: str) -> list[Message]:
-    """Return the prompt for a reflection in training: alone, or with the correction in the same reply."""
-    ask = one_stage_messages if len(stage.learnt) > 1 else reflection_messages
-    return ask(problem, attempt, instruction)
+def reflection_prompt(
+    stage: StageFacts,
+    problem: Problem,
+    attempt: str,
+    instruction: str,
+    *,
+    told_wrong: bool = True,
+    detail: str = "",
+) -> list[Message]:
+    """Return the prompt for a reflection in training: alone, or with the correction in the same reply.
+
+    `told_wrong` and `detail` are those of the rollouts, so that a policy is trained on the prompts it is asked.
+    """
+    ask = one_stage_messages if stage.one_generation else reflection_messages
+    return ask(problem, attempt, instruction, told_wrong=told_wrong, detail=detail)
 
 
 def prompt_of(stage: StageFacts, source: SourceRow, rollouts: Rollouts) -> list[Message]:
@@ -131,10 +146,21 @@ def prompt_of(stage: StageFacts, source: SourceRow, rollouts: Rollouts) -> list[
     if stage.prompt == "attempt":
         return attempt_messages(source.problem)
     if stage.prompt == "reflection":
-        return reflection_prompt(stage, source.problem, source.attempt.reasoning, source.instruction)
+        return reflection_prompt(
+            stage,
+            source.problem,
+            source.attempt.reasoning,
+            source.instruction,
+            told_wrong=rollouts.told_wrong,
+            detail=rollouts.feedback(source.attempt),
+        )
     if stage.prompt == "retry":
         return retry_messages(
-            source.problem, source.attempt.reasoning, show_previous_attempt=rollouts.show_previous_attempt
+            source.problem,
+            source.attempt.reasoning,
+            show_previous_attempt=rollouts.show_previous_attempt,
+            told_wrong=rollouts.told_wrong,
+            detail=rollouts.feedback(source.attempt),
         )
     shown = source.reflection
     if stage.shuffled:
@@ -145,11 +171,13 @@ def prompt_of(stage: StageFacts, source: SourceRow, rollouts: Rollouts) -> list[
         source.attempt.reasoning,
         shown.text,
         show_previous_attempt=rollouts.show_previous_attempt,
+        told_wrong=rollouts.told_wrong,
+        detail=rollouts.feedback(source.attempt),
     )
 
 
 def _completion(stage: StageFacts, reflection: str, correction: str) -> str:
-    if len(stage.learnt) > 1:
+    if stage.one_generation:
         return one_stage_completion(reflection, correction)
     return reflection if stage.learnt == ("reflection",) else correction
 

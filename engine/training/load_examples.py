@@ -6,7 +6,8 @@ import sqlite3
 from dataclasses import replace
 
 from engine.prompts.instructions import compose
-from engine.rollout.load_plan import pool_of, problems_of
+from engine.rollout.load_plan import detailed_kinds, pool_of, problems_of
+from engine.rollout.plan_prompts import feedback_on
 from engine.training.build_examples import Rollouts, question_example
 from engine.training.examples import AnyExample
 from engine.training.rehearsal import distillation, rehearsal
@@ -25,12 +26,16 @@ def rollouts_of(connection: sqlite3.Connection, iteration: Iteration, settings: 
     """Return the attempts and reflections that an iteration's curated rows reference."""
     questions = run_questions(connection, iteration.run_id, "train")
     pool = pool_of(connection, iteration.run_id)
+    tasks = {question.id: question.task for question in questions}
+    kinds = detailed_kinds(settings)
     return Rollouts(
         problems=problems_of(connection, iteration.run_id, settings, questions),
         attempts={attempt.id: attempt for attempt in attempts.rollout_attempts(connection, iteration.id)},
         reflections={one.id: one for one in attempts.rollout_reflections(connection, iteration.id)},
         compose=lambda key: compose(key, pool),
         show_previous_attempt=settings.correction.show_previous_attempt,
+        told_wrong=settings.reflection.on == "wrong",
+        feedback=lambda attempt: feedback_on(kinds, tasks[attempt.question_id], attempt),
     )
 
 

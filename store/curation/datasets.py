@@ -67,8 +67,11 @@ def dataset_facts(connection: sqlite3.Connection, iteration_id: int) -> DatasetF
     verdicts: dict[tuple[bool, Verdict], int] = {
         (bool(first), verdict): n
         for first, verdict, n in connection.execute(
-            "SELECT turn = 1, verdict, count(*) FROM attempts WHERE iteration_id = ? AND protocol = ''"
-            " AND error IS NULL GROUP BY 1, 2",
+            "SELECT turn = 1, verdict, count(*) FROM attempts WHERE iteration_id = ?1 AND protocol = ''"
+            # Further samples of a rollout belong to no trajectory; those of an import do.
+            " AND error IS NULL AND (sample = 0 AND (turn = 1 OR reflection_id IS NOT NULL) OR EXISTS ("
+            "  SELECT 1 FROM iterations i JOIN runs r ON r.id = i.run_id WHERE i.id = ?1 AND r.origin = 'import'))"
+            " GROUP BY 1, 2",
             (iteration_id,),
         )
     }

@@ -58,6 +58,16 @@ class StageFacts:
     shuffled: bool = False
     """Whether the prompt shows a reflection on another question of the task instead of the row's own."""
 
+    @property
+    def one_generation(self) -> bool:
+        """Whether reflection and corrected attempt are learnt as one reply to one prompt."""
+        return {"reflection", "correction"} <= set(self.learnt)
+
+    @property
+    def second_turn(self) -> bool:
+        """Whether it trains on texts after the first attempt."""
+        return not {"reflection", "correction"}.isdisjoint(self.learnt)
+
 
 @dataclass(frozen=True, slots=True)
 class TrainingSettingEntry:
@@ -88,6 +98,16 @@ class TrainingSettingEntry:
     def paired(self) -> bool:
         """Whether an example is a preferred and a rejected completion of one prompt."""
         return self.loss == "dpo"
+
+    @property
+    def one_generation(self) -> bool:
+        """Whether its policies reflect and correct in one reply to one prompt, because a stage trains them to."""
+        return any(stage.one_generation for stage in self.stages)
+
+    @property
+    def second_turn(self) -> bool:
+        """Whether it trains reflections or corrections; a setting that does not leaves the prompts of its parent."""
+        return any(stage.second_turn for stage in self.stages)
 
     @property
     def judged(self) -> bool:

@@ -100,7 +100,7 @@ def estimate(settings: RunSettings, figures: Figures, owed: Owed | None = None) 
         first=made.stages(first=True),
         later=made.stages(first=False),
         trajectories=trajectories,
-        database_bytes=trajectories * made.trajectory_bytes(),
+        database_bytes=trajectories * made.trajectory_bytes() + made.further_bytes(),
         policy_bytes=made.policy_bytes(),
         generation_bytes=made.generation_bytes(),
         training_bytes=made.training_bytes(),

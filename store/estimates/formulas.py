@@ -127,15 +127,17 @@ class StageFormulas:
     # -- rollouts
 
     def _attempts(self, first: bool) -> StageEstimate:
-        texts = self._owed_or("attempt", first, self._term("train_questions"))
+        sampled = number(1 + self._settings.attempt.samples)
+        texts = self._owed_or("attempt", first, self._term("train_questions") * sampled)
         return self._generated("attempt", texts, self._attempt_prompt(), self._term("attempt_tokens"))
 
     def _reflections(self, first: bool) -> StageEstimate:
-        texts = self._owed_or("reflect", first, self._wrong() * self._per_attempt() * self._rounds(self._chain()))
+        texts = self._owed_or("reflect", first, self._reflected() * self._per_attempt() * self._rounds(self._chain()))
         return self._generated("reflect", texts, self._reflection_prompt(), self._term("reflection_tokens"))
 
     def _corrections(self, first: bool) -> StageEstimate:
-        texts = self._owed_or("correct", first, self._wrong() * self._per_attempt() * self._rounds(self._chain()))
+        planned = self._reflected() * self._per_attempt() * self._rounds(self._chain()) + self._further_corrections()
+        texts = self._owed_or("correct", first, planned)
         return self._generated("correct", texts, self._correction_prompt(), self._term("correction_tokens"))
 
     def _owed_or(self, stage: StageName, first: bool, planned: Symbolic) -> Symbolic:
@@ -156,6 +158,20 @@ class StageFormulas:
 
     def _wrong(self) -> Symbolic:
         return self._term("train_questions") * self._term("wrong_share")
+
+    def _reflected(self) -> Symbolic:
+        """Training attempts that are reflected on."""
+        return self._term("train_questions") if self._settings.reflection.on == "all" else self._wrong()
+
+    def _further_corrections(self) -> Symbolic:
+        """Texts that the lift of reflections is computed from: corrections after the first, and tries without one.
+
+        Their prompts are estimated as those of corrections.
+        """
+        samples = self._settings.correction.samples
+        if samples == 1:
+            return NOTHING
+        return self._wrong() * (self._per_attempt() * number(samples - 1) + number(samples))
 
     def _per_attempt(self) -> Symbolic:
         return self._term("reflections_per_attempt")
@@ -202,8 +218,7 @@ class StageFormulas:
 
     def trajectories(self) -> Symbolic:
         """Return the number of trajectories of an iteration's training questions."""
-        questions, wrong = self._term("train_questions"), self._term("wrong_share")
-        return questions + questions * wrong * (self._per_attempt() + number(-1))
+        return self._term("train_questions") + self._reflected() * (self._per_attempt() + number(-1))
 
     def _curation(self, first: bool) -> StageEstimate:
         made = self._owed_or("curate", first, self.trajectories())
@@ -222,7 +237,7 @@ class StageFormulas:
         if reflections is None or fixed is None:
             return self._wrong() * symbolic.name("examples_per_attempt")
         mean = examples_of_attempt(self._settings, round(reflections), fixed)
-        return self._wrong() * number(mean, "yield_share", "reflections_per_attempt")
+        return self._reflected() * number(mean, "yield_share", "reflections_per_attempt")
 
     def _examples_of_samples(self) -> Symbolic:
         """Examples of the sampled first attempts per question, if they are right as often as the greedy one."""
@@ -308,6 +323,18 @@ class StageFormulas:
             return self._term("trajectory_bytes")
         tokens = symbolic.total([self._term(f"{name}_tokens") for name in ("attempt", "reflection", "correction")])
         return self._term("row_bytes") + tokens * self._term("text_bytes_per_token")
+
+    def further_bytes(self) -> Symbolic:
+        """Return the bytes of the texts of an iteration that belong to no trajectory: further attempts and corrections.
+
+        They are not in the search index, so this is an upper bound.
+        """
+        samples = self._settings.attempt.samples
+        if not samples and self._settings.correction.samples == 1:
+            return NOTHING
+        attempts = self._term("train_questions") * number(samples) * self._term("attempt_tokens")
+        tokens = attempts + self._further_corrections() * self._term("correction_tokens")
+        return tokens * self._term("text_bytes_per_token")
 
     def policy_bytes(self) -> Symbolic:
         """Return the bytes of a child policy: its adapter, and the merged model where adapters aren't served (CPU)."""

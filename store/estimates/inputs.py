@@ -20,6 +20,7 @@ from store.estimates import symbolic
 from store.estimates.model_config import PUBLISHED, Architecture
 from store.estimates.symbolic import Symbolic
 from store.settings import Decoding, RunSettings
+from store.settings.rollout import GENERAL_INSTRUCTION
 
 Origin = Literal["measured", "given", "settings", "reference", "unknown"]
 
@@ -30,7 +31,7 @@ MEANINGS: dict[str, str] = {
     "train_questions": "training questions of an iteration",
     "held_out_questions": "questions a policy is measured on",
     "reported_questions": "test questions a promoted policy is measured on, where others decide",
-    "reflections_per_attempt": "reflections on one wrong attempt: instructions × samples",
+    "reflections_per_attempt": "reflections on one attempt: instructions × samples",
     "wrong_share": "share of first attempts that are wrong",
     "held_out_wrong_share": "share of first attempts that are wrong on held-out questions",
     "yield_share": "share of reflections whose correction is right (i→c)",
@@ -104,6 +105,7 @@ BYTES_PER_TOKEN = 5.1
 """Bytes of text per token of SmolLM2's tokenizer, measured on 50 published attempts and reflections."""
 
 _POOL = 32
+_AND_GENERAL = f"+{GENERAL_INSTRUCTION}"
 _DRAWN = re.compile(r"[a-z]+:(\d+)")
 
 
@@ -185,8 +187,13 @@ def _overheads(settings: RunSettings) -> dict[str, Figure]:
 
 def _reflections(settings: RunSettings) -> dict[str, Figure]:
     drawn = settings.reflection.instructions
-    if isinstance(drawn, list):
-        keys: int | None = len(drawn)
+    general = 0
+    if isinstance(drawn, str) and drawn.endswith(_AND_GENERAL):
+        drawn, general = drawn.removesuffix(_AND_GENERAL), 1
+    if drawn == GENERAL_INSTRUCTION:
+        keys: int | None = 1
+    elif isinstance(drawn, list):
+        keys = len(drawn)
     elif drawn == "all":
         # An operator's own parts enlarge the pool, and their number is only known from another file.
         keys = None if settings.reflection.parts else _POOL
@@ -196,7 +203,7 @@ def _reflections(settings: RunSettings) -> dict[str, Figure]:
     if keys is None:
         return {}
     source = "reflection.instructions × reflection.samples"
-    return {"reflections_per_attempt": Figure(keys * settings.reflection.samples, "settings", source)}
+    return {"reflections_per_attempt": Figure((keys + general) * settings.reflection.samples, "settings", source)}
 
 
 def _lengths(settings: RunSettings) -> dict[str, Figure]:

@@ -34,8 +34,9 @@ _MANY_ROWS = 5000
 """Minimum number of trajectories for measuring the database; a smaller one consists mostly of empty pages."""
 
 _ROLLOUTS = """
-SELECT 'attempt' AS stage, avg(prompt_tokens), avg(completion_tokens), count(*), avg(verdict = 'incorrect') FROM (
-    SELECT prompt_tokens, completion_tokens, verdict FROM attempts
+SELECT 'attempt' AS stage, avg(prompt_tokens), avg(completion_tokens), count(*),
+    avg(CASE WHEN sample = 0 THEN verdict = 'incorrect' END) FROM (
+    SELECT prompt_tokens, completion_tokens, verdict, sample FROM attempts
     WHERE id >= {attempts} AND +iteration_id IN ({marks}) AND protocol = '' AND turn = 1 AND error IS NULL
     AND reused_from IS NULL ORDER BY id DESC LIMIT {limit})
 UNION ALL
@@ -44,8 +45,9 @@ SELECT 'reflection', avg(prompt_tokens), avg(completion_tokens), count(*), NULL 
     WHERE id >= {reflections} AND +iteration_id IN ({marks}) AND protocol = '' AND error IS NULL
     AND reused_from IS NULL ORDER BY id DESC LIMIT {limit})
 UNION ALL
-SELECT 'correction', avg(prompt_tokens), avg(completion_tokens), count(*), avg(verdict = 'correct') FROM (
-    SELECT prompt_tokens, completion_tokens, verdict FROM attempts
+SELECT 'correction', avg(nullif(prompt_tokens, 0)), avg(completion_tokens), count(*),
+    avg(CASE WHEN sample = 0 THEN verdict = 'correct' END) FROM (
+    SELECT prompt_tokens, completion_tokens, verdict, sample FROM attempts
     WHERE id >= {attempts} AND +iteration_id IN ({marks}) AND protocol = '' AND +reflection_id IS NOT NULL
     AND error IS NULL ORDER BY id DESC LIMIT {limit})
 UNION ALL
@@ -222,7 +224,8 @@ def _examples(
         return {}
     made = count_trained_rows(connection, iteration.id, iteration.run_id, entry, 0).kept
     wrong = connection.execute(
-        "SELECT count(*) FROM attempts WHERE iteration_id = ? AND protocol = '' AND turn = 1 AND verdict = 'incorrect'",
+        "SELECT count(*) FROM attempts WHERE iteration_id = ? AND protocol = '' AND turn = 1 AND sample = 0"
+        " AND verdict = 'incorrect'",
         (iteration.id,),
     ).fetchone()[0]
     if not made or wrong < _FEWEST:

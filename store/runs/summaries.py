@@ -134,6 +134,7 @@ def review_summary(connection: sqlite3.Connection, run_id: int) -> ReviewSummary
     agreed, judged = connection.execute(
         "SELECT coalesce(sum((v.decision = 'accept') = (c.verdict = 'correct')), 0), count(*)"
         f" FROM ({_NEWEST_REVIEWS}) v JOIN attempts c ON c.reflection_id = v.reflection_id AND c.turn = 2"
+        " AND c.sample = 0"
         " WHERE v.decision IN ('accept', 'reject') AND c.verdict <> 'unverified'",
         (run_id,),
     ).fetchone()
