@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from engine.errors import TaskError
 from engine.tasks import load_tasks, task_type
 from engine.tasks.base import Loaded, Row
-from engine.tasks.choice import single_letter
+from engine.tasks.answers.option_letter import single_letter
 from engine.tasks.loading.files import read_rows
 from store.settings import RunSettings
 from store.settings.tasks import ChoiceTask, MathTask

@@ -58,6 +58,9 @@ class Extraction(NamedTuple):
     """The answer as written, for verifiers that depend on markup or a final full stop."""
 
 
+_BEFORE = 40
+"""Characters before a phrase in which `refuses` is searched."""
+
 LONGEST_WHOLE_REPLY = 12
 """Maximum number of words of a reply that counts as the answer without an answer marker."""
 
@@ -70,6 +73,7 @@ def extract(
     whole_reply: bool = False,
     letter_mark: bool = False,
     accepts: Callable[[str], bool] | None = None,
+    refuses: re.Pattern[str] | None = None,
 ) -> Extraction:
     """Extract the final answer of a reply.
 
@@ -82,11 +86,12 @@ def extract(
         letter_mark: accept `A: 12` as a marked answer.
         accepts: predicate on the text after a phrase. A phrase replaces an earlier answer only if it accepts the text,
             and an accepted phrase is preferred to others.
+        refuses: pattern of the text directly before a phrase that keeps it from committing to an answer.
     """
     text = without_thoughts(reply)
     if not multiline:
         text = in_one_line(text)
-    statement = _last_statement(text, multiline, phrases, letter_mark, accepts)
+    statement = _last_statement(text, multiline, phrases, letter_mark, accepts, refuses)
     if statement is not None:
         return Extraction(cleaned(statement.text), statement.rule, statement.text)
     if block := _last_fence(text):
@@ -107,6 +112,7 @@ def _last_statement(
     phrases: Sequence[re.Pattern[str]],
     letter_mark: bool,
     accepts: Callable[[str], bool] | None,
+    refuses: re.Pattern[str] | None,
 ) -> Statement | None:
     """Return the last statement that commits to an answer; None if there is none or all of them are retracted."""
     marks = marked(text, multiline=multiline, letter_mark=letter_mark)
@@ -118,6 +124,8 @@ def _last_statement(
             break
         if phrase.start < retracted:
             break
+        if refuses is not None and refuses.search(text, max(0, phrase.start - _BEFORE), phrase.start):
+            continue
         if mark is not None and phrase.aside:
             continue
         if accepts is not None and not accepts(phrase.text):

@@ -16,6 +16,12 @@ from typing import NamedTuple
 _CONTEXT = 240
 """Maximum number of characters before a phrase in which its clause is looked for."""
 
+_MOST_PHRASES = 64
+"""Phrases that are looked at from the end of a reply; a looping model repeats one thousands of times."""
+
+_LONGEST_PHRASE = 1000
+"""Maximum number of characters of an answer after a phrase."""
+
 _EMPHASIS = r"(?:\*{1,3}|_{1,3})?"
 _WHOSE = r"(?:(?:the|my|final|correct|best|corrected|revised)[ \t]+){0,3}"
 _MARKER = re.compile(
@@ -128,7 +134,7 @@ def phrased(reply: str, patterns: Sequence[re.Pattern[str]]) -> Iterator[Stateme
         return
     ends = list(_END.finditer(reply))
     stops = [end.start() for end in ends]
-    for _, match in sorted(matches.items(), reverse=True):
+    for _, match in sorted(matches.items(), reverse=True)[:_MOST_PHRASES]:
         after, before = bisect_left(stops, match.end()), bisect_left(stops, match.start())
         start = max(ends[before - 1].end() if before else 0, match.start() - _CONTEXT)
         statement = _committed(reply, match, reply[start : match.start()], ends[after] if after < len(ends) else None)
@@ -265,7 +271,7 @@ def _committed(reply: str, match: re.Match[str], sentence: str, ends: re.Match[s
         text, end = match.group("answer"), match.end()
     else:
         end = ends.start() if ends else len(reply)
-        text = reply[match.end() : end].strip()
+        text = reply[match.end() : min(end, match.end() + _LONGEST_PHRASE)].strip()
     if not text or _does_not_commit(sentence, ends):
         return None
     opened = sentence.count("(") > sentence.count(")") or sentence.count("“") > sentence.count("”")
