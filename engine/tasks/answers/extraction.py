@@ -26,6 +26,9 @@ from engine.tasks.answers.statements import (
 from engine.tasks.answers.thoughts import without_thoughts
 
 _FENCE = re.compile(r"```[^\n`]*\n(.*?)(?:\n[ \t]*```|\Z)", re.DOTALL)
+_UNSURE = re.compile(r"(?i)(?:i\s+(?:think|guess|believe|suppose|would)|maybe|perhaps|probably|possibly|not sure|is|are)\b")
+"""Beginnings of a short reply that does not commit to an answer."""
+
 _INLINE_FENCE = re.compile(r"```([^\n`]+)```")
 _DECIMAL = re.compile(r"[-+]?(?:\d+(?:,\d{3})+|\d+)?(?:\.\d+)?")
 _RATIO = re.compile(r"(-?)\\[dt]?frac\{?(\d+)\}?\{?(\d+)\}?|(-?)(\d+)/(\d+)")
@@ -202,6 +205,8 @@ def lettered_options(text: str) -> dict[str, str]:
 
 def _short_line(reply: str) -> str:
     line = reply.strip()
+    if _UNSURE.match(line):
+        return ""
     return line if "\n" not in line and len(line.split()) <= LONGEST_WHOLE_REPLY else ""
 
 

@@ -53,7 +53,7 @@ _UNCERTAIN = re.compile(
     r"than|up to|plus|minus|mod|squared|cubed|dozens?|hundreds?|thousands?|millions?|billions?|half|halves|third|quarter|"
     r"percent|"
     r"two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|maybe|might|could|if|when|unless|wrong|incorrect|"
-    r"square|root|power|factorial|versus|vs|to|through|twice|double|log|except|without|first|second|step)\b|n['’]t\b|[≤≥<>≠~±√^]"
+    r"square|root|power|factorial|versus|vs|through|twice|double|log|except|without|first|second|step)\b|n['’]t\b|[≤≥<>≠~±√^]"
 )
 
 
@@ -61,7 +61,9 @@ def without_decoration(text: str) -> str:
     """Strip emoji and check marks at both ends of a text, and a final comma, colon, question or exclamation mark."""
     current = text.strip()
     while current:
-        shorter = current.rstrip(" \t,;?!…").rstrip()
+        shorter = current.rstrip(" \t,;?…").rstrip()
+        if shorter.endswith("!") and not re.search(r"[\d)]!+$", shorter):
+            shorter = shorter[:-1].rstrip()
         shorter = shorter.removesuffix(":").rstrip()
         if shorter and _is_symbol(shorter[-1]):
             shorter = shorter[:-1].rstrip()
@@ -84,8 +86,10 @@ def without_remark(text: str) -> str:
     return without_decoration(current)
 
 
-def without_lead(text: str) -> str:
-    """Strip the beginning of a sentence that states an answer, e.g. "I think it is", "The GCD is" or "x =".
+def without_lead(text: str, *, equations: bool = True) -> str:
+    """Strip the beginning of a sentence that states an answer, e.g. "I think it is" or "The GCD is".
+
+    With `equations` also "x =", whatever the name.
 
     A negation stays: "It is not 13" becomes "not 13".
     """
@@ -93,7 +97,7 @@ def without_lead(text: str) -> str:
     if len(current) > _LONGEST:
         return current
     for _ in range(4):
-        match = _LEAD.match(current) or _EQUALS_LEAD.match(current)
+        match = _LEAD.match(current) or (_EQUALS_LEAD.match(current) if equations else None)
         if match is None or not current[match.end() :].strip():
             break
         current = current[match.end() :].strip()

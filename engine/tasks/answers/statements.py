@@ -55,6 +55,11 @@ _CORRECTION = re.compile(
     r"(?:it(?:['’]s|\s{1,3}(?:is|must be|should be))|that(?:['’]s|\s{1,3}should be)|i\s{1,3}mean[t]?|make that)\s{1,3}"
 )
 _WEAK = re.compile(rf"(?im)\b(?:result|solution){_VERB}|^[ \t*_]{{0,6}}(?:final\s)?(?:result|solution)[*_]{{0,3}}[:：][*_]{{0,3}}\s{{0,3}}")
+CONCLUSIONS = (
+    re.compile(r"(?i)\b(?:the|its)\s{1,3}(?:final\s{1,3})?value\s{1,3}(?:of\s{1,3}[^.\n]{1,40}?\s{1,3})?(?:is|equals)\s{1,3}(?:equal to\s{1,3})?"),
+)
+"""Phrases that state the answer of a problem whose result is a value."""
+
 _END = re.compile(r"\n|[!?]+(?=[\s)\"”]|$)|(?<!\bSt)(?<!\bDr)(?<!\bMr)(?<!\bMs)(?<!\bMrs)(?<!\bMt)(?<!\bvs)\.(?=[\s)\"”]|$)")
 _CLAUSE = re.compile(
     r"(?i)[,;:—]\s|\s[-–]\s|[,;]?\s(?:so|therefore|thus|hence|but|and thus|and so|and therefore|which means(?: that)?)\s"
