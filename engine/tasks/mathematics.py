@@ -15,7 +15,7 @@ from engine.tasks.answers.extraction import cleaned, extract, last_boxed, number
 from engine.tasks.answers.latex import tidy
 from engine.tasks.answers.math_equality import compare
 from engine.tasks.answers.quantities import quantity
-from engine.tasks.answers.remarks import without_decoration, without_lead, without_remark
+from engine.tasks.answers.remarks import sole_number, without_decoration, without_lead, without_remark
 from engine.tasks.answers.statements import CONCLUSIONS
 from engine.tasks.base import NO_ANSWER, Loaded, Question, Verification, worked_example
 from engine.tasks.loading.fields import RowRefused, asked, text_field
@@ -35,6 +35,7 @@ class Math(TaskType[MathTask]):
 
     kind: ClassVar[str] = "math"
     isolated: ClassVar[bool] = True
+    reasoning_instruction: ClassVar[str] = ""
 
     def load(self, settings: MathTask, base_dir: Path, seed: int) -> Loaded:
         """Load train, dev and test questions and worked examples. Raises TaskError if the source can't be used."""
@@ -54,7 +55,7 @@ class Math(TaskType[MathTask]):
             EngineError: if math-verify is not installed.
         """
         found = extract(reply, phrases=CONCLUSIONS, letter_mark=True, whole_reply=True, accepts=_is_value)
-        if found.answer is None or (found.rule == "whole reply" and not _is_value(found.answer)):
+        if found.answer is None or (found.rule in ("whole reply", "last line") and not _is_value(found.answer)):
             return Verification("incorrect", None, "", None, NO_ANSWER)
         same, how = compare(found.answer, reference)
         if same is None:
@@ -78,6 +79,8 @@ def _is_value(text: str) -> bool:
     if quantity(tidy(cleaned(without_lead(bare)))) is not None:
         return True
     words = re.findall(r"(?<![\\\w])[A-Za-z]{2,}", bare)
+    if len(words) > 2 and sole_number(bare):
+        return True
     return len(bare) <= _LONGEST_PLAIN_ANSWER and len(words) < 3 and re.search(r"[\d\\]|^[a-zA-Z]$", bare) is not None
 
 

@@ -27,6 +27,15 @@ class Decoding(Section):
     """Probability mass of nucleus sampling."""
 
 
+class AttemptSection(Decoding):
+    """Decoding of first attempts, and whether they reason."""
+
+    reason: bool = False
+    """Ask for reasoning in short steps before the answer, in attempts and corrections of every task kind (the paper's
+    attempts reason). A model of up to 8B otherwise answers a multiple-choice question with the letter alone, so that a
+    reflection has no step to refer to."""
+
+
 class ReflectionSection(Decoding):
     """Sampling of reflections. Defaults are the paper's (section 3.1): k = 2, temperature 0.8."""
 

@@ -19,7 +19,7 @@ from store.settings.base import Section
 from store.settings.curation import CurationSection, JudgeSection
 from store.settings.experiment import ExperimentSection
 from store.settings.generation import GenerationSection
-from store.settings.rollout import CorrectionSection, Decoding, ReflectionSection
+from store.settings.rollout import AttemptSection, CorrectionSection, Decoding, ReflectionSection
 from store.settings.tasks import TASK_SECTIONS, Task, TaskSection, any_task, kind_of
 from store.settings.training import TrainingSection
 
@@ -89,7 +89,7 @@ class RunSettings(Section):
     """The task mix."""
     generation: GenerationSection = GenerationSection()
     """Generator and its limits."""
-    attempt: Decoding = Decoding()
+    attempt: AttemptSection = AttemptSection()
     """Decoding of the first attempt."""
     reflection: ReflectionSection = ReflectionSection()
     """Decoding of reflections and selection of instructions."""

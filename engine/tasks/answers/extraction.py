@@ -29,6 +29,7 @@ _FENCE = re.compile(r"```[^\n`]*\n(.*?)(?:\n[ \t]*```|\Z)", re.DOTALL)
 _UNSURE = re.compile(r"(?i)(?:i\s+(?:think|guess|believe|suppose|would)|maybe|perhaps|probably|possibly|not sure|is|are)\b")
 """Beginnings of a short reply that does not commit to an answer."""
 
+_CONCLUDING = re.compile(r"(?i)[*_]{0,3}(?:so|therefore|thus|hence|in total|in conclusion|finally|overall)\b")
 _INLINE_FENCE = re.compile(r"```([^\n`]+)```")
 _DECIMAL = re.compile(r"[-+]?(?:\d+(?:,\d{3})+|\d+)?(?:\.\d+)?")
 _RATIO = re.compile(r"(-?)\\[dt]?frac\{?(\d+)\}?\{?(\d+)\}?|(-?)(\d+)/(\d+)")
@@ -56,7 +57,8 @@ class Extraction(NamedTuple):
     answer: str | None
     """The answer without surrounding markup; None if the reply contains no answer in a known form."""
     rule: str
-    """`answer line`, `boxed`, `hash line`, `phrase`, `fence` or `whole reply`; empty if none matched."""
+    """`answer line`, `answer tag`, `boxed`, `hash line`, `phrase`, `fence`, `whole reply` or `last line`; empty if none
+    matched."""
     raw: str | None
     """The answer as written, for verifiers that depend on markup or a final full stop."""
 
@@ -85,7 +87,8 @@ def extract(
         multiline: let an answer line extend to the end of the reply.
         phrases: further patterns that are treated like "the answer is". The answer is the text between a match and the
             end of its sentence, or the pattern's group `answer`, if it has one.
-        whole_reply: accept a reply of one line and at most `LONGEST_WHOLE_REPLY` words as the answer if none is marked.
+        whole_reply: accept a reply of one line and at most `LONGEST_WHOLE_REPLY` words as the answer if none is marked, or a
+            last line of that length that begins as a conclusion ("So …").
         letter_mark: accept `A: 12` as a marked answer.
         accepts: predicate on the text after a phrase. A phrase replaces an earlier answer only if it accepts the text,
             and an accepted phrase is preferred to others.
@@ -101,6 +104,8 @@ def extract(
         return Extraction(cleaned(block), "fence", block)
     if whole_reply and (line := _short_line(text)):
         return Extraction(cleaned(line), "whole reply", line)
+    if whole_reply and (line := _conclusion(text)):
+        return Extraction(cleaned(line), "last line", line)
     return Extraction(None, "", None)
 
 
@@ -208,6 +213,12 @@ def _short_line(reply: str) -> str:
     if _UNSURE.match(line):
         return ""
     return line if "\n" not in line and len(line.split()) <= LONGEST_WHOLE_REPLY else ""
+
+
+def _conclusion(reply: str) -> str:
+    """Return the last line if it is a short conclusion, such as "So there are 68 legs in total."."""
+    line = reply.strip().rpartition("\n")[2].strip()
+    return line if _CONCLUDING.match(line) and len(line.split()) <= LONGEST_WHOLE_REPLY else ""
 
 
 def _last_fence(reply: str) -> str:
