@@ -23,6 +23,25 @@ from engine.tasks.task_kind import TaskType
 from store.records import Split
 from store.settings.tasks import ChoiceTask
 
+_ALONE = "".join(
+    rf"(?<![A-J]{joint})"
+    for joint in (
+        ", ",
+        " and ",
+        " or ",
+        " nor ",
+        ", and ",
+        ", or ",
+        "/",
+        " & ",
+        r"\) and ",
+        r"\) or ",
+        r"\) nor ",
+        r"\), ",
+    )
+)
+"""No further letter in front of the one that a phrase names: `A or B is correct` commits to neither."""
+
 _LETTER = r"[\"'“‘*]{0,3}[(\[]?(?P<answer>[A-J])[)\]]?[\"'”’*]{0,3}"
 _RIGHT = (
     r"\s+(?:alone\s+)?(?:is|must be|seems|has to be)\s+(?:clearly\s+|therefore\s+|indeed\s+|definitely\s+)?(?:the\s+)?"
@@ -31,26 +50,32 @@ _RIGHT = (
 )
 _PHRASES = (
     re.compile(
-        r"(?i)\b(?:correct|right|best|final|my|only)\s+(?:option|choice|letter|pick)\s+(?:\w{1,12}\s+)?(?:is|must be|would be)"
+        r"(?i)\b(?:correct|right|best|final|my|only)\s+(?:option|choice|letter"
+        r"|pick)\s+(?:\w{1,12}\s+)?(?:is|must be|would be)"
         r"(?=\W)\s*:?\s*"
     ),
     re.compile(
         r"\b(?:I|[Ww]e)(?:['’]ll|['’]d| will| would|['’]m going to)?\s+(?:have to\s+|must\s+)?"
         r"(?:choose|pick|select|chose|go (?:with|for)|going with|settle on)\s+"
     ),
-    re.compile(r"(?i)\b(?:so|thus|therefore|hence|which means|then)\s*,?\s+(?:it|this)\s+(?:must|has to|can only)\s+be\s+"),
-    re.compile(r"(?i)\b(?:which\s+|that\s+)?(?:leaves|leaving)\s+(?:us\s+)?(?:with\s+)?(?:only\s+)?(?=(?-i:[(\[]?[A-J]\b|option))"),
-    re.compile(rf"(?<![\w'’]){_LETTER}{_RIGHT}", re.MULTILINE),
     re.compile(
-        r"\b(?i:option|choice)\s+[\"'“‘*(\[]{0,4}(?P<answer>[A-Ja-j])[)\]\"'”’*]{0,4}" + _RIGHT, re.MULTILINE
+        r"(?i)\b(?:so|thus|therefore|hence|which means|then)\s*,?\s+(?:it|this)\s+(?:must|has to"
+        r"|can only)\s+be\s+"
     ),
-    re.compile(rf"(?<![\w'’])[(\[](?P<answer>[a-j])[)\]]{_RIGHT}", re.MULTILINE),
-    re.compile(r"(?im)^[ \t*_#]*(?:the\s|my\s)?(?:final\s|correct\s)?answer[*_]{0,2}[ \t]+(?=[*_(\[]{0,3}(?-i:[A-J])[*_)\]]{0,3}[ \t]*[.,;:!]?[ \t]*$)"),
+    re.compile(
+        r"(?i)\b(?:which\s+|that\s+)?(?:leaves|leaving)\s+(?:us\s+)?(?:with\s+)?(?:only\s+)?(?=(?-i:[(\[]?[A-J]\b|option))"
+    ),
+    re.compile(rf"{_ALONE}(?<![\w'’]){_LETTER}{_RIGHT}", re.MULTILINE),
+    re.compile(
+        _ALONE + r"\b(?i:option|choice)\s+[\"'“‘*(\[]{0,4}(?P<answer>[A-Ja-j])[)\]\"'”’*]{0,4}" + _RIGHT, re.MULTILINE
+    ),
+    re.compile(rf"{_ALONE}(?<![\w'’])[(\[](?P<answer>[a-j])[)\]]{_RIGHT}", re.MULTILINE),
+    re.compile(
+        r"(?im)^[ \t*_#]*(?:the\s|my\s)?(?:final\s"
+        r"|correct\s)?answer[*_]{0,2}[ \t]+(?=[*_(\[]{0,3}(?-i:[A-J])[*_)\]]{0,3}[ \t]*[.,;:!]?[ \t]*$)"
+    ),
 )
 """Phrases by which replies name an option without an answer marker; `option B is not correct` matches none."""
-
-_SEVERAL = re.compile(r"(?:\b[A-J]\)?\s*(?:,|,?\s*\b(?:and|or|nor)\b|[&/])\s*(?:\b(?i:option|choice)\s+)?)[(\[\"'“*]*$")
-"""A further letter in front of the one that a phrase names: `A or B is correct` commits to neither."""
 
 _LAST_LINE = re.compile(r"[*_`\"'$ \t]*[(\[]?[A-J][)\]]?[*_`\"'$ \t]*[.!]?[*_ \t]*")
 
@@ -100,7 +125,7 @@ def verify_option(reply: str, reference: str, payload: Mapping[str, object]) -> 
     def names_one(text: str) -> bool:
         return single_letter(text, options) is not None
 
-    found = extract(reply, phrases=_PHRASES, whole_reply=True, accepts=names_one, refuses=_SEVERAL)
+    found = extract(reply, phrases=_PHRASES, whole_reply=True, accepts=names_one)
     # An unmarked reply is an answer only if it is nothing else: "It is B, I think" commits to nothing.
     bare = found.rule != "whole reply" or without_lead(found.answer or "") == found.answer
     if found.rule in ("", "whole reply", "fence") and not (found.answer and bare and names_one(found.answer)):

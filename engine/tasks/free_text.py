@@ -141,7 +141,8 @@ def _counted(name: str, loaded: Loaded) -> Loaded:
     if not listed:
         return loaded
     note = (
-        f"task {name!r}: {counted(listed, 'question')} with options in the text (multiple choice: the letter or the text "
+        f"task {name!r}: {counted(listed, 'question')} with options in the text "
+        f"(multiple choice: the letter or the text "
         f"of the option counts), {len(questions) - listed:,} free text"
     )
     return replace(loaded, notes=(*loaded.notes, note))

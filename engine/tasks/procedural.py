@@ -26,11 +26,13 @@ from engine.tasks.answers.extraction import LONGEST_WHOLE_REPLY, cleaned, extrac
 from engine.tasks.answers.latex import tidy
 from engine.tasks.answers.quantities import quantity
 from engine.tasks.answers.remarks import (
+    YES_NO,
     sole_number,
     without_decoration,
     without_determiner,
     without_lead,
     without_remark,
+    yes_no_head,
 )
 from engine.tasks.base import NO_ANSWER, Example, Loaded, Question, Verification, worked_example
 from engine.tasks.task_kind import TaskType
@@ -59,10 +61,17 @@ _NONSENSE = ("zzqx", "nan", "0")
 """Answers that no scorer should accept instead of the reference."""
 
 _MOST_GULLIBLE = 10
-"""Number of questions that accept a nonsense answer, if they outnumber the usable ones, at which a dataset is refused."""
+"""Number of questions that accept a nonsense answer, if they outnumber the usable ones, at which a dataset is
+refused."""
 
-_YES_NO = frozenset({"yes", "no", "true", "false"})
-_PHRASES = (re.compile(r"(?i)\b(?:the|its)\s+(?:\w+\s+){0,2}?(?:relationship|value|sum|total|gcd|count|number|word|year|day)\s+(?:\w+\s+){0,3}?is\s+(?=\S)"),)
+_PHRASES = (
+    re.compile(
+        r"(?i)\b(?:the|its)\s+(?:\w+\s+){0,2}?(?:relationship|value|sum|total|gcd|count|number|word|year|day)\s+"
+        r"(?:\w+\s+){0,3}?is\s+(?=\S)"
+    ),
+)
+"""Phrases that state the answer to a generated question."""
+
 _RANGE = 2**28
 """Distance between the seeds of test, few-shot, train and dev. Item i of seed s is item 0 of seed s + i."""
 
@@ -100,8 +109,9 @@ class Procedural(TaskType[ProceduralTask]):
     def verify(self, reply: str, reference: str, payload: Mapping[str, object]) -> Verification:
         """Verify a reply: correct if the dataset's scorer returns 1.0 for the extracted answer; partial credit is not.
 
-        The answer is scored as written, without markup, and without what a model writes around it (a unit, the words of a
-        sentence, a reason); the highest score counts. A scorer that raises on a reply makes it incorrect, since it accepted the reference when the question was generated.
+        The answer is scored as written, without markup, and without what a model writes around it (a unit, the words
+        of a sentence, a reason); the highest score counts. A scorer that raises on a reply makes it incorrect, since
+        it accepted the reference when the question was generated.
         """
         entry = payload["entry"]
         if not isinstance(entry, dict):
@@ -145,14 +155,14 @@ def _forms(answer: str, raw: str, reference: str) -> list[str]:
     lead = without_lead(short)
     forms = [answer, raw, bare, short, without_lead(bare), lead, without_determiner(lead)]
     forms = [cleaned(form) if form is not raw else raw for form in forms]
-    forms += [head for form in (short, lead) if (head := cleaned(form.partition(",")[0])).casefold() in _YES_NO]
+    forms += [head for form in (answer, bare, lead) if (head := yes_no_head(form)) is not None]
     value = plain_number(reference)
     if value is not None:
         stated = [found.value for form in forms if (found := quantity(tidy(form))) is not None and not found.percent]
         number = sole_number(short) if len(short.split()) > 1 else None
         stated += [found for found in (plain_number(number or ""),) if found is not None]
         forms += [reference] if value in stated else []
-    if reference.casefold() in _YES_NO and any(form.casefold() == reference.casefold() for form in forms):
+    if reference.casefold() in YES_NO and any(form.casefold() == reference.casefold() for form in forms):
         forms.append(reference)
     return list(dict.fromkeys(form for form in forms if form))
 
@@ -181,10 +191,11 @@ def _draw(settings: ProceduralTask, split: Split, seed: int, wanted: int, seen: 
         if len(questions) == wanted:
             return tuple(questions)
         if accepted.total() >= _MOST_GULLIBLE and accepted.total() > len(questions):
+            asked, answer = accepted.total() + len(questions), accepted.most_common(1)[0][0]
             raise TaskError(
-                f"task {settings.name!r}: the scorer of {settings.dataset!r} accepts {accepted.most_common(1)[0][0]!r} as a "
-                f"correct answer to {accepted.total()} of its first {accepted.total() + len(questions)} questions, so its "
-                "verdicts mean nothing; choose another dataset"
+                f"task {settings.name!r}: the scorer of {settings.dataset!r} accepts {answer!r} as a correct answer to "
+                f"{accepted.total()} of its first {asked} questions, so its verdicts mean nothing; "
+                "choose another dataset"
             )
         if unusable == 20 and not questions:
             raise TaskError(

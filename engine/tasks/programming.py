@@ -24,6 +24,7 @@ from engine.tasks.answers.program_blocks import (
     called_names,
     choose_program,
     fenced_blocks,
+    has_fence,
     has_unclosed_fence,
     unfenced_program,
     without_wrappers,
@@ -115,9 +116,9 @@ class Code(TaskType[CodeTask]):
 def extract_program(reply: str, called: frozenset[str] = frozenset()) -> Program:
     """Extract the program of a reply.
 
-    In order of preference: the fenced blocks that define the names that the tests call, with the blocks that those depend
-    on; the last fenced block that defines a name; the last fenced block; the text after `Answer:`; the reply itself, or
-    the part of it that is Python.
+    In order of preference: the fenced blocks that define the names that the tests call, with the blocks that those
+    depend on; the last fenced block that defines a name; the last fenced block; the text after `Answer:`; the reply
+    itself, or the part of it that is Python.
 
     Args:
         reply: the complete reply.
@@ -127,6 +128,9 @@ def extract_program(reply: str, called: frozenset[str] = frozenset()) -> Program
     source = choose_program(fenced_blocks(text), called)
     if source is not None:
         return Program(source, "fence")
+    if has_fence(text):
+        # A block in another language, or an empty one, is not searched for lines that look like Python.
+        return Program(None, "")
     found = extract(text, multiline=True)
     if found.rule in ("answer line", "answer tag") and found.raw is not None:
         block = block_of(found.raw)

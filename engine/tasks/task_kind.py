@@ -79,8 +79,10 @@ class TaskType(ABC, Generic[SettingsT_contra]):
 
     def instruction(self, settings: SettingsT_contra, *, reason: bool = False) -> str:
         """Return the instruction that follows every question: with `reason` to think first, then the answer format."""
-        return f"{self.reasoning_instruction} {self.format_instruction(settings)}".strip() if reason else (
-            self.format_instruction(settings)
+        return (
+            f"{self.reasoning_instruction} {self.format_instruction(settings)}".strip()
+            if reason
+            else (self.format_instruction(settings))
         )
 
     @abstractmethod

@@ -47,9 +47,13 @@ _TheirsToOurs: TypeAlias = "Connection[Verification | Exception | None, tuple[fl
 """The pipe carries timeouts and arguments to the worker; back come None once it has started, then results or errors."""
 
 
-def _verify(kind: str, reply: str, reference: str, payload: dict[str, object], finish_reason: str) -> Verification:
+def _verify(
+    kind: str, reply: str, reference: str, payload: dict[str, object], finish_reason: str = "stop"
+) -> Verification:
     try:
-        return task_type(kind).verify_finished(reply, reference, payload, finish_reason)
+        if finish_reason == "length":
+            return task_type(kind).verify_finished(reply, reference, payload, finish_reason)
+        return task_type(kind).verify(reply, reference, payload)
     except (MemoryError, RecursionError) as error:
         return _unverified(f"the verifier failed on this reply ({type(error).__name__})")
 
@@ -124,7 +128,7 @@ class _Worker:
         except TimeoutError:
             return _unverified(f"the verifier took longer than {seconds:.0f} s")
         except _Ended:
-            return _unverified("the verifier ran out of memory or crashed on this reply")
+            return _unverified("the verifier's process ended on this reply")
         finally:
             if answer is None:
                 self.close()
@@ -195,7 +199,8 @@ class VerifierPool:
         Args:
             question: the question.
             reply: the complete reply, or the part of it that is verified.
-            finish_reason: why its generation ended; a reply that ended at its `length` inside its answer is `unverified`.
+            finish_reason: why its generation ended; a reply that ended at its `length` inside its answer is
+            `unverified`.
         """
         kind = self._kinds[question.task]
         verifier = task_type(kind)

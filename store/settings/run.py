@@ -19,7 +19,7 @@ from store.settings.base import Section
 from store.settings.curation import CurationSection, JudgeSection
 from store.settings.experiment import ExperimentSection
 from store.settings.generation import GenerationSection
-from store.settings.rollout import AttemptSection, CorrectionSection, Decoding, ReflectionSection
+from store.settings.rollout import AttemptSection, CorrectionSection, ReflectionSection
 from store.settings.tasks import TASK_SECTIONS, Task, TaskSection, any_task, kind_of
 from store.settings.training import TrainingSection
 

@@ -24,14 +24,17 @@ class ClockTime(NamedTuple):
         if self.half and other.half and self.half != other.half:
             return False
         return self.minute == other.minute and (
-            self.hour == other.hour if self.half == other.half else self.hour % 12 == other.hour % 12 and self._fits(other)
+            self.hour == other.hour
+            if self.half == other.half
+            else self.hour % 12 == other.hour % 12 and self._fits(other)
         )
 
     def _fits(self, other: ClockTime) -> bool:
         """Check that a time beyond twelve hours agrees with the half of the day of the other."""
-        return all(
-            clock.hour <= 12 or (named.half in ("", "p")) for clock, named in ((self, other), (other, self))
-        ) and self.hour != 0 != other.hour
+        return (
+            all(clock.hour <= 12 or (named.half in ("", "p")) for clock, named in ((self, other), (other, self)))
+            and self.hour != 0 != other.hour
+        )
 
 
 def clock_time(text: str) -> ClockTime | None:

@@ -1,9 +1,9 @@
 r"""Extracts the final answer from a model's reply: tolerant of its form, strict about which answer counts.
 
-The last statement of an answer counts: `Answer: x`, `\boxed{x}`, `<answer>x</answer>`, a last line `#### x`, "the answer
-is x" or a correction of it. Without one, "the result is x"; without that, the last fenced block. A task type may add
-phrases, and may accept a reply of one short line as the answer. Thoughts are no part of the reply. Does not decide
-whether an answer is correct, which is up to the task type.
+The last statement of an answer counts: `Answer: x`, `\boxed{x}`, `<answer>x</answer>`, a last line `#### x`, "the
+answer is x" or a correction of it. Without one, "the result is x"; without that, the last fenced block. A task type
+may add phrases, and may accept a reply of one short line as the answer. Thoughts are no part of the reply. Does not
+decide whether an answer is correct, which is up to the task type.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ from engine.tasks.answers.statements import (
 from engine.tasks.answers.thoughts import without_thoughts
 
 _FENCE = re.compile(r"```[^\n`]*\n(.*?)(?:\n[ \t]*```|\Z)", re.DOTALL)
-_UNSURE = re.compile(r"(?i)(?:i\s+(?:think|guess|believe|suppose|would)|maybe|perhaps|probably|possibly|not sure|is|are)\b")
+_UNSURE = re.compile(
+    r"(?i)(?:i\s+(?:think|guess|believe|suppose|would)|maybe|perhaps|probably|possibly|not sure|is|are)\b"
+)
 """Beginnings of a short reply that does not commit to an answer."""
 
 _CONCLUDING = re.compile(r"(?i)[*_]{0,3}(?:so|therefore|thus|hence|in total|in conclusion|finally|overall)\b")
@@ -63,9 +65,6 @@ class Extraction(NamedTuple):
     """The answer as written, for verifiers that depend on markup or a final full stop."""
 
 
-_BEFORE = 40
-"""Characters before a phrase in which `refuses` is searched."""
-
 LONGEST_WHOLE_REPLY = 12
 """Maximum number of words of a reply that counts as the answer without an answer marker."""
 
@@ -78,7 +77,6 @@ def extract(
     whole_reply: bool = False,
     letter_mark: bool = False,
     accepts: Callable[[str], bool] | None = None,
-    refuses: re.Pattern[str] | None = None,
 ) -> Extraction:
     """Extract the final answer of a reply.
 
@@ -87,17 +85,17 @@ def extract(
         multiline: let an answer line extend to the end of the reply.
         phrases: further patterns that are treated like "the answer is". The answer is the text between a match and the
             end of its sentence, or the pattern's group `answer`, if it has one.
-        whole_reply: accept a reply of one line and at most `LONGEST_WHOLE_REPLY` words as the answer if none is marked, or a
+        whole_reply: accept a reply of one line and at most `LONGEST_WHOLE_REPLY` words as the answer if none is
+        marked, or a
             last line of that length that begins as a conclusion ("So …").
         letter_mark: accept `A: 12` as a marked answer.
         accepts: predicate on the text after a phrase. A phrase replaces an earlier answer only if it accepts the text,
             and an accepted phrase is preferred to others.
-        refuses: pattern of the text directly before a phrase that keeps it from committing to an answer.
     """
     text = without_thoughts(reply)
     if not multiline:
         text = in_one_line(text)
-    statement = _last_statement(text, multiline, phrases, letter_mark, accepts, refuses)
+    statement = _last_statement(text, multiline, phrases, letter_mark, accepts)
     if statement is not None:
         return Extraction(cleaned(statement.text), statement.rule, statement.text)
     if block := _last_fence(text):
@@ -120,7 +118,6 @@ def _last_statement(
     phrases: Sequence[re.Pattern[str]],
     letter_mark: bool,
     accepts: Callable[[str], bool] | None,
-    refuses: re.Pattern[str] | None,
 ) -> Statement | None:
     """Return the last statement that commits to an answer; None if there is none or all of them are retracted."""
     marks = marked(text, multiline=multiline, letter_mark=letter_mark)
@@ -132,8 +129,6 @@ def _last_statement(
             break
         if phrase.start < retracted:
             break
-        if refuses is not None and refuses.search(text, max(0, phrase.start - _BEFORE), phrase.start):
-            continue
         if mark is not None and phrase.aside:
             continue
         if accepts is not None and not accepts(phrase.text):

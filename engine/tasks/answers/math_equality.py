@@ -15,8 +15,8 @@ from importlib import import_module
 from typing import Any, NamedTuple
 
 from engine.errors import EngineError
-from engine.tasks.answers.extraction import cleaned
 from engine.tasks.answers.clock_time import clock_time
+from engine.tasks.answers.extraction import cleaned
 from engine.tasks.answers.latex import bracketed, split_outside, tidy, without_text
 from engine.tasks.answers.number_words import with_digits
 from engine.tasks.answers.quantities import quantity, without_unit
@@ -42,7 +42,11 @@ _OR = r"\\(?:text|mathrm)\s*\{\s*or\s*\}|\bor\b"
 _UNION = r"\\cup(?![a-zA-Z])"
 _MEMBER = re.compile(r"[a-zA-Z]\s*\\in\s*(?=[^\s])")
 _WORDS = re.compile(r"[A-Za-z][A-Za-z'’.\- ]*")
-_TAIL = re.compile(r"[A-Za-z][\w' ,]*?\b(?:is|are|was|were|equals|will be|would be|must be|falls on)\s+(?:equal\s+to\s+)?(.+)", re.DOTALL)
+_TAIL = re.compile(
+    r"[A-Za-z][\w' ,]*?\b(?:is|are|was|were|equals|will be|would be|must be"
+    r"|falls on)\s+(?:equal\s+to\s+)?(.+)",
+    re.DOTALL,
+)
 _ARTICLE = re.compile(r"(?:an?|the)\s+", re.IGNORECASE)
 _DECIMAL = re.compile(r"(?<![\w.])(\d*)\.(\d+)(?![\d.])")
 _COMMAS_IN_NUMBERS = re.compile(r"(?<![\d,])\d{1,3}(?:,\d{3})+(?![\d,])")
@@ -115,7 +119,11 @@ def _compare_form(answer: str, reference: str, gold: str) -> Comparison:
         return Comparison(_plain_words(guess) in _NO_SOLUTION or bool(_EMPTY_SET.fullmatch(guess)), "compared as words")
     if words := _words(reference, gold):
         said = _plain_words(guess)
-        return Comparison(said in (words, f"on {words}", f"in {words}") or (words in _NO_SOLUTION and said in (*_NO_SOLUTION, r"\emptyset")), "compared as words")
+        return Comparison(
+            said in (words, f"on {words}", f"in {words}")
+            or (words in _NO_SOLUTION and said in (*_NO_SOLUTION, r"\emptyset")),
+            "compared as words",
+        )
     if ":" in gold:
         guess = _RATIO_WORD.sub(":", guess)
     if (equations := _equations(guess, gold)) is not None:

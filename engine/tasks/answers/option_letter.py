@@ -1,7 +1,8 @@
 r"""Finds the single option of a multiple-choice question that an answer names, by its letter or its text.
 
-`B`, `(b)`, `B. text`, `option B`, `\textbf{(B)}\ text`, `text (option B)`, "B, because …", "not A but B". Two options, a
-letter with another option's text, and a negated option name none. Independent of replies and of the right option.
+`B`, `(b)`, `B. text`, `option B`, `\textbf{(B)}\ text`, `text (option B)`, "B, because …", "not A but B". Two
+options, a letter with another option's text, and a negated option name none. Independent of replies and of the right
+option.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from engine.tasks.answers.remarks import without_decoration, without_lead, witho
 _LONGEST = 600
 """Maximum number of characters that an answer has beside the text of an option."""
 
-_LATEX = re.compile(r"\\(?:text|textbf|textit|mathbf|mathrm|mathit|textrm|operatorname|emph|boxed|mbox)\s{0,4}\{([^{}]*)\}")
+_LATEX = re.compile(
+    r"\\(?:text|textbf|textit|mathbf|mathrm|mathit|textrm|operatorname|emph|boxed|mbox)\s{0,4}\{([^{}]*)\}"
+)
 _LATEX_SPACE = re.compile(r"\\[ ,;:!]|~|\\quad(?![a-z])")
 _MARKUP = re.compile(r"\*\*|__|`|\$|\\[()\[\]]")
 _BARE = re.compile(r"[(\[{<]{0,2}([A-Ja-j])[)\]}>]{0,2}[.:)]?")
@@ -25,9 +28,13 @@ _OPENING = re.compile(
     r"|([A-J])(?=\s+[-–—=]|\s+\())"
 )
 _LABELLED_OPENING = re.compile(r"(?i:option|choice|letter)\s+([A-Ja-j])(?=[,.:;]?\s|$)")
-_CLOSING = re.compile(r"(?s)(.+?)[\s,]{1,3}(?:[-–—=:]\s|→\s)?[(\[]?\s?(?:(?i:option|choice|answer|letter|which is)\s+)*(?:(?i:option|choice)\s+)?[(\[]?([A-J])[)\]]{0,2}")
+_CLOSING = re.compile(
+    r"(?s)(.+?)[\s,]{1,3}(?:[-–—=:]\s|→\s)?[(\[]?\s?(?:(?i:option|choice|answer|letter"
+    r"|which is)\s+)*(?:(?i:option|choice)\s+)?[(\[]?([A-J])[)\]]{0,2}"
+)
 _PREFERRED = re.compile(
-    r"(?is)(.+?),?\s+(?:over|rather than|instead of|as opposed to|and not|but not|not|unlike)\s+(?:option\s+)?[(\[]?[A-J]\b.*"
+    r"(?is)(.+?),?\s+(?:over|rather than|instead of|as opposed to|and not|but not|not"
+    r"|unlike)\s+(?:option\s+)?[(\[]?[A-J]\b.*"
 )
 _NOT_BUT = re.compile(r"(?is)not\s+(?:option\s+)?(.{1,80}?),?\s+but\s+(?:rather\s+|instead\s+)?(.+)")
 _NEGATED = re.compile(
@@ -122,7 +129,8 @@ def _with_text(match: re.Match[str], text: str, options: Mapping[str, str]) -> s
 
 
 def _followed(text: str, options: Mapping[str, str]) -> str | None:
-    """Return the option whose text begins a longer text, up to a comma, colon, semicolon or dash; the longest counts."""
+    """Return the option whose text begins a longer text, up to a comma, colon, semicolon or dash; the longest
+    counts."""
     folded = " ".join(text.casefold().split())
     found: list[tuple[int, str]] = []
     for letter, option in options.items():
@@ -134,8 +142,9 @@ def _followed(text: str, options: Mapping[str, str]) -> str | None:
     size, letter = max(found)
     rest = folded[size:].strip(" ,;:.(-–—)")
     others = [" ".join(cleaned(text).casefold().split()) for other, text in options.items() if other != letter]
-    second = re.match(r"(?:or|and|maybe|perhaps|also)\b", rest) or any(other and rest.startswith(other) for other in others)
-    return None if second else letter
+    second = re.match(r"(?:or|and|maybe|perhaps|also)\b", rest)
+    listed = any(other and rest.startswith(other) for other in others)
+    return None if second or listed else letter
 
 
 def _alternatives(text: str, letter: str, options: Mapping[str, str]) -> set[str]:

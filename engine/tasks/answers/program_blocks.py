@@ -1,8 +1,8 @@
 """Finds the program in a reply: which of its fenced blocks define what the tests call, and what those depend on.
 
-Models show usage, output and earlier versions beside their program, and split it over several blocks. The program is the
-last definition of each name that the tests call, with the blocks that define what it uses. Fences may be indented, and
-written as ``` or ~~~. Nothing is run here; every block is parsed once.
+Models show usage, output and earlier versions beside their program, and split it over several blocks. The program is
+the last definition of each name that the tests call, with the blocks that define what it uses. Fences may be
+indented, and written as ``` or ~~~. Nothing is run here; every block is parsed once.
 """
 
 from __future__ import annotations
@@ -17,11 +17,16 @@ from dataclasses import dataclass
 LONGEST_PROGRAM = 100_000
 """Maximum number of characters of a text that is parsed as a program."""
 
-_FENCE = re.compile(r"(?P<indent>[ \t]*)(?:[*+-][ \t]+|\d+[.)][ \t]+)?(?P<fence>`{3,}|~{3,})[ \t]*(?P<language>[^`\n]*)$")
+_FENCE = re.compile(
+    r"(?P<indent>[ \t]*)(?:[*+-][ \t]+|\d+[.)][ \t]+)?(?P<fence>`{3,}|~{3,})[ \t]*(?P<language>[^`\n]*)$"
+)
 _INLINE = re.compile(r"```[ \t]*(?:python3?|py)?[ \t]*([^`\n]+?)[ \t]*```")
 _PYTHON = frozenset({"", "python", "python3", "py", "py3", "python2", "pycon", "ipython", "code"})
 _WRAPPER = re.compile(r"^[ \t]*[<\[]/?(?:BEGIN|END|DONE|PYTHON|CODE|ANSWER|answer|code|python|solution)[>\]][ \t]*$")
-_CODE_START = re.compile(r"(?:async\s+)?(?:def|class)\s+\w+|import\s+\w|from\s+[\w.]+\s+import\b|@\w|[A-Za-z_]\w*(?:\s*:\s*\w+)?\s*=\s*\S")
+_CODE_START = re.compile(
+    r"(?:async\s+)?(?:def|class)\s+\w+|import\s+\w|from\s+[\w.]+\s+import\b|@\w"
+    r"|[A-Za-z_]\w*(?:\s*:\s*\w+)?\s*=\s*\S"
+)
 _CODE_LINE = re.compile(
     r"\s|$|#|[)\]}]|(?:if|elif|else|for|while|try|except|finally|with|return|raise|assert|print|del|global|pass)\b.*"
     r"|[A-Za-z_][\w.]*\s*(?:\(|\[|[-+*/%|&]?=)"
@@ -41,7 +46,8 @@ class Block:
 
 
 def fenced_blocks(reply: str) -> list[str]:
-    """Return the contents of the fenced blocks that are Python or name no language, in order, without their indentation.
+    """Return the contents of the fenced blocks that are Python or name no language, in order, without their
+    indentation.
 
     An unclosed last block extends to the end of the reply. A single pass over the lines.
     """
@@ -63,6 +69,11 @@ def fenced_blocks(reply: str) -> list[str]:
     if opened is not None:
         blocks += _of(opened, lines)
     return blocks or [match.group(1) for match in _INLINE.finditer(reply)]
+
+
+def has_fence(reply: str) -> bool:
+    """Check whether a reply has a fenced block of any language."""
+    return any(_FENCE.match(line) for line in reply.split("\n"))
 
 
 def has_unclosed_fence(reply: str) -> bool:
@@ -114,8 +125,8 @@ def without_wrappers(reply: str) -> str:
 
 
 def unfenced_program(reply: str) -> str | None:
-    """Return the program of a reply without fences: the lines from its first definition or import to the first line that
-    is no code. None if they are not Python, or define nothing."""
+    """Return the program of a reply without fences: the lines from its first definition or import to the first line
+    that is no code. None if they are not Python, or define nothing."""
     lines = reply.split("\n")
     start = next((number for number, line in enumerate(lines) if _CODE_START.match(line.lstrip())), None)
     if start is None:

@@ -17,7 +17,7 @@ LONGEST = 200
 
 _LARGEST_EXPONENT = 400
 
-_DIGITS = r"\d{1,3}(?:,\d{3})+(?!\d)|\d{1,3}(?: \d{3})+(?![\d])|\d+"
+_DIGITS = r"\d{1,3}(?:,\d{3})+(?!\d)|\d{1,3}(?:[ ]\d{3})+(?![\d])|\d+"
 _DECIMAL = rf"(?:(?:{_DIGITS})(?:\.\d+)?\.?|\.\d+)"
 _SIMPLE = re.compile(rf"[-+]?\s*{_DECIMAL}")
 _NUMBER = re.compile(
@@ -90,7 +90,8 @@ _MEASURED = re.compile(
 )
 _NO_UNITS = frozenset(
     "or and to plus minus times over more less than least most not of pi sin cos tan log ln sqrt exp mod between "
-    "is are was isn wrong incorrect false either neither divided half third quarter hundred dozen squared cubed point if when where because".split()
+    "is are was isn wrong incorrect false either neither divided "
+    "half third quarter hundred dozen squared cubed point if when where because".split()
 )
 
 

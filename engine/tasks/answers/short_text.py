@@ -1,9 +1,9 @@
 """Compares short texts: SQuAD's normalisation, except where it would make different answers equal.
 
 Lower case, no punctuation, no articles, single spaces (Rajpurkar et al. 2016, section 6.1). Kept are the sign and the
-separators of numbers (`-5`, `10:30`, `3.5`, `1/2`), symbols that belong to a word (`C++`, `C#`), comparison signs before
-a number, and an article at the end (`vitamin A`). Composed and decomposed letters are equal (NFC), number words equal
-their digits, and a date equals the same date in another order. Independent of replies.
+separators of numbers (`-5`, `10:30`, `3.5`, `1/2`), symbols that belong to a word (`C++`, `C#`), comparison signs
+before a number, and an article at the end (`vitamin A`). Composed and decomposed letters are equal (NFC), number
+words equal their digits, and a date equals the same date in another order. Independent of replies.
 """
 
 from __future__ import annotations
@@ -15,12 +15,15 @@ import unicodedata
 from engine.tasks.answers.extraction import cleaned
 from engine.tasks.answers.number_words import with_digits
 from engine.tasks.answers.places import is_region
-from engine.tasks.answers.remarks import without_decoration, without_lead, without_remark
+from engine.tasks.answers.remarks import without_decoration, without_lead, without_remark, yes_no_head
 
 _QUOTES = str.maketrans({"‘": "'", "’": "'", "“": '"', "”": '"', "–": "-", "—": "-", "−": "-", "×": "x", "…": "."})
 _THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,])")
 _AMPERSAND = re.compile(r"\s&\s")
-_KEPT = re.compile(r"(?<=\d)[:./-](?=\d)|(?<![\w)])-(?=\.?\d)|(?<=\w)[+#]+(?!\w)|[<>=≤≥≠]+(?=\s?\.?\d)|\^(?=\w)|(?<=\w)\*(?=\w)")
+_KEPT = re.compile(
+    r"(?<=\d)[:./-](?=\d)|(?<![\w)])-(?=\.?\d)|(?<=\w)[+#]+(?!\w)|[<>=≤≥≠]+(?=\s?\.?\d)|\^(?=\w)"
+    r"|(?<=\w)\*(?=\w)"
+)
 _PUNCTUATION = frozenset(string.punctuation + "¿¡«»·•")
 _ARTICLE = re.compile(r"\b(?:a|an|the)\b(?=\s+\S)")
 _ISO_DATE = re.compile(r"(\d{4})-(\d{1,2})-(\d{1,2})")
@@ -34,7 +37,6 @@ _MONTHS = {
     for name in names.split()
 }
 _NUMBER = re.compile(r"(-?\d+)\.0+")
-_HEADS = frozenset({"yes", "no", "true", "false"})
 
 
 def simplified(text: str) -> str:
@@ -75,14 +77,11 @@ def answer_forms(answer: str, *, sentence: bool = True) -> list[str]:
     found = list(dict.fromkeys(cleaned(form) for form in forms if form))
     for form in tuple(found):
         head, comma, rest = form.partition(",")
-        if comma and (is_region(rest) or (head.strip().casefold() in _HEADS and not _begins_with_head(rest))):
+        if comma and is_region(rest):
             found.append(head.strip())
+        if (word := yes_no_head(form)) is not None:
+            found.append(word)
     return found
-
-
-def _begins_with_head(text: str) -> bool:
-    words = re.findall(r"\w+", text.casefold())
-    return bool(words) and (words[0] in {"or", "and", "but", "maybe"} or not _HEADS.isdisjoint(words[:2]))
 
 
 def _date(text: str) -> tuple[int, ...] | None:

@@ -1,9 +1,9 @@
 r"""Finds the statements of an answer in a reply, with their positions, and decides which of them commit to it.
 
-A mark (`Answer: x`, `\boxed{x}`, `#### x`, `<answer>x</answer>`) always commits. A phrase ("the answer is x") does not if
-it is negated ("I don't think …"), hypothetical ("if it rained …"), attributed to somebody else ("a student might say
-…"), or a question. An explicit retraction ("wait, that is wrong") withdraws everything before it. Independent of task
-kinds and of references.
+A mark (`Answer: x`, `\boxed{x}`, `#### x`, `<answer>x</answer>`) always commits. A phrase ("the answer is x") does
+not if it is negated ("I don't think …"), hypothetical ("if it rained …"), attributed to somebody else ("a student
+might say …"), or a question. An explicit retraction ("wait, that is wrong") withdraws everything before it.
+Independent of task kinds and of references.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ _EMPHASIS = r"(?:\*{1,3}|_{1,3})?"
 _WHOSE = r"(?:(?:the|my|final|correct|best|corrected|revised)[ \t]+){0,3}"
 _MARKER = re.compile(
     rf"(?im)(?P<colon>\banswer[ \t]{{0,4}}{_EMPHASIS}[ \t]{{0,4}}[:：=](?!['\"’”`]+(?:\s|$)){_EMPHASIS})"
-    rf"|^[ \t]{{0,8}}(?:\#{{1,6}}[ \t]{{0,4}}{_EMPHASIS}|\*{{1,3}}|_{{1,3}}){_WHOSE}answer[ \t]{{0,4}}{_EMPHASIS}[ \t]*$"
+    rf"|^[ \t]{{0,8}}(?:\#{{1,6}}[ \t]{{0,4}}{_EMPHASIS}|\*{{1,3}}"
+    rf"|_{{1,3}}){_WHOSE}answer[ \t]{{0,4}}{_EMPHASIS}[ \t]*$"
     rf"|^[ \t]{{0,8}}[*_]{{0,3}}{_WHOSE}answer{_EMPHASIS}[ \t]{{1,4}}(?:[-–—]|->|→|=>)[ \t]{{1,4}}(?=\S)"
     rf"|^[ \t]{{0,8}}(?:{_WHOSE}answer)[ \t]{{0,4}}$(?=\n)"
 )
@@ -49,25 +50,38 @@ _VERB = (
 )
 _STRONG = re.compile(rf"(?i)\banswer{_VERB}")
 _CORRECTION = re.compile(
-    r"(?im)(?:^|(?<=[.!?]\s))[ \t]{0,4}[*_]{0,3}(?:correction|corrected|correcting|edit|revised|update)[*_]{0,3}\s?[:：]"
+    r"(?im)(?:^|(?<=[.!?]\s))[ \t]{0,4}[*_]{0,3}(?:correction|corrected|correcting|edit|revised"
+    r"|update)[*_]{0,3}\s?[:：]"
     r"[*_]{0,3}\s{1,3}"
-    r"|\b(?:no|wait|actually|sorry|rather|oops|scratch that)[,:;—–-]{0,2}\s{1,3}(?:(?:no|wait|actually|sorry),?\s{1,3})?"
+    r"|\b(?:no|wait|actually|sorry|rather|oops|scratch that)[,:;—–-]{0,2}\s{1,3}(?:(?:no|wait|actually"
+    r"|sorry),?\s{1,3})?"
     r"(?:it(?:['’]s|\s{1,3}(?:is|must be|should be))|that(?:['’]s|\s{1,3}should be)|i\s{1,3}mean[t]?|make that)\s{1,3}"
 )
-_WEAK = re.compile(rf"(?im)\b(?:result|solution){_VERB}|^[ \t*_]{{0,6}}(?:final\s)?(?:result|solution)[*_]{{0,3}}[:：][*_]{{0,3}}\s{{0,3}}")
+_WEAK = re.compile(
+    rf"(?im)\b(?:result|solution){_VERB}|^[ \t*_]{{0,6}}(?:final\s)?(?:result"
+    rf"|solution)[*_]{{0,3}}[:：][*_]{{0,3}}\s{{0,3}}"
+)
 CONCLUSIONS = (
-    re.compile(r"(?i)\b(?:the|its)\s{1,3}(?:final\s{1,3})?value\s{1,3}(?:of\s{1,3}[^.\n]{1,40}?\s{1,3})?(?:is|equals)\s{1,3}(?:equal to\s{1,3})?"),
+    re.compile(
+        r"(?i)\b(?:the|its)\s{1,3}(?:final\s{1,3})?value\s{1,3}(?:of\s{1,3}[^.\n]{1,40}?\s{1,3})?(?:is"
+        r"|equals)\s{1,3}(?:equal to\s{1,3})?"
+    ),
 )
 """Phrases that state the answer of a problem whose result is a value."""
 
-_END = re.compile(r"\n|[!?]+(?=[\s)\"”]|$)|(?<!\bSt)(?<!\bDr)(?<!\bMr)(?<!\bMs)(?<!\bMrs)(?<!\bMt)(?<!\bvs)\.(?=[\s)\"”]|$)")
+_END = re.compile(
+    r"\n|[!?]+(?=[\s)\"”]|$)|(?<!\bSt)(?<!\bDr)(?<!\bMr)(?<!\bMs)(?<!\bMrs)(?<!\bMt)(?<!\bvs)\.(?=[\s)\"”]"
+    r"|$)"
+)
 _CLAUSE = re.compile(
-    r"(?i)[,;:—]\s|\s[-–]\s|[,;]?\s(?:so|therefore|thus|hence|but|and thus|and so|and therefore|which means(?: that)?)\s"
+    r"(?i)[,;:—]\s|\s[-–]\s|[,;]?\s(?:so|therefore|thus|hence|but|and thus|and so|and therefore"
+    r"|which means(?: that)?)\s"
     r"|^(?:so|therefore|thus|hence|but)\s"
 )
 _CONCLUSION = re.compile(r"(?i)(?:^|\W)(?:so|therefore|thus|hence|then|which means(?: that)?|but)\W")
 _NEGATION = re.compile(
-    r"(?i)\b(?:not(?!\s{1,3}(?:only|sure))|never|neither|nor|cannot|hardly|unlikely|(?<!no )doubt|deny|disagree|impossible|"
+    r"(?i)\b(?:not(?!\s{1,3}(?:only|sure))|never|neither|nor|cannot|hardly|unlikely|(?<!no )doubt|deny"
+    r"|disagree|impossible|"
     r"incorrect(?:ly)?|wrong(?:ly)?|false(?:ly)?|rule out|mistake)\b|n['’]t\b(?!\s{1,3}sure)"
 )
 _HYPOTHESIS = re.compile(r"(?i)\b(?:if(?!\s{1,3}i\s{1,3}(?:had|have)\s{1,3}to)|suppose|supposing|assuming|unless)\b")
@@ -85,14 +99,18 @@ _ASKING = re.compile(
     r"(?i)^\W*(?:so\s|and\s|but\s)?\s?(?:which|what|why|how|who|where|when|is|are|was|could|can|does|do|did|would|should|"
     r"whether)\b"
 )
-_WRONG = r"(?:wrong|incorrect|mistaken|not (?:right|correct|true|possible)|a mistake|an error|can['’]?t be|cannot be|can not be)"
+_WRONG = (
+    r"(?:wrong|incorrect|mistaken|not (?:right|correct|true|possible)|a mistake|an error|can['’]?t be"
+    r"|cannot be|can not be)"
+)
 _RETRACTION = re.compile(
     r"(?i)(?:^|[.!?\n…]\s{0,3})(?:but\s|however,?\s|wait[,.!—-]{0,2}\s|actually,?\s|hmm+[,.]{0,3}\s|no[,.]\s|oops[,.!]?\s|"
     r"sorry[,.]?\s|hold on[,.]?\s|on (?:closer |second )?(?:reflection|inspection|thought)s?,?\s){0,3}"
     r"(?:on (?:closer |second )?(?:reflection|inspection|thoughts?),?\s)?"
     r"(?:(?:that|this|it|my (?:first )?answer|the (?:answer|student|above)|i|they|he|she)\b(?:['’]s)?[^.!?\n,]{0,24}?\b"
     rf"{_WRONG}(?=\s*(?:[.,;:!]|$|\n)|,?\s(?:since|because|as)\b)|scratch that)"
-    r"|(?:^|[.!?\n…]\s{0,3})(?:but |wait,? |actually,? |hmm+,? |no,? |oops,? |sorry,? ){1,3}i (?:\w{1,8} )?made (?:an?|some) "
+    r"|(?:^|[.!?\n…]\s{0,3})(?:but |wait,? |actually,? |hmm+,? |no,? |oops,? "
+    r"|sorry,? ){1,3}i (?:\w{1,8} )?made (?:an?|some) "
 )
 
 
@@ -258,8 +276,7 @@ def _hash_lines(reply: str) -> list[Statement]:
     bare = reply.rstrip()
     start = bare.rfind("\n") + 1
     return [
-        Statement(match.start(), match.end(), "hash line", match.group(1))
-        for match in _HASHES.finditer(bare, start)
+        Statement(match.start(), match.end(), "hash line", match.group(1)) for match in _HASHES.finditer(bare, start)
     ]
 
 
