@@ -21,7 +21,7 @@ _FENCE = re.compile(
     r"(?P<indent>[ \t]*)(?:[*+-][ \t]+|\d+[.)][ \t]+)?(?P<fence>`{3,}|~{3,})[ \t]*(?P<language>[^`\n]*)$"
 )
 _INLINE = re.compile(r"```[ \t]*(?:python3?|py)?[ \t]*([^`\n]+?)[ \t]*```")
-_PYTHON = frozenset({"", "python", "python3", "py", "py3", "python2", "pycon", "ipython", "code"})
+_PYTHON = frozenset({"", "python", "python3", "py", "py3", "python2", "pycon", "ipython"})
 _WRAPPER = re.compile(r"^[ \t]*[<\[]/?(?:BEGIN|END|DONE|PYTHON|CODE|ANSWER|answer|code|python|solution)[>\]][ \t]*$")
 _CODE_START = re.compile(
     r"(?:async\s+)?(?:def|class)\s+\w+|import\s+\w|from\s+[\w.]+\s+import\b|@\w"
