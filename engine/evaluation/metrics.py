@@ -48,6 +48,11 @@ class EvaluationMetrics:
     """Like acc_t2, with the first retry instead of the correction."""
     retry_i_to_c: Metric
     """Share of wrong answers that a retry without reflection made right."""
+    unreadable_t1: Metric
+    """Share of the verified replies of turn 1 that contain no answer in a readable form; they count as wrong. A gain in
+    accuracy that goes with a smaller share is at least partly one of format."""
+    unreadable_t2: Metric
+    """Share of the verified replies after reflection that contain no answer in a readable form."""
     later: Mapping[str, Metric] = field(default_factory=dict)
     """With several rounds: `acc_t3`, … and `acc_vote_rounds`, the majority over the turns, the latest in a tie."""
 
@@ -110,6 +115,10 @@ def evaluate(
         c_to_i=accuracy([verdict == "incorrect" for before, verdict in second if before and is_verified(verdict)]),
         acc_retry=accuracy(retried),
         retry_i_to_c=accuracy([verdict == "correct" for verdict in retries if is_verified(verdict)]),
+        unreadable_t1=accuracy([row.turns[0].group is None for row, _ in first]),
+        unreadable_t2=accuracy(
+            [row.turns[1].group is None for row, _ in first if len(row.turns) > 1 and is_verified(row.turns[1].verdict)]
+        ),
         later=_later(rows, protocol, rounds),
     )
 

@@ -55,7 +55,7 @@ def problems_of(
             )
         found[question.id] = Problem(
             render_question(question.text, question.options),
-            task_type(task.kind).format_instruction(task),
+            task_type(task.kind).instruction(task, reason=settings.attempt.reason),
             tuple(Example(*example) for example in shown.get(question.task, ())),
         )
     return found

@@ -29,8 +29,8 @@ from store.records import StoredAttempt, StoredQuestion, StoredReflection, Verdi
 from store.rollouts.attempts import NewAttempt, NewGeneration, NewReflection
 from store.settings import Decoding
 
-Verify = Callable[[StoredQuestion, str], Awaitable[Verification]]
-"""Verifies a reply to a question."""
+Verify = Callable[[StoredQuestion, str, str], Awaitable[Verification]]
+"""Verifies a reply to a question, given why its generation ended."""
 
 
 class Watcher(Protocol):
@@ -261,7 +261,7 @@ class Steps:
         sample: int = 0,
     ) -> NewAttempt:
         if reply.error is None:
-            verification = await self._verify(question, reply.generated.text)
+            verification = await self._verify(question, reply.generated.text, reply.generated.finish_reason)
         else:
             verification = Verification("unverified", None, "", None, reply.error)
         made = self._generation(reply, messages, sample, self._plan.policy_id)

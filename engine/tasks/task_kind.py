@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar, Generic, TypeVar
 
+from engine.tasks.answers.extraction import ends_in_answer
 from engine.tasks.answers.stated_answer import states_reference
 from engine.tasks.answers.stated_program import Solves
 from engine.tasks.base import Loaded, Question, Verification, normalised
@@ -31,6 +32,8 @@ class TaskType(ABC, Generic[SettingsT_contra]):
     """Whether `verify` runs a program of the model in the sandbox and blocks meanwhile; call it in a thread."""
     graded: ClassVar[bool] = False
     """Whether the score of a verification is a token F1, so that exact match and F1 are reported."""
+    reasoning_instruction: ClassVar[str] = "Think in short steps first."
+    """Request to reason before the answer, used with `attempt.reason`; empty if the format instruction includes it."""
     generated: ClassVar[bool] = False
     """Whether questions come from a template and a seed. Such a question repeats a held-out one only if both have the
     same words, numbers and operators; see `engine.tasks.loading.contamination`."""
@@ -67,6 +70,36 @@ class TaskType(ABC, Generic[SettingsT_contra]):
     @abstractmethod
     def verify(self, reply: str, reference: str, payload: Mapping[str, object]) -> Verification:
         """Verify a complete reply of the model against the reference. Never raises because of the reply's content."""
+
+    def verify_finished(
+        self, reply: str, reference: str, payload: Mapping[str, object], finish_reason: str
+    ) -> Verification:
+        """Verify a reply that may have ended at its limit on tokens.
+
+        A reply that ended inside its answer is `unverified` with the rule `truncated`: `Answer: 1` may be the beginning
+        of 12. One that ended before or after its answer is verified like any other.
+
+        Args:
+            reply: the reply.
+            reference: the reference answer.
+            payload: of the question.
+            finish_reason: as of the generator; `length` for a reply that reached `max_tokens`.
+        """
+        if finish_reason == "length" and self.ends_in_answer(reply):
+            return Verification("unverified", None, "truncated", None, "the reply reached max_tokens inside its answer")
+        return self.verify(reply, reference, payload)
+
+    def ends_in_answer(self, reply: str) -> bool:
+        """Check whether a reply ends inside its answer."""
+        return ends_in_answer(reply)
+
+    def instruction(self, settings: SettingsT_contra, *, reason: bool = False) -> str:
+        """Return the instruction that follows every question: with `reason` to think first, then the answer format."""
+        return (
+            f"{self.reasoning_instruction} {self.format_instruction(settings)}".strip()
+            if reason
+            else (self.format_instruction(settings))
+        )
 
     @abstractmethod
     def format_instruction(self, settings: SettingsT_contra) -> str:

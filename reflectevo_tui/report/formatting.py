@@ -37,6 +37,8 @@ METRIC_NAMES: Mapping[str, str] = {
     "delta": "Δ(t1,t2)",
     "i_to_c": "i→c",
     "c_to_i": "c→i",
+    "unreadable_t1": "no readable answer@t1",
+    "unreadable_t2": "no readable answer@t2",
     "acc_retry": "Acc, retry",
     "retry_i_to_c": "retry i→c",
     "acc_retry_budget": "Acc, retry at equal tokens",

@@ -14,6 +14,7 @@ from store.evaluation import number_format
 ALL_TASKS = "all tasks"
 
 _CORE = ("acc_t1", "acc_t2", "delta", "i_to_c", "c_to_i")
+_UNREADABLE = ("unreadable_t1", "unreadable_t2")
 _BASELINES = (
     *("acc_retry", "retry_i_to_c", "acc_retry_budget", "acc_retry_vote_budget"),
     *("acc_vote", "acc_vote_budget", "acc_vote_rounds"),
@@ -52,10 +53,11 @@ def _groups(known: Collection[str]) -> list[tuple[str, tuple[str, ...]]]:
         (name for name in known if name.startswith("acc_t") and name[5:].isdecimal() and int(name[5:]) > 2),
         key=lambda name: int(name[5:]),
     )
-    shown = {*_CORE, *later, *_BASELINES, *_FREE_TEXT, *_TOKENS}
+    shown = {*_CORE, *later, *_UNREADABLE, *_BASELINES, *_FREE_TEXT, *_TOKENS}
     return [
         ("", (*_CORE[:2], *later, *_CORE[2:])),
         ("Without reflection, to compare", tuple(name for name in _BASELINES if name in known)),
+        ("Replies without a readable answer", tuple(name for name in _UNREADABLE if name in known)),
         ("Free text", tuple(name for name in _FREE_TEXT if name in known)),
         ("Tokens a question", tuple(name for name in _TOKENS if name in known)),
         ("Further", tuple(sorted(set(known) - shown))),

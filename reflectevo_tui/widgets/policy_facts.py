@@ -30,9 +30,15 @@ def policy_facts(node: LineageNode, width: int) -> list[Content]:
 def _measured_line(one: Evaluation) -> Content:
     oracle = "oracle-free" if one.protocol.startswith("oracle-free") else "oracle"
     first, second = (formatting.percent(one.metrics.get(name, {}).get("value")) for name in ("acc_t1", "acc_t2"))
-    return display.line(
-        (f"{oracle:<12}{one.split:<5}{f'n = {one.n:,}':<10}", "$quiet"), f"Acc@t1 {first:>7}  Acc@t2 {second:>7}"
-    )
+    parts: list[str | tuple[str, str]] = [
+        (f"{oracle:<12}{one.split:<5}{f'n = {one.n:,}':<10}", "$quiet"),
+        f"Acc@t1 {first:>7}  Acc@t2 {second:>7}",
+    ]
+    unreadable = [one.metrics.get(name, {}).get("value") for name in ("unreadable_t1", "unreadable_t2")]
+    if any(unreadable):
+        shares = " → ".join(formatting.percent(share) for share in unreadable)
+        parts.append((f"  no readable answer {shares}", "$quiet"))
+    return display.line(*parts)
 
 
 class PolicyPanel(LinePanel):

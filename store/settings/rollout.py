@@ -33,8 +33,12 @@ class Decoding(Section):
 
 
 class AttemptSection(Decoding):
-    """Decoding of the first attempt, and further attempts sampled in training."""
+    """Decoding of the first attempt, further attempts sampled in training, and whether attempts reason."""
 
+    reason: bool = False
+    """Ask for reasoning in short steps before the answer, in attempts and corrections of every task kind (the paper's
+    attempts reason). A model of up to 8B otherwise answers a multiple-choice question with the letter alone, so that a
+    reflection has no step to refer to."""
     samples: int = Field(default=0, ge=0, le=64)
     """Number of further first attempts sampled per training question, for settings that train on attempts
     (rejection sampling); they are not reflected on. 0: none."""

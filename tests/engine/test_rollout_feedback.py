@@ -44,7 +44,7 @@ def rows(tmp_path: Path) -> Iterator[Rows]:
             "The tests report: the program can't be loaded: SyntaxError: invalid syntax.",
         ),
         ("whole reply: the time limit (5 s)", "The tests report: the time limit (5 s)."),
-        ("the reply holds no program", "The tests report: the reply holds no program."),
+        ("no program found in the reply", "The tests report: no program found in the reply."),
         ("", ""),
     ],
 )

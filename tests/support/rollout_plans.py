@@ -107,7 +107,7 @@ class FakeGenerator:
         return [request for request in self.requests if stage_of(request) == stage]
 
 
-async def verify(question: StoredQuestion, reply: str) -> Verification:
+async def verify(question: StoredQuestion, reply: str, finish_reason: str = "stop") -> Verification:
     """Return the verdict that the question names for an attempt, and one that depends on the text for a correction."""
     guess = "correct" if sum(map(ord, reply)) % 3 == 0 else "incorrect"
     verdict = question.text.split()[0] if reply.startswith("[attempt") else guess
