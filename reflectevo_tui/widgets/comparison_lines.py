@@ -8,9 +8,12 @@ from textual.content import Content
 
 from reflectevo_tui.text import display, formatting
 from store.evaluation.comparisons import Difference, PairedAnswer, Turn
+from store.evaluation.floors import FLOOR, floor_and_position
+from store.evaluation.held_out_answers import is_oracle
 from store.evaluation.number_format import signed_interval
 from store.records import Verdict
 
+EvaluationMetrics = Mapping[str, Mapping[str, float | None]]
 Differences = Mapping[tuple[str, Turn], Difference]
 TURNS: tuple[tuple[Turn, str], ...] = (("t1", "Acc@t1"), ("t2", "Acc@t2"))
 GLYPHS: dict[Verdict | None, tuple[str, str]] = {
@@ -36,8 +39,22 @@ def sureness(difference: Difference) -> str:
     return "▲" if difference.low > 0 else "▼" if difference.high < 0 else "="
 
 
-def comparison_lines(first: str, second: str, protocol: str, differences: Differences) -> list[Content]:
-    """Format the table: all tasks together and each task, for both turns."""
+def comparison_lines(
+    first: str,
+    second: str,
+    protocol: str,
+    differences: Differences,
+    metrics: tuple[EvaluationMetrics, EvaluationMetrics] | None = None,
+) -> list[Content]:
+    """Format the table: all tasks together and each task, for both turns; below it floors and own retries.
+
+    Args:
+        first: name of policy A.
+        second: name of policy B.
+        protocol: the protocol of both.
+        differences: B − A by task and turn.
+        metrics: the metrics of A and B over all tasks.
+    """
     lines = [
         display.line(
             ("A ", "bold $accent"), (first, "bold"), "   ", ("B ", "bold $accent"), (second, "bold"), f"   {protocol}"
@@ -65,7 +82,17 @@ def comparison_lines(first: str, second: str, protocol: str, differences: Differ
     lines.append(display.line())
     lines.append(display.line(("▲ B better  ▼ B worse  = no significant difference", "$quiet")))
     lines.append(display.line(("95 % bootstrap interval, McNemar's p", "$quiet")))
+    if metrics is not None and is_oracle(protocol):
+        lines.append(display.line())
+        lines += [_floor_line(name, policy) for name, policy in zip("AB", metrics, strict=True)]
     return lines
+
+
+def _floor_line(name: str, metrics: EvaluationMetrics) -> Content:
+    second, floor, retry = (metrics.get(key) for key in ("acc_t2", FLOOR, "acc_retry"))
+    words = f"Acc@t2 {formatting.percent((second or {}).get('value'))} · {floor_and_position(second, floor)}"
+    again = f" · own retry {formatting.percent(retry.get('value'))}" if retry else ""
+    return display.line((f"{name} ", "bold $accent"), f"{words}{again}")
 
 
 def flip_line(pair: PairedAnswer, turn: Turn, gained: bool) -> Content:
