@@ -61,8 +61,9 @@ def comparison_lines(
         ),
         display.line(),
     ]
+    floors = _floor_lines(metrics) if metrics is not None and is_oracle(protocol) else []
     if not differences:
-        return [*lines, display.line(("no common question under this protocol", "$quiet"))]
+        return [*lines, display.line(("no common question under this protocol", "$quiet")), *floors]
     head = f"{'task':<14}{'turn':<8}  {'B − A in points':<24} {'p':>6} {'n':>6} {'gained':>7} {'lost':>5}"
     lines.append(display.line((head, "$quiet")))
     for task in dict.fromkeys(task for task, _ in differences):
@@ -82,10 +83,11 @@ def comparison_lines(
     lines.append(display.line())
     lines.append(display.line(("▲ B better  ▼ B worse  = no significant difference", "$quiet")))
     lines.append(display.line(("95 % bootstrap interval, McNemar's p", "$quiet")))
-    if metrics is not None and is_oracle(protocol):
-        lines.append(display.line())
-        lines += [_floor_line(name, policy) for name, policy in zip("AB", metrics, strict=True)]
-    return lines
+    return [*lines, *floors]
+
+
+def _floor_lines(metrics: tuple[EvaluationMetrics, EvaluationMetrics]) -> list[Content]:
+    return [display.line(), *(_floor_line(name, policy) for name, policy in zip("AB", metrics, strict=True))]
 
 
 def _floor_line(name: str, metrics: EvaluationMetrics) -> Content:
