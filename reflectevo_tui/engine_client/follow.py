@@ -150,10 +150,11 @@ def _summary(iteration: dict[str, Any], workspace: str, say: Any) -> None:
     )
     if parent and child:
         say(f"  before  {parent['name']:<5} Acc@t1 {share(parent['acc_t1']):<18} Acc@t2 {share(parent['acc_t2'])}")
+        for words in beside_acc_t2(parent):
+            say(f"                {words}")
         say(f"  after   {child['name']:<5} Acc@t1 {share(child['acc_t1']):<18} Acc@t2 {share(child['acc_t2'])}")
-        for policy in (parent, child):
-            for words in beside_acc_t2(policy):
-                say(f"  {policy['name']:<5}   {words}")
+        for words in beside_acc_t2(child):
+            say(f"                {words}")
         if iteration["gain"]:
             say(f"  {iteration['gain']['sentence']}")
         say(f"  {child['name']} is {child['state']}: {child['reason']}")

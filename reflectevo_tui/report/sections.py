@@ -161,7 +161,7 @@ def _reading() -> Section:
         "i→c is the share of wrong answers that became right after reflection, c→i the share of right answers that "
         "became wrong.",
         "The floor of Acc@t2 under `oracle` is what guessing reaches: another option at random where the options are "
-        "known, else the commonest training answer and, when told that it is wrong, the second commonest. A gain by "
+        "known, else the commonest training answer and, if that is wrong, the second commonest. A gain by "
         "reflection is stated only above the floor and above the policy's own retry without a reflection.",
         "Shares have 95 % Wilson intervals, differences paired bootstrap intervals over the same questions; n is the "
         "number of questions. p is from McNemar's exact test. Answers that could not be verified are not counted.",
