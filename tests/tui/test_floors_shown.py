@@ -60,7 +60,7 @@ async def test_the_promote_gate_shows_floor_own_retry_and_what_follows(build, un
         words = str(app.screen.query_one("#facts", Static).content)
         assert "Acc@t2 rose from 45.8 % to 52.0 %, but guessing reaches 50.0 % without a model" in words
         assert "Acc@t2 rose from" in shown, "without scrolling"
-        assert "a gain can't be told from chance with n = 120." in words
+        assert "this can't be distinguished from no gain with n = 120." in words
 
 
 @pytest.mark.parametrize("size", SIZES)
