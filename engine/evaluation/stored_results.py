@@ -10,6 +10,7 @@ from engine.evaluation.protocol import feedback_of, protocol_name
 from engine.rollout.load_plan import settings_of
 from engine.rollout.plan import count
 from store.evaluation.comparisons import Comparison, compare, paired_answers
+from store.evaluation.floors import floor_words
 from store.evaluation.number_format import percent
 from store.records import Iteration
 from store.runs.policies import evaluations, get_policy
@@ -37,7 +38,9 @@ def to_measure(iteration: Iteration) -> set[int]:
 
 
 def describe_measured(connection: sqlite3.Connection, iteration: Iteration) -> str:
-    """Describe the evaluation of an iteration's policies in one line: Acc@t1 and Acc@t2 of each by protocol."""
+    """Describe the evaluation of an iteration's policies in one line: Acc@t1 and Acc@t2 of each by protocol, and under
+    an oracle the floor of Acc@t2.
+    """
     split = settings_of(iteration).evaluation.split
     each = [_described(connection, iteration, policy_id) for policy_id in sorted(to_measure(iteration))]
     return f"{' · '.join(each)}, on {split} questions"
@@ -56,6 +59,8 @@ def _described(connection: sqlite3.Connection, iteration: Iteration, policy_id: 
         shares = [
             f"Acc@{turn} {percent(metrics[f'acc_{turn}']['value'], missing='not measured')}" for turn in ("t1", "t2")
         ]
+        floor = floor_words(protocol, metrics)
+        shares += [floor] if floor else []
         words.append(f"{feedback_of(protocol)} {', '.join(shares)}, n = {stored[protocol].n}")
     return f"{get_policy(connection, policy_id).name}: {'; '.join(words)}"
 

@@ -144,7 +144,8 @@ class Steps:
         parts = split_one_stage(made.text)
         reflected, corrected = parts.tokens(made.completion_tokens)
         ended = made.finish_reason if parts.correction is None else "stop"
-        verification = await self._verify(question, parts.correction or "")
+        cut = "stop" if parts.correction is None else made.finish_reason
+        verification = await self._verify(question, parts.correction or "", cut)
         if parts.correction is None:
             limit = self._plan.one_reply.max_tokens
             verification = replace(verification, rule="", detail=no_second_try(made.finish_reason, limit))

@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from reflectevo_tui.engine_client.status import collect_status, gate_commands, share, training_status
+from reflectevo_tui.engine_client.status import beside_acc_t2, collect_status, gate_commands, share, training_status
 from reflectevo_tui.text.display import visible
 from store.evaluation.number_format import counted
 from store.workspace import Workspace
@@ -173,8 +173,12 @@ def _summary(iteration: dict[str, Any], say: Any) -> None:
     if parent and child:
         say(f"  measured on {iteration['split']} questions:")
         say(f"  before  {parent['name']:<5} Acc@t1 {share(parent['acc_t1']):<18} Acc@t2 {share(parent['acc_t2'])}")
+        for words in beside_acc_t2(parent):
+            say(f"                {words}")
         say(f"  after   {child['name']:<5} Acc@t1 {share(child['acc_t1']):<18} Acc@t2 {share(child['acc_t2'])}")
-        if parent["acc_retry"] and parent["acc_retry"].get("value") is not None:
-            say(f"  retry without reflection: {parent['name']} {share(parent['acc_retry'])}")
+        for words in beside_acc_t2(child):
+            say(f"                {words}")
+        if iteration["gain"]:
+            say(f"  {iteration['gain']['sentence']}")
         say(f"  {child['name']} is {child['state']}: {child['reason']}")
         say(f"  the policy is in {child['path']}")

@@ -8,6 +8,9 @@ from typing import Any
 from store.control.liveness import engine_state
 from store.control.telemetry import events
 from store.database.connection import reading
+from store.evaluation.floors import FLOOR, floor_and_position
+from store.evaluation.gains import stored_gain
+from store.evaluation.held_out_answers import is_oracle
 from store.evaluation.number_format import interval
 from store.evaluation.protocols import deciding_split
 from store.records import Evaluation, Iteration, Policy, Stage
@@ -104,8 +107,42 @@ def _iteration(connection: sqlite3.Connection, workspace: Workspace, iteration: 
         ],
         "parent": _policy(workspace, policies.get(iteration.parent_id or 0), measured),
         "child": _policy(workspace, policies.get(iteration.child_id or 0), measured),
+        "gain": _gain(connection, iteration, policies, measured),
         "counts": iteration_counts(connection, iteration.id),
     }
+
+
+def _gain(
+    connection: sqlite3.Connection, iteration: Iteration, policies: dict[int, Policy], measured: list[Evaluation]
+) -> dict[str, str] | None:
+    """Return the statement on a gain of the child, or of the policy of an evaluation; None before it is measured.
+
+    It takes a bootstrap, so that it isn't computed while work runs, when the status is read twice a second.
+    """
+    if iteration.state == "running":
+        return None
+    judged = iteration.child_id if iteration.kind == "training" else iteration.parent_id
+    after = newest_evaluation(measured, judged or 0)
+    if after is None:
+        return None
+    before = None
+    if iteration.kind == "training" and iteration.parent_id is not None:
+        before = next(
+            (one for one in measured if one.policy_id == iteration.parent_id and _alike(one, after)),
+            None,
+        )
+        if before is None:
+            return None
+    gain = stored_gain(
+        connection,
+        None if before is None else (policies[before.policy_id].name, before),
+        (policies[after.policy_id].name, after),
+    )
+    return {"verdict": gain.verdict, "sentence": gain.sentence}
+
+
+def _alike(one: Evaluation, other: Evaluation) -> bool:
+    return one.task == other.task and one.protocol == other.protocol
 
 
 def _all_done(iteration: Iteration, stages: list[Stage]) -> bool:
@@ -133,6 +170,8 @@ def _policy(workspace: Workspace, policy: Policy | None, measured: list[Evaluati
         "acc_t1": metrics.get("acc_t1"),
         "acc_t2": metrics.get("acc_t2"),
         "acc_retry": metrics.get("acc_retry"),
+        "floor_t2": metrics.get(FLOOR),
+        "protocol": newest.protocol if newest else None,
     }
 
 
@@ -152,6 +191,14 @@ def gate_commands(gate: str, command: str) -> list[str]:
     if gate != "promote":
         return [f"{command} approve {gate}"]
     return [f"{command} approve promote   (promotes the child)", f"{command} reject   (keeps the parent)"]
+
+
+def beside_acc_t2(policy: dict[str, Any]) -> list[str]:
+    """Return the line on the floor of a policy's Acc@t2 and its own retry; none without an oracle or Acc@t2."""
+    if not policy["acc_t2"] or not is_oracle(policy["protocol"]):
+        return []
+    floor = floor_and_position(policy["acc_t2"], policy["floor_t2"])
+    return [f"{floor} · own retry without a reflection {share(policy['acc_retry'])}"]
 
 
 _GLYPHS = {"done": "✓", "running": "●", "waiting": "◆", "failed": "✗", "skipped": "–", "pending": "○"}
@@ -185,6 +232,9 @@ def describe_status(status: dict[str, Any]) -> str:
                 f"{role:<10} {policy['name']} · {policy['state']} · Acc@t1 {share(policy['acc_t1'])} · "
                 f"Acc@t2 {share(policy['acc_t2'])}"
             )
+            lines += [f"{'':<10} {words}" for words in beside_acc_t2(policy)]
+    if iteration["gain"]:
+        lines.append(f"gain       {iteration['gain']['sentence']}")
     if iteration["reason"]:
         lines.append(f"           {iteration['reason']}")
     if iteration["gate"]:

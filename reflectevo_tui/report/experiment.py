@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from reflectevo_tui.experiment.paired_estimates import (
     NOTHING,
@@ -13,6 +13,7 @@ from reflectevo_tui.experiment.paired_estimates import (
     Tasks,
     format_split,
     mean_change,
+    mean_over_seeds,
     mean_over_tasks,
     paired_over_seeds,
     read_share,
@@ -29,8 +30,10 @@ from reflectevo_tui.experiment.plan import (
     planned_series,
     split_of,
 )
-from reflectevo_tui.report.experiment_data import Against, ExperimentReport, Format, Measured, Undertaken
+from reflectevo_tui.report.experiment_data import Against, ExperimentReport, Format, Measured, Undertaken, mean_floor
 from store.evaluation.comparisons import baseline_outcomes
+from store.evaluation.floors import FLOOR
+from store.evaluation.gains import Gain, MeasuredPolicy, gain_of
 from store.evaluation.held_out_answers import (
     HeldOutAnswer,
     held_out_answers,
@@ -53,6 +56,8 @@ class _Answers:
     protocol: str
     answers: list[HeldOutAnswer]
     baselines: Mapping[str, Outcomes] = field(default_factory=dict)
+    floors: Mapping[str, float | None] = field(default_factory=dict)
+    """The stored floor of Acc@t2 by task; empty without an oracle."""
 
     def outcomes(self, turn: int) -> Outcomes:
         return outcomes_at(self.answers, turn, self.protocol)
@@ -88,6 +93,11 @@ class _Reader:
             protocol,
             held_out_answers(self._connection, policy_id, protocol),
             baseline_outcomes(self._connection, policy_id, protocol),
+            {
+                one.task: one.metrics[FLOOR].get("value")
+                for one in self._known.evaluations
+                if (one.policy_id, one.protocol) == (policy_id, protocol) and one.task and FLOOR in one.metrics
+            },
         )
 
 
@@ -136,6 +146,7 @@ def gather_experiment(
         missing=tuple(missing(settings, known)),
         references=tuple(reference_answers(connection, run.id, "test")),
         measured=tuple(measured),
+        gains=tuple(_gains(ends, started)),
         baselines=tuple(_baseline_estimates(started)),
         against=tuple(_comparisons(ends, started, started_free)),
         formats=tuple(_formats(ends, started)),
@@ -198,6 +209,7 @@ def _measure(
             )
             for task in sorted(set(tasks.values()))
         },
+        found.floors,
     )
 
 
@@ -222,6 +234,48 @@ def _baseline_estimates(base: _Answers | None) -> list[tuple[str, Estimate]]:
     ]
 
 
+def _candidates(ends: Sequence[_End]) -> list[tuple[str, list[_End]]]:
+    """Return what is compared, with its label: each end of a series, and the ends of its seeds together."""
+    groups = {one.series.name: [end for end in ends if end.series.name == one.series.name] for one in ends}
+    several = [(f"{name}, mean of {len(own)} seeds", own) for name, own in groups.items() if len(own) > 1]
+    return [(end.series.title, [end]) for end in ends] + several
+
+
+def _gains(ends: Sequence[_End], base: _Answers | None) -> list[tuple[str, Gain]]:
+    """State for each series' end, and the mean of its seeds, whether it shows a gain by reflection over the base."""
+    if base is None:
+        return []
+    tasks = _tasks(base.answers)
+    before = _averaged("the base policy", [base], tasks)
+    found = []
+    for label, own in _candidates([end for end in ends if end.feedback == ORACLE]):
+        answers = [end.answers for end in own]
+        after = _averaged(own[0].series.name, answers, tasks)
+        second = [one.outcomes(2) for one in answers]
+        above_parent = paired_over_seeds([base.outcomes(2)], second, tasks).overall.low
+        above_retry = None
+        if after.retry is not None:
+            above_retry = paired_over_seeds([one.baselines["retry"] for one in answers], second, tasks).overall.low
+        found.append(
+            (label, gain_of(before, replace(after, above_parent=above_parent, above_retry=above_retry), base.protocol))
+        )
+    return found
+
+
+def _averaged(name: str, answers: Sequence[_Answers], tasks: Tasks) -> MeasuredPolicy:
+    """Return the metrics of one policy, or of the policies of several seeds, as means over tasks."""
+    retried = all("retry" in one.baselines for one in answers)
+    floor = mean_floor([one.floors for one in answers], set(tasks.values()))
+    second = mean_over_seeds([one.outcomes(2) for one in answers], tasks)
+    return MeasuredPolicy(
+        name,
+        mean_over_seeds([one.outcomes(1) for one in answers], tasks).as_metric(),
+        second.as_metric(),
+        {"value": floor, "n": second.n} if any(one.floors for one in answers) else None,
+        mean_over_seeds([one.baselines["retry"] for one in answers], tasks).as_metric() if retried else None,
+    )
+
+
 def _comparisons(ends: Sequence[_End], base: _Answers | None, base_free: _Answers | None) -> list[Against]:
     """Compare each series' end with the base policy, its baselines and baseline series; also the mean over seeds."""
     if base is None:
@@ -230,11 +284,8 @@ def _comparisons(ends: Sequence[_End], base: _Answers | None, base_free: _Answer
     gated = [end for end in ends if end.feedback == ORACLE]
     free = {end.series: end.answers for end in ends if end.feedback == FREE}
     plain = [end for end in gated if end.series.baseline]
-    groups = {one.series.name: [end for end in gated if end.series.name == one.series.name] for one in gated}
-    candidates = [(end.series.title, [end]) for end in gated]
-    candidates += [(f"{name}, mean of {len(own)} seeds", own) for name, own in groups.items() if len(own) > 1]
     found = []
-    for label, own in candidates:
+    for label, own in _candidates(gated):
         first = [end.answers.outcomes(1) for end in own]
         second = [end.answers.outcomes(2) for end in own]
         pairs: list[tuple[str, list[Outcomes], list[Outcomes]]] = [

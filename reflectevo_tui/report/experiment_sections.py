@@ -12,6 +12,7 @@ from reflectevo_tui.report.experiment_data import ExperimentReport, Measured
 from reflectevo_tui.report.formatting import NOT_MEASURED, Number, duration, p_value, percent, points, ratio
 from reflectevo_tui.report.gather import RunReport
 from store.evaluation import number_format
+from store.evaluation.floors import NOT_COMPUTED
 
 _FEEDBACKS = {ORACLE: "oracle protocol", FREE: "oracle-free protocol"}
 
@@ -30,7 +31,7 @@ def experiment_sections(experiment: ExperimentReport, report: RunReport) -> list
 
 
 def experiment_headline(experiment: ExperimentReport) -> Iterable[Paragraph]:
-    """Return a warning about missing parts, then one sentence on the best series against the base policy."""
+    """Return a warning about missing parts, then the best series against the base policy, and whether it is a gain."""
     for words in experiment.missing:
         yield Paragraph(f"Missing: {words}.", "warning")
     if experiment.best is None:
@@ -43,9 +44,11 @@ def experiment_headline(experiment: ExperimentReport) -> Iterable[Paragraph]:
             overall = one.paired.overall
             if overall.value is not None:
                 above = ", ".join(one.paired.tasks_above) or "none"
+                gain = dict(experiment.gains).get(label)
                 yield Paragraph(
                     f"{label}, against the base policy with reflection, Acc@t2, mean over tasks: "
                     f"{points(overall.as_metric())} points. Tasks whose interval lies above 0: {above}."
+                    f"{f' {gain.sentence}' if gain else ''}"
                 )
                 return
 
@@ -113,6 +116,7 @@ def _results(experiment: ExperimentReport) -> Section:
                 one.label,
                 f"{one.policy.name} (kept)" if one.kept else one.policy.name,
                 *(_percent(value) for value in (one.acc_t1, one.acc_t2)),
+                *((_floor(one.floor),) if feedback == ORACLE else ()),
                 _points(one.delta),
                 *(_percent(value) for value in (one.i_to_c, one.c_to_i)),
             )
@@ -120,22 +124,30 @@ def _results(experiment: ExperimentReport) -> Section:
         ]
         if feedback == ORACLE:
             rows[1:1] = [
-                ("base", name, "–", _percent(estimate), "–", "–", "–") for name, estimate in experiment.baselines
+                ("base", name, "–", _percent(estimate), "–", "–", "–", "–") for name, estimate in experiment.baselines
             ]
-        head = ("Series", "Policy", "Acc@t1", "Acc@t2", "Δ(t1,t2)", "i→c", "c→i")
+        floor = ("Floor of Acc@t2",) if feedback == ORACLE else ()
+        head = ("Series", "Policy", "Acc@t1", "Acc@t2", *floor, "Δ(t1,t2)", "i→c", "c→i")
         blocks.append(Table(head, tuple(rows), labels=2, title=f"Mean over tasks, {words}"))
         tasks = sorted({task for one in chosen for task in one.by_task})
         for turn, measure in enumerate(("Acc@t1", "Acc@t2")):
             by_task = tuple((one.label, *(_turn(one, task, turn) for task in tasks)) for one in chosen)
             blocks.append(Table(("Series", *tasks), by_task, labels=1, title=f"By task, {measure}, {words}"))
+        if feedback == ORACLE:
+            floors = tuple((one.label, *(_floor(one.floors.get(task)) for task in tasks)) for one in chosen)
+            blocks.append(Table(("Series", *tasks), floors, labels=1, title=f"By task, floor of Acc@t2, {words}"))
     if not blocks:
         blocks.append(Paragraph(f"Test questions: {NOT_MEASURED}."))
     note = (
         "After an iteration a series has its newest promoted policy; where the gate rejected the new one, "
         "the row repeats the policy before (kept). Acc@t1 of the base policy is the base without reflection. In a row "
-        "of a baseline, Acc@t2 is its accuracy."
+        "of a baseline, Acc@t2 is its accuracy. The floor is what guessing reaches once an answer is known to be wrong."
     )
     return Section("Results on the test questions", (*blocks, Paragraph(note, "note")))
+
+
+def _floor(value: float | None) -> str:
+    return number_format.percent(value, missing=NOT_COMPUTED)
 
 
 def _turn(one: Measured, task: str, turn: int) -> Cell:
@@ -230,6 +242,9 @@ def _curves(experiment: ExperimentReport) -> Section | None:
             own = [one for one in experiment.measured if one.feedback == ORACLE and one.series == series]
             made = [_point(one, getattr(one, key)) for one in (*base, *own)]
             lines.append(Line(series.title, tuple(point for point in made if point is not None)))
+        if key == "acc_t2" and base[0].floor is not None:
+            places = range(1, longest + 2)
+            lines.append(Line("floor of the base policy", tuple(Point(at, 100 * base[0].floor) for at in places)))
         words = "; ".join(
             f"{line.name}: {' → '.join(number_format.percent(point.y / 100) for point in line.points)}"
             for line in lines

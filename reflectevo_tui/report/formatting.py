@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from store.evaluation import number_format
+from store.evaluation.floors import FLOOR, floor_value
 from store.evaluation.intervals import p_words
 from store.evaluation.number_format import signed
 
@@ -34,6 +35,7 @@ MISSING = Number(NOT_MEASURED)
 METRIC_NAMES: Mapping[str, str] = {
     "acc_t1": "Acc@t1",
     "acc_t2": "Acc@t2",
+    FLOOR: "Floor of Acc@t2",
     "delta": "Δ(t1,t2)",
     "i_to_c": "i→c",
     "c_to_i": "c→i",
@@ -76,6 +78,8 @@ def metric(name: str, measured: Measured | None) -> Number:
     """Format a stored metric by its kind: a share in percent, a difference in percentage points, or tokens."""
     if name.startswith("tokens_"):
         return tokens(measured)
+    if name == FLOOR:
+        return Number(floor_value(measured))
     return points(measured) if name in _DIFFERENCES else percent(measured)
 
 

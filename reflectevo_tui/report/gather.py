@@ -15,6 +15,7 @@ from store.control.telemetry import metrics
 from store.curation.curated import curation_counts
 from store.curation.training_settings import SetName
 from store.evaluation.comparisons import Difference, compare_policies
+from store.evaluation.gains import Gain, stored_gain
 from store.records import Iteration, MetricPoint, Policy, Run
 from store.rollouts.attempts import instruction_yields
 from store.runs import iterations as iteration_rows
@@ -94,6 +95,8 @@ class RunReport:
     policies: tuple[Policy, ...]
     measured: tuple[MeasuredTask, ...]
     compared: tuple[Compared, ...]
+    gains: Mapping[tuple[str, str], Gain]
+    """(child, protocol) → whether its Acc@t2 over all tasks shows a gain by reflection."""
     curves: tuple[TrainingCurve, ...]
     yields: Mapping[tuple[str, str], tuple[int, int]]
     """(task, instruction) → number of correct second attempts, and number of all."""
@@ -141,6 +144,7 @@ def gather(connection: sqlite3.Connection, run: Run, told: RunSettings | None = 
         policies=tuple(policies),
         measured=tuple(measured),
         compared=tuple(_compared(connection, run, policies, measured)),
+        gains=_gains(connection, run, policies),
         curves=tuple(curve for iteration in training for curve in _curves(connection, iteration)),
         yields=instruction_yields(connection, run.id, _EVERY_ITERATION),
         curated=tuple(Curated(one.number, curation_counts(connection, one.id)) for one in training),
@@ -172,6 +176,22 @@ def _compared(
             differences = compare_policies(connection, child.parent_id, child.id, protocol)
             for (task, turn), difference in differences.items():
                 found.append(Compared(child.name, names[child.parent_id], protocol, task, turn, difference))
+    return found
+
+
+def _gains(connection: sqlite3.Connection, run: Run, policies: list[Policy]) -> dict[tuple[str, str], Gain]:
+    """Judge every child policy under each protocol by which it and its parent were measured."""
+    overall = {
+        (one.policy_id, one.protocol): one for one in evaluations(connection, run.id) if one.task == "" and one.n
+    }
+    names = {policy.id: policy.name for policy in policies}
+    found = {}
+    for child in policies:
+        for (policy_id, protocol), after in overall.items():
+            before = overall.get((child.parent_id or 0, protocol))
+            if policy_id == child.id and before is not None:
+                parent = (names[before.policy_id], before)
+                found[child.name, protocol] = stored_gain(connection, parent, (child.name, after))
     return found
 
 
@@ -242,6 +262,9 @@ def as_json(report: RunReport) -> dict[str, Any]:
                 **asdict(one.difference),
             }
             for one in report.compared
+        ],
+        "gains": [
+            {"child": child, "protocol": protocol, **asdict(gain)} for (child, protocol), gain in report.gains.items()
         ],
         "training": [asdict(one) for one in report.curves],
         "yields": [

@@ -10,7 +10,8 @@ from reflectevo_tui.report.document import Document, Facts, Folded, Paragraph, S
 from reflectevo_tui.report.experiment_sections import experiment_headline, experiment_sections
 from reflectevo_tui.report.formatting import count, duration
 from reflectevo_tui.report.gather import RunReport, moment
-from reflectevo_tui.report.result_sections import besides_the_paper, comparisons, headline, held_out, learning, training
+from reflectevo_tui.report.paper_section import besides_the_paper
+from reflectevo_tui.report.result_sections import comparisons, headline, held_out, learning, training
 from store.records import IterationKind
 
 
@@ -159,6 +160,9 @@ def _reading() -> Section:
         "become wrong (c→i).",
         "i→c is the share of wrong answers that became right after reflection, c→i the share of right answers that "
         "became wrong.",
+        "The floor of Acc@t2 under `oracle` is what guessing reaches: another option at random where the options are "
+        "known, else the commonest training answer and, if that is wrong, the second commonest. A gain by "
+        "reflection is stated only above the floor and above the policy's own retry without a reflection.",
         "Shares have 95 % Wilson intervals, differences paired bootstrap intervals over the same questions; n is the "
         "number of questions. p is from McNemar's exact test. Answers that could not be verified are not counted.",
         "Retry is a second attempt without a reflection, vote a majority vote over sampled answers; 'equal tokens' "

@@ -76,7 +76,9 @@ class MonitorScreen(FramedScreen):
             with Vertical(id="left"):
                 yield GenerationGauges()
                 yield MetricChart("Training", "curves appear when the train stage runs", id="training")
-                yield MetricChart("Acc@t1 ● Acc@t2 ○ by iteration", "appears after the first evaluation", id="accuracy")
+                yield MetricChart(
+                    "Acc@t1 ● Acc@t2 ○ floor ▪ by iteration", "appears after the first evaluation", id="accuracy"
+                )
             with Vertical(id="right"):
                 yield HardwareTable()
                 yield LiveTextPane()

@@ -13,6 +13,9 @@ from store.control.liveness import EngineState, engine_state
 from store.curation import curated
 from store.curation.training_settings import SetName
 from store.database.connection import read
+from store.evaluation.floors import FLOOR
+from store.evaluation.gains import stored_gain
+from store.evaluation.held_out_answers import is_oracle
 from store.evaluation.protocols import deciding_split, main_protocol, overall_evaluations
 from store.records import (
     Directive,
@@ -50,6 +53,11 @@ class AccuracyPoint:
     iteration: int
     first: Mapping[str, float | None]
     second: Mapping[str, float | None]
+    floor: Mapping[str, float | None] | None = None
+    """The floor of Acc@t2; None if it isn't stored, or without an oracle."""
+    retry: Mapping[str, float | None] | None = None
+    """Accuracy with one retry without a reflection; None if it wasn't measured."""
+    oracle: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +159,9 @@ def accuracy_points(connection: sqlite3.Connection, run: Run) -> tuple[AccuracyP
     for one in overall_evaluations(every, wanted, deciding_split(run)) or overall_evaluations(every, wanted):
         policy = by_id[one.policy_id]
         number = numbers.get(policy.iteration_id, 0) if policy.iteration_id else 0
-        points.append(AccuracyPoint(policy.name, number, one.metrics["acc_t1"], one.metrics["acc_t2"]))
+        first, second, floor, retry = (one.metrics.get(name) for name in ("acc_t1", "acc_t2", FLOOR, "acc_retry"))
+        assert first is not None and second is not None
+        points.append(AccuracyPoint(policy.name, number, first, second, floor, retry, is_oracle(one.protocol)))
     return tuple(sorted(points, key=lambda point: point.iteration))
 
 
@@ -166,6 +176,8 @@ class GateFacts:
     """The stages ahead, each with its estimate, as in `reflectevo estimate`."""
     promotion: PromotionFacts | None = None
     """At the promote gate: the comparison of child and parent."""
+    gain: str = ""
+    """Whether the child's Acc@t2 shows a gain by reflection, in one sentence; empty before the child is measured."""
 
 
 def read_gate(connection: sqlite3.Connection, snapshot: Snapshot, workspace: Workspace) -> GateFacts:
@@ -184,7 +196,16 @@ def read_gate(connection: sqlite3.Connection, snapshot: Snapshot, workspace: Wor
         points.get(snapshot.child.name) if snapshot.child else None,
         _ahead(connection, snapshot, iteration, workspace),
         read_promotion(connection, run, iteration) if snapshot.gate == "promote" else None,
+        _gain(connection, run, snapshot.parent, snapshot.child),
     )
+
+
+def _gain(connection: sqlite3.Connection, run: Run, parent: Policy | None, child: Policy | None) -> str:
+    every = policies.evaluations(connection, run.id)
+    measured = {one.policy_id: one for one in overall_evaluations(every, main_protocol(run), deciding_split(run))}
+    if parent is None or child is None or parent.id not in measured or child.id not in measured:
+        return ""
+    return stored_gain(connection, (parent.name, measured[parent.id]), (child.name, measured[child.id])).sentence
 
 
 def _ahead(

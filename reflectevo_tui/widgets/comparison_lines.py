@@ -8,9 +8,12 @@ from textual.content import Content
 
 from reflectevo_tui.text import display, formatting
 from store.evaluation.comparisons import Difference, PairedAnswer, Turn
+from store.evaluation.floors import FLOOR, floor_and_position
+from store.evaluation.held_out_answers import is_oracle
 from store.evaluation.number_format import signed_interval
 from store.records import Verdict
 
+EvaluationMetrics = Mapping[str, Mapping[str, float | None]]
 Differences = Mapping[tuple[str, Turn], Difference]
 TURNS: tuple[tuple[Turn, str], ...] = (("t1", "Acc@t1"), ("t2", "Acc@t2"))
 GLYPHS: dict[Verdict | None, tuple[str, str]] = {
@@ -37,17 +40,33 @@ def sureness(difference: Difference) -> str:
 
 
 def comparison_lines(
-    first: str, second: str, protocol: str, differences: Differences, *, narrow: bool = False
+    first: str,
+    second: str,
+    protocol: str,
+    differences: Differences,
+    metrics: tuple[EvaluationMetrics, EvaluationMetrics] | None = None,
+    *,
+    narrow: bool = False,
 ) -> list[Content]:
-    """Format the table: all tasks together and each task, for both turns. A `narrow` one has no p values."""
+    """Format the table: all tasks together and each task, for both turns; below it floors and own retries.
+
+    Args:
+        first: name of policy A.
+        second: name of policy B.
+        protocol: the protocol of both.
+        differences: B − A by task and turn.
+        metrics: the metrics of A and B over all tasks.
+        narrow: whether the table has no p values.
+    """
     lines = [
         display.line(
             ("A ", "bold $accent"), (first, "bold"), "   ", ("B ", "bold $accent"), (second, "bold"), f"   {protocol}"
         ),
         display.line(),
     ]
+    floors = _floor_lines(metrics) if metrics is not None and is_oracle(protocol) else []
     if not differences:
-        return [*lines, display.line(("no common question under this protocol", "$quiet"))]
+        return [*lines, display.line(("no common question under this protocol", "$quiet")), *floors]
     wide, apart = (11, 22) if narrow else (13, 24)
     head_p = "" if narrow else f" {'p':>6}"
     head = f"{'task':<{wide}} {'turn':<8}  {'B − A in points':<{apart}}{head_p} {'n':>4} {'gained':>6} {'lost':>4}"
@@ -70,7 +89,18 @@ def comparison_lines(
     lines.append(display.line())
     lines.append(display.line(("▲ B better  ▼ B worse  = no significant difference", "$quiet")))
     lines.append(display.line(("95 % paired score interval" + ("" if narrow else ", McNemar's p"), "$quiet")))
-    return lines
+    return [*lines, *floors]
+
+
+def _floor_lines(metrics: tuple[EvaluationMetrics, EvaluationMetrics]) -> list[Content]:
+    return [display.line(), *(_floor_line(name, policy) for name, policy in zip("AB", metrics, strict=True))]
+
+
+def _floor_line(name: str, metrics: EvaluationMetrics) -> Content:
+    second, floor, retry = (metrics.get(key) for key in ("acc_t2", FLOOR, "acc_retry"))
+    words = f"Acc@t2 {formatting.percent((second or {}).get('value'))} · {floor_and_position(second, floor)}"
+    again = f" · own retry {formatting.percent(retry.get('value'))}" if retry else ""
+    return display.line((f"{name} ", "bold $accent"), f"{words}{again}")
 
 
 def flip_line(pair: PairedAnswer, turn: Turn, gained: bool) -> Content:

@@ -211,25 +211,29 @@ def rule_words(floor: Mapping[str, float | None] | None) -> str:
 
 
 _POSITIONS: Mapping[Position, str] = {
-    "above": "above the floor",
-    "not above": "not above the floor",
-    "unclear": "not clearly above the floor",
+    "above": "above",
+    "not above": "not above",
+    "unclear": "not clearly above",
     "unknown": "",
 }
 
 
 def position_words(acc_t2: Mapping[str, float | None] | None, floor: Mapping[str, float | None] | None) -> str:
-    """Describe where Acc@t2 lies, e.g. `above the floor`; empty if that isn't known."""
+    """Describe where Acc@t2 lies relative to its floor, e.g. `not above`; empty if that isn't known."""
     return _POSITIONS[position(acc_t2, floor)]
 
 
 def floor_words(protocol: str, metrics: Mapping[str, Mapping[str, float | None]]) -> str:
-    """Describe the floor of an evaluation and where its Acc@t2 lies, e.g. `floor 77.8 %, not above the floor`.
+    """Describe the floor of an evaluation and where its Acc@t2 lies, e.g. `floor 77.8 % (not above)`.
 
     Empty without an oracle: nobody is told there that an answer was wrong, so there is nothing to guess again.
     """
     if not is_oracle(protocol):
         return ""
-    floor = metrics.get(FLOOR)
-    where = position_words(metrics.get("acc_t2"), floor)
-    return f"floor {floor_value(floor)}{f', {where}' if where else ''}"
+    return floor_and_position(metrics.get("acc_t2"), metrics.get(FLOOR))
+
+
+def floor_and_position(acc_t2: Mapping[str, float | None] | None, floor: Mapping[str, float | None] | None) -> str:
+    """Format a floor and where Acc@t2 under an oracle lies: `floor 77.8 % (not above)`."""
+    where = position_words(acc_t2, floor)
+    return f"floor {floor_value(floor)}{f' ({where})' if where else ''}"

@@ -161,7 +161,8 @@ def _stated(
         n = (after.acc_t2 or {}).get("n")
         size = f" with n = {int(n):,}" if n else ""
         return Gain(
-            "unclear", f"{change}, but {_joined(reasons.within)}: a gain can't be told from chance{size}.{ended}"
+            "unclear",
+            f"{change}, but {_joined(reasons.within)}: this can't be distinguished from no gain{size}.{ended}",
         )
     if reasons.missing:
         words = _joined(reasons.missing)

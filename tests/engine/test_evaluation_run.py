@@ -5,7 +5,9 @@ store.
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -148,3 +150,20 @@ def test_the_chosen_split_is_measured(harness: Make, tmp_path: Path) -> None:
         " JOIN run_questions q USING (question_id) JOIN iterations i ON i.id = a.iteration_id GROUP BY 1, 2"
     )
     assert asked == [(1, "test", 3), (2, "dev", 1)]
+
+
+def test_an_engine_adds_the_floor_to_evaluations_of_an_earlier_version(harness: Make, tmp_path: Path) -> None:
+    """They were stored without one; everything else of them stays as it is."""
+    text = quiz_settings(tmp_path, train=4, test=8)
+    one = harness(text)
+    one.start()
+    one.issue("evaluate", settings=settings_of(text), base_directory=str(tmp_path))
+    one.wait(lambda: finished(one))
+    one.shut_down()
+    before = measured(one)
+    with closing(sqlite3.connect(one.workspace.database)) as database, database:
+        database.execute("UPDATE evaluations SET metrics = json_remove(metrics, '$.floor_t2')")
+    assert not any("floor_t2" in metrics for metrics in measured(one).values())
+    one.start()
+    one.wait(lambda: all("floor_t2" in metrics for metrics in measured(one).values()))
+    assert measured(one) == before

@@ -152,7 +152,7 @@ def test_only_an_interval_above_the_floor_counts_as_above() -> None:
     assert position(metric(60, 100), None) == position(None, floor) == "unknown"
     assert position({"value": None}, floor) == position(metric(90, 100), {"value": None}) == "unknown"
     assert position({"value": 0.8}, floor) == "unclear", "without an interval nothing is above"
-    assert position_words(metric(72, 100), floor) == "not clearly above the floor"
+    assert position_words(metric(72, 100), floor) == "not clearly above"
     assert position_words(None, floor) == ""
 
 
@@ -165,7 +165,7 @@ def test_an_evaluation_without_a_floor_says_so() -> None:
 
 def test_a_floor_is_described_under_an_oracle_only() -> None:
     metrics = {"acc_t2": metric(65, 90), "floor_t2": {"value": 0.778, "n": 90, "by_options": 0.0}}
-    assert floor_words("oracle/0123456789", metrics) == "floor 77.8 %, not above the floor"
+    assert floor_words("oracle/0123456789", metrics) == "floor 77.8 % (not above)"
     assert floor_words("oracle/0123456789", {"acc_t2": metric(65, 90)}) == "floor not computed"
     assert floor_words("oracle-free/0123456789", metrics) == ""
 

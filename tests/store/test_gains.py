@@ -35,11 +35,15 @@ def test_the_demo_is_not_called_a_gain_by_reflection() -> None:
     )
 
 
-def test_its_second_iteration_is_not_told_from_chance() -> None:
+def test_its_second_iteration_is_not_distinguished_from_no_gain() -> None:
     """84.4 % after, floor 77.8 %, own retry 82.2 %: the interval excludes neither at n = 90."""
     found = gain_of(policy("p01", 65), policy("p02", 76, at=7 / 9, retry=74), ORACLE)
     assert found.verdict == "unclear"
-    assert "82.2 %" in found.sentence and "77.8 %" in found.sentence and found.sentence.endswith("chance with n = 90.")
+    assert (
+        "82.2 %" in found.sentence
+        and "77.8 %" in found.sentence
+        and found.sentence.endswith("from no gain with n = 90.")
+    )
 
 
 def test_paired_differences_decide_where_there_are_any() -> None:

@@ -49,7 +49,10 @@ async def test_a_running_iteration_at_a_glance(build, until, screen_text, engine
         for words in ("in flight 64", "prefix cache 78 %", "NVIDIA H100", "event number 29"):
             assert words in shown, words
         if size[0] == 160:
-            assert "Acc@t1 ● Acc@t2 ○" in shown and "q 4,913 · letter_counting · 1-3-2 · reflection" in shown
+            assert (
+                "Acc@t1 ● 38.4 % · Acc@t2 ○ 45.8 % · floor ▪ 50.0 %" in shown
+                and "q 4,913 · letter_counting · 1-3-2 · reflection" in shown
+            )
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -26,6 +26,7 @@ from store.curation.training_settings import SET_TITLES, SetName
 from store.database.connection import reading
 from store.errors import OperatorError
 from store.evaluation.comparisons import Difference
+from store.evaluation.floors import floor_and_position
 from store.records import DirectiveKind, GateName, JsonObject, Policy, StageName
 from store.workspace import Workspace
 
@@ -129,6 +130,15 @@ def _flipped(difference: Difference | None, *, gained: bool) -> tuple[int, ...]:
     return difference.gained if gained else difference.lost
 
 
+def floor_line(point: AccuracyPoint | None) -> list[Content]:
+    """Format the floor of a policy's Acc@t2 and its own retry without a reflection; no line without an oracle."""
+    if point is None or not point.oracle:
+        return []
+    retry = formatting.percent(point.retry.get("value")) if point.retry else "not measured"
+    words = f"{floor_and_position(point.second, point.floor)} · own retry {retry}"
+    return [display.line(f"{'':<12}", (words, "$quiet"))]
+
+
 def gate_lines(snapshot: Snapshot, gate: GateName, facts: GateFacts | None) -> list[Content]:
     """Return everything that the dialog shows above the settings."""
     note = next((stage.note for stage in snapshot.stages if stage.name == gate), "")
@@ -139,7 +149,11 @@ def gate_lines(snapshot: Snapshot, gate: GateName, facts: GateFacts | None) -> l
     if facts is None:
         return [*lines, display.line(("reading …", "$quiet"))]
     if gate == "promote":
-        lines += [display.line(), accuracy_line("parent", facts.parent), accuracy_line("child", facts.child)]
+        lines.append(display.line())
+        for role, point in (("parent", facts.parent), ("child", facts.child)):
+            lines += [accuracy_line(role, point), *floor_line(point)]
+        if facts.gain:
+            lines += [display.line(), display.line(facts.gain)]
         lines += promotion_lines(snapshot, facts.promotion)
     elif gate == "train":
         counted = curation_lines(facts.curation)
