@@ -65,11 +65,15 @@ _PHRASES = (
     re.compile(
         r"(?i)\b(?:which\s+|that\s+)?(?:leaves|leaving)\s+(?:us\s+)?(?:with\s+)?(?:only\s+)?(?=(?-i:[(\[]?[A-J]\b|option))"
     ),
-    re.compile(rf"{_ALONE}(?<![\w'’]){_LETTER}{_RIGHT}", re.MULTILINE),
+    re.compile(rf"(?=[\"'“‘*(\[A-J]){_ALONE}(?<![\w'’]){_LETTER}{_RIGHT}", re.MULTILINE),
     re.compile(
-        _ALONE + r"\b(?i:option|choice)\s+[\"'“‘*(\[]{0,4}(?P<answer>[A-Ja-j])[)\]\"'”’*]{0,4}" + _RIGHT, re.MULTILINE
+        r"(?=[ocOC])"
+        + _ALONE
+        + r"\b(?i:option|choice)\s+[\"'“‘*(\[]{0,4}(?P<answer>[A-Ja-j])[)\]\"'”’*]{0,4}"
+        + _RIGHT,
+        re.MULTILINE,
     ),
-    re.compile(rf"{_ALONE}(?<![\w'’])[(\[](?P<answer>[a-j])[)\]]{_RIGHT}", re.MULTILINE),
+    re.compile(rf"(?=[(\[]){_ALONE}(?<![\w'’])[(\[](?P<answer>[a-j])[)\]]{_RIGHT}", re.MULTILINE),
     re.compile(
         r"(?im)^[ \t*_#]*(?:the\s|my\s)?(?:final\s"
         r"|correct\s)?answer[*_]{0,2}[ \t]+(?=[*_(\[]{0,3}(?-i:[A-J])[*_)\]]{0,3}[ \t]*[.,;:!]?[ \t]*$)"

@@ -70,8 +70,8 @@ CONCLUSIONS = (
 """Phrases that state the answer of a problem whose result is a value."""
 
 _END = re.compile(
-    r"\n|[!?]+(?=[\s)\"”]|$)|(?<!\bSt)(?<!\bDr)(?<!\bMr)(?<!\bMs)(?<!\bMrs)(?<!\bMt)(?<!\bvs)\.(?=[\s)\"”]"
-    r"|$)"
+    r"(?=[\n!?.])(?:\n|[!?]+(?=[\s)\"”]|$)"
+    r"|(?<!\bSt)(?<!\bDr)(?<!\bMr)(?<!\bMs)(?<!\bMrs)(?<!\bMt)(?<!\bvs)\.(?=[\s)\"”]|$))"
 )
 _CLAUSE = re.compile(
     r"(?i)[,;:—]\s|\s[-–]\s|[,;]?\s(?:so|therefore|thus|hence|but|and thus|and so|and therefore"
