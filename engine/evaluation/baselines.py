@@ -95,7 +95,7 @@ def baselines(
         spent["vote"] = lambda row: _tokens(row.votes)
         spent["vote_budget"] = lambda row: _tokens(_counted_votes(row, budget[row.task]))
     for name, tokens in spent.items():
-        found[f"tokens_{name}"] = mean([tokens(row) for row in rows], seed)
+        found[f"tokens_{name}"] = mean([tokens(row) for row in rows])
     return found
 
 

@@ -176,7 +176,7 @@ def measure(rows: Sequence[QuestionAnswers], feedback: Feedback, settings: RunSe
         return {
             **evaluate(part, protocol=feedback, rounds=settings.evaluation.rounds).by_name(),
             **baselines(part, budget, protocol=feedback, seed=seed),
-            **graded(part, protocol=feedback, seed=seed),
+            **graded(part, protocol=feedback),
         }
 
     tasks = sorted({row.task for row in rows})

@@ -159,7 +159,7 @@ def _reading() -> Section:
         "become wrong (c→i).",
         "i→c is the share of wrong answers that became right after reflection, c→i the share of right answers that "
         "became wrong.",
-        "Shares have 95 % Wilson intervals, differences paired bootstrap intervals over the same questions; n is the "
+        "Shares have 95 % Wilson intervals, differences paired score intervals over the same questions; n is the "
         "number of questions. p is from McNemar's exact test. Answers that could not be verified are not counted.",
         "Retry is a second attempt without a reflection, vote a majority vote over sampled answers; 'equal tokens' "
         "limits them to the tokens that reflection used.",

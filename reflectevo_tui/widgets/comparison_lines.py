@@ -64,7 +64,7 @@ def comparison_lines(first: str, second: str, protocol: str, differences: Differ
             )
     lines.append(display.line())
     lines.append(display.line(("▲ B better  ▼ B worse  = no significant difference", "$quiet")))
-    lines.append(display.line(("95 % bootstrap interval, McNemar's p", "$quiet")))
+    lines.append(display.line(("95 % paired score interval, McNemar's p", "$quiet")))
     return lines
 
 
