@@ -73,8 +73,8 @@ def mean(values: Sequence[float]) -> Metric:
     if not values:
         return NOTHING
     interval = student_mean(values)
-    ends = (None, None) if interval is None else (interval.low, interval.high)
-    return Metric(sum(values) / len(values), *ends, len(values))
+    low, high = (None, None) if interval is None else (interval.low, interval.high)
+    return Metric(sum(values) / len(values), low, high, len(values))
 
 
 def mean_score(values: Sequence[float]) -> Metric:

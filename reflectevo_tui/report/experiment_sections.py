@@ -12,6 +12,7 @@ from reflectevo_tui.report.experiment_data import ExperimentReport, Measured
 from reflectevo_tui.report.formatting import NOT_MEASURED, Number, duration, p_value, percent, points, ratio
 from reflectevo_tui.report.gather import RunReport
 from store.evaluation import number_format
+from store.evaluation.power import shown_words
 
 _FEEDBACKS = {ORACLE: "oracle protocol", FREE: "oracle-free protocol"}
 
@@ -43,9 +44,11 @@ def experiment_headline(experiment: ExperimentReport) -> Iterable[Paragraph]:
             overall = one.paired.overall
             if overall.value is not None:
                 above = ", ".join(one.paired.tasks_above) or "none"
+                seeds = f" (by seed: {_seed_values(overall)})" if overall.seeds else ""
                 yield Paragraph(
                     f"{label}, against the base policy with reflection, Acc@t2, mean over tasks: "
-                    f"{points(overall.as_metric())} points. Tasks whose interval lies above 0: {above}."
+                    f"{points(overall.as_metric())} points{seeds}{_no_difference(overall)}. "
+                    f"Tasks whose interval lies above 0: {above}."
                 )
                 return
 
@@ -151,12 +154,22 @@ def _tests(experiment: ExperimentReport) -> Section | None:
             one.label,
             one.other,
             _points(one.paired.overall),
+            _seed_values(one.paired.overall),
             p_value(one.paired.overall.p) if one.paired.overall.p is not None else "–",
+            _shows(one.paired.overall),
             f"{len(one.paired.tasks_above)} of {len(one.paired.by_task)}",
         )
         for one in experiment.against
     )
-    head = ("Final policy of the series", "compared with", "Difference (points)", "McNemar p", "Tasks above 0")
+    head = (
+        "Final policy of the series",
+        "compared with",
+        "Difference (points)",
+        "by seed",
+        "McNemar p",
+        "n shows",
+        "Tasks above 0",
+    )
     by_task = tuple(
         (
             one.label,
@@ -166,8 +179,11 @@ def _tests(experiment: ExperimentReport) -> Section | None:
         for one in experiment.against
     )
     note = (
-        "Differences are paired over the same questions; intervals are bootstrapped within tasks. McNemar's p is of "
-        "all questions together; a mean of several seeds has none. Nothing is corrected for the number of comparisons. "
+        "Differences are paired over the same questions, with the paired score intervals of the tasks combined. "
+        "Several seeds are a level of their own: their interval covers another seed, too. McNemar's p is of all "
+        "questions together; a mean of several seeds has none. 'n shows' is the smallest difference that is found with "
+        "a probability of 80 %. An interval that includes 0 shows no difference of that size or more, and nothing "
+        "about smaller ones. Nothing is corrected for the number of comparisons. "
         "Retries and votes use as many tokens as reflection and correction did. A correction gets one verdict, that "
         "the first answer was wrong; so are retries that are voted on. Retries with a verdict after each are given one "
         "more per retry, and if a task has few possible answers that alone eventually makes them right."
@@ -287,6 +303,18 @@ def _tokens(report: RunReport) -> dict[str, int]:
 def _examples(details: Mapping[str, object]) -> str:
     value = details.get("examples")
     return str(value) if isinstance(value, int) else "–"
+
+
+def _seed_values(estimate: Estimate) -> str:
+    return "; ".join(number_format.signed(100 * one) for one in estimate.seeds) or "–"
+
+
+def _shows(estimate: Estimate) -> str:
+    return "no difference" if estimate.smallest is None else f"{100 * estimate.smallest:.1f} or more"
+
+
+def _no_difference(estimate: Estimate) -> str:
+    return f"; no difference shown, {shown_words(estimate.n, estimate.smallest)}" if estimate.includes_zero else ""
 
 
 def _percent(estimate: Estimate) -> Number | str:

@@ -108,7 +108,7 @@ def headline(report: RunReport) -> Iterable[Paragraph]:
         difference = one.difference
         if difference.value is None:
             continue
-        side = "includes 0"
+        side = f"includes 0: no difference shown, {difference.power}"
         if difference.low is not None and difference.high is not None:
             side = "lies above 0" if difference.low > 0 else "lies below 0" if difference.high < 0 else side
         number = _points(one)
@@ -136,6 +136,7 @@ def comparisons(report: RunReport) -> Section | None:
             _TURNS[one.turn],
             _points(one),
             p_value(one.difference.p),
+            _shows(one),
             _flips(one, len(one.difference.gained)),
             _flips(one, len(one.difference.lost)),
         )
@@ -149,10 +150,21 @@ def comparisons(report: RunReport) -> Section | None:
         "Turn",
         "Difference (points)",
         "McNemar p",
+        "n shows",
         "Gained",
         "Lost",
     )
-    return Section("Child against parent, on the same questions", (Table(head, rows, labels=4),))
+    note = (
+        "'n shows' is the smallest difference in points that so many questions show with a probability of 80 %. An "
+        "interval that includes 0 says nothing about smaller differences."
+    )
+    blocks = (Table(head, rows, labels=4), Paragraph(note, "note"))
+    return Section("Child against parent, on the same questions", blocks)
+
+
+def _shows(one: Compared) -> str:
+    smallest = one.difference.smallest
+    return NOT_MEASURED if not one.difference.n else "nothing" if smallest is None else f"{100 * smallest:.1f}"
 
 
 def _flips(one: Compared, number: int) -> str:

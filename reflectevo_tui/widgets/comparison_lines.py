@@ -46,7 +46,7 @@ def comparison_lines(first: str, second: str, protocol: str, differences: Differ
     ]
     if not differences:
         return [*lines, display.line(("no common question under this protocol", "$quiet"))]
-    head = f"{'task':<14}{'turn':<8}  {'B − A in points':<24} {'p':>6} {'n':>6} {'gained':>7} {'lost':>5}"
+    head = f"{'task':<14}{'turn':<8}  {'B − A in points':<24} {'p':>6} {'n':>6} {'shows':>6} {'gained':>7} {'lost':>5}"
     lines.append(display.line((head, "$quiet")))
     for task in dict.fromkeys(task for task, _ in differences):
         for turn, name in TURNS:
@@ -59,13 +59,22 @@ def comparison_lines(first: str, second: str, protocol: str, differences: Differ
                     (label, "bold" if not task else ""),
                     f" {name:<8}",
                     (f"{sureness(one)} {words:<24}", style),
-                    f" {p:>6} {formatting.count(one.n):>6} {len(one.gained):>7} {len(one.lost):>5}",
+                    f" {p:>6} {formatting.count(one.n):>6} {_shows(one):>6} {len(one.gained):>7} {len(one.lost):>5}",
                 )
             )
     lines.append(display.line())
+    for turn, name in TURNS:
+        if differences["", turn].includes_zero:
+            lines.append(display.line((f"{name}, all tasks: no difference shown; {differences['', turn].power}", "")))
     lines.append(display.line(("▲ B better  ▼ B worse  = no significant difference", "$quiet")))
-    lines.append(display.line(("95 % paired score interval, McNemar's p", "$quiet")))
+    lines.append(display.line(("95 % paired score interval, McNemar's p; n shows this many points or more", "$quiet")))
     return lines
+
+
+def _shows(difference: Difference) -> str:
+    """The smallest difference that the questions show, in points."""
+    smallest = difference.smallest
+    return "–" if smallest is None else f"{100 * smallest:.1f}"
 
 
 def flip_line(pair: PairedAnswer, turn: Turn, gained: bool) -> Content:
