@@ -36,6 +36,16 @@ class Measured:
 
 
 @dataclass(frozen=True, slots=True)
+class Baseline:
+    """Accuracy of a baseline of the base policy."""
+
+    name: str
+    accuracy: Estimate
+    uses_verdict: bool
+    """Whether it uses the verdict on the first answer; without it, it is no alternative to Acc@t2 with an oracle."""
+
+
+@dataclass(frozen=True, slots=True)
 class Against:
     """The end of a series compared with another policy or baseline on the same questions."""
 
@@ -80,7 +90,7 @@ class ExperimentReport:
     references: tuple[ReferenceAnswers, ...]
     measured: tuple[Measured, ...]
     """The base policy, then each series' current policy after each iteration."""
-    baselines: tuple[tuple[str, Estimate], ...]
+    baselines: tuple[Baseline, ...]
     """Baselines of the base policy without reflection: retries and majority votes."""
     against: tuple[Against, ...]
     formats: tuple[Format, ...]

@@ -8,7 +8,7 @@ from reflectevo_tui.experiment.paired_estimates import Estimate
 from reflectevo_tui.experiment.plan import split_of
 from reflectevo_tui.report.document import Block, Cell, Chart, Facts, Line, Paragraph, Point, Section, Table
 from reflectevo_tui.report.experiment import FREE, ORACLE
-from reflectevo_tui.report.experiment_data import ExperimentReport, Measured
+from reflectevo_tui.report.experiment_data import Baseline, ExperimentReport, Measured
 from reflectevo_tui.report.formatting import NOT_MEASURED, Number, duration, p_value, percent, points, ratio
 from reflectevo_tui.report.gather import RunReport
 from store.evaluation import number_format
@@ -122,9 +122,7 @@ def _results(experiment: ExperimentReport) -> Section:
             for one in chosen
         ]
         if feedback == ORACLE:
-            rows[1:1] = [
-                ("base", name, "–", _percent(estimate), "–", "–", "–") for name, estimate in experiment.baselines
-            ]
+            rows[1:1] = [("base", one.name, *_turns_of(one), "–", "–", "–") for one in experiment.baselines]
         head = ("Series", "Policy", "Acc@t1", "Acc@t2", "Δ(t1,t2)", "i→c", "c→i")
         blocks.append(Table(head, tuple(rows), labels=2, title=f"Mean over tasks, {words}"))
         tasks = sorted({task for one in chosen for task in one.by_task})
@@ -136,9 +134,14 @@ def _results(experiment: ExperimentReport) -> Section:
     note = (
         "After an iteration a series has its newest promoted policy; where the gate rejected the new one, "
         "the row repeats the policy before (kept). Acc@t1 of the base policy is the base without reflection. In a row "
-        "of a baseline, Acc@t2 is its accuracy."
+        "of a baseline, Acc@t2 is its accuracy. A majority vote uses no verdict on the first answer: it stands under "
+        "Acc@t1, and is compared with reflection under the oracle-free protocol only."
     )
     return Section("Results on the test questions", (*blocks, Paragraph(note, "note")))
+
+
+def _turns_of(one: Baseline) -> tuple[Cell, Cell]:
+    return ("–", _percent(one.accuracy)) if one.uses_verdict else (_percent(one.accuracy), "–")
 
 
 def _turn(one: Measured, task: str, turn: int) -> Cell:

@@ -23,6 +23,7 @@ _TOKENS = (
     *("tokens_attempt", "tokens_reflection", "tokens_correction", "tokens_retry", "tokens_retry_budget"),
     *("tokens_retry_vote_budget", "tokens_vote", "tokens_vote_budget"),
 )
+_PROMPT_TOKENS = tuple(f"prompt_{name}" for name in _TOKENS)
 _MOST_POINTS = 300
 _LOSSES = ("loss", "eval_loss")
 _STAGE = "training_stage"
@@ -52,12 +53,13 @@ def _groups(known: Collection[str]) -> list[tuple[str, tuple[str, ...]]]:
         (name for name in known if name.startswith("acc_t") and name[5:].isdecimal() and int(name[5:]) > 2),
         key=lambda name: int(name[5:]),
     )
-    shown = {*_CORE, *later, *_BASELINES, *_FREE_TEXT, *_TOKENS}
+    shown = {*_CORE, *later, *_BASELINES, *_FREE_TEXT, *_TOKENS, *_PROMPT_TOKENS}
     return [
         ("", (*_CORE[:2], *later, *_CORE[2:])),
         ("Without reflection, to compare", tuple(name for name in _BASELINES if name in known)),
         ("Free text", tuple(name for name in _FREE_TEXT if name in known)),
         ("Tokens a question", tuple(name for name in _TOKENS if name in known)),
+        ("Prompt tokens a question", tuple(name for name in _PROMPT_TOKENS if name in known)),
         ("Further", tuple(sorted(set(known) - shown))),
     ]
 

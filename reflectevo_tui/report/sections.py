@@ -162,6 +162,7 @@ def _reading() -> Section:
         "Shares have 95 % Wilson intervals, differences paired score intervals over the same questions; n is the "
         "number of questions. p is from McNemar's exact test. Answers that could not be verified are not counted.",
         "Retry is a second attempt without a reflection, vote a majority vote over sampled answers; 'equal tokens' "
-        "limits them to the tokens that reflection used.",
+        "limits them to the tokens that reflection used on average, prompts included. A vote uses no verdict on the "
+        "first answer; compare it with Acc@t1, or with Acc@t2 under `oracle-free`, but not under `oracle`.",
     )
     return Section("How to read this", tuple(Paragraph(line, "note") for line in lines))
