@@ -12,12 +12,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from engine.evaluation.answers import Feedback, QuestionAnswers, is_verified, majority, right_at
-from store.evaluation.intervals import bootstrap_mean, paired_changes, wilson
+from store.evaluation.intervals import paired_changes, student_mean, wilson, wilson_share
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A share, a difference of shares (1 is 100 %) or a mean. All three are None when n is 0."""
+    """A share, a difference of shares (1 is 100 %) or a mean; all three are None when n is 0.
+
+    A mean of tokens over one question has no interval.
+    """
 
     value: float | None
     low: float | None
@@ -70,12 +73,22 @@ def accuracy(outcomes: Sequence[bool]) -> Metric:
     return Metric(sum(outcomes) / len(outcomes), interval.low, interval.high, len(outcomes))
 
 
-def mean(values: Sequence[float], seed: int) -> Metric:
-    """Return the mean with a bootstrap interval over questions."""
+def mean(values: Sequence[float]) -> Metric:
+    """Return the mean of unbounded values with Student's interval, which a single value doesn't have."""
     if not values:
         return NOTHING
-    interval = bootstrap_mean(values, seed)
-    return Metric(sum(values) / len(values), interval.low, interval.high, len(values))
+    interval = student_mean(values)
+    low, high = (None, None) if interval is None else (interval.low, interval.high)
+    return Metric(sum(values) / len(values), low, high, len(values))
+
+
+def mean_score(values: Sequence[float]) -> Metric:
+    """Return the mean of scores between 0 and 1 with the Wilson interval of a share of the same size."""
+    if not values:
+        return NOTHING
+    value = min(sum(values) / len(values), 1.0)
+    interval = wilson_share(value, len(values))
+    return Metric(value, interval.low, interval.high, len(values))
 
 
 def change(values: Sequence[int]) -> Metric:

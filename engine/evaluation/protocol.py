@@ -144,10 +144,11 @@ def answered(
         if entry is None or entry.attempt is None:
             continue
         kind = (kinds or {}).get(question.task, "")
-        turns, reflection_tokens = [_answer(entry.attempt, question, kind)], 0
+        turns, reflection_tokens, reflection_prompts = [_answer(entry.attempt, question, kind)], 0, 0
         reflection = entry.reflections.get(GENERAL_KEY)
         while reflection is not None:
             reflection_tokens += reflection.completion_tokens
+            reflection_prompts += reflection.prompt_tokens
             correction = entry.corrections.get(reflection.id)
             if correction is None:
                 break
@@ -161,6 +162,7 @@ def answered(
                 reflection_tokens,
                 retries=tuple(_answer(entry.retries[sample], question, kind) for sample in sorted(entry.retries)),
                 votes=tuple(_answer(entry.votes[sample], question, kind) for sample in sorted(entry.votes)),
+                reflection_prompt_tokens=reflection_prompts,
             )
         )
     return rows
@@ -174,19 +176,18 @@ def _answer(stored: StoredAttempt, question: StoredQuestion, kind: str) -> Answe
         given = stored.answer
         same = given is not None and task.matches_exactly(given, question.reference, question.payload)
         exact, f1 = grade(verdict=stored.verdict, score=stored.score, exact=same)
-    return Answer(stored.verdict, group, stored.completion_tokens, exact, f1)
+    return Answer(stored.verdict, group, stored.completion_tokens, exact, f1, stored.prompt_tokens)
 
 
 def measure(rows: Sequence[QuestionAnswers], feedback: Feedback, settings: RunSettings) -> dict[str, dict[str, Metric]]:
     """Compute the metrics by task and name; those over all tasks are under the empty task name."""
-    budget = budgets(rows)
-    seed = settings.seed
+    budget = budgets(rows, settings.seed)
 
     def measured(part: Sequence[QuestionAnswers]) -> dict[str, Metric]:
         return {
             **evaluate(part, protocol=feedback, rounds=settings.evaluation.rounds).by_name(),
-            **baselines(part, budget, protocol=feedback, seed=seed),
-            **graded(part, protocol=feedback, seed=seed),
+            **baselines(part, budget, protocol=feedback),
+            **graded(part, protocol=feedback),
         }
 
     tasks = sorted({row.task for row in rows})

@@ -245,7 +245,7 @@ def _record_evaluation(
     plan, kinds = held_out.plan, kinds_of(settings)
     rows = answered(plan.questions, held_out.done, kinds)
     measured = measure(rows, feedback_of(plan.protocol), settings)
-    outcomes = baseline_outcomes(rows, budgets(rows), feedback_of(plan.protocol))
+    outcomes = baseline_outcomes(rows, budgets(rows, settings.seed), feedback_of(plan.protocol))
     floors = {}
     if feedback_of(plan.protocol) == "oracle":
         pairs = pairs_of_run(connection, get_iteration(connection, iteration_id).run_id, kinds)

@@ -128,7 +128,9 @@ def as_table(measured: list[MeasuredTask]) -> str:
         for one in chosen:
             for place, key in enumerate(metric_order(one.metrics)):
                 number = metric(key, one.metrics[key])
-                label = f"tokens, {metric_name(key)}" if key.startswith("tokens_") else metric_name(key)
+                label = metric_name(key)
+                if key.startswith(("tokens_", "prompt_tokens_")):
+                    label = f"{'prompt ' if key.startswith('prompt') else ''}tokens, {label}"
                 rows.append(("" if place else one.task or ALL_TASKS, label, number.value, number.aside))
         widths = [max(len(row[column]) for row in rows) for column in range(3)]
         lines += [_line(row, widths) for row in rows]

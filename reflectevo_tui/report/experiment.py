@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 
 from reflectevo_tui.experiment.paired_estimates import (
     NOTHING,
-    Estimate,
     Outcomes,
     Tasks,
     format_split,
@@ -30,7 +29,15 @@ from reflectevo_tui.experiment.plan import (
     planned_series,
     split_of,
 )
-from reflectevo_tui.report.experiment_data import Against, ExperimentReport, Format, Measured, Undertaken, mean_floor
+from reflectevo_tui.report.experiment_data import (
+    Against,
+    Baseline,
+    ExperimentReport,
+    Format,
+    Measured,
+    Undertaken,
+    mean_floor,
+)
 from store.evaluation.comparisons import baseline_outcomes
 from store.evaluation.floors import FLOOR
 from store.evaluation.gains import Gain, MeasuredPolicy, gain_of
@@ -220,15 +227,18 @@ _BASELINES = {
     "vote": "majority vote",
     "vote_budget": "majority vote at equal tokens",
 }
-_EQUAL_BUDGET = ("retry_budget", "retry_vote_budget", "vote_budget")
+_EQUAL_BUDGET = ("retry_budget", "retry_vote_budget")
+"""Baselines that use a verdict, as a correction under the oracle protocol does."""
+_WITHOUT_VERDICT = ("vote", "vote_budget")
+"""Baselines that use none: they are compared with answers of the oracle-free protocol only."""
 
 
-def _baseline_estimates(base: _Answers | None) -> list[tuple[str, Estimate]]:
+def _baseline_estimates(base: _Answers | None) -> list[Baseline]:
     if base is None:
         return []
     tasks = _tasks(base.answers)
     return [
-        (words, mean_over_tasks(base.baselines[name], tasks))
+        Baseline(words, mean_over_tasks(base.baselines[name], tasks), name not in _WITHOUT_VERDICT)
         for name, words in _BASELINES.items()
         if name in base.baselines
     ]
@@ -311,6 +321,12 @@ def _comparisons(ends: Sequence[_End], base: _Answers | None, base_free: _Answer
         if base_free is not None and len(without) == len(own):
             after = [one.outcomes(2) for one in without]
             pairs.append(("Acc@t2, oracle-free protocol: base with reflection", [base_free.outcomes(2)], after))
+            for name in _WITHOUT_VERDICT:
+                words = f"Acc@t2, oracle-free protocol: {{}} {_BASELINES[name]}"
+                if name in base_free.baselines:
+                    pairs.append((words.format("base,"), [base_free.baselines[name]], after))
+                if all(name in one.baselines for one in without):
+                    pairs.append((words.format("its own"), [one.baselines[name] for one in without], after))
         found += [Against(label, other, paired_over_seeds(before, after, tasks)) for other, before, after in pairs]
     return found
 

@@ -56,6 +56,16 @@ def mean_floor(several: Sequence[Mapping[str, float | None]], tasks: Collection[
 
 
 @dataclass(frozen=True, slots=True)
+class Baseline:
+    """Accuracy of a baseline of the base policy."""
+
+    name: str
+    accuracy: Estimate
+    uses_verdict: bool
+    """Whether it uses the verdict on the first answer; without it, it is no alternative to Acc@t2 with an oracle."""
+
+
+@dataclass(frozen=True, slots=True)
 class Against:
     """The end of a series compared with another policy or baseline on the same questions."""
 
@@ -102,7 +112,7 @@ class ExperimentReport:
     """The base policy, then each series' current policy after each iteration."""
     gains: tuple[tuple[str, Gain], ...]
     """Whether the end of each series, or the mean of its seeds, shows a gain by reflection over the base policy."""
-    baselines: tuple[tuple[str, Estimate], ...]
+    baselines: tuple[Baseline, ...]
     """Baselines of the base policy without reflection: retries and majority votes."""
     against: tuple[Against, ...]
     formats: tuple[Format, ...]

@@ -32,7 +32,7 @@ def experiment_as_json(report: ExperimentReport) -> dict[str, Any]:
             for one in report.measured
         ],
         "gains": {label: asdict(gain) for label, gain in report.gains},
-        "baselines": {name: asdict(estimate) for name, estimate in report.baselines},
+        "baselines": {one.name: asdict(one.accuracy) for one in report.baselines},
         "against": [asdict(one) for one in report.against],
         "formats": [asdict(one) for one in report.formats],
         "iterations": [

@@ -71,12 +71,12 @@ def metric_name(name: str) -> str:
     """Return the display name of a stored metric."""
     if name.startswith("acc_t") and name[5:].isdecimal():
         return f"Acc@t{name[5:]}"
-    return METRIC_NAMES.get(name, name)
+    return METRIC_NAMES.get(name.removeprefix("prompt_"), name)
 
 
 def metric(name: str, measured: Measured | None) -> Number:
     """Format a stored metric by its kind: a share in percent, a difference in percentage points, or tokens."""
-    if name.startswith("tokens_"):
+    if name.startswith(("tokens_", "prompt_tokens_")):
         return tokens(measured)
     if name == FLOOR:
         return Number(floor_value(measured))

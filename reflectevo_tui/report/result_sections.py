@@ -35,6 +35,7 @@ _TOKENS = (
     *("tokens_attempt", "tokens_reflection", "tokens_correction", "tokens_retry", "tokens_retry_budget"),
     *("tokens_retry_vote_budget", "tokens_vote", "tokens_vote_budget"),
 )
+_PROMPT_TOKENS = tuple(f"prompt_{name}" for name in _TOKENS)
 _MOST_POINTS = 300
 _LOSSES = ("loss", "eval_loss")
 _STAGE = "training_stage"
@@ -67,13 +68,14 @@ def _groups(known: Collection[str], *, floor: bool) -> list[tuple[str, tuple[str
         (name for name in known if name.startswith("acc_t") and name[5:].isdecimal() and int(name[5:]) > 2),
         key=lambda name: int(name[5:]),
     )
-    shown = {*_CORE, FLOOR, *later, *_UNREADABLE, *_BASELINES, *_FREE_TEXT, *_TOKENS}
+    shown = {*_CORE, FLOOR, *later, *_UNREADABLE, *_BASELINES, *_FREE_TEXT, *_TOKENS, *_PROMPT_TOKENS}
     return [
         ("", (*_CORE[:2], *((FLOOR,) if floor else ()), *later, *_CORE[2:])),
         ("Without reflection, to compare", tuple(name for name in _BASELINES if name in known)),
         ("Replies without a readable answer", tuple(name for name in _UNREADABLE if name in known)),
         ("Free text", tuple(name for name in _FREE_TEXT if name in known)),
         ("Tokens a question", tuple(name for name in _TOKENS if name in known)),
+        ("Prompt tokens a question", tuple(name for name in _PROMPT_TOKENS if name in known)),
         ("Further", tuple(sorted(set(known) - shown))),
     ]
 
@@ -124,7 +126,7 @@ def headline(report: RunReport) -> Iterable[Paragraph]:
         difference = one.difference
         if difference.value is None:
             continue
-        side = "includes 0"
+        side = f"includes 0: no difference shown, {difference.power}"
         if difference.low is not None and difference.high is not None:
             side = "lies above 0" if difference.low > 0 else "lies below 0" if difference.high < 0 else side
         number = _points(one)
@@ -156,6 +158,7 @@ def comparisons(report: RunReport) -> Section | None:
             _points(one),
             _floor_of_child(one, floors),
             p_value(one.difference.p),
+            _shows(one),
             _flips(one, len(one.difference.gained)),
             _flips(one, len(one.difference.lost)),
         )
@@ -170,10 +173,21 @@ def comparisons(report: RunReport) -> Section | None:
         "Difference (points)",
         "Floor of the child",
         "McNemar p",
+        "n shows",
         "Gained",
         "Lost",
     )
-    return Section("Child against parent, on the same questions", (Table(head, rows, labels=4),))
+    note = (
+        "'n shows' is the smallest difference in points that so many questions show with a probability of 80 %. An "
+        "interval that includes 0 says nothing about smaller differences."
+    )
+    blocks = (Table(head, rows, labels=4), Paragraph(note, "note"))
+    return Section("Child against parent, on the same questions", blocks)
+
+
+def _shows(one: Compared) -> str:
+    smallest = one.difference.smallest
+    return NOT_MEASURED if not one.difference.n else "nothing" if smallest is None else f"{100 * smallest:.1f}"
 
 
 def _floor_of_child(one: Compared, floors: Mapping[tuple[str, str, str], Measured | None]) -> str:

@@ -163,9 +163,10 @@ def _reading() -> Section:
         "The floor of Acc@t2 under `oracle` is what guessing reaches: another option at random where the options are "
         "known, else the commonest training answer and, if that is wrong, the second commonest. A gain by "
         "reflection is stated only above the floor and above the policy's own retry without a reflection.",
-        "Shares have 95 % Wilson intervals, differences paired bootstrap intervals over the same questions; n is the "
+        "Shares have 95 % Wilson intervals, differences paired score intervals over the same questions; n is the "
         "number of questions. p is from McNemar's exact test. Answers that could not be verified are not counted.",
         "Retry is a second attempt without a reflection, vote a majority vote over sampled answers; 'equal tokens' "
-        "limits them to the tokens that reflection used.",
+        "limits them to the tokens that reflection used on average, prompts included. A vote uses no verdict on the "
+        "first answer; compare it with Acc@t1, or with Acc@t2 under `oracle-free`, but not under `oracle`.",
     )
     return Section("How to read this", tuple(Paragraph(line, "note") for line in lines))

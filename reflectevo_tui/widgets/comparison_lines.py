@@ -69,7 +69,11 @@ def comparison_lines(
         return [*lines, display.line(("no common question under this protocol", "$quiet")), *floors]
     wide, apart = (11, 22) if narrow else (13, 24)
     head_p = "" if narrow else f" {'p':>6}"
-    head = f"{'task':<{wide}} {'turn':<8}  {'B − A in points':<{apart}}{head_p} {'n':>4} {'gained':>6} {'lost':>4}"
+    head_shows = "" if narrow else f" {'shows':>6}"
+    head = (
+        f"{'task':<{wide}} {'turn':<8}  {'B − A in points':<{apart}}{head_p} {'n':>4}{head_shows} "
+        f"{'gained':>6} {'lost':>4}"
+    )
     lines.append(display.line((head, "$quiet")))
     for task in dict.fromkeys(task for task, _ in differences):
         for turn, name in TURNS:
@@ -77,18 +81,23 @@ def comparison_lines(
             words, style = points(one)
             p = "–" if one.p is None else "<.001" if one.p < 0.001 else f"{one.p:.3f}"
             shown_p = "" if narrow else f" {p:>6}"
+            shown_smallest = "" if narrow else f" {_shows(one):>6}"
             label = display.fitted(task or "all tasks", wide) if turn == "t1" else " " * wide
             lines.append(
                 display.line(
                     (label, "bold" if not task else ""),
                     f" {name:<8}",
                     (f"{sureness(one)} {words:<{apart}}", style),
-                    f"{shown_p} {formatting.count(one.n):>4} {len(one.gained):>6} {len(one.lost):>4}",
+                    f"{shown_p} {formatting.count(one.n):>4}{shown_smallest} {len(one.gained):>6} {len(one.lost):>4}",
                 )
             )
     lines.append(display.line())
+    for turn, name in TURNS:
+        if ("", turn) in differences and differences["", turn].includes_zero:
+            lines.append(display.line((f"{name}, all tasks: no difference shown; {differences['', turn].power}", "")))
     lines.append(display.line(("▲ B better  ▼ B worse  = no significant difference", "$quiet")))
-    lines.append(display.line(("95 % paired score interval" + ("" if narrow else ", McNemar's p"), "$quiet")))
+    note = "" if narrow else ", McNemar's p; n shows this many points or more"
+    lines.append(display.line((f"95 % paired score interval{note}", "$quiet")))
     return [*lines, *floors]
 
 
@@ -101,6 +110,12 @@ def _floor_line(name: str, metrics: EvaluationMetrics) -> Content:
     words = f"Acc@t2 {formatting.percent((second or {}).get('value'))} · {floor_and_position(second, floor)}"
     again = f" · own retry {formatting.percent(retry.get('value'))}" if retry else ""
     return display.line((f"{name} ", "bold $accent"), f"{words}{again}")
+
+
+def _shows(difference: Difference) -> str:
+    """The smallest difference that the questions show, in points."""
+    smallest = difference.smallest
+    return "–" if smallest is None else f"{100 * smallest:.1f}"
 
 
 def flip_line(pair: PairedAnswer, turn: Turn, gained: bool) -> Content:

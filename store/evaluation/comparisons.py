@@ -12,6 +12,7 @@ from typing import Literal
 
 from store.evaluation.held_out_answers import HeldOutAnswer, held_out_answers, is_oracle
 from store.evaluation.intervals import mcnemar_exact, paired_score
+from store.evaluation.power import power_words, smallest_difference
 
 Turn = Literal["t1", "t2"]
 
@@ -51,6 +52,25 @@ class Difference:
     """Ids of the questions that only b answers right."""
     lost: tuple[int, ...]
     """Ids of the questions that only a answers right."""
+
+    @property
+    def includes_zero(self) -> bool:
+        """Whether no difference is shown: the interval includes 0."""
+        return self.low is not None and self.high is not None and self.low <= 0 <= self.high
+
+    @property
+    def smallest(self) -> float | None:
+        """The smallest difference that these questions show, as a share; None if they can't show any."""
+        return smallest_difference(self.n, self._discordant)
+
+    @property
+    def power(self) -> str:
+        """The smallest difference in words: `n = 57 shows differences of 13 points or more`."""
+        return power_words(self.n, self._discordant)
+
+    @property
+    def _discordant(self) -> float:
+        return (len(self.gained) + len(self.lost)) / self.n if self.n else 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -148,13 +148,12 @@ def analyse_controls(
     }
     corrected = holm({name: one.p for name, one in primary.items() if one.p is not None})
     adjusted = {name: _with_holm(one, corrected.get(name)) for name, one in primary.items()}
-    corrected_questions = {question for arm in answers.values() for question in arm}
-    notes = _notes(outcomes, answers, floor, len(corrected_questions), reasons or {})
+    missing, partial = _notes(outcomes, answers, floor, reasons or {})
     conclusion, sentence = conclude(
         shuffled=_contrast(adjusted["shuffled"]),
         none=_contrast(adjusted["none"]),
         floor=_contrast(adjusted["floor"]),
-        reason=notes[0] if notes else "",
+        reason=missing[0] if missing else "",
     )
     return ControlAnalysis(
         arms=_arm_shares(outcomes, answers, tasks),
@@ -168,7 +167,7 @@ def analyse_controls(
         dependence=_dependence(answers, tasks),
         conclusion=conclusion,
         sentence=sentence,
-        notes=notes,
+        notes=(*missing, *partial),
     )
 
 
@@ -252,27 +251,30 @@ def _notes(
     outcomes: Mapping[str, Mapping[int, float]],
     answers: Mapping[str, Mapping[int, object]],
     floor: Mapping[int, float],
-    corrected: int,
     reasons: Mapping[str, str],
-) -> tuple[str, ...]:
-    if not corrected:
-        return (reasons.get("own", "no first answer was wrong, so there is nothing to correct"),)
-    notes = []
+) -> tuple[list[str], list[str]]:
+    """What prevents a conclusion, and what else is missing, each as a sentence."""
+    if not any(answers.values()):
+        return [reasons.get("own", "no first answer was wrong, so there is nothing to correct")], []
+    missing, partial = [], []
     own = outcomes["own"]
     for arm in ("own", "shuffled", "none"):
-        given = [name for name in (SHUFFLED if arm == "shuffled" else (arm,)) if answers.get(name)]
-        if not outcomes[arm]:
-            without = f"no correction of the arm {arm} has a verdict" if given else f"the arm {arm} was not measured"
-            notes.append(
-                next((reasons[name] for name in (arm, *SHUFFLED[:1]) if name in reasons and not given), without)
+        names = (arm, *SHUFFLED) if arm == "shuffled" else (arm,)
+        if any(answers.get(name) for name in names):
+            if not outcomes[arm]:
+                missing.append(f"no correction of the arm {arm} has a verdict")
+            elif left := len(own.keys() - outcomes[arm].keys()):
+                partial.append(f"{left} of {len(own)} questions have no verdict under the arm {arm}")
+        else:
+            missing.append(
+                next((reasons[name] for name in names if name in reasons), f"the arm {arm} was not measured")
             )
-        elif arm != "own" and (left := len(own.keys() - outcomes[arm].keys())):
-            notes.append(f"{left} of {len(own)} questions have no verdict under the arm {arm} and are left out there")
-    if not answers.get("own-repeat"):
-        notes.append(reasons.get("own-repeat", "own was not repeated, so dependence can't be separated from noise"))
     if left := len(own.keys() - floor.keys()):
-        notes.append(f"{left} of {len(own)} questions have no floor and are left out there")
-    return tuple(notes)
+        (missing if left == len(own) else partial).append(f"{left} of {len(own)} questions have no floor")
+    if not answers.get("own-repeat"):
+        noise = "own was not corrected a second time, so its dependence can't be separated from noise"
+        partial.append(reasons.get("own-repeat", noise))
+    return missing, partial
 
 
 def _overall_and_by_task(

@@ -14,13 +14,11 @@ from hypothesis import strategies as st
 from reflectevo_tui.experiment.paired_estimates import paired
 from store.evaluation.comparisons import difference
 from store.evaluation.intervals import (
-    RESAMPLES,
-    bootstrap_mean,
-    expanded_tail,
     holm,
     mcnemar_exact,
     paired_score,
     sign_flip,
+    student_mean,
     student_quantile,
     wilson,
 )
@@ -31,8 +29,6 @@ optimize = pytest.importorskip("scipy.optimize")
 multitest = pytest.importorskip("statsmodels.stats.multitest")
 proportion = pytest.importorskip("statsmodels.stats.proportion")
 contingency = pytest.importorskip("statsmodels.stats.contingency_tables")
-
-VALUES = st.lists(st.floats(-10, 10, allow_nan=False), min_size=1, max_size=12)
 
 
 @given(st.integers(1, 500_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
@@ -55,31 +51,15 @@ def test_mcnemar_is_that_of_statsmodels_and_scipy(b: int, c: int) -> None:
         assert mcnemar_exact(b, c) == pytest.approx(stats.binomtest(b, b + c, 0.5).pvalue, abs=1e-9)
 
 
-@given(VALUES, st.integers(0, 2**31))
-@settings(max_examples=8, deadline=None)
-def test_the_bootstrap_is_the_expanded_percentile_interval_of_its_resamples(values: list[float], seed: int) -> None:
-    """Order statistics of the means of the same resamples, at Student's percentiles, rounded outwards."""
-    interval = bootstrap_mean(values, seed)
-    if len(set(values)) == 1:
-        assert interval.low == interval.high == values[0]
-        return
-    n, random = len(values), Random(seed)
-    means = [numpy.mean(numpy.take(values, [int(random.random() * n) for _ in range(n)])) for _ in range(RESAMPLES)]
-    tail = stats.norm.cdf(-math.sqrt(n / (n - 1)) * stats.t.ppf(0.975, n - 1))
-    assert expanded_tail(n) == pytest.approx(tail, abs=1e-9)
-    assert interval.low == pytest.approx(float(numpy.quantile(means, tail, method="lower")), abs=1e-9)
-    assert interval.high == pytest.approx(float(numpy.quantile(means, 1 - tail, method="higher")), abs=1e-9)
-
-
-def test_the_bootstrap_agrees_with_scipy_up_to_its_noise() -> None:
-    """Another random number generator and implementation: the bounds agree within the Monte Carlo error."""
-    values = [1.0] * 33 + [-1.0] * 12 + [0.0] * 155
-    theirs = stats.bootstrap(
-        (values,), numpy.mean, n_resamples=20_000, method="percentile", rng=numpy.random.default_rng(1)
-    ).confidence_interval
-    ours = bootstrap_mean(values, seed=5, resamples=20_000)
-    assert ours.low == pytest.approx(theirs.low, abs=0.006)
-    assert ours.high == pytest.approx(theirs.high, abs=0.006)
+@given(st.lists(st.floats(-10, 10, allow_nan=False), min_size=2, max_size=12))
+def test_student_interval_is_that_of_scipy(values: list[float]) -> None:
+    """Of a mean of tokens."""
+    found = student_mean(values)
+    error = numpy.std(values, ddof=1) / math.sqrt(len(values))
+    half = stats.t.ppf(0.975, len(values) - 1) * error
+    assert found is not None
+    assert found.low == pytest.approx(numpy.mean(values) - half, abs=1e-6)
+    assert found.high == pytest.approx(numpy.mean(values) + half, abs=1e-6)
 
 
 @given(st.floats(0.5, 0.999), st.integers(1, 2000))
