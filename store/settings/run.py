@@ -16,6 +16,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from store.records import GateName
 from store.settings.base import Section
+from store.settings.controls import ControlsSection
 from store.settings.curation import CurationSection, JudgeSection
 from store.settings.experiment import ExperimentSection
 from store.settings.generation import GenerationSection
@@ -64,6 +65,8 @@ class EvaluationSection(Section):
     """Number of iterations after which tasks with generated questions draw new dev questions, so that repeated
     decisions do not adapt to the same ones; 0: never. Parent and child of an iteration answer the same ones. Only with
     `split = "dev"`."""
+    controls: ControlsSection = ControlsSection()
+    """Controls that show whether the content of the reflections helps."""
 
 
 class ReuseSection(Section):
