@@ -31,8 +31,12 @@ ControlKey = tuple[ControlText, int, int]
 JUDGEMENT_TOKENS = 8
 """Maximum length of a judgement, which is one word."""
 
-_USES_OWN: frozenset[Arm] = frozenset({"own", "generic", "shuffled", "foreign", "parent-corrector"})
-_BY_PARENT: frozenset[Arm] = frozenset({"parent-reflector", "parent-corrector"})
+_USES_OWN: frozenset[Arm] = frozenset({"own", "generic", "shuffled", "foreign", "parent-correction"})
+BY_PARENT: frozenset[Arm] = frozenset({"parent-reflection", "parent-correction"})
+"""The arms that need the parent policy."""
+
+BY_POLICY, OF_PARENT = 0, 1
+"""Samples of the kind `reflection`: who wrote it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +73,7 @@ class ControlItem:
     @property
     def reflects(self) -> bool:
         """Whether the text is a reflection, which a reflector writes."""
-        return self.key[0] in ("reflection", "parent-reflection")
+        return self.key[0] == "reflection"
 
     @property
     def verified(self) -> bool:
@@ -117,7 +121,7 @@ class ControlPlan:
         identity = f"{self.plan.seed}|{self.plan.protocol}|controls|{self.first_answers}|{arm}|{question_id}|{sample}"
         return int.from_bytes(hashlib.sha256(identity.encode()).digest()[:4], "big") >> 1
 
-    def reflections(self, arm: ControlText = "reflection") -> list[Reflected] | None:
+    def reflections(self, by: int = BY_POLICY) -> list[Reflected] | None:
         """Return the reflections of the policy, or of its parent, on the wrong answers; None while some are missing.
 
         Failed reflections are left out, and empty ones, which are the same as none.
@@ -125,12 +129,12 @@ class ControlPlan:
         found = []
         for wrong in self.wrong:
             question = wrong.question
-            if arm == "reflection" and self.own_reflections_are_stored:
+            if by == BY_POLICY and self.own_reflections_are_stored:
                 made = self.evaluated[question.id].reflections.get(GENERAL_KEY)
                 if made is not None and made.error is None and made.text.strip():
                     found.append(Reflected(question.id, question.task, wrong.answer, made.text, reflection_id=made.id))
                 continue
-            control = self.stored.get((arm, question.id, 0))
+            control = self.stored.get(("reflection", question.id, by))
             if control is None:
                 return None
             if control.error is None and control.text.strip():
@@ -148,16 +152,16 @@ class ControlPlan:
 
     def _reflecting(self) -> Iterable[ControlItem]:
         if not self.own_reflections_are_stored and _USES_OWN.intersection(self.arms):
-            yield from (self._reflection(wrong, "reflection") for wrong in self.wrong)
-        if "parent-reflector" in self.arms:
-            yield from (self._reflection(wrong, "parent-reflection") for wrong in self.wrong)
+            yield from (self._reflection(wrong, BY_POLICY) for wrong in self.wrong)
+        if "parent-reflection" in self.arms:
+            yield from (self._reflection(wrong, OF_PARENT) for wrong in self.wrong)
 
-    def _reflection(self, wrong: WrongAnswer, kind: ControlText) -> ControlItem:
+    def _reflection(self, wrong: WrongAnswer, by: int) -> ControlItem:
         messages = reflection_prompt(self.plan, wrong.question.id, wrong.attempt.reasoning, GENERAL_KEY[0])
-        own = kind == "reflection"
+        own = by == BY_POLICY
         author = self.plan.reflector_id if own else self._parent
         served = self.plan.policy_id if own else self._parent
-        return self._item((kind, wrong.question.id, 0), wrong, messages, self.plan.reflection, author, served)
+        return self._item(("reflection", wrong.question.id, by), wrong, messages, self.plan.reflection, author, served)
 
     @property
     def _parent(self) -> int:
@@ -180,10 +184,10 @@ class ControlPlan:
         reflections = self.reflections()
         if reflections is not None:
             yield from self._showing(arms, reflections)
-        by_parent = self.reflections("parent-reflection") if "parent-reflector" in arms else None
+        by_parent = self.reflections(OF_PARENT) if "parent-reflection" in arms else None
         if by_parent is not None:
             known = {one.question_id: one for one in by_parent}
-            yield from self._corrections("parent-reflector", 0, known)
+            yield from self._corrections("parent-reflection", 0, known)
 
     def _showing(self, arms: Sequence[Arm], reflections: Sequence[Reflected]) -> Iterable[ControlItem]:
         """The arms that need all of the policy's own reflections."""
@@ -199,8 +203,8 @@ class ControlPlan:
                 yield from self._corrections("shuffled", sample, assigned)
         if "foreign" in arms:
             yield from self._corrections("foreign", 0, foreign(reflections, self.plan.seed))
-        if "parent-corrector" in arms:
-            yield from self._corrections("parent-corrector", 0, own)
+        if "parent-correction" in arms:
+            yield from self._corrections("parent-correction", 0, own)
 
     def _corrections(self, arm: Arm, sample: int, shown: Mapping[int, Reflected]) -> Iterable[ControlItem]:
         for wrong in self.wrong:
@@ -217,7 +221,7 @@ class ControlPlan:
         reuse = None
         if key[0] == "own" and key[2] == 0 and shown is not None and shown.reflection_id is not None:
             reuse = self.evaluated[wrong.question.id].corrections.get(shown.reflection_id)
-        author = self._parent if key[0] == "parent-corrector" else self.plan.policy_id
+        author = self._parent if key[0] == "parent-correction" else self.plan.policy_id
         return self._answer(key, wrong, messages, shown=shown, literal=literal, reuse=reuse, author=author)
 
     def _answer(

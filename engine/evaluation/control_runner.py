@@ -95,9 +95,18 @@ class ControlRunner:
                 self._left -= 1
                 await self._one(item)
 
-        async with asyncio.TaskGroup() as group:
-            for _ in range(min(self._concurrency, len(ordered))):
-                group.create_task(work())
+        workers = [asyncio.create_task(work()) for _ in range(min(self._concurrency, len(ordered)))]
+        if not workers:
+            return not self._stopping
+        try:
+            await asyncio.wait(workers, return_when=asyncio.FIRST_EXCEPTION)
+            for worker in workers:
+                if worker.done():
+                    worker.result()
+        finally:
+            for worker in workers:
+                worker.cancel()
+            await asyncio.gather(*workers, return_exceptions=True)
         return not self._stopping
 
     async def _one(self, item: ControlItem) -> None:
@@ -168,9 +177,7 @@ class ControlRunner:
     async def _generate(self, item: ControlItem) -> tuple[Generated, str | None]:
         """Generate one reply with a bounded number of retries; a permanent failure is returned, not raised."""
         decoding = item.decoding
-        request = GenerationRequest(
-            item.messages, decoding.max_tokens, decoding.temperature, decoding.top_p, item.seed
-        )
+        request = GenerationRequest(item.messages, decoding.max_tokens, decoding.temperature, decoding.top_p, item.seed)
         generator = self._generators.reflects if item.reflects else self._generators.answers
         problem = ""
         for _ in range(self._retries + 1):

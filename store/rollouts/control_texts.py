@@ -72,8 +72,7 @@ _TEXTS = frozenset({"shown", "text", "answer", "answer_group", "detail", "error"
 """Columns that may hold text of a model."""
 
 _INSERT = (
-    f"INSERT OR IGNORE INTO control_texts ({', '.join(_COLUMNS)}, created)"
-    f" VALUES ({', '.join('?' * len(_COLUMNS))}, ?)"
+    f"INSERT OR IGNORE INTO control_texts ({', '.join(_COLUMNS)}, created) VALUES ({', '.join('?' * len(_COLUMNS))}, ?)"
 )
 
 

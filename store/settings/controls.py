@@ -26,11 +26,11 @@ class ControlsSection(Section):
     """Whether evaluations measure the controls too. `reflectevo eval --controls` measures them at any time, and an
     experiment does for the policy that each series ends with."""
     arms: list[Arm] = Field(default=DEFAULT_ARMS, min_length=1)
-    """What stands in place of the reflection: `own` reflection, `none`, a `generic` sentence, a `shuffled` reflection
-    (on another wrong answer of the task), a `foreign` one (of another task), `told` (the reference answer); `other-answer`
-    samples first answers until one differs; `parent-reflector` and `parent-corrector` let the parent policy reflect or
-    correct. `own` is always measured, and twice, for its repeat noise."""
-    shuffles: int = Field(default=3, ge=1, le=16)
+    """What stands in place of the reflection: the `own` one, `none`, a `generic` sentence, a `shuffled` one (on another
+    wrong answer of the task), a `foreign` one (of another task), or the right answer (`told`); `other-answer` samples
+    first answers until one differs; with `parent-reflection` or `parent-correction` the parent policy reflects or
+    corrects. `own` is always measured, and twice, for its repeat noise."""
+    shuffles: int = Field(default=3, ge=1, le=3)
     """Number of shuffled reflections per wrong answer."""
     first_answers: FirstAnswers = "own"
     """Wrong answers to correct: the policy's `own`, or those of the `base` policy, which every policy then corrects."""
@@ -63,6 +63,6 @@ class ControlsSection(Section):
             "none": int(anew),
             "shuffled": self.shuffles,
             "other-answer": OTHER_ANSWER_TRIES,
-            "parent-reflector": 2,
+            "parent-reflection": 2,
         }
         return sum(texts.get(arm, 1) for arm in self.measured_arms)
