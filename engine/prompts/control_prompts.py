@@ -3,6 +3,8 @@
 Pure. `stated_answer` is the only function of the program that puts a reference answer into a text that a policy is
 shown. The leak is the purpose of the arm `told`: whether the policy uses what stands there at all. Its texts are stored
 in the table of the controls, which nothing that trains reads.
+
+A change of the wording of the judgement raises `PROMPT_VERSION`; the other texts are stored as they were shown.
 """
 
 from __future__ import annotations
@@ -11,19 +13,16 @@ import re
 
 from engine.prompts.rollout import Message, Problem, attempt_messages
 
-CONTROL_VERSION = "1"
-"""Increased with every change of the wordings in this module."""
-
 _GENERIC = (
     "The first try did not lead to the right answer, so it is worth working on this question again with more care. "
     "Read it slowly from the beginning, note what is given and what is asked for, and do not take anything for "
     "granted. Go through the work one step at a time, check each step before the next one, and look for a place where "
-    "something was skipped or mixed up. When the end is reached, compare the result with what was asked, make sure that "
-    "it fits, and write it in the form that is required."
+    "something was skipped or mixed up. When the end is reached, compare the result with what was asked, make sure "
+    "that it fits, and write it in the form that is required."
 )
 """Advice that is true of any wrong answer and contains nothing about this one."""
 
-_JUDGE = "Is this answer right? Reply with one word: yes or no."
+JUDGE = "Is this answer right? Reply with one word: yes or no."
 _JUDGED = re.compile(r"[^a-z]*(yes|no)(?![a-z])", re.IGNORECASE)
 _EMPTY = "(no answer)"
 
@@ -52,7 +51,7 @@ def judgement_messages(problem: Problem, attempt_text: str) -> list[Message]:
     return [
         *attempt_messages(problem),
         {"role": "assistant", "content": attempt_text.strip() or _EMPTY},
-        {"role": "user", "content": _JUDGE},
+        {"role": "user", "content": JUDGE},
     ]
 
 
