@@ -50,29 +50,33 @@ def put_control_results(
 def control_results(connection: sqlite3.Connection, run_id: int) -> list[ControlResults]:
     """Return the results of the controls of a run's policies, oldest first."""
     rows = connection.execute(
-        "SELECT c.*, p.name AS policy FROM control_results c JOIN policies p ON p.id = c.policy_id"
-        " WHERE p.run_id = ? ORDER BY c.created, c.policy_id, c.protocol, c.first_answers",
-        (run_id,),
+        f"{_SELECT} WHERE p.run_id = ? ORDER BY c.created, c.policy_id, c.protocol, c.first_answers", (run_id,)
     ).fetchall()
-    return [
-        ControlResults(
-            row["policy_id"],
-            row["policy"],
-            row["protocol"],
-            row["first_answers"],
-            row["iteration_id"],
-            load_json(row["request"]),
-            load_json(row["results"]),
-            row["created"],
-        )
-        for row in rows
-    ]
+    return [_result(row) for row in rows]
 
 
-def newest_control_results(found: list[ControlResults], policy_id: int) -> ControlResults | None:
-    """Return the newest of the given results that belong to a policy; None if it has none."""
-    mine = [one for one in found if one.policy_id == policy_id]
-    return mine[-1] if mine else None
+def newest_control_results(connection: sqlite3.Connection, policy_id: int) -> ControlResults | None:
+    """Return the newest results of the controls of a policy; None if they were not measured."""
+    row = connection.execute(
+        f"{_SELECT} WHERE c.policy_id = ? ORDER BY c.created DESC LIMIT 1", (policy_id,)
+    ).fetchone()
+    return None if row is None else _result(row)
+
+
+_SELECT = "SELECT c.*, p.name AS policy FROM control_results c JOIN policies p ON p.id = c.policy_id"
+
+
+def _result(row: sqlite3.Row) -> ControlResults:
+    return ControlResults(
+        row["policy_id"],
+        row["policy"],
+        row["protocol"],
+        row["first_answers"],
+        row["iteration_id"],
+        load_json(row["request"]),
+        load_json(row["results"]),
+        row["created"],
+    )
 
 
 def has_control_results(
