@@ -106,7 +106,10 @@ class ControlStage:
             follow: pauses, resumes and stops the work on the supervisor's commands, until cancelled.
         """
         counts = no_counts()
-        before = broadcast.progress[-1]() if broadcast.progress else {}
+        # All of them are called: the progress of the evaluation adds up what each protocol has counted.
+        before: Progress = {}
+        for report in list(broadcast.progress):
+            before |= report()
         gauges = Gauges(counts)
         broadcast.gauges = gauges
         announced = False

@@ -20,8 +20,8 @@ def controls(report: RunReport) -> Section | None:
     if not report.controls:
         return None
     note = (
-        "Every wrong first answer is corrected once per arm, greedily and with the same prompt; the arms differ in what "
-        "stands in place of the reflection. Shares are means over tasks. The sentence follows from the intervals of "
+        "Every wrong first answer is corrected once per arm, greedily and with the same prompt; the arms differ in "
+        "what stands in place of the reflection. Shares are means over tasks. The sentence follows from the intervals of "
         "own − shuffled, own − none and own − floor alone. `told` states the right answer: it shows whether the policy "
         "uses what stands there, and none of its texts is trained on."
     )

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from store.evaluation.control_arms import ARMS
+from store.evaluation.control_arms import ARMS, SHUFFLED
 from store.evaluation.number_format import NOTHING, counted, interval, percent, signed, signed_interval
 
 TITLE = "Does the reflection help?"
@@ -37,9 +37,12 @@ def control_rows(results: Mapping[str, Any]) -> list[ControlRow]:
     """Return a row for each measured arm and for the floor; the draws of `shuffled` are one row, their mean."""
     analysis = results["analysis"]
     against = {**analysis["secondary"], **analysis["primary"]}
+    order = {arm: place for place, arm in enumerate(ARMS)}
     rows = []
-    for arm, share in analysis["arms"].items():
-        if arm.startswith("shuffled-"):
+    # `shuffled` has the place of its draws, whose mean it is.
+    for arm in sorted(analysis["arms"], key=lambda arm: order.get(arm, order[SHUFFLED[0]])):
+        share = analysis["arms"][arm]
+        if arm in SHUFFLED:
             continue
         value, low, high, n = _mean(share["overall"])
         stands = _DRAWS if arm == "shuffled" else ARMS[arm].title if arm in ARMS else arm
@@ -57,17 +60,17 @@ def _difference(one: Mapping[str, Any] | None) -> str:
 
 
 def short_line(results: Mapping[str, Any]) -> str:
-    """Return the shares in one line: `own 56.1 · none 52.6 · shuffled 55.3 · told 28.1 · floor 33.3 % of 57`."""
+    """Return the shares in one line: `own 56.1 · none 52.6 · shuffled 55.3 · told 28.1 · floor 33.3`."""
     parts = [f"{row.arm} {row.share.partition(' %')[0]}" for row in control_rows(results) if row.arm != "own-repeat"]
-    return f"{' · '.join(parts)} % of {counted(int(results['wrong']), 'wrong answer')}"
+    return " · ".join(parts)
 
 
 def dependence_line(results: Mapping[str, Any]) -> str:
     """Return how often the answer depends on which reflection is shown, beside its repeat noise."""
     found = results["analysis"]["dependence"]
     return (
-        f"the answer differs between own and shuffled for {percent(found['differs_shuffled'])}, "
-        f"between two runs of own for {percent(found['differs_repeat'])}"
+        f"answers differ: own and shuffled {percent(found['differs_shuffled'])}, "
+        f"own and own-repeat {percent(found['differs_repeat'])}"
     )
 
 
@@ -79,9 +82,8 @@ def judgement_lines(results: Mapping[str, Any]) -> list[str]:
     accuracy = found["accuracy"]
     auroc, error = found["auroc"], found["calibration_error"]
     lines = [
-        f"own judgement: right about {interval(accuracy['value'], accuracy['low'], accuracy['high'])} of "
-        f"{counted(int(found['n']), 'first answer')}, AUROC {NOTHING if auroc is None else f'{auroc:.2f}'}, "
-        f"calibration error {percent(error)}"
+        f"own judgement right {interval(accuracy['value'], accuracy['low'], accuracy['high'])}, "
+        f"AUROC {NOTHING if auroc is None else f'{auroc:.2f}'}, calibration error {percent(error)}, n = {found['n']:,}"
     ]
     at = found["accuracy_at_threshold"]
     if at["value"] is not None:

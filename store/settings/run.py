@@ -244,6 +244,8 @@ def of_series(settings: RunSettings, name: str, seed: int) -> RunSettings:
 def measuring(settings: RunSettings, place: Literal["each", "end", "base"]) -> RunSettings:
     """Return the settings under which a policy is measured on the test questions.
 
+    The policy that a series ends with is measured with controls, unless `measure_ends` says otherwise.
+
     Args:
         settings: of the run, with an experiment.
         place: `each` for any policy of a series, `end` for its final policy, `base` for the base policy.
@@ -254,7 +256,9 @@ def measuring(settings: RunSettings, place: Literal["each", "end", "base"]) -> R
     assert settings.experiment is not None
     own = {"each": {}, "end": settings.experiment.measure_ends, "base": settings.experiment.measure_base}[place]
     values = settings.model_dump(mode="json", exclude={"experiment"})
-    changes = {**settings.experiment.measure, **own, "split": "test"}
+    if place == "end":
+        own = merged({"controls": {"enabled": True}}, own)
+    changes = {**merged(settings.experiment.measure, own), "split": "test"}
     return type(settings).model_validate(merged(values, {"evaluation": changes}))
 
 
