@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from reflectevo_tui.report.document import Block, Folded, Paragraph, Section, Table
-from reflectevo_tui.report.formatting import percent
 from reflectevo_tui.report.gather import RunReport
 from reflectevo_tui.text.control_words import TITLE, control_rows, dependence_line, judgement_lines, remarks
-from store.evaluation.number_format import counted
+from store.evaluation.number_format import counted, percent
 from store.rollouts.control_results import ControlResults
 
 _HEAD = ("Arm", "In place of the reflection", "Right (95 % interval)", "n", "own − this, points (95 % interval)")
@@ -21,9 +20,9 @@ def controls(report: RunReport) -> Section | None:
         return None
     note = (
         "Every wrong first answer is corrected once per arm, greedily and with the same prompt; the arms differ in "
-        "what stands in place of the reflection. Shares are means over tasks. The sentence follows from the intervals of "
-        "own − shuffled, own − none and own − floor alone. `told` states the right answer: it shows whether the policy "
-        "uses what stands there, and none of its texts is trained on."
+        "what stands in place of the reflection. Shares are means over tasks. The sentence follows from the intervals "
+        "of own − shuffled, own − none and own − floor alone. `told` states the right answer: it shows whether "
+        "the policy uses what stands there, and none of its texts is trained on."
     )
     blocks = [block for one in report.controls for block in _of_policy(one)]
     return Section(TITLE, (Paragraph(note, "note"), *blocks))
