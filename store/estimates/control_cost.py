@@ -75,8 +75,7 @@ def control_cost(
     corrections = wrong * section.corrections()
     judgements = questions * section.judgement_samples
     length = figures["correction_tokens"].value
-    # A judgement is one word.
-    tokens = None if length is None else round(corrections * length) + 2 * judgements
+    tokens = None if length is None else round(corrections * length) + questions * section.judgement_tokens
     return ControlCost(
         questions,
         wrong,

@@ -306,12 +306,11 @@ class StageFormulas:
         generated = answers * attempt + turns * (reflection + correction) + retries * correction
         texts = answers + turns * number(2) + retries
         if measured.controls.enabled:
-            corrected = wrong * number(measured.controls.corrections())
-            judged = asked * number(measured.controls.judgement_samples)
+            section = measured.controls
+            corrected, judged = wrong * number(section.corrections()), asked * number(section.judgement_samples)
             texts = texts + corrected + judged
             prompts = prompts + corrected * self._correction_prompt() + judged * retry_prompt
-            # A judgement is one word.
-            generated = generated + corrected * correction + judged * number(2)
+            generated = generated + corrected * correction + asked * number(section.judgement_tokens)
         return StageEstimate("evaluate", texts, prompts, generated, seconds=self._generating(generated))
 
     def _loads(self, first: bool) -> StageEstimate:

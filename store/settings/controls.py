@@ -66,3 +66,8 @@ class ControlsSection(Section):
             "parent-reflection": 2,
         }
         return sum(texts.get(arm, 1) for arm in self.measured_arms)
+
+    @property
+    def judgement_tokens(self) -> int:
+        """The generated tokens of all judgements of one answer: a word and the end of the reply each."""
+        return 2 * self.judgement_samples
