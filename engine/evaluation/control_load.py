@@ -8,7 +8,7 @@ from typing import Any
 
 from engine.evaluation.control_plan import BY_PARENT, ControlPlan, wrong_answers
 from engine.evaluation.load_plan import held_out_plan
-from engine.rollout.load_plan import Progressed, kinds_of, settings_of
+from engine.rollout.load_plan import Progressed, asked_in_one_generation, kinds_of, settings_of
 from store.records import Arm, Policy
 from store.rollouts.control_results import has_control_results
 from store.rollouts.control_texts import control_texts
@@ -59,6 +59,8 @@ def control_plan(
             if row.first_answers == ("own" if row.arm == "judgement" else section.first_answers)
         },
         parent_id=policy.parent_id,
+        parent_in_one_generation=policy.parent_id is not None
+        and asked_in_one_generation(connection, policy.parent_id, policy.parent_id),
         unavailable=unavailable,
     )
 

@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from engine.evaluation.answers import answer_group
 from engine.evaluation.control_arms import Reflected, foreign, generic_words, shuffled
 from engine.evaluation.protocol import GENERAL_KEY
 from engine.prompts.control_prompts import generic_reflection, judgement_messages, stated_answer
 from engine.prompts.rollout import Message, prompt_hash
-from engine.rollout.plan import Done, RolloutPlan, attempt_prompt, correction_prompt, reflection_prompt, retry_prompt
+from engine.rollout.plan import Done, RolloutPlan
+from engine.rollout.plan_prompts import attempt_prompt, correction_prompt, feedback_on, reflection_prompt, retry_prompt
 from engine.tasks.base import normalised
 from store.evaluation.number_format import counted
 from store.records import Arm, ControlText, FirstAnswers, StoredAttempt, StoredQuestion
@@ -69,6 +70,8 @@ class ControlItem:
     served_id: int
     """The policy whose generators are used: the measured policy or its parent, whoever reflects for them."""
     reuse: StoredAttempt | None = None
+    divided: bool = False
+    """Whether the reply contains a correction after the reflection, which is cut off."""
 
     @property
     def reflects(self) -> bool:
@@ -98,6 +101,8 @@ class ControlPlan:
     evaluated: Mapping[int, Done]
     stored: Mapping[ControlKey, StoredControl]
     parent_id: int | None = None
+    parent_in_one_generation: bool = False
+    """Whether the parent reflects and corrects in one reply, as `RolloutPlan.one_generation` says of the policy."""
     unavailable: dict[Arm, str] = field(default_factory=dict)
 
     @property
@@ -157,11 +162,24 @@ class ControlPlan:
             yield from (self._reflection(wrong, OF_PARENT) for wrong in self.wrong)
 
     def _reflection(self, wrong: WrongAnswer, by: int) -> ControlItem:
-        messages = reflection_prompt(self.plan, wrong.question.id, wrong.attempt.reasoning, GENERAL_KEY[0])
         own = by == BY_POLICY
+        plan = self.plan if own else self._parent_plan
+        said = feedback_on(plan.detailed_kinds, wrong.question.task, wrong.attempt)
+        messages = reflection_prompt(plan, wrong.question.id, wrong.attempt.reasoning, GENERAL_KEY[0], said)
+        decoding = plan.one_reply if plan.one_generation else plan.reflection
         author = self.plan.reflector_id if own else self._parent
-        served = self.plan.policy_id if own else self._parent
-        return self._item(("reflection", wrong.question.id, by), wrong, messages, self.plan.reflection, author, served)
+        item = self._item(("reflection", wrong.question.id, by), wrong, messages, decoding, author, plan.policy_id)
+        return replace(item, divided=plan.one_generation)
+
+    @property
+    def _parent_plan(self) -> RolloutPlan:
+        """The plan as the parent policy is asked."""
+        return replace(
+            self.plan,
+            policy_id=self._parent,
+            reflector_id=self._parent,
+            one_generation=self.parent_in_one_generation,
+        )
 
     @property
     def _parent(self) -> int:
@@ -172,7 +190,8 @@ class ControlPlan:
         arms = self.arms
         if "none" in arms:
             for wrong in self.wrong:
-                messages = retry_prompt(self.plan, wrong.question.id, wrong.attempt.reasoning)
+                said = feedback_on(self.plan.detailed_kinds, wrong.question.task, wrong.attempt)
+                messages = retry_prompt(self.plan, wrong.question.id, wrong.attempt.reasoning, said)
                 yield self._answer(("none", wrong.question.id, 0), wrong, messages, reuse=self._retry(wrong))
         if "told" in arms:
             for wrong in self.wrong:
@@ -217,12 +236,13 @@ class ControlPlan:
     ) -> ControlItem:
         text = shown.text if shown is not None else literal
         assert text is not None
-        messages = correction_prompt(self.plan, wrong.question.id, wrong.attempt.reasoning, text)
+        plan = self._parent_plan if key[0] == "parent-correction" else self.plan
+        said = feedback_on(plan.detailed_kinds, wrong.question.task, wrong.attempt)
+        messages = correction_prompt(plan, wrong.question.id, wrong.attempt.reasoning, text, GENERAL_KEY[0], said)
         reuse = None
         if key[0] == "own" and key[2] == 0 and shown is not None and shown.reflection_id is not None:
             reuse = self.evaluated[wrong.question.id].corrections.get(shown.reflection_id)
-        author = self._parent if key[0] == "parent-correction" else self.plan.policy_id
-        return self._answer(key, wrong, messages, shown=shown, literal=literal, reuse=reuse, author=author)
+        return self._answer(key, wrong, messages, shown=shown, literal=literal, reuse=reuse, author=plan.policy_id)
 
     def _answer(
         self,
@@ -238,7 +258,7 @@ class ControlPlan:
         author = author or self.plan.policy_id
         made = self._item(key, wrong, messages, self.plan.correction, author, author, shown, literal)
         same = reuse is not None and reuse.error is None and reuse.prompt_hash == prompt_hash(messages)
-        return made if not same else _reusing(made, reuse)
+        return replace(made, reuse=reuse) if same else made
 
     def _retry(self, wrong: WrongAnswer) -> StoredAttempt | None:
         """The evaluation's retry, if it was decoded like a correction; several retries are sampled."""
@@ -283,11 +303,6 @@ class ControlPlan:
         return ControlItem(
             key, wrong, shown, literal, tuple(messages), decoding, self.seed_of(key), author, served, None
         )
-
-
-def _reusing(item: ControlItem, stored: StoredAttempt | None) -> ControlItem:
-    values = {name: getattr(item, name) for name in ControlItem.__dataclass_fields__}
-    return ControlItem(**{**values, "reuse": stored})
 
 
 def differs(control: StoredControl, wrong_group: str | None) -> bool:

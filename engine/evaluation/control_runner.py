@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from engine.errors import GenerationFailed
 from engine.evaluation.answers import answer_group
 from engine.evaluation.control_plan import ControlItem, ControlPlan
 from engine.generation.base import Generated, GenerationRequest, Generator
 from engine.prompts.control_prompts import read_judgement
+from engine.prompts.one_stage_reply import split_one_stage
 from engine.prompts.rollout import PROMPT_VERSION, prompt_hash
 from engine.rollout.steps import Verify, Watcher
 from engine.tasks.base import Verification
@@ -126,8 +127,10 @@ class ControlRunner:
         else:
             reply, error = await self._generate(item)
             answer, verdict, detail, score = None, None, "", None
+            if item.divided:
+                reply = replace(reply, text=split_one_stage(reply.text).reflection)
             if item.verified:
-                found = await self._judged(item, reply.text, error)
+                found = await self._judged(item, reply, error)
                 answer, verdict, score = found.answer, found.verdict, found.score
                 detail = ": ".join(part for part in (found.rule, found.detail) if part)
             elif item.key[0] == "judgement":
@@ -169,10 +172,10 @@ class ControlRunner:
         )
         self._watcher.completed("correct", verdict, reused=reused is not None)
 
-    async def _judged(self, item: ControlItem, text: str, error: str | None) -> Verification:
+    async def _judged(self, item: ControlItem, reply: Generated, error: str | None) -> Verification:
         if error is not None:
             return Verification("unverified", None, "", None, error)
-        return await self._verify(item.wrong.question, text)
+        return await self._verify(item.wrong.question, reply.text, reply.finish_reason)
 
     async def _generate(self, item: ControlItem) -> tuple[Generated, str | None]:
         """Generate one reply with a bounded number of retries; a permanent failure is returned, not raised."""

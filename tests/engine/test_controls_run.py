@@ -10,6 +10,9 @@ from typing import Any
 import pytest
 
 from engine.commands.render_control_prompt import rerender_control
+from engine.evaluation.control_load import control_plan
+from store.database.connection import reading
+from store.runs.iterations import list_iterations
 from store.settings.toml_file import parse_settings
 from tests.support.engines import EngineHarness
 from tests.support.quiz import quiz_settings
@@ -25,9 +28,8 @@ FROM control_texts c JOIN questions q ON q.id = c.question_id ORDER BY 1, 2, 3, 
 def evaluation_of(text: str, **controls: Any) -> dict[str, Any]:
     """The arguments of a directive that measures the controls."""
     values = parse_settings(text).model_dump(mode="json")
-    section = {"judgement_samples": 2, **controls, "enabled": True}
     measuring = {**values["evaluation"], **controls.pop("evaluation", {})}
-    section.pop("evaluation", None)
+    section = {"judgement_samples": 2, **controls, "enabled": True}
     return {"settings": values, "evaluation": {**measuring, "controls": {**measuring["controls"], **section}}}
 
 
@@ -90,9 +92,9 @@ def test_every_arm_is_generated_once_and_reaches_nothing_but_the_controls(harnes
     assert stage["done"] == stage["total"] and status["complete"]
     for (control_id,) in one.rows("SELECT id FROM control_texts"):
         shown = rerender_control(one.workspace, control_id)
-        assert shown["matches"], one.rows(f"SELECT arm, sample FROM control_texts WHERE id = {control_id}")
-    leaked = one.rows("SELECT count(*) FROM control_texts WHERE arm <> 'told' AND shown LIKE 'The answer is%'")
-    assert leaked == [(0,)]
+        arm = one.rows(f"SELECT arm FROM control_texts WHERE id = {control_id}")[0][0]
+        assert shown["matches"], arm
+        assert ("The answer is " in str(shown["messages"])) == (arm == "told"), "no other arm states an answer"
     shuffled = one.rows(
         "SELECT c.question_id, r.attempt_id, c.attempt_id, a.answer, b.answer FROM control_texts c"
         " JOIN reflections r ON r.id = c.reflection_id JOIN attempts a ON a.id = r.attempt_id"
@@ -174,6 +176,13 @@ def test_the_parent_reflects_or_corrects_and_the_base_gives_the_first_answers(ha
     )
     by_child = {"own0", "own1", "none0", "parent-reflection0"}
     assert authors == dict.fromkeys(by_child, "p01") | {"reflection1": "p00", "parent-correction0": "p00"}
+    for (control_id,) in one.rows("SELECT id FROM control_texts"):
+        assert rerender_control(one.workspace, control_id)["matches"], "p01 reflects and corrects in one reply"
+    with reading(one.workspace.database) as connection:
+        newest = list_iterations(connection)[-1]
+        plan = control_plan(connection, newest.id, 2, gone={1: "the weights of p00 are gone"})
+    assert set(plan.unavailable.values()) == {"the weights of p00 are gone"}
+    assert plan.unavailable.keys() == {"parent-reflection", "parent-correction"}
     one.issue("evaluate", policy="p01", **evaluation_of(text, first_answers="base"))
     one.wait(lambda: finished(one, 2))
     wrong = one.rows("SELECT count(*) FROM attempts WHERE policy_id = 1 AND protocol <> '' AND turn = 1"
@@ -189,6 +198,11 @@ def test_the_parent_reflects_or_corrects_and_the_base_gives_the_first_answers(ha
         "parent-correction": "policy p00 has no parent",
         "parent-reflection": "policy p00 has no parent",
     }
+    other = evaluation_of(text, first_answers="base", evaluation={"rounds": 2})
+    one.issue("evaluate", policy="p01", **other)
+    one.wait(lambda: finished(one, 5))
+    found = results(one, "p01")
+    assert found["wrong"] == 0 and "has not answered these questions" in found["analysis"]["sentence"]
 
 
 def test_without_wrong_answers_or_with_a_single_question_it_is_said(harness: Make, tmp_path: Path) -> None:
