@@ -47,6 +47,24 @@ DirectiveKind = Literal[
     "shut_down",
 ]
 
+Arm = Literal[
+    "own",
+    "none",
+    "generic",
+    "shuffled",
+    "foreign",
+    "parent-reflection",
+    "parent-correction",
+    "other-answer",
+    "told",
+]
+"""An arm of the controls: what stands where the reflection on a wrong first answer stands, and who corrects."""
+ControlText = Literal[Arm, "reflection", "judgement"]
+"""A text generated for the controls: the answer of an arm; a reflection that arms need, by the policy (sample 0) or its
+parent (sample 1); or the policy's own judgement of its first answer."""
+FirstAnswers = Literal["own", "base"]
+"""Whose wrong first answers the controls correct: those of the measured policy, or of the run's base policy."""
+
 JsonObject = Mapping[str, object]
 
 

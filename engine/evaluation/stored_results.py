@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 
+from engine.evaluation.control_load import controls_are_measured
 from engine.evaluation.held_out_questions import held_out_questions
 from engine.evaluation.load_plan import held_out_plans
 from engine.evaluation.protocol import feedback_of, protocol_name
@@ -17,14 +18,16 @@ from store.runs.policies import evaluations, get_policy
 
 
 def evaluated_policies(connection: sqlite3.Connection, iteration: Iteration) -> set[int]:
-    """Return which of parent and child have all held-out answers and metrics under the iteration's protocols."""
+    """Return which of parent and child have all held-out answers and metrics under the iteration's protocols, and the
+    controls if the iteration measures them."""
     stored = {(row.policy_id, row.protocol) for row in evaluations(connection, iteration.run_id) if row.task == ""}
     found = set()
     for policy_id in to_measure(iteration):
+        plans = held_out_plans(connection, iteration.id, policy_id)
         if all(
             (policy_id, progressed.plan.protocol) in stored and count(progressed.plan, progressed.done).complete
-            for progressed in held_out_plans(connection, iteration.id, policy_id)
-        ):
+            for progressed in plans
+        ) and controls_are_measured(connection, settings_of(iteration), policy_id, plans[0].plan.protocol):
             found.add(policy_id)
     return found
 

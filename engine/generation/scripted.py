@@ -9,12 +9,14 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import re
 import time
 from collections.abc import Callable
 from random import Random
 
 from engine.generation.base import Generated, GenerationRequest
 from engine.models.weights import PolicyWeights
+from engine.prompts.control_prompts import JUDGE
 from engine.prompts.judge import REPLY_FORM
 from engine.prompts.rollout import SECOND_TRY, one_stage_completion, prompt_hash
 from store.settings import GenerationSection
@@ -50,8 +52,16 @@ _CHECKS = (
 )
 
 
+_STATED = re.compile(r"The answer is (\S+?)\.(?!\S)")
+
+
 class ScriptedGenerator:
-    """Replies from a fixed script, immediately or after `REFLECTEVO_SCRIPTED_DELAY` seconds per text."""
+    """Replies from a fixed script, immediately or after `REFLECTEVO_SCRIPTED_DELAY` seconds per text.
+
+    `REFLECTEVO_SCRIPTED_READING` plays a policy whose greedy answers don't depend on the seed: with `ignores` they
+    depend on nothing in the last message, so that every reflection leads to the same correction; with `follows` an
+    answer that the last message states is given.
+    """
 
     name = "scripted"
 
@@ -59,6 +69,7 @@ class ScriptedGenerator:
         self._policy = weights.policy_id
         self._seed = seed
         self._delay = float(os.environ.get("REFLECTEVO_SCRIPTED_DELAY", "0"))
+        self._reading = os.environ.get("REFLECTEVO_SCRIPTED_READING", "")
         self._running = asyncio.Event()
         self._running.set()
 
@@ -87,11 +98,21 @@ class ScriptedGenerator:
         )
 
     def _reply(self, request: GenerationRequest) -> str:
-        identity = f"{self._seed}|{self._policy}|{request.seed}|{prompt_hash(request.messages)}"
+        read, seed = request.messages, request.seed
+        if self._reading and not request.temperature:
+            seed = 0
+            if self._reading == "ignores" and len(read) > 1:
+                read = read[:-1]
+        identity = f"{self._seed}|{self._policy}|{seed}|{prompt_hash(read)}"
         random = Random(int.from_bytes(hashlib.sha256(identity.encode()).digest()[:8], "big"))
         last = request.messages[-1]
         if REPLY_FORM in last["content"]:
             return f"Better: {random.choice('AB')}"
+        if last["content"] == JUDGE:
+            return random.choice(("Yes.", "no"))
+        stated = _STATED.search(last["content"]) if self._reading == "follows" else None
+        if stated is not None:
+            return f"As I was told.\nAnswer: {stated.group(1)}"
         # The reply to a message of its own continues it: it began with a reflection, and the answer is missing.
         continues = last["role"] == "assistant"
         asks_for_both = not continues and f"'{SECOND_TRY}'" in last["content"]

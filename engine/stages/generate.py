@@ -25,6 +25,7 @@ from engine.rollout.plan import STAGE_OF, Counts, RolloutPlan, WorkKind, count
 from engine.rollout.runner import RolloutRunner
 from engine.rollout.telemetry_thread import Progress, TelemetryThread
 from engine.stages.context import StageContext
+from engine.stages.control_stage import ControlStage, Stoppable, control_stage
 from engine.tasks.verifier_pool import VerifierPool
 from store.control.telemetry import add_event
 from store.database.connection import write
@@ -49,13 +50,25 @@ def generate(context: StageContext) -> bool:
         parts.append(_Part(partial(training_plan, connection, iteration.id, job.stages), progress))
     if job.evaluates:
         parts += _evaluation(connection, iteration, job.policy_id, settings)
-    if any(_has_outstanding(part.load()) for part in parts) and not asyncio.run(
-        _Generation(context, settings).run(parts)
-    ):
-        return False
+    controls = None
     if job.evaluates:
-        for held_out in held_out_plans(connection, iteration.id, job.policy_id):
-            _record_evaluation(connection, iteration.id, held_out, settings)
+        protocol = held_out_plan(connection, iteration.id, job.policy_id).plan.protocol
+        controls = control_stage(context, iteration, settings, job.policy_id, protocol)
+    served = job.policy_id if any(_has_outstanding(part.load()) for part in parts) else None
+    if served is None and controls is not None:
+        served = controls.served_next()
+
+    def record() -> None:
+        if job.evaluates and job.policy_id is not None:
+            for held_out in held_out_plans(connection, iteration.id, job.policy_id):
+                _record_evaluation(connection, iteration.id, held_out, settings)
+
+    if served is None:
+        record()
+    elif not asyncio.run(_Generation(context, settings, served).run(parts, record, controls)):
+        return False
+    if controls is not None:
+        controls.record()
     return True
 
 
@@ -146,14 +159,17 @@ class _EvaluationProgress:
 
 
 class _Generation:
-    """Runs several plans one after another on the same generators, within an event loop."""
+    """Runs several plans one after another on the same generators, within an event loop; `served_id` is the policy that
+    they serve."""
 
-    def __init__(self, context: StageContext, settings: RunSettings) -> None:
+    def __init__(self, context: StageContext, settings: RunSettings, served_id: int) -> None:
         self._context = context
         self._settings = settings
+        self._served_id = served_id
         self._held: str | None = None
 
-    async def run(self, parts: list[_Part]) -> bool:
+    async def run(self, parts: list[_Part], record: Callable[[], None], controls: ControlStage | None) -> bool:
+        """Run the plans, `record` the evaluation, then measure the controls; False when stopped before."""
         context, settings = self._context, self._settings
         job = context.job
         assert job.policy_id is not None and job.iteration_id is not None
@@ -185,7 +201,7 @@ class _Generation:
                 )
                 broadcast.gauges, broadcast.queued = gauges, rollout.queued
                 broadcast.progress.append(partial(part.progress, counts))
-                listening = asyncio.create_task(self._follow(serving, rollout, broadcast))
+                listening = asyncio.create_task(self._follow(serving, broadcast, rollout))
                 try:
                     finished = await rollout.run()
                 finally:
@@ -193,7 +209,11 @@ class _Generation:
                 self._report_reuse(sum(counts.reused.values()) - taken_before, progressed.plan)
                 if not finished:
                     return False
-            return True
+            record()
+            follow = partial(self._follow, serving, broadcast)
+            return controls is None or await controls.run(
+                self._served_id, serving, verifiers, journal, broadcast, follow
+            )
         finally:
             broadcast.stop()
             verifiers.close()
@@ -201,8 +221,8 @@ class _Generation:
 
     def _weights(self) -> tuple[PolicyWeights, PolicyWeights]:
         """Return the weights that answer and those that reflect; the same policy unless the run names a reflector."""
-        context, policy_id = self._context, self._context.job.policy_id
-        assert policy_id is not None and context.job.iteration_id is not None
+        context, policy_id = self._context, self._served_id
+        assert context.job.iteration_id is not None
         iteration = get_iteration(context.connection, context.job.iteration_id)
         reflects = reflector_of(context.connection, iteration, self._settings, policy_id)
         reasoner = weights_of(context.connection, context.workspace, policy_id)
@@ -218,13 +238,13 @@ class _Generation:
         with write(self._context.connection):
             add_event(self._context.connection, "info", job.slot, words, job.iteration_id)
 
-    async def _follow(self, serving: Serving, rollout: RolloutRunner, broadcast: TelemetryThread) -> None:
+    async def _follow(self, serving: Serving, broadcast: TelemetryThread, work: Stoppable) -> None:
         """Pause, resume and stop on the supervisor's commands."""
         commands = self._context.commands
 
         def wants_pause() -> bool:
             if commands.should_stop():
-                rollout.stop()
+                work.stop()
                 # A paused generator would never finish the requests in flight.
                 return False
             return commands.is_paused() or self._held is not None

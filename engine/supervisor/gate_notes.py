@@ -9,6 +9,7 @@ from engine.evaluation.promotion import Margins, describe_rule, describe_split, 
 from engine.evaluation.stored_results import compare_child, evaluated_policies
 from engine.rollout.load_plan import settings_of, training_plan
 from engine.rollout.plan import STAGE_OF, count
+from engine.supervisor.control_note import control_note
 from engine.training.example_counts import count_rows
 from store.curation.preferences import count_pairs_to_judge
 from store.curation.training_settings import TRAINING_SETTINGS
@@ -39,7 +40,8 @@ def describe_gate(
             return "the evaluation was skipped: there is no comparison of the child with its parent"
         comparison, evaluation = compare_child(connection, iteration), settings_of(iteration).evaluation
         rule = describe_rule(comparison, Margins.of(evaluation))
-        return f"{rule}; {summarise(comparison)}; {describe_split(evaluation)}"
+        controls = control_note(connection, iteration.child_id)
+        return f"{rule}; {summarise(comparison)}; {describe_split(evaluation)}{controls}"
     ahead: StageName = gate
 
     def estimated(owed: Owed) -> str:

@@ -14,6 +14,7 @@ from store.evaluation.held_out_answers import is_oracle
 from store.evaluation.number_format import interval
 from store.evaluation.protocols import deciding_split
 from store.records import Evaluation, Iteration, Policy, Stage
+from store.rollouts.control_results import newest_control_results
 from store.runs import iterations
 from store.runs.policies import evaluations, list_policies, newest_evaluation
 from store.runs.progress import iteration_counts
@@ -109,6 +110,7 @@ def _iteration(connection: sqlite3.Connection, workspace: Workspace, iteration: 
         "child": _policy(workspace, policies.get(iteration.child_id or 0), measured),
         "gain": _gain(connection, iteration, policies, measured),
         "counts": iteration_counts(connection, iteration.id),
+        "controls": controls_of(connection, iteration),
     }
 
 
@@ -143,6 +145,16 @@ def _gain(
 
 def _alike(one: Evaluation, other: Evaluation) -> bool:
     return one.task == other.task and one.protocol == other.protocol
+
+
+def controls_of(connection: sqlite3.Connection, iteration: Iteration) -> dict[str, Any]:
+    """Return the newest results of the controls of parent and child by the name of the policy, as JSON values."""
+    found = {}
+    for policy_id in (iteration.parent_id, iteration.child_id):
+        one = None if policy_id is None else newest_control_results(connection, policy_id)
+        if one is not None:
+            found[one.policy] = {"protocol": one.protocol, "request": one.request, **one.results}
+    return found
 
 
 def _all_done(iteration: Iteration, stages: list[Stage]) -> bool:
@@ -235,6 +247,8 @@ def describe_status(status: dict[str, Any]) -> str:
             lines += [f"{'':<10} {words}" for words in beside_acc_t2(policy)]
     if iteration["gain"]:
         lines.append(f"gain       {iteration['gain']['sentence']}")
+    for name, controls in iteration["controls"].items():
+        lines.append(f"controls   {name} · {controls['analysis']['sentence']}")
     if iteration["reason"]:
         lines.append(f"           {iteration['reason']}")
     if iteration["gate"]:

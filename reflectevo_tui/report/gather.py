@@ -18,6 +18,7 @@ from store.evaluation.comparisons import Difference, compare_policies
 from store.evaluation.gains import Gain, stored_gain
 from store.records import Iteration, MetricPoint, Policy, Run
 from store.rollouts.attempts import instruction_yields
+from store.rollouts.control_results import ControlResults, control_results
 from store.runs import iterations as iteration_rows
 from store.runs.policies import evaluations, list_policies
 from store.runs.summaries import (
@@ -106,6 +107,8 @@ class RunReport:
     reviews: ReviewSummary | None
     preferences: Mapping[str, int]
     costs: tuple[StageCost, ...]
+    controls: tuple[ControlResults, ...] = ()
+    """Controls of the policies, oldest first."""
     experiment: ExperimentReport | None = None
     """Results of the series when the run is an experiment."""
 
@@ -153,6 +156,7 @@ def gather(connection: sqlite3.Connection, run: Run, told: RunSettings | None = 
         reviews=review_summary(connection, run.id),
         preferences=preference_counts(connection, run.id),
         costs=tuple(stage_costs(connection, run.id)),
+        controls=tuple(control_results(connection, run.id)),
         experiment=gather_experiment(connection, run, told),
     )
 
@@ -265,6 +269,10 @@ def as_json(report: RunReport) -> dict[str, Any]:
         ],
         "gains": [
             {"child": child, "protocol": protocol, **asdict(gain)} for (child, protocol), gain in report.gains.items()
+        ],
+        "controls": [
+            {"policy": one.policy, "protocol": one.protocol, "request": one.request, **one.results}
+            for one in report.controls
         ],
         "training": [asdict(one) for one in report.curves],
         "yields": [

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from reflectevo_tui.report.control_section import controls
 from reflectevo_tui.report.data_sections import curation, examples, instructions, reviews
 from reflectevo_tui.report.document import Document, Facts, Folded, Paragraph, Section, Table, Verbatim
 from reflectevo_tui.report.experiment_sections import experiment_headline, experiment_sections
@@ -20,6 +21,7 @@ def lay_out(report: RunReport) -> Document:
     made = (
         *_learned(report),
         held_out(report),
+        controls(report),
         besides_the_paper(report),
         training(report),
         instructions(report),

@@ -33,6 +33,7 @@ from store.records import (
     TrajectoryRow,
 )
 from store.rollouts import trajectories
+from store.rollouts.control_results import ControlResults, newest_control_results
 from store.runs import iterations, policies, runs
 from store.workspace import Workspace
 
@@ -83,6 +84,8 @@ class Snapshot:
     watched: tuple[Directive, ...] = ()
     unanswered: tuple[Directive, ...] = ()
     rates: Mapping[str, float] = field(default_factory=dict)
+    controls: ControlResults | None = None
+    """Controls of the child policy, or of the parent while the child has none."""
 
 
 def read_snapshot(connection: sqlite3.Connection, workspace: Workspace, watched: Iterable[str] = ()) -> Snapshot:
@@ -138,7 +141,16 @@ def _with_iteration(connection: sqlite3.Connection, common: Snapshot, iteration:
         child=policies.get_policy(connection, iteration.child_id) if iteration.child_id else None,
         throughput=tuple(point.value for point in history if point.value is not None),
         training=_curves(training),
+        controls=_controls(connection, iteration),
     )
+
+
+def _controls(connection: sqlite3.Connection, iteration: Iteration) -> ControlResults | None:
+    for policy_id in (iteration.child_id, iteration.parent_id):
+        found = None if policy_id is None else newest_control_results(connection, policy_id)
+        if found is not None:
+            return found
+    return None
 
 
 def _curves(points: list[MetricPoint]) -> dict[str, Curve]:

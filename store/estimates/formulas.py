@@ -305,6 +305,12 @@ class StageFormulas:
         )
         generated = answers * attempt + turns * (reflection + correction) + retries * correction
         texts = answers + turns * number(2) + retries
+        if measured.controls.enabled:
+            section = measured.controls
+            corrected, judged = wrong * number(section.corrections()), asked * number(section.judgement_samples)
+            texts = texts + corrected + judged
+            prompts = prompts + corrected * self._correction_prompt() + judged * retry_prompt
+            generated = generated + corrected * correction + asked * number(section.judgement_tokens)
         return StageEstimate("evaluate", texts, prompts, generated, seconds=self._generating(generated))
 
     def _loads(self, first: bool) -> StageEstimate:

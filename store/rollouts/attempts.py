@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from store.database.connection import storable
 from store.database.rows import to_records
 from store.records import ReviewState, StoredAttempt, StoredReflection, Verdict
+from store.rollouts.control_texts import forget_failed_controls
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,7 +303,7 @@ def forget_failures(connection: sqlite3.Connection, iteration_id: int, *, held_o
     connection.execute(f"DELETE FROM curated WHERE correction_id IN ({attempts})", (iteration_id,))
     dropped = connection.execute(f"DELETE FROM attempts WHERE id IN ({attempts})", (iteration_id,)).rowcount
     dropped += connection.execute(f"DELETE FROM reflections WHERE id IN ({reflections})", (iteration_id,)).rowcount
-    return dropped
+    return dropped + forget_failed_controls(connection, iteration_id)
 
 
 def get_attempt(connection: sqlite3.Connection, attempt_id: int, *, first_turn: bool = False) -> StoredAttempt | None:

@@ -47,6 +47,9 @@ def stage_costs(connection: sqlite3.Connection, run_id: int) -> list[StageCost]:
         " UNION ALL "
         "SELECT iteration_id, CASE WHEN protocol <> '' THEN 'evaluate' ELSE 'reflect' END,"
         " count(*), sum(prompt_tokens), sum(completion_tokens) FROM reflections"
+        " WHERE reused_from IS NULL AND iteration_id IN (SELECT id FROM iterations WHERE run_id = ?1) GROUP BY 1, 2"
+        " UNION ALL "
+        "SELECT iteration_id, 'evaluate', count(*), sum(prompt_tokens), sum(completion_tokens) FROM control_texts"
         " WHERE reused_from IS NULL AND iteration_id IN (SELECT id FROM iterations WHERE run_id = ?1) GROUP BY 1, 2",
         (run_id,),
     ):

@@ -3,6 +3,7 @@
 from store.curation.training_settings import TrainingSetting
 from store.records import GateName, StageName
 from store.runs.stages import ROLLOUT_STAGES, STAGES
+from store.settings.controls import ControlsSection
 from store.settings.curation import CurationSection, JudgeSection
 from store.settings.generation import GenerationSection, GeneratorName
 from store.settings.rollout import AttemptSection, CorrectionSection, Decoding, PreviousAttempt, ReflectionSection
@@ -13,6 +14,7 @@ __all__ = [
     "ROLLOUT_STAGES",
     "STAGES",
     "AttemptSection",
+    "ControlsSection",
     "CorrectionSection",
     "CurationSection",
     "Decoding",

@@ -16,6 +16,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from store.records import GateName
 from store.settings.base import Section
+from store.settings.controls import ControlsSection
 from store.settings.curation import CurationSection, JudgeSection
 from store.settings.experiment import ExperimentSection
 from store.settings.generation import GenerationSection
@@ -64,6 +65,8 @@ class EvaluationSection(Section):
     """Number of iterations after which tasks with generated questions draw new dev questions, so that repeated
     decisions do not adapt to the same ones; 0: never. Parent and child of an iteration answer the same ones. Only with
     `split = "dev"`."""
+    controls: ControlsSection = ControlsSection()
+    """Controls that show whether the content of the reflections helps."""
 
 
 class ReuseSection(Section):
@@ -241,6 +244,8 @@ def of_series(settings: RunSettings, name: str, seed: int) -> RunSettings:
 def measuring(settings: RunSettings, place: Literal["each", "end", "base"]) -> RunSettings:
     """Return the settings under which a policy is measured on the test questions.
 
+    The policy that a series ends with is measured with controls, unless `measure_ends` says otherwise.
+
     Args:
         settings: of the run, with an experiment.
         place: `each` for any policy of a series, `end` for its final policy, `base` for the base policy.
@@ -251,7 +256,9 @@ def measuring(settings: RunSettings, place: Literal["each", "end", "base"]) -> R
     assert settings.experiment is not None
     own = {"each": {}, "end": settings.experiment.measure_ends, "base": settings.experiment.measure_base}[place]
     values = settings.model_dump(mode="json", exclude={"experiment"})
-    changes = {**settings.experiment.measure, **own, "split": "test"}
+    if place == "end":
+        own = merged({"controls": {"enabled": True}}, own)
+    changes = {**merged(settings.experiment.measure, own), "split": "test"}
     return type(settings).model_validate(merged(values, {"evaluation": changes}))
 
 

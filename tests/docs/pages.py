@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from reflectevo_tui.text.glossary import GLOSSARY
+from store.settings.controls import ControlsSection
 from store.settings.curation import CurationSection, JudgeSection
 from store.settings.experiment import ExperimentSection, SeriesSection
 from store.settings.rollout import AttemptSection, CorrectionSection, ReflectionSection
@@ -40,6 +41,7 @@ _SECTIONS: Sequence[tuple[str, str, type[BaseModel]]] = (
     ("`[training]`", "See [training](training.md).", TrainingSection),
     ("`[training.second_stage]`", "What stage 2 of two stages does differently.", SecondStageSection),
     ("`[evaluation]`", "See [method](method.md#evaluation).", EvaluationSection),
+    ("`[evaluation.controls]`", "See [controls](controls.md).", ControlsSection),
     ("`[experiment]`", "See [experiments](experiments.md).", ExperimentSection),
     ("`[[experiment.series]]`", "", SeriesSection),
 )

@@ -38,6 +38,10 @@ DATA_MODEL = {
     "import_texts": "digest text",
     "evaluations": "policy_id iteration_id protocol task n metrics created split",
     "baseline_outcomes": "policy_id protocol question_id baseline correct",
+    "control_texts": "iteration_id policy_id author_id protocol first_answers arm sample question_id attempt_id"
+    " reflection_id shown_id shown text answer answer_group verdict detail score prompt_tokens cached_tokens"
+    " completion_tokens finish_reason seed prompt_version prompt_hash latency reused_from error created",
+    "control_results": "policy_id protocol first_answers iteration_id request results created",
     "metrics": "iteration_id stage step name value created",
     "directives": "uuid kind arguments issued_by created claimed done accepted outcome",
     "heartbeats": "slot pid started beat state detail",
