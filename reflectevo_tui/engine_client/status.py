@@ -13,7 +13,7 @@ from store.evaluation.gains import stored_gain
 from store.evaluation.held_out_answers import is_oracle
 from store.evaluation.number_format import interval
 from store.evaluation.protocols import deciding_split
-from store.records import Evaluation, Iteration, Policy, Stage
+from store.records import Evaluation, GateName, Iteration, Policy, Stage
 from store.rollouts.control_results import newest_control_results
 from store.runs import iterations
 from store.runs.policies import evaluations, list_policies, newest_evaluation
@@ -193,7 +193,7 @@ def share(metric: dict[str, float | None] | None) -> str:
     return interval(found.get("value"), found.get("low"), found.get("high"), missing="not measured")
 
 
-def gate_commands(gate: str, command: str) -> list[str]:
+def gate_commands(gate: GateName, command: str) -> list[str]:
     """Return the commands with which an operator decides at a gate, each with what it does.
 
     Args:

@@ -141,7 +141,7 @@ def test_the_chosen_split_is_measured(harness: Make, tmp_path: Path) -> None:
     text = quiz_settings(tmp_path, train=5, test=3).replace("train = 5", "train = 4\ndev = 1")
     one = harness(text)
     one.start()
-    one.issue("evaluate", settings=settings_of(text))
+    one.issue("evaluate", settings=settings_of(text, evaluation={"split": "test"}))
     one.wait(lambda: finished(one))
     one.issue("evaluate", settings=settings_of(text, evaluation={"split": "dev"}))
     one.wait(lambda: finished(one) and one.status()["iteration"]["number"] == 2)

@@ -28,9 +28,7 @@ SELECT CASE WHEN i.kind = 'evaluation' THEN 'asked for' WHEN protocol = '' THEN 
 FROM attempts a JOIN iterations i ON i.id = a.iteration_id
 """
 
-EVERYTHING = """
-rounds = 2
-
+EVALUATION = """
 [evaluation]
 protocol = "both"
 rounds = 2
@@ -42,9 +40,8 @@ promote = "always"
 
 def _all_settings(tmp_path: Path) -> str:
     """Rounds, both protocols, sampled baselines and a separate reflector combined."""
-    settings = quiz_settings(tmp_path, 'reflector = "another"', "", train=8, test=6)
-    head, _, tail = settings.partition("samples = 2\n")
-    return f"{head}samples = 2\n{EVERYTHING}{tail}"
+    settings = quiz_settings(tmp_path, 'reflector = "another"', EVALUATION, train=8, test=6)
+    return settings.replace("samples = 2\n", "samples = 2\nrounds = 2\n", 1)
 
 
 def test_the_prompt_of_every_row_renders_again_over_all_settings(harness: Make, tmp_path: Path) -> None:

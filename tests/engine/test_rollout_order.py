@@ -237,7 +237,7 @@ def test_a_bug_in_the_judge_ends_the_rollout(rows: Rows) -> None:
     """A verifier that raises is a bug; its attempt is outstanding again."""
     rollout, _ = make_rollout(rows, make_plan(rows), FakeGenerator())
 
-    async def broken(question: StoredQuestion, reply: str) -> Verification:
+    async def broken(question: StoredQuestion, reply: str, finish_reason: str) -> Verification:
         raise KeyError("reference")
 
     rollout._steps._verify = broken

@@ -257,7 +257,7 @@ def test_out_of_memory_halves_the_batch_and_goes_on(
     result, _ = run(request)
     assert (result.completed, result.total_steps, result.stages[0].batch_size) == (True, 2, 2)
     monkeypatch.setattr(SFTTrainer, "training_step", raising(torch.OutOfMemoryError("no memory at all")))
-    with pytest.raises(EngineError, match="single example"):
+    with pytest.raises(EngineError, match="out of memory with 1 example per forward pass"):
         run(replace(request, destination=tmp_path / "other"))
 
 

@@ -51,7 +51,7 @@ class Child:
 
     def train(self, **training: Any) -> Policy:
         """Train an iteration from the newest policy, with invented rollouts and curated rows and real training."""
-        numbers = {"batch_size": 2, "max_length": 900, "learning_rate": 1e-2, "lora_dropout": 0.0}
+        numbers = {"batch_size": 2, "max_length": 900, "learning_rate": 1e-2, "lora_dropout": 0.0, "min_examples": 1}
         settings = run_settings(generation={"generator": "transformers"}, training={**numbers, **training})
         with write(self.connection):
             iteration = iterations.add_iteration(

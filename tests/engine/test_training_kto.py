@@ -34,8 +34,9 @@ from tests.engine.training_runs import Scripted, alike, raising, run, weights_in
 
 CPU = Precision("cpu", "float32", False)
 SETTINGS = TrainingSection(
-    setting="kto-verdict", batch_size=4, epochs=3, learning_rate=1e-2, warmup=0.0, lora_dropout=0.0, checkpoint_steps=2
-)
+    setting="kto-verdict", batch_size=4, epochs=3, learning_rate=1e-2, warmup=0.0, lora_dropout=0.0, checkpoint_steps=2,
+    min_examples=1,
+)  # fmt: skip
 LABELLED = tuple(
     LabelledExample(
         2 * i + good, turn("user", f"question {i}"), turn("assistant", f"{'good' if good else 'bad'} {i}"), i,
