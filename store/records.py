@@ -60,8 +60,7 @@ Arm = Literal[
 ]
 """An arm of the controls: what stands where the reflection on a wrong first answer stands, and who corrects."""
 ControlText = Literal[Arm, "reflection", "judgement"]
-"""A text generated for the controls: the answer of an arm; a reflection that arms need, by the policy (sample 0) or its
-parent (sample 1); or the policy's own judgement of its first answer."""
+"""A text of the controls: an arm's answer, a reflection (sample 0 the policy's, 1 its parent's), a judgement."""
 FirstAnswers = Literal["own", "base"]
 """Whose wrong first answers the controls correct: those of the measured policy, or of the run's base policy."""
 

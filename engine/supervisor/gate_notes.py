@@ -13,9 +13,10 @@ from engine.supervisor.control_note import control_note
 from engine.training.example_counts import count_rows
 from store.curation.preferences import count_pairs_to_judge
 from store.curation.training_settings import TRAINING_SETTINGS
-from store.estimates.formulas import Owed, planned_steps
+from store.estimates.formulas import Owed
 from store.estimates.from_workspace import estimate_ahead
 from store.estimates.inputs import EstimateRefused
+from store.estimates.training_steps import planned_steps
 from store.estimates.wording import stage_words
 from store.evaluation.number_format import counted
 from store.records import GateName, Iteration, StageName

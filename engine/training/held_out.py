@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from engine.errors import TrainingRefused
 from engine.training.examples import AnyExample
-from store.estimates.formulas import held_out_count
+from store.estimates.training_steps import held_out_count
 
 OneExample = TypeVar("OneExample", bound=AnyExample)
 

@@ -21,7 +21,7 @@ from engine.training.request import StageResult, TrainingRequest, TrainingResult
 from engine.training.train import STAGE_METRIC
 from engine.training.validation import describe_few_examples
 from store.curation.training_settings import TRAINING_SETTINGS
-from store.estimates.formulas import optimizer_steps
+from store.estimates.training_steps import optimizer_steps
 from store.settings import TrainingSetting
 from store.workspace import write_file
 

@@ -26,7 +26,7 @@ from engine.training.held_out import divide, held_out_questions
 from engine.training.request import StageResult, TrainingRequest, TrainingResult, TrainingStage, stages_of
 from engine.training.train_stage import StageRun, free_memory
 from engine.training.validation import check_training, describe_few_examples
-from store.estimates.formulas import optimizer_steps
+from store.estimates.training_steps import optimizer_steps
 from store.settings import GenerationSection
 
 if TYPE_CHECKING:

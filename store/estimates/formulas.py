@@ -5,7 +5,6 @@ Pure arithmetic on settings and figures, some of which may be unknown. `store.es
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -15,8 +14,9 @@ from store.estimates import symbolic
 from store.estimates.expected_examples import examples_of_attempt
 from store.estimates.inputs import Figures
 from store.estimates.symbolic import Symbolic, number
+from store.estimates.training_steps import added_attempts, training_passes
 from store.records import StageName
-from store.settings import ROLLOUT_STAGES, RunSettings, TrainingSection
+from store.settings import ROLLOUT_STAGES, RunSettings
 
 StageLabel = Literal[StageName, "loads"]
 
@@ -49,55 +49,6 @@ class Owed:
     texts: Mapping[StageName, int] = field(default_factory=dict)
     examples: int | None = None
     policies: int | None = None
-
-
-def optimizer_steps(examples: int, batch: int, epochs: float) -> int:
-    """Return the optimizer steps of a training stage with `batch` examples per step, as the trainer counts them.
-
-    The last step of an epoch takes the remaining examples, so that every epoch has ⌈examples / batch⌉ steps.
-    """
-    return math.ceil(math.ceil(examples / batch) * epochs)
-
-
-def planned_steps(training: TrainingSection, examples: int) -> int:
-    """Return the optimizer steps of all stages of a training on some examples and the first attempts added to them.
-
-    Exact without `validation_share`, or when no two examples are of the same question.
-    """
-    passes = _passes(training)
-    sizes = [examples] * (len(passes) - 1) + [examples + round(examples * _first_attempts(training))]
-    return sum(
-        optimizer_steps(size - held_out_count(training.validation_share, size), batch * accumulation, epochs)
-        for size, (epochs, batch, accumulation) in zip(sizes, passes, strict=True)
-    )
-
-
-def held_out_count(share: float, questions: int) -> int:
-    """Return the number of questions held out to measure the loss: at least 1, never all; 0 for a share of 0."""
-    return min(max(1, round(share * questions)), questions - 1) if share and questions else 0
-
-
-def _first_attempts(training: TrainingSection) -> float:
-    """First attempts per example of D+ in the last stage: correct ones (rehearsal), corrected ones (distillation)."""
-    if not TRAINING_SETTINGS[training.setting].rehearses:
-        return 0.0
-    return training.rehearsal + training.distillation
-
-
-def _passes(training: TrainingSection) -> list[tuple[float, int, int]]:
-    """Epochs, batch size and accumulation of each stage of the training."""
-    first = (training.epochs, training.batch_size, training.accumulation)
-    if len(TRAINING_SETTINGS[training.setting].stages) == 1:
-        return [first]
-    own = training.second_stage
-    return [
-        first,
-        (
-            own.epochs or training.epochs,
-            own.batch_size or training.batch_size,
-            own.accumulation or training.accumulation,
-        ),
-    ]
 
 
 class StageFormulas:
@@ -252,11 +203,11 @@ class StageFormulas:
         examples = self._examples(first)
         kept = examples * number(1 - training.validation_share)
         lengths = self._example_lengths()
-        passes = _passes(training)
+        passes = training_passes(training)
         tokens = symbolic.total(
             [kept * length * number(epochs) for length, (epochs, _, _) in zip(lengths, passes, strict=True)]
         )
-        if share := _first_attempts(training):
+        if share := added_attempts(training):
             beside = kept * number(share) * (self._attempt_prompt() + self._term("attempt_tokens"))
             tokens = tokens + beside * number(passes[-1][0])
         rate = self._term("training_tokens_per_s")

@@ -18,7 +18,7 @@ from engine.models.policy_directory import Weights, is_stable, read_details, sav
 from engine.models.precision import Precision, cpu_computes_bfloat16, use_one_gpu  # noqa: E402
 from engine.training.trl.arguments import Batch, shared_arguments  # noqa: E402
 from engine.training.trl.loading import load_for_training  # noqa: E402
-from store.estimates.formulas import optimizer_steps  # noqa: E402
+from store.estimates.training_steps import optimizer_steps  # noqa: E402
 from store.settings import TrainingSection  # noqa: E402
 
 CPU = Precision("cpu", "float32", False)

@@ -15,7 +15,7 @@ from engine.models.policy_directory import is_stable, read_details
 from engine.training.request import TrainingRequest, TrainingResult
 from engine.training.scripted import train_scripted
 from engine.training.train import STAGE_METRIC
-from store.estimates.formulas import planned_steps
+from store.estimates.training_steps import planned_steps
 from tests.engine.training_process import PAIRS, Kind, request_in
 from tests.engine.training_runs import Metrics, Scripted
 

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from store.estimates.estimate import Estimate, estimate
 from store.estimates.expected_examples import examples_of_attempt
-from store.estimates.formulas import Owed, StageEstimate, planned_steps
+from store.estimates.formulas import Owed, StageEstimate
 from store.estimates.inputs import MEANINGS, EstimateRefused, Figures, assumed, from_file
 from store.estimates.inputs import given as given_figures
+from store.estimates.training_steps import planned_steps
 from store.estimates.wording import stage_words
 from store.settings import RunSettings
 

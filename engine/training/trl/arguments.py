@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.models.precision import Precision
-from store.estimates.formulas import optimizer_steps
+from store.estimates.training_steps import optimizer_steps
 from store.settings import TrainingSection
 
 CHECKPOINTS_KEPT = 2
