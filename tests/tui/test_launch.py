@@ -9,12 +9,10 @@ import pytest
 from textual.widgets import Input
 
 from reflectevo_tui.app import ReflectEvoApp
-from reflectevo_tui.engine_client.launch import edited
 from reflectevo_tui.engine_client.process import EngineUnavailable, StartedEngine
 from reflectevo_tui.screens.dialogs.confirm import ConfirmDialog
 from reflectevo_tui.screens.dialogs.message import MessageDialog
 from reflectevo_tui.screens.launch import LaunchScreen
-from reflectevo_tui.state import settings_form
 from reflectevo_tui.state.estimate import estimate_in
 from reflectevo_tui.text.estimates import brief
 from reflectevo_tui.widgets.setting_field import SettingField
@@ -345,13 +343,3 @@ async def test_digits_are_typed_into_fields_and_switch_screens_outside(build, un
         assert field(app, "name").value == "demo1q"
         await pilot.press("escape", "1")
         await until(pilot, lambda: app.current_mode == "monitor")
-
-
-def test_editing_makes_missing_sections() -> None:
-    text = edited("# top\nname = 'a'\n", {"training.epochs": 2.0, "name": "b"})
-    assert "# top" in text and settings_form.parse(text) == {"name": "b", "training": {"epochs": 2.0}}
-
-
-def test_every_field_of_the_form_has_help() -> None:
-    assert all(one.help for one in settings_form.form_fields())
-    assert {one.key: one.choices for one in settings_form.form_fields()}["pace"] == ("flow", "step")
