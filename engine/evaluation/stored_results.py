@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 
-from engine.evaluation.load_plan import held_out_plans
+from engine.evaluation.load_plan import held_out_plans, repeat_plan
 from engine.evaluation.protocol import feedback_of, protocol_name
 from engine.rollout.load_plan import settings_of
 from engine.rollout.plan import count
@@ -23,9 +23,14 @@ def evaluated_policies(connection: sqlite3.Connection, iteration: Iteration) -> 
         if all(
             (policy_id, progressed.plan.protocol) in stored and count(progressed.plan, progressed.done).complete
             for progressed in held_out_plans(connection, iteration.id, policy_id)
-        ):
+        ) and _repeated(connection, iteration, policy_id):
             found.add(policy_id)
     return found
+
+
+def _repeated(connection: sqlite3.Connection, iteration: Iteration, policy_id: int) -> bool:
+    repeat = repeat_plan(connection, iteration.id, policy_id)
+    return repeat is None or count(repeat.plan, repeat.done).complete
 
 
 def to_measure(iteration: Iteration) -> set[int]:

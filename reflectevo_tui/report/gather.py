@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from store.control.telemetry import metrics
 from store.curation.curated import curation_counts
 from store.curation.training_settings import SetName
 from store.evaluation.comparisons import Difference, compare_policies
+from store.evaluation.repeat_noise import RepeatNoise, repeat_noise
 from store.records import Iteration, MetricPoint, Policy, Run
 from store.rollouts.attempts import instruction_yields
 from store.runs import iterations as iteration_rows
@@ -103,6 +104,8 @@ class RunReport:
     reviews: ReviewSummary | None
     preferences: Mapping[str, int]
     costs: tuple[StageCost, ...]
+    noise: Mapping[str, RepeatNoise] = field(default_factory=dict)
+    """By protocol, the difference between two measurements of the base policy."""
     experiment: ExperimentReport | None = None
     """Results of the series when the run is an experiment."""
 
@@ -150,6 +153,11 @@ def gather(connection: sqlite3.Connection, run: Run, told: RunSettings | None = 
         reviews=review_summary(connection, run.id),
         preferences=preference_counts(connection, run.id),
         costs=tuple(stage_costs(connection, run.id)),
+        noise={
+            protocol: noise
+            for protocol in sorted({one.protocol for one in measured})
+            if (noise := repeat_noise(connection, run.id, protocol)) is not None
+        },
         experiment=gather_experiment(connection, run, told),
     )
 

@@ -26,6 +26,7 @@ from reflectevo_tui.widgets.paged_list import ListedRow, PagedList
 from reflectevo_tui.widgets.policy_facts import PolicyPanel
 from store.errors import OperatorError
 from store.evaluation.comparisons import PairedAnswer, Turn, compare_policies, paired_answers
+from store.evaluation.repeat_noise import RepeatNoise, repeat_noise
 from store.records import GateName, Iteration, Policy
 from store.rollouts.trajectories import TrajectoryFilter
 from store.runs.lineage import LineageNode, answer_trajectory, common_protocols, lineage
@@ -47,6 +48,7 @@ class Compared:
     protocol: str
     differences: Differences
     pairs: dict[int, PairedAnswer]
+    noise: RepeatNoise | None
 
 
 def start_of(nodes: Sequence[LineageNode]) -> int | None:
@@ -202,7 +204,8 @@ class LineageScreen(FramedScreen):
         def question(connection: sqlite3.Connection) -> Compared:
             ids = (first.policy.id, second.policy.id)
             pairs = {pair.question_id: pair for pair in paired_answers(connection, *ids, protocol)}
-            return Compared(first, second, protocol, compare_policies(connection, *ids, protocol), pairs)
+            noise = repeat_noise(connection, first.policy.run_id, protocol)
+            return Compared(first, second, protocol, compare_policies(connection, *ids, protocol), pairs, noise)
 
         try:
             self.post_message(self.ComparisonRead(number, ask_store(self.workspace, question)))
@@ -233,7 +236,7 @@ class LineageScreen(FramedScreen):
             return
         names = compared.first.policy.name, compared.second.policy.name
         panel.set_title(display.line("Side by side"))
-        panel.show_lines(comparison_lines(*names, compared.protocol, compared.differences))
+        panel.show_lines(comparison_lines(*names, compared.protocol, compared.differences, compared.noise))
         found = compared.differences.get(("", self._turn))
         rows = []
         for gained, questions in ((True, found.gained if found else ()), (False, found.lost if found else ())):

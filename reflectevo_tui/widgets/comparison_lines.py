@@ -9,6 +9,7 @@ from textual.content import Content
 from reflectevo_tui.text import display, formatting
 from store.evaluation.comparisons import Difference, PairedAnswer, Turn
 from store.evaluation.number_format import signed_interval
+from store.evaluation.repeat_noise import RepeatNoise
 from store.records import Verdict
 
 Differences = Mapping[tuple[str, Turn], Difference]
@@ -36,8 +37,10 @@ def sureness(difference: Difference) -> str:
     return "▲" if difference.low > 0 else "▼" if difference.high < 0 else "="
 
 
-def comparison_lines(first: str, second: str, protocol: str, differences: Differences) -> list[Content]:
-    """Format the table: all tasks together and each task, for both turns."""
+def comparison_lines(
+    first: str, second: str, protocol: str, differences: Differences, noise: RepeatNoise | None = None
+) -> list[Content]:
+    """Format the table: all tasks together and each task, for both turns, and the noise of a repeated measurement."""
     lines = [
         display.line(
             ("A ", "bold $accent"), (first, "bold"), "   ", ("B ", "bold $accent"), (second, "bold"), f"   {protocol}"
@@ -66,6 +69,8 @@ def comparison_lines(first: str, second: str, protocol: str, differences: Differ
     for turn, name in TURNS:
         if differences["", turn].includes_zero:
             lines.append(display.line((f"{name}, all tasks: no difference shown; {differences['', turn].power}", "")))
+    if noise is not None:
+        lines.append(display.line((noise.words, "")))
     lines.append(display.line(("▲ B better  ▼ B worse  = no significant difference", "$quiet")))
     lines.append(display.line(("95 % paired score interval, McNemar's p; n shows this many points or more", "$quiet")))
     return lines

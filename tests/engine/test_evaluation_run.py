@@ -148,3 +148,18 @@ def test_the_chosen_split_is_measured(harness: Make, tmp_path: Path) -> None:
         " JOIN run_questions q USING (question_id) JOIN iterations i ON i.id = a.iteration_id GROUP BY 1, 2"
     )
     assert asked == [(1, "test", 3), (2, "dev", 1)]
+
+
+def test_the_base_is_measured_twice_if_wanted(harness: Make, tmp_path: Path) -> None:
+    """Every question is answered again under a protocol of its own, which enters no metric and no comparison."""
+    text = quiz_settings(tmp_path, train=4, test=10)
+    one = harness(text)
+    one.start()
+    repeated = {"protocol": "oracle", "repeat": True}
+    one.issue("evaluate", settings=settings_of(text, evaluation=repeated), base_directory=str(tmp_path))
+    one.wait(lambda: finished(one))
+    asked = dict(one.rows("SELECT protocol, count(*) FROM attempts WHERE turn = 1 AND sample = 0 GROUP BY 1"))
+    (protocol,) = {name for (name,) in one.rows("SELECT DISTINCT protocol FROM evaluations")}
+    assert asked == {protocol: 10, f"{protocol}/repeat": 10}
+    stage = next(stage for stage in one.status()["iteration"]["stages"] if stage["name"] == "evaluate")
+    assert stage["done"] == stage["total"] > 0
