@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from dataclasses import replace
 
 from engine.evaluation.answers import Feedback
 from engine.evaluation.held_out_questions import held_out_questions
@@ -14,10 +15,12 @@ from engine.evaluation.protocol import (
     sibling_protocol,
 )
 from engine.rollout.load_plan import Progressed, asked_in_one_generation, problems_of, reflector_of, settings_of
-from engine.rollout.plan import gather_done
-from engine.rollout.reuse import offer
+from engine.rollout.plan import Baselines, gather_done
+from engine.rollout.reuse import Reusable, offer
+from store.evaluation.repeat_noise import repeat_protocol
 from store.rollouts import attempts
 from store.runs.iterations import get_iteration
+from store.runs.policies import get_policy
 
 
 def held_out_plan(
@@ -50,6 +53,29 @@ def held_out_plan(
         attempts.evaluation_reflections(connection, policy_id, plan.protocol),
     )
     return Progressed(plan, done)
+
+
+def repeat_plan(connection: sqlite3.Connection, iteration_id: int, policy_id: int) -> Progressed | None:
+    """Load the plan that measures a base policy a second time under the deciding protocol; None if it isn't wanted.
+
+    It has no baselines and reuses nothing. Its answers have a protocol of their own and enter no metric.
+    """
+    settings = settings_of(get_iteration(connection, iteration_id))
+    if not settings.evaluation.repeat or get_policy(connection, policy_id).parent_id is not None:
+        return None
+    first = held_out_plan(connection, iteration_id, policy_id).plan
+    plan = replace(first, protocol=repeat_protocol(first.protocol), baselines=Baselines(), reusable=Reusable())
+    done = gather_done(
+        attempts.evaluation_attempts(connection, policy_id, plan.protocol),
+        attempts.evaluation_reflections(connection, policy_id, plan.protocol),
+    )
+    return Progressed(plan, done)
+
+
+def generated_plans(connection: sqlite3.Connection, iteration_id: int, policy_id: int) -> list[Progressed]:
+    """Load every plan that an iteration generates for a policy: those it measures, and the repetition if wanted."""
+    repeat = repeat_plan(connection, iteration_id, policy_id)
+    return [*held_out_plans(connection, iteration_id, policy_id), *([] if repeat is None else [repeat])]
 
 
 def held_out_plans(connection: sqlite3.Connection, iteration_id: int, policy_id: int) -> list[Progressed]:

@@ -6,7 +6,7 @@ import sqlite3
 
 from engine.evaluation.control_load import controls_are_measured
 from engine.evaluation.held_out_questions import held_out_questions
-from engine.evaluation.load_plan import held_out_plans
+from engine.evaluation.load_plan import held_out_plans, repeat_plan
 from engine.evaluation.protocol import feedback_of, protocol_name
 from engine.rollout.load_plan import settings_of
 from engine.rollout.plan import count
@@ -24,12 +24,18 @@ def evaluated_policies(connection: sqlite3.Connection, iteration: Iteration) -> 
     found = set()
     for policy_id in to_measure(iteration):
         plans = held_out_plans(connection, iteration.id, policy_id)
-        if all(
+        complete = all(
             (policy_id, progressed.plan.protocol) in stored and count(progressed.plan, progressed.done).complete
             for progressed in plans
-        ) and controls_are_measured(connection, settings_of(iteration), policy_id, plans[0].plan.protocol):
+        ) and controls_are_measured(connection, settings_of(iteration), policy_id, plans[0].plan.protocol)
+        if complete and _repeated(connection, iteration, policy_id):
             found.add(policy_id)
     return found
+
+
+def _repeated(connection: sqlite3.Connection, iteration: Iteration, policy_id: int) -> bool:
+    repeat = repeat_plan(connection, iteration.id, policy_id)
+    return repeat is None or count(repeat.plan, repeat.done).complete
 
 
 def to_measure(iteration: Iteration) -> set[int]:

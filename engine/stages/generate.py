@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 
 from engine.evaluation.baselines import baseline_outcomes, budgets
-from engine.evaluation.load_plan import held_out_plan, held_out_plans
+from engine.evaluation.load_plan import generated_plans, held_out_plan, held_out_plans, repeat_plan
 from engine.evaluation.policy_floors import first_answers, floors_by_task, pairs_of_run
 from engine.evaluation.protocol import answered, feedback_of, feedbacks_of, measure
 from engine.evaluation.stored_results import to_measure
@@ -90,23 +90,29 @@ def _evaluation(
     counted = {
         (policy, progressed.plan.protocol): count(progressed.plan, progressed.done)
         for policy in {policy_id} | to_measure(iteration)
-        for progressed in held_out_plans(connection, iteration.id, policy)
+        for progressed in generated_plans(connection, iteration.id, policy)
     }
     mine = held_out_plans(connection, iteration.id, policy_id)
+    repeat = repeat_plan(connection, iteration.id, policy_id)
     awaited = []
     if iteration.child_id is None and iteration.kind == "training":
         # The child policy will answer the same questions once it is trained.
         awaited = [count(held_out.plan, {}) for held_out in mine]
-    own = {held_out.plan.protocol: counted[policy_id, held_out.plan.protocol] for held_out in mine}
+    every = mine if repeat is None else [*mine, repeat]
+    own = {held_out.plan.protocol: counted[policy_id, held_out.plan.protocol] for held_out in every}
     others = [counts for (policy, _), counts in counted.items() if policy != policy_id]
     progress = _EvaluationProgress(get_policy(connection, policy_id).name, own, [*others, *awaited])
-    return [
+    parts = [
         _Part(
             partial(held_out_plan, connection, iteration.id, policy_id, feedback),
             partial(progress, held_out.plan.protocol),
         )
         for feedback, held_out in zip(feedbacks_of(settings), mine, strict=True)
     ]
+    if repeat is not None:
+        # It reuses nothing, so that the plan as loaded now stays valid.
+        parts.append(_Part(lambda: repeat, partial(progress, repeat.plan.protocol)))
+    return parts
 
 
 def _has_outstanding(progressed: Progressed) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from store.curation.curated import curation_counts
 from store.curation.training_settings import SetName
 from store.evaluation.comparisons import Difference, compare_policies
 from store.evaluation.gains import Gain, stored_gain
+from store.evaluation.repeat_noise import RepeatNoise, repeat_noise
 from store.records import Iteration, MetricPoint, Policy, Run
 from store.rollouts.attempts import instruction_yields
 from store.rollouts.control_results import ControlResults, control_results
@@ -109,6 +110,8 @@ class RunReport:
     costs: tuple[StageCost, ...]
     controls: tuple[ControlResults, ...] = ()
     """Controls of the policies, oldest first."""
+    noise: Mapping[str, RepeatNoise] = field(default_factory=dict)
+    """By protocol, the difference between two measurements of the base policy."""
     experiment: ExperimentReport | None = None
     """Results of the series when the run is an experiment."""
 
@@ -157,6 +160,11 @@ def gather(connection: sqlite3.Connection, run: Run, told: RunSettings | None = 
         preferences=preference_counts(connection, run.id),
         costs=tuple(stage_costs(connection, run.id)),
         controls=tuple(control_results(connection, run.id)),
+        noise={
+            protocol: noise
+            for protocol in sorted({one.protocol for one in measured})
+            if (noise := repeat_noise(connection, run.id, protocol)) is not None
+        },
         experiment=gather_experiment(connection, run, told),
     )
 

@@ -181,8 +181,9 @@ def comparisons(report: RunReport) -> Section | None:
         "'n shows' is the smallest difference in points that so many questions show with a probability of 80 %. An "
         "interval that includes 0 says nothing about smaller differences."
     )
-    blocks = (Table(head, rows, labels=4), Paragraph(note, "note"))
-    return Section("Child against parent, on the same questions", blocks)
+    noise = tuple(Paragraph(f"{one.words} ({names[protocol]}).") for protocol, one in report.noise.items())
+    blocks: list[Block] = [Table(head, rows, labels=4), *noise, Paragraph(note, "note")]
+    return Section("Child against parent, on the same questions", tuple(blocks))
 
 
 def _shows(one: Compared) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import ClassVar
 
 from textual import on, work
@@ -17,15 +16,16 @@ from reflectevo_tui.screens.base.framed_screen import FramedScreen
 from reflectevo_tui.screens.dialogs.confirm import ConfirmDialog
 from reflectevo_tui.screens.dialogs.gate import VERBS, PolicyDirective, ended_iteration_text
 from reflectevo_tui.state.messages import DirectiveWanted, TrajectoriesWanted, TrajectoryWanted, WorkFailed
+from reflectevo_tui.state.policy_comparison import Compared, read_comparison
 from reflectevo_tui.state.snapshot import Snapshot
 from reflectevo_tui.state.store_query import ask_store
 from reflectevo_tui.text import display, formatting
-from reflectevo_tui.widgets.comparison_lines import Differences, comparison_lines, flip_line
+from reflectevo_tui.widgets.comparison_lines import comparison_lines, flip_line
 from reflectevo_tui.widgets.lineage_tree import LineageTree, measured_words
 from reflectevo_tui.widgets.paged_list import ListedRow, PagedList
 from reflectevo_tui.widgets.policy_facts import PolicyPanel
 from store.errors import OperatorError
-from store.evaluation.comparisons import PairedAnswer, Turn, compare_policies, paired_answers
+from store.evaluation.comparisons import Turn
 from store.records import GateName, Iteration, Policy
 from store.rollouts.trajectories import TrajectoryFilter
 from store.runs.lineage import LineageNode, answer_trajectory, common_protocols, lineage
@@ -36,17 +36,6 @@ MARK_TWO = """\
 Mark two policies with space: the first is A, the second B.
 
 ⏎ opens the answers of the policy under the cursor."""
-
-
-@dataclass(frozen=True, slots=True)
-class Compared:
-    """Two policies compared on the same questions under one protocol."""
-
-    first: LineageNode
-    second: LineageNode
-    protocol: str
-    differences: Differences
-    pairs: dict[int, PairedAnswer]
 
 
 def start_of(nodes: Sequence[LineageNode]) -> int | None:
@@ -200,9 +189,7 @@ class LineageScreen(FramedScreen):
     @work(thread=True, exclusive=True, group="comparison")
     def _read_comparison(self, number: int, first: LineageNode, second: LineageNode, protocol: str) -> None:
         def question(connection: sqlite3.Connection) -> Compared:
-            ids = (first.policy.id, second.policy.id)
-            pairs = {pair.question_id: pair for pair in paired_answers(connection, *ids, protocol)}
-            return Compared(first, second, protocol, compare_policies(connection, *ids, protocol), pairs)
+            return read_comparison(connection, first, second, protocol)
 
         try:
             self.post_message(self.ComparisonRead(number, ask_store(self.workspace, question)))
@@ -235,7 +222,11 @@ class LineageScreen(FramedScreen):
         panel.set_title(display.line("Side by side"))
         sides = (compared.first, compared.second)
         metrics = tuple(node.measured[compared.protocol].metrics for node in sides)
-        panel.show_lines(comparison_lines(*names, compared.protocol, compared.differences, (metrics[0], metrics[1])))
+        panel.show_lines(
+            comparison_lines(
+                *names, compared.protocol, compared.differences, (metrics[0], metrics[1]), noise=compared.noise
+            )
+        )
         found = compared.differences.get(("", self._turn))
         rows = []
         for gained, questions in ((True, found.gained if found else ()), (False, found.lost if found else ())):

@@ -11,6 +11,7 @@ from store.evaluation.comparisons import Difference, PairedAnswer, Turn
 from store.evaluation.floors import FLOOR, floor_and_position
 from store.evaluation.held_out_answers import is_oracle
 from store.evaluation.number_format import signed_interval
+from store.evaluation.repeat_noise import RepeatNoise
 from store.records import Verdict
 
 EvaluationMetrics = Mapping[str, Mapping[str, float | None]]
@@ -46,6 +47,7 @@ def comparison_lines(
     differences: Differences,
     metrics: tuple[EvaluationMetrics, EvaluationMetrics] | None = None,
     *,
+    noise: RepeatNoise | None = None,
     narrow: bool = False,
 ) -> list[Content]:
     """Format the table: all tasks together and each task, for both turns; below it floors and own retries.
@@ -56,6 +58,7 @@ def comparison_lines(
         protocol: the protocol of both.
         differences: B − A by task and turn.
         metrics: the metrics of A and B over all tasks.
+        noise: the difference between two measurements of the base policy.
         narrow: whether the table has no p values.
     """
     lines = [
@@ -95,6 +98,8 @@ def comparison_lines(
     for turn, name in TURNS:
         if ("", turn) in differences and differences["", turn].includes_zero:
             lines.append(display.line((f"{name}, all tasks: no difference shown; {differences['', turn].power}", "")))
+    if noise is not None:
+        lines.append(display.line((noise.words, "")))
     lines.append(display.line(("▲ B better  ▼ B worse  = no significant difference", "$quiet")))
     note = "" if narrow else ", McNemar's p; n shows this many points or more"
     lines.append(display.line((f"95 % paired score interval{note}", "$quiet")))

@@ -81,9 +81,14 @@ class Comparison:
     t2: Difference
 
 
-def paired_answers(connection: sqlite3.Connection, policy_a: int, policy_b: int, protocol: str) -> list[PairedAnswer]:
-    """Return the questions that both policies answered under a protocol, ordered by question id."""
-    after = {answer.question_id: answer for answer in held_out_answers(connection, policy_b, protocol)}
+def paired_answers(
+    connection: sqlite3.Connection, policy_a: int, policy_b: int, protocol: str, protocol_b: str | None = None
+) -> list[PairedAnswer]:
+    """Return the questions that both policies answered under a protocol, ordered by question id.
+
+    `protocol_b` is the protocol of policy b, if it is not the same.
+    """
+    after = {answer.question_id: answer for answer in held_out_answers(connection, policy_b, protocol_b or protocol)}
     return [
         PairedAnswer(before, after[before.question_id])
         for before in held_out_answers(connection, policy_a, protocol)

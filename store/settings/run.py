@@ -44,6 +44,9 @@ class EvaluationSection(Section):
     used; 0 disables it."""
     baseline_temperature: float = Field(default=0.7, gt=0.0, le=5.0)
     """Sampling temperature of the baselines."""
+    repeat: bool = False
+    """Measure the base policy a second time under the same protocol. The difference between the two measurements is
+    shown beside the differences between policies: greedy decoding is not the same in every batch."""
     promote: Literal["operator", "not-worse", "always"] = "not-worse"
     """Promotion rule without a `promote` gate: `operator` waits for an operator's decision; `not-worse` promotes a
     child that is shown not to lose more than the margins, rejects one that is shown to lose, and otherwise does what

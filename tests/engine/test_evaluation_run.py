@@ -152,6 +152,21 @@ def test_the_chosen_split_is_measured(harness: Make, tmp_path: Path) -> None:
     assert asked == [(1, "test", 3), (2, "dev", 1)]
 
 
+def test_the_base_is_measured_twice_if_wanted(harness: Make, tmp_path: Path) -> None:
+    """Every question is answered again under a protocol of its own, which enters no metric and no comparison."""
+    text = quiz_settings(tmp_path, train=4, test=10)
+    one = harness(text)
+    one.start()
+    repeated = {"protocol": "oracle", "repeat": True}
+    one.issue("evaluate", settings=settings_of(text, evaluation=repeated), base_directory=str(tmp_path))
+    one.wait(lambda: finished(one))
+    asked = dict(one.rows("SELECT protocol, count(*) FROM attempts WHERE turn = 1 AND sample = 0 GROUP BY 1"))
+    (protocol,) = {name for (name,) in one.rows("SELECT DISTINCT protocol FROM evaluations")}
+    assert asked == {protocol: 10, f"{protocol}/repeat": 10}
+    stage = next(stage for stage in one.status()["iteration"]["stages"] if stage["name"] == "evaluate")
+    assert stage["done"] == stage["total"] > 0
+
+
 def test_an_engine_adds_the_floor_to_evaluations_of_an_earlier_version(harness: Make, tmp_path: Path) -> None:
     """They were stored without one; everything else of them stays as it is."""
     text = quiz_settings(tmp_path, train=4, test=8)
