@@ -112,7 +112,7 @@ class ScriptedGenerator:
             return random.choice(("Yes.", "no"))
         stated = _STATED.search(last["content"]) if self._reading == "follows" else None
         if stated is not None:
-            return f"As I was told.\nAnswer: {stated.group(1)}"
+            return f"That is what the text above states.\nAnswer: {stated.group(1)}"
         # The reply to a message of its own continues it: it began with a reflection, and the answer is missing.
         continues = last["role"] == "assistant"
         asks_for_both = not continues and f"'{SECOND_TRY}'" in last["content"]

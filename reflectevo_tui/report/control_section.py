@@ -20,9 +20,9 @@ def controls(report: RunReport) -> Section | None:
         return None
     note = (
         "Every wrong first answer is corrected once per arm, greedily and with the same prompt; the arms differ in "
-        "what stands in place of the reflection. Shares are means over tasks. The sentence follows from the intervals "
+        "what replaces the reflection. Shares are means over tasks. The sentence follows from the intervals "
         "of own − shuffled, own − none and own − floor alone. `told` states the right answer: it shows whether "
-        "the policy uses what stands there, and none of its texts is trained on."
+        "the policy uses the text in its place, and none of its texts is trained on."
     )
     blocks = [block for one in report.controls for block in _of_policy(one)]
     return Section(TITLE, (Paragraph(note, "note"), *blocks))
@@ -69,5 +69,5 @@ def _judgement_tables(judged: Mapping[str, Any]) -> tuple[Table, ...]:
             (f"below {one['threshold']:.2f}", percent(one["reflected"]), percent(one["accuracy"]))
             for one in judged["curve"]
         )
-        tables.append(Table(("Reflect when the confidence is", "Reflected on", "Accuracy without an oracle"), curve))
+        tables.append(Table(("Reflect when the confidence is", "Reflected on", "Oracle-free accuracy"), curve))
     return tuple(tables)

@@ -88,7 +88,7 @@ def judgement_lines(results: Mapping[str, Any]) -> list[str]:
     at = found["accuracy_at_threshold"]
     if at["value"] is not None:
         lines.append(
-            f"without an oracle, reflecting below a confidence of {found['threshold']:.2f} (chosen on dev): "
+            f"oracle-free accuracy, reflecting below a confidence of {found['threshold']:.2f} (chosen on dev): "
             f"{interval(at['value'], at['low'], at['high'])}; keeping every answer: {percent(found['right']['value'])}"
         )
     return [*lines, *found["notes"]]

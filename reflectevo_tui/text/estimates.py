@@ -10,7 +10,7 @@ from store.estimates.estimate import Column, Estimate
 from store.estimates.formulas import StageEstimate
 from store.estimates.inputs import MEANINGS
 from store.estimates.symbolic import Symbolic
-from store.estimates.wording import UNKNOWN_TIME, decision_words, few_examples_words, rate_words
+from store.estimates.wording import UNKNOWN_TIME, bounded_words, decision_words, few_examples_words, rate_words
 from store.evaluation.number_format import counted
 
 LABELS = {"loads": "load models"}
@@ -30,8 +30,8 @@ def price(value: float) -> str:
 
 
 def cell(term: Symbolic, write: Callable[[float], str] = formatting.count) -> str:
-    """Format a table cell: a number, a formula, or an empty string for 0."""
-    return "" if term.value == 0 else term.words(write)
+    """Format a table cell: a number, an upper bound, a formula, or an empty string for 0."""
+    return "" if term.value == 0 else bounded_words(term, write)
 
 
 def stage_cells(stage: StageEstimate) -> tuple[str, ...]:
@@ -50,22 +50,22 @@ def sums(estimate: Estimate) -> list[tuple[str, str]]:
     lines = [
         (
             "texts",
-            f"{estimate.over_all('texts').words(formatting.count)} in {iterations}; trajectories an iteration: "
-            f"{estimate.trajectories.words(formatting.count)}",
+            f"{bounded_words(estimate.over_all('texts'), formatting.count)} in {iterations}; trajectories an "
+            f"iteration: {bounded_words(estimate.trajectories, formatting.count)}",
         ),
-        ("prompt tokens", estimate.over_all("prompt_tokens").words(formatting.count)),
-        ("generated tokens", estimate.over_all("generated_tokens").words(formatting.count)),
-        ("training tokens", estimate.over_all("training_tokens").words(formatting.count)),
+        ("prompt tokens", bounded_words(estimate.over_all("prompt_tokens"), formatting.count)),
+        ("generated tokens", bounded_words(estimate.over_all("generated_tokens"), formatting.count)),
+        ("training tokens", bounded_words(estimate.over_all("training_tokens"), formatting.count)),
         ("time", _time(time, _unmeasured(estimate, time))),
         ("GPU time", _time(estimate.gpu_seconds, "unknown (not measured yet)")),
         ("price", _price(estimate)),
         (
             "disk",
-            f"{estimate.disk_bytes.words(size)} (an iteration: database {estimate.database_bytes.words(size)}, "
-            f"policy {estimate.policy_bytes.words(size)})",
+            f"{bounded_words(estimate.disk_bytes, size)} (an iteration: database "
+            f"{bounded_words(estimate.database_bytes, size)}, policy {bounded_words(estimate.policy_bytes, size)})",
         ),
-        ("memory, generating", estimate.generation_bytes.words(size)),
-        ("memory, training", estimate.training_bytes.words(size)),
+        ("memory, generating", bounded_words(estimate.generation_bytes, size)),
+        ("memory, training", bounded_words(estimate.training_bytes, size)),
         ("decided on", decision_words(estimate)),
     ]
     few = few_examples_words(estimate)
@@ -105,13 +105,14 @@ def brief(estimate: Estimate) -> list[str]:
     time = estimate.over_all("seconds")
 
     def total(column: Column) -> str:
-        return estimate.over_all(column).words(formatting.count)
+        return bounded_words(estimate.over_all(column), formatting.count)
 
     lines = [
         f"{total('texts')} texts · {total('prompt_tokens')} prompt + {total('generated_tokens')} generated + "
         f"{total('training_tokens')} training tokens",
         f"time {time.words(formatting.duration)}" if time.known else UNKNOWN_TIME,
-        f"disk {estimate.disk_bytes.words(size)} · memory generating {estimate.generation_bytes.words(size)}",
+        f"disk {bounded_words(estimate.disk_bytes, size)} · memory generating "
+        f"{bounded_words(estimate.generation_bytes, size)}",
     ]
     if estimate.figures.has("price_per_gpu_hour"):
         lines.append(f"price {estimate.cost.words(price)}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from store.estimates.estimate import Estimate, stage_cost
 from store.estimates.formulas import StageEstimate
 from store.estimates.symbolic import Symbolic
@@ -55,6 +57,12 @@ def few_examples_words(estimate: Estimate) -> str:
     return f"about {expecting}, fewer than min_examples = {estimate.min_examples}: nothing would be trained"
 
 
+def bounded_words(term: Symbolic, write: Callable[[float], str]) -> str:
+    """Format a value, `at most …` where shares are unknown, which are at most 1; else the formula."""
+    most = None if term.known else term.at_most({name: 1.0 for name in term.unknown if name.endswith("_share")})
+    return term.words(write) if most is None else f"at most {write(most)}"
+
+
 def _rounded(value: float) -> str:
     """Round to three significant digits, the precision of an estimate: `19,700` for 19,738."""
     return count(float(f"{value:.3g}"))
@@ -64,9 +72,7 @@ def _tokens(stage: StageEstimate) -> str:
     for term, kind in ((stage.generated_tokens, "generated"), (stage.training_tokens, "training")):
         if term.value == 0:
             continue
-        # A share that is not measured yet, e.g. of wrong answers, is at most 1.
-        most = None if term.known else term.at_most({name: 1.0 for name in term.unknown if name.endswith("_share")})
-        return f"{term.words(_rounded) if most is None else f'at most {_rounded(most)}'} {kind} tokens"
+        return f"{bounded_words(term, _rounded)} {kind} tokens"
     return ""
 
 

@@ -206,7 +206,7 @@ def _notes(n: int, known: Sequence[tuple[float, bool]], paired: int, dev_thresho
         which = "right" if known[0][1] else "wrong"
         yield f"all first answers are {which}, so that AUROC can't be computed"
     if not paired:
-        yield "no corrections without an oracle: evaluation.protocol must be 'both' or 'oracle-free' for a threshold"
+        yield "no threshold: it needs corrections under evaluation.protocol = 'both' or 'oracle-free'"
     elif dev_threshold is None:
         yield "no threshold from dev questions: judge them with reflectevo eval --controls --split dev"
 

@@ -39,14 +39,14 @@ def as_json(*arguments: str | Path) -> dict[str, Any]:
 
 
 def test_a_recipe_by_name_with_an_operators_figures(tmp_path: Path) -> None:
-    """The unchanged recipe: 43,415 trajectories, 22,356,464 generated tokens, here on four GPUs."""
+    """The unchanged recipe: 41,061 trajectories, 21,748,582 generated tokens, here on four GPUs."""
     found = as_json(
         *("paper-llama3-8b-one-stage", "-w", tmp_path / "none", "--gpus", "4", "--generation-rate", "1000"),
         *("--training-rate", "2000", "--price", "2", "--set", "load_s=60", "--set", "training_start_s=60"),
         *("--set", "curated_per_s=1000"),
     )
     tokens = found["all"]["generated_tokens"]["value"]
-    assert tokens == pytest.approx(22_356_464, abs=1) and found["trajectories"]["value"] == pytest.approx(43_415, abs=1)
+    assert tokens == pytest.approx(21_748_582, abs=1) and found["trajectories"]["value"] == pytest.approx(41_061, abs=1)
     reflect = found["first"][1]
     assert reflect["stage"] == "reflect"
     assert reflect["seconds"]["value"] == pytest.approx(reflect["generated_tokens"]["value"] / 4000)
@@ -158,7 +158,7 @@ def test_the_screens_lines_are_the_commands_numbers(tmp_path: Path) -> None:
     settings = load_settings(file)
     unknown = brief(estimate_in(workspace, settings))
     assert (
-        "wrong_share" in unknown[0]
+        unknown[0].startswith("at most ")
         and unknown[-1].startswith("not measured: ")
         and "generation_tokens_per_s" in unknown[-1]
     )

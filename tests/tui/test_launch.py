@@ -126,7 +126,7 @@ async def test_mistakes_are_told_beside_their_field(build, until, screen_text) -
         field(app, "reflection.instructions").value = "sometimes"
         await until(pilot, lambda: "✗ 3 errors" in screen_text(app))
         shown = screen_text(app)
-        assert "✗ Input should be less than" in shown and "✗ use 'all', a list of keys" in shown
+        assert "✗ Input should be less than" in shown and "✗ use 'all', 'general', a list" in shown
         await pilot.press("ctrl+r", "ctrl+s")
         await pilot.pause(0.2)
         assert issued(built.workspace) == []

@@ -46,7 +46,7 @@ async def test_a_chart_goes_from_any_curves_to_any(screen_text, points, ticks) -
         chart = app.query_one(MetricChart)
         for now, labels in ((SOME, ()), (points, ticks), ((), ()), (points, ticks), (SOME, ())):
             for second in (now, ()):
-                series = (Series(now, FIRST), Series(second, SECOND, hollow=True, side="right"))
+                series = (Series(now, FIRST), Series(second, SECOND, mark="○", side="right"))
                 chart.show_series(display.line("Training"), series, labels)
                 await pilot.pause()
                 finite = any(math.isfinite(value) for _, value in now)

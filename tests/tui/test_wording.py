@@ -50,7 +50,7 @@ RETIRED = {
     r"\bis noted\b": "queued",
     # Words that are not used in this sense in the field.
     r"\b(says|said|gives?|tells) (a|the|its) word\b|without a word": "plain verbs",
-    r"\btold\b": "plain verbs",
+    r"(?<!`)\btold\b(?!`)": "plain verbs",  # `told` is the name of a control arm
     r"\bow(ed?|es)\b": "left to do",
     r"\blets? go of\b": "releases",
     r"\bstands (beside|in|at|on)\b": "is",
