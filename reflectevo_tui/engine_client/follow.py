@@ -85,7 +85,7 @@ def _with_bars(workspace: Workspace, console: Console, status: dict[str, Any]) -
 
 
 def _with_lines(workspace: Workspace, console: Console, status: dict[str, Any]) -> dict[str, Any]:
-    shown: dict[str, str] = {}
+    shown: dict[str, tuple[str, str]] = {}
     last = time.monotonic()
     while True:
         iteration = status["iteration"]
@@ -93,15 +93,16 @@ def _with_lines(workspace: Workspace, console: Console, status: dict[str, Any]) 
             due = time.monotonic() - last >= _LINE_SECONDS
             for stage in iteration["stages"]:
                 key = f"{iteration['id']} {stage['name']}"
-                changed = shown.get(key, "pending") != stage["state"]
                 if stage["state"] == "skipped":
                     continue
-                if changed or (due and stage["state"] == "running"):
-                    counts = f"{stage['done']}/{stage['total']}" if stage["total"] else ""
-                    words = f"{stage['name']:<9} {stage['state']:<8} {counts:>11}  {stage['note']}"
-                    line = f"{iteration['title']}  {words}"
-                    console.print(visible(line.rstrip()), markup=False, highlight=False, soft_wrap=True)
-                shown[key] = stage["state"]
+                counts = f"{stage['done']}/{stage['total']}" if stage["total"] else ""
+                words = f"{stage['name']:<9} {stage['state']:<8} {counts:>11}  {stage['note']}"
+                line = f"{iteration['title']}  {words}".rstrip()
+                state, printed = shown.get(key, ("pending", ""))
+                # A line repeats nothing: without a change there is none, however long a stage takes.
+                if line != printed and (state != stage["state"] or (due and stage["state"] == "running")):
+                    console.print(visible(line), markup=False, highlight=False, soft_wrap=True)
+                    shown[key] = (stage["state"], line)
             if due:
                 last = time.monotonic()
         if _over(status):
