@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 
 from engine.curation.candidates import Candidate
+from engine.curation.completions import correction_wording
 from engine.curation.d_plus import d_plus
 from engine.curation.d_pm import d_pm
 from engine.curation.d_pref import d_pref
@@ -97,7 +98,10 @@ def candidates_of(connection: sqlite3.Connection, iteration: Iteration, settings
     trained = TRAINING_SETTINGS[settings.training.setting]
     kinds = {task.name: task.kind for task in settings.tasks}
     attempts = {attempt.id: attempt for attempt in rollouts.rollout_attempts(connection, iteration.id)}
-    corrections = {one.reflection_id: one for one in attempts.values() if one.reflection_id is not None}
+    # Further corrections with a reflection only measure its lift: the first one is the one to train on.
+    corrections = {
+        one.reflection_id: one for one in attempts.values() if one.reflection_id is not None and not one.sample
+    }
     reviews = rollouts.reviewed(connection, iteration.id)
     shown = settings.correction.show_previous_attempt
     prompts: dict[tuple[int, str], tuple[str, str]] = {}
@@ -135,6 +139,8 @@ def candidates_of(connection: sqlite3.Connection, iteration: Iteration, settings
                 review=reviews.get(reflection.id),
                 kind=kinds[question.task],
                 correction_text=correction.reasoning,
+                correction_finish_reason=correction.finish_reason,
+                correction_wording=correction_wording(problem, reflection.text, show_previous_attempt=shown),
                 prompt_text=prompts[asked][0],
                 correction_request=correction_request(
                     problem, attempt.reasoning, reflection.text, show_previous_attempt=shown

@@ -49,7 +49,7 @@ def training_examples(
     *before, last = stage_examples(setting, rows, found)
     if set_name == "d_plus":
         wanted = round(settings.training.rehearsal * len(last))
-        last = (*last, *rehearsal(questions, found, wanted, settings.seed))
+        last = (*last, *rehearsal(questions, found, wanted, settings.seed, settings.curation))
         if settings.training.distillation:
-            last = (*last, *distillation(rows, found))
+            last = (*last, *distillation(rows, found, settings.curation))
     return (*before, last)
