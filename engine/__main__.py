@@ -34,6 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
     which = prompt.add_mutually_exclusive_group(required=True)
     which.add_argument("--attempt", type=int)
     which.add_argument("--reflection", type=int)
+    which.add_argument("--control", type=int)
     check = commands.add_parser("check", help="find everything that would stop a run, as JSON; starts nothing")
     check.add_argument("--settings", type=Path, required=True)
     check.add_argument("-w", "--workspace", type=Path)
@@ -107,9 +108,13 @@ def main(arguments: list[str] | None = None) -> int:
                 setting=parsed.setting,
             )
         else:
+            from engine.commands.render_control_prompt import rerender_control
             from engine.commands.render_prompt import rerender
 
-            answer = rerender(workspace, attempt_id=parsed.attempt, reflection_id=parsed.reflection)
+            if parsed.control is not None:
+                answer = rerender_control(workspace, parsed.control)
+            else:
+                answer = rerender(workspace, attempt_id=parsed.attempt, reflection_id=parsed.reflection)
     except OperatorError as error:
         print(error, file=sys.stderr)
         return 1

@@ -58,14 +58,19 @@ def root(
         raise typer.Exit
     if context.invoked_subcommand is None:
         chosen = chosen_workspace(context, workspace)
-        guarded(lambda: _open_app(chosen))
+
+        def work() -> int:
+            from reflectevo_tui.terminal.environment import prepare_environment
+
+            chosen.require()
+            prepare_environment()
+            return _open_app(chosen)
+
+        guarded(work)
 
 
 def _open_app(workspace: Workspace) -> int:
-    from reflectevo_tui.terminal.environment import prepare_environment
-
-    workspace.require()
-    prepare_environment()
+    """Open the terminal application; `prepare_environment` was called before."""
     from reflectevo_tui.terminal.idle_gc import IdleCollector
 
     collector = IdleCollector()
@@ -85,7 +90,7 @@ def init(
     replace: Annotated[bool, typer.Option(help="Replace the settings file if there is one.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Make a workspace: database, settings file, directories."""
+    """Create a workspace: database, settings file and directories."""
     chosen = chosen_workspace(context, workspace)
 
     def work() -> None:
@@ -135,6 +140,11 @@ def run(
 
         if dry_run:
             return run.check(chosen, settings, as_json=as_json)
+        if tui:
+            from reflectevo_tui.terminal.environment import prepare_environment
+
+            # Before the run starts: a terminal that can't show the application must not leave a run behind.
+            prepare_environment()
         run.start(chosen, settings, trust_code or [], as_json=as_json)
         if tui:
             return _open_app(chosen)

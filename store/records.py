@@ -47,6 +47,24 @@ DirectiveKind = Literal[
     "shut_down",
 ]
 
+Arm = Literal[
+    "own",
+    "none",
+    "generic",
+    "shuffled",
+    "foreign",
+    "parent-reflection",
+    "parent-correction",
+    "other-answer",
+    "told",
+]
+"""An arm of the controls: what stands where the reflection on a wrong first answer stands, and who corrects."""
+ControlText = Literal[Arm, "reflection", "judgement"]
+"""A text generated for the controls: the answer of an arm; a reflection that arms need, by the policy (sample 0) or its
+parent (sample 1); or the policy's own judgement of its first answer."""
+FirstAnswers = Literal["own", "base"]
+"""Whose wrong first answers the controls correct: those of the measured policy, or of the run's base policy."""
+
 JsonObject = Mapping[str, object]
 
 
@@ -89,7 +107,8 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Iteration:
-    """One pass from a parent policy to a child policy, or of kind `evaluation`, only a measurement of `parent_id`.
+    """One pass from a parent policy to a child policy, or of kind `evaluation`, only a measurement of `parent_id` and,
+    if there is a second policy to measure, `child_id`.
 
     `number` counts from 1 within a run, separately for each kind.
     """
@@ -328,3 +347,5 @@ class Evaluation:
     n: int
     metrics: Mapping[str, Mapping[str, float | None]]
     created: float
+    split: Split = "test"
+    """The split of the questions. Promotion is decided on one of them; the other is only reported."""

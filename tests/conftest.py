@@ -33,6 +33,7 @@ LONGEST = (
     "engine/test_real_iteration.py",
     "faults/test_kill.py",
     "engine/test_curation_stage.py",
+    "engine/test_training_settings_smollm2.py",
 )
 """Files with the longest-running tests, longest first."""
 

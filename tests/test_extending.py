@@ -179,7 +179,7 @@ def test_a_run_uses_all_of_them(extensions: Modules, tmp_path: Path) -> None:
     assert all(type(example) is Example for example in request.examples)
     learnt = {example.completion[0]["content"] for example in request.examples if isinstance(example, Example)}
     assert learnt <= set(texts) and not any(text.endswith("?") for text in learnt)
-    assert request.settings.learning_rate == 1e-4
+    assert request.settings.peak_learning_rate == 1e-4
 
     run.stage(train, "train")
     child = get_policy(run.connection, get_iteration(run.connection, run.iteration).child_id or 0)
@@ -242,7 +242,7 @@ def test_a_setting_of_known_rows_is_one_entry() -> None:
     )
     register_training_setting(entry)
     try:
-        assert TrainingSection(setting="sft-star").learning_rate == TrainingSection().learning_rate
+        assert TrainingSection(setting="sft-star").peak_learning_rate == TrainingSection().peak_learning_rate
         with pytest.raises(ValueError, match="there is a training setting 'sft-star' already"):
             register_training_setting(entry)
     finally:

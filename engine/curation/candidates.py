@@ -13,12 +13,13 @@ from dataclasses import dataclass
 
 from engine.tasks.answers.stated_program import Solves
 from store.curation.curated import NewCurated
+from store.curation.exclusion_reasons import CORRECTION_INCORRECT
 from store.curation.training_settings import SetName
 from store.records import ReviewState, Verdict
 
 INCLUDED = "included"
 NOT_CORRECTED = "not corrected"
-INCORRECT = "correction incorrect"
+INCORRECT = CORRECTION_INCORRECT
 UNVERIFIED = "correction unverified"
 
 

@@ -13,14 +13,15 @@ from fractions import Fraction
 from engine.curation.candidates import INCLUDED, Candidate
 from engine.curation.similarity import NearDuplicates
 from engine.tasks.base import normalised
+from store.curation import exclusion_reasons
 from store.settings import CurationSection
 
 DUPLICATE = "duplicate"
 NEAR_DUPLICATE = "near duplicate"
-OVER_QUESTION_CAP = "above max_per_question"
-OVER_INSTRUCTION_CAP = "above max_per_instruction"
-OVER_TASK_CAP = "above max_per_task"
-OVER_TASK_SHARE = "above max_task_share"
+OVER_QUESTION_CAP = exclusion_reasons.OVER_QUESTION_CAP
+OVER_INSTRUCTION_CAP = exclusion_reasons.OVER_INSTRUCTION_CAP
+OVER_TASK_CAP = exclusion_reasons.OVER_TASK_CAP
+OVER_TASK_SHARE = exclusion_reasons.OVER_TASK_SHARE
 
 
 class Selection:

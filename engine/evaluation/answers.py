@@ -30,6 +30,12 @@ class Answer:
     """Whether it matches the reference exactly; only where answers are graded."""
     f1: float | None = None
     """Token F1 against the reference; only where answers are graded."""
+    prompt_tokens: int = 0
+
+    @property
+    def cost(self) -> int:
+        """Prompt and completion tokens together."""
+        return self.prompt_tokens + self.tokens
 
 
 @dataclass(frozen=True)
@@ -46,11 +52,23 @@ class QuestionAnswers:
     """Retries without a reflection, in the order of their samples."""
     votes: tuple[Answer, ...] = field(default=())
     """Sampled first answers, in the order of their samples."""
+    reflection_prompt_tokens: int = 0
+    """Prompt tokens of all reflections between the turns."""
+
+    @property
+    def reflection_cost(self) -> int:
+        """Prompt and completion tokens of all reflections."""
+        return self.reflection_prompt_tokens + self.reflection_tokens
 
     @property
     def correction_tokens(self) -> int:
         """Completion tokens of all turns after the first."""
         return sum(turn.tokens for turn in self.turns[1:])
+
+    @property
+    def correction_cost(self) -> int:
+        """Prompt and completion tokens of all turns after the first."""
+        return sum(turn.cost for turn in self.turns[1:])
 
 
 def is_verified(verdict: Verdict | None) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from engine.evaluation.answers import Answer, Feedback, QuestionAnswers, is_verified
-from engine.evaluation.metrics import NOTHING, Metric, accuracy, mean
+from engine.evaluation.metrics import Metric, accuracy, mean_score
 from store.records import Verdict
 
 
@@ -24,7 +24,7 @@ def grade(*, verdict: Verdict, score: float | None, exact: bool) -> tuple[bool |
     return False, score
 
 
-def graded(answers: Iterable[QuestionAnswers], *, protocol: Feedback, seed: int) -> dict[str, Metric]:
+def graded(answers: Iterable[QuestionAnswers], *, protocol: Feedback) -> dict[str, Metric]:
     """Compute `em_t1`, `em_t2`, `f1_t1`, `f1_t2`, and `f1_improved`: the share of turns 2 with a higher F1 than turn 1.
 
     Empty when no answer is graded.
@@ -42,8 +42,8 @@ def graded(answers: Iterable[QuestionAnswers], *, protocol: Feedback, seed: int)
     return {
         "em_t1": accuracy([bool(turn.exact) for turn in first]),
         "em_t2": accuracy([bool(turn.exact) for turn in second]),
-        "f1_t1": _mean_f1(first, seed),
-        "f1_t2": _mean_f1(second, seed),
+        "f1_t1": _mean_f1(first),
+        "f1_t2": _mean_f1(second),
         "f1_improved": accuracy([after > before for before, after in changes]),
     }
 
@@ -58,5 +58,5 @@ def _second(row: QuestionAnswers, protocol: Feedback) -> Answer | None:
     return row.turns[1] if len(row.turns) > 1 and row.turns[1].f1 is not None else None
 
 
-def _mean_f1(answers: Sequence[Answer], seed: int) -> Metric:
-    return mean([answer.f1 for answer in answers if answer.f1 is not None], seed) if answers else NOTHING
+def _mean_f1(answers: Sequence[Answer]) -> Metric:
+    return mean_score([answer.f1 for answer in answers if answer.f1 is not None])

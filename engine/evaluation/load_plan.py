@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 
 from engine.evaluation.answers import Feedback
+from engine.evaluation.held_out_questions import held_out_questions
 from engine.evaluation.protocol import (
     deciding_feedback,
     evaluation_plan,
@@ -12,12 +13,11 @@ from engine.evaluation.protocol import (
     protocol_name,
     sibling_protocol,
 )
-from engine.rollout.load_plan import Progressed, problems_of, reflector_of, settings_of
+from engine.rollout.load_plan import Progressed, asked_in_one_generation, problems_of, reflector_of, settings_of
 from engine.rollout.plan import gather_done
 from engine.rollout.reuse import offer
 from store.rollouts import attempts
 from store.runs.iterations import get_iteration
-from store.runs.runs import run_questions
 
 
 def held_out_plan(
@@ -30,8 +30,9 @@ def held_out_plan(
     """
     iteration = get_iteration(connection, iteration_id)
     settings = settings_of(iteration)
-    questions = run_questions(connection, iteration.run_id, settings.evaluation.split)
+    questions = held_out_questions(connection, iteration, settings)
     feedback = feedback or deciding_feedback(settings)
+    reflector_id = reflector_of(connection, iteration, settings, policy_id)
     sibling = sibling_protocol(protocol_name(settings, questions, feedback))
     plan = evaluation_plan(
         iteration_id=iteration.id,
@@ -40,7 +41,8 @@ def held_out_plan(
         questions=questions,
         problems=problems_of(connection, iteration.run_id, settings, questions),
         feedback=feedback,
-        reflector_id=reflector_of(connection, iteration, settings, policy_id),
+        reflector_id=reflector_id,
+        one_generation=asked_in_one_generation(connection, policy_id, reflector_id),
         reusable=offer(attempts.evaluation_attempts(connection, policy_id, sibling)),
     )
     done = gather_done(

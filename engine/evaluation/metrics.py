@@ -12,12 +12,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from engine.evaluation.answers import Feedback, QuestionAnswers, is_verified, majority, right_at
-from store.evaluation.intervals import bootstrap_mean, wilson
+from store.evaluation.intervals import paired_changes, student_mean, wilson, wilson_share
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A share, a difference of shares (1 is 100 %) or a mean. All three are None when n is 0."""
+    """A share, a difference of shares (1 is 100 %) or a mean; all three are None when n is 0.
+
+    A mean of tokens over one question has no interval.
+    """
 
     value: float | None
     low: float | None
@@ -39,7 +42,7 @@ class EvaluationMetrics:
     acc_t2: Metric
     """Share of right answers after reflection."""
     delta: Metric
-    """Acc@t2 − Acc@t1 over the questions that have both; bootstrap interval."""
+    """Acc@t2 − Acc@t1 over the questions that have both; paired score interval."""
     i_to_c: Metric
     """Share of wrong answers that reflection made right."""
     c_to_i: Metric
@@ -48,6 +51,11 @@ class EvaluationMetrics:
     """Like acc_t2, with the first retry instead of the correction."""
     retry_i_to_c: Metric
     """Share of wrong answers that a retry without reflection made right."""
+    unreadable_t1: Metric
+    """Share of the verified replies of turn 1 that contain no answer in a readable form; they count as wrong. A gain in
+    accuracy that goes with a smaller share is at least partly one of format."""
+    unreadable_t2: Metric
+    """Share of the verified replies after reflection that contain no answer in a readable form."""
     later: Mapping[str, Metric] = field(default_factory=dict)
     """With several rounds: `acc_t3`, … and `acc_vote_rounds`, the majority over the turns, the latest in a tie."""
 
@@ -65,16 +73,34 @@ def accuracy(outcomes: Sequence[bool]) -> Metric:
     return Metric(sum(outcomes) / len(outcomes), interval.low, interval.high, len(outcomes))
 
 
-def mean(values: Sequence[float], seed: int) -> Metric:
-    """Return the mean with a bootstrap interval over questions."""
+def mean(values: Sequence[float]) -> Metric:
+    """Return the mean of unbounded values with Student's interval, which a single value doesn't have."""
     if not values:
         return NOTHING
-    interval = bootstrap_mean(values, seed)
+    interval = student_mean(values)
+    low, high = (None, None) if interval is None else (interval.low, interval.high)
+    return Metric(sum(values) / len(values), low, high, len(values))
+
+
+def mean_score(values: Sequence[float]) -> Metric:
+    """Return the mean of scores between 0 and 1 with the Wilson interval of a share of the same size."""
+    if not values:
+        return NOTHING
+    value = min(sum(values) / len(values), 1.0)
+    interval = wilson_share(value, len(values))
+    return Metric(value, interval.low, interval.high, len(values))
+
+
+def change(values: Sequence[int]) -> Metric:
+    """Return the mean change of outcomes of the same questions (−1, 0 or 1 each) with a paired score interval."""
+    if not values:
+        return NOTHING
+    interval = paired_changes(values)
     return Metric(sum(values) / len(values), interval.low, interval.high, len(values))
 
 
 def evaluate(
-    answers: Iterable[QuestionAnswers], *, protocol: Feedback = "oracle", rounds: int = 1, seed: int = 0
+    answers: Iterable[QuestionAnswers], *, protocol: Feedback = "oracle", rounds: int = 1
 ) -> EvaluationMetrics:
     """Compute the metrics over the given answers; see `EvaluationMetrics`. Never fails for lack of answers.
 
@@ -85,7 +111,6 @@ def evaluate(
         answers: the answers of one policy.
         protocol: the feedback they were generated under.
         rounds: rounds of reflection; with more than one, `later` has metrics.
-        seed: of the bootstrap intervals.
     """
     rows = list(answers)
     first = [(row, right) for row in rows if (right := right_at(row, 1, protocol)) is not None]
@@ -98,11 +123,15 @@ def evaluate(
     return EvaluationMetrics(
         acc_t1=accuracy([before for _, before in first]),
         acc_t2=accuracy([after for _, after in pairs]),
-        delta=mean([int(after) - int(before) for before, after in pairs], seed),
+        delta=change([int(after) - int(before) for before, after in pairs]),
         i_to_c=accuracy([verdict == "correct" for before, verdict in second if not before and is_verified(verdict)]),
         c_to_i=accuracy([verdict == "incorrect" for before, verdict in second if before and is_verified(verdict)]),
         acc_retry=accuracy(retried),
         retry_i_to_c=accuracy([verdict == "correct" for verdict in retries if is_verified(verdict)]),
+        unreadable_t1=accuracy([row.turns[0].group is None for row, _ in first]),
+        unreadable_t2=accuracy(
+            [row.turns[1].group is None for row, _ in first if len(row.turns) > 1 and is_verified(row.turns[1].verdict)]
+        ),
         later=_later(rows, protocol, rounds),
     )
 

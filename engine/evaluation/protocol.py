@@ -1,6 +1,7 @@
 """Evaluation protocols: the plans that evaluate a policy on held-out questions, and the metrics of their answers.
 
 Greedy decoding throughout, one general instruction, one reflection (paper, section 4); only the baselines are sampled.
+Each policy is asked as it was trained: one that learnt to reflect and to correct in one reply gets that prompt.
 An evaluation belongs to a policy and a protocol, not to an iteration: a parent that was evaluated as a child is not
 evaluated again.
 """
@@ -16,6 +17,7 @@ from engine.evaluation.em_f1 import grade, graded
 from engine.evaluation.metrics import Metric, evaluate
 from engine.prompts.instructions import GENERAL
 from engine.prompts.rollout import PROMPT_VERSION, Problem
+from engine.rollout.load_plan import detailed_kinds
 from engine.rollout.plan import Baselines, Done, RolloutPlan
 from engine.rollout.reuse import Reusable
 from engine.tasks import TASK_TYPES
@@ -48,6 +50,10 @@ def protocol_name(settings: RunSettings, questions: Sequence[StoredQuestion], fe
     content = dump_json(
         {
             "prompt": PROMPT_VERSION,
+            # A rule for all policies, so that a child and its parent are measured under one protocol although a
+            # one-stage policy answers one prompt and its untrained parent two.
+            "second_turn": "asked as trained",
+            "feedback": settings.reflection.feedback,
             "attempt": settings.attempt.max_tokens,
             "reflection": settings.reflection.max_tokens,
             "correction": settings.correction.max_tokens,
@@ -85,10 +91,12 @@ def evaluation_plan(
     feedback: Feedback | None = None,
     reflector_id: int | None = None,
     reusable: Reusable | None = None,
+    one_generation: bool = False,
 ) -> RolloutPlan:
     """Build the plan of one policy over the held-out questions under one feedback, by default the deciding one.
 
     `reflector_id` is the policy that reflects, if it is not the same. `reusable` are texts of the sibling protocol.
+    With `one_generation` the policy reflects and corrects in one reply, as it was trained to.
     """
     feedback = feedback or deciding_feedback(settings)
     correction = CorrectionSection(
@@ -121,6 +129,8 @@ def evaluation_plan(
             vote=Decoding(max_tokens=settings.attempt.max_tokens, temperature=measured.baseline_temperature),
         ),
         reusable=reusable or Reusable(),
+        one_generation=one_generation,
+        detailed_kinds=detailed_kinds(settings),
     )
 
 
@@ -134,10 +144,11 @@ def answered(
         if entry is None or entry.attempt is None:
             continue
         kind = (kinds or {}).get(question.task, "")
-        turns, reflection_tokens = [_answer(entry.attempt, question, kind)], 0
+        turns, reflection_tokens, reflection_prompts = [_answer(entry.attempt, question, kind)], 0, 0
         reflection = entry.reflections.get(GENERAL_KEY)
         while reflection is not None:
             reflection_tokens += reflection.completion_tokens
+            reflection_prompts += reflection.prompt_tokens
             correction = entry.corrections.get(reflection.id)
             if correction is None:
                 break
@@ -151,6 +162,7 @@ def answered(
                 reflection_tokens,
                 retries=tuple(_answer(entry.retries[sample], question, kind) for sample in sorted(entry.retries)),
                 votes=tuple(_answer(entry.votes[sample], question, kind) for sample in sorted(entry.votes)),
+                reflection_prompt_tokens=reflection_prompts,
             )
         )
     return rows
@@ -164,19 +176,18 @@ def _answer(stored: StoredAttempt, question: StoredQuestion, kind: str) -> Answe
         given = stored.answer
         same = given is not None and task.matches_exactly(given, question.reference, question.payload)
         exact, f1 = grade(verdict=stored.verdict, score=stored.score, exact=same)
-    return Answer(stored.verdict, group, stored.completion_tokens, exact, f1)
+    return Answer(stored.verdict, group, stored.completion_tokens, exact, f1, stored.prompt_tokens)
 
 
 def measure(rows: Sequence[QuestionAnswers], feedback: Feedback, settings: RunSettings) -> dict[str, dict[str, Metric]]:
     """Compute the metrics by task and name; those over all tasks are under the empty task name."""
-    budget = budgets(rows)
-    seed = settings.seed
+    budget = budgets(rows, settings.seed)
 
     def measured(part: Sequence[QuestionAnswers]) -> dict[str, Metric]:
         return {
-            **evaluate(part, protocol=feedback, rounds=settings.evaluation.rounds, seed=seed).by_name(),
-            **baselines(part, budget, protocol=feedback, seed=seed),
-            **graded(part, protocol=feedback, seed=seed),
+            **evaluate(part, protocol=feedback, rounds=settings.evaluation.rounds).by_name(),
+            **baselines(part, budget, protocol=feedback),
+            **graded(part, protocol=feedback),
         }
 
     tasks = sorted({row.task for row in rows})

@@ -60,8 +60,13 @@ PUBLISHED_COLUMNS: Mapping[Format, Columns] = {
     "d-pm": _PAIR,
     "d-pref": _PAIR,
 }
-SFT_COLUMNS: Columns = {"prompt": "messages", "completion": "messages"}
-DPO_COLUMNS: Columns = {"prompt": "messages", "chosen": "messages", "rejected": "messages"}
+_COMPLETION: Columns = {"prompt": "messages", "completion": "messages"}
+TRAINER_COLUMNS: Mapping[str, Columns] = {
+    "trl-sft": _COMPLETION,
+    "trl-dpo": {"prompt": "messages", "chosen": "messages", "rejected": "messages"},
+    "trl-kto": {**_COMPLETION, "label": "truth"},
+}
+"""Columns of the rows for TRL by format; such a row has these values only."""
 
 
 def to_columns(row: Mapping[str, Any], columns: Columns) -> Json:

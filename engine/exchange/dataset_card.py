@@ -18,6 +18,7 @@ _HOLDS: Mapping[str, str] = {
     "published-d-pref": "Dpref: two reflections that both led to a correct answer, the preferred one as chosen",
     "trl-sft": "`prompt` and `completion`, each a list of chat messages; the loss belongs on the completion alone",
     "trl-dpo": "`prompt`, `chosen` and `rejected`, each a list of chat messages",
+    "trl-kto": "`prompt` and `completion`, lists of chat messages, and `label`: whether the completion is desirable",
 }
 
 

@@ -9,18 +9,20 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from engine.exchange.export_scope import Scope
 from engine.exchange.formats import Format
 from engine.exchange.mapping import REFLECTS_ON, SETS, published, rebuilt, sides_of, trial_record
 from engine.exchange.unmapped_fields import Json
 from engine.prompts.rollout import (
-    PROMPT_VERSION,
+    VERSIONS,
     Message,
     Problem,
     attempt_messages,
     correction_messages,
+    one_stage_beginning,
+    one_stage_messages,
     prompt_hash,
     reflection_messages,
 )
@@ -148,7 +150,7 @@ def _sets(connection: sqlite3.Connection, scope: Scope, file_format: Format, rem
             branches = [_branch(one, corrections[one.id]) for one in sides]
             record = rebuilt(_rows(question, attempt, branches), file_format)
             if scope.settings is not None:
-                prompts = _Prompts(scope, problems[question.id], remarks)
+                prompts = _Prompts(scope, question, problems[question.id], remarks)
                 record |= prompts.of(file_format, attempt, sides[0], corrections[sides[0].id])
             record |= {"id": row.id, **_ours(question), "first_trial_is_correct": _said(attempt)}
             for (_, ending), side in zip(sides_of(file_format), sides, strict=True):
@@ -160,31 +162,42 @@ def _sets(connection: sqlite3.Connection, scope: Scope, file_format: Format, rem
 class _Prompts:
     """Prompts as they were sent: rendered again, and omitted where the stored hash does not confirm them."""
 
-    def __init__(self, scope: Scope, problem: Problem, remarks: Counter[str]) -> None:
-        self._scope, self._problem, self._remarks = scope, problem, remarks
+    def __init__(self, scope: Scope, question: StoredQuestion, problem: Problem, remarks: Counter[str]) -> None:
+        self._scope, self._question, self._problem, self._remarks = scope, question, problem, remarks
 
     def of(
         self, file_format: Format, attempt: StoredAttempt, reflection: StoredReflection, correction: StoredAttempt
     ) -> Json:
-        first = self._proved(attempt, attempt_messages(self._problem))
-        asked = self._proved(
-            reflection,
-            reflection_messages(self._problem, attempt.reasoning, self._scope.compose(reflection.instruction)),
-        )
+        said, version = self._scope.feedback(self._question, attempt), reflection.prompt_version
+        told_wrong, instruction = self._scope.told_wrong, self._scope.compose(reflection.instruction)
+        on = (self._problem, attempt.reasoning)
+        forms = [
+            ask(*on, instruction, told_wrong=told_wrong, detail=said, version=version)
+            for ask in (reflection_messages, one_stage_messages)
+        ]
+        first = self._proved(attempt, [attempt_messages(self._problem)])
+        asked = self._proved(reflection, forms)
         if file_format != "d-plus":
             return {"reason_prompt": first, "reflection_prompt": asked}
         again = correction_messages(
-            self._problem,
-            attempt.reasoning,
+            *on,
             reflection.text,
             show_previous_attempt=self._scope.show_previous_attempt,
+            told_wrong=told_wrong,
+            detail=said,
+            version=correction.prompt_version,
         )
-        both = [first, self._proved(correction, again)]
+        continued: Message = {"role": "assistant", "content": one_stage_beginning(reflection.text)}
+        # A correction may come in the reply of its reflection, or continue it.
+        both = [first, self._proved(correction, [again, forms[1], [*forms[1], continued]])]
         return {"reason_prompt": None if None in both else both, "reflect_prompt": asked}
 
-    def _proved(self, row: StoredAttempt | StoredReflection, messages: Sequence[Message]) -> str | None:
-        if row.prompt_version == PROMPT_VERSION and row.prompt_hash == prompt_hash(messages):
-            return as_text(messages)
+    def _proved(self, row: StoredAttempt | StoredReflection, forms: Iterable[Sequence[Message]]) -> str | None:
+        """Return the form of a prompt that the stored hash confirms; None, and a remark, if it confirms none."""
+        if row.prompt_version in VERSIONS:
+            for messages in forms:
+                if row.prompt_hash == prompt_hash(messages):
+                    return as_text(messages)
         self._remarks[UNPROVED] += 1
         return None
 

@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import get_args
 
-from engine.exchange.columns import DPO_COLUMNS, PUBLISHED_COLUMNS, SFT_COLUMNS
+from engine.exchange.columns import PUBLISHED_COLUMNS, TRAINER_COLUMNS
 from engine.exchange.dataset_card import CardFacts, card
 from engine.exchange.export_records import records_of
 from engine.exchange.export_scope import ExportRefused, Scope, find_scope
@@ -142,7 +142,7 @@ def _write_examples(
     encoding: Encoding,
 ) -> _Count:
     count = _Count()
-    columns = DPO_COLUMNS if trainer_format == "trl-dpo" else SFT_COLUMNS
+    columns = TRAINER_COLUMNS[trainer_format]
     names = stages_of(setting)
     with ExitStack() as stack:
         writers = [stack.enter_context(open_writer(directory / name, encoding, columns)) for name in names]

@@ -10,10 +10,11 @@ from pathlib import Path
 from engine.errors import EngineError
 from engine.prompts.instructions import BUILT_IN, GENERAL, Pool, compose
 from engine.prompts.rollout import Problem
-from engine.rollout.load_plan import pool_of, problems_of, settings_of
+from engine.rollout.load_plan import detailed_kinds, pool_of, problems_of, settings_of
+from engine.rollout.plan_prompts import feedback_on
 from engine.tasks.base import render_question
 from store.exchange.imports import StoredImport, list_imports
-from store.records import Iteration, Run, StoredQuestion
+from store.records import Iteration, Run, StoredAttempt, StoredQuestion
 from store.runs.iterations import list_iterations
 from store.runs.runs import list_runs, run_named
 from store.settings import PreviousAttempt, RunSettings
@@ -37,6 +38,15 @@ class Scope:
     def show_previous_attempt(self) -> PreviousAttempt:
         """How correction prompts show the first attempt."""
         return self.settings is None or self.settings.correction.show_previous_attempt
+
+    @property
+    def told_wrong(self) -> bool:
+        """Whether prompts state that an attempt is wrong."""
+        return self.settings is None or self.settings.reflection.on == "wrong"
+
+    def feedback(self, question: StoredQuestion, attempt: StoredAttempt) -> str:
+        """Return what prompts say on an attempt besides the verdict."""
+        return "" if self.settings is None else feedback_on(detailed_kinds(self.settings), question.task, attempt)
 
     def problems(self, connection: sqlite3.Connection, questions: Iterable[StoredQuestion]) -> Mapping[int, Problem]:
         """Return the start of each question's prompts. An imported question has no answer format and no examples."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Protocol
 
-from engine.exchange.columns import DPO_COLUMNS, OTHER, SFT_COLUMNS, TRIAL_COLUMNS, Columns, to_columns
+from engine.exchange.columns import OTHER, TRAINER_COLUMNS, TRIAL_COLUMNS, Columns, to_columns
 from engine.exchange.unmapped_fields import Json
 from store.database.connection import storable
 
@@ -58,7 +58,7 @@ class _Parquet:
         import pyarrow.parquet as pq
 
         self._columns, self._rows = columns, list[Json]()
-        self._keeps_other = columns not in (SFT_COLUMNS, DPO_COLUMNS)
+        self._keeps_other = columns not in TRAINER_COLUMNS.values()
         fields = [(name, _arrow(pa, kind)) for name, kind in columns.items()]
         self._schema = pa.schema([*fields, (OTHER, pa.string())] if self._keeps_other else fields)
         self._table = pa.Table

@@ -17,7 +17,10 @@ from store.settings import GenerationSection
 
 @dataclass(frozen=True, slots=True)
 class GenerationRequest:
-    """One text to generate. `seed` is used where the backend supports it; the result has the seed that was used."""
+    """One text to generate. `seed` is used where the backend supports it; the result has the seed that was used.
+
+    If the last message is the assistant's, the text continues it: the chat template doesn't close that turn.
+    """
 
     messages: tuple[Message, ...]
     max_tokens: int

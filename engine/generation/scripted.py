@@ -9,14 +9,16 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import re
 import time
 from collections.abc import Callable
 from random import Random
 
 from engine.generation.base import Generated, GenerationRequest
 from engine.models.weights import PolicyWeights
+from engine.prompts.control_prompts import JUDGE
 from engine.prompts.judge import REPLY_FORM
-from engine.prompts.rollout import prompt_hash
+from engine.prompts.rollout import SECOND_TRY, one_stage_completion, prompt_hash
 from store.settings import GenerationSection
 
 # Curation accepts each text once, so with few causes its sets would be full after a handful of reflections.
@@ -50,8 +52,16 @@ _CHECKS = (
 )
 
 
+_STATED = re.compile(r"The answer is (\S+?)\.(?!\S)")
+
+
 class ScriptedGenerator:
-    """Replies from a fixed script, immediately or after `REFLECTEVO_SCRIPTED_DELAY` seconds per text."""
+    """Replies from a fixed script, immediately or after `REFLECTEVO_SCRIPTED_DELAY` seconds per text.
+
+    `REFLECTEVO_SCRIPTED_READING` plays a policy whose greedy answers don't depend on the seed: with `ignores` they
+    depend on nothing in the last message, so that every reflection leads to the same correction; with `follows` an
+    answer that the last message states is given.
+    """
 
     name = "scripted"
 
@@ -59,6 +69,7 @@ class ScriptedGenerator:
         self._policy = weights.policy_id
         self._seed = seed
         self._delay = float(os.environ.get("REFLECTEVO_SCRIPTED_DELAY", "0"))
+        self._reading = os.environ.get("REFLECTEVO_SCRIPTED_READING", "")
         self._running = asyncio.Event()
         self._running.set()
 
@@ -87,14 +98,30 @@ class ScriptedGenerator:
         )
 
     def _reply(self, request: GenerationRequest) -> str:
-        identity = f"{self._seed}|{self._policy}|{request.seed}|{prompt_hash(request.messages)}"
+        read, seed = request.messages, request.seed
+        if self._reading and not request.temperature:
+            seed = 0
+            if self._reading == "ignores" and len(read) > 1:
+                read = read[:-1]
+        identity = f"{self._seed}|{self._policy}|{seed}|{prompt_hash(read)}"
         random = Random(int.from_bytes(hashlib.sha256(identity.encode()).digest()[:8], "big"))
-        last = request.messages[-1]["content"]
-        if REPLY_FORM in last:
+        last = request.messages[-1]
+        if REPLY_FORM in last["content"]:
             return f"Better: {random.choice('AB')}"
-        if "Answer:" not in last:
-            return f"{random.choice(_CAUSES)} {random.choice(_REMEDIES)} {random.choice(_CHECKS)}"
-        return f"Working through the parts one by one.\nAnswer: {random.randint(0, 4)}"
+        if last["content"] == JUDGE:
+            return random.choice(("Yes.", "no"))
+        stated = _STATED.search(last["content"]) if self._reading == "follows" else None
+        if stated is not None:
+            return f"As I was told.\nAnswer: {stated.group(1)}"
+        # The reply to a message of its own continues it: it began with a reflection, and the answer is missing.
+        continues = last["role"] == "assistant"
+        asks_for_both = not continues and f"'{SECOND_TRY}'" in last["content"]
+        reflection, answer = "", ""
+        if asks_for_both or not (continues or "Answer:" in last["content"]):
+            reflection = f"{random.choice(_CAUSES)} {random.choice(_REMEDIES)} {random.choice(_CHECKS)}"
+        if asks_for_both or not reflection:
+            answer = f"Working through the parts one by one.\nAnswer: {random.randint(0, 4)}"
+        return one_stage_completion(reflection, answer) if asks_for_both else reflection or answer
 
     async def pause(self) -> None:
         """Hold all replies."""

@@ -15,6 +15,7 @@ from typing import Any
 
 from engine.errors import EngineError, GenerationFailed
 from engine.generation.base import Generated, GenerationRequest
+from engine.generation.chat_template import prompt_tokens
 from engine.models.remote_code import trusts
 from engine.models.weights import PolicyWeights
 from store.settings import GenerationSection
@@ -87,11 +88,7 @@ class TransformersGenerator:
 
     async def generate(self, request: GenerationRequest, on_text: Callable[[str], None] | None = None) -> Generated:
         """Queue one request for the next batch and wait for its text."""
-        token_ids = list(
-            self._tokenizer.apply_chat_template(
-                list(request.messages), add_generation_prompt=True, tokenize=True, return_dict=True
-            )["input_ids"]
-        )
+        token_ids = prompt_tokens(self._tokenizer, request.messages)
         if len(token_ids) >= self._settings.max_model_len:
             raise GenerationFailed(
                 f"the prompt has {len(token_ids)} tokens and generation.max_model_len is {self._settings.max_model_len}"

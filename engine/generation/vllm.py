@@ -16,6 +16,7 @@ from typing import Any
 
 from engine.errors import EngineError, GenerationFailed
 from engine.generation.base import Generated, GenerationRequest
+from engine.generation.chat_template import prompt_tokens
 from engine.models.remote_code import trusts
 from engine.models.weights import PolicyWeights
 from store.settings import GenerationSection
@@ -133,11 +134,7 @@ class VllmGenerator:
         from vllm.sampling_params import RequestOutputKind, SamplingParams
 
         started = time.monotonic()
-        token_ids = list(
-            self._tokenizer.apply_chat_template(
-                list(request.messages), add_generation_prompt=True, tokenize=True, return_dict=True
-            )["input_ids"]
-        )
+        token_ids = prompt_tokens(self._tokenizer, request.messages)
         room = self._settings.max_model_len - len(token_ids)
         if room < 1:
             raise GenerationFailed(

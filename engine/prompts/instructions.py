@@ -18,6 +18,7 @@ from functools import cached_property
 from random import Random
 
 from engine.errors import EngineError
+from store.settings.rollout import GENERAL_INSTRUCTION
 
 VERIFY: tuple[str, ...] = (
     "Check your attempt step by step.",
@@ -43,13 +44,14 @@ PLAN: tuple[str, ...] = (
 )
 """Sentences on how to plan the change, at a high or a low level: part `p`."""
 
-GENERAL = "general"
-"""Key of the single instruction that evaluation uses."""
+GENERAL = GENERAL_INSTRUCTION
+"""Key of the single instruction that evaluation uses, which training can draw too."""
 
 _GENERAL_TEXT = "Name the most likely cause of the mistake. Then give a short plan to avoid it."
 
 _KEY = re.compile(r"([1-9]\d*)-([1-9]\d*)-([1-9]\d*)")
 _DRAW = re.compile(r"(random|balanced|adaptive):([1-9]\d*)")
+_AND_GENERAL = f"+{GENERAL}"
 
 
 @dataclass(frozen=True)
@@ -127,8 +129,9 @@ def draw(
 ) -> tuple[str, ...]:
     """Draw the keys to use for one question, without repeats; deterministic in its arguments.
 
-    `spec` is `all`, a list of keys, `random:n`, `balanced:n` (least used first, ties drawn by seed) or
-    `adaptive:n` (Thompson sampling: the n largest draws from Beta(1 + successes, 1 + failures)).
+    `spec` is `all`, `general`, a list of keys, `random:n`, `balanced:n` (least used first, ties drawn by seed) or
+    `adaptive:n` (Thompson sampling: the n largest draws from Beta(1 + successes, 1 + failures)). `+general` after a
+    draw adds the general instruction, last; the keys drawn are the same as without it.
     `usage` counts how often each key was used so far; `yields` maps each key to (successes, tries), a success being an
     i→c transition. Keys missing from either count as unused.
 
@@ -136,14 +139,29 @@ def draw(
     """
     if not isinstance(spec, str):
         for key in spec:
-            parse(key, pool)
+            if key != GENERAL:
+                parse(key, pool)
         return tuple(dict.fromkeys(spec))
+    if spec == GENERAL:
+        return (GENERAL,)
+    if spec.endswith(_AND_GENERAL):
+        drawn = draw(
+            spec.removesuffix(_AND_GENERAL),
+            question_hash=question_hash,
+            seed=seed,
+            iteration=iteration,
+            usage=usage,
+            yields=yields,
+            pool=pool,
+        )
+        return tuple(dict.fromkeys((*drawn, GENERAL)))
     if spec == "all":
         return pool.keys
     match = _DRAW.fullmatch(spec)
     if match is None:
         raise EngineError(
-            f"{spec!r} draws no instructions: use 'all', a list of keys, 'random:n', 'balanced:n' or 'adaptive:n'"
+            f"{spec!r} draws no instructions: use 'all', 'general', a list of keys, 'random:n', 'balanced:n' or "
+            "'adaptive:n', with '+general' to add that one"
         )
     way, count = match.group(1), int(match.group(2))
     if count > len(pool.keys):

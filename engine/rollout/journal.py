@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from engine.errors import log_error
@@ -103,6 +104,20 @@ class StoreJournal:
             if ends_trajectory:
                 finish_trajectory(connection, reflection.attempt_id, reflection_id, None)
             return reflection_id
+
+        return await self.store(store)
+
+    async def one_reply(self, reflection: NewReflection, correction: NewAttempt) -> tuple[int, int]:
+        """Store a reflection with the correction of the same reply, and their trajectory, in one transaction.
+
+        A reflection without its correction would lose half of a generated reply if the process was killed in between.
+        """
+
+        def store(connection: sqlite3.Connection) -> tuple[int, int]:
+            reflection_id = insert_reflection(connection, reflection)
+            correction_id = insert_attempt(connection, replace(correction, reflection_id=reflection_id))
+            finish_trajectory(connection, reflection.attempt_id, reflection_id, correction_id)
+            return reflection_id, correction_id
 
         return await self.store(store)
 

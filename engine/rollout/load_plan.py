@@ -12,15 +12,16 @@ from dataclasses import dataclass
 from engine.errors import EngineError
 from engine.prompts.instructions import BUILT_IN, Pool
 from engine.prompts.rollout import Problem
-from engine.rollout.plan import Done, RolloutPlan, draw_plan, gather_done
+from engine.rollout.plan import Baselines, Done, RolloutPlan, draw_plan, gather_done
 from engine.rollout.reuse import Reusable, offer
 from engine.tasks import task_type
 from engine.tasks.base import Example, render_question
-from store.records import Iteration, StageName, StoredQuestion
+from store.curation.training_settings import TRAINING_SETTINGS
+from store.records import Iteration, Policy, StageName, StoredQuestion
 from store.rollouts import attempts as rollouts
 from store.runs.instruction_parts import instruction_parts
 from store.runs.iterations import find_iteration, get_iteration
-from store.runs.policies import REFLECTOR_POLICY, find_policy
+from store.runs.policies import REFLECTOR_POLICY, find_policy, get_policy
 from store.runs.runs import few_shots, run_questions
 from store.settings import ROLLOUT_STAGES, Decoding, RunSettings
 
@@ -54,7 +55,7 @@ def problems_of(
             )
         found[question.id] = Problem(
             render_question(question.text, question.options),
-            task_type(task.kind).format_instruction(task),
+            task_type(task.kind).instruction(task, reason=settings.attempt.reason),
             tuple(Example(*example) for example in shown.get(question.task, ())),
         )
     return found
@@ -63,6 +64,27 @@ def problems_of(
 def pool_of(connection: sqlite3.Connection, run_id: int) -> Pool:
     """Return the instructions of a run: the built-in pool and the operator's parts, as stored at its preparation."""
     return BUILT_IN.extended(instruction_parts(connection, run_id))
+
+
+def detailed_kinds(settings: RunSettings) -> dict[str, str]:
+    """Return the kind of every task by its name if prompts contain the verifier's details, else nothing."""
+    return kinds_of(settings) if settings.reflection.feedback == "detail" else {}
+
+
+def asked_in_one_generation(connection: sqlite3.Connection, policy_id: int, reflector_id: int) -> bool:
+    """Check whether a policy reflects and corrects in one reply to one prompt, because it was trained to.
+
+    The last training that changed its reflections or corrections decides; trainings on other texts (e.g. on first
+    attempts) leave the prompts of their parent. A base policy is asked in two prompts, and so is a policy for which
+    another one reflects.
+    """
+    policy: Policy | None = get_policy(connection, policy_id) if reflector_id == policy_id else None
+    while policy is not None:
+        entry = TRAINING_SETTINGS.get(policy.setting)
+        if entry is not None and entry.second_turn:
+            return entry.one_generation
+        policy = None if policy.parent_id is None else get_policy(connection, policy.parent_id)
+    return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,11 +113,13 @@ def training_plan(
     takes_reflections = settings.reuse is not None and settings.reuse.what == "reflections"
     drawn_as = settings.reuse.iteration if settings.reuse is not None and takes_reflections else iteration.number
     pool = pool_of(connection, iteration.run_id)
+    reflector_id = reflector_of(connection, iteration, settings, iteration.parent_id)
+    samples = settings.correction.samples
     plan = RolloutPlan(
         iteration_id=iteration.id,
         iteration_number=iteration.number,
         policy_id=iteration.parent_id,
-        reflector_id=reflector_of(connection, iteration, settings, iteration.parent_id),
+        reflector_id=reflector_id,
         protocol="",
         questions=tuple(questions),
         problems=problems_of(connection, iteration.run_id, settings, questions),
@@ -109,12 +133,21 @@ def training_plan(
         attempt=settings.attempt,
         reflection=settings.reflection,
         correction=settings.correction,
-        reflect_on_all=False,
+        reflect_on_all=settings.reflection.on == "all",
         stages=frozenset(stages),
         seed=settings.seed,
         rounds=settings.reflection.rounds,
+        baselines=Baselines(
+            # As many second attempts without a reflection as with each one: a lift compares equal numbers of draws.
+            retries=samples if samples > 1 else 0,
+            retry=settings.correction,
+            votes=settings.attempt.samples,
+            vote=settings.attempt.sampled,
+        ),
         reusable=reusable_of(connection, iteration, settings),
         pool=pool,
+        one_generation=asked_in_one_generation(connection, iteration.parent_id, reflector_id),
+        detailed_kinds=detailed_kinds(settings),
     )
     done = gather_done(
         rollouts.rollout_attempts(connection, iteration.id), rollouts.rollout_reflections(connection, iteration.id)
@@ -139,9 +172,14 @@ def reusable_of(connection: sqlite3.Connection, iteration: Iteration, settings: 
             "earlier iteration of its run"
         )
     earlier = settings_of(source)
-    if earlier.attempt != settings.attempt:
+    if _decoding(earlier.attempt) != _decoding(settings.attempt):
         return Reusable()
-    attempts = rollouts.rollout_attempts(connection, source.id)
+    same_samples = earlier.attempt.sample_temperature == settings.attempt.sample_temperature
+    attempts = [
+        one
+        for one in rollouts.rollout_attempts(connection, source.id)
+        if same_samples or one.turn > 1 or not one.sample
+    ]
     if settings.reuse.what == "attempts" or _decoding(earlier.reflection) != _decoding(settings.reflection):
         return offer(attempts)
     return offer(attempts, rollouts.rollout_reflections(connection, source.id))

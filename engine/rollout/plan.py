@@ -18,14 +18,7 @@ from typing import Literal
 
 from engine.prompts import instructions
 from engine.prompts.instructions import BUILT_IN, Pool
-from engine.prompts.rollout import (
-    Message,
-    Problem,
-    attempt_messages,
-    correction_messages,
-    reflection_messages,
-    retry_messages,
-)
+from engine.prompts.rollout import Problem
 from engine.rollout.reuse import Reusable
 from store.records import StageName, StoredAttempt, StoredQuestion, StoredReflection, Verdict
 from store.settings import CorrectionSection, Decoding, RunSettings
@@ -33,24 +26,30 @@ from store.settings import CorrectionSection, Decoding, RunSettings
 ReflectionKey = tuple[str, int]
 """Instruction key and sample."""
 
-WorkKind = Literal["attempt", "reflect", "correct", "again", "retry", "vote"]
+WorkKind = Literal["attempt", "reflect", "correct", "again", "resample", "retry", "vote"]
 
 STAGE_OF: Mapping[WorkKind, StageName] = {
     "attempt": "attempt",
     "reflect": "reflect",
     "correct": "correct",
     "again": "correct",
+    "resample": "correct",
     "retry": "correct",
     "vote": "attempt",
 }
-"""Every kind of work and the stage it belongs to. `again` are the reflections of rounds after the first; `retry` and
-`vote` are the baselines."""
+"""Every kind of work and the stage it belongs to. `again` are the reflections of rounds after the first; `resample` are
+the corrections with one reflection after the first; `retry` are second attempts without a reflection, and `vote` are
+sampled first attempts: the baselines of an evaluation, or the further samples of a training rollout."""
 
 
 @dataclass(frozen=True, slots=True)
 class Baselines:
-    """Baselines without reflection for comparison with the corrections: `retries` second attempts at each question with
-    an incorrect answer, and `votes` sampled first answers of every question."""
+    """Texts without reflection beside those with it: `retries` second attempts at each question with an incorrect
+    answer, and `votes` sampled first answers of every question.
+
+    In an evaluation they are baselines; in training they are `correction.samples`, which the lift of a reflection is
+    computed from, and `attempt.samples`.
+    """
 
     retries: int = 0
     retry: Decoding = field(default_factory=Decoding)
@@ -98,6 +97,28 @@ class RolloutPlan:
     reusable: Reusable = field(default_factory=Reusable)
     pool: Pool = BUILT_IN
     """The instructions to which the keys of `draws` refer."""
+    one_generation: bool = False
+    """Whether the policy reflects and corrects in one reply to one prompt, as it was trained to."""
+    detailed_kinds: Mapping[str, str] = field(default_factory=dict)
+    """Kind of task by task name if prompts contain the verifier's detail on a wrong attempt; empty if they don't."""
+
+    @property
+    def told_wrong(self) -> bool:
+        """Whether prompts state that an attempt is wrong; otherwise they are the same after right and wrong ones."""
+        return not self.reflect_on_all
+
+    @property
+    def one_reply(self) -> Decoding:
+        """The decoding of a reflection and its correction in one reply: that of reflections, with room for both."""
+        return Decoding(
+            max_tokens=self.reflection.max_tokens + self.correction.max_tokens,
+            temperature=self.reflection.temperature,
+            top_p=self.reflection.top_p,
+        )
+
+    def resamples(self, verdict: Verdict, round: int) -> range:
+        """Return the samples of corrections after the first with a reflection on an attempt with this verdict."""
+        return range(1, self.correction.samples if verdict == "incorrect" and round == 1 else 1)
 
     def needs_reflection(self, verdict: Verdict) -> bool:
         """Check whether an attempt with this verdict is reflected on; an `unverified` one never is."""
@@ -130,6 +151,8 @@ class Done:
     """The reflections of rounds after the first, by the id of the correction they refer to."""
     corrections: dict[int, StoredAttempt] = field(default_factory=dict)
     """Reflection id → its correction."""
+    resampled: dict[tuple[int, int], StoredAttempt] = field(default_factory=dict)
+    """Reflection id and sample (from 1) → a further correction with it."""
     retries: dict[int, StoredAttempt] = field(default_factory=dict)
     """Sample → second attempt without a reflection."""
     votes: dict[int, StoredAttempt] = field(default_factory=dict)
@@ -147,7 +170,9 @@ def gather_done(attempts: Iterable[StoredAttempt], reflections: Iterable[StoredR
     for attempt in attempts:
         entry = done.setdefault(attempt.question_id, Done())
         known[attempt.id] = attempt
-        if attempt.reflection_id is not None:
+        if attempt.reflection_id is not None and attempt.sample:
+            entry.resampled[attempt.reflection_id, attempt.sample] = attempt
+        elif attempt.reflection_id is not None:
             entry.corrections[attempt.reflection_id] = attempt
         elif attempt.turn > 1:
             entry.retries[attempt.sample] = attempt
@@ -242,6 +267,12 @@ def _count_chain(counts: Counts, plan: RolloutPlan, entry: Done, attempt: Stored
             if reflection.error is not None:
                 return
         counts.total["correct"] += 1
+        samples = plan.resamples(attempt.verdict, chain.round)
+        counts.total["resample"] += len(samples)
+        if reflection is not None and samples:
+            made = {sample: entry.resampled.get((reflection.id, sample)) for sample in samples}
+            stored = {sample: one for sample, one in made.items() if one is not None}
+            _count_answers(counts, "resample", stored, samples)
         correction = None if reflection is None else entry.corrections.get(reflection.id)
         if correction is None:
             return
@@ -290,39 +321,3 @@ def draw_plan(
             used[key] = used.get(key, 0) + 1
         plan[question.id] = tuple((key, sample) for key in keys for sample in range(settings.reflection.samples))
     return plan
-
-
-def attempt_prompt(plan: RolloutPlan, question_id: int) -> list[Message]:
-    """Return the messages of attempt 1."""
-    return attempt_messages(plan.problems[question_id])
-
-
-def reflection_prompt(plan: RolloutPlan, question_id: int, attempt_text: str, instruction: str) -> list[Message]:
-    """Return the messages of a reflection on one attempt: attempt 1, or in later rounds the newest of its chain."""
-    return reflection_messages(
-        plan.problems[question_id],
-        attempt_text,
-        instructions.compose(instruction, plan.pool),
-        told_wrong=not plan.reflect_on_all,
-    )
-
-
-def correction_prompt(plan: RolloutPlan, question_id: int, attempt_text: str, reflection_text: str) -> list[Message]:
-    """Return the messages of a correction, given one attempt and one reflection on it."""
-    return correction_messages(
-        plan.problems[question_id],
-        attempt_text,
-        reflection_text,
-        show_previous_attempt=plan.correction.show_previous_attempt,
-        told_wrong=not plan.reflect_on_all,
-    )
-
-
-def retry_prompt(plan: RolloutPlan, question_id: int, attempt_text: str) -> list[Message]:
-    """Return the messages of a second attempt without a reflection."""
-    return retry_messages(
-        plan.problems[question_id],
-        attempt_text,
-        show_previous_attempt=plan.correction.show_previous_attempt,
-        told_wrong=not plan.reflect_on_all,
-    )

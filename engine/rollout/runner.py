@@ -33,6 +33,10 @@ class Journal(Protocol):
     async def reflection(self, reflection: NewReflection, *, ends_trajectory: bool) -> int:
         """Store a reflection and return its id; a failed reflection ends its trajectory."""
 
+    async def one_reply(self, reflection: NewReflection, correction: NewAttempt) -> tuple[int, int]:
+        """Store a reflection with the correction of the same reply, and the trajectory that they complete; both or
+        none. Returns the ids of both."""
+
 
 class RolloutRunner:
     """Executes one plan until it is complete or `stop` is called.
@@ -125,7 +129,7 @@ class RolloutRunner:
             if self._may("attempt"):
                 self._add("attempt", partial(self._attempt, question))
         elif first.error is None:
-            self._follow(question, Reflected(first.id, first.reasoning, first.verdict), done)
+            self._follow(question, self._steps.reflected(question, first.id, first), done)
 
     def _follow(self, question: StoredQuestion, attempt: Reflected, done: Done) -> None:
         """Enqueue the work that the verdict of attempt 1 requires and that is not stored yet."""
@@ -151,6 +155,7 @@ class RolloutRunner:
             correction = done.corrections.get(reflection.id)
             if reflection.error is not None:
                 return
+            self._resample(question, attempt, reflection.id, reflection.text, chain, done)
             if correction is None:
                 if self._may("correct"):
                     item = partial(self._correct, question, attempt, reflection.id, reflection.text, chain)
@@ -158,8 +163,20 @@ class RolloutRunner:
                 return
             if not self._plan.continues(chain, correction.verdict, correction.error):
                 return
-            attempt = Reflected(correction.id, correction.reasoning, correction.verdict)
+            attempt = self._steps.reflected(question, correction.id, correction)
             chain = chain.next()
+
+    def _resample(
+        self, question: StoredQuestion, attempt: Reflected, reflection_id: int, text: str, chain: Chain, done: Done
+    ) -> None:
+        """Enqueue the further corrections with one reflection that are not stored yet."""
+        samples = self._plan.resamples(attempt.verdict, chain.round)
+        if not samples or not self._may("resample"):
+            return
+        for sample in samples:
+            if (reflection_id, sample) not in done.resampled:
+                item = partial(self._corrected_again, question, attempt, reflection_id, text, chain, sample)
+                self._add("resample", item)
 
     async def _attempt(self, question: StoredQuestion) -> None:
         plan = self._plan
@@ -170,11 +187,12 @@ class RolloutRunner:
             keys = len(plan.draws[question.id])
             self._watcher.add_total("reflect", keys)
             self._watcher.add_total("correct", keys)
+            self._watcher.add_total("resample", keys * len(plan.resamples(new.verdict, 1)))
             if new.verdict == "incorrect":
                 self._watcher.add_total("retry", plan.baselines.retries)
         self._watcher.completed("attempt", new.verdict, reused=new.generation.reused_from is not None)
         if reflected:
-            self._follow(question, Reflected(attempt_id, new.generation.text, new.verdict), Done())
+            self._follow(question, self._steps.reflected(question, attempt_id, new), Done())
 
     async def _vote(self, question: StoredQuestion, sample: int) -> None:
         new = await self._steps.first_answer(question, sample)
@@ -182,30 +200,55 @@ class RolloutRunner:
         self._watcher.completed("vote", new.verdict, reused=new.generation.reused_from is not None)
 
     async def _reflect(self, question: StoredQuestion, attempt: Reflected, chain: Chain) -> None:
-        new = await self._steps.reflection(question, attempt, chain)
+        new, correction = await self._steps.reflection(question, attempt, chain)
         failed = new.generation.error is not None
-        reflection_id = await self._journal.reflection(new, ends_trajectory=failed)
+        correction_id = None
+        if correction is None:
+            reflection_id = await self._journal.reflection(new, ends_trajectory=failed)
+        else:
+            reflection_id, correction_id = await self._journal.one_reply(new, correction)
         kind: WorkKind = "reflect" if chain.round == 1 else "again"
         self._watcher.completed(kind, reused=new.generation.reused_from is not None)
         if failed:
             self._watcher.add_total("correct", -1)
+            self._watcher.add_total("resample", -len(self._plan.resamples(attempt.verdict, chain.round)))
+            return
+        text = new.generation.text
+        self._resample(question, attempt, reflection_id, text, chain, Done())
+        if correction is not None and correction_id is not None:
+            self._corrected(question, correction_id, correction, chain)
         elif self._may("correct"):
-            item = partial(self._correct, question, attempt, reflection_id, new.generation.text, chain)
-            self._add("correct", item, chain.round)
+            self._add("correct", partial(self._correct, question, attempt, reflection_id, text, chain), chain.round)
 
     async def _correct(
         self, question: StoredQuestion, attempt: Reflected, reflection_id: int, reflection: str, chain: Chain
     ) -> None:
         new = await self._steps.correction(question, attempt, reflection_id, reflection, chain)
         correction_id = await self._journal.attempt(new, ends_trajectory=(attempt.id, reflection_id))
+        self._corrected(question, correction_id, new, chain)
+
+    def _corrected(self, question: StoredQuestion, correction_id: int, new: NewAttempt, chain: Chain) -> None:
+        """Record a stored correction, and enqueue the next round of its chain."""
         continues = self._plan.continues(chain, new.verdict, new.generation.error)
         if continues:
             self._watcher.add_total("again", 1)
             self._watcher.add_total("correct", 1)
         self._watcher.completed("correct", new.verdict)
         if continues:
-            newest = Reflected(correction_id, new.generation.text, new.verdict)
-            self._walk(question, newest, chain.next(), Done())
+            self._walk(question, self._steps.reflected(question, correction_id, new), chain.next(), Done())
+
+    async def _corrected_again(
+        self,
+        question: StoredQuestion,
+        attempt: Reflected,
+        reflection_id: int,
+        reflection: str,
+        chain: Chain,
+        sample: int,
+    ) -> None:
+        new = await self._steps.correction(question, attempt, reflection_id, reflection, chain, sample)
+        await self._journal.attempt(new, ends_trajectory=None)
+        self._watcher.completed("resample", new.verdict)
 
     async def _retry(self, question: StoredQuestion, attempt: Reflected, sample: int) -> None:
         new = await self._steps.retry(question, attempt, sample)

@@ -8,18 +8,19 @@ devices.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from engine.errors import GenerationFailed
 from engine.generation.base import Generated, GenerationRequest, Generator
+from engine.prompts.one_stage_reply import no_second_try, split_one_stage
 from engine.prompts.rollout import PROMPT_VERSION, Message, prompt_hash
-from engine.rollout.plan import (
-    Chain,
-    RolloutPlan,
-    WorkKind,
+from engine.rollout.plan import Chain, RolloutPlan, WorkKind
+from engine.rollout.plan_prompts import (
+    Judged,
     attempt_prompt,
     correction_prompt,
+    feedback_on,
     reflection_prompt,
     retry_prompt,
 )
@@ -28,8 +29,8 @@ from store.records import StoredAttempt, StoredQuestion, StoredReflection, Verdi
 from store.rollouts.attempts import NewAttempt, NewGeneration, NewReflection
 from store.settings import Decoding
 
-Verify = Callable[[StoredQuestion, str], Awaitable[Verification]]
-"""Verifies a reply to a question."""
+Verify = Callable[[StoredQuestion, str, str], Awaitable[Verification]]
+"""Verifies a reply to a question, given why its generation ended."""
 
 
 class Watcher(Protocol):
@@ -55,6 +56,8 @@ class Reflected:
     id: int
     text: str
     verdict: Verdict
+    feedback: str = ""
+    """What prompts on it say besides the verdict; see `engine.rollout.plan_prompts.feedback_on`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +85,14 @@ class Steps:
         self._watcher = watcher
         self._retries = retries
 
+    def reflected(self, question: StoredQuestion, attempt_id: int, attempt: Judged) -> Reflected:
+        """Return an attempt as its later prompts need it."""
+        text = attempt.reasoning if isinstance(attempt, StoredAttempt) else attempt.generation.text
+        said = feedback_on(self._plan.detailed_kinds, question.task, attempt)
+        return Reflected(attempt_id, text, attempt.verdict, said)
+
     async def first_answer(self, question: StoredQuestion, sample: int = 0) -> NewAttempt:
-        """Generate an answer of turn 1: sample 0 is the attempt, higher samples are votes."""
+        """Generate an answer of turn 1: sample 0 is the attempt, higher samples are sampled beside it."""
         plan = self._plan
         messages = attempt_prompt(plan, question.id)
         stored = plan.reusable.attempt(
@@ -98,11 +107,17 @@ class Steps:
         reply = await self._generate(kind, question, "", messages, decoding, seed)
         return await self._verified(question, reply, messages, turn=1, sample=sample)
 
-    async def reflection(self, question: StoredQuestion, attempt: Reflected, chain: Chain) -> NewReflection:
-        """Generate the reflection on one attempt in the current round of a chain."""
+    async def reflection(
+        self, question: StoredQuestion, attempt: Reflected, chain: Chain
+    ) -> tuple[NewReflection, NewAttempt | None]:
+        """Generate the reflection on one attempt in the current round of a chain.
+
+        With `one_generation` the same reply contains the correction, which is returned too; its `reflection_id` is
+        None until the reflection is stored. A reflection that failed, or that is reused, has none.
+        """
         plan = self._plan
         instruction, sample = plan.key_at(question.id, chain)
-        messages = reflection_prompt(plan, question.id, attempt.text, instruction)
+        messages = reflection_prompt(plan, question.id, attempt.text, instruction, attempt.feedback)
         if chain.round == 1:
             stored = plan.reusable.reflection(
                 question.id,
@@ -113,26 +128,60 @@ class Steps:
                 prompt_hash=prompt_hash(messages),
             )
             if stored is not None:
-                return NewReflection(self._copy(stored, stored.text), attempt.id, instruction, stored.flags)
+                return NewReflection(self._copy(stored, stored.text), attempt.id, instruction, stored.flags), None
         seed = plan.seed_of(question.id, "reflect", chain.key, chain.round)
-        reply = await self._generate("reflect", question, instruction, messages, plan.reflection, seed)
+        decoding = plan.one_reply if plan.one_generation else plan.reflection
+        reply = await self._generate("reflect", question, instruction, messages, decoding, seed)
         made = self._generation(reply, messages, sample, plan.reflector_id)
-        return NewReflection(made, attempt.id, instruction, flags="")
+        if not plan.one_generation or reply.error is not None:
+            return NewReflection(made, attempt.id, instruction, flags=""), None
+        return await self._divided(question, made, attempt, chain)
+
+    async def _divided(
+        self, question: StoredQuestion, made: NewGeneration, attempt: Reflected, chain: Chain
+    ) -> tuple[NewReflection, NewAttempt]:
+        """Divide a reply that contains a reflection and its correction, and verify the latter."""
+        parts = split_one_stage(made.text)
+        reflected, corrected = parts.tokens(made.completion_tokens)
+        ended = made.finish_reason if parts.correction is None else "stop"
+        cut = "stop" if parts.correction is None else made.finish_reason
+        verification = await self._verify(question, parts.correction or "", cut)
+        if parts.correction is None:
+            limit = self._plan.one_reply.max_tokens
+            verification = replace(verification, rule="", detail=no_second_try(made.finish_reason, limit))
+        reflection = replace(made, text=parts.reflection, completion_tokens=reflected, finish_reason=ended)
+        # The prompt was read once; its tokens belong to the reflection, so that sums over rows are right.
+        correction = replace(made, text=parts.correction or "", prompt_tokens=0, completion_tokens=corrected, sample=0)
+        instruction, _ = self._plan.key_at(question.id, chain)
+        return (
+            NewReflection(reflection, attempt.id, instruction, flags=""),
+            _attempt(correction, question, chain.round + 1, None, verification),
+        )
 
     async def correction(
-        self, question: StoredQuestion, attempt: Reflected, reflection_id: int, reflection: str, chain: Chain
+        self,
+        question: StoredQuestion,
+        attempt: Reflected,
+        reflection_id: int,
+        reflection: str,
+        chain: Chain,
+        sample: int = 0,
     ) -> NewAttempt:
-        """Generate the correction after one reflection."""
+        """Generate a correction after one reflection; sample 0 is the one that a trajectory contains."""
         plan = self._plan
-        messages = correction_prompt(plan, question.id, attempt.text, reflection)
-        seed = plan.seed_of(question.id, "correct", chain.key, chain.round)
-        reply = await self._generate("correct", question, chain.key[0], messages, plan.correction, seed)
-        return await self._verified(question, reply, messages, turn=chain.round + 1, reflection_id=reflection_id)
+        instruction, _ = plan.key_at(question.id, chain)
+        messages = correction_prompt(plan, question.id, attempt.text, reflection, instruction, attempt.feedback)
+        kind: WorkKind = "resample" if sample else "correct"
+        seed = plan.seed_of(question.id, kind, chain.key, sample or chain.round)
+        reply = await self._generate(kind, question, chain.key[0], messages, plan.correction, seed)
+        return await self._verified(
+            question, reply, messages, turn=chain.round + 1, reflection_id=reflection_id, sample=sample
+        )
 
     async def retry(self, question: StoredQuestion, attempt: Reflected, sample: int) -> NewAttempt:
         """Generate a second attempt without a reflection."""
         plan = self._plan
-        messages = retry_prompt(plan, question.id, attempt.text)
+        messages = retry_prompt(plan, question.id, attempt.text, attempt.feedback)
         seed = plan.seed_of(question.id, "retry", ("", sample))
         reply = await self._generate("retry", question, "", messages, plan.baselines.retry, seed)
         return await self._verified(question, reply, messages, turn=2, sample=sample)
@@ -213,17 +262,27 @@ class Steps:
         sample: int = 0,
     ) -> NewAttempt:
         if reply.error is None:
-            verification = await self._verify(question, reply.generated.text)
+            verification = await self._verify(question, reply.generated.text, reply.generated.finish_reason)
         else:
             verification = Verification("unverified", None, "", None, reply.error)
-        detail = ": ".join(part for part in (verification.rule, verification.detail) if part)
-        return NewAttempt(
-            generation=self._generation(reply, messages, sample, self._plan.policy_id),
-            question_id=question.id,
-            turn=turn,
-            reflection_id=reflection_id,
-            answer=verification.answer,
-            verdict=verification.verdict,
-            detail=detail,
-            score=verification.score,
-        )
+        made = self._generation(reply, messages, sample, self._plan.policy_id)
+        return _attempt(made, question, turn, reflection_id, verification)
+
+
+def _attempt(
+    generation: NewGeneration,
+    question: StoredQuestion,
+    turn: int,
+    reflection_id: int | None,
+    verification: Verification,
+) -> NewAttempt:
+    return NewAttempt(
+        generation=generation,
+        question_id=question.id,
+        turn=turn,
+        reflection_id=reflection_id,
+        answer=verification.answer,
+        verdict=verification.verdict,
+        detail=": ".join(part for part in (verification.rule, verification.detail) if part),
+        score=verification.score,
+    )

@@ -19,8 +19,24 @@ from engine.rollout.plan import WorkKind
 
 WorkItem = Callable[[], Awaitable[None]]
 
-_DEPTH_FIRST: Mapping[WorkKind, int] = {"correct": 0, "again": 1, "reflect": 1, "retry": 2, "attempt": 3, "vote": 4}
-_LONGEST_FIRST: Mapping[WorkKind, int] = {"attempt": 0, "reflect": 1, "again": 1, "correct": 2, "retry": 3, "vote": 4}
+_DEPTH_FIRST: Mapping[WorkKind, int] = {
+    "correct": 0,
+    "resample": 1,
+    "again": 2,
+    "reflect": 2,
+    "retry": 3,
+    "attempt": 4,
+    "vote": 5,
+}
+_LONGEST_FIRST: Mapping[WorkKind, int] = {
+    "attempt": 0,
+    "reflect": 1,
+    "again": 1,
+    "correct": 2,
+    "resample": 3,
+    "retry": 4,
+    "vote": 5,
+}
 """Priorities by kind of work; lower values run first. Nothing depends on votes, so they fill the remaining places."""
 
 

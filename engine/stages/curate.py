@@ -20,7 +20,8 @@ from engine.curation.language import check_language
 from engine.errors import JudgeUnavailable
 from engine.prompts.instructions import compose
 from engine.prompts.leakage import correction_request, training_prompts
-from engine.rollout.load_plan import pool_of, problems_of, settings_of
+from engine.rollout.load_plan import detailed_kinds, pool_of, problems_of, settings_of
+from engine.rollout.plan_prompts import feedback_on
 from engine.stages.context import StageContext
 from engine.stages.judge_pairs import prefer
 from engine.tasks import task_type
@@ -102,6 +103,7 @@ def candidates_of(connection: sqlite3.Connection, iteration: Iteration, settings
     corrections = {
         one.reflection_id: one for one in attempts.values() if one.reflection_id is not None and not one.sample
     }
+    detailed = detailed_kinds(settings)
     reviews = rollouts.reviewed(connection, iteration.id)
     shown = settings.correction.show_previous_attempt
     prompts: dict[tuple[int, str], tuple[str, str]] = {}
@@ -120,7 +122,14 @@ def candidates_of(connection: sqlite3.Connection, iteration: Iteration, settings
             instruction = compose(reflection.instruction, pool)
             prompts[asked] = (
                 training_prompts(problem, attempt.reasoning, instruction, show_previous_attempt=shown),
-                reflection_prompt(trained.stages[0], problem, attempt.reasoning, instruction)[-1]["content"],
+                reflection_prompt(
+                    trained.stages[0],
+                    problem,
+                    attempt.reasoning,
+                    instruction,
+                    told_wrong=settings.reflection.on == "wrong",
+                    detail=feedback_on(detailed, question.task, attempt),
+                )[-1]["content"],
             )
         candidates.append(
             Candidate(

@@ -13,6 +13,7 @@ from functools import partial
 
 from engine.evaluation.baselines import baseline_outcomes, budgets
 from engine.evaluation.load_plan import held_out_plan, held_out_plans
+from engine.evaluation.policy_floors import first_answers, floors_by_task, pairs_of_run
 from engine.evaluation.protocol import answered, feedback_of, feedbacks_of, measure
 from engine.evaluation.stored_results import to_measure
 from engine.generation.serving import Serving, serve
@@ -20,16 +21,18 @@ from engine.models.weights import PolicyWeights, weights_of
 from engine.rollout.gauges import Gauges
 from engine.rollout.journal import StoreJournal
 from engine.rollout.load_plan import Progressed, kinds_of, reflector_of, settings_of, training_plan
-from engine.rollout.plan import Counts, RolloutPlan, WorkKind, count
+from engine.rollout.plan import STAGE_OF, Counts, RolloutPlan, WorkKind, count
 from engine.rollout.runner import RolloutRunner
 from engine.rollout.telemetry_thread import Progress, TelemetryThread
 from engine.stages.context import StageContext
+from engine.stages.control_stage import ControlStage, Stoppable, control_stage
 from engine.tasks.verifier_pool import VerifierPool
 from store.control.telemetry import add_event
 from store.database.connection import write
 from store.evaluation.comparisons import put_baseline_outcomes
+from store.evaluation.floors import FLOOR
 from store.evaluation.number_format import counted, share_of
-from store.records import Iteration
+from store.records import Iteration, StageName
 from store.runs.iterations import get_iteration
 from store.runs.policies import get_policy, put_evaluation
 from store.settings import RunSettings
@@ -43,16 +46,29 @@ def generate(context: StageContext) -> bool:
     settings = settings_of(iteration)
     parts: list[_Part] = []
     if job.stages:
-        parts.append(_Part(partial(training_plan, connection, iteration.id, job.stages), _training_progress))
+        progress = partial(_training_progress, settings)
+        parts.append(_Part(partial(training_plan, connection, iteration.id, job.stages), progress))
     if job.evaluates:
         parts += _evaluation(connection, iteration, job.policy_id, settings)
-    if any(_has_outstanding(part.load()) for part in parts) and not asyncio.run(
-        _Generation(context, settings).run(parts)
-    ):
-        return False
+    controls = None
     if job.evaluates:
-        for held_out in held_out_plans(connection, iteration.id, job.policy_id):
-            _record_evaluation(connection, iteration.id, held_out, settings)
+        protocol = held_out_plan(connection, iteration.id, job.policy_id).plan.protocol
+        controls = control_stage(context, iteration, settings, job.policy_id, protocol)
+    served = job.policy_id if any(_has_outstanding(part.load()) for part in parts) else None
+    if served is None and controls is not None:
+        served = controls.served_next()
+
+    def record() -> None:
+        if job.evaluates and job.policy_id is not None:
+            for held_out in held_out_plans(connection, iteration.id, job.policy_id):
+                _record_evaluation(connection, iteration.id, held_out, settings)
+
+    if served is None:
+        record()
+    elif not asyncio.run(_Generation(context, settings, served).run(parts, record, controls)):
+        return False
+    if controls is not None:
+        controls.record()
     return True
 
 
@@ -97,16 +113,21 @@ def _has_outstanding(progressed: Progressed) -> bool:
     return count(progressed.plan, progressed.done).has_outstanding(progressed.plan.stages)
 
 
-def _training_progress(counts: Counts) -> Progress:
+def _training_progress(settings: RunSettings, counts: Counts) -> Progress:
     right = share_of(counts.correct["attempt"], counts.done["attempt"])
     flipped = share_of(counts.correct["correct"], counts.done["correct"])
-    # The reflections of later rounds count towards the stage whose answers they reflect on.
-    made, known = (figures["correct"] + figures["again"] for figures in (counts.done, counts.total))
+    second = f"i→c {flipped}" if settings.reflection.on == "wrong" else f"right {flipped}"
     return {
-        "attempt": (counts.done["attempt"], counts.total["attempt"], f"Acc@t1 {right}{_reused(counts, 'attempt')}"),
-        "reflect": (counts.done["reflect"], counts.total["reflect"], _reused(counts, "reflect").removeprefix(" · ")),
-        "correct": (made, known, f"i→c {flipped}"),
+        "attempt": (*_in_stage(counts, "attempt"), f"Acc@t1 {right}{_reused(counts, 'attempt')}"),
+        "reflect": (*_in_stage(counts, "reflect"), _reused(counts, "reflect").removeprefix(" · ")),
+        "correct": (*_in_stage(counts, "correct"), second),
     }
+
+
+def _in_stage(counts: Counts, stage: StageName) -> tuple[int, int]:
+    """Return the numbers of stored and of known items of all kinds of work that belong to a stage."""
+    kinds = [kind for kind, of in STAGE_OF.items() if of == stage]
+    return sum(counts.done[kind] for kind in kinds), sum(counts.total[kind] for kind in kinds)
 
 
 def _reused(counts: Counts, kind: WorkKind) -> str:
@@ -138,14 +159,17 @@ class _EvaluationProgress:
 
 
 class _Generation:
-    """Runs several plans one after another on the same generators, within an event loop."""
+    """Runs several plans one after another on the same generators, within an event loop; `served_id` is the policy that
+    they serve."""
 
-    def __init__(self, context: StageContext, settings: RunSettings) -> None:
+    def __init__(self, context: StageContext, settings: RunSettings, served_id: int) -> None:
         self._context = context
         self._settings = settings
+        self._served_id = served_id
         self._held: str | None = None
 
-    async def run(self, parts: list[_Part]) -> bool:
+    async def run(self, parts: list[_Part], record: Callable[[], None], controls: ControlStage | None) -> bool:
+        """Run the plans, `record` the evaluation, then measure the controls; False when stopped before."""
         context, settings = self._context, self._settings
         job = context.job
         assert job.policy_id is not None and job.iteration_id is not None
@@ -177,7 +201,7 @@ class _Generation:
                 )
                 broadcast.gauges, broadcast.queued = gauges, rollout.queued
                 broadcast.progress.append(partial(part.progress, counts))
-                listening = asyncio.create_task(self._follow(serving, rollout, broadcast))
+                listening = asyncio.create_task(self._follow(serving, broadcast, rollout))
                 try:
                     finished = await rollout.run()
                 finally:
@@ -185,7 +209,11 @@ class _Generation:
                 self._report_reuse(sum(counts.reused.values()) - taken_before, progressed.plan)
                 if not finished:
                     return False
-            return True
+            record()
+            follow = partial(self._follow, serving, broadcast)
+            return controls is None or await controls.run(
+                self._served_id, serving, verifiers, journal, broadcast, follow
+            )
         finally:
             broadcast.stop()
             verifiers.close()
@@ -193,8 +221,8 @@ class _Generation:
 
     def _weights(self) -> tuple[PolicyWeights, PolicyWeights]:
         """Return the weights that answer and those that reflect; the same policy unless the run names a reflector."""
-        context, policy_id = self._context, self._context.job.policy_id
-        assert policy_id is not None and context.job.iteration_id is not None
+        context, policy_id = self._context, self._served_id
+        assert context.job.iteration_id is not None
         iteration = get_iteration(context.connection, context.job.iteration_id)
         reflects = reflector_of(context.connection, iteration, self._settings, policy_id)
         reasoner = weights_of(context.connection, context.workspace, policy_id)
@@ -210,13 +238,13 @@ class _Generation:
         with write(self._context.connection):
             add_event(self._context.connection, "info", job.slot, words, job.iteration_id)
 
-    async def _follow(self, serving: Serving, rollout: RolloutRunner, broadcast: TelemetryThread) -> None:
+    async def _follow(self, serving: Serving, broadcast: TelemetryThread, work: Stoppable) -> None:
         """Pause, resume and stop on the supervisor's commands."""
         commands = self._context.commands
 
         def wants_pause() -> bool:
             if commands.should_stop():
-                rollout.stop()
+                work.stop()
                 # A paused generator would never finish the requests in flight.
                 return False
             return commands.is_paused() or self._held is not None
@@ -234,10 +262,17 @@ class _Generation:
 def _record_evaluation(
     connection: sqlite3.Connection, iteration_id: int, held_out: Progressed, settings: RunSettings
 ) -> None:
-    plan = held_out.plan
-    rows = answered(plan.questions, held_out.done, kinds_of(settings))
+    plan, kinds = held_out.plan, kinds_of(settings)
+    rows = answered(plan.questions, held_out.done, kinds)
     measured = measure(rows, feedback_of(plan.protocol), settings)
-    outcomes = baseline_outcomes(rows, budgets(rows), feedback_of(plan.protocol))
+    outcomes = baseline_outcomes(rows, budgets(rows, settings.seed), feedback_of(plan.protocol))
+    floors = {}
+    if feedback_of(plan.protocol) == "oracle":
+        pairs = pairs_of_run(connection, get_iteration(connection, iteration_id).run_id, kinds)
+        floors = {
+            task: {FLOOR: floor.as_metric()}
+            for task, floor in floors_by_task(plan.questions, first_answers(rows), kinds, pairs).items()
+        }
     with write(connection):
         put_baseline_outcomes(connection, plan.policy_id, plan.protocol, outcomes)
         for task, metrics in measured.items():
@@ -248,5 +283,6 @@ def _record_evaluation(
                 protocol=plan.protocol,
                 task=task,
                 n=sum(1 for row in rows if task in ("", row.task)),
-                metrics={name: asdict(metric) for name, metric in metrics.items()},
+                metrics={name: asdict(metric) for name, metric in metrics.items()} | floors.get(task, {}),
+                split=settings.evaluation.split,
             )

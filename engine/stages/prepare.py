@@ -5,22 +5,28 @@ from __future__ import annotations
 import sqlite3
 from dataclasses import astuple
 from pathlib import Path
+from typing import get_args
 
 from engine.curation.judge.endpoint import settings_problem
 from engine.curation.language import check_language
-from engine.errors import JudgeUnavailable
+from engine.errors import JudgeUnavailable, TaskError
+from engine.evaluation.held_out_questions import dev_draw, lacks_dev_questions
 from engine.models.resolve import check_chat_template, model_cache, resolve_model
 from engine.prompts.instruction_file import load_parts
 from engine.prompts.instructions import BUILT_IN, check_draw
+from engine.rollout.load_plan import settings_of
 from engine.stages.context import StageContext
-from engine.tasks import load_tasks
+from engine.tasks import load_tasks, task_type
+from engine.tasks.base import Question, normalised, render_question
 from store.control.telemetry import add_event
 from store.curation.training_settings import TRAINING_SETTINGS
 from store.database.connection import write
 from store.evaluation.number_format import counted
+from store.records import JsonObject, Split
 from store.runs.instruction_parts import put_instruction_parts
+from store.runs.iterations import get_iteration
 from store.runs.policies import BASE_POLICY, REFLECTOR_POLICY, add_policy, decide_policy
-from store.runs.runs import FewShot, add_few_shots, add_questions, get_run, set_run_state
+from store.runs.runs import FewShot, add_few_shots, add_questions, few_shots, get_run, run_questions, set_run_state
 from store.settings import RunSettings
 from store.settings.generation import needs_weights
 
@@ -34,6 +40,13 @@ def prepare(context: StageContext) -> bool:
     connection, job = context.connection, context.job
     run = get_run(connection, job.run_id)
     settings = RunSettings.model_validate(run.settings)
+    if job.iteration_id is not None and run.state == "ready":
+        iteration = get_iteration(connection, job.iteration_id)
+        of_iteration = settings_of(iteration)
+        if lacks_dev_questions(connection, iteration, of_iteration):
+            context.pulse.beat("drawing dev questions")
+            _add_dev_questions(connection, run.id, of_iteration, dev_draw(connection, iteration, of_iteration))
+            return True
     base_directory = Path(run.base_directory or ".")
     parts = load_parts(base_directory / settings.reflection.parts) if settings.reflection.parts else {}
     check_draw(settings.reflection.instructions, BUILT_IN.extended(parts))
@@ -53,19 +66,7 @@ def prepare(context: StageContext) -> bool:
             add_questions(
                 connection,
                 run.id,
-                [
-                    (
-                        question.task,
-                        question.domain,
-                        question.split,
-                        question.text,
-                        question.options,
-                        question.reference,
-                        question.payload,
-                        question.content_hash,
-                    )
-                    for question in (*task.train, *task.dev, *task.test)
-                ],
+                [_row(question) for question in (*task.train, *task.dev, *task.test)],
             )
             add_few_shots(connection, run.id, name, [FewShot(*astuple(shown)) for shown in task.few_shot])
             for remark in task.remarks(name):
@@ -79,6 +80,49 @@ def prepare(context: StageContext) -> bool:
             _add_base(connection, run.id, REFLECTOR_POLICY, reflector, str(settings.reflector), reason, "reflector")
         set_run_state(connection, run.id, "ready")
     return True
+
+
+def _row(question: Question) -> tuple[str, str, str, str, tuple[str, ...], str, JsonObject, str]:
+    return (
+        question.task,
+        question.domain,
+        question.split,
+        question.text,
+        question.options,
+        question.reference,
+        question.payload,
+        question.content_hash,
+    )
+
+
+def _add_dev_questions(connection: sqlite3.Connection, run_id: int, settings: RunSettings, draw: int) -> None:
+    """Draw new dev questions of the tasks whose questions are generated; none repeats a question of the run.
+
+    Raises:
+        TaskError: a task has no further different questions.
+    """
+    taken = {
+        normalised(render_question(question.text, question.options))
+        for split in get_args(Split)
+        for earlier in (range(draw) if split == "dev" else (0,))
+        for question in run_questions(connection, run_id, split, earlier)
+    }
+    taken |= {normalised(shown.question) for examples in few_shots(connection, run_id).values() for shown in examples}
+    drawn = {
+        task.name: task_type(task.kind).fresh_dev(task, settings.chooses_by, draw, taken)
+        for task in settings.tasks
+        if task.dev
+    }
+    with write(connection):
+        for name, questions in drawn.items():
+            add_questions(connection, run_id, [_row(question) for question in questions], draw)
+            if questions:
+                words = f"task {name}: {counted(len(questions), 'new dev question')} (draw {draw})"
+                add_event(connection, "info", "prepare", words)
+        if not any(drawn.values()):
+            raise TaskError(
+                "evaluation.fresh_dev is set, but no task with dev questions can generate new ones; set it to 0"
+            )
 
 
 def _add_base(

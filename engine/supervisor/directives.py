@@ -6,6 +6,7 @@ directive twice nor loses one.
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -25,11 +26,11 @@ from engine.supervisor.start import (
     start_iteration,
     start_run,
 )
+from engine.supervisor.taken_settings import take_settings
 from store.control.directives import COMMANDS, finish
 from store.control.telemetry import add_event
 from store.curation.curated import decisions_since
 from store.curation.training_settings import TRAINING_SETTINGS
-from store.database.rows import dump_json
 from store.errors import SettingsError
 from store.evaluation.number_format import counted
 from store.records import (
@@ -47,6 +48,7 @@ from store.rollouts.attempts import forget_failures
 from store.runs import iterations
 from store.runs.iterations import ACTIVE
 from store.runs.policies import decide_policy, get_policy
+from store.runs.runs import get_run
 from store.runs.stages import STAGE_OF_SECTION, closing_stage, open_settings
 from store.settings import RunSettings
 from store.settings.run import merged
@@ -111,9 +113,25 @@ def _resume(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> str
         for stage in iterations.stages(connection, iteration.id)
     ):
         _curate_again(connection, iteration)
+    taken = _taken_settings(connection, iteration, arguments)
     _reset_failed_stages(connection, iteration)
     iterations.update_iteration(connection, iteration.id, control="run", state="running", reason="")
-    return f"{iteration.title} resumed"
+    return f"{iteration.title} resumed{taken}"
+
+
+def _taken_settings(connection: sqlite3.Connection, iteration: Iteration, arguments: Mapping[str, Any]) -> str:
+    """Take the settings of the file that a directive brings along, into an iteration that failed or stopped.
+
+    Settings of another run are not taken. Returns what was taken as the end of a message.
+    """
+    given = arguments.get("settings")
+    if not isinstance(given, Mapping) or iteration.state not in ("failed", "stopped"):
+        return ""
+    wanted = validate_settings(given)
+    if wanted.name != get_run(connection, iteration.run_id).name:
+        return ""
+    words = take_settings(connection, iteration, wanted)
+    return f"; {words}" if words else ""
 
 
 def _stop(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> str:
@@ -230,6 +248,7 @@ def _retry_failed(connection: sqlite3.Connection, arguments: Mapping[str, Any]) 
     if iteration.state not in ACTIVE:
         require_free(connection)
     _reset_failed_stages(connection, iteration)
+    taken = _taken_settings(connection, iteration, arguments)
     # A trained child depends on the rollouts as they are; only its evaluation may still change.
     trained = iteration.child_id is not None
     forgotten = forget_failures(connection, iteration.id, held_out_only=trained)
@@ -238,7 +257,7 @@ def _retry_failed(connection: sqlite3.Connection, arguments: Mapping[str, Any]) 
             if stage.state != "skipped" and (not trained or stage.name == "evaluate"):
                 iterations.set_stage(connection, iteration.id, stage.name, "pending")
     iterations.update_iteration(connection, iteration.id, control="run", state="running", reason="")
-    return f"{iteration.title} resumed; {counted(forgotten, 'failed sample')} to retry"
+    return f"{iteration.title} resumed; {counted(forgotten, 'failed sample')} to retry{taken}"
 
 
 def _set_settings(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> str:
@@ -260,7 +279,7 @@ def _set_settings(connection: sqlite3.Connection, arguments: Mapping[str, Any]) 
     judged_anew = changed and TRAINING_SETTINGS[new.training.setting].judged
     if judged_anew and curating == "done":
         iterations.set_stage(connection, iteration.id, "curate", "pending")
-    return f"settings of {iteration.title} changed: {dump_json(dict(changes))}"
+    return f"settings of {iteration.title} changed: {', '.join(_dotted(changes))}"
 
 
 def _require_open(old: RunSettings, new: RunSettings, stages: Sequence[Stage], kind: IterationKind) -> None:
@@ -308,3 +327,15 @@ _HANDLERS: dict[DirectiveKind, Callable[[sqlite3.Connection, Mapping[str, Any]],
     "set_settings": _set_settings,
     "shut_down": _shut_down,
 }
+
+
+def _dotted(changes: Mapping[str, object], section: str = "") -> list[str]:
+    """Return changed settings as `section.name = value`, as they are written in the documentation."""
+    found = []
+    for name, value in changes.items():
+        key = f"{section}{name}"
+        if isinstance(value, Mapping):
+            found += _dotted(value, f"{key}.")
+        else:
+            found.append(f"{key} is unset" if value is None else f"{key} = {json.dumps(value, ensure_ascii=False)}")
+    return found

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sqlite3
 
-from engine.evaluation.promotion import summarise
+from engine.evaluation.held_out_questions import held_out_questions
+from engine.evaluation.promotion import Margins, describe_rule, describe_split, summarise
 from engine.evaluation.stored_results import compare_child, evaluated_policies
 from engine.rollout.load_plan import settings_of, training_plan
-from engine.rollout.plan import count
-from store.curation.curated import curation_counts
+from engine.rollout.plan import STAGE_OF, count
+from engine.supervisor.control_note import control_note
+from engine.training.example_counts import count_rows
 from store.curation.preferences import count_pairs_to_judge
 from store.curation.training_settings import TRAINING_SETTINGS
 from store.estimates.formulas import Owed, planned_steps
@@ -36,7 +38,10 @@ def describe_gate(
     if gate == "promote":
         if known["evaluate"].state == "skipped":
             return "the evaluation was skipped: there is no comparison of the child with its parent"
-        return summarise(compare_child(connection, iteration))
+        comparison, evaluation = compare_child(connection, iteration), settings_of(iteration).evaluation
+        rule = describe_rule(comparison, Margins.of(evaluation))
+        controls = control_note(connection, iteration.child_id)
+        return f"{rule}; {summarise(comparison)}; {describe_split(evaluation)}{controls}"
     ahead: StageName = gate
 
     def estimated(owed: Owed) -> str:
@@ -45,42 +50,41 @@ def describe_gate(
     settings = settings_of(iteration)
     if gate == "attempt":
         n = len(run_questions(connection, iteration.run_id, "train"))
-        return f"would answer {counted(n, 'training question')}, {estimated(Owed({'attempt': n}))}"
+        owed = n * (1 + settings.attempt.samples)
+        times = f", {1 + settings.attempt.samples} times each" if settings.attempt.samples else ""
+        return f"would answer {counted(n, 'training question')}{times}, {estimated(Owed({'attempt': owed}))}"
     if gate in ("reflect", "correct"):
         plan = training_plan(connection, iteration.id)
         counts = count(plan.plan, plan.done)
+        everything = settings.reflection.on == "all"
         wrong = counts.done["attempt"] - counts.correct["attempt"]
-        owed = counts.total[gate] - counts.done[gate]
+        answers = counted(counts.done["attempt"], "answer") if everything else counted(wrong, "wrong answer")
+        owed = sum(counts.total[kind] - counts.done[kind] for kind, stage in STAGE_OF.items() if stage == gate)
         what = counted(owed, "reflection" if gate == "reflect" else "correction")
-        return f"would generate {what} on {counted(wrong, 'wrong answer')}, {estimated(Owed({gate: owed}))}"
+        return f"would generate {what} on {answers}, {estimated(Owed({gate: owed}))}"
     if gate == "curate":
         by_hand = len(reviewed(connection, iteration.id))
-        made = known["correct"].done
+        progressed = training_plan(connection, iteration.id)
+        stored = count(progressed.plan, progressed.done).done
+        # Further samples belong to no trajectory.
+        made = known["correct"].done - stored["resample"] - stored["retry"]
         what = counted(made, "trajectory", "trajectories")
-        return f"would filter {what}, {estimated(Owed({'curate': made}))}; {by_hand:,} reviewed by hand"
+        return f"would filter {what}, {estimated(Owed({'curate': made}))}; {by_hand:,} reviewed by an operator"
     if gate == "train":
-        kept, left_out = _trained_on(connection, iteration, settings)
-        steps = planned_steps(settings.training, kept)
+        training = settings.training
+        rows = count_rows(connection, iteration, settings)
+        steps = planned_steps(training, rows.kept)
+        unusual = "".join(f"; {warning}" for warning in training.unusual_learning_rates())
         return (
-            f"would train {settings.training.setting} on {counted(kept, 'example')} ({left_out:,} left out), "
-            f"about {counted(steps, 'step')} at a learning rate of {settings.training.learning_rate:g}, "
-            f"{estimated(Owed(examples=kept))}"
-            f"{_open_pairs(connection, iteration, settings)}"
+            f"would train {training.setting} on {counted(rows.kept, 'example')} ({rows.left_out:,} left out), "
+            f"about {counted(steps, 'step')} at a learning rate of {training.peak_learning_rate:g}, "
+            f"{estimated(Owed(examples=rows.kept))}"
+            f"{_open_pairs(connection, iteration, settings)}{_too_few(rows.kept, settings)}{unusual}"
         )
-    n = len(run_questions(connection, iteration.run_id, settings.evaluation.split))
+    n = len(held_out_questions(connection, iteration, settings))
     # Both parent and child are counted, although the child may not exist yet.
     left = 2 - len(evaluated_policies(connection, iteration))
     return f"would answer {counted(n, 'held-out question')} with parent and child, {estimated(Owed(policies=left))}"
-
-
-def _trained_on(connection: sqlite3.Connection, iteration: Iteration, settings: RunSettings) -> tuple[int, int]:
-    """Return the number of training examples, and the number of rows of the set that are left out."""
-    set_name = TRAINING_SETTINGS[settings.training.setting].set_name
-    if set_name is None:
-        return len(run_questions(connection, iteration.run_id, "train")), 0
-    counts = curation_counts(connection, iteration.id).get(set_name, {})
-    kept = counts.get("included", 0)
-    return kept, sum(counts.values()) - kept
 
 
 def _open_pairs(connection: sqlite3.Connection, iteration: Iteration, settings: RunSettings) -> str:
@@ -90,6 +94,14 @@ def _open_pairs(connection: sqlite3.Connection, iteration: Iteration, settings: 
     waiting = count_pairs_to_judge(connection, iteration.id)
     where = "on the Review screen" if settings.judge.by == "operator" else "for the judge"
     return f"; {counted(waiting, 'pair waits', 'pairs wait')} {where}" if waiting else ""
+
+
+def _too_few(kept: int, settings: RunSettings) -> str:
+    """Describe that training would be refused for lack of examples; empty if there are enough."""
+    minimum = settings.training.min_examples
+    if kept >= minimum:
+        return ""
+    return f"; too few to train on: fewer than min_examples = {minimum}, so nothing would be trained"
 
 
 def _estimated(

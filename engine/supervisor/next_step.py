@@ -67,6 +67,8 @@ def next_step(
     stages: Sequence[Stage],
     settings: RunSettings,
     evaluated: Collection[int],
+    *,
+    lacks_questions: bool = False,
 ) -> Step:
     """Return the next step of an iteration.
 
@@ -76,11 +78,12 @@ def next_step(
         stages: its six stages in order.
         settings: its resolved settings.
         evaluated: ids of the policies whose evaluation under these settings is complete.
+        lacks_questions: whether it measures on new dev questions that have not been drawn yet.
     """
     if iteration.control != "run" or iteration.state in ("done", "failed", "stopped"):
         return Rest()
     # Another iteration may have prepared the run already; preparing again then only sets the parent of this one.
-    if run.state != "ready" or iteration.parent_id is None:
+    if run.state != "ready" or iteration.parent_id is None or lacks_questions:
         return Start(Job("prepare", run.id, iteration.id), ())
     open_stages = [stage for stage in stages if stage.state not in ("done", "skipped")]
     if not open_stages and iteration.kind == "evaluation":

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from contextlib import suppress
 
 from engine.errors import log_error
+from engine.evaluation.policy_floors import add_missing_floors
 from engine.supervisor.lock import WorkspaceLock
 from engine.supervisor.supervisor import Supervisor
 from store.database.connection import open_writer
@@ -40,6 +42,9 @@ def serve_workspace(workspace: Workspace, ready_descriptor: int | None) -> int:
         return 1
     _answer(ready_descriptor, "READY")
     try:
+        # A full disk leaves them to the next start.
+        with suppress(sqlite3.OperationalError):
+            add_missing_floors(connection)
         supervisor.run()
     except sqlite3.DatabaseError as error:
         # A broken statement or constraint is a bug.

@@ -178,7 +178,8 @@ def evaluate(connection: sqlite3.Connection, arguments: Mapping[str, Any]) -> st
         iterations.add_iteration(connection, run_id, None, measuring.model_dump(mode="json"), 0, "evaluation")
         return f"run {wanted.name!r} will be prepared, then its policy {BASE_POLICY} evaluated"
     if run.origin != "engine":
-        raise Refused(f"run {run.name!r} was not made here ({run.origin}); its policies have no weights to evaluate")
+        where = f"run {run.name!r} was not created in this workspace ({run.origin})"
+        raise Refused(f"{where}; its policies have no weights to evaluate")
     old = RunSettings.model_validate(run.settings)
     require_same(old, wanted)
     sections = {section: getattr(measuring, section) for section in _EVALUATED_BY}

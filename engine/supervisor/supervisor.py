@@ -14,8 +14,8 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from engine.errors import log_error
-from engine.evaluation.promotion import decide
-from engine.evaluation.stored_results import compare_child, describe_measured, evaluated_policies, to_measure
+from engine.evaluation.held_out_questions import lacks_dev_questions
+from engine.evaluation.stored_results import describe_measured, evaluated_policies, to_measure
 from engine.rollout.load_plan import settings_of
 from engine.stages.job import DONE, HELD, STOPPED, Job, JobKind
 from engine.supervisor.capabilities import publish
@@ -25,9 +25,10 @@ from engine.supervisor.directives import apply_directive
 from engine.supervisor.finished_stages import mark_finished_rollouts, signal_name
 from engine.supervisor.gate_notes import describe_gate
 from engine.supervisor.hardware import readings
-from engine.supervisor.lineage import close_evaluation, close_iteration, current_policy
+from engine.supervisor.lineage import apply_rule, close_evaluation, current_policy
 from engine.supervisor.next_step import Close, Decide, Rest, Start, Wait, next_step
 from engine.supervisor.watchdog import Patience, ProgressWatch
+from engine.training.example_counts import refuse_few_rows
 from store.control import directives, telemetry
 from store.database.connection import checkpoint, open_writer, write
 from store.database.outage import disk_trouble
@@ -257,7 +258,7 @@ class Supervisor:
     def _fail(self, job: Job, stages: tuple[StageName, ...], message: str) -> None:
         assert job.iteration_id is not None
         with write(self._connection):
-            if job.kind == "prepare":
+            if job.kind == "prepare" and get_run(self._connection, job.run_id).state != "ready":
                 set_run_state(self._connection, job.run_id, "failed", message)
             for stage in iterations.stages(self._connection, job.iteration_id):
                 if stage.name in stages and stage.state != "done":
@@ -280,17 +281,19 @@ class Supervisor:
         measured: set[int] = set()
         if iteration.state == "running" and run.state == "ready":
             measured = evaluated_policies(self._connection, iteration)
-        step = next_step(run, iteration, stages, settings, measured)
+        lacking = run.state == "ready" and lacks_dev_questions(self._connection, iteration, settings)
+        step = next_step(run, iteration, stages, settings, measured, lacks_questions=lacking)
         if isinstance(step, Rest):
             return
         if isinstance(step, Wait):
             if iteration.state != "waiting":
                 self._open_gate(iteration, step.gate)
         elif isinstance(step, Decide):
-            comparison = compare_child(self._connection, iteration)
-            decision = decide(settings.evaluation.promote, comparison)
-            with write(self._connection):
-                close_iteration(self._connection, iteration, decision.state, decision.reason)
+            if iteration.state == "waiting":
+                return
+            if not apply_rule(self._connection, iteration, settings):
+                # Also without a configured gate: the questions can't tell, so an operator has to.
+                self._open_gate(iteration, "promote")
         elif isinstance(step, Close):
             measured_words = describe_measured(self._connection, iteration)
             with write(self._connection):
@@ -314,6 +317,11 @@ class Supervisor:
     def _start(self, iteration: Iteration, step: Start, settings: RunSettings) -> None:
         if not self._patience.over(time.monotonic()):
             return
+        if step.job.kind == "train":
+            refusal = refuse_few_rows(self._connection, iteration, settings)
+            if refusal is not None:
+                self._fail(step.job, step.stages, refusal)
+                return
         # The rows come first: a stage that can't be recorded is not started.
         with write(self._connection):
             for name in step.stages:

@@ -99,7 +99,7 @@ def _own_examples(task: TaskSection) -> tuple[Example, ...]:
     for number, example in enumerate(task.examples, start=1):
         if extract(example.reply, multiline=True).answer is None:
             raise TaskError(
-                f"task {task.name!r}: the reply of worked example {number} marks no answer that can be read; "
+                f"task {task.name!r}: the reply of worked example {number} has no answer that can be read; "
                 "end it as replies are asked to end, e.g. with 'Answer: 7'"
             )
     return tuple(

@@ -17,6 +17,9 @@ from typing import Literal
 from store.evaluation.number_format import counted
 from store.records import Split, Verdict
 
+NO_ANSWER = "no answer found in the reply"
+"""Detail of a verification of a reply that contains no answer in a form that can be read."""
+
 _NAMED_ROWS = 20
 """Number of skipped rows of a task that are listed individually; further ones are only counted."""
 

@@ -11,9 +11,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
-from engine.tasks.answers.extraction import extract, last_boxed, number
+from engine.tasks.answers.extraction import cleaned, extract, last_boxed, number
+from engine.tasks.answers.latex import tidy
 from engine.tasks.answers.math_equality import compare
-from engine.tasks.base import Loaded, Question, Verification, worked_example
+from engine.tasks.answers.quantities import quantity
+from engine.tasks.answers.remarks import sole_number, without_decoration, without_lead, without_remark
+from engine.tasks.answers.statements import CONCLUSIONS
+from engine.tasks.base import NO_ANSWER, Loaded, Question, Verification, worked_example
 from engine.tasks.loading.fields import RowRefused, asked, text_field
 from engine.tasks.loading.sources import load_local
 from engine.tasks.task_kind import TaskType
@@ -31,6 +35,7 @@ class Math(TaskType[MathTask]):
 
     kind: ClassVar[str] = "math"
     isolated: ClassVar[bool] = True
+    reasoning_instruction: ClassVar[str] = ""
 
     def load(self, settings: MathTask, base_dir: Path, seed: int) -> Loaded:
         """Load train, dev and test questions and worked examples. Raises TaskError if the source can't be used."""
@@ -49,9 +54,9 @@ class Math(TaskType[MathTask]):
         Raises:
             EngineError: if math-verify is not installed.
         """
-        found = extract(reply)
-        if found.answer is None:
-            return Verification("incorrect", None, "", None, "the reply marks no answer")
+        found = extract(reply, phrases=CONCLUSIONS, letter_mark=True, whole_reply=True, accepts=_is_value)
+        if found.answer is None or (found.rule in ("whole reply", "last line") and not _is_value(found.answer)):
+            return Verification("incorrect", None, "", None, NO_ANSWER)
         same, how = compare(found.answer, reference)
         if same is None:
             return Verification("unverified", found.answer, found.rule, None, how)
@@ -65,6 +70,18 @@ class Math(TaskType[MathTask]):
         """Return the value if the answer is a number, else its text without spaces."""
         value = number(answer)
         return "".join(answer.split()) if value is None else str(value)
+
+
+def _is_value(text: str) -> bool:
+    """Check whether a text is a number with its unit or a short expression, so that it can replace a marked answer or
+    stand alone."""
+    bare = without_remark(without_decoration(text))
+    if quantity(tidy(cleaned(without_lead(bare)))) is not None:
+        return True
+    words = re.findall(r"(?<![\\\w])[A-Za-z]{2,}", bare)
+    if len(words) > 2 and sole_number(bare):
+        return True
+    return len(bare) <= _LONGEST_PLAIN_ANSWER and len(words) < 3 and re.search(r"[\d\\]|^[a-zA-Z]$", bare) is not None
 
 
 def reference_of(solution: str) -> str:

@@ -2,15 +2,19 @@
 
 Provides unlimited training questions without a download. Train, dev, test and few-shot questions come from disjoint
 index ranges and never share a text. Datasets whose scorer evaluates the reply as Python code are refused, because a
-reply is untrusted text. Independent of files, prompts and models.
+reply is untrusted text, and so are those whose scorer accepts a fixed nonsense answer. A scorer may hang on a hostile
+reply, so the type is `isolated`. Independent of files, prompts and models.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import difflib
 import hashlib
 import json
+import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from importlib import import_module
@@ -18,8 +22,19 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from engine.errors import EngineError, TaskError
-from engine.tasks.answers.extraction import extract
-from engine.tasks.base import Example, Loaded, Question, Verification, worked_example
+from engine.tasks.answers.extraction import LONGEST_WHOLE_REPLY, cleaned, extract, plain_number
+from engine.tasks.answers.latex import tidy
+from engine.tasks.answers.quantities import quantity
+from engine.tasks.answers.remarks import (
+    YES_NO,
+    sole_number,
+    without_decoration,
+    without_determiner,
+    without_lead,
+    without_remark,
+    yes_no_head,
+)
+from engine.tasks.base import NO_ANSWER, Example, Loaded, Question, Verification, worked_example
 from engine.tasks.task_kind import TaskType
 from store.records import Split
 from store.settings.tasks import ProceduralTask
@@ -39,6 +54,24 @@ EVALUATES_REPLIES = frozenset(
 )
 """Datasets whose scorer calls `eval` or sympy's `parse_expr` on the reply (reasoning-gym 0.1.25)."""
 
+LONGEST_SCORED = 4000
+"""Maximum number of characters of an answer that is given to a scorer; some take time that grows with their square."""
+
+_NONSENSE = ("zzqx", "nan", "0")
+"""Answers that no scorer should accept instead of the reference."""
+
+_MOST_GULLIBLE = 10
+"""Number of questions that accept a nonsense answer, if they outnumber the usable ones, at which a dataset is
+refused."""
+
+_PHRASES = (
+    re.compile(
+        r"(?i)\b(?:the|its)\s+(?:\w+\s+){0,2}?(?:relationship|value|sum|total|gcd|count|number|word|year|day)\s+"
+        r"(?:\w+\s+){0,3}?is\s+(?=\S)"
+    ),
+)
+"""Phrases that state the answer to a generated question."""
+
 _RANGE = 2**28
 """Distance between the seeds of test, few-shot, train and dev. Item i of seed s is item 0 of seed s + i."""
 
@@ -54,6 +87,7 @@ class Procedural(TaskType[ProceduralTask]):
 
     kind: ClassVar[str] = "procedural"
     generated: ClassVar[bool] = True
+    isolated: ClassVar[bool] = True
 
     def load(self, settings: ProceduralTask, base_dir: Path, seed: int) -> Loaded:
         """Generate train, dev and test questions and worked examples; `base_dir` is not used.
@@ -72,21 +106,33 @@ class Procedural(TaskType[ProceduralTask]):
         few_shot = tuple(_example(settings, question) for question in shown)
         return Loaded(train=train, dev=dev, test=test, few_shot=few_shot)
 
+    def fresh_dev(self, settings: ProceduralTask, seed: int, draw: int, taken: set[str]) -> tuple[Question, ...]:
+        """Generate new dev questions from an index range of their own; see `TaskType.fresh_dev`."""
+        start = seeds(seed, settings.name)["dev"] + draw * max(_LEAST_TRIES, settings.dev * _TRIES_PER_QUESTION)
+        return _draw(settings, "dev", start, settings.dev, taken)
+
     def verify(self, reply: str, reference: str, payload: Mapping[str, object]) -> Verification:
         """Verify a reply: correct if the dataset's scorer returns 1.0 for the extracted answer; partial credit is not.
 
-        The answer is scored both as written and without markup, and the higher score counts. A scorer that raises on a
-        reply makes it incorrect, since it accepted the reference when the question was generated.
+        The answer is scored as written, without markup, and without what a model writes around it (a unit, the words
+        of a sentence, a reason); the highest score counts. A scorer that raises on a reply makes it incorrect, since
+        it accepted the reference when the question was generated.
         """
         entry = payload["entry"]
         if not isinstance(entry, dict):
             raise TaskError("this question's payload holds no reasoning-gym entry; recreate the workspace's questions")
-        found = extract(reply, multiline="\n" in reference.strip())
+        multiline = "\n" in reference.strip()
+        found = extract(
+            reply, multiline=multiline, whole_reply=not multiline, letter_mark=True, accepts=_is_short, phrases=_PHRASES
+        )
         if found.answer is None or found.raw is None:
-            return Verification("incorrect", None, "", None, "the reply marks no answer")
+            return Verification("incorrect", None, "", None, NO_ANSWER)
         dataset = _dataset(str(payload["dataset"]), json.dumps(payload["options"], sort_keys=True), 0, 1)
         best, detail = 0.0, ""
-        for answer in dict.fromkeys((found.answer, found.raw)):
+        for answer in _forms(found.answer, found.raw, reference):
+            if len(answer) > LONGEST_SCORED:
+                detail = f"the answer is longer than {LONGEST_SCORED:,} characters"
+                continue
             try:
                 best = max(best, float(dataset.score_answer(answer, entry)))
             except Exception as error:  # noqa: BLE001  a scorer may raise anything on a malformed answer
@@ -96,6 +142,34 @@ class Procedural(TaskType[ProceduralTask]):
     def format_instruction(self, settings: ProceduralTask) -> str:
         """Return the instruction on the answer format, the same for every procedural task."""
         return "Finish with 'Answer:' and then only the answer."
+
+
+def _is_short(text: str) -> bool:
+    return len(text.split()) <= LONGEST_WHOLE_REPLY
+
+
+def _forms(answer: str, raw: str, reference: str) -> list[str]:
+    """Return the forms of an answer that are scored, the fullest first.
+
+    A number that the answer states with a unit or in a sentence is scored as the reference writes it (`5.0` as `5`).
+    """
+    if "\n" in reference.strip():
+        return list(dict.fromkeys((answer, raw)))
+    bare = without_decoration(answer)
+    short = without_remark(bare)
+    lead = without_lead(short)
+    forms = [answer, raw, bare, short, without_lead(bare), lead, without_determiner(lead)]
+    forms = [cleaned(form) if form is not raw else raw for form in forms]
+    forms += [head for form in (answer, bare, lead) if (head := yes_no_head(form)) is not None]
+    value = plain_number(reference)
+    if value is not None:
+        stated = [found.value for form in forms if (found := quantity(tidy(form))) is not None and not found.percent]
+        number = sole_number(short) if len(short.split()) > 1 else None
+        stated += [found for found in (plain_number(number or ""),) if found is not None]
+        forms += [reference] if value in stated else []
+    if reference.casefold() in YES_NO and any(form.casefold() == reference.casefold() for form in forms):
+        forms.append(reference)
+    return list(dict.fromkeys(form for form in forms if form))
 
 
 def seeds(seed: int, task: str) -> dict[str, int]:
@@ -109,15 +183,25 @@ def _draw(settings: ProceduralTask, split: Split, seed: int, wanted: int, seen: 
     """Draw `wanted` questions whose texts are not in `seen`; their texts are added to it."""
     questions: list[Question] = []
     unusable = 0
+    accepted: Counter[str] = Counter()
     for entry in _entries(settings, seed, max(_LEAST_TRIES, wanted * _TRIES_PER_QUESTION) if wanted else 0):
         question = _question(settings, split, entry)
         if question is None:
             unusable += 1
+        elif (nonsense := _accepts_nonsense(question)) is not None:
+            accepted[nonsense] += 1
         elif question.wording not in seen:
             seen.add(question.wording)
             questions.append(question)
         if len(questions) == wanted:
             return tuple(questions)
+        if accepted.total() >= _MOST_GULLIBLE and accepted.total() > len(questions):
+            asked, answer = accepted.total() + len(questions), accepted.most_common(1)[0][0]
+            raise TaskError(
+                f"task {settings.name!r}: the scorer of {settings.dataset!r} accepts {answer!r} as a correct answer to "
+                f"{accepted.total()} of its first {asked} questions, so its verdicts mean nothing; "
+                "choose another dataset"
+            )
         if unusable == 20 and not questions:
             raise TaskError(
                 f"task {settings.name!r}: the scorer of {settings.dataset!r} doesn't accept its own reference "
@@ -142,7 +226,7 @@ def _draw_varied(settings: ProceduralTask, seed: int, seen: set[str]) -> tuple[Q
     known = set(seen)
     for entry in _entries(settings, seed, settings.few_shot * _VARIETY):
         question = _question(settings, "train", entry)
-        if question is not None and question.wording not in known:
+        if question is not None and question.wording not in known and _accepts_nonsense(question) is None:
             known.add(question.wording)
             candidates.append(question)
     if len(candidates) < settings.few_shot:
@@ -188,6 +272,21 @@ def _question(settings: ProceduralTask, split: Split, entry: dict[str, Any]) -> 
         reference=reference or "",
         payload={"dataset": settings.dataset, "options": dict(settings.options), "entry": stored} | _worked(reference),
     )
+
+
+def _accepts_nonsense(question: Question) -> str | None:
+    """Return the nonsense answer that the scorer accepts for a question; None if it accepts none."""
+    if not question.reference:
+        return None
+    entry, payload = question.payload["entry"], question.payload
+    dataset = _dataset(str(payload["dataset"]), json.dumps(payload["options"], sort_keys=True), 0, 1)
+    for answer in _NONSENSE:
+        if answer == question.reference.strip() or plain_number(question.reference) == plain_number(answer) is not None:
+            continue
+        with contextlib.suppress(Exception):
+            if float(dataset.score_answer(answer, entry)) == 1.0:
+                return answer
+    return None
 
 
 def _worked(reference: str | None) -> dict[str, str]:

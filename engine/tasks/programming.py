@@ -6,7 +6,6 @@ Without a working sandbox every verdict is `unverified`. Independent of how a pr
 
 from __future__ import annotations
 
-import ast
 import os
 import re
 import time
@@ -20,7 +19,18 @@ from typing import ClassVar, Literal, NamedTuple
 from engine.errors import TaskError
 from engine.tasks.answers.asserts import NO_LITERAL, Check, checks, read_literal
 from engine.tasks.answers.extraction import extract
+from engine.tasks.answers.program_blocks import (
+    block_of,
+    called_names,
+    choose_program,
+    fenced_blocks,
+    has_fence,
+    has_unclosed_fence,
+    unfenced_program,
+    without_wrappers,
+)
 from engine.tasks.answers.stated_program import Solves, states_program
+from engine.tasks.answers.thoughts import without_thoughts
 from engine.tasks.base import Example, Loaded, Question, Verification
 from engine.tasks.loading.fields import RowRefused, asked, text_field
 from engine.tasks.loading.sources import load_local
@@ -35,10 +45,11 @@ LONGEST_CHECK_OF_REFERENCES = 60.0
 
 _WALL_PER_CPU = 2.0
 _START = 2.0
-_LONGEST_PROGRAM = 100_000
 _LONGEST_SHOWN = 200
-_FENCE = re.compile(r"```[ \t]*([A-Za-z0-9_+-]*)[^\n`]*\n(.*?)(?:\n?[ \t]*```|\Z)", re.DOTALL)
-_PYTHON = ("", "python", "python3", "py", "py3")
+_FAILED = re.compile(
+    r"(?:^|: )(test \d+ of \d+: .*|the (?:program|time limit|memory limit)\b.*|no program found.*)", re.DOTALL
+)
+_AT_LINE = re.compile(r"\[line (\d{1,6})\]$")
 
 
 class Program(NamedTuple):
@@ -53,6 +64,7 @@ class Code(TaskType[CodeTask]):
 
     kind: ClassVar[str] = "code"
     sandboxed: ClassVar[bool] = True
+    reasoning_instruction: ClassVar[str] = "Think in short steps first, in plain words."
 
     def load(self, settings: CodeTask, base_dir: Path, seed: int) -> Loaded:
         """Load train, dev and test questions and worked examples, without questions whose reference program fails.
@@ -71,18 +83,30 @@ class Code(TaskType[CodeTask]):
 
         The verdict is `unverified` if no sandbox works. The score is the share of tests passed.
         """
-        program = extract_program(reply)
+        program = extract_program(reply, called_names(_texts(payload.get("tests"))))
         if program.source is None:
-            return Verification("incorrect", None, "", None, "the reply holds no program")
+            return Verification("incorrect", None, "", None, "no program found in the reply")
         return verify_program(program.source, program.rule, payload)
 
     def format_instruction(self, settings: CodeTask) -> str:
         """Return the instruction on the answer format, the same for every code task."""
         return "Finish with the whole program in one ```python block. Only Python's standard library is there."
 
+    def ends_in_answer(self, reply: str) -> bool:
+        """Check whether a reply ends inside a fenced block."""
+        return has_unclosed_fence(without_thoughts(reply))
+
     def same_answer_key(self, answer: str) -> str:
         """Return the program unchanged but for surrounding whitespace, because indentation is significant."""
         return answer.strip()
+
+    def feedback(self, detail: str, score: float | None) -> str:
+        """Return the first test that failed and how, or why the program ran no test, as in the paper (section 3.1).
+
+        Only the test that failed is shown: the others, and the reference program, stay hidden.
+        """
+        failed = _FAILED.search(detail)
+        return f"The tests report: {failed.group(1).rstrip('.')}." if failed else ""
 
     def states_answer(
         self, text: str, *, reference: str, question_text: str, attempt_text: str, solves: Solves | None = None
@@ -100,20 +124,35 @@ class Code(TaskType[CodeTask]):
         return cache(partial(may_pass, payload=payload))
 
 
-def extract_program(reply: str) -> Program:
+def extract_program(reply: str, called: frozenset[str] = frozenset()) -> Program:
     """Extract the program of a reply.
 
-    In order of preference: the last fenced block that defines a name, the last fenced block, the text after `Answer:`,
-    or the complete reply if it is Python.
+    In order of preference: the fenced blocks that define the names that the tests call, with the blocks that those
+    depend on; the last fenced block that defines a name; the last fenced block; the text after `Answer:`; the reply
+    itself, or the part of it that is Python.
+
+    Args:
+        reply: the complete reply.
+        called: the names that the tests call.
     """
-    blocks = [block.group(2) for block in _FENCE.finditer(reply) if block.group(1).lower() in _PYTHON]
-    blocks = [block for block in blocks if block.strip()]
-    if blocks:
-        return Program(next((block for block in reversed(blocks) if _defines(block)), blocks[-1]), "fence")
-    found = extract(reply, multiline=True)
-    if found.rule == "answer line" and found.raw is not None and _parsed(found.raw) is not None:
-        return Program(found.raw, "answer line")
-    return Program(reply, "whole reply") if _defines(reply) else Program(None, "")
+    text = without_thoughts(reply)
+    source = choose_program(fenced_blocks(text), called)
+    if source is not None:
+        return Program(source, "fence")
+    if has_fence(text):
+        # A block in another language, or an empty one, is not searched for lines that look like Python.
+        return Program(None, "")
+    found = extract(text, multiline=True)
+    if found.rule in ("answer line", "answer tag") and found.raw is not None:
+        block = block_of(found.raw)
+        if block is not None and (block.defines or found.rule == "answer line"):
+            return Program(found.raw, "answer line")
+    text = without_wrappers(text)
+    block = block_of(text)
+    if block is not None and block.defines:
+        return Program(text, "whole reply")
+    part = unfenced_program(text)
+    return Program(part, "whole reply") if part is not None else Program(None, "")
 
 
 def verify_program(source: str, rule: str, payload: Mapping[str, object]) -> Verification:
@@ -150,9 +189,9 @@ def _verification(
             wrong.append(f"test {number} of {len(tests)}: {_short(test)} {first or _end(report, limits)}")
     passed = len(tests) - len(wrong)
     if report.loaded is None:
-        detail = f"the program never got to its tests: {_end(report, limits)}"
+        detail = f"the program did not finish loading: {_end(report, limits)}"
     elif report.loaded.kind == "raised":
-        detail = f"the program can't be loaded: {_raised(report.loaded.text, limits)}"
+        detail = f"the program failed before its tests: {_raised(report.loaded.text, limits, source)}"
     elif wrong:
         detail = wrong[0]
     elif report.outcome.state != "finished":
@@ -190,7 +229,15 @@ def _end(report: Report, limits: Limits) -> str:
     return f"the program was ended: {outcome.reason}"
 
 
-def _raised(text: str, limits: Limits) -> str:
+def _raised(text: str, limits: Limits, source: str) -> str:
+    """Describe the error of a program that could not be loaded, with the line of the program that raised it."""
+    if place := _AT_LINE.search(text):
+        lines = source.split("\n")
+        number = int(place.group(1))
+        text = text[: place.start()].rstrip(" :")
+        shown = f" at line {number}: {lines[number - 1].strip()}" if 0 < number <= len(lines) else ""
+        if not text.startswith(("MemoryError", "SystemExit")):
+            return _short(f"{text}{shown}")
     name = text.partition(":")[0]
     if name == "MemoryError":
         return f"the memory limit ({limits.memory_bytes // 2**20} MiB)"
@@ -204,22 +251,6 @@ def _short(text: str) -> str:
         letter if letter.isprintable() else ascii(letter)[1:-1] for letter in words[: 2 * _LONGEST_SHOWN]
     )
     return one_line if len(one_line) <= _LONGEST_SHOWN else f"{one_line[:_LONGEST_SHOWN]}…"
-
-
-def _parsed(text: str) -> ast.Module | None:
-    if len(text) > _LONGEST_PROGRAM:
-        return None
-    try:
-        return ast.parse(text)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return None
-
-
-def _defines(text: str) -> bool:
-    """Check whether a text is Python that defines a function, a class or a name."""
-    tree = _parsed(text)
-    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Assign, ast.AnnAssign)
-    return tree is not None and any(isinstance(node, kinds) for node in tree.body)
 
 
 def _question(settings: CodeTask, row: Mapping[str, object], split: Split) -> Question:

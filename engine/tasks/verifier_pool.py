@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import math
 import multiprocessing
 import os
@@ -25,6 +26,8 @@ from engine.tasks import task_type
 from engine.tasks.base import Verification
 from store.records import StoredQuestion
 
+_LOG = logging.getLogger(__name__)
+
 VERIFY_SECONDS = 20.0
 """Timeout of a verifier for one reply, in seconds."""
 
@@ -36,16 +39,20 @@ _MEMORY_BYTES = 2 * 2**30
 _ALONE_SECONDS = 5
 """Seconds beyond the timeout after which a worker ends itself, in case its engine was killed."""
 
-Arguments = tuple[str, str, str, dict[str, object]]
-"""Task type, reply, reference and payload of the question."""
+Arguments = tuple[str, str, str, dict[str, object], str]
+"""Task type, reply, reference and payload of the question, and why the reply ended."""
 
 _OursToTheirs: TypeAlias = "Connection[tuple[float, Arguments], Verification | Exception | None]"
 _TheirsToOurs: TypeAlias = "Connection[Verification | Exception | None, tuple[float, Arguments]]"
 """The pipe carries timeouts and arguments to the worker; back come None once it has started, then results or errors."""
 
 
-def _verify(kind: str, reply: str, reference: str, payload: dict[str, object]) -> Verification:
+def _verify(
+    kind: str, reply: str, reference: str, payload: dict[str, object], finish_reason: str = "stop"
+) -> Verification:
     try:
+        if finish_reason == "length":
+            return task_type(kind).verify_finished(reply, reference, payload, finish_reason)
         return task_type(kind).verify(reply, reference, payload)
     except (MemoryError, RecursionError) as error:
         return _unverified(f"the verifier failed on this reply ({type(error).__name__})")
@@ -186,20 +193,30 @@ class VerifierPool:
             self._idle.put_nowait(worker)
         self._threads = ThreadPoolExecutor(max_workers=count + 1, thread_name_prefix="sandbox")
 
-    async def verify(self, question: StoredQuestion, reply: str) -> Verification:
-        """Verify a reply to a question."""
+    async def verify(self, question: StoredQuestion, reply: str, finish_reason: str = "stop") -> Verification:
+        """Verify a reply to a question.
+
+        Args:
+            question: the question.
+            reply: the complete reply, or the part of it that is verified.
+            finish_reason: why its generation ended; a reply that ended at its `length` inside its answer is
+            `unverified`.
+        """
         kind = self._kinds[question.task]
         verifier = task_type(kind)
-        arguments = (kind, reply, question.reference, dict(question.payload))
+        arguments = (kind, reply, question.reference, dict(question.payload), finish_reason)
         if verifier.sandboxed:
             return await asyncio.get_running_loop().run_in_executor(self._threads, _verify, *arguments)
         if not verifier.isolated:
             return _verify(*arguments)
         worker = await self._idle.get()
         try:
-            return await worker.verify(arguments, self._seconds)
+            verification = await worker.verify(arguments, self._seconds)
         finally:
             self._idle.put_nowait(worker)
+        if verification.verdict == "unverified" and not verification.rule:
+            _LOG.warning("question %d of task %r: %s: %.80r", question.id, question.task, verification.detail, reply)
+        return verification
 
     @property
     def pids(self) -> list[int]:

@@ -4,8 +4,13 @@
 |---|---|---|
 | `sft-one-stage` | D+ | question, attempt, request → reflection and corrected attempt |
 | `sft-two-stage` | D+ | 1: question, attempt, request → reflection; 2: the correction's prompt → corrected attempt |
+| `sft-two-stage-shuffled` | D+ | as `sft-two-stage`; stage 2 is shown the reflection on another question |
+| `sft-retry` | D+ | the prompt of a second try without a reflection → corrected attempt |
 | `dpo-verdict`, `dpo-judge` | D±, Dpref | question, attempt, request → chosen over rejected reflection |
+| `kto-verdict` | D+ and what it left out as incorrect | question, attempt, request → reflection, desirable or not |
 | `sft-qa` | training questions | the attempt's prompt → worked solution or reference answer |
+
+Examples made from sampled first attempts are in `engine.training.sampled_attempts`.
 
 Pure: records in, examples out. Prompts come from `engine.prompts.rollout` alone, so that the policy is trained on the
 prompts of its later rollouts. Independent of tokens, trainers and the database.
@@ -14,7 +19,7 @@ prompts of its later rollouts. Independent of tokens, trainers and the database.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from engine.errors import EngineError
@@ -26,8 +31,9 @@ from engine.prompts.rollout import (
     one_stage_completion,
     one_stage_messages,
     reflection_messages,
+    retry_messages,
 )
-from engine.training.examples import AnyExample, Example, Pair
+from engine.training.examples import AnyExample, Example, LabelledExample, Pair
 from store.curation.records import CuratedRow
 from store.curation.training_settings import StageFacts, TrainingSettingEntry
 from store.records import StoredAttempt, StoredQuestion, StoredReflection
@@ -49,6 +55,12 @@ class Rollouts:
     """Text of an instruction from its key."""
     show_previous_attempt: PreviousAttempt
     """How correction prompts show the first attempt in this iteration; stage 2 trains on the same prompts."""
+    shuffled: Mapping[int, int] = field(default_factory=dict)
+    """Id of the reflection on another question that a shuffled stage shows, by curated row."""
+    told_wrong: bool = True
+    """Whether the prompts of this iteration state that an attempt is wrong."""
+    feedback: Callable[[StoredAttempt], str] = lambda _: ""
+    """What they say on an attempt besides that; see `engine.rollout.plan_prompts.feedback_on`."""
 
 
 @dataclass(frozen=True)
@@ -98,28 +110,74 @@ def reflection_examples(entry: TrainingSettingEntry, source: SourceRow, rollouts
     )
 
 
-def reflection_prompt(stage: StageFacts, problem: Problem, attempt: str, instruction: str) -> list[Message]:
-    """Return the prompt for a reflection in training: alone, or with the correction in the same reply."""
-    ask = one_stage_messages if len(stage.learnt) > 1 else reflection_messages
-    return ask(problem, attempt, instruction)
+def labelled_examples(entry: TrainingSettingEntry, source: SourceRow, rollouts: Rollouts) -> tuple[AnyExample, ...]:
+    """Return the reflection as an example that is desirable if its correction is correct.
+
+    Raises EngineError without a correction.
+    """
+    right = correction_of(source.row, rollouts).verdict == "correct"
+    asked = tuple(prompt_of(entry.stages[0], source, rollouts))
+    return (
+        LabelledExample(
+            source.row.id, asked, reply(source.reflection.text), source.attempt.question_id, desirable=right
+        ),
+    )
+
+
+def reflection_prompt(
+    stage: StageFacts,
+    problem: Problem,
+    attempt: str,
+    instruction: str,
+    *,
+    told_wrong: bool = True,
+    detail: str = "",
+) -> list[Message]:
+    """Return the prompt for a reflection in training: alone, or with the correction in the same reply.
+
+    `told_wrong` and `detail` are those of the rollouts, so that a policy is trained on the prompts it is asked.
+    """
+    ask = one_stage_messages if stage.one_generation else reflection_messages
+    return ask(problem, attempt, instruction, told_wrong=told_wrong, detail=detail)
 
 
 def prompt_of(stage: StageFacts, source: SourceRow, rollouts: Rollouts) -> list[Message]:
-    """Return the prompt of a stage's example."""
+    """Return the prompt of a stage's example. Raises EngineError when the reflection that it shows is missing."""
     if stage.prompt == "attempt":
         return attempt_messages(source.problem)
     if stage.prompt == "reflection":
-        return reflection_prompt(stage, source.problem, source.attempt.reasoning, source.instruction)
+        return reflection_prompt(
+            stage,
+            source.problem,
+            source.attempt.reasoning,
+            source.instruction,
+            told_wrong=rollouts.told_wrong,
+            detail=rollouts.feedback(source.attempt),
+        )
+    if stage.prompt == "retry":
+        return retry_messages(
+            source.problem,
+            source.attempt.reasoning,
+            show_previous_attempt=rollouts.show_previous_attempt,
+            told_wrong=rollouts.told_wrong,
+            detail=rollouts.feedback(source.attempt),
+        )
+    shown = source.reflection
+    if stage.shuffled:
+        other = rollouts.shuffled.get(source.row.id)
+        shown = _found(rollouts.reflections, other, "reflection on another question", source.row)
     return correction_messages(
         source.problem,
         source.attempt.reasoning,
-        source.reflection.text,
+        shown.text,
         show_previous_attempt=rollouts.show_previous_attempt,
+        told_wrong=rollouts.told_wrong,
+        detail=rollouts.feedback(source.attempt),
     )
 
 
 def _completion(stage: StageFacts, reflection: str, correction: str) -> str:
-    if len(stage.learnt) > 1:
+    if stage.one_generation:
         return one_stage_completion(reflection, correction)
     return reflection if stage.learnt == ("reflection",) else correction
 

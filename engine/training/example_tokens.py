@@ -6,6 +6,8 @@ Loads a tokenizer but no model. Template and mask are those of the trainer.
 from __future__ import annotations
 
 import itertools
+import sqlite3
+from dataclasses import replace
 from typing import Any
 
 from engine.errors import EngineError
@@ -14,17 +16,20 @@ from engine.models.resolve import check_chat_template
 from engine.models.weights import weights_of
 from engine.rollout.load_plan import settings_of
 from engine.training.build_examples import question_example
-from engine.training.examples import Example, Pair, TokenView, examine
+from engine.training.examples import AnyExample, Example, LabelledExample, Pair, TokenView, examine
 from engine.training.load_examples import rollouts_of
 from engine.training.request import second_stage
-from engine.training.row_kinds import row_examples
+from engine.training.row_kinds import examples_from_attempts, row_examples
+from engine.training.shuffled_reflections import shuffled_reflections
 from store.curation.curated import get_curated
 from store.curation.records import CuratedRow
+from store.curation.trained_rows import ReflectedRow, reflected_rows, sampled_attempts
 from store.curation.training_settings import TRAINING_SETTINGS, usual_setting
 from store.database.connection import reading
+from store.records import Iteration
 from store.runs.iterations import get_iteration
 from store.runs.runs import run_questions
-from store.settings import TrainingSetting
+from store.settings import RunSettings, TrainingSetting
 from store.settings.generation import needs_weights
 from store.workspace import Workspace
 
@@ -46,13 +51,7 @@ def inspect_example(workspace: Workspace, curated_id: int, setting: TrainingSett
         if not needs_weights(settings.generation.generator):
             raise EngineError("the policies of this run have no weights, hence no tokens to show")
         chosen = _setting(row, setting, settings.training.setting)
-        rollouts = rollouts_of(connection, iteration, settings)
-        of_questions = TRAINING_SETTINGS[chosen].set_name is None
-        examples = row_examples(usual_setting(row.set_name).name if of_questions else chosen, row, rollouts)
-        if of_questions:
-            asked = examples[0].question_id
-            (question,) = (one for one in run_questions(connection, iteration.run_id, "train") if one.id == asked)
-            examples = (question_example(question, rollouts.problems[question.id]),)
+        examples = _examples(connection, iteration, settings, row, chosen)
         if iteration.parent_id is None:
             raise EngineError(f"iteration {iteration.number} has no parent policy, hence no tokenizer")
         base = weights_of(connection, workspace, iteration.parent_id).base
@@ -65,7 +64,7 @@ def inspect_example(workspace: Workspace, curated_id: int, setting: TrainingSett
         views, reason = examine(example, tokenizer, limit)
         reasons += [reason] if reason else []
         parts = example.sides() if isinstance(example, Pair) else (example,)
-        names = _names(chosen, position)
+        names = _names(chosen, position, example)
         for name, part, view in itertools.zip_longest(names, parts, views):
             sides.append(_side(name, part, view, tokenizer))
     return {
@@ -90,7 +89,39 @@ def _setting(row: CuratedRow, wanted: str | None, own: TrainingSetting) -> Train
     return wanted
 
 
-def _names(setting: TrainingSetting, stage: int) -> tuple[str, ...]:
+def _examples(
+    connection: sqlite3.Connection,
+    iteration: Iteration,
+    settings: RunSettings,
+    row: CuratedRow,
+    setting: TrainingSetting,
+) -> tuple[AnyExample, ...]:
+    """Return the examples of a row, one per stage; for a setting without a curated set, one of the row's question."""
+    entry = TRAINING_SETTINGS[setting]
+    rollouts = rollouts_of(connection, iteration, settings)
+    if entry.shuffled:
+        rows = [one for one in reflected_rows(connection, iteration.id, entry) if one.id != row.id]
+        reflection = rollouts.reflections[row.reflection_id]
+        question = rollouts.attempts[reflection.attempt_id].question_id
+        task = next(one.task for one in run_questions(connection, iteration.run_id, "train") if one.id == question)
+        rows.append(ReflectedRow(row.id, reflection.id, question, task))
+        rollouts = replace(rollouts, shuffled=shuffled_reflections(rows, settings.seed))
+    if entry.set_name is not None:
+        return row_examples(setting, row, rollouts)
+    asked = row_examples(usual_setting(row.set_name).name, row, rollouts)[0].question_id
+    if entry.row_source == "questions":
+        (asked_question,) = (one for one in run_questions(connection, iteration.run_id, "train") if one.id == asked)
+        return (question_example(asked_question, rollouts.problems[asked_question.id]),)
+    sampled = [one for one in sampled_attempts(connection, iteration.id) if one.question_id == asked]
+    made = examples_from_attempts(setting, sampled, rollouts.problems, settings.curation.max_per_question)
+    if not made:
+        raise EngineError(f"{setting} has no example of the question of curated row {row.id}: no fitting attempt")
+    return made[:1]
+
+
+def _names(setting: TrainingSetting, stage: int, example: AnyExample) -> tuple[str, ...]:
+    if isinstance(example, LabelledExample):
+        return ("desirable" if example.desirable else "undesirable",)
     entry = TRAINING_SETTINGS[setting]
     return ("chosen", "rejected") if entry.paired else (entry.stages[stage].title,)
 

@@ -33,6 +33,13 @@ class Example:
 
 
 @dataclass(frozen=True)
+class LabelledExample(Example):
+    """A prompt with a completion that is desirable or not (KTO, arXiv 2402.01306)."""
+
+    desirable: bool = True
+
+
+@dataclass(frozen=True)
 class Pair:
     """A prompt with a preferred and a rejected completion (D± or Dpref of ReflectEvo, arXiv 2505.16475)."""
 
@@ -128,6 +135,19 @@ def fit(examples: Iterable[Kept], tokenizer: Any, max_length: int) -> Fitted[Kep
     if dropped and not kept:
         raise TrainingRefused(_nothing_left(dropped, max_length))
     return Fitted(tuple(kept), tuple(dropped), total)
+
+
+def one_sided(examples: Iterable[AnyExample]) -> str | None:
+    """Return why labelled examples can't be trained on: all of them have one label. None if they can, or have none."""
+    labels = Counter(example.desirable for example in examples if isinstance(example, LabelledExample))
+    if len(labels) != 1:
+        return None
+    ((desirable, count),) = labels.items()
+    kind, missing = ("desirable", "undesirable") if desirable else ("undesirable", "desirable")
+    return (
+        f"{counted(count, 'example')} to train on, all of them {kind}, and the loss needs {missing} ones too. "
+        "Generate more, or choose another training.setting."
+    )
 
 
 def _view(prompt: Sequence[Message], completion: Sequence[Message], tokenizer: Any) -> TokenView:

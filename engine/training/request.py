@@ -13,7 +13,7 @@ from typing import Any
 from engine.errors import TrainingRefused
 from engine.training.examples import AnyExample, Example
 from engine.training.row_kinds import row_kind
-from store.curation.training_settings import TRAINING_SETTINGS, Role
+from store.curation.training_settings import TRAINING_SETTINGS, Role, settings_with_two_stages
 from store.settings import TrainingSection, TrainingSetting
 
 
@@ -27,7 +27,7 @@ class TrainingRequest:
     parent_adapter: Path | None
     """Adapter directory of the parent policy, which training continues; None starts from the base model."""
     examples: tuple[AnyExample, ...]
-    """Training examples; in `sft-two-stage` those of stage 1: question and attempt → reflection."""
+    """Training examples; in a setting with two stages those of stage 1: question and attempt → reflection."""
     settings: TrainingSection
     seed: int
     work_dir: Path
@@ -39,11 +39,11 @@ class TrainingRequest:
     merge: bool = True
     """Whether to write merged weights as well; off where the inference server loads base + LoRA."""
     second_examples: tuple[Example, ...] = ()
-    """Examples of stage 2 of `sft-two-stage`: question, attempt and reflection → corrected attempt."""
+    """Examples of the second stage, if there is one: question, attempt and reflection → corrected attempt."""
     parent_reflector: Path | None = None
     """The reflector's adapter of a parent with two; None when one adapter (or none) plays both roles."""
     reference_base: Path | None = None
-    """The run's base model where it differs from `base` (fully fine-tuned parent): the reference `base` of DPO."""
+    """The run's base model where it differs from `base` (fully fine-tuned parent), for `reference = "base"`."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class TrainingStage:
     """One stage of a training: one trainer run from its first step to its last."""
 
     number: int
-    """1, or 2 for the second stage of `sft-two-stage`."""
+    """1, or 2 for the second stage of a setting with two."""
     trained: Role
     """Whose weights these are: those of one policy that plays both roles, or of one of two."""
     examples: tuple[AnyExample, ...]
@@ -94,7 +94,8 @@ def stages_of(request: TrainingRequest) -> tuple[TrainingStage, ...]:
     if reflector is not None and (rest or first.role == "both"):
         raise TrainingRefused(
             f"the parent has two adapters, a reflector's and a reasoner's, and {setting} would train one for both. "
-            "Use sft-two-stage with training.adapters = 'separate', a dpo setting, or start from another policy."
+            f"Use {' or '.join(settings_with_two_stages())} with training.adapters = 'separate', a setting that trains "
+            "one role, such as dpo-verdict, or start from another policy."
         )
     if rest:
         return (

@@ -6,15 +6,25 @@ particular setting. TRL is imported only when a trainer is built.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from engine.errors import EngineError
-from engine.training.build_examples import Rollouts, SourceRow, pair_examples, reflection_examples, source_row
-from engine.training.examples import AnyExample, Example, Pair
+from engine.prompts.rollout import Problem
+from engine.training.build_examples import (
+    Rollouts,
+    SourceRow,
+    labelled_examples,
+    pair_examples,
+    reflection_examples,
+    source_row,
+)
+from engine.training.examples import AnyExample, Example, LabelledExample, Pair
+from engine.training.sampled_attempts import BuildFromAttempts, attempt_examples, attempt_pairs, right_attempts
 from store.curation.records import CuratedRow
 from store.curation.training_settings import TRAINING_SETTINGS, TrainingSetting, TrainingSettingEntry
+from store.records import StoredAttempt
 from store.registry import Registry
 
 Build = Callable[[TrainingSettingEntry, SourceRow, Rollouts], tuple[AnyExample, ...]]
@@ -26,11 +36,13 @@ class RowKind:
     """How to train on rows of one kind."""
 
     example: type[AnyExample]
-    """Type of the examples: `Example`, `Pair`, or a subclass of one of them."""
+    """Type of the examples: `Example`, `LabelledExample`, `Pair`, or a subclass of one of them."""
     build: Build | None
-    """None for rows that are not curated rows."""
+    """Builds examples from a curated row; None for rows that are not curated."""
     trainer: Callable[[], Callable[..., Any]]
     """Imports and returns the function that builds the trainer; its signature is that of `sft_trainer`."""
+    from_attempts: BuildFromAttempts | None = None
+    """Builds examples from the sampled first attempts at a question; None for rows that are not made from them."""
 
 
 def _sft() -> Callable[..., Any]:
@@ -45,12 +57,21 @@ def _dpo() -> Callable[..., Any]:
     return dpo_trainer
 
 
+def _kto() -> Callable[..., Any]:
+    from engine.training.trl.kto import kto_trainer
+
+    return kto_trainer
+
+
 ROW_KINDS: Registry[RowKind] = Registry(
     "kind of row",
     {
         "reflections": RowKind(Example, reflection_examples, _sft),
         "pairs": RowKind(Pair, pair_examples, _dpo),
+        "labelled reflections": RowKind(LabelledExample, labelled_examples, _kto),
         "questions": RowKind(Example, None, _sft),
+        "right attempts": RowKind(Example, None, _sft, right_attempts),
+        "attempt pairs": RowKind(Pair, None, _dpo, attempt_pairs),
     },
 )
 """Kinds of row by name."""
@@ -67,6 +88,22 @@ def row_kind(setting: TrainingSetting) -> RowKind:
     if entry.rows not in ROW_KINDS:
         raise EngineError(f"{setting} trains on rows that nothing builds: {ROW_KINDS.unknown(entry.rows)}")
     return ROW_KINDS[entry.rows]
+
+
+def examples_from_attempts(
+    setting: TrainingSetting,
+    attempts: Iterable[StoredAttempt],
+    problems: Mapping[int, Problem],
+    per_question: int,
+) -> tuple[AnyExample, ...]:
+    """Return the examples of a setting that trains on sampled first attempts; see `attempt_examples`.
+
+    Raises EngineError for rows that are not made from attempts.
+    """
+    build = row_kind(setting).from_attempts
+    if build is None:
+        raise EngineError(f"{setting} doesn't train on sampled attempts")
+    return attempt_examples(TRAINING_SETTINGS[setting], build, attempts, problems, per_question)
 
 
 def stage_examples(

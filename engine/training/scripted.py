@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING
 
 from engine.errors import TrainingRefused
 from engine.models.policy_directory import ADAPTER, MERGED, REFLECTOR, is_stable, read_details, write_directory
+from engine.training.examples import one_sided
 from engine.training.held_out import divide, held_out_questions
 from engine.training.request import StageResult, TrainingRequest, TrainingResult, TrainingStage, stages_of
 from engine.training.train import STAGE_METRIC
+from engine.training.validation import describe_few_examples
 from store.curation.training_settings import TRAINING_SETTINGS
 from store.estimates.formulas import optimizer_steps
 from store.settings import TrainingSetting
@@ -86,8 +88,9 @@ def _planned(stage: TrainingStage, apart: frozenset[str]) -> StageResult:
     """Return the result of a stage before its first step."""
     settings = stage.settings
     kept, held_out = divide(stage.examples, apart)
-    if len(kept) < max(settings.min_examples, 1):
-        raise TrainingRefused(f"{len(kept)} examples are too few to train on (min_examples = {settings.min_examples})")
+    refusal = describe_few_examples(len(kept), settings) or one_sided(kept)
+    if refusal is not None:
+        raise TrainingRefused(refusal)
     steps = optimizer_steps(len(kept), settings.batch_size * settings.accumulation, settings.epochs)
     return StageResult(
         number=stage.number,
@@ -116,7 +119,7 @@ def _reached(plan: list[StageResult], step: int, setting: TrainingSetting) -> tu
 
 
 def _values(setting: TrainingSetting, step: int) -> dict[str, float]:
-    if TRAINING_SETTINGS[setting].paired:
+    if TRAINING_SETTINGS[setting].needs_reference:
         return {"loss": 0.7 / (1 + step), "rewards/margins": step / 10, "rewards/accuracies": step / (1 + step)}
     return {"loss": 1.0 / (1 + step), "mean_token_accuracy": step / (1 + step)}
 

@@ -21,11 +21,11 @@ from engine.models.quiet_libraries import quiet_libraries
 from engine.models.resolve import check_chat_template
 from engine.training import checkpoints
 from engine.training.checkpoints import Checkpoint
-from engine.training.examples import AnyExample, Fitted, fit, summarise_dropped
+from engine.training.examples import AnyExample, Fitted, fit, one_sided, summarise_dropped
 from engine.training.held_out import divide, held_out_questions
 from engine.training.request import StageResult, TrainingRequest, TrainingResult, TrainingStage, stages_of
 from engine.training.train_stage import StageRun, free_memory
-from engine.training.validation import check_training
+from engine.training.validation import check_training, describe_few_examples
 from store.estimates.formulas import optimizer_steps
 from store.settings import GenerationSection
 
@@ -140,6 +140,8 @@ def _prepared(stages: Sequence[TrainingStage], tokenizer: Any, request: Training
                 f"validation_share = {request.settings.validation_share} leaves {len(kept)} examples to train on and "
                 f"{len(held_out)} to measure on. Generate more, or set it to 0."
             )
+        if refusal := one_sided(kept):
+            raise TrainingRefused(refusal)
         batch = stage.settings.batch_size * stage.settings.accumulation
         steps = optimizer_steps(len(kept), batch, stage.settings.epochs)
         prepared.append(_Material(kept, held_out, one.dropped, steps))
@@ -148,13 +150,9 @@ def _prepared(stages: Sequence[TrainingStage], tokenizer: Any, request: Training
 
 def _fitted(stage: TrainingStage, tokenizer: Any) -> Fitted[AnyExample]:
     fitted = fit(stage.examples, tokenizer, stage.settings.max_length)
-    wanted = max(stage.settings.min_examples, 1)
-    if len(fitted.kept) < wanted:
-        dropped = f"; dropped: {summarise_dropped(fitted.dropped)}" if fitted.dropped else ""
-        raise TrainingRefused(
-            f"{len(fitted.kept)} examples are too few to train on (min_examples = {stage.settings.min_examples}"
-            f"{dropped}). Generate more, or relax curation."
-        )
+    refusal = describe_few_examples(len(fitted.kept), stage.settings, summarise_dropped(fitted.dropped))
+    if refusal is not None:
+        raise TrainingRefused(refusal)
     return fitted
 
 

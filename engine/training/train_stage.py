@@ -26,6 +26,7 @@ from engine.training.row_kinds import row_kind
 from engine.training.trl.arguments import Batch, shared_arguments
 from engine.training.trl.loading import hold_adapter_in_float32, hold_frozen_layers_in_bfloat16, load_for_training
 from store.curation.training_settings import TRAINING_SETTINGS
+from store.evaluation.number_format import counted
 from store.settings import TrainingSection, TrainingSetting
 
 if TYPE_CHECKING:
@@ -63,7 +64,10 @@ class StageRun:
             "start": str(self.start),
             "reference": str(self.reference_base),
             "seed": self.seed,
-            "settings": self.settings.model_dump(mode="json", exclude=_WITHOUT_EFFECT),
+            "settings": {
+                **self.settings.model_dump(mode="json", exclude=_WITHOUT_EFFECT),
+                "learning_rate": self.settings.peak_learning_rate,
+            },
             "examples": [asdict(example) for example in self.examples],
             "held_out": [asdict(example) for example in self.held_out],
             "after": self.after,
@@ -74,7 +78,7 @@ class StageRun:
         """Train until the stage ends or is stopped and return its checkpoint; a finished stage is not trained again.
 
         When memory runs out, the batch is halved and accumulation doubled: the examples of a step and their order stay
-        the same. Raises EngineError when a batch of one is too large, or when the training diverges.
+        the same. Raises EngineError when the smallest batch is too large, or when the training diverges.
         """
         import torch
         from accelerate.utils.memory import should_reduce_batch_size  # type: ignore[import-untyped]
@@ -87,21 +91,30 @@ class StageRun:
             except RuntimeError as error:
                 if not isinstance(error, torch.OutOfMemoryError) and not should_reduce_batch_size(error):
                     raise
-            smaller = batch.smaller()  # outside the handler: its traceback would keep the model in memory
+            smaller = self._smaller(batch)  # outside the handler: its traceback would keep the model in memory
             _log.warning("out of memory with %s; continuing with %s", batch, smaller)
             batch = smaller
             free_memory()
         raise EngineError(
-            "out of memory with a single example per forward pass. Lower max_length, switch gradient_checkpointing "
-            "on, or use a smaller model."
+            f"out of memory with {counted(self._smallest_batch, 'example')} per forward pass. Lower max_length, switch "
+            "gradient_checkpointing on, or use a smaller model."
         )
+
+    @property
+    def _smallest_batch(self) -> int:
+        return TRAINING_SETTINGS[self.setting].smallest_batch
+
+    def _smaller(self, batch: Batch) -> Batch | None:
+        """Return a smaller batch for the same optimizer step; None when the loss needs one of this size."""
+        smaller = batch.smaller()
+        return smaller if smaller is not None and smaller.size >= self._smallest_batch else None
 
     def _first_batch(self) -> Batch | None:
         """Return the batch of the settings, or the smaller one that a checkpoint was written with."""
         batch: Batch | None = Batch(self.settings.batch_size, self.settings.accumulation)
         checkpoint = checkpoints.newest(self.work_dir)
         while batch is not None and checkpoint is not None and batch.size > checkpoint.batch_size:
-            batch = batch.smaller()
+            batch = self._smaller(batch)
         return batch
 
     def _once(
@@ -157,7 +170,7 @@ class StageRun:
         return reached
 
     def _reference(self, model: Any, precision: Precision) -> dict[str, Any]:
-        """Load the reference policy of DPO as a separate model where switching adapters cannot provide it."""
+        """Load the reference policy of DPO or KTO as a separate model where switching adapters cannot provide it."""
         if not TRAINING_SETTINGS[self.setting].needs_reference:
             return {}
         full = self.settings.method == "full"

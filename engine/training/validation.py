@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 
-from store.curation.training_settings import TRAINING_SETTINGS
+from store.curation.training_settings import TRAINING_SETTINGS, settings_with_two_stages
 from store.settings import GenerationSection, TrainingSection
 from store.settings.generation import needs_weights
 
@@ -20,8 +20,8 @@ def check_training(settings: TrainingSection, generation: GenerationSection) -> 
     problems = []
     if settings.adapters == "separate" and len(TRAINING_SETTINGS[settings.setting].stages) == 1:
         problems.append(
-            f"training.adapters = 'separate' is for sft-two-stage, not for {settings.setting}; "
-            "set it to 'chained', or use sft-two-stage"
+            f"training.adapters = 'separate' is for a setting with two stages, not for {settings.setting}; "
+            f"set it to 'chained', or use {' or '.join(settings_with_two_stages())}"
         )
     if settings.adapters == "separate" and settings.method == "full":
         problems.append(
@@ -37,11 +37,44 @@ def check_training(settings: TrainingSection, generation: GenerationSection) -> 
             )
             if patience is not None
         ]
+    problems += _small_batches(settings)
     if settings.method != "full" and "lm_head" in settings.lora_targets:
         problems.append("training.lora_targets names lm_head, which TRL can't train (its loss bypasses the head)")
     if settings.method == "qlora" and needs_weights(generation.generator):
         problems += qlora_problems()
     return problems
+
+
+def _small_batches(settings: TrainingSection) -> list[str]:
+    entry = TRAINING_SETTINGS[settings.setting]
+    batches = {"training.batch_size": settings.batch_size}
+    if len(entry.stages) > 1 and settings.second_stage.batch_size is not None:
+        batches["training.second_stage.batch_size"] = settings.second_stage.batch_size
+    return [
+        f"{name} = {batch} is too small for {settings.setting}, whose loss compares the examples of a batch; "
+        f"set it to at least {entry.smallest_batch}"
+        for name, batch in batches.items()
+        if batch < entry.smallest_batch
+    ]
+
+
+def describe_few_examples(found: int, settings: TrainingSection, dropped: str = "") -> str | None:
+    """Return why nothing can be trained with so few examples, and what to do; None if there are enough.
+
+    Args:
+        found: examples of one training stage.
+        settings: of the training.
+        dropped: what else was dropped and why; empty if nothing was.
+    """
+    if found >= max(settings.min_examples, 1):
+        return None
+    words = "1 example is" if found == 1 else f"{found:,} examples are"
+    return (
+        f"nothing was trained: {words} too few to train on (min_examples = {settings.min_examples}"
+        f"{f'; dropped: {dropped}' if dropped else ''}). The rollouts are kept. Relax [curation] or lower "
+        "training.min_examples in the settings file, then: reflectevo run. Or end this iteration (reflectevo reject), "
+        "and generate more in the next one: more training questions, reflection.instructions or reflection.samples"
+    )
 
 
 def qlora_problems() -> list[str]:

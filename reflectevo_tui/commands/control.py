@@ -127,8 +127,11 @@ def pause(context: typer.Context, workspace: WorkspaceOption = None, as_json: Js
 
 
 def resume(context: typer.Context, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
-    """Continue after a pause, a stop or a failure."""
-    issue_and_report(context, workspace, "resume", as_json=as_json, start=True)
+    """Continue after a pause, a stop or a failure.
+
+    After a stop or a failure, settings that were changed in the workspace's file are taken where they still can.
+    """
+    issue_and_report(context, workspace, "resume", as_json=as_json, start=True, arguments=_file_settings)
 
 
 def stop(context: typer.Context, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
@@ -145,8 +148,25 @@ def save_now(context: typer.Context, workspace: WorkspaceOption = None, as_json:
 
 
 def retry(context: typer.Context, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
-    """Retry failed samples and failed stages."""
-    issue_and_report(context, workspace, "retry_failed", as_json=as_json, start=True)
+    """Retry failed samples and failed stages.
+
+    Settings that were changed in the workspace's file are taken where they still can.
+    """
+    issue_and_report(context, workspace, "retry_failed", as_json=as_json, start=True, arguments=_file_settings)
+
+
+def _file_settings(workspace: Workspace) -> dict[str, object]:
+    """Return the settings of the workspace's file as an argument; nothing if there is no valid file.
+
+    An invalid file does not prevent an iteration from continuing with the settings that it was started with.
+    """
+    from store.errors import SettingsError
+    from store.settings.toml_file import load_settings
+
+    try:
+        return {"settings": load_settings(workspace.settings_file).model_dump(mode="json")}
+    except SettingsError:
+        return {}
 
 
 def shutdown(context: typer.Context, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:

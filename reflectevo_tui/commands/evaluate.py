@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from reflectevo_tui.commands.options import JsonOption, WorkspaceOption, chosen_workspace, guarded
+from reflectevo_tui.commands.options import JsonOption, WorkspaceOption, chosen_workspace, guarded, refuse
 
 if TYPE_CHECKING:
     from reflectevo_tui.report.gather import MeasuredTask
+    from store.estimates.control_cost import ControlCost
+    from store.settings import RunSettings
     from store.workspace import Workspace
 
 
@@ -34,24 +36,37 @@ class Protocol(StrEnum):
 
 def evaluate(
     context: typer.Context,
+    named: Annotated[
+        str | None, typer.Argument(metavar="[POLICY]", help="Name of the policy [default: the run's current one].")
+    ] = None,
     workspace: WorkspaceOption = None,
     settings: Annotated[
         Path | None, typer.Option(help="Settings file [default: the workspace's reflectevo.toml].")
     ] = None,
-    policy: Annotated[str | None, typer.Option(help="Name of the policy [default: the run's current one].")] = None,
+    policy: Annotated[str | None, typer.Option(help="The same as POLICY.")] = None,
     split: Annotated[Split | None, typer.Option(help="Questions to answer [default: as in the settings].")] = None,
     protocol: Annotated[
         Protocol | None, typer.Option(help="Which answers are reflected on [default: as in the settings].")
     ] = None,
+    controls: Annotated[
+        bool, typer.Option("--controls", help="Also measure whether the content of the reflections helps.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what the controls would cost; start nothing.")
+    ] = False,
     detach: Annotated[bool, typer.Option("--detach", help="Return at once; the engine keeps running.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Measure a policy on held-out questions.
 
     Answers that are already stored are not generated again. A run that does not exist yet is created, and its base
-    model measured.
+    model measured. With --controls, each wrong first answer is corrected again with something else in place of the
+    reflection; what that costs is printed first.
     """
     chosen = chosen_workspace(context, workspace)
+    if named is not None and policy not in (None, named):
+        refuse(f"two policies are named, {named} and {policy}; name one")
+    measured = named or policy
 
     def work() -> int:
         from rich.console import Console
@@ -66,13 +81,23 @@ def evaluate(
         options = {"split": split, "protocol": protocol}
         changed = {name: str(value) for name, value in options.items() if value is not None}
         measuring = values["evaluation"] | changed
-        validate_settings({**values, "evaluation": measuring, "experiment": None})
+        if controls:
+            measuring["controls"] = {**measuring["controls"], "enabled": True}
+        asked = validate_settings({**values, "evaluation": measuring, "experiment": None})
+        if asked.evaluation.controls.enabled:
+            cost = cost_of(chosen, asked, measured)
+            if dry_run:
+                typer.echo(json.dumps(cost.as_json(), indent=2) if as_json else cost.words)
+                return 0
+            typer.echo(cost.words, err=as_json)
+        elif dry_run:
+            refuse("--dry-run prints what the controls would cost; it needs --controls")
         require_possible(file, chosen)
         arguments = {
             "settings": values,
             "evaluation": measuring,
             "base_directory": str(file.resolve().parent),
-            "policy": policy,
+            "policy": measured,
         }
         typer.echo(issue_and_wait(chosen, "evaluate", arguments, start=True), err=as_json)
         if detach:
@@ -87,7 +112,8 @@ def evaluate(
             return 130
         if code == COMPLETED:
             found = newest_evaluation(chosen)
-            typer.echo(json.dumps([asdict(one) for one in found], indent=2) if as_json else as_table(found))
+            by_policy = newest_controls(chosen) if asked.evaluation.controls.enabled else None
+            typer.echo(as_json_text(found, by_policy) if as_json else as_table(found, by_policy))
         return code
 
     guarded(work)
@@ -95,7 +121,7 @@ def evaluate(
 
 def newest_evaluation(workspace: Workspace) -> list[MeasuredTask]:
     """Return the metrics of the workspace's newest evaluation, by protocol and task, overall first."""
-    from reflectevo_tui.report.gather import MeasuredTask, protocol_key, split_of
+    from reflectevo_tui.report.gather import MeasuredTask, protocol_key
     from store.database.connection import reading
     from store.runs.iterations import list_iterations
     from store.runs.policies import evaluations, get_policy
@@ -106,17 +132,53 @@ def newest_evaluation(workspace: Workspace) -> list[MeasuredTask]:
             return []
         policy = get_policy(connection, newest.parent_id)
         found = [
-            MeasuredTask(policy.name, one.protocol, one.task, one.n, one.metrics, split_of(newest))
+            MeasuredTask(policy.name, one.protocol, one.task, one.n, one.metrics, one.split)
             for one in evaluations(connection, newest.run_id)
             if one.policy_id == policy.id and one.created >= newest.created
         ]
     return sorted(found, key=lambda one: (protocol_key(one.protocol), one.task))
 
 
-def as_table(measured: list[MeasuredTask]) -> str:
-    """Format the metrics as lines of text: task, metric, value, and its interval with the number of questions."""
+def cost_of(workspace: Workspace, settings: RunSettings, policy: str | None) -> ControlCost:
+    """Return what the controls of a policy, by default of the run's newest one that is promoted, would cost."""
+    from reflectevo_tui.state.estimate import estimate_in
+    from store.database.connection import reading
+    from store.estimates.control_cost import control_cost
+    from store.runs.policies import list_policies
+    from store.runs.runs import run_named
+
+    figures = estimate_in(workspace, settings, {}).figures
+    if not workspace.database.exists():
+        return control_cost(settings, figures, None, policy)
+    with reading(workspace.database) as connection:
+        run = run_named(connection, settings.name)
+        promoted = [one.name for one in list_policies(connection, run.id) if one.state == "promoted"] if run else []
+        return control_cost(settings, figures, connection, policy or (promoted[-1] if promoted else None))
+
+
+def newest_controls(workspace: Workspace) -> dict[str, Any]:
+    """Return the controls of the policy of the workspace's newest evaluation, by its name."""
+    from reflectevo_tui.engine_client.status import controls_of
+    from store.database.connection import reading
+    from store.runs.iterations import list_iterations
+
+    with reading(workspace.require().database) as connection:
+        newest = [one for one in list_iterations(connection) if one.kind == "evaluation"][-1]
+        return controls_of(connection, newest)
+
+
+def as_json_text(measured: list[MeasuredTask], controls: dict[str, Any] | None) -> str:
+    """Format the metrics as JSON: a list, or with controls an object of both."""
+    rows = [asdict(one) for one in measured]
+    return json.dumps(rows if controls is None else {"evaluation": rows, "controls": controls}, indent=2)
+
+
+def as_table(measured: list[MeasuredTask], controls: dict[str, Any] | None = None) -> str:
+    """Format the metrics as lines of text: task, metric, value, and its interval with the number of questions; then the
+    controls."""
     from reflectevo_tui.report.formatting import metric, metric_name
     from reflectevo_tui.report.result_sections import ALL_TASKS, metric_order, protocol_names, without_repeats
+    from reflectevo_tui.text.control_words import control_table
     from reflectevo_tui.text.display import visible
 
     names = protocol_names(one.protocol for one in measured)
@@ -128,10 +190,14 @@ def as_table(measured: list[MeasuredTask]) -> str:
         for one in chosen:
             for place, key in enumerate(metric_order(one.metrics)):
                 number = metric(key, one.metrics[key])
-                label = f"tokens, {metric_name(key)}" if key.startswith("tokens_") else metric_name(key)
+                label = metric_name(key)
+                if key.startswith(("tokens_", "prompt_tokens_")):
+                    label = f"{'prompt ' if key.startswith('prompt') else ''}tokens, {label}"
                 rows.append(("" if place else one.task or ALL_TASKS, label, number.value, number.aside))
         widths = [max(len(row[column]) for row in rows) for column in range(3)]
         lines += [_line(row, widths) for row in rows]
+    for policy, results in (controls or {}).items():
+        lines += control_table(policy, results)
     return visible("\n".join(lines))
 
 

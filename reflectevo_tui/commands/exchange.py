@@ -11,7 +11,7 @@ import typer
 from reflectevo_tui.commands.options import JsonOption, WorkspaceOption, chosen_workspace, guarded
 
 IMPORT_FORMATS = "raw, d-plus, d-pm, d-pref"
-EXPORT_FORMATS = "published-raw, published-d-plus, published-d-pm, published-d-pref, trl-sft, trl-dpo"
+EXPORT_FORMATS = "published-raw, published-d-plus, published-d-pm, published-d-pref, trl-sft, trl-dpo, trl-kto"
 
 
 def import_file(
@@ -54,7 +54,7 @@ def export(
     iteration: Annotated[int | None, typer.Option(help="Number of the iteration [default: the newest].")] = None,
     encoding: Annotated[str, typer.Option("--as", help="jsonl or parquet.")] = "jsonl",
     setting: Annotated[
-        str | None, typer.Option(help="Training setting of the trl-sft or trl-dpo examples [default: the iteration's].")
+        str | None, typer.Option(help="Training setting of the examples in a trl format [default: the iteration's].")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:

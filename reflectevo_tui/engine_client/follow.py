@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from reflectevo_tui.engine_client.status import collect_status, share
+from reflectevo_tui.engine_client.status import beside_acc_t2, collect_status, gate_commands, share, training_status
 from reflectevo_tui.text.display import visible
 from store.evaluation.number_format import counted
 from store.workspace import Workspace
@@ -21,8 +21,15 @@ _LINE_SECONDS = 15.0
 
 
 def follow(workspace: Workspace, console: Console) -> int:
-    """Show progress until the iteration ends or waits; return the exit code."""
-    return _outcome(watch(workspace, console), console)
+    """Show progress until the iteration ends or waits; return the exit code.
+
+    A training iteration may be followed by an evaluation of its policies on the test questions; both are summarised.
+    """
+    first = collect_status(workspace)["iteration"]
+    status = watch(workspace, console)
+    last = status["iteration"]
+    followed = first is not None and first["kind"] == "training" and last["kind"] == "evaluation"
+    return _outcome(status, console, training_status(workspace) if followed else None)
 
 
 def watch(workspace: Workspace, console: Console) -> dict[str, Any]:
@@ -103,8 +110,14 @@ def _with_lines(workspace: Workspace, console: Console, status: dict[str, Any]) 
         status = collect_status(workspace)
 
 
-def _outcome(status: dict[str, Any], console: Console) -> int:
-    """Print how the iteration ended and what to do next; return the exit code."""
+def _outcome(status: dict[str, Any], console: Console, training: dict[str, Any] | None = None) -> int:
+    """Print how the iteration ended and what to do next; return the exit code.
+
+    Args:
+        status: of the workspace.
+        console: where to print.
+        training: the training iteration that the current evaluation follows.
+    """
 
     def say(line: str) -> None:
         console.print(visible(line), markup=False, highlight=False, soft_wrap=True)
@@ -114,8 +127,14 @@ def _outcome(status: dict[str, Any], console: Console) -> int:
         say("there is no iteration yet; start one with: reflectevo run")
         return FAILED
     title = iteration["title"]
+    if training is not None:
+        _summary(training, say)
     if iteration["state"] == "done":
-        _summary(iteration, workspace, say)
+        _summary(iteration, say)
+        if iteration["kind"] == "training" or training is not None:
+            say(f"\nto open it:              reflectevo -w {workspace}")
+            say(f"to run the next one:     reflectevo -w {workspace} run")
+            say(f"to stop the idle engine: reflectevo -w {workspace} shutdown")
         if iteration["complete"]:
             return COMPLETED
         return INTERRUPTED if any(stage["state"] == "skipped" for stage in iteration["stages"]) else FAILED
@@ -126,7 +145,8 @@ def _outcome(status: dict[str, Any], console: Console) -> int:
         return FAILED
     if iteration["state"] == "waiting":
         say(f"\n{title} waits at gate {iteration['gate']}: {iteration['reason']}")
-        say(f"to continue: reflectevo -w {workspace} approve {iteration['gate']}")
+        for words in gate_commands(iteration["gate"], f"reflectevo -w {workspace}"):
+            say(f"to continue: {words}")
         return WAITING
     if iteration["state"] in ("paused", "stopped"):
         say(f"\n{title} is {iteration['state']}; to continue: reflectevo -w {workspace} resume")
@@ -136,12 +156,14 @@ def _outcome(status: dict[str, Any], console: Console) -> int:
     return ENGINE_GONE
 
 
-def _summary(iteration: dict[str, Any], workspace: str, say: Any) -> None:
+def _summary(iteration: dict[str, Any], say: Any) -> None:
     parent, child, counts = iteration["parent"], iteration["child"], iteration["counts"]
     title = iteration["title"].capitalize()
     say(f"\n{title} is complete." if iteration["complete"] else f"\n{title} ended early: {iteration['reason']}")
     if iteration["kind"] == "evaluation":
         say(f"  {iteration['reason']}")
+        if child:
+            say("  no promotion is decided on these questions")
         return
     say(
         f"  {counted(counts['attempts'], 'attempt')}, {counted(counts['reflections'], 'reflection')}, "
@@ -149,12 +171,14 @@ def _summary(iteration: dict[str, Any], workspace: str, say: Any) -> None:
         f"D+ {counts['d_plus']}, D± {counts['d_pm']}"
     )
     if parent and child:
+        say(f"  measured on {iteration['split']} questions:")
         say(f"  before  {parent['name']:<5} Acc@t1 {share(parent['acc_t1']):<18} Acc@t2 {share(parent['acc_t2'])}")
+        for words in beside_acc_t2(parent):
+            say(f"                {words}")
         say(f"  after   {child['name']:<5} Acc@t1 {share(child['acc_t1']):<18} Acc@t2 {share(child['acc_t2'])}")
-        if parent["acc_retry"] and parent["acc_retry"].get("value") is not None:
-            say(f"  retry without reflection: {parent['name']} {share(parent['acc_retry'])}")
+        for words in beside_acc_t2(child):
+            say(f"                {words}")
+        if iteration["gain"]:
+            say(f"  {iteration['gain']['sentence']}")
         say(f"  {child['name']} is {child['state']}: {child['reason']}")
         say(f"  the policy is in {child['path']}")
-    say(f"\nto open it:              reflectevo -w {workspace}")
-    say(f"to run the next one:     reflectevo -w {workspace} run")
-    say(f"to stop the idle engine: reflectevo -w {workspace} shutdown")

@@ -130,6 +130,9 @@ def start_directive(
         return StartDirective("start_iteration", {"run": run.id, "settings": values})
     if current.state in ("running", "waiting"):
         return current
+    if current.state in ("failed", "stopped"):
+        # The engine takes what may still change, and its outcome names each setting.
+        return StartDirective("resume", {"iteration": current.id, "settings": values})
     differs = RunSettings.model_validate(current.settings) != settings
     note = f"{current.title} resumes with the settings that it was started with" if differs else ""
     return StartDirective("resume", {"iteration": current.id}, note=note)

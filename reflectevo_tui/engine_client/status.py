@@ -8,8 +8,13 @@ from typing import Any
 from store.control.liveness import engine_state
 from store.control.telemetry import events
 from store.database.connection import reading
+from store.evaluation.floors import FLOOR, floor_and_position
+from store.evaluation.gains import stored_gain
+from store.evaluation.held_out_answers import is_oracle
 from store.evaluation.number_format import interval
+from store.evaluation.protocols import deciding_split
 from store.records import Evaluation, Iteration, Policy, Stage
+from store.rollouts.control_results import newest_control_results
 from store.runs import iterations
 from store.runs.policies import evaluations, list_policies, newest_evaluation
 from store.runs.progress import iteration_counts
@@ -60,10 +65,24 @@ def _collect(connection: sqlite3.Connection, workspace: Workspace) -> dict[str, 
     return status
 
 
+def training_status(workspace: Workspace) -> dict[str, Any] | None:
+    """Return the values of the newest training iteration of the current run, as in `collect_status`; None without one.
+
+    Raises:
+        WorkspaceNotFound, NotOurDatabase: as `collect_status`.
+    """
+    with reading(workspace.require().database) as connection:
+        current = iterations.current_iteration(connection)
+        found = iterations.current_iteration(connection, current.run_id, "training") if current else None
+        return None if found is None else _iteration(connection, workspace, found)
+
+
 def _iteration(connection: sqlite3.Connection, workspace: Workspace, iteration: Iteration) -> dict[str, Any]:
     stages = iterations.stages(connection, iteration.id)
     policies = {policy.id: policy for policy in list_policies(connection, iteration.run_id)}
-    measured = evaluations(connection, iteration.run_id)
+    # The same policy may be measured on both splits; an iteration shows the one that it decides on or measures.
+    split = deciding_split(iteration)
+    measured = [one for one in evaluations(connection, iteration.run_id) if one.split == split]
     return {
         "id": iteration.id,
         "number": iteration.number,
@@ -73,6 +92,7 @@ def _iteration(connection: sqlite3.Connection, workspace: Workspace, iteration: 
         "complete": iteration.state == "done" and _all_done(iteration, stages),
         "gate": iterations.waiting_gate(iteration, stages),
         "reason": iteration.reason,
+        "split": split,
         "stages": [
             {
                 "name": stage.name,
@@ -88,8 +108,53 @@ def _iteration(connection: sqlite3.Connection, workspace: Workspace, iteration: 
         ],
         "parent": _policy(workspace, policies.get(iteration.parent_id or 0), measured),
         "child": _policy(workspace, policies.get(iteration.child_id or 0), measured),
+        "gain": _gain(connection, iteration, policies, measured),
         "counts": iteration_counts(connection, iteration.id),
+        "controls": controls_of(connection, iteration),
     }
+
+
+def _gain(
+    connection: sqlite3.Connection, iteration: Iteration, policies: dict[int, Policy], measured: list[Evaluation]
+) -> dict[str, str] | None:
+    """Return the statement on a gain of the child, or of the policy of an evaluation; None before it is measured.
+
+    It takes a bootstrap, so that it isn't computed while work runs, when the status is read twice a second.
+    """
+    if iteration.state == "running":
+        return None
+    judged = iteration.child_id if iteration.kind == "training" else iteration.parent_id
+    after = newest_evaluation(measured, judged or 0)
+    if after is None:
+        return None
+    before = None
+    if iteration.kind == "training" and iteration.parent_id is not None:
+        before = next(
+            (one for one in measured if one.policy_id == iteration.parent_id and _alike(one, after)),
+            None,
+        )
+        if before is None:
+            return None
+    gain = stored_gain(
+        connection,
+        None if before is None else (policies[before.policy_id].name, before),
+        (policies[after.policy_id].name, after),
+    )
+    return {"verdict": gain.verdict, "sentence": gain.sentence}
+
+
+def _alike(one: Evaluation, other: Evaluation) -> bool:
+    return one.task == other.task and one.protocol == other.protocol
+
+
+def controls_of(connection: sqlite3.Connection, iteration: Iteration) -> dict[str, Any]:
+    """Return the newest results of the controls of parent and child by the name of the policy, as JSON values."""
+    found = {}
+    for policy_id in (iteration.parent_id, iteration.child_id):
+        one = None if policy_id is None else newest_control_results(connection, policy_id)
+        if one is not None:
+            found[one.policy] = {"protocol": one.protocol, "request": one.request, **one.results}
+    return found
 
 
 def _all_done(iteration: Iteration, stages: list[Stage]) -> bool:
@@ -117,6 +182,8 @@ def _policy(workspace: Workspace, policy: Policy | None, measured: list[Evaluati
         "acc_t1": metrics.get("acc_t1"),
         "acc_t2": metrics.get("acc_t2"),
         "acc_retry": metrics.get("acc_retry"),
+        "floor_t2": metrics.get(FLOOR),
+        "protocol": newest.protocol if newest else None,
     }
 
 
@@ -124,6 +191,26 @@ def share(metric: dict[str, float | None] | None) -> str:
     """Format a stored share in percent with its interval."""
     found = metric or {}
     return interval(found.get("value"), found.get("low"), found.get("high"), missing="not measured")
+
+
+def gate_commands(gate: str, command: str) -> list[str]:
+    """Return the commands with which an operator decides at a gate, each with what it does.
+
+    Args:
+        gate: the gate that waits.
+        command: how the program is called, e.g. with its workspace.
+    """
+    if gate != "promote":
+        return [f"{command} approve {gate}"]
+    return [f"{command} approve promote   (promotes the child)", f"{command} reject   (keeps the parent)"]
+
+
+def beside_acc_t2(policy: dict[str, Any]) -> list[str]:
+    """Return the line on the floor of a policy's Acc@t2 and its own retry; none without an oracle or Acc@t2."""
+    if not policy["acc_t2"] or not is_oracle(policy["protocol"]):
+        return []
+    floor = floor_and_position(policy["acc_t2"], policy["floor_t2"])
+    return [f"{floor} · own retry without a reflection {share(policy['acc_retry'])}"]
 
 
 _GLYPHS = {"done": "✓", "running": "●", "waiting": "◆", "failed": "✗", "skipped": "–", "pending": "○"}
@@ -157,10 +244,15 @@ def describe_status(status: dict[str, Any]) -> str:
                 f"{role:<10} {policy['name']} · {policy['state']} · Acc@t1 {share(policy['acc_t1'])} · "
                 f"Acc@t2 {share(policy['acc_t2'])}"
             )
+            lines += [f"{'':<10} {words}" for words in beside_acc_t2(policy)]
+    if iteration["gain"]:
+        lines.append(f"gain       {iteration['gain']['sentence']}")
+    for name, controls in iteration["controls"].items():
+        lines.append(f"controls   {name} · {controls['analysis']['sentence']}")
     if iteration["reason"]:
         lines.append(f"           {iteration['reason']}")
     if iteration["gate"]:
-        lines.append(f"continue   reflectevo approve {iteration['gate']}")
+        lines += [f"continue   {words}" for words in gate_commands(iteration["gate"], "reflectevo")]
     return "\n".join(lines)
 
 

@@ -15,7 +15,7 @@ from reflectevo_tui.engine_client.directives import issue_and_wait
 from reflectevo_tui.engine_client.follow import COMPLETED, ENGINE_GONE, FAILED, INTERRUPTED, WAITING, watch
 from reflectevo_tui.experiment.plan import Complete, Iterate, Known, Measure, ResumeIteration, Step, next_step
 from reflectevo_tui.text.display import visible
-from store.curation.curated import curation_counts
+from store.curation.trained_rows import count_trained_rows
 from store.curation.training_settings import TRAINING_SETTINGS
 from store.database.connection import read, reading
 from store.errors import OperatorError
@@ -180,13 +180,14 @@ def nothing_to_train_on(workspace: Workspace, iteration: Iteration) -> bool:
     if iteration.state != "failed":
         return False
     settings = RunSettings.model_validate(iteration.settings)
-    set_name = TRAINING_SETTINGS[settings.training.setting].set_name
+    entry = TRAINING_SETTINGS[settings.training.setting]
     with reading(workspace.database) as connection:
         failed = [one.name for one in stages(connection, iteration.id) if one.state == "failed"]
-        counts = curation_counts(connection, iteration.id)
-    if failed != ["train"] or set_name is None:
+        rows = count_trained_rows(connection, iteration.id, iteration.run_id, entry, settings.curation.max_per_question)
+    # Training questions are chosen before the run: too few of them are a mistake in the settings.
+    if failed != ["train"] or entry.row_source == "questions":
         return False
-    return counts.get(set_name, {}).get("included", 0) < settings.training.min_examples
+    return rows.kept < settings.training.min_examples
 
 
 def _say(console: Console, words: str) -> None:

@@ -1,19 +1,21 @@
 """Means over tasks and paired differences of policies' answers, each with a 95 % interval. Pure.
 
-In a mean over tasks every task has the same weight; the bootstrap resamples questions within each task. An outcome is
-1 for a correct answer and 0 for a wrong one; over several seeds it is the share of seeds with a correct answer.
+In a mean over tasks every task has the same weight. Shares have Wilson's interval and differences the paired score
+interval, combined over tasks. Several seeds are a level of their own, crossed with the questions: the interval of their
+mean covers another seed, too (`store.evaluation.intervals.over_seeds`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from store.evaluation.held_out_answers import HeldOutAnswer
-from store.evaluation.intervals import bootstrap_mean_over_groups, mcnemar_exact, wilson
+from store.evaluation.intervals import mcnemar_exact, mean_change_over_tasks, mean_share_over_tasks, over_seeds
+from store.evaluation.power import effective_pairs, smallest_difference, smallest_over_seeds
 
 Outcomes = Mapping[int, float]
-"""Question id → outcome, 0 to 1."""
+"""Question id → outcome, 1 for a correct answer and 0 for a wrong one."""
 
 Tasks = Mapping[int, str]
 """Question id → task."""
@@ -27,16 +29,30 @@ class Estimate:
     low: float | None
     high: float | None
     n: int
+    """Number of questions."""
     p: float | None = None
+    seeds: tuple[float, ...] = ()
+    """The mean of each seed, if there are several."""
+    smallest: float | None = None
+    """The smallest difference that the questions show (`store.evaluation.power`); of paired differences only."""
 
     @property
     def above_zero(self) -> bool:
         """Whether the entire interval is above 0."""
         return self.low is not None and self.low > 0
 
+    @property
+    def includes_zero(self) -> bool:
+        """Whether no difference is shown: the interval includes 0."""
+        return self.low is not None and self.high is not None and self.low <= 0 <= self.high
+
     def as_metric(self) -> dict[str, float | None]:
         """Return the estimate in the form of a stored metric, for the report writers."""
         return {"value": self.value, "low": self.low, "high": self.high, "n": float(self.n)}
+
+
+NOTHING = Estimate(None, None, None, 0)
+"""An estimate over no questions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,53 +69,84 @@ class Paired:
         return tuple(task for task, estimate in self.by_task.items() if estimate.above_zero)
 
 
-def mean_over_tasks(outcomes: Outcomes, tasks: Tasks, seed: int = 0) -> Estimate:
-    """Return the mean over tasks of outcomes, with a bootstrap interval."""
-    groups = _by_task(outcomes, tasks)
-    if not groups:
-        return Estimate(None, None, None, 0)
-    values = [groups[task] for task in sorted(groups)]
-    interval = bootstrap_mean_over_groups(values, seed)
-    value = sum(sum(group) / len(group) for group in values) / len(values)
-    return Estimate(value, interval.low, interval.high, len(outcomes))
+def mean_over_tasks(outcomes: Outcomes, tasks: Tasks) -> Estimate:
+    """Return the mean over tasks of the shares of correct answers."""
+    return mean_over_seeds([outcomes], tasks)
 
 
-def share(outcomes: Outcomes) -> Estimate:
-    """Return the share of correct answers of one task, with the Wilson interval used everywhere."""
-    if not outcomes:
-        return Estimate(None, None, None, 0)
-    right = round(sum(float(value) for value in outcomes.values()))
-    interval = wilson(right, len(outcomes))
-    return Estimate(right / len(outcomes), interval.low, interval.high, len(outcomes))
+def mean_over_seeds(several: Sequence[Outcomes], tasks: Tasks) -> Estimate:
+    """Return the mean over seeds and tasks of the shares of correct answers, on the questions all seeds answered."""
+    return _estimate(several, tasks, signed=False)
 
 
-def paired(before: Outcomes, after: Outcomes, tasks: Tasks, seed: int = 0) -> Paired:
+def mean_change(changes: Outcomes, tasks: Tasks) -> Estimate:
+    """Return the mean over tasks of paired changes between −1 and 1."""
+    return _estimate([changes], tasks, signed=True)
+
+
+def paired(before: Outcomes, after: Outcomes, tasks: Tasks) -> Paired:
     """Return the difference `after` − `before` on the questions that have an outcome in both."""
-    both = sorted(before.keys() & after.keys())
+    return paired_over_seeds([before], [after], tasks)
+
+
+def paired_over_seeds(before: Sequence[Outcomes], after: Sequence[Outcomes], tasks: Tasks) -> Paired:
+    """Return the mean over seeds of the difference `after` − `before`, on the questions with an outcome in all of them.
+
+    Args:
+        before: outcomes by seed, or those of a single policy with which every seed is compared.
+        after: outcomes by seed.
+        tasks: task of each question.
+
+    Raises:
+        ValueError: if there are several of `before`, but not as many as of `after`.
+    """
+    earlier = list(before) * len(after) if len(before) == 1 else list(before)
+    pairs = list(zip(earlier, after, strict=True))
+    both = set(pairs[0][0]) if pairs else set()
+    for old, new in pairs:
+        both &= old.keys() & new.keys()
+
+    def difference(questions: set[int]) -> Estimate:
+        changes = [{one: float(new[one]) - float(old[one]) for one in questions} for old, new in pairs]
+        found = _estimate(changes, tasks, signed=True)
+        p = None
+        if len(pairs) == 1 and questions and all(old[one] in (0, 1) and new[one] in (0, 1) for one in questions):
+            gained, lost = (sum(change == sign for change in changes[0].values()) for sign in (1.0, -1.0))
+            p = mcnemar_exact(gained, lost)
+        smallest = smallest_difference(*effective_pairs(list(_by_task(_mean_of_seeds(changes), tasks).values())))
+        return replace(found, p=p, smallest=smallest_over_seeds(smallest, found.seeds))
+
     by_task = {
-        task: _difference([question for question in both if tasks[question] == task], before, after, tasks, seed)
-        for task in sorted({tasks[question] for question in both})
+        task: difference({one for one in both if tasks[one] == task}) for task in sorted({tasks[one] for one in both})
     }
-    return Paired(_difference(both, before, after, tasks, seed), by_task)
+    return Paired(difference(both), by_task)
 
 
-def _difference(questions: Sequence[int], before: Outcomes, after: Outcomes, tasks: Tasks, seed: int) -> Estimate:
-    changes = {question: float(after[question]) - float(before[question]) for question in questions}
-    mean = mean_over_tasks(changes, tasks, seed)
-    if not questions or any(change not in (-1.0, 0.0, 1.0) for change in changes.values()):
-        return mean
-    if any(value[question] not in (0, 1) for value in (before, after) for question in questions):
-        return mean
-    gained, lost = (sum(change == sign for change in changes.values()) for sign in (1.0, -1.0))
-    return Estimate(mean.value, mean.low, mean.high, mean.n, mcnemar_exact(gained, lost))
+def _estimate(several: Sequence[Outcomes], tasks: Tasks, *, signed: bool) -> Estimate:
+    over_seeds_mean = _mean_of_seeds(several)
+    groups = list(_by_task(over_seeds_mean, tasks).values())
+    if not groups:
+        return NOTHING
+    means = tuple(
+        _mean([_mean(group) for group in _by_task({one: outcomes[one] for one in over_seeds_mean}, tasks).values()])
+        for outcomes in several
+    )
+    questions = mean_change_over_tasks(groups) if signed else mean_share_over_tasks(groups)
+    interval, least = over_seeds(questions, means), -1.0 if signed else 0.0
+    low, high = max(interval.low, least), min(interval.high, 1.0)
+    return Estimate(_mean(means), low, high, len(over_seeds_mean), seeds=means if len(means) > 1 else ())
 
 
-def mean_of_seeds(several: Sequence[Outcomes]) -> dict[int, float]:
-    """Return the share of seeds with a correct answer, for each question with an outcome in all seeds."""
+def _mean_of_seeds(several: Sequence[Outcomes]) -> dict[int, float]:
+    """The mean over seeds for each question with an outcome in all seeds."""
     if not several:
         return {}
     shared = set(several[0]).intersection(*several[1:])
-    return {question: sum(float(one[question]) for one in several) / len(several) for question in sorted(shared)}
+    return {question: _mean([float(one[question]) for one in several]) for question in sorted(shared)}
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from typing import Any
 
 from store.records import Evaluation, Iteration, Policy
 from store.runs.policies import BASE_POLICY
-from store.settings import RunSettings
+from store.settings import EvaluationSection, RunSettings
 from store.settings.run import measuring, of_series
 
 
@@ -179,11 +179,21 @@ def next_step(settings: RunSettings, known: Known) -> Step:
 
 def _measured(policy: Policy, settings: RunSettings, known: Known) -> bool:
     """Check whether a policy was measured with these settings, or a measurement was attempted and abandoned."""
-    wanted = settings.evaluation.model_dump(mode="json")
     return any(
-        one.kind == "evaluation" and one.parent_id == policy.id and one.settings.get("evaluation") == wanted
+        one.kind == "evaluation" and one.parent_id == policy.id and _is_as(one.settings.get("evaluation"), settings)
         for one in known.iterations
     )
+
+
+def _is_as(stored: object, settings: RunSettings) -> bool:
+    """Check whether stored settings of an evaluation are those of `settings`.
+
+    A measurement by a version without controls counts, so that an experiment that it completed stays complete.
+    """
+    if not isinstance(stored, Mapping):
+        return False
+    controls = {} if "controls" in stored else {"controls": settings.evaluation.controls}
+    return EvaluationSection.model_validate({**stored, **controls}) == settings.evaluation
 
 
 def _with_reuse(settings: RunSettings, parent: Policy, known: Known) -> RunSettings:

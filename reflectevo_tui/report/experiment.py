@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from reflectevo_tui.experiment.paired_estimates import (
-    Estimate,
+    NOTHING,
     Outcomes,
     Tasks,
     format_split,
-    mean_of_seeds,
+    mean_change,
+    mean_over_seeds,
     mean_over_tasks,
-    paired,
+    paired_over_seeds,
     read_share,
-    share,
 )
 from reflectevo_tui.experiment.plan import (
     Known,
@@ -29,8 +29,18 @@ from reflectevo_tui.experiment.plan import (
     planned_series,
     split_of,
 )
-from reflectevo_tui.report.experiment_data import Against, ExperimentReport, Format, Measured, Undertaken
+from reflectevo_tui.report.experiment_data import (
+    Against,
+    Baseline,
+    ExperimentReport,
+    Format,
+    Measured,
+    Undertaken,
+    mean_floor,
+)
 from store.evaluation.comparisons import baseline_outcomes
+from store.evaluation.floors import FLOOR
+from store.evaluation.gains import Gain, MeasuredPolicy, gain_of
 from store.evaluation.held_out_answers import (
     HeldOutAnswer,
     held_out_answers,
@@ -53,6 +63,8 @@ class _Answers:
     protocol: str
     answers: list[HeldOutAnswer]
     baselines: Mapping[str, Outcomes] = field(default_factory=dict)
+    floors: Mapping[str, float | None] = field(default_factory=dict)
+    """The stored floor of Acc@t2 by task; empty without an oracle."""
 
     def outcomes(self, turn: int) -> Outcomes:
         return outcomes_at(self.answers, turn, self.protocol)
@@ -88,6 +100,11 @@ class _Reader:
             protocol,
             held_out_answers(self._connection, policy_id, protocol),
             baseline_outcomes(self._connection, policy_id, protocol),
+            {
+                one.task: one.metrics[FLOOR].get("value")
+                for one in self._known.evaluations
+                if (one.policy_id, one.protocol) == (policy_id, protocol) and one.task and FLOOR in one.metrics
+            },
         )
 
 
@@ -116,7 +133,7 @@ def gather_experiment(
     ends: list[_End] = []
     for feedback in (ORACLE, FREE):
         if base is not None and (found := reader.answers(base.id, feedback)) is not None:
-            measured.append(_measure("base", None, 0, base, False, feedback, found, settings.seed))
+            measured.append(_measure("base", None, 0, base, False, feedback, found))
         for one in series:
             for number in range(1, len(done_of(one, known)) + 1):
                 held = held_after(one, number, known)
@@ -124,7 +141,7 @@ def gather_experiment(
                 if held is not None and answers is not None:
                     label = f"{one.title}, iteration {number}"
                     kept = done_of(one, known)[number - 1].child_id != held.id
-                    measured.append(_measure(label, one, number, held, kept, feedback, answers, settings.seed))
+                    measured.append(_measure(label, one, number, held, kept, feedback, answers))
                     if number == one.iterations:
                         ends.append(_End(one, feedback, answers))
     started = reader.answers(base.id, ORACLE) if base else None
@@ -136,8 +153,9 @@ def gather_experiment(
         missing=tuple(missing(settings, known)),
         references=tuple(reference_answers(connection, run.id, "test")),
         measured=tuple(measured),
-        baselines=tuple(_baseline_estimates(started, settings.seed)),
-        against=tuple(_comparisons(ends, started, started_free, settings.seed)),
+        gains=tuple(_gains(ends, started)),
+        baselines=tuple(_baseline_estimates(started)),
+        against=tuple(_comparisons(ends, started, started_free)),
         formats=tuple(_formats(ends, started)),
         undertaken=tuple(_undertaken(series, known)),
         remarks=tuple(author.remarks),
@@ -170,7 +188,6 @@ def _measure(
     kept: bool,
     feedback: str,
     found: _Answers,
-    seed: int,
 ) -> Measured:
     tasks, oracle = _tasks(found.answers), is_oracle(found.protocol)
     first, second = found.outcomes(1), found.outcomes(2)
@@ -187,18 +204,19 @@ def _measure(
         policy,
         kept,
         feedback,
-        mean_over_tasks(first, tasks, seed),
-        mean_over_tasks(second, tasks, seed),
-        mean_over_tasks({one: float(second[one]) - float(first[one]) for one in both}, tasks, seed),
-        mean_over_tasks(wrong, tasks, seed),
-        Estimate(None, None, None, 0) if oracle else mean_over_tasks(right, tasks, seed),
+        mean_over_tasks(first, tasks),
+        mean_over_tasks(second, tasks),
+        mean_change({one: float(second[one]) - float(first[one]) for one in both}, tasks),
+        mean_over_tasks(wrong, tasks),
+        NOTHING if oracle else mean_over_tasks(right, tasks),
         {
             task: (
-                share({one: value for one, value in first.items() if tasks[one] == task}),
-                share({one: value for one, value in second.items() if tasks[one] == task}),
+                mean_over_tasks({one: value for one, value in first.items() if tasks[one] == task}, tasks),
+                mean_over_tasks({one: value for one, value in second.items() if tasks[one] == task}, tasks),
             )
             for task in sorted(set(tasks.values()))
         },
+        found.floors,
     )
 
 
@@ -209,21 +227,66 @@ _BASELINES = {
     "vote": "majority vote",
     "vote_budget": "majority vote at equal tokens",
 }
-_EQUAL_BUDGET = ("retry_budget", "retry_vote_budget", "vote_budget")
+_EQUAL_BUDGET = ("retry_budget", "retry_vote_budget")
+"""Baselines that use a verdict, as a correction under the oracle protocol does."""
+_WITHOUT_VERDICT = ("vote", "vote_budget")
+"""Baselines that use none: they are compared with answers of the oracle-free protocol only."""
 
 
-def _baseline_estimates(base: _Answers | None, seed: int) -> list[tuple[str, Estimate]]:
+def _baseline_estimates(base: _Answers | None) -> list[Baseline]:
     if base is None:
         return []
     tasks = _tasks(base.answers)
     return [
-        (words, mean_over_tasks(base.baselines[name], tasks, seed))
+        Baseline(words, mean_over_tasks(base.baselines[name], tasks), name not in _WITHOUT_VERDICT)
         for name, words in _BASELINES.items()
         if name in base.baselines
     ]
 
 
-def _comparisons(ends: Sequence[_End], base: _Answers | None, base_free: _Answers | None, seed: int) -> list[Against]:
+def _candidates(ends: Sequence[_End]) -> list[tuple[str, list[_End]]]:
+    """Return what is compared, with its label: each end of a series, and the ends of its seeds together."""
+    groups = {one.series.name: [end for end in ends if end.series.name == one.series.name] for one in ends}
+    several = [(f"{name}, mean of {len(own)} seeds", own) for name, own in groups.items() if len(own) > 1]
+    return [(end.series.title, [end]) for end in ends] + several
+
+
+def _gains(ends: Sequence[_End], base: _Answers | None) -> list[tuple[str, Gain]]:
+    """State for each series' end, and the mean of its seeds, whether it shows a gain by reflection over the base."""
+    if base is None:
+        return []
+    tasks = _tasks(base.answers)
+    before = _averaged("the base policy", [base], tasks)
+    found = []
+    for label, own in _candidates([end for end in ends if end.feedback == ORACLE]):
+        answers = [end.answers for end in own]
+        after = _averaged(own[0].series.name, answers, tasks)
+        second = [one.outcomes(2) for one in answers]
+        above_parent = paired_over_seeds([base.outcomes(2)], second, tasks).overall.low
+        above_retry = None
+        if after.retry is not None:
+            above_retry = paired_over_seeds([one.baselines["retry"] for one in answers], second, tasks).overall.low
+        found.append(
+            (label, gain_of(before, replace(after, above_parent=above_parent, above_retry=above_retry), base.protocol))
+        )
+    return found
+
+
+def _averaged(name: str, answers: Sequence[_Answers], tasks: Tasks) -> MeasuredPolicy:
+    """Return the metrics of one policy, or of the policies of several seeds, as means over tasks."""
+    retried = all("retry" in one.baselines for one in answers)
+    floor = mean_floor([one.floors for one in answers], set(tasks.values()))
+    second = mean_over_seeds([one.outcomes(2) for one in answers], tasks)
+    return MeasuredPolicy(
+        name,
+        mean_over_seeds([one.outcomes(1) for one in answers], tasks).as_metric(),
+        second.as_metric(),
+        {"value": floor, "n": second.n} if any(one.floors for one in answers) else None,
+        mean_over_seeds([one.baselines["retry"] for one in answers], tasks).as_metric() if retried else None,
+    )
+
+
+def _comparisons(ends: Sequence[_End], base: _Answers | None, base_free: _Answers | None) -> list[Against]:
     """Compare each series' end with the base policy, its baselines and baseline series; also the mean over seeds."""
     if base is None:
         return []
@@ -231,35 +294,40 @@ def _comparisons(ends: Sequence[_End], base: _Answers | None, base_free: _Answer
     gated = [end for end in ends if end.feedback == ORACLE]
     free = {end.series: end.answers for end in ends if end.feedback == FREE}
     plain = [end for end in gated if end.series.baseline]
-    groups = {one.series.name: [end for end in gated if end.series.name == one.series.name] for one in gated}
-    candidates = [(end.series.title, [end]) for end in gated]
-    candidates += [(f"{name}, mean of {len(own)} seeds", own) for name, own in groups.items() if len(own) > 1]
     found = []
-    for label, own in candidates:
-        first = mean_of_seeds([end.answers.outcomes(1) for end in own])
-        second = mean_of_seeds([end.answers.outcomes(2) for end in own])
-        pairs: list[tuple[str, Outcomes, Outcomes]] = [
-            ("Acc@t2: base with reflection", base.outcomes(2), second),
-            ("Acc@t1: base without reflection", base.outcomes(1), first),
+    for label, own in _candidates(gated):
+        first = [end.answers.outcomes(1) for end in own]
+        second = [end.answers.outcomes(2) for end in own]
+        pairs: list[tuple[str, list[Outcomes], list[Outcomes]]] = [
+            ("Acc@t2: base with reflection", [base.outcomes(2)], second),
+            ("Acc@t1: base without reflection", [base.outcomes(1)], first),
         ]
         pairs += [
-            (f"Acc@t2: base, {_BASELINES[name]}", base.baselines[name], second)
+            (f"Acc@t2: base, {_BASELINES[name]}", [base.baselines[name]], second)
             for name in _EQUAL_BUDGET
             if name in base.baselines
         ]
         pairs += [
-            (f"Acc@t2: {other.series.title}", other.answers.outcomes(2), second) for other in plain if other not in own
+            (f"Acc@t2: {other.series.title}", [other.answers.outcomes(2)], second)
+            for other in plain
+            if other not in own
         ]
         pairs += [
-            (f"Acc@t2: its own {_BASELINES[name]}", mean_of_seeds([end.answers.baselines[name] for end in own]), second)
+            (f"Acc@t2: its own {_BASELINES[name]}", [end.answers.baselines[name] for end in own], second)
             for name in ("retry", *_EQUAL_BUDGET)
             if all(name in end.answers.baselines for end in own)
         ]
         without = [free[end.series] for end in own if end.series in free]
         if base_free is not None and len(without) == len(own):
-            after = mean_of_seeds([one.outcomes(2) for one in without])
-            pairs.append(("Acc@t2, oracle-free protocol: base with reflection", base_free.outcomes(2), after))
-        found += [Against(label, other, paired(before, after, tasks, seed)) for other, before, after in pairs]
+            after = [one.outcomes(2) for one in without]
+            pairs.append(("Acc@t2, oracle-free protocol: base with reflection", [base_free.outcomes(2)], after))
+            for name in _WITHOUT_VERDICT:
+                words = f"Acc@t2, oracle-free protocol: {{}} {_BASELINES[name]}"
+                if name in base_free.baselines:
+                    pairs.append((words.format("base,"), [base_free.baselines[name]], after))
+                if all(name in one.baselines for one in without):
+                    pairs.append((words.format("its own"), [one.baselines[name] for one in without], after))
+        found += [Against(label, other, paired_over_seeds(before, after, tasks)) for other, before, after in pairs]
     return found
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from reflectevo_tui.experiment.paired_estimates import Estimate, FormatSplit, Paired
 from reflectevo_tui.experiment.plan import Series
+from store.evaluation.gains import Gain
 from store.evaluation.held_out_answers import ReferenceAnswers
 from store.records import Iteration, Policy
 from store.settings import RunSettings
@@ -33,6 +34,35 @@ class Measured:
     c_to_i: Estimate
     by_task: Mapping[str, tuple[Estimate, Estimate]]
     """Acc@t1 and Acc@t2 of each task."""
+    floors: Mapping[str, float | None] = field(default_factory=dict)
+    """The floor of Acc@t2 of each task, as far as it is stored; empty without an oracle."""
+
+    @property
+    def floor(self) -> float | None:
+        """The floor of Acc@t2, mean over tasks; None if one is missing."""
+        return mean_floor([self.floors], self.by_task)
+
+
+def mean_floor(several: Sequence[Mapping[str, float | None]], tasks: Collection[str]) -> float | None:
+    """Return the mean over policies and tasks of their floors; None if one is missing.
+
+    Args:
+        several: the floors of each policy by task.
+        tasks: the tasks that Acc@t2 is averaged over.
+    """
+    found = [floors.get(task) for floors in several for task in sorted(tasks)]
+    known = [floor for floor in found if floor is not None]
+    return sum(known) / len(known) if known and len(known) == len(found) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """Accuracy of a baseline of the base policy."""
+
+    name: str
+    accuracy: Estimate
+    uses_verdict: bool
+    """Whether it uses the verdict on the first answer; without it, it is no alternative to Acc@t2 with an oracle."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +110,9 @@ class ExperimentReport:
     references: tuple[ReferenceAnswers, ...]
     measured: tuple[Measured, ...]
     """The base policy, then each series' current policy after each iteration."""
-    baselines: tuple[tuple[str, Estimate], ...]
+    gains: tuple[tuple[str, Gain], ...]
+    """Whether the end of each series, or the mean of its seeds, shows a gain by reflection over the base policy."""
+    baselines: tuple[Baseline, ...]
     """Baselines of the base policy without reflection: retries and majority votes."""
     against: tuple[Against, ...]
     formats: tuple[Format, ...]

@@ -25,11 +25,14 @@ def experiment_as_json(report: ExperimentReport) -> dict[str, Any]:
                 "kept": one.kept,
                 "feedback": one.feedback,
                 **{name: asdict(getattr(one, name)) for name in ("acc_t1", "acc_t2", "delta", "i_to_c", "c_to_i")},
+                "floor": one.floor,
+                "floors": dict(one.floors),
                 "by_task": {task: [asdict(turn) for turn in turns] for task, turns in one.by_task.items()},
             }
             for one in report.measured
         ],
-        "baselines": {name: asdict(estimate) for name, estimate in report.baselines},
+        "gains": {label: asdict(gain) for label, gain in report.gains},
+        "baselines": {one.name: asdict(one.accuracy) for one in report.baselines},
         "against": [asdict(one) for one in report.against],
         "formats": [asdict(one) for one in report.formats],
         "iterations": [

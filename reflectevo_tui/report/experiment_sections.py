@@ -8,10 +8,12 @@ from reflectevo_tui.experiment.paired_estimates import Estimate
 from reflectevo_tui.experiment.plan import split_of
 from reflectevo_tui.report.document import Block, Cell, Chart, Facts, Line, Paragraph, Point, Section, Table
 from reflectevo_tui.report.experiment import FREE, ORACLE
-from reflectevo_tui.report.experiment_data import ExperimentReport, Measured
+from reflectevo_tui.report.experiment_data import Baseline, ExperimentReport, Measured
 from reflectevo_tui.report.formatting import NOT_MEASURED, Number, duration, p_value, percent, points, ratio
 from reflectevo_tui.report.gather import RunReport
 from store.evaluation import number_format
+from store.evaluation.floors import NOT_COMPUTED
+from store.evaluation.power import shown_words
 
 _FEEDBACKS = {ORACLE: "oracle protocol", FREE: "oracle-free protocol"}
 
@@ -30,7 +32,7 @@ def experiment_sections(experiment: ExperimentReport, report: RunReport) -> list
 
 
 def experiment_headline(experiment: ExperimentReport) -> Iterable[Paragraph]:
-    """Return a warning about missing parts, then one sentence on the best series against the base policy."""
+    """Return a warning about missing parts, then the best series against the base policy, and whether it is a gain."""
     for words in experiment.missing:
         yield Paragraph(f"Missing: {words}.", "warning")
     if experiment.best is None:
@@ -43,9 +45,13 @@ def experiment_headline(experiment: ExperimentReport) -> Iterable[Paragraph]:
             overall = one.paired.overall
             if overall.value is not None:
                 above = ", ".join(one.paired.tasks_above) or "none"
+                gain = dict(experiment.gains).get(label)
+                seeds = f" (by seed: {_seed_values(overall)})" if overall.seeds else ""
                 yield Paragraph(
                     f"{label}, against the base policy with reflection, Acc@t2, mean over tasks: "
-                    f"{points(overall.as_metric())} points. Tasks whose interval lies above 0: {above}."
+                    f"{points(overall.as_metric())} points{seeds}{_no_difference(overall)}. "
+                    f"Tasks whose interval lies above 0: {above}."
+                    f"{f' {gain.sentence}' if gain else ''}"
                 )
                 return
 
@@ -113,29 +119,42 @@ def _results(experiment: ExperimentReport) -> Section:
                 one.label,
                 f"{one.policy.name} (kept)" if one.kept else one.policy.name,
                 *(_percent(value) for value in (one.acc_t1, one.acc_t2)),
+                *((_floor(one.floor),) if feedback == ORACLE else ()),
                 _points(one.delta),
                 *(_percent(value) for value in (one.i_to_c, one.c_to_i)),
             )
             for one in chosen
         ]
         if feedback == ORACLE:
-            rows[1:1] = [
-                ("base", name, "–", _percent(estimate), "–", "–", "–") for name, estimate in experiment.baselines
-            ]
-        head = ("Series", "Policy", "Acc@t1", "Acc@t2", "Δ(t1,t2)", "i→c", "c→i")
+            rows[1:1] = [("base", one.name, *_turns_of(one), "–", "–", "–", "–") for one in experiment.baselines]
+        floor = ("Floor of Acc@t2",) if feedback == ORACLE else ()
+        head = ("Series", "Policy", "Acc@t1", "Acc@t2", *floor, "Δ(t1,t2)", "i→c", "c→i")
         blocks.append(Table(head, tuple(rows), labels=2, title=f"Mean over tasks, {words}"))
         tasks = sorted({task for one in chosen for task in one.by_task})
         for turn, measure in enumerate(("Acc@t1", "Acc@t2")):
             by_task = tuple((one.label, *(_turn(one, task, turn) for task in tasks)) for one in chosen)
             blocks.append(Table(("Series", *tasks), by_task, labels=1, title=f"By task, {measure}, {words}"))
+        if feedback == ORACLE:
+            floors = tuple((one.label, *(_floor(one.floors.get(task)) for task in tasks)) for one in chosen)
+            blocks.append(Table(("Series", *tasks), floors, labels=1, title=f"By task, floor of Acc@t2, {words}"))
     if not blocks:
         blocks.append(Paragraph(f"Test questions: {NOT_MEASURED}."))
     note = (
         "After an iteration a series has its newest promoted policy; where the gate rejected the new one, "
         "the row repeats the policy before (kept). Acc@t1 of the base policy is the base without reflection. In a row "
-        "of a baseline, Acc@t2 is its accuracy."
+        "of a baseline, Acc@t2 is its accuracy. A majority vote uses no verdict on the first answer: it stands under "
+        "Acc@t1, and is compared with reflection under the oracle-free protocol only. The floor is what guessing "
+        "reaches once an answer is known to be wrong."
     )
     return Section("Results on the test questions", (*blocks, Paragraph(note, "note")))
+
+
+def _floor(value: float | None) -> str:
+    return number_format.percent(value, missing=NOT_COMPUTED)
+
+
+def _turns_of(one: Baseline) -> tuple[Cell, Cell]:
+    return ("–", _percent(one.accuracy)) if one.uses_verdict else (_percent(one.accuracy), "–")
 
 
 def _turn(one: Measured, task: str, turn: int) -> Cell:
@@ -151,12 +170,22 @@ def _tests(experiment: ExperimentReport) -> Section | None:
             one.label,
             one.other,
             _points(one.paired.overall),
+            _seed_values(one.paired.overall),
             p_value(one.paired.overall.p) if one.paired.overall.p is not None else "–",
+            _shows(one.paired.overall),
             f"{len(one.paired.tasks_above)} of {len(one.paired.by_task)}",
         )
         for one in experiment.against
     )
-    head = ("Final policy of the series", "compared with", "Difference (points)", "McNemar p", "Tasks above 0")
+    head = (
+        "Final policy of the series",
+        "compared with",
+        "Difference (points)",
+        "by seed",
+        "McNemar p",
+        "n shows",
+        "Tasks above 0",
+    )
     by_task = tuple(
         (
             one.label,
@@ -166,8 +195,11 @@ def _tests(experiment: ExperimentReport) -> Section | None:
         for one in experiment.against
     )
     note = (
-        "Differences are paired over the same questions; intervals are bootstrapped within tasks. McNemar's p is of "
-        "all questions together; a mean of several seeds has none. Nothing is corrected for the number of comparisons. "
+        "Differences are paired over the same questions, with the paired score intervals of the tasks combined. "
+        "Several seeds are a level of their own: their interval covers another seed, too. McNemar's p is of all "
+        "questions together; a mean of several seeds has none. 'n shows' is the smallest difference that is found with "
+        "a probability of 80 %. An interval that includes 0 shows no difference of that size or more, and nothing "
+        "about smaller ones. Nothing is corrected for the number of comparisons. "
         "Retries and votes use as many tokens as reflection and correction did. A correction gets one verdict, that "
         "the first answer was wrong; so are retries that are voted on. Retries with a verdict after each are given one "
         "more per retry, and if a task has few possible answers that alone eventually makes them right."
@@ -230,6 +262,9 @@ def _curves(experiment: ExperimentReport) -> Section | None:
             own = [one for one in experiment.measured if one.feedback == ORACLE and one.series == series]
             made = [_point(one, getattr(one, key)) for one in (*base, *own)]
             lines.append(Line(series.title, tuple(point for point in made if point is not None)))
+        if key == "acc_t2" and base[0].floor is not None:
+            places = range(1, longest + 2)
+            lines.append(Line("floor of the base policy", tuple(Point(at, 100 * base[0].floor) for at in places)))
         words = "; ".join(
             f"{line.name}: {' → '.join(number_format.percent(point.y / 100) for point in line.points)}"
             for line in lines
@@ -287,6 +322,18 @@ def _tokens(report: RunReport) -> dict[str, int]:
 def _examples(details: Mapping[str, object]) -> str:
     value = details.get("examples")
     return str(value) if isinstance(value, int) else "–"
+
+
+def _seed_values(estimate: Estimate) -> str:
+    return "; ".join(number_format.signed(100 * one) for one in estimate.seeds) or "–"
+
+
+def _shows(estimate: Estimate) -> str:
+    return "no difference" if estimate.smallest is None else f"{100 * estimate.smallest:.1f} or more"
+
+
+def _no_difference(estimate: Estimate) -> str:
+    return f"; no difference shown, {shown_words(estimate.n, estimate.smallest)}" if estimate.includes_zero else ""
 
 
 def _percent(estimate: Estimate) -> Number | str:

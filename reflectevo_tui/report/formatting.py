@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from store.evaluation import number_format
+from store.evaluation.floors import FLOOR, floor_value
 from store.evaluation.intervals import p_words
 from store.evaluation.number_format import signed
 
@@ -34,9 +35,12 @@ MISSING = Number(NOT_MEASURED)
 METRIC_NAMES: Mapping[str, str] = {
     "acc_t1": "Acc@t1",
     "acc_t2": "Acc@t2",
+    FLOOR: "Floor of Acc@t2",
     "delta": "Δ(t1,t2)",
     "i_to_c": "i→c",
     "c_to_i": "c→i",
+    "unreadable_t1": "no readable answer@t1",
+    "unreadable_t2": "no readable answer@t2",
     "acc_retry": "Acc, retry",
     "retry_i_to_c": "retry i→c",
     "acc_retry_budget": "Acc, retry at equal tokens",
@@ -67,13 +71,15 @@ def metric_name(name: str) -> str:
     """Return the display name of a stored metric."""
     if name.startswith("acc_t") and name[5:].isdecimal():
         return f"Acc@t{name[5:]}"
-    return METRIC_NAMES.get(name, name)
+    return METRIC_NAMES.get(name.removeprefix("prompt_"), name)
 
 
 def metric(name: str, measured: Measured | None) -> Number:
     """Format a stored metric by its kind: a share in percent, a difference in percentage points, or tokens."""
-    if name.startswith("tokens_"):
+    if name.startswith(("tokens_", "prompt_tokens_")):
         return tokens(measured)
+    if name == FLOOR:
+        return Number(floor_value(measured))
     return points(measured) if name in _DIFFERENCES else percent(measured)
 
 

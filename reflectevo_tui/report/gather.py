@@ -15,8 +15,10 @@ from store.control.telemetry import metrics
 from store.curation.curated import curation_counts
 from store.curation.training_settings import SetName
 from store.evaluation.comparisons import Difference, compare_policies
+from store.evaluation.gains import Gain, stored_gain
 from store.records import Iteration, MetricPoint, Policy, Run
 from store.rollouts.attempts import instruction_yields
+from store.rollouts.control_results import ControlResults, control_results
 from store.runs import iterations as iteration_rows
 from store.runs.policies import evaluations, list_policies
 from store.runs.summaries import (
@@ -94,6 +96,8 @@ class RunReport:
     policies: tuple[Policy, ...]
     measured: tuple[MeasuredTask, ...]
     compared: tuple[Compared, ...]
+    gains: Mapping[tuple[str, str], Gain]
+    """(child, protocol) → whether its Acc@t2 over all tasks shows a gain by reflection."""
     curves: tuple[TrainingCurve, ...]
     yields: Mapping[tuple[str, str], tuple[int, int]]
     """(task, instruction) → number of correct second attempts, and number of all."""
@@ -103,6 +107,8 @@ class RunReport:
     reviews: ReviewSummary | None
     preferences: Mapping[str, int]
     costs: tuple[StageCost, ...]
+    controls: tuple[ControlResults, ...] = ()
+    """Controls of the policies, oldest first."""
     experiment: ExperimentReport | None = None
     """Results of the series when the run is an experiment."""
 
@@ -120,7 +126,6 @@ def gather(connection: sqlite3.Connection, run: Run, told: RunSettings | None = 
     every = iteration_rows.list_iterations(connection, run.id)
     training = [one for one in every if one.kind == "training"]
     names = {policy.id: policy.name for policy in policies}
-    splits = {one.id: split_of(one) for one in every}
     measured = [
         MeasuredTask(
             names[one.policy_id],
@@ -128,7 +133,7 @@ def gather(connection: sqlite3.Connection, run: Run, told: RunSettings | None = 
             one.task,
             one.n,
             one.metrics,
-            splits.get(one.iteration_id or 0, "test"),
+            one.split,
         )
         for one in evaluations(connection, run.id)
         if one.n
@@ -142,6 +147,7 @@ def gather(connection: sqlite3.Connection, run: Run, told: RunSettings | None = 
         policies=tuple(policies),
         measured=tuple(measured),
         compared=tuple(_compared(connection, run, policies, measured)),
+        gains=_gains(connection, run, policies),
         curves=tuple(curve for iteration in training for curve in _curves(connection, iteration)),
         yields=instruction_yields(connection, run.id, _EVERY_ITERATION),
         curated=tuple(Curated(one.number, curation_counts(connection, one.id)) for one in training),
@@ -150,14 +156,9 @@ def gather(connection: sqlite3.Connection, run: Run, told: RunSettings | None = 
         reviews=review_summary(connection, run.id),
         preferences=preference_counts(connection, run.id),
         costs=tuple(stage_costs(connection, run.id)),
+        controls=tuple(control_results(connection, run.id)),
         experiment=gather_experiment(connection, run, told),
     )
-
-
-def split_of(iteration: Iteration) -> str:
-    """Return the split whose questions an iteration measures on."""
-    section = iteration.settings.get("evaluation")
-    return str(section.get("split") or "test") if isinstance(section, dict) else "test"
 
 
 def _compared(
@@ -179,6 +180,22 @@ def _compared(
             differences = compare_policies(connection, child.parent_id, child.id, protocol)
             for (task, turn), difference in differences.items():
                 found.append(Compared(child.name, names[child.parent_id], protocol, task, turn, difference))
+    return found
+
+
+def _gains(connection: sqlite3.Connection, run: Run, policies: list[Policy]) -> dict[tuple[str, str], Gain]:
+    """Judge every child policy under each protocol by which it and its parent were measured."""
+    overall = {
+        (one.policy_id, one.protocol): one for one in evaluations(connection, run.id) if one.task == "" and one.n
+    }
+    names = {policy.id: policy.name for policy in policies}
+    found = {}
+    for child in policies:
+        for (policy_id, protocol), after in overall.items():
+            before = overall.get((child.parent_id or 0, protocol))
+            if policy_id == child.id and before is not None:
+                parent = (names[before.policy_id], before)
+                found[child.name, protocol] = stored_gain(connection, parent, (child.name, after))
     return found
 
 
@@ -249,6 +266,13 @@ def as_json(report: RunReport) -> dict[str, Any]:
                 **asdict(one.difference),
             }
             for one in report.compared
+        ],
+        "gains": [
+            {"child": child, "protocol": protocol, **asdict(gain)} for (child, protocol), gain in report.gains.items()
+        ],
+        "controls": [
+            {"policy": one.policy, "protocol": one.protocol, "request": one.request, **one.results}
+            for one in report.controls
         ],
         "training": [asdict(one) for one in report.curves],
         "yields": [

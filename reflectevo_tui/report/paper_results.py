@@ -9,6 +9,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from store.evaluation.floors import options_floor
+
 TASKS = ("LogiQA", "MATH", "MBPP", "BIG-bench")
 """The columns of the table."""
 
@@ -16,37 +18,69 @@ _KINDS = {"LogiQA": "choice", "MATH": "math", "MBPP": "code"}
 _WRITTEN = re.compile(r"[^a-z0-9]")
 
 
+OPTIONS: Mapping[str, int] = {"LogiQA": 4}
+"""Options of every question in a column, from which the floor of Acc@t2 follows; those of BIG-bench differ."""
+
+Percentages = tuple[float | None, ...]
+"""Numbers in the order of `TASKS`; None where the paper reports none."""
+
+
 @dataclass(frozen=True, slots=True)
 class PaperRow:
-    """One row of the table. A number is None where the paper reports none."""
+    """One row of the table. A row without Acc@t2 was measured at turn 1 only."""
 
     model: str
     setting: str
-    acc_t1: tuple[float | None, ...]
-    acc_t2: tuple[float | None, ...]
+    acc_t1: Percentages
+    acc_t2: Percentages
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A row of the table in one column, in percent. `floor` is known where the number of options is."""
+
+    model: str
+    setting: str
+    acc_t1: float | None
+    acc_t2: float | None
+    floor: float | None
 
 
 _NONE = (None, None, None, None)
-_LLAMA, _LLAMA_LARGE, _MISTRAL = "Llama-3-8B", "Llama-3-70B", "Mistral-7B"
+_LLAMA, _LLAMA_LARGE, _MISTRAL, _MISTRAL_LARGE = "Llama-3-8B", "Llama-3-70B", "Mistral-7B", "Mistral-Small-22B"
 _WITHOUT, _WITH = "prompt only, second try without reflection", "prompt only, with reflection"
+_QA = "sft-qa on question-answer pairs, turn 1 only"
+_LLAMA_T1, _MISTRAL_T1 = (30.2, 14.4, 28.4, 38.2), (28.8, 9.2, 20.4, 36.6)
+_LLAMA_LARGE_T1, _MISTRAL_LARGE_T1 = (42.4, 40.8, 66.2, 48.0), (46.4, 47.4, 63.0, 54.4)
+
+
+def _trained(model: str, setting: str, base: Percentages, acc_t2: Percentages) -> PaperRow:
+    """Return the row of a trained reflector: its first answers are those of the base policy, as in the paper."""
+    first = tuple(None if second is None else one for one, second in zip(base, acc_t2, strict=True))
+    return PaperRow(model, setting, first, acc_t2)
+
 
 ROWS: tuple[PaperRow, ...] = (
-    PaperRow(_LLAMA, _WITHOUT, (30.2, 14.4, 28.4, 38.2), (38.8, 15.0, 44.0, 52.4)),
-    PaperRow(_LLAMA, _WITH, (30.2, 14.4, 28.4, 38.2), (36.2, 16.0, 45.8, 51.0)),
-    PaperRow(_LLAMA, "sft-one-stage on D+", _NONE, (43.8, 23.6, 29.6, 71.2)),
-    PaperRow(_LLAMA, "sft-two-stage on D+", _NONE, (49.4, 14.5, 42.4, 45.4)),
-    PaperRow(_LLAMA, "dpo-verdict on D±", _NONE, (41.8, 15.2, 48.8, 63.0)),
-    PaperRow(_LLAMA, "dpo-judge on Dpref", _NONE, (39.2, 14.8, 47.4, 59.6)),
-    PaperRow(_LLAMA_LARGE, _WITHOUT, (42.4, 40.8, 66.2, 48.0), (64.4, 49.6, 71.0, 67.0)),
-    PaperRow(_LLAMA_LARGE, _WITH, (42.4, 40.8, 66.2, 48.0), (56.8, 48.6, 73.0, 64.4)),
-    PaperRow(_MISTRAL, _WITHOUT, (28.8, 9.2, 20.4, 36.6), (31.2, 10.6, 23.0, 43.8)),
-    PaperRow(_MISTRAL, _WITH, (28.8, 9.2, 20.4, 36.6), (34.2, 10.2, 23.6, 44.4)),
-    PaperRow(_MISTRAL, "sft-one-stage on D+", _NONE, (38.4, None, 24.0, 51.6)),
-    PaperRow(_MISTRAL, "sft-two-stage on D+", _NONE, (48.8, None, 20.8, 71.1)),
-    PaperRow(_MISTRAL, "dpo-verdict on D±", _NONE, (39.2, None, 23.2, 50.2)),
-    PaperRow(_MISTRAL, "dpo-judge on Dpref", _NONE, (38.0, None, 22.6, 48.4)),
+    PaperRow(_LLAMA, _WITHOUT, _LLAMA_T1, (38.8, 15.0, 44.0, 52.4)),
+    PaperRow(_LLAMA, _WITH, _LLAMA_T1, (36.2, 16.0, 45.8, 51.0)),
+    PaperRow(_LLAMA, _QA, (46.6, 10.0, 31.2, 61.6), _NONE),
+    _trained(_LLAMA, "sft-one-stage on D+", _LLAMA_T1, (43.8, 23.6, 29.6, 71.2)),
+    _trained(_LLAMA, "sft-two-stage on D+", _LLAMA_T1, (49.4, 14.5, 42.4, 45.4)),
+    _trained(_LLAMA, "dpo-verdict on D±", _LLAMA_T1, (41.8, 15.2, 48.8, 63.0)),
+    _trained(_LLAMA, "dpo-judge on Dpref", _LLAMA_T1, (39.2, 14.8, 47.4, 59.6)),
+    PaperRow(_LLAMA_LARGE, _WITHOUT, _LLAMA_LARGE_T1, (64.4, 49.6, 71.0, 67.0)),
+    PaperRow(_LLAMA_LARGE, _WITH, _LLAMA_LARGE_T1, (56.8, 48.6, 73.0, 64.4)),
+    PaperRow(_MISTRAL, _WITHOUT, _MISTRAL_T1, (31.2, 10.6, 23.0, 43.8)),
+    PaperRow(_MISTRAL, _WITH, _MISTRAL_T1, (34.2, 10.2, 23.6, 44.4)),
+    PaperRow(_MISTRAL, _QA, (28.8, 7.6, 17.0, 37.8), _NONE),
+    _trained(_MISTRAL, "sft-one-stage on D+", _MISTRAL_T1, (38.4, None, 24.0, 51.6)),
+    _trained(_MISTRAL, "sft-two-stage on D+", _MISTRAL_T1, (48.8, None, 20.8, 71.1)),
+    _trained(_MISTRAL, "dpo-verdict on D±", _MISTRAL_T1, (39.2, None, 23.2, 50.2)),
+    _trained(_MISTRAL, "dpo-judge on Dpref", _MISTRAL_T1, (38.0, None, 22.6, 48.4)),
+    PaperRow(_MISTRAL_LARGE, _WITHOUT, _MISTRAL_LARGE_T1, (62.8, 56.2, 68.0, 67.2)),
+    PaperRow(_MISTRAL_LARGE, _WITH, _MISTRAL_LARGE_T1, (62.0, 52.8, 68.0, 68.0)),
 )
-"""Rows of the table in the paper's order."""
+"""Rows of the table, by model."""
 
 
 def paper_task(task: Mapping[str, object]) -> str | None:
@@ -61,11 +95,15 @@ def paper_task(task: Mapping[str, object]) -> str | None:
     return None
 
 
-def published(task: str) -> list[tuple[str, str, float | None, float]]:
-    """Return model, setting, Acc@t1 and Acc@t2 (percent) of every row with a number in the task's column."""
+def published(task: str) -> list[Published]:
+    """Return every row with a number of its own in the task's column."""
     column = TASKS.index(task)
-    return [
-        (row.model, row.setting, row.acc_t1[column], second)
-        for row in ROWS
-        if (second := row.acc_t2[column]) is not None
-    ]
+    found = []
+    for row in ROWS:
+        first, second = row.acc_t1[column], row.acc_t2[column]
+        if first is None and second is None:
+            continue
+        known = first is not None and second is not None and task in OPTIONS
+        floor = 100 * options_floor(first / 100, OPTIONS[task]) if known and first is not None else None
+        found.append(Published(row.model, row.setting, first, second, floor))
+    return found

@@ -1,19 +1,31 @@
-"""Sections on the performance of policies: held-out results, comparisons, curves, and the paper's table."""
+"""Sections on the performance of policies: held-out results, comparisons, and curves."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from reflectevo_tui.report import paper_results as paper
 from reflectevo_tui.report.document import Block, Cell, Chart, Line, Paragraph, Point, Section, Table
-from reflectevo_tui.report.formatting import NOT_MEASURED, Number, figure, metric, metric_name, p_value, percent, points
+from reflectevo_tui.report.formatting import (
+    NOT_MEASURED,
+    Measured,
+    Number,
+    figure,
+    metric,
+    metric_name,
+    p_value,
+    points,
+)
 from reflectevo_tui.report.gather import Compared, MeasuredTask, Metrics, RunReport, TrainingCurve, protocol_key
-from store.evaluation import number_format
+from store.evaluation.floors import FLOOR, floor_value
+from store.evaluation.held_out_answers import is_oracle
 
 ALL_TASKS = "all tasks"
+NO_FLOOR = "–"
+"""Shown where a number has no floor: at turn 1, without an oracle, or where a published number of options varies."""
 
 _CORE = ("acc_t1", "acc_t2", "delta", "i_to_c", "c_to_i")
+_UNREADABLE = ("unreadable_t1", "unreadable_t2")
 _BASELINES = (
     *("acc_retry", "retry_i_to_c", "acc_retry_budget", "acc_retry_vote_budget"),
     *("acc_vote", "acc_vote_budget", "acc_vote_rounds"),
@@ -23,6 +35,7 @@ _TOKENS = (
     *("tokens_attempt", "tokens_reflection", "tokens_correction", "tokens_retry", "tokens_retry_budget"),
     *("tokens_retry_vote_budget", "tokens_vote", "tokens_vote_budget"),
 )
+_PROMPT_TOKENS = tuple(f"prompt_{name}" for name in _TOKENS)
 _MOST_POINTS = 300
 _LOSSES = ("loss", "eval_loss")
 _STAGE = "training_stage"
@@ -46,32 +59,37 @@ def without_repeats(measured: Sequence[MeasuredTask]) -> list[MeasuredTask]:
     return [one for one in measured if one.task or len(tasks) != 1]
 
 
-def _groups(known: Collection[str]) -> list[tuple[str, tuple[str, ...]]]:
-    """Return the title and metrics of each table; all tables but the first contain only metrics in `known`."""
+def _groups(known: Collection[str], *, floor: bool) -> list[tuple[str, tuple[str, ...]]]:
+    """Return the title and metrics of each table; all tables but the first contain only metrics in `known`.
+
+    With `floor` the floor stands beside Acc@t2 even if no evaluation has one.
+    """
     later = sorted(
         (name for name in known if name.startswith("acc_t") and name[5:].isdecimal() and int(name[5:]) > 2),
         key=lambda name: int(name[5:]),
     )
-    shown = {*_CORE, *later, *_BASELINES, *_FREE_TEXT, *_TOKENS}
+    shown = {*_CORE, FLOOR, *later, *_UNREADABLE, *_BASELINES, *_FREE_TEXT, *_TOKENS, *_PROMPT_TOKENS}
     return [
-        ("", (*_CORE[:2], *later, *_CORE[2:])),
+        ("", (*_CORE[:2], *((FLOOR,) if floor else ()), *later, *_CORE[2:])),
         ("Without reflection, to compare", tuple(name for name in _BASELINES if name in known)),
+        ("Replies without a readable answer", tuple(name for name in _UNREADABLE if name in known)),
         ("Free text", tuple(name for name in _FREE_TEXT if name in known)),
         ("Tokens a question", tuple(name for name in _TOKENS if name in known)),
+        ("Prompt tokens a question", tuple(name for name in _PROMPT_TOKENS if name in known)),
         ("Further", tuple(sorted(set(known) - shown))),
     ]
 
 
 def metric_order(metrics: Metrics) -> list[str]:
     """Return the names of stored metrics in display order, without those that were not measured."""
-    return [name for _, names in _groups(metrics.keys()) for name in names if name in metrics]
+    return [name for _, names in _groups(metrics.keys(), floor=FLOOR in metrics) for name in names if name in metrics]
 
 
 def held_out_tables(measured: Sequence[MeasuredTask]) -> list[Block]:
     """Return the tables of one protocol: accuracy, and where measured baselines, free text and tokens."""
     known = {name for one in measured for name, value in one.metrics.items() if value.get("value") is not None}
     tables: list[Block] = []
-    for title, names in _groups(known):
+    for title, names in _groups(known, floor=any(is_oracle(one.protocol) for one in measured)):
         if not names:
             continue
         rows: tuple[tuple[Cell, ...], ...] = tuple(
@@ -97,7 +115,7 @@ def held_out(report: RunReport) -> Section:
 
 
 def headline(report: RunReport) -> Iterable[Paragraph]:
-    """Return one sentence that compares the newest child policy with its parent."""
+    """Return the difference of the newest child policy to its parent, and whether it shows a gain by reflection."""
     names = protocol_names(one.protocol for one in report.measured)
     newest = [one for one in report.compared if one.task == "" and one.turn == "t2"]
     if not newest:
@@ -108,13 +126,15 @@ def headline(report: RunReport) -> Iterable[Paragraph]:
         difference = one.difference
         if difference.value is None:
             continue
-        side = "includes 0"
+        side = f"includes 0: no difference shown, {difference.power}"
         if difference.low is not None and difference.high is not None:
             side = "lies above 0" if difference.low > 0 else "lies below 0" if difference.high < 0 else side
         number = _points(one)
+        gain = report.gains.get((one.child, one.protocol))
         yield Paragraph(
             f"{one.child} ({state}) against {one.parent}, Acc@t2 under {names[one.protocol]}: {number.value} points "
             f"{number.aside}, McNemar p {p_value(difference.p)}; the interval {side}."
+            f"{f' {gain.sentence}' if gain else ''}"
         )
 
 
@@ -128,6 +148,7 @@ def comparisons(report: RunReport) -> Section | None:
     if not report.compared:
         return None
     names = protocol_names(one.protocol for one in report.measured)
+    floors = {(one.policy, one.protocol, one.task): one.metrics.get(FLOOR) for one in report.measured}
     rows = tuple(
         (
             f"{one.child} − {one.parent}",
@@ -135,7 +156,9 @@ def comparisons(report: RunReport) -> Section | None:
             one.task or ALL_TASKS,
             _TURNS[one.turn],
             _points(one),
+            _floor_of_child(one, floors),
             p_value(one.difference.p),
+            _shows(one),
             _flips(one, len(one.difference.gained)),
             _flips(one, len(one.difference.lost)),
         )
@@ -148,11 +171,29 @@ def comparisons(report: RunReport) -> Section | None:
         "Task",
         "Turn",
         "Difference (points)",
+        "Floor of the child",
         "McNemar p",
+        "n shows",
         "Gained",
         "Lost",
     )
-    return Section("Child against parent, on the same questions", (Table(head, rows, labels=4),))
+    note = (
+        "'n shows' is the smallest difference in points that so many questions show with a probability of 80 %. An "
+        "interval that includes 0 says nothing about smaller differences."
+    )
+    blocks = (Table(head, rows, labels=4), Paragraph(note, "note"))
+    return Section("Child against parent, on the same questions", blocks)
+
+
+def _shows(one: Compared) -> str:
+    smallest = one.difference.smallest
+    return NOT_MEASURED if not one.difference.n else "nothing" if smallest is None else f"{100 * smallest:.1f}"
+
+
+def _floor_of_child(one: Compared, floors: Mapping[tuple[str, str, str], Measured | None]) -> str:
+    if one.turn != "t2" or not is_oracle(one.protocol):
+        return NO_FLOOR
+    return floor_value(floors.get((one.child, one.protocol, one.task)))
 
 
 def _flips(one: Compared, number: int) -> str:
@@ -174,7 +215,7 @@ def learning(report: RunReport) -> Section | None:
         )
         lines = [
             Line(metric_name(key), made)
-            for key in ("acc_t1", "acc_t2", "acc_retry")
+            for key in ("acc_t1", "acc_t2", FLOOR, "acc_retry")
             if (made := _accuracy_points(overall, key))
         ]
         if lines:
@@ -277,49 +318,3 @@ def thinned(values: tuple[tuple[int, float], ...]) -> list[tuple[float, float]]:
     return [
         (sum(step for step, _ in group) / len(group), sum(value for _, value in group) / len(group)) for group in groups
     ]
-
-
-def besides_the_paper(report: RunReport) -> Section | None:
-    """Return the section with the paper's numbers on the same tasks; None when no task matches."""
-    tasks = report.run.settings.get("tasks")
-    matched = {
-        str(task["name"]): column
-        for task in (tasks if isinstance(tasks, list) else [])
-        if isinstance(task, dict) and "name" in task and (column := paper.paper_task(task)) is not None
-    }
-    ours = [one for one in report.measured if one.task in matched and one.protocol.startswith("oracle/")]
-    if not ours:
-        return None
-    settings = {policy.name: policy.setting for policy in report.policies}
-    blocks: list[Block] = [
-        Paragraph(
-            "Lines marked “the paper” are published numbers of other models, questions and prompts (ReflectEvo, "
-            "Findings of ACL 2025, main table), printed here for orientation. Tasks were matched by their names.",
-            "note",
-        )
-    ]
-    for column in paper.TASKS:
-        rows: list[tuple[Cell, ...]] = [
-            (
-                "this run",
-                report.run.base_model,
-                f"{one.policy} · {settings[one.policy]}",
-                percent(one.metrics.get("acc_t1")),
-                percent(one.metrics.get("acc_t2")),
-            )
-            for one in ours
-            if matched[one.task] == column
-        ]
-        if not rows:
-            continue
-        rows.extend(
-            (
-                "the paper",
-                model,
-                setting,
-                *(number_format.percent(None if one is None else one / 100) for one in (first, second)),
-            )
-            for model, setting, first, second in paper.published(column)
-        )
-        blocks.append(Table(("Source", "Model", "Setting", "Acc@t1", "Acc@t2"), tuple(rows), labels=3, title=column))
-    return Section("Beside the paper's table", tuple(blocks))

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from reflectevo_tui.report.control_section import controls
 from reflectevo_tui.report.data_sections import curation, examples, instructions, reviews
 from reflectevo_tui.report.document import Document, Facts, Folded, Paragraph, Section, Table, Verbatim
 from reflectevo_tui.report.experiment_sections import experiment_headline, experiment_sections
 from reflectevo_tui.report.formatting import count, duration
 from reflectevo_tui.report.gather import RunReport, moment
-from reflectevo_tui.report.result_sections import besides_the_paper, comparisons, headline, held_out, learning, training
+from reflectevo_tui.report.paper_section import besides_the_paper
+from reflectevo_tui.report.result_sections import comparisons, headline, held_out, learning, training
 from store.records import IterationKind
 
 
@@ -19,6 +21,7 @@ def lay_out(report: RunReport) -> Document:
     made = (
         *_learned(report),
         held_out(report),
+        controls(report),
         besides_the_paper(report),
         training(report),
         instructions(report),
@@ -159,9 +162,13 @@ def _reading() -> Section:
         "become wrong (c→i).",
         "i→c is the share of wrong answers that became right after reflection, c→i the share of right answers that "
         "became wrong.",
-        "Shares have 95 % Wilson intervals, differences paired bootstrap intervals over the same questions; n is the "
+        "The floor of Acc@t2 under `oracle` is what guessing reaches: another option at random where the options are "
+        "known, else the commonest training answer and, if that is wrong, the second commonest. A gain by "
+        "reflection is stated only above the floor and above the policy's own retry without a reflection.",
+        "Shares have 95 % Wilson intervals, differences paired score intervals over the same questions; n is the "
         "number of questions. p is from McNemar's exact test. Answers that could not be verified are not counted.",
         "Retry is a second attempt without a reflection, vote a majority vote over sampled answers; 'equal tokens' "
-        "limits them to the tokens that reflection used.",
+        "limits them to the tokens that reflection used on average, prompts included. A vote uses no verdict on the "
+        "first answer; compare it with Acc@t1, or with Acc@t2 under `oracle-free`, but not under `oracle`.",
     )
     return Section("How to read this", tuple(Paragraph(line, "note") for line in lines))

@@ -233,7 +233,9 @@ class LineageScreen(FramedScreen):
             return
         names = compared.first.policy.name, compared.second.policy.name
         panel.set_title(display.line("Side by side"))
-        panel.show_lines(comparison_lines(*names, compared.protocol, compared.differences))
+        sides = (compared.first, compared.second)
+        metrics = tuple(node.measured[compared.protocol].metrics for node in sides)
+        panel.show_lines(comparison_lines(*names, compared.protocol, compared.differences, (metrics[0], metrics[1])))
         found = compared.differences.get(("", self._turn))
         rows = []
         for gained, questions in ((True, found.gained if found else ()), (False, found.lost if found else ())):

@@ -61,7 +61,9 @@ class LogsScreen(FramedScreen):
     def compose_body(self) -> ComposeResult:
         """Compose file list, search line and log."""
         yield LinePanel(id="log-files")
-        yield Input(id="log-search", placeholder="words; enter searches the whole log, escape leaves it", compact=True)
+        yield Input(
+            id="log-search", placeholder="text to find; enter searches the whole log, escape closes", compact=True
+        )
         yield LogView()
 
     def on_mount(self) -> None:

@@ -15,6 +15,7 @@ from reflectevo_tui.screens.dialogs.gate import GateDecision, GateDialog
 from reflectevo_tui.state.messages import DirectiveWanted, EngineWanted, SearchWanted, TrajectoryWanted
 from reflectevo_tui.state.snapshot import Snapshot
 from reflectevo_tui.terminal.throttle import Throttle
+from reflectevo_tui.widgets.control_panel import ControlPanel
 from reflectevo_tui.widgets.event_log import EventLog
 from reflectevo_tui.widgets.generation_gauges import GenerationGauges
 from reflectevo_tui.widgets.hardware_table import HardwareTable
@@ -75,8 +76,11 @@ class MonitorScreen(FramedScreen):
         with Horizontal(id="lower"):
             with Vertical(id="left"):
                 yield GenerationGauges()
+                yield ControlPanel()
                 yield MetricChart("Training", "curves appear when the train stage runs", id="training")
-                yield MetricChart("Acc@t1 ● Acc@t2 ○ by iteration", "appears after the first evaluation", id="accuracy")
+                yield MetricChart(
+                    "Acc@t1 ● Acc@t2 ○ floor ▪ by iteration", "appears after the first evaluation", id="accuracy"
+                )
             with Vertical(id="right"):
                 yield HardwareTable()
                 yield LiveTextPane()
@@ -113,6 +117,9 @@ class MonitorScreen(FramedScreen):
     def _show_panels(self, snapshot: Snapshot, urgent: bool) -> None:
         self.query_one(StageRail).show_snapshot(snapshot)
         self.query_one(GenerationGauges).show_snapshot(snapshot)
+        self.query_one(ControlPanel).show_snapshot(snapshot)
+        self.set_class(snapshot.controls is not None, "-controls")
+        self.set_class("rollout" in snapshot.heartbeats, "-generating")
         show_training(self.query_one("#training", MetricChart), snapshot)
         show_accuracy(self.query_one("#accuracy", MetricChart), snapshot)
         self.query_one(HardwareTable).show_snapshot(snapshot)

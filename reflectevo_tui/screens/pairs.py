@@ -33,7 +33,7 @@ from store.workspace import Workspace
 PAGE_PAIRS = 50
 TEXT_ROWS = 300
 NO_PAIRS = (
-    "No pair waits to be judged here.\n\n"
+    "No pairs to judge.\n\n"
     "Curation finds the pairs when the run trains with dpo-judge and judge.by is operator.\n"
     "esc goes back to single reflections."
 )
@@ -185,7 +185,10 @@ class PairsScreen(DecidingScreen):
         parts: list[Part] = [(" Pairs of ", "$quiet"), (f"iteration {self._iteration.number}", "bold")]
         judged = len(self._chosen)
         left = max(self._left - judged, 0)
-        parts += [f" · {formatting.count(judged)} judged now · ", (f"{formatting.count(left)} left", "bold")]
+        parts += [
+            f" · {formatting.count(judged)} judged in this session · ",
+            (f"{formatting.count(left)} left", "bold"),
+        ]
         pair = self._pair()
         if pair is not None and pair.id in self._chosen:
             parts.append((f" · you chose {self._chosen[pair.id]}", "$accent"))

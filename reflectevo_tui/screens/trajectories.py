@@ -16,8 +16,15 @@ from reflectevo_tui.screens.dialogs.filter import FilterChoice, FilterDialog
 from reflectevo_tui.screens.dialogs.prompt import PromptDialog
 from reflectevo_tui.screens.dialogs.text_input import LineDialog
 from reflectevo_tui.screens.paged_trajectories import PagedTrajectories
-from reflectevo_tui.state.messages import ChoicesMade, ChoicesRead, DetailRead, WorkFailed
-from reflectevo_tui.state.trajectory_filters import chip_label, emptiness_words, kept_parts, saved_filter, with_choice
+from reflectevo_tui.state.messages import ChoicesMade, ChoicesRead, DetailRead, FilterNamesRead, WorkFailed
+from reflectevo_tui.state.trajectory_filters import (
+    BY_ID,
+    chip_label,
+    emptiness_words,
+    kept_parts,
+    saved_filter,
+    with_choice,
+)
 from reflectevo_tui.state.trajectory_reader import DETAIL_SECONDS, Choices
 from reflectevo_tui.state.user_config import OperatorChoices
 from reflectevo_tui.text.word_diff import word_changes
@@ -53,6 +60,7 @@ class TrajectoriesScreen(PagedTrajectories):
     def __init__(self, workspace: Workspace) -> None:
         super().__init__(workspace)
         self._choices: Choices = {}
+        self._asked: dict[str, str] = {}
         self._detail_number = 0
         self._rest: Timer | None = None
 
@@ -77,6 +85,26 @@ class TrajectoriesScreen(PagedTrajectories):
         active = self._filter.active()
         chips = {name: chip_label(name, active[name], self._choices) for name in self._order}
         self.query_one(FilterChips).show_filter(self._all, self._anchors.total if self._anchors else None, chips)
+        by_id = {name: active[name] for name in BY_ID if name in active}
+        # Each id is looked up once: a deleted one has no name and keeps its number.
+        if any(
+            value not in dict(self._choices.get(name, [])) and self._asked.get(name) != value
+            for name, value in by_id.items()
+        ):
+            self._asked |= by_id
+            self._read_names()
+
+    @work(thread=True, group="names", exclusive=True)
+    def _read_names(self) -> None:
+        try:
+            self.post_message(FilterNamesRead(self.reader.names()))
+        except OperatorError as error:
+            self.post_message(WorkFailed(f"the names of the filters can't be read: {error}"))
+
+    @on(FilterNamesRead)
+    def _name_chips(self, message: FilterNamesRead) -> None:
+        self._choices = {**self._choices, **message.names}
+        self.show_chips()
 
     def action_search(self) -> None:
         """Open the search line."""

@@ -157,6 +157,14 @@ class ChoicesRead(Message):
         self.choices = choices
 
 
+class FilterNamesRead(Message):
+    """The names of policies and iterations were read, for the chips of filters by id."""
+
+    def __init__(self, names: Choices) -> None:
+        super().__init__()
+        self.names = names
+
+
 class ChoicesMade(Message):
     """The operator changed preferences to be saved; `changes` are fields of `OperatorChoices`."""
 

@@ -7,12 +7,16 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
+from reflectevo_tui.state.promotion_facts import PromotionFacts, read_promotion
 from store.control import directives, telemetry
 from store.control.liveness import EngineState, engine_state
 from store.curation import curated
 from store.curation.training_settings import SetName
 from store.database.connection import read
-from store.evaluation.protocols import main_protocol, overall_evaluations
+from store.evaluation.floors import FLOOR
+from store.evaluation.gains import stored_gain
+from store.evaluation.held_out_answers import is_oracle
+from store.evaluation.protocols import deciding_split, main_protocol, overall_evaluations
 from store.records import (
     Directive,
     Event,
@@ -29,6 +33,7 @@ from store.records import (
     TrajectoryRow,
 )
 from store.rollouts import trajectories
+from store.rollouts.control_results import ControlResults, newest_control_results
 from store.runs import iterations, policies, runs
 from store.workspace import Workspace
 
@@ -49,6 +54,11 @@ class AccuracyPoint:
     iteration: int
     first: Mapping[str, float | None]
     second: Mapping[str, float | None]
+    floor: Mapping[str, float | None] | None = None
+    """The floor of Acc@t2; None if it isn't stored, or without an oracle."""
+    retry: Mapping[str, float | None] | None = None
+    """Accuracy with one retry without a reflection; None if it wasn't measured."""
+    oracle: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +84,8 @@ class Snapshot:
     watched: tuple[Directive, ...] = ()
     unanswered: tuple[Directive, ...] = ()
     rates: Mapping[str, float] = field(default_factory=dict)
+    controls: ControlResults | None = None
+    """Controls of the child policy, or of the parent while the child has none."""
 
 
 def read_snapshot(connection: sqlite3.Connection, workspace: Workspace, watched: Iterable[str] = ()) -> Snapshot:
@@ -129,7 +141,16 @@ def _with_iteration(connection: sqlite3.Connection, common: Snapshot, iteration:
         child=policies.get_policy(connection, iteration.child_id) if iteration.child_id else None,
         throughput=tuple(point.value for point in history if point.value is not None),
         training=_curves(training),
+        controls=_controls(connection, iteration),
     )
+
+
+def _controls(connection: sqlite3.Connection, iteration: Iteration) -> ControlResults | None:
+    for policy_id in (iteration.child_id, iteration.parent_id):
+        found = None if policy_id is None else newest_control_results(connection, policy_id)
+        if found is not None:
+            return found
+    return None
 
 
 def _curves(points: list[MetricPoint]) -> dict[str, Curve]:
@@ -146,10 +167,13 @@ def accuracy_points(connection: sqlite3.Connection, run: Run) -> tuple[AccuracyP
     by_id = {policy.id: policy for policy in policies.list_policies(connection, run.id)}
     wanted = main_protocol(run)
     points: list[AccuracyPoint] = []
-    for one in overall_evaluations(policies.evaluations(connection, run.id), wanted):
+    every = policies.evaluations(connection, run.id)
+    for one in overall_evaluations(every, wanted, deciding_split(run)) or overall_evaluations(every, wanted):
         policy = by_id[one.policy_id]
         number = numbers.get(policy.iteration_id, 0) if policy.iteration_id else 0
-        points.append(AccuracyPoint(policy.name, number, one.metrics["acc_t1"], one.metrics["acc_t2"]))
+        first, second, floor, retry = (one.metrics.get(name) for name in ("acc_t1", "acc_t2", FLOOR, "acc_retry"))
+        assert first is not None and second is not None
+        points.append(AccuracyPoint(policy.name, number, first, second, floor, retry, is_oracle(one.protocol)))
     return tuple(sorted(points, key=lambda point: point.iteration))
 
 
@@ -162,6 +186,10 @@ class GateFacts:
     child: AccuracyPoint | None
     ahead: tuple[tuple[str, str], ...] = ()
     """The stages ahead, each with its estimate, as in `reflectevo estimate`."""
+    promotion: PromotionFacts | None = None
+    """At the promote gate: the comparison of child and parent."""
+    gain: str = ""
+    """Whether the child's Acc@t2 shows a gain by reflection, in one sentence; empty before the child is measured."""
 
 
 def read_gate(connection: sqlite3.Connection, snapshot: Snapshot, workspace: Workspace) -> GateFacts:
@@ -179,7 +207,17 @@ def read_gate(connection: sqlite3.Connection, snapshot: Snapshot, workspace: Wor
         points.get(snapshot.parent.name) if snapshot.parent else None,
         points.get(snapshot.child.name) if snapshot.child else None,
         _ahead(connection, snapshot, iteration, workspace),
+        read_promotion(connection, run, iteration) if snapshot.gate == "promote" else None,
+        _gain(connection, run, snapshot.parent, snapshot.child),
     )
+
+
+def _gain(connection: sqlite3.Connection, run: Run, parent: Policy | None, child: Policy | None) -> str:
+    every = policies.evaluations(connection, run.id)
+    measured = {one.policy_id: one for one in overall_evaluations(every, main_protocol(run), deciding_split(run))}
+    if parent is None or child is None or parent.id not in measured or child.id not in measured:
+        return ""
+    return stored_gain(connection, (parent.name, measured[parent.id]), (child.name, measured[child.id])).sentence
 
 
 def _ahead(

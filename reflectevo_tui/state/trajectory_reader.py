@@ -112,18 +112,16 @@ class TrajectoryReader:
                 name: [(value, value) for value in values]
                 for name, values in trajectories.filter_choices(reader).items()
             }
-            names = {run.id: run.name for run in list_runs(reader)}
-            policies = {
-                str(policy.id): f"{policy.name} of {name}"
-                for run_id, name in names.items()
-                for policy in list_policies(reader, run_id)
-            }
+            named = _names(reader)
+            policies = dict(named["policy"])
             found["policy"] = [(value, policies.get(value, value)) for value, _ in found["policy"]]
-            found["iteration"] = [
-                (str(iteration.id), f"{iteration.title.removeprefix('iteration ')} of {names[iteration.run_id]}")
-                for iteration in list_iterations(reader)
-            ]
+            found["iteration"] = named["iteration"]
         return found
+
+    def names(self) -> Choices:
+        """Return the names of all policies and iterations, for the filters that are set by an id."""
+        with self._page_lock, store_errors(self._workspace.database):
+            return _names(self._reader())
 
     def close(self) -> None:
         """Close the connections."""
@@ -143,3 +141,18 @@ class TrajectoryReader:
         if self._walks is None:
             self._walks = open_reader(self._workspace.database)
         return self._walks
+
+
+def _names(reader: sqlite3.Connection) -> Choices:
+    runs = {run.id: run.name for run in list_runs(reader)}
+    return {
+        "policy": [
+            (str(policy.id), f"{policy.name} of {name}")
+            for run_id, name in runs.items()
+            for policy in list_policies(reader, run_id)
+        ],
+        "iteration": [
+            (str(iteration.id), f"{iteration.title.removeprefix('iteration ')} of {runs[iteration.run_id]}")
+            for iteration in list_iterations(reader)
+        ],
+    }

@@ -10,7 +10,7 @@ from store.estimates.estimate import Column, Estimate
 from store.estimates.formulas import StageEstimate
 from store.estimates.inputs import MEANINGS
 from store.estimates.symbolic import Symbolic
-from store.estimates.wording import UNKNOWN_TIME, rate_words
+from store.estimates.wording import UNKNOWN_TIME, decision_words, few_examples_words, rate_words
 from store.evaluation.number_format import counted
 
 LABELS = {"loads": "load models"}
@@ -39,7 +39,7 @@ def stage_cells(stage: StageEstimate) -> tuple[str, ...]:
     return (
         LABELS.get(stage.stage, stage.stage),
         *(cell(getattr(stage, column)) for column in _COLUMNS[:-1]),
-        cell(stage.seconds, formatting.duration),
+        _time(stage.seconds, "not measured"),
     )
 
 
@@ -56,8 +56,8 @@ def sums(estimate: Estimate) -> list[tuple[str, str]]:
         ("prompt tokens", estimate.over_all("prompt_tokens").words(formatting.count)),
         ("generated tokens", estimate.over_all("generated_tokens").words(formatting.count)),
         ("training tokens", estimate.over_all("training_tokens").words(formatting.count)),
-        ("time", time.words(formatting.duration)),
-        ("GPU time", estimate.gpu_seconds.words(formatting.duration)),
+        ("time", _time(time, _unmeasured(estimate, time))),
+        ("GPU time", _time(estimate.gpu_seconds, "unknown (not measured yet)")),
         ("price", _price(estimate)),
         (
             "disk",
@@ -66,8 +66,20 @@ def sums(estimate: Estimate) -> list[tuple[str, str]]:
         ),
         ("memory, generating", estimate.generation_bytes.words(size)),
         ("memory, training", estimate.training_bytes.words(size)),
+        ("decided on", decision_words(estimate)),
     ]
-    return lines
+    few = few_examples_words(estimate)
+    return [*lines, ("training set", few)] if few else lines
+
+
+def _time(term: Symbolic, unknown: str) -> str:
+    """Format a time; the formula of an unknown one is part of the JSON output only."""
+    return cell(term, formatting.duration) if term.known else unknown
+
+
+def _unmeasured(estimate: Estimate, time: Symbolic) -> str:
+    missing = [name for name in sorted(time.uses) if not estimate.figures.has(name)]
+    return f"unknown; not measured: {', '.join(missing)} (formula: --json)"
 
 
 def _price(estimate: Estimate) -> str:
@@ -84,12 +96,12 @@ def figure_rows(estimate: Estimate) -> list[tuple[str, str, str, str]]:
         if figure.value is None:
             rows.append((name, "–", figure.source, MEANINGS.get(name, "")))
         else:
-            rows.append((name, f"{figure.value:,.6g}", f"{figure.origin}: {figure.source}", MEANINGS.get(name, "")))
+            rows.append((name, rate_words(figure.value), f"{figure.origin}: {figure.source}", MEANINGS.get(name, "")))
     return rows
 
 
 def brief(estimate: Estimate) -> list[str]:
-    """Return three or four lines for a screen: tokens, time, disk space, and the figures that are missing."""
+    """Return some lines for a screen: tokens, time, disk space, what promotion is decided on, and what is missing."""
     time = estimate.over_all("seconds")
 
     def total(column: Column) -> str:
@@ -103,6 +115,8 @@ def brief(estimate: Estimate) -> list[str]:
     ]
     if estimate.figures.has("price_per_gpu_hour"):
         lines.append(f"price {estimate.cost.words(price)}")
+    few = few_examples_words(estimate)
+    lines += [f"decided on {decision_words(estimate)}", *([few] if few else [])]
     return [*lines, origins(estimate, time)]
 
 
@@ -130,6 +144,8 @@ def as_json(estimate: Estimate) -> dict[str, Any]:
 
     return {
         "iterations": estimate.iterations,
+        "decided_on": decision_words(estimate),
+        "too_few_examples": few_examples_words(estimate),
         "first": stages(estimate.first),
         "later": stages(estimate.later) if estimate.iterations > 1 else [],
         "all": {column: shown(estimate.over_all(column)) for column in _COLUMNS},

@@ -8,9 +8,12 @@ from textual.content import Content
 
 from reflectevo_tui.text import display, formatting
 from store.evaluation.comparisons import Difference, PairedAnswer, Turn
+from store.evaluation.floors import FLOOR, floor_and_position
+from store.evaluation.held_out_answers import is_oracle
 from store.evaluation.number_format import signed_interval
 from store.records import Verdict
 
+EvaluationMetrics = Mapping[str, Mapping[str, float | None]]
 Differences = Mapping[tuple[str, Turn], Difference]
 TURNS: tuple[tuple[Turn, str], ...] = (("t1", "Acc@t1"), ("t2", "Acc@t2"))
 GLYPHS: dict[Verdict | None, tuple[str, str]] = {
@@ -36,36 +39,83 @@ def sureness(difference: Difference) -> str:
     return "▲" if difference.low > 0 else "▼" if difference.high < 0 else "="
 
 
-def comparison_lines(first: str, second: str, protocol: str, differences: Differences) -> list[Content]:
-    """Format the table: all tasks together and each task, for both turns."""
+def comparison_lines(
+    first: str,
+    second: str,
+    protocol: str,
+    differences: Differences,
+    metrics: tuple[EvaluationMetrics, EvaluationMetrics] | None = None,
+    *,
+    narrow: bool = False,
+) -> list[Content]:
+    """Format the table: all tasks together and each task, for both turns; below it floors and own retries.
+
+    Args:
+        first: name of policy A.
+        second: name of policy B.
+        protocol: the protocol of both.
+        differences: B − A by task and turn.
+        metrics: the metrics of A and B over all tasks.
+        narrow: whether the table has no p values.
+    """
     lines = [
         display.line(
             ("A ", "bold $accent"), (first, "bold"), "   ", ("B ", "bold $accent"), (second, "bold"), f"   {protocol}"
         ),
         display.line(),
     ]
+    floors = _floor_lines(metrics) if metrics is not None and is_oracle(protocol) else []
     if not differences:
-        return [*lines, display.line(("no common question under this protocol", "$quiet"))]
-    head = f"{'task':<14}{'turn':<8}  {'B − A in points':<24} {'p':>6} {'n':>6} {'gained':>7} {'lost':>5}"
+        return [*lines, display.line(("no common question under this protocol", "$quiet")), *floors]
+    wide, apart = (11, 22) if narrow else (13, 24)
+    head_p = "" if narrow else f" {'p':>6}"
+    head_shows = "" if narrow else f" {'shows':>6}"
+    head = (
+        f"{'task':<{wide}} {'turn':<8}  {'B − A in points':<{apart}}{head_p} {'n':>4}{head_shows} "
+        f"{'gained':>6} {'lost':>4}"
+    )
     lines.append(display.line((head, "$quiet")))
     for task in dict.fromkeys(task for task, _ in differences):
         for turn, name in TURNS:
             one = differences[task, turn]
             words, style = points(one)
             p = "–" if one.p is None else "<.001" if one.p < 0.001 else f"{one.p:.3f}"
-            label = display.fitted(task or "all tasks", 13) if turn == "t1" else " " * 13
+            shown_p = "" if narrow else f" {p:>6}"
+            shown_smallest = "" if narrow else f" {_shows(one):>6}"
+            label = display.fitted(task or "all tasks", wide) if turn == "t1" else " " * wide
             lines.append(
                 display.line(
                     (label, "bold" if not task else ""),
                     f" {name:<8}",
-                    (f"{sureness(one)} {words:<24}", style),
-                    f" {p:>6} {formatting.count(one.n):>6} {len(one.gained):>7} {len(one.lost):>5}",
+                    (f"{sureness(one)} {words:<{apart}}", style),
+                    f"{shown_p} {formatting.count(one.n):>4}{shown_smallest} {len(one.gained):>6} {len(one.lost):>4}",
                 )
             )
     lines.append(display.line())
+    for turn, name in TURNS:
+        if ("", turn) in differences and differences["", turn].includes_zero:
+            lines.append(display.line((f"{name}, all tasks: no difference shown; {differences['', turn].power}", "")))
     lines.append(display.line(("▲ B better  ▼ B worse  = no significant difference", "$quiet")))
-    lines.append(display.line(("95 % bootstrap interval, McNemar's p", "$quiet")))
-    return lines
+    note = "" if narrow else ", McNemar's p; n shows this many points or more"
+    lines.append(display.line((f"95 % paired score interval{note}", "$quiet")))
+    return [*lines, *floors]
+
+
+def _floor_lines(metrics: tuple[EvaluationMetrics, EvaluationMetrics]) -> list[Content]:
+    return [display.line(), *(_floor_line(name, policy) for name, policy in zip("AB", metrics, strict=True))]
+
+
+def _floor_line(name: str, metrics: EvaluationMetrics) -> Content:
+    second, floor, retry = (metrics.get(key) for key in ("acc_t2", FLOOR, "acc_retry"))
+    words = f"Acc@t2 {formatting.percent((second or {}).get('value'))} · {floor_and_position(second, floor)}"
+    again = f" · own retry {formatting.percent(retry.get('value'))}" if retry else ""
+    return display.line((f"{name} ", "bold $accent"), f"{words}{again}")
+
+
+def _shows(difference: Difference) -> str:
+    """The smallest difference that the questions show, in points."""
+    smallest = difference.smallest
+    return "–" if smallest is None else f"{100 * smallest:.1f}"
 
 
 def flip_line(pair: PairedAnswer, turn: Turn, gained: bool) -> Content:

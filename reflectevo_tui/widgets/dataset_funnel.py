@@ -60,7 +60,7 @@ def funnel_lines(facts: DatasetFacts, set_name: SetName, shown: str | None) -> l
         _step("attempts", rollouts.attempts, rollouts.attempts),
         _step("  incorrect: reflected on", rollouts.incorrect, rollouts.attempts),
         _step("reflections", rollouts.reflections, rollouts.reflections),
-        _step("  correction judged", rollouts.judged, rollouts.reflections),
+        _step("  correction verified", rollouts.judged, rollouts.reflections),
         _step("  i→c", rollouts.helped, rollouts.reflections, "$success"),
         display.line(),
         display.line((f"{SET_TITLES[set_name]} ", "bold"), (SET_WORDS[set_name], "$quiet")),
@@ -75,7 +75,8 @@ def funnel_lines(facts: DatasetFacts, set_name: SetName, shown: str | None) -> l
         style = "$accent" if human else "$warning"
         head = display.line(("▸ " if chosen else "  ", "bold $accent"))
         lines.append(display.joined([head, _step(f"{'✎' if human else '−'} {reason}", number, total, style, NAME - 2)]))
-    return [*lines, display.line(), decisions_line(facts, reasons)]
+    lines += [display.line(), decisions_line(facts, reasons)]
+    return [*lines, display.line((facts.trained, "$quiet"))] if facts.trained else lines
 
 
 def decisions_line(facts: DatasetFacts, reasons: dict[str, int]) -> Content:

@@ -144,6 +144,8 @@ class Heatmap(LinePanel, can_focus=True):
         ]
 
     def _legend(self, low: float, high: float) -> Content:
+        if not self._yields:
+            return display.line(("i→c share of each instruction; none was used yet", "$quiet"))
         parts: list[Part] = [("i→c share, from ", "$quiet"), formatting.percent(low), ("  ", "")]
         parts += [(glyph * 2, style) for glyph, style in zip(SHADES, STYLES, strict=True)]
         return display.line(*parts, ("  to ", "$quiet"), formatting.percent(high))

@@ -13,6 +13,7 @@ from textual.message import Message
 from reflectevo_tui.text import display, formatting
 from reflectevo_tui.text.display import Part
 from reflectevo_tui.widgets.line_panel import LinePanel
+from store.evaluation.floors import FLOOR
 from store.evaluation.number_format import counted
 from store.records import PolicyState
 from store.runs.lineage import LineageNode
@@ -49,6 +50,7 @@ def node_line(node: LineageNode, mark: str, chosen: bool, current: bool, width: 
     policy = node.policy
     metrics = node.shown.metrics if node.shown else {}
     first, second = (accuracy_words(metrics.get(name), wide=wide) for name in ("acc_t1", "acc_t2"))
+    floor = formatting.percent((metrics.get(FLOOR) or {}).get("value"))
     state, style = STATES[policy.state]
     branch = branch_glyphs(node)
     name = policy.name + (" ◀" if current else "")
@@ -60,6 +62,7 @@ def node_line(node: LineageNode, mark: str, chosen: bool, current: bool, width: 
         (display.fitted(policy.setting, 15), "$quiet"),
         (display.fitted(state, 13), style),
         f"{first:>{20 if wide else 7}} {second:>{20 if wide else 7}}",
+        (f" {floor:>7}", "$quiet"),
         (f" {APART if node.apart else ' '}", "$warning"),
     ]
     if wide:
@@ -87,7 +90,7 @@ def heads(width: int) -> Content:
     sizes = f"   {'trained on':>15}  why" if wide else ""
     name = display.fitted("policy", 26 if wide else 16)
     return display.line(
-        (f"    {name}{'setting':<15}{'state':<13}{'Acc@t1':>{cells}} {'Acc@t2':>{cells}}{sizes}", "$quiet")
+        (f"    {name}{'setting':<15}{'state':<13}{'Acc@t1':>{cells}} {'Acc@t2':>{cells}} {'floor':>7}{sizes}", "$quiet")
     )
 
 

@@ -13,19 +13,21 @@ from textual_plotext import PlotextPlot
 
 from reflectevo_tui.state.snapshot import Curve, Snapshot
 from reflectevo_tui.text import display, formatting
+from store.evaluation.floors import floor_value
 
 Colour = tuple[int, int, int]
 FIRST: Colour = (90, 170, 255)
 SECOND: Colour = (255, 175, 80)
+THIRD: Colour = (150, 150, 150)
 
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """A curve with its style. `side` is the axis it refers to; `hollow` marks distinguish it without colour."""
+    """A curve with its style. `side` is the axis it refers to; its `mark` distinguishes it without colour."""
 
     points: Curve
     colour: Colour
-    hollow: bool = False
+    mark: Literal["●", "○", "▪"] = "●"
     side: Literal["left", "right"] = "left"
 
 
@@ -71,8 +73,7 @@ class MetricChart(PlotextPlot):  # type: ignore[misc]  # the package carries no 
             plot.plot(steps, values, marker="braille", color=one.colour, yside=one.side)
             # A few marks distinguish the curves without colour.
             every = max(len(steps) // 8, 1)
-            marker = "○" if one.hollow else "●"
-            plot.scatter(steps[::-every], values[::-every], marker=marker, color=one.colour, yside=one.side)
+            plot.scatter(steps[::-every], values[::-every], marker=one.mark, color=one.colour, yside=one.side)
             plot.yfrequency(4, yside=one.side)
         if self._ticks:
             plot.xticks([place for place, _ in self._ticks], [label for _, label in self._ticks])
@@ -109,25 +110,28 @@ def show_training(chart: MetricChart, snapshot: Snapshot) -> None:
         words.append(f"lr {rate[-1][1]:.1e}")
     chart.show_series(
         display.line(" · ".join(["Training", *words])),
-        (Series(loss, FIRST), Series(second, SECOND, hollow=True, side="right")),
+        (Series(loss, FIRST), Series(second, SECOND, "○", side="right")),
     )
 
 
 def show_accuracy(chart: MetricChart, snapshot: Snapshot) -> None:
-    """Plot Acc@t1 and Acc@t2 in percent, by the iteration that produced the policy."""
-    first, second = _percentages(snapshot, "first"), _percentages(snapshot, "second")
+    """Plot Acc@t1, Acc@t2 and its floor in percent, by the iteration that produced the policy."""
+    first, second, floor = (_percentages(snapshot, name) for name in ("first", "second", "floor"))
     title = "Acc@t1 ● Acc@t2 ○ by iteration"
     if first and second:
-        title += f" · {formatting.percent(first[-1][1] / 100)} → {formatting.percent(second[-1][1] / 100)}"
+        title = (
+            f"Acc@t1 ● {formatting.percent(first[-1][1] / 100)} · Acc@t2 ○ {formatting.percent(second[-1][1] / 100)}"
+        )
+        newest = snapshot.accuracy[-1]
+        if newest.oracle:
+            title += f" · floor ▪ {floor_value(newest.floor)}"
     chart.show_series(
         display.line(title),
-        (Series(first, FIRST), Series(second, SECOND, hollow=True)),
+        (Series(first, FIRST), Series(second, SECOND, "○"), Series(floor, THIRD, "▪")),
         [(float(point.iteration), f"{point.iteration} {point.policy}") for point in snapshot.accuracy],
     )
 
 
-def _percentages(snapshot: Snapshot, turn: Literal["first", "second"]) -> Curve:
-    values = [
-        (point.iteration, (point.first if turn == "first" else point.second)["value"]) for point in snapshot.accuracy
-    ]
+def _percentages(snapshot: Snapshot, name: Literal["first", "second", "floor"]) -> Curve:
+    values = [(point.iteration, (getattr(point, name) or {}).get("value")) for point in snapshot.accuracy]
     return tuple((iteration, 100 * value) for iteration, value in values if value is not None)

@@ -8,6 +8,7 @@ from textual.content import Content
 
 from reflectevo_tui.text import display, formatting
 from reflectevo_tui.widgets.line_panel import LinePanel
+from store.evaluation.floors import floor_words
 from store.records import Evaluation
 from store.runs.lineage import LineageNode
 
@@ -23,14 +24,28 @@ def policy_facts(node: LineageNode, width: int) -> list[Content]:
         lines += [display.line(one) for one in display.folded(display.one_line(part), width or display.FOLD_CELLS)]
     lines.append(display.line())
     newest = sorted(node.measured.values(), key=lambda one: (one.created, one.id), reverse=True)
-    lines += [_measured_line(one) for one in newest] or [display.line(("not measured", "$quiet"))]
+    lines += [line for one in newest for line in _measured_lines(one)] or [display.line(("not measured", "$quiet"))]
     return lines
 
 
-def _measured_line(one: Evaluation) -> Content:
+def _measured_lines(one: Evaluation) -> list[Content]:
     oracle = "oracle-free" if one.protocol.startswith("oracle-free") else "oracle"
     first, second = (formatting.percent(one.metrics.get(name, {}).get("value")) for name in ("acc_t1", "acc_t2"))
-    return display.line((f"{oracle:<13}{f'n = {one.n:,}':<11}", "$quiet"), f"Acc@t1 {first:>7}  Acc@t2 {second:>7}")
+    lines = [
+        display.line(
+            (f"{oracle:<12}{one.split:<5}{f'n = {one.n:,}':<10}", "$quiet"), f"Acc@t1 {first:>7}  Acc@t2 {second:>7}"
+        )
+    ]
+    if floor := floor_words(one.protocol, one.metrics):
+        lines.append(display.line((f"{'':<27}{floor}", "$quiet")))
+        retry = one.metrics.get("acc_retry", {}).get("value")
+        if retry is not None:
+            lines.append(display.line((f"{'':<27}own retry {formatting.percent(retry)}", "$quiet")))
+    unreadable = [one.metrics.get(name, {}).get("value") for name in ("unreadable_t1", "unreadable_t2")]
+    if any(unreadable):
+        shares = " → ".join(formatting.percent(share) for share in unreadable)
+        lines.append(display.line((f"{'':<27}no readable answer {shares}", "$quiet")))
+    return lines
 
 
 class PolicyPanel(LinePanel):

@@ -36,6 +36,7 @@ class SettingField(Horizontal):
         super().__init__(classes="setting")
         self.field = field
         self._initial = value
+        self._selected: Any = None
 
     def compose(self) -> ComposeResult:
         """Compose name, value and help text."""
@@ -43,6 +44,7 @@ class SettingField(Horizontal):
         if self.field.choices:
             options = [(display.line(choice), choice) for choice in self.field.choices]
             value = self._initial if self._initial in self.field.choices else self.field.choices[0]
+            self._selected = value
             yield Select(options, value=value, allow_blank=False, compact=True)
         else:
             yield Input(shown_text(self._initial), compact=True)
@@ -56,7 +58,10 @@ class SettingField(Horizontal):
     @on(Select.Changed)
     def _chosen(self, event: Select.Changed) -> None:
         event.stop()
-        self.post_message(self.Changed(self.field.key, self.value))
+        # A selection also reports its initial value when it appears; the operator has changed nothing by then.
+        if event.value != self._selected:
+            self._selected = event.value
+            self.post_message(self.Changed(self.field.key, self.value))
 
     @on(events.DescendantFocus)
     def _entered(self) -> None:

@@ -78,6 +78,16 @@ def pending(connection: sqlite3.Connection) -> list[Directive]:
     )
 
 
+def accepted_since(connection: sqlite3.Connection, kind: DirectiveKind, since: float) -> list[Directive]:
+    """Return the accepted directives of a kind that were issued at or after a time (in seconds since 1970)."""
+    return to_records(
+        Directive,
+        connection.execute(
+            "SELECT * FROM directives WHERE kind = ? AND accepted = 1 AND created >= ? ORDER BY id", (kind, since)
+        ).fetchall(),
+    )
+
+
 def finish(connection: sqlite3.Connection, directive_id: int, accepted: bool, outcome: str) -> None:
     """Record the outcome, inside the transaction that applies the directive, so that both are committed or neither."""
     now = time.time()

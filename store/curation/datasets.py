@@ -8,8 +8,10 @@ from typing import get_args
 
 from store.curation.curated import decisions_since, funnel
 from store.curation.records import FunnelCount
-from store.curation.training_settings import SetName
+from store.curation.trained_rows import count_trained_rows
+from store.curation.training_settings import TRAINING_SETTINGS, SetName
 from store.database.rows import to_records
+from store.evaluation.number_format import counted
 from store.records import Verdict
 
 SET_NAMES: tuple[SetName, ...] = get_args(SetName)
@@ -34,13 +36,15 @@ class DatasetFacts:
     """Counts of an iteration's rollouts and training sets.
 
     `later_decisions` counts reflections and pairs whose decision changed after the sets were curated; `curates_again`
-    is True if the iteration is curated again before training, which applies these decisions.
+    is True if the iteration is curated again before training, which applies these decisions. `trained` describes what
+    the training setting of the iteration trains on.
     """
 
     rollouts: RolloutCounts
     counts: tuple[FunnelCount, ...]
     later_decisions: int
     curates_again: bool
+    trained: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +67,11 @@ def dataset_facts(connection: sqlite3.Connection, iteration_id: int) -> DatasetF
     verdicts: dict[tuple[bool, Verdict], int] = {
         (bool(first), verdict): n
         for first, verdict, n in connection.execute(
-            "SELECT turn = 1, verdict, count(*) FROM attempts WHERE iteration_id = ? AND protocol = ''"
-            " AND error IS NULL GROUP BY 1, 2",
+            "SELECT turn = 1, verdict, count(*) FROM attempts WHERE iteration_id = ?1 AND protocol = ''"
+            # Further samples of a rollout belong to no trajectory; those of an import do.
+            " AND error IS NULL AND (sample = 0 AND (turn = 1 OR reflection_id IS NOT NULL) OR EXISTS ("
+            "  SELECT 1 FROM iterations i JOIN runs r ON r.id = i.run_id WHERE i.id = ?1 AND r.origin = 'import'))"
+            " GROUP BY 1, 2",
             (iteration_id,),
         )
     }
@@ -87,7 +94,24 @@ def dataset_facts(connection: sqlite3.Connection, iteration_id: int) -> DatasetF
         tuple(funnel(connection, iteration_id)),
         later,
         curates_again=_curates_again(connection, iteration_id),
+        trained=_trained(connection, iteration_id),
     )
+
+
+def _trained(connection: sqlite3.Connection, iteration_id: int) -> str:
+    """Return which rows the iteration's training setting trains on, and their number; empty for an import."""
+    row = connection.execute(
+        "SELECT run_id, settings ->> '$.training.setting' AS setting,"
+        " settings ->> '$.curation.max_per_question' AS most"
+        " FROM iterations WHERE id = ?",
+        (iteration_id,),
+    ).fetchone()
+    entry = TRAINING_SETTINGS.get(row["setting"] or "") if row else None
+    if entry is None or row["most"] is None:
+        return ""
+    rows = count_trained_rows(connection, iteration_id, row["run_id"], entry, int(row["most"]))
+    also = f" and rows left out: {', '.join(entry.left_out_reasons)}" if entry.left_out_reasons else ""
+    return f"{entry.name} trains on {counted(rows.kept, 'row')}: {entry.trained_on}{also}"
 
 
 def _curates_again(connection: sqlite3.Connection, iteration_id: int) -> bool:

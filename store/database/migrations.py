@@ -55,6 +55,19 @@ def _migrations() -> Migrations:
             database.execute(statement)
         database.execute("PRAGMA user_version = 3")
 
+    @migrations(name="0004_splits_of_evaluations")
+    def splits_of_evaluations(database: Database) -> None:
+        """Mark each evaluation with the split that it was measured on, and dev questions with their draw."""
+        for statement in _statements(SPLITS_OF_EVALUATIONS):
+            database.execute(statement)
+        database.execute("PRAGMA user_version = 4")
+
+    @migrations(name="0005_controls")
+    def controls(database: Database) -> None:
+        for statement in _statements(CONTROLS):
+            database.execute(statement)
+        database.execute("PRAGMA user_version = 5")
+
     return migrations
 
 
@@ -99,3 +112,66 @@ WORKED_REFLECTIONS = """
 ALTER TABLE few_shots ADD COLUMN attempt TEXT;
 ALTER TABLE few_shots ADD COLUMN reflection TEXT;
 """
+
+
+SPLITS_OF_EVALUATIONS = """
+ALTER TABLE evaluations ADD COLUMN split TEXT NOT NULL DEFAULT 'test';
+UPDATE evaluations SET split = 'dev' WHERE iteration_id IN (
+    SELECT id FROM iterations WHERE json_extract(settings, '$.evaluation.split') = 'dev'
+);
+ALTER TABLE run_questions ADD COLUMN draw INTEGER NOT NULL DEFAULT 0;
+"""
+
+
+CONTROLS = """
+CREATE TABLE control_texts (
+    id INTEGER PRIMARY KEY,
+    iteration_id INTEGER NOT NULL REFERENCES iterations(id),
+    policy_id INTEGER NOT NULL REFERENCES policies(id),
+    author_id INTEGER NOT NULL REFERENCES policies(id),
+    protocol TEXT NOT NULL,
+    first_answers TEXT NOT NULL CHECK (first_answers IN ('own', 'base')),
+    arm TEXT NOT NULL,
+    sample INTEGER NOT NULL DEFAULT 0,
+    question_id INTEGER NOT NULL REFERENCES questions(id),
+    attempt_id INTEGER NOT NULL REFERENCES attempts(id),
+    reflection_id INTEGER REFERENCES reflections(id),
+    shown_id INTEGER REFERENCES control_texts(id),
+    shown TEXT,
+    text TEXT NOT NULL,
+    answer TEXT,
+    answer_group TEXT,
+    verdict TEXT CHECK (verdict IN ('correct', 'incorrect', 'unverified')),
+    detail TEXT NOT NULL DEFAULT '',
+    score REAL,
+    prompt_tokens INTEGER NOT NULL DEFAULT 0,
+    cached_tokens INTEGER NOT NULL DEFAULT 0,
+    completion_tokens INTEGER NOT NULL DEFAULT 0,
+    finish_reason TEXT NOT NULL DEFAULT '',
+    seed INTEGER,
+    prompt_version TEXT NOT NULL,
+    prompt_hash TEXT NOT NULL,
+    latency REAL NOT NULL DEFAULT 0,
+    reused_from INTEGER,
+    error TEXT,
+    created REAL NOT NULL
+);
+CREATE UNIQUE INDEX control_texts_work ON control_texts
+    (policy_id, protocol, first_answers, question_id, arm, sample);
+CREATE INDEX control_texts_iteration ON control_texts (iteration_id);
+CREATE INDEX control_texts_attempt ON control_texts (attempt_id);
+CREATE INDEX control_texts_reflection ON control_texts (reflection_id) WHERE reflection_id IS NOT NULL;
+CREATE INDEX control_texts_shown ON control_texts (shown_id) WHERE shown_id IS NOT NULL;
+CREATE TABLE control_results (
+    policy_id INTEGER NOT NULL REFERENCES policies(id),
+    protocol TEXT NOT NULL,
+    first_answers TEXT NOT NULL CHECK (first_answers IN ('own', 'base')),
+    iteration_id INTEGER NOT NULL REFERENCES iterations(id),
+    request TEXT NOT NULL,
+    results TEXT NOT NULL,
+    created REAL NOT NULL,
+    PRIMARY KEY (policy_id, protocol, first_answers)
+) WITHOUT ROWID;
+"""
+"""The controls have tables of their own: a query on attempts or reflections, and so curation, exports, lists, yields
+and metrics, can't meet a text that a control generated, least of all one that shows the reference answer."""

@@ -13,6 +13,7 @@ from store.estimates import symbolic
 from store.estimates.formulas import NOTHING, Owed, StageEstimate, StageFormulas
 from store.estimates.inputs import Figures
 from store.estimates.symbolic import Symbolic, number
+from store.records import Split
 from store.settings import RunSettings
 
 Column = Literal["texts", "prompt_tokens", "generated_tokens", "training_tokens", "seconds"]
@@ -37,6 +38,10 @@ class Estimate:
     """Memory of weights and KV cache during generation, at full concurrency with texts of mean length."""
     training_bytes: Symbolic
     """Memory of weights, optimizer and activations during training, with examples of maximum length."""
+    split: Split
+    """Split of the questions that promotion is decided on."""
+    min_examples: int
+    """Minimum number of training examples."""
     figures: Figures = field(repr=False)
 
     def over_all(self, part: Column) -> Symbolic:
@@ -95,10 +100,12 @@ def estimate(settings: RunSettings, figures: Figures, owed: Owed | None = None) 
         first=made.stages(first=True),
         later=made.stages(first=False),
         trajectories=trajectories,
-        database_bytes=trajectories * made.trajectory_bytes(),
+        database_bytes=trajectories * made.trajectory_bytes() + made.further_bytes(),
         policy_bytes=made.policy_bytes(),
         generation_bytes=made.generation_bytes(),
         training_bytes=made.training_bytes(),
+        split=settings.evaluation.split,
+        min_examples=settings.training.min_examples,
         figures=figures,
     )
 

@@ -12,6 +12,7 @@ from typing import Literal
 
 from store.curation.training_settings import TRAINING_SETTINGS
 from store.estimates import symbolic
+from store.estimates.expected_examples import examples_of_attempt
 from store.estimates.inputs import Figures
 from store.estimates.symbolic import Symbolic, number
 from store.records import StageName
@@ -78,7 +79,7 @@ def held_out_count(share: float, questions: int) -> int:
 
 def _first_attempts(training: TrainingSection) -> float:
     """First attempts per example of D+ in the last stage: correct ones (rehearsal), corrected ones (distillation)."""
-    if TRAINING_SETTINGS[training.setting].set_name != "d_plus":
+    if not TRAINING_SETTINGS[training.setting].rehearses:
         return 0.0
     return training.rehearsal + training.distillation
 
@@ -97,31 +98,6 @@ def _passes(training: TrainingSection) -> list[tuple[float, int, int]]:
             own.accumulation or training.accumulation,
         ),
     ]
-
-
-def examples_of_attempt(settings: RunSettings, reflections: int, yield_share: float) -> float:
-    """Return the mean number of training examples per wrong attempt, if its reflections succeed independently.
-
-    The result is an upper bound: it includes the caps per question, but no filters and no caps per task or instruction.
-
-    Args:
-        settings: of the run.
-        reflections: number of reflections on the attempt.
-        yield_share: share of reflections whose correction is right.
-    """
-    limit = settings.curation.max_per_question
-    set_name = TRAINING_SETTINGS[settings.training.setting].set_name
-    mean = 0.0
-    for right in range(reflections + 1):
-        chance = math.comb(reflections, right) * yield_share**right * (1 - yield_share) ** (reflections - right)
-        if set_name == "d_pm":
-            made = min(limit, right * (reflections - right))
-        elif set_name == "d_pref":
-            made = min(settings.judge.pairs_per_question, math.comb(right, 2))
-        else:
-            made = min(limit, right)
-        mean += chance * made
-    return mean
 
 
 class StageFormulas:
@@ -151,15 +127,17 @@ class StageFormulas:
     # -- rollouts
 
     def _attempts(self, first: bool) -> StageEstimate:
-        texts = self._owed_or("attempt", first, self._term("train_questions"))
+        sampled = number(1 + self._settings.attempt.samples)
+        texts = self._owed_or("attempt", first, self._term("train_questions") * sampled)
         return self._generated("attempt", texts, self._attempt_prompt(), self._term("attempt_tokens"))
 
     def _reflections(self, first: bool) -> StageEstimate:
-        texts = self._owed_or("reflect", first, self._wrong() * self._per_attempt() * self._rounds(self._chain()))
+        texts = self._owed_or("reflect", first, self._reflected() * self._per_attempt() * self._rounds(self._chain()))
         return self._generated("reflect", texts, self._reflection_prompt(), self._term("reflection_tokens"))
 
     def _corrections(self, first: bool) -> StageEstimate:
-        texts = self._owed_or("correct", first, self._wrong() * self._per_attempt() * self._rounds(self._chain()))
+        planned = self._reflected() * self._per_attempt() * self._rounds(self._chain()) + self._further_corrections()
+        texts = self._owed_or("correct", first, planned)
         return self._generated("correct", texts, self._correction_prompt(), self._term("correction_tokens"))
 
     def _owed_or(self, stage: StageName, first: bool, planned: Symbolic) -> Symbolic:
@@ -180,6 +158,20 @@ class StageFormulas:
 
     def _wrong(self) -> Symbolic:
         return self._term("train_questions") * self._term("wrong_share")
+
+    def _reflected(self) -> Symbolic:
+        """Training attempts that are reflected on."""
+        return self._term("train_questions") if self._settings.reflection.on == "all" else self._wrong()
+
+    def _further_corrections(self) -> Symbolic:
+        """Texts that the lift of reflections is computed from: corrections after the first, and tries without one.
+
+        Their prompts are estimated as those of corrections.
+        """
+        samples = self._settings.correction.samples
+        if samples == 1:
+            return NOTHING
+        return self._wrong() * (self._per_attempt() * number(samples - 1) + number(samples))
 
     def _per_attempt(self) -> Symbolic:
         return self._term("reflections_per_attempt")
@@ -217,12 +209,16 @@ class StageFormulas:
         asked = self._term("reflection_tokens") + self._term("correction_overhead_tokens")
         return self._attempt_prompt() + shown + asked
 
+    def _retry_prompt(self) -> Symbolic:
+        """A second try without a reflection has the question and, where it is shown, the attempt in its prompt."""
+        shown = self._term("attempt_tokens") if self._settings.correction.show_previous_attempt else NOTHING
+        return self._attempt_prompt() + shown
+
     # -- the rest of an iteration
 
     def trajectories(self) -> Symbolic:
         """Return the number of trajectories of an iteration's training questions."""
-        questions, wrong = self._term("train_questions"), self._term("wrong_share")
-        return questions + questions * wrong * (self._per_attempt() + number(-1))
+        return self._term("train_questions") + self._reflected() * (self._per_attempt() + number(-1))
 
     def _curation(self, first: bool) -> StageEstimate:
         made = self._owed_or("curate", first, self.trajectories())
@@ -231,15 +227,25 @@ class StageFormulas:
     def _examples(self, first: bool) -> Symbolic:
         if first and self._owed.examples is not None:
             return number(self._owed.examples)
-        if self._trained.set_name is None:
+        if self._trained.row_source == "questions":
             return self._term("train_questions")
+        if self._trained.row_source == "sampled attempts":
+            return self._term("train_questions") * self._examples_of_samples()
         if self._figures.has("examples_per_attempt"):
             return self._wrong() * self._term("examples_per_attempt")
         reflections, fixed = self._figures["reflections_per_attempt"].value, self._figures["yield_share"].value
         if reflections is None or fixed is None:
             return self._wrong() * symbolic.name("examples_per_attempt")
         mean = examples_of_attempt(self._settings, round(reflections), fixed)
-        return self._wrong() * number(mean, "yield_share", "reflections_per_attempt")
+        return self._reflected() * number(mean, "yield_share", "reflections_per_attempt")
+
+    def _examples_of_samples(self) -> Symbolic:
+        """Examples of the sampled first attempts per question, if they are right as often as the greedy one."""
+        wrong = self._figures["wrong_share"].value
+        if wrong is None:
+            return symbolic.name("examples_per_question")
+        mean = examples_of_attempt(self._settings, self._settings.attempt.samples, 1 - wrong)
+        return number(mean, "wrong_share")
 
     def _training(self, first: bool) -> StageEstimate:
         training = self._settings.training
@@ -263,6 +269,7 @@ class StageFormulas:
             "attempt": self._attempt_prompt,
             "reflection": self._reflection_prompt,
             "correction": self._correction_prompt,
+            "retry": self._retry_prompt,
         }
         lengths = []
         for stage in self._trained.stages:
@@ -276,6 +283,9 @@ class StageFormulas:
         policies = self._owed.policies if first and self._owed.policies is not None else 2 if first else 1
         measured = self._settings.evaluation
         asked = number(policies) * self._term("held_out_questions")
+        if self._settings.reports_on_test and self._owed.policies is None:
+            # At most: a policy that isn't promoted is not measured on the test questions.
+            asked = asked + number(2 if first else 1) * self._term("reported_questions")
         own = "held_out_wrong_share" if self._figures.has("held_out_wrong_share") else "wrong_share"
         wrong = asked * self._term(own)
         oracle = {"oracle": 1, "oracle-free": 0, "both": 1}[measured.protocol]
@@ -287,8 +297,7 @@ class StageFormulas:
         attempt, reflection, correction = (
             self._term(f"{name}_tokens") for name in ("attempt", "reflection", "correction")
         )
-        # A retry without a reflection has the question and the attempt in its prompt, and the length of a correction.
-        retry_prompt = self._attempt_prompt() + attempt
+        retry_prompt = self._retry_prompt()
         prompts = (
             answers * self._attempt_prompt()
             + turns * (self._reflection_prompt() + self._correction_prompt())
@@ -296,6 +305,12 @@ class StageFormulas:
         )
         generated = answers * attempt + turns * (reflection + correction) + retries * correction
         texts = answers + turns * number(2) + retries
+        if measured.controls.enabled:
+            section = measured.controls
+            corrected, judged = wrong * number(section.corrections()), asked * number(section.judgement_samples)
+            texts = texts + corrected + judged
+            prompts = prompts + corrected * self._correction_prompt() + judged * retry_prompt
+            generated = generated + corrected * correction + asked * number(section.judgement_tokens)
         return StageEstimate("evaluate", texts, prompts, generated, seconds=self._generating(generated))
 
     def _loads(self, first: bool) -> StageEstimate:
@@ -314,6 +329,18 @@ class StageFormulas:
             return self._term("trajectory_bytes")
         tokens = symbolic.total([self._term(f"{name}_tokens") for name in ("attempt", "reflection", "correction")])
         return self._term("row_bytes") + tokens * self._term("text_bytes_per_token")
+
+    def further_bytes(self) -> Symbolic:
+        """Return the bytes of the texts of an iteration that belong to no trajectory: further attempts and corrections.
+
+        They are not in the search index, so this is an upper bound.
+        """
+        samples = self._settings.attempt.samples
+        if not samples and self._settings.correction.samples == 1:
+            return NOTHING
+        attempts = self._term("train_questions") * number(samples) * self._term("attempt_tokens")
+        tokens = attempts + self._further_corrections() * self._term("correction_tokens")
+        return tokens * self._term("text_bytes_per_token")
 
     def policy_bytes(self) -> Symbolic:
         """Return the bytes of a child policy: its adapter, and the merged model where adapters aren't served (CPU)."""

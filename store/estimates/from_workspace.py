@@ -10,7 +10,7 @@ import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
 
-from store.curation.curated import curation_counts
+from store.curation.trained_rows import count_trained_rows
 from store.curation.training_settings import TRAINING_SETTINGS
 from store.estimates.estimate import Estimate, estimate
 from store.estimates.formulas import Owed
@@ -71,10 +71,10 @@ def owed_now(connection: sqlite3.Connection, iteration: Iteration, settings: Run
     if answered:
         texts |= {name: known[name].owed for name in ROLLOUT_STAGES[1:] if known[name].total}
     examples = None
-    set_name = TRAINING_SETTINGS[settings.training.setting].set_name
-    if known["curate"].state == "done" and set_name is not None:
-        counts = curation_counts(connection, iteration.id).get(set_name, {})
-        examples = counts.get("included", 0)
+    entry = TRAINING_SETTINGS[settings.training.setting]
+    if known["curate"].state == "done" and entry.row_source != "questions":
+        most = settings.curation.max_per_question
+        examples = count_trained_rows(connection, iteration.id, iteration.run_id, entry, most).kept
     compared = {iteration.parent_id, iteration.child_id} - {None}
     measured_before = {row.policy_id for row in evaluations(connection, iteration.run_id)} & compared
     return Owed(texts, examples, 2 - len(measured_before))

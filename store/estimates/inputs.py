@@ -20,6 +20,7 @@ from store.estimates import symbolic
 from store.estimates.model_config import PUBLISHED, Architecture
 from store.estimates.symbolic import Symbolic
 from store.settings import Decoding, RunSettings
+from store.settings.rollout import GENERAL_INSTRUCTION
 
 Origin = Literal["measured", "given", "settings", "reference", "unknown"]
 
@@ -29,7 +30,8 @@ FILE_NAME = "estimate.toml"
 MEANINGS: dict[str, str] = {
     "train_questions": "training questions of an iteration",
     "held_out_questions": "questions a policy is measured on",
-    "reflections_per_attempt": "reflections on one wrong attempt: instructions × samples",
+    "reported_questions": "test questions a promoted policy is measured on, where others decide",
+    "reflections_per_attempt": "reflections on one attempt: instructions × samples",
     "wrong_share": "share of first attempts that are wrong",
     "held_out_wrong_share": "share of first attempts that are wrong on held-out questions",
     "yield_share": "share of reflections whose correction is right (i→c)",
@@ -67,7 +69,15 @@ MEANINGS: dict[str, str] = {
 """Description of each figure, with its unit. Shares are between 0 and 1."""
 
 _ZERO_IS_FINE = frozenset(
-    {"gpus", "training_gpus", "load_s", "training_start_s", "price_per_gpu_hour", "held_out_questions"}
+    {
+        "gpus",
+        "training_gpus",
+        "load_s",
+        "training_start_s",
+        "price_per_gpu_hour",
+        "held_out_questions",
+        "reported_questions",
+    }
 )
 
 _PAPER = "ReflectEvo, Findings of ACL 2025"
@@ -95,6 +105,7 @@ BYTES_PER_TOKEN = 5.1
 """Bytes of text per token of SmolLM2's tokenizer, measured on 50 published attempts and reflections."""
 
 _POOL = 32
+_AND_GENERAL = f"+{GENERAL_INSTRUCTION}"
 _DRAWN = re.compile(r"[a-z]+:(\d+)")
 
 
@@ -148,6 +159,7 @@ def assumed(settings: RunSettings, architecture: Architecture | None, *, model_s
             "settings",
             f"tasks.{settings.evaluation.split}",
         ),
+        "reported_questions": Figure(sum(task.test for task in settings.tasks), "settings", "tasks.test"),
         "yield_share": Figure(PAPER_YIELD, "reference", f"{_PAPER}: of its whole dataset"),
         "gpus": Figure(1, "reference", "what one engine drives"),
         "training_gpus": Figure(1, "reference", "what one engine drives"),
@@ -175,8 +187,13 @@ def _overheads(settings: RunSettings) -> dict[str, Figure]:
 
 def _reflections(settings: RunSettings) -> dict[str, Figure]:
     drawn = settings.reflection.instructions
-    if isinstance(drawn, list):
-        keys: int | None = len(drawn)
+    general = 0
+    if isinstance(drawn, str) and drawn.endswith(_AND_GENERAL):
+        drawn, general = drawn.removesuffix(_AND_GENERAL), 1
+    if drawn == GENERAL_INSTRUCTION:
+        keys: int | None = 1
+    elif isinstance(drawn, list):
+        keys = len(drawn)
     elif drawn == "all":
         # An operator's own parts enlarge the pool, and their number is only known from another file.
         keys = None if settings.reflection.parts else _POOL
@@ -186,7 +203,7 @@ def _reflections(settings: RunSettings) -> dict[str, Figure]:
     if keys is None:
         return {}
     source = "reflection.instructions × reflection.samples"
-    return {"reflections_per_attempt": Figure(keys * settings.reflection.samples, "settings", source)}
+    return {"reflections_per_attempt": Figure((keys + general) * settings.reflection.samples, "settings", source)}
 
 
 def _lengths(settings: RunSettings) -> dict[str, Figure]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from statistics import median
 
 from store.control.telemetry import capabilities, metrics
+from store.curation.trained_rows import count_trained_rows
 from store.curation.training_settings import TRAINING_SETTINGS, TrainingSetting
 from store.estimates.activity import NEWEST_TEXTS, TABLES, first_id, generated_texts, id_list, length
 from store.estimates.inputs import Figure
@@ -33,8 +34,9 @@ _MANY_ROWS = 5000
 """Minimum number of trajectories for measuring the database; a smaller one consists mostly of empty pages."""
 
 _ROLLOUTS = """
-SELECT 'attempt' AS stage, avg(prompt_tokens), avg(completion_tokens), count(*), avg(verdict = 'incorrect') FROM (
-    SELECT prompt_tokens, completion_tokens, verdict FROM attempts
+SELECT 'attempt' AS stage, avg(prompt_tokens), avg(completion_tokens), count(*),
+    avg(CASE WHEN sample = 0 THEN verdict = 'incorrect' END) FROM (
+    SELECT prompt_tokens, completion_tokens, verdict, sample FROM attempts
     WHERE id >= {attempts} AND +iteration_id IN ({marks}) AND protocol = '' AND turn = 1 AND error IS NULL
     AND reused_from IS NULL ORDER BY id DESC LIMIT {limit})
 UNION ALL
@@ -43,8 +45,9 @@ SELECT 'reflection', avg(prompt_tokens), avg(completion_tokens), count(*), NULL 
     WHERE id >= {reflections} AND +iteration_id IN ({marks}) AND protocol = '' AND error IS NULL
     AND reused_from IS NULL ORDER BY id DESC LIMIT {limit})
 UNION ALL
-SELECT 'correction', avg(prompt_tokens), avg(completion_tokens), count(*), avg(verdict = 'correct') FROM (
-    SELECT prompt_tokens, completion_tokens, verdict FROM attempts
+SELECT 'correction', avg(nullif(prompt_tokens, 0)), avg(completion_tokens), count(*),
+    avg(CASE WHEN sample = 0 THEN verdict = 'correct' END) FROM (
+    SELECT prompt_tokens, completion_tokens, verdict, sample FROM attempts
     WHERE id >= {attempts} AND +iteration_id IN ({marks}) AND protocol = '' AND +reflection_id IS NOT NULL
     AND error IS NULL ORDER BY id DESC LIMIT {limit})
 UNION ALL
@@ -59,8 +62,6 @@ SELECT min(created - latency) FROM (
     ORDER BY id LIMIT 500)
 """
 """Start of the first request: the earliest among the texts stored first, which may have finished in another order."""
-
-_EXAMPLES = "SELECT count(*) FROM curated WHERE iteration_id = ? AND set_name = ? AND included"
 
 
 def measured(
@@ -98,6 +99,7 @@ def questions(connection: sqlite3.Connection, run_id: int, split: str) -> dict[s
     counts = {
         "train_questions": sum(by_split.get("train", 0) for by_split in stored),
         "held_out_questions": sum(by_split.get(split, 0) for by_split in stored),
+        "reported_questions": sum(by_split.get("test", 0) for by_split in stored),
     }
     return {name: Figure(n, "measured", "questions of the run") for name, n in counts.items()}
 
@@ -217,12 +219,13 @@ def _steps(points: Sequence[tuple[float, float]]) -> list[_Step]:
 def _examples(
     connection: sqlite3.Connection, iteration: Iteration, setting: TrainingSetting, where: str
 ) -> dict[str, Figure]:
-    set_name = TRAINING_SETTINGS[setting].set_name
-    if set_name is None:
+    entry = TRAINING_SETTINGS[setting]
+    if entry.set_name is None:
         return {}
-    made = connection.execute(_EXAMPLES, (iteration.id, set_name)).fetchone()[0]
+    made = count_trained_rows(connection, iteration.id, iteration.run_id, entry, 0).kept
     wrong = connection.execute(
-        "SELECT count(*) FROM attempts WHERE iteration_id = ? AND protocol = '' AND turn = 1 AND verdict = 'incorrect'",
+        "SELECT count(*) FROM attempts WHERE iteration_id = ? AND protocol = '' AND turn = 1 AND sample = 0"
+        " AND verdict = 'incorrect'",
         (iteration.id,),
     ).fetchone()[0]
     if not made or wrong < _FEWEST:

@@ -68,6 +68,17 @@ class Symbolic:
         turned = Symbolic({tuple((name, -power) for name, power in product): 1 / factor}, other.uses)
         return self * turned
 
+    def at_most(self, largest: Mapping[str, float]) -> float | None:
+        """Return an upper bound, given the largest value of each unknown name; None if one is missing or divides."""
+        bound = 0.0
+        for product, factor in self.factors.items():
+            for unknown, power in product:
+                if power < 0 or factor < 0 or unknown not in largest:
+                    return None
+                factor *= largest[unknown] ** power
+            bound += factor
+        return bound
+
     def words(self, number: Callable[[float], str]) -> str:
         """Format the number, or the formula with the unknown names; `number` formats a value in the term's unit."""
         if self.known:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from store.estimates.estimate import Estimate, stage_cost
 from store.estimates.formulas import StageEstimate
 from store.estimates.symbolic import Symbolic
-from store.evaluation.number_format import count, duration
+from store.evaluation.number_format import count, counted, duration
+from store.evaluation.power import power_words
 from store.records import StageName
 
 UNKNOWN_TIME = "time unknown (not measured yet)"
@@ -26,11 +27,32 @@ def stage_words(estimate: Estimate, name: StageName) -> str:
     if stage.seconds.known:
         parts.append(f"{duration(stage.seconds.value or 0.0)}{_rate(estimate, stage)}")
     else:
-        return f"about {parts[0]}; {UNKNOWN_TIME}" if parts else UNKNOWN_TIME
+        return f"{_about(parts)}; {UNKNOWN_TIME}" if parts else UNKNOWN_TIME
     cost = stage_cost(estimate, stage)
     if cost.known and estimate.figures.has("price_per_gpu_hour"):
         parts.append(f"price {cost.value or 0.0:,.2f}")
-    return f"about {', '.join(parts)}"
+    return _about(parts)
+
+
+def _about(parts: list[str]) -> str:
+    words = ", ".join(parts)
+    return words if words.startswith("at most ") else f"about {words}"
+
+
+def decision_words(estimate: Estimate) -> str:
+    """Describe what promotion is decided on, and the smallest difference that so many questions show."""
+    asked = estimate.figures["held_out_questions"].value
+    n = 0 if asked is None else round(asked)
+    return f"{counted(n, f'{estimate.split} question')}: {power_words(n)}"
+
+
+def few_examples_words(estimate: Estimate) -> str:
+    """Say that fewer training examples are expected than training requires; empty if there are enough, or unknown."""
+    expected = next(stage.texts.value for stage in estimate.first if stage.stage == "train")
+    if expected is None or round(expected) >= estimate.min_examples:
+        return ""
+    expecting = counted(round(expected), "training example")
+    return f"about {expecting}, fewer than min_examples = {estimate.min_examples}: nothing would be trained"
 
 
 def _rounded(value: float) -> str:
@@ -40,8 +62,11 @@ def _rounded(value: float) -> str:
 
 def _tokens(stage: StageEstimate) -> str:
     for term, kind in ((stage.generated_tokens, "generated"), (stage.training_tokens, "training")):
-        if term.value != 0:
-            return f"{term.words(_rounded)} {kind} tokens"
+        if term.value == 0:
+            continue
+        # A share that is not measured yet, e.g. of wrong answers, is at most 1.
+        most = None if term.known else term.at_most({name: 1.0 for name in term.unknown if name.endswith("_share")})
+        return f"{term.words(_rounded) if most is None else f'at most {_rounded(most)}'} {kind} tokens"
     return ""
 
 

@@ -11,12 +11,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from store.evaluation.held_out_answers import HeldOutAnswer, held_out_answers, is_oracle
-from store.evaluation.intervals import bootstrap_mean, mcnemar_exact
+from store.evaluation.intervals import mcnemar_exact, paired_score
+from store.evaluation.power import power_words, smallest_difference
 
 Turn = Literal["t1", "t2"]
-
-_SEED = 0
-"""Random seed of the bootstrap in every comparison."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +37,7 @@ class PairedAnswer:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Accuracy of policy b minus that of policy a, with a 95 % bootstrap interval over `n` questions.
+    """Accuracy of policy b minus that of policy a, with Tango's 95 % score interval over `n` questions.
 
     Accuracies are shares: 1 is 100 percentage points. `value`, `low`, `high` and McNemar's exact `p` are None when no
     question has a verdict for both policies.
@@ -54,6 +52,25 @@ class Difference:
     """Ids of the questions that only b answers right."""
     lost: tuple[int, ...]
     """Ids of the questions that only a answers right."""
+
+    @property
+    def includes_zero(self) -> bool:
+        """Whether no difference is shown: the interval includes 0."""
+        return self.low is not None and self.high is not None and self.low <= 0 <= self.high
+
+    @property
+    def smallest(self) -> float | None:
+        """The smallest difference that these questions show, as a share; None if they can't show any."""
+        return smallest_difference(self.n, self._discordant)
+
+    @property
+    def power(self) -> str:
+        """The smallest difference in words: `n = 57 shows differences of 13 points or more`."""
+        return power_words(self.n, self._discordant)
+
+    @property
+    def _discordant(self) -> float:
+        return (len(self.gained) + len(self.lost)) / self.n if self.n else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,15 +136,12 @@ def outcomes(pairs: Iterable[PairedAnswer], turn: Turn, protocol: str) -> list[t
 
 
 def difference(known: Sequence[tuple[int, bool, bool]]) -> Difference:
-    """Compute the difference between two policies from their outcomes on the same questions, as from `outcomes`.
-
-    The bootstrap has a fixed seed, so that every comparison of the same outcomes has the same interval.
-    """
+    """Compute the difference between two policies from their outcomes on the same questions, as from `outcomes`."""
     gained = tuple(question for question, was, now in known if now and not was)
     lost = tuple(question for question, was, now in known if was and not now)
     if not known:
         return Difference(None, None, None, 0, None, (), ())
-    interval = bootstrap_mean([int(now) - int(was) for _, was, now in known], _SEED)
+    interval = paired_score(len(gained), len(lost), len(known))
     value = (len(gained) - len(lost)) / len(known)
     return Difference(
         value, interval.low, interval.high, len(known), mcnemar_exact(len(gained), len(lost)), gained, lost

@@ -78,7 +78,8 @@ def outcomes_at(answers: list[HeldOutAnswer], turn: int, protocol: str) -> dict[
 class ReferenceAnswers:
     """Distribution of a task's reference answers, from which the accuracy of a constant answer follows.
 
-    `different` counts distinct answers, `commonest_count` the questions whose answer is `commonest`.
+    `different` counts distinct answers, `commonest_count` the questions whose answer is `commonest`; `second` is the
+    second commonest, None if all have the same.
     """
 
     task: str
@@ -86,6 +87,7 @@ class ReferenceAnswers:
     different: int
     commonest: str
     commonest_count: int
+    second: str | None = None
 
 
 def reference_answers(connection: sqlite3.Connection, run_id: int, split: str) -> list[ReferenceAnswers]:
@@ -98,6 +100,6 @@ def reference_answers(connection: sqlite3.Connection, run_id: int, split: str) -
     ):
         counts.setdefault(task, []).append((reference, n))
     return [
-        ReferenceAnswers(task, sum(n for _, n in found), len(found), found[0][0], found[0][1])
+        ReferenceAnswers(task, sum(n for _, n in found), len(found), *found[0], found[1][0] if len(found) > 1 else None)
         for task, found in counts.items()
     ]

@@ -139,10 +139,10 @@ def reflections_on(connection: sqlite3.Connection, attempt_ids: Iterable[int]) -
 
 
 def corrections_of(connection: sqlite3.Connection, reflection_ids: Iterable[int]) -> dict[int, StoredAttempt]:
-    """Return the corrections of some reflections by reflection id; failed ones are left out."""
+    """Return the corrections of some reflections by reflection id; failed ones and further samples are left out."""
     found: dict[int, StoredAttempt] = {}
     for one in _by(connection, StoredAttempt, "attempts", "reflection_id", reflection_ids):
-        if one.error is None and one.reflection_id is not None:
+        if one.error is None and one.reflection_id is not None and not one.sample:
             found.setdefault(one.reflection_id, one)
     return found
 

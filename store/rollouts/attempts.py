@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from store.database.connection import storable
 from store.database.rows import to_records
 from store.records import ReviewState, StoredAttempt, StoredReflection, Verdict
+from store.rollouts.control_texts import forget_failed_controls
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,9 @@ class NewGeneration:
 class NewAttempt:
     """An attempt to insert. `reflection_id` is None on turn 1 and for a retry without reflection.
 
-    Sample 0 of turn 1 is the attempt itself; higher samples are votes of the majority-vote baseline.
+    Sample 0 of turn 1 is the attempt itself; higher samples are votes of the majority-vote baseline, or the further
+    attempts of `attempt.samples`. Sample 0 with a reflection is the correction that belongs to its trajectory; higher
+    samples only measure the lift of the reflection.
     """
 
     generation: NewGeneration
@@ -260,7 +263,7 @@ def reviewed(connection: sqlite3.Connection, iteration_id: int) -> dict[int, Rev
 def instruction_yields(
     connection: sqlite3.Connection, run_id: int, before: int
 ) -> dict[tuple[str, str], tuple[int, int]]:
-    """Count the right corrections after a wrong attempt, and all corrections, by task and instruction.
+    """Count the right corrections of wrong attempts, and all corrections of wrong attempts, by task and instruction.
 
     Counts a run's rollouts before training iteration number `before`.
     """
@@ -268,7 +271,7 @@ def instruction_yields(
         "SELECT t.task, t.instruction, sum(t.transition = 'i→c') AS good, count(*) AS tried"
         " FROM trajectories t JOIN iterations i ON i.id = t.iteration_id"
         " WHERE i.run_id = ? AND i.kind = 'training' AND i.number < ? AND t.split = 'train'"
-        " AND t.correction_id IS NOT NULL"
+        " AND t.correction_id IS NOT NULL AND t.transition LIKE 'i→%'"
         " GROUP BY t.task, t.instruction",
         (run_id, before),
     ).fetchall()
@@ -300,7 +303,7 @@ def forget_failures(connection: sqlite3.Connection, iteration_id: int, *, held_o
     connection.execute(f"DELETE FROM curated WHERE correction_id IN ({attempts})", (iteration_id,))
     dropped = connection.execute(f"DELETE FROM attempts WHERE id IN ({attempts})", (iteration_id,)).rowcount
     dropped += connection.execute(f"DELETE FROM reflections WHERE id IN ({reflections})", (iteration_id,)).rowcount
-    return dropped
+    return dropped + forget_failed_controls(connection, iteration_id)
 
 
 def get_attempt(connection: sqlite3.Connection, attempt_id: int, *, first_turn: bool = False) -> StoredAttempt | None:

@@ -29,6 +29,7 @@ def add_iteration(
     settings: JsonObject,
     remaining: int,
     kind: IterationKind = "training",
+    child_id: int | None = None,
 ) -> int:
     """Insert the next iteration of a run with its six stages; returns its id.
 
@@ -41,14 +42,15 @@ def add_iteration(
         settings: the resolved settings it runs with.
         remaining: how many iterations follow it automatically.
         kind: `training`, or `evaluation` to only evaluate the parent policy.
+        child_id: a second policy to evaluate; only for an evaluation.
     """
     number = connection.execute(
         "SELECT coalesce(max(number), 0) + 1 FROM iterations WHERE run_id = ? AND kind = ?", (run_id, kind)
     ).fetchone()[0]
     cursor = connection.execute(
-        "INSERT INTO iterations (run_id, number, kind, parent_id, settings, state, remaining, created)"
-        " VALUES (?, ?, ?, ?, ?, 'running', ?, ?)",
-        (run_id, number, kind, parent_id, dump_json(settings), remaining, time.time()),
+        "INSERT INTO iterations (run_id, number, kind, parent_id, child_id, settings, state, remaining, created)"
+        " VALUES (?, ?, ?, ?, ?, ?, 'running', ?, ?)",
+        (run_id, number, kind, parent_id, child_id, dump_json(settings), remaining, time.time()),
     )
     iteration_id = int(cursor.lastrowid or 0)
     measures = kind == "evaluation"
@@ -169,8 +171,10 @@ def set_stage(
 
 
 def approve_stage(connection: sqlite3.Connection, iteration_id: int, name: StageName) -> None:
-    """Record that an operator approved a stage at its gate."""
-    connection.execute("UPDATE stages SET approved = 1 WHERE iteration_id = ? AND name = ?", (iteration_id, name))
+    """Record that an operator approved a stage at its gate; the note on what it would do is cleared."""
+    connection.execute(
+        "UPDATE stages SET approved = 1, note = '' WHERE iteration_id = ? AND name = ?", (iteration_id, name)
+    )
 
 
 def set_progress(connection: sqlite3.Connection, iteration_id: int, name: StageName, done: int, total: int) -> None:

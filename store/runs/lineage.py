@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from store.evaluation.protocols import main_protocol, overall_evaluations
+from store.evaluation.protocols import deciding_split, main_protocol, overall_evaluations
 from store.records import Evaluation, Policy
 from store.runs.policies import evaluations, list_policies, newest_evaluation
 from store.runs.runs import get_run
@@ -40,9 +40,15 @@ def lineage(connection: sqlite3.Connection, run_id: int) -> list[LineageNode]:
         children.setdefault(policy.parent_id if policy.parent_id in known else None, []).append(policy)
     measured: dict[int, dict[str, Evaluation]] = {}
     every = evaluations(connection, run_id)
-    main = main_protocol(get_run(connection, run_id))
+    run = get_run(connection, run_id)
+    main, split = main_protocol(run), deciding_split(run)
     other = "oracle" if main == "oracle-free" else "oracle-free"
-    comparable = overall_evaluations(every, main) or overall_evaluations(every, other)
+    comparable = (
+        overall_evaluations(every, main, split)
+        or overall_evaluations(every, main)
+        or overall_evaluations(every, other, split)
+        or overall_evaluations(every, other)
+    )
     alike = {one.policy_id: one for one in comparable}
     for one in every:
         if not one.task:

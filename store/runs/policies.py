@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import time
 from collections.abc import Mapping, Sequence
 
 from store.database.rows import dump_json, to_record, to_records
-from store.records import Evaluation, JsonObject, Policy, PolicyState
+from store.records import Evaluation, JsonObject, Policy, PolicyState, Split
 
 
 def add_policy(
@@ -69,13 +70,26 @@ def put_evaluation(
     task: str,
     n: int,
     metrics: Mapping[str, object],
+    split: Split = "test",
 ) -> None:
-    """Store the metrics of a policy under a protocol; newer values replace older ones."""
+    """Store the metrics of a policy under a protocol; newer values replace older ones.
+
+    `split` is that of the questions, which the protocol's digest implies.
+    """
     connection.execute(
-        "INSERT INTO evaluations (policy_id, iteration_id, protocol, task, n, metrics, created)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (policy_id, protocol, task) DO UPDATE SET"
+        "INSERT INTO evaluations (policy_id, iteration_id, protocol, task, n, metrics, split, created)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (policy_id, protocol, task) DO UPDATE SET"
         " n = excluded.n, metrics = excluded.metrics, created = excluded.created",
-        (policy_id, iteration_id, protocol, task, n, dump_json(metrics), time.time()),
+        (policy_id, iteration_id, protocol, task, n, dump_json(metrics), split, time.time()),
+    )
+
+
+def add_evaluation_metrics(connection: sqlite3.Connection, evaluation_id: int, metrics: Mapping[str, object]) -> None:
+    """Add metrics to a stored evaluation, whose other metrics and time stay the same; inside a write transaction."""
+    row = connection.execute("SELECT metrics FROM evaluations WHERE id = ?", (evaluation_id,)).fetchone()
+    connection.execute(
+        "UPDATE evaluations SET metrics = ? WHERE id = ?",
+        (dump_json({**json.loads(row["metrics"]), **metrics}), evaluation_id),
     )
 
 

@@ -36,7 +36,7 @@ def progress_mark(connection: sqlite3.Connection, iteration_id: int) -> tuple[ob
     """
     row = connection.execute(
         "SELECT (SELECT max(id) FROM attempts), (SELECT max(id) FROM reflections), (SELECT max(id) FROM curated),"
-        " (SELECT max(id) FROM preferences),"
+        " (SELECT max(id) FROM preferences), (SELECT max(id) FROM control_texts),"
         " (SELECT max(question_id) FROM run_questions WHERE run_id = (SELECT max(id) FROM runs)),"
         " (SELECT group_concat(done || '/' || total || state) FROM stages WHERE iteration_id = ?),"
         " (SELECT group_concat(text) FROM live_text)",

@@ -53,6 +53,7 @@ def add_questions(
     connection: sqlite3.Connection,
     run_id: int,
     rows: Iterable[tuple[str, str, str, str, Sequence[str], str, JsonObject, str]],
+    draw: int = 0,
 ) -> None:
     """Insert questions and assign them to a run; one that is stored already is only assigned.
 
@@ -60,6 +61,7 @@ def add_questions(
         connection: inside a write transaction.
         run_id: the run they are assigned to.
         rows: tuples of task, domain, split, text, options, reference, payload, content hash.
+        draw: which draw of dev questions they belong to.
     """
     for task, domain, split, text, options, reference, payload, content_hash in rows:
         connection.execute(
@@ -77,9 +79,9 @@ def add_questions(
             ),
         )
         connection.execute(
-            "INSERT OR IGNORE INTO run_questions (run_id, question_id, split)"
-            " SELECT ?, id, ? FROM questions WHERE content_hash = ?",
-            (run_id, split, content_hash),
+            "INSERT OR IGNORE INTO run_questions (run_id, question_id, split, draw)"
+            " SELECT ?, id, ?, ? FROM questions WHERE content_hash = ?",
+            (run_id, split, draw, content_hash),
         )
 
 
@@ -121,15 +123,30 @@ def get_question(connection: sqlite3.Connection, question_id: int) -> StoredQues
     return to_record(StoredQuestion, row)
 
 
-def run_questions(connection: sqlite3.Connection, run_id: int, split: Split) -> list[StoredQuestion]:
+def dev_draws(connection: sqlite3.Connection, run_id: int) -> set[int]:
+    """Return the numbers of the draws of dev questions that a run has; the first is 0."""
+    return {
+        row[0]
+        for row in connection.execute(
+            "SELECT DISTINCT draw FROM run_questions WHERE run_id = ? AND split = 'dev'", (run_id,)
+        )
+    }
+
+
+def run_questions(connection: sqlite3.Connection, run_id: int, split: Split, draw: int = 0) -> list[StoredQuestion]:
     """Return a run's questions of one split, in a stable order.
 
-    Splits are per run: two runs of a workspace may split the same questions differently.
+    Splits are per run: two runs of a workspace may split the same questions differently. Of the dev questions of each
+    task, only those of its newest draw up to `draw` are returned: not every task can draw new ones.
     """
     rows = connection.execute(
-        "SELECT q.id, q.task, q.domain, rq.split, q.text, q.options, q.reference, q.payload, q.content_hash"
+        "WITH newest AS ("
+        "  SELECT q.task, max(rq.draw) AS draw FROM run_questions rq JOIN questions q ON q.id = rq.question_id"
+        "  WHERE rq.run_id = ?1 AND rq.split = ?2 AND rq.draw <= ?3 GROUP BY q.task)"
+        " SELECT q.id, q.task, q.domain, rq.split, q.text, q.options, q.reference, q.payload, q.content_hash"
         " FROM run_questions rq JOIN questions q ON q.id = rq.question_id"
-        " WHERE rq.run_id = ? AND rq.split = ? ORDER BY q.id",
-        (run_id, split),
+        " JOIN newest ON newest.task = q.task AND newest.draw = rq.draw"
+        " WHERE rq.run_id = ?1 AND rq.split = ?2 ORDER BY q.id",
+        (run_id, split, draw),
     ).fetchall()
     return to_records(StoredQuestion, rows)

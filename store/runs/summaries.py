@@ -47,6 +47,9 @@ def stage_costs(connection: sqlite3.Connection, run_id: int) -> list[StageCost]:
         " UNION ALL "
         "SELECT iteration_id, CASE WHEN protocol <> '' THEN 'evaluate' ELSE 'reflect' END,"
         " count(*), sum(prompt_tokens), sum(completion_tokens) FROM reflections"
+        " WHERE reused_from IS NULL AND iteration_id IN (SELECT id FROM iterations WHERE run_id = ?1) GROUP BY 1, 2"
+        " UNION ALL "
+        "SELECT iteration_id, 'evaluate', count(*), sum(prompt_tokens), sum(completion_tokens) FROM control_texts"
         " WHERE reused_from IS NULL AND iteration_id IN (SELECT id FROM iterations WHERE run_id = ?1) GROUP BY 1, 2",
         (run_id,),
     ):
@@ -134,6 +137,7 @@ def review_summary(connection: sqlite3.Connection, run_id: int) -> ReviewSummary
     agreed, judged = connection.execute(
         "SELECT coalesce(sum((v.decision = 'accept') = (c.verdict = 'correct')), 0), count(*)"
         f" FROM ({_NEWEST_REVIEWS}) v JOIN attempts c ON c.reflection_id = v.reflection_id AND c.turn = 2"
+        " AND c.sample = 0"
         " WHERE v.decision IN ('accept', 'reject') AND c.verdict <> 'unverified'",
         (run_id,),
     ).fetchone()
@@ -165,11 +169,11 @@ def preference_counts(connection: sqlite3.Connection, run_id: int) -> dict[str, 
 
 
 def question_counts(connection: sqlite3.Connection, run_id: int) -> dict[str, dict[str, int]]:
-    """Count the questions of a run by task and split."""
+    """Count the questions of a run by task and split; of the dev questions, those of one draw."""
     counts: dict[str, dict[str, int]] = {}
     for task, split, n in connection.execute(
         "SELECT q.task, rq.split, count(*) FROM run_questions rq JOIN questions q ON q.id = rq.question_id"
-        " WHERE rq.run_id = ? GROUP BY 1, 2 ORDER BY 1, 2",
+        " WHERE rq.run_id = ? AND rq.draw = 0 GROUP BY 1, 2 ORDER BY 1, 2",
         (run_id,),
     ):
         counts.setdefault(task, {})[split] = n

@@ -20,7 +20,7 @@ _MAY_DIFFER = {
     "attempt": {"temperature", "top_p"},
     "reflection": {"temperature", "top_p", "instructions", "samples", "rounds"},
     "correction": {"temperature", "top_p"},
-    "evaluation": {"promote"},
+    "evaluation": {"promote", "margin_t1", "margin_t2", "undecided"},
 }
 """Settings that a series may change, by section; None allows the whole section. All others affect how policies are
 measured and must be the same in every series."""
@@ -38,7 +38,7 @@ class SeriesSection(Section):
     with other seeds."""
     changes: dict[str, Any] = Field(default={})
     """Settings that differ from those of the run, as sections: `training`, `curation`, `judge`, the sampling of
-    training texts, or `evaluation.promote`."""
+    training texts, or the promotion rule in `evaluation`."""
 
     @field_validator("changes")
     @classmethod

@@ -11,9 +11,14 @@ from store.settings.base import Section
 
 PreviousAttempt = bool | Literal["quoted"]
 
-_DRAW = re.compile(r"(random|balanced|adaptive):([1-9]\d*)")
+GENERAL_INSTRUCTION = "general"
+"""Key of the general instruction, which evaluation uses."""
+
+_DRAW = re.compile(r"(?:all|(?:random|balanced|adaptive):[1-9]\d*)(?:\+general)?")
 
 _KEY = re.compile(r"[1-9]\d*-[1-9]\d*-[1-9]\d*")
+
+_DRAWS = "'all', 'general', a list of keys, 'random:n', 'balanced:n' or 'adaptive:n', with '+general' to add that one"
 
 
 class Decoding(Section):
@@ -27,6 +32,25 @@ class Decoding(Section):
     """Probability mass of nucleus sampling."""
 
 
+class AttemptSection(Decoding):
+    """Decoding of the first attempt, further attempts sampled in training, and whether attempts reason."""
+
+    reason: bool = False
+    """Ask for reasoning in short steps before the answer, in attempts and corrections of every task kind (the paper's
+    attempts reason). A model of up to 8B otherwise answers a multiple-choice question with the letter alone, so that a
+    reflection has no step to refer to."""
+    samples: int = Field(default=0, ge=0, le=64)
+    """Number of further first attempts sampled per training question, for settings that train on attempts
+    (rejection sampling); they are not reflected on. 0: none."""
+    sample_temperature: float = Field(default=0.8, gt=0.0, le=5.0)
+    """Sampling temperature of these further attempts."""
+
+    @property
+    def sampled(self) -> Decoding:
+        """The decoding of the further attempts."""
+        return Decoding(max_tokens=self.max_tokens, temperature=self.sample_temperature, top_p=self.top_p)
+
+
 class ReflectionSection(Decoding):
     """Sampling of reflections. Defaults are the paper's (section 3.1): k = 2, temperature 0.8."""
 
@@ -34,11 +58,18 @@ class ReflectionSection(Decoding):
     """Sampling temperature; 0 is greedy. It must be above 0 when `samples` is above 1."""
     instructions: str | list[str] = "random:2"
     """Instructions used per attempt: `all`, a list of keys `v-l-p`, or a draw of n: `random:n`, `balanced:n` (least
-    used first) or `adaptive:n`."""
+    used first) or `adaptive:n`. The general instruction of evaluations is the key `general`; `random:2+general` adds
+    it to those drawn."""
     samples: int = Field(default=2, ge=1, le=64)
     """Number of reflections per instruction (k)."""
     rounds: int = Field(default=1, ge=1, le=8)
     """Number of rounds of reflection (Reflexion). Each further round adds one reflection on every failed correction."""
+    on: Literal["wrong", "all"] = "wrong"
+    """Training attempts that are reflected on: the `wrong` ones, or `all` judged ones. With `all` the prompts do not
+    reveal the verdict, so that the policy also learns to keep a right answer."""
+    feedback: Literal["verdict", "detail"] = "verdict"
+    """What a prompt says on a wrong attempt: the `verdict` only, or the verifier's `detail` too, where the kind of task
+    has one (a program: the test that failed; free text: its F1). Without an oracle it says neither."""
     parts: str | None = None
     """TOML file with additional instruction parts (`verify`, `locate`, `plan`), relative to the settings file."""
 
@@ -48,20 +79,29 @@ class ReflectionSection(Decoding):
         if isinstance(value, list):
             if not value:
                 raise ValueError("an empty list draws nothing; use 'all' or name some keys")
-            wrong = [key for key in value if not _KEY.fullmatch(key)]
+            wrong = [key for key in value if key != GENERAL_INSTRUCTION and not _KEY.fullmatch(key)]
             if wrong:
-                raise ValueError(f"{wrong[0]!r} is not an instruction key; keys look like '1-3-2'")
+                raise ValueError(f"{wrong[0]!r} is not an instruction key; keys look like '1-3-2', or are 'general'")
             if len(set(value)) != len(value):
                 raise ValueError("an instruction key is listed twice")
             return value
-        if value != "all" and not _DRAW.fullmatch(value):
-            raise ValueError("use 'all', a list of keys, 'random:n', 'balanced:n' or 'adaptive:n'")
+        if value != GENERAL_INSTRUCTION and not _DRAW.fullmatch(value):
+            raise ValueError(f"use {_DRAWS}")
         return value
 
     @model_validator(mode="after")
     def _samples_differ(self) -> ReflectionSection:
         if self.samples > 1 and self.temperature == 0:
             raise ValueError("samples above 1 with temperature 0 would repeat one text; raise the temperature")
+        return self
+
+    @model_validator(mode="after")
+    def _details_reveal_verdicts(self) -> ReflectionSection:
+        if self.on == "all" and self.feedback == "detail":
+            raise ValueError(
+                "feedback = 'detail' says how an attempt failed, and with on = 'all' no prompt may reveal the verdict; "
+                "use feedback = 'verdict', or on = 'wrong'"
+            )
         return self
 
 
@@ -71,3 +111,15 @@ class CorrectionSection(Decoding):
     show_previous_attempt: PreviousAttempt = True
     """How the wrong attempt is shown along with the reflection: `true` as a separate turn, `"quoted"` inside a single
     user turn in the format of first attempts (small models keep the answer format better), `false` not at all."""
+    samples: int = Field(default=1, ge=1, le=64)
+    """Number of corrections of a wrong training attempt with each reflection (m). Above 1, m second attempts without a
+    reflection are generated too; the difference of the shares that are right is the lift of the reflection. Needs a
+    `temperature` above 0. Training sets contain the first correction only."""
+
+    @model_validator(mode="after")
+    def _samples_differ(self) -> CorrectionSection:
+        if self.samples > 1 and self.temperature == 0:
+            raise ValueError(
+                "samples above 1 with temperature 0 would repeat one text; raise correction.temperature, e.g. to 0.7"
+            )
+        return self

@@ -16,10 +16,11 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from store.records import GateName
 from store.settings.base import Section
+from store.settings.controls import ControlsSection
 from store.settings.curation import CurationSection, JudgeSection
 from store.settings.experiment import ExperimentSection
 from store.settings.generation import GenerationSection
-from store.settings.rollout import CorrectionSection, Decoding, ReflectionSection
+from store.settings.rollout import AttemptSection, CorrectionSection, ReflectionSection
 from store.settings.tasks import TASK_SECTIONS, Task, TaskSection, any_task, kind_of
 from store.settings.training import TrainingSection
 
@@ -44,10 +45,28 @@ class EvaluationSection(Section):
     baseline_temperature: float = Field(default=0.7, gt=0.0, le=5.0)
     """Sampling temperature of the baselines."""
     promote: Literal["operator", "not-worse", "always"] = "not-worse"
-    """Promotion rule without a `promote` gate: `operator` waits for an operator's decision, `not-worse` promotes the
-    child unless it lost to its parent, `always` promotes it in any case."""
-    split: Literal["test", "dev"] = "test"
-    """Questions to measure on: `test`, the held-out ones, or `dev`, those reserved for tuning."""
+    """Promotion rule without a `promote` gate: `operator` waits for an operator's decision; `not-worse` promotes a
+    child that is shown not to lose more than the margins, rejects one that is shown to lose, and otherwise does what
+    `undecided` says; `always` promotes it in any case."""
+    margin_t1: float = Field(default=0.04, gt=0.0, le=1.0)
+    """Non-inferiority margin of Acc@t1, as a share: `not-worse` promotes only if the lower bound of child − parent is
+    above −`margin_t1`. 0.04 is 4 percentage points."""
+    margin_t2: float = Field(default=0.04, gt=0.0, le=1.0)
+    """Non-inferiority margin of Acc@t2."""
+    undecided: Literal["operator", "promote", "reject"] = "operator"
+    """What `not-worse` does with a child when the questions can't tell whether it lost more than a margin: `operator`
+    waits at the `promote` gate, also where none is configured; `promote` and `reject` decide without an operator, for
+    runs that nobody watches."""
+    split: Literal["dev", "test"] = "dev"
+    """Questions that promotion is decided on: `dev`, those reserved for decisions, or `test`. Unset: `dev` where a task
+    reserves dev questions, otherwise `test`. With `dev`, the test questions measure each promoted policy once, and
+    nothing is decided on them."""
+    fresh_dev: int = Field(default=0, ge=0)
+    """Number of iterations after which tasks with generated questions draw new dev questions, so that repeated
+    decisions do not adapt to the same ones; 0: never. Parent and child of an iteration answer the same ones. Only with
+    `split = "dev"`."""
+    controls: ControlsSection = ControlsSection()
+    """Controls that show whether the content of the reflections helps."""
 
 
 class ReuseSection(Section):
@@ -89,8 +108,8 @@ class RunSettings(Section):
     """The task mix."""
     generation: GenerationSection = GenerationSection()
     """Generator and its limits."""
-    attempt: Decoding = Decoding()
-    """Decoding of the first attempt."""
+    attempt: AttemptSection = AttemptSection()
+    """Decoding of first attempts, greedy and sampled."""
     reflection: ReflectionSection = ReflectionSection()
     """Decoding of reflections and selection of instructions."""
     correction: CorrectionSection = CorrectionSection()
@@ -121,6 +140,19 @@ class RunSettings(Section):
             check_experiment(self)
         return self
 
+    @model_validator(mode="before")
+    @classmethod
+    def _default_split(cls, values: Any) -> Any:
+        """Decide on the test questions by default where no task reserves dev questions."""
+        if not isinstance(values, Mapping):
+            return values
+        section = values.get("evaluation", {})
+        tasks = values.get("tasks")
+        if not isinstance(section, Mapping) or "split" in section or not isinstance(tasks, list | tuple):
+            return values
+        reserved = any(task.get("dev") if isinstance(task, Mapping) else getattr(task, "dev", 0) for task in tasks)
+        return values if reserved else {**values, "evaluation": {**section, "split": "test"}}
+
     @model_validator(mode="after")
     def _has_dev_questions(self) -> RunSettings:
         if self.evaluation.split == "dev" and not any(task.dev for task in self.tasks):
@@ -128,6 +160,19 @@ class RunSettings(Section):
                 "evaluation.split is 'dev', but no task reserves dev questions; set dev = 50 for one of them"
             )
         return self
+
+    @property
+    def decides_on_reported_questions(self) -> bool:
+        """Whether promotion is decided on the test questions, which makes their results too good."""
+        return self.evaluation.split == "test"
+
+    @property
+    def reports_on_test(self) -> bool:
+        """Whether promoted policies are measured on test questions that nothing is decided on.
+
+        The series of an experiment are measured by the experiment itself.
+        """
+        return self.evaluation.split == "dev" and self.series is None and any(task.test for task in self.tasks)
 
     @model_validator(mode="after")
     def _trusts_its_own_models(self) -> RunSettings:
@@ -199,6 +244,8 @@ def of_series(settings: RunSettings, name: str, seed: int) -> RunSettings:
 def measuring(settings: RunSettings, place: Literal["each", "end", "base"]) -> RunSettings:
     """Return the settings under which a policy is measured on the test questions.
 
+    The policy that a series ends with is measured with controls, unless `measure_ends` says otherwise.
+
     Args:
         settings: of the run, with an experiment.
         place: `each` for any policy of a series, `end` for its final policy, `base` for the base policy.
@@ -209,7 +256,9 @@ def measuring(settings: RunSettings, place: Literal["each", "end", "base"]) -> R
     assert settings.experiment is not None
     own = {"each": {}, "end": settings.experiment.measure_ends, "base": settings.experiment.measure_base}[place]
     values = settings.model_dump(mode="json", exclude={"experiment"})
-    changes = {**settings.experiment.measure, **own, "split": "test"}
+    if place == "end":
+        own = merged({"controls": {"enabled": True}}, own)
+    changes = {**merged(settings.experiment.measure, own), "split": "test"}
     return type(settings).model_validate(merged(values, {"evaluation": changes}))
 
 

@@ -57,8 +57,12 @@ max_tokens = 24
 
 [training]
 setting = "sft-qa"                   # trains on the questions: there is something to train on whatever the model says
+min_examples = 1
 batch_size = 4
 max_length = 512
+
+[evaluation]
+undecided = "promote"
 """
 
 

@@ -10,9 +10,10 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from reflectevo_tui.text.glossary import GLOSSARY
+from store.settings.controls import ControlsSection
 from store.settings.curation import CurationSection, JudgeSection
 from store.settings.experiment import ExperimentSection, SeriesSection
-from store.settings.rollout import CorrectionSection, Decoding, ReflectionSection
+from store.settings.rollout import AttemptSection, CorrectionSection, ReflectionSection
 from store.settings.run import EvaluationSection, GenerationSection, ReuseSection, RunSettings
 from store.settings.tasks import (
     ChoiceTask,
@@ -31,7 +32,7 @@ BEGIN, END = "<!-- settings -->", "<!-- end of settings -->"
 
 _SECTIONS: Sequence[tuple[str, str, type[BaseModel]]] = (
     ("`[generation]`", "", GenerationSection),
-    ("`[attempt]`", "", Decoding),
+    ("`[attempt]`", "", AttemptSection),
     ("`[reflection]`", "", ReflectionSection),
     ("`[correction]`", "", CorrectionSection),
     ("`[reuse]`", "", ReuseSection),
@@ -40,6 +41,7 @@ _SECTIONS: Sequence[tuple[str, str, type[BaseModel]]] = (
     ("`[training]`", "See [training](training.md).", TrainingSection),
     ("`[training.second_stage]`", "What stage 2 of two stages does differently.", SecondStageSection),
     ("`[evaluation]`", "See [method](method.md#evaluation).", EvaluationSection),
+    ("`[evaluation.controls]`", "See [controls](controls.md).", ControlsSection),
     ("`[experiment]`", "See [experiments](experiments.md).", ExperimentSection),
     ("`[[experiment.series]]`", "", SeriesSection),
 )
@@ -105,7 +107,7 @@ def _own_fields(section: type[BaseModel]) -> Iterator[tuple[str, FieldInfo]]:
 
 
 def _is_table(field: FieldInfo) -> bool:
-    return "Section" in str(field.annotation) or field.annotation is Decoding
+    return "Section" in str(field.annotation)
 
 
 def _table(title: str, lead: str, fields: Iterator[tuple[str, FieldInfo]]) -> str:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.evaluation.answers import Answer, QuestionAnswers, answer_group, majority
-from engine.evaluation.baselines import Budget, baseline_outcomes, baselines, budgets, until_right, within
+from engine.evaluation.baselines import Budget, allowed, baseline_outcomes, baselines, budgets, until_right
 from store.records import Verdict
 
 
@@ -51,16 +51,50 @@ def test_an_unverified_winner_is_no_outcome() -> None:
     assert majority([Answer("unverified"), Answer("incorrect")]) is None
 
 
-@given(st.lists(st.integers(0, 20), min_size=1, max_size=8), st.integers(0, 100))
-def test_within_takes_the_longest_start_that_fits_and_at_least_one(lengths: Sequence[int], tokens: int) -> None:
-    """Only the first answer may exceed the budget, and no remaining answer that fits is left out."""
-    answers = [Answer("correct", "A", length) for length in lengths]
-    taken = within(answers, tokens)
-    assert taken and list(taken) == answers[: len(taken)]
-    spent = sum(one.tokens for one in taken)
-    assert len(taken) == 1 or spent <= tokens
-    if len(taken) < len(answers):
-        assert spent + answers[len(taken)].tokens > tokens
+COSTS = st.dictionaries(
+    st.integers(0, 500), st.lists(st.integers(1, 60), min_size=1, max_size=8), min_size=1, max_size=12
+)
+
+
+def samples_of(costs: Mapping[int, Sequence[int]]) -> dict[int, tuple[Answer, ...]]:
+    """Samples with these completion tokens and as many prompt tokens."""
+    return {
+        question: tuple(Answer("correct", "A", one, prompt_tokens=one) for one in several)
+        for question, several in costs.items()
+    }
+
+
+@given(COSTS, st.integers(0, 400), st.integers(0, 9))
+def test_the_mean_spends_the_budget(costs: dict[int, list[int]], tokens: int, seed: int) -> None:
+    """Up to one sample among all questions, unless every sample is used or one of each is too much already."""
+    samples = samples_of(costs)
+    found = allowed(samples, tokens, seed)
+    assert found.keys() == samples.keys() and found == allowed(samples, tokens, seed)
+    assert all(1 <= number <= len(samples[question]) for question, number in found.items())
+    spent = sum(one.cost for question, number in found.items() for one in samples[question][:number])
+    least = sum(several[0].cost for several in samples.values())
+    most = sum(one.cost for several in samples.values() for one in several)
+    expected = min(max(tokens * len(samples), least), most)
+    steps = sum(max(one.cost for one in several) for several in samples.values())
+    assert abs(spent - expected) <= steps, "each question is off by less than one of its samples"
+    if expected in (least, most):
+        assert spent == pytest.approx(expected, abs=1e-3)
+
+
+def test_floor_and_ceiling_are_drawn_so_that_the_mean_is_met() -> None:
+    """A budget of 2.3 samples: 30 of 100 questions have three, whichever seed, and the seed says which."""
+    samples = samples_of({question: [5] * 6 for question in range(100)})
+    found = [allowed(samples, 23, seed) for seed in range(5)]
+    assert all(sorted(set(one.values())) == [2, 3] and 29 <= sum(v == 3 for v in one.values()) <= 31 for one in found)
+    assert found[0] != found[1]
+    often = sum(allowed(samples, 23, seed)[7] == 3 for seed in range(300)) / 300
+    assert often == pytest.approx(0.3, abs=0.09), "no question is always the one with more"
+
+
+def test_what_short_samples_leave_the_others_may_spend() -> None:
+    """Question 1 can't spend its part of the budget, question 2 spends the rest."""
+    assert allowed(samples_of({1: [5], 2: [5] * 9}), 35, 0) == {1: 1, 2: 6}
+    assert allowed({}, 35, 0) == {}
 
 
 def test_an_oracle_stops_the_retries_at_the_first_right_one() -> None:
@@ -92,13 +126,34 @@ def test_a_budget_is_what_reflection_took_on_average_in_its_task() -> None:
     """The vote's budget is attempt, reflection and correction; the retry's is the part after the attempt, both over the
     questions that were reflected on.
     """
-    assert budgets(_rows()) == {"a": Budget(vote=(20 + 60) / 2, retry=40), "b": Budget(vote=40, retry=0)}
+    found = budgets(_rows(), 0)
+    assert {task: (one.vote, one.retry) for task, one in found.items()} == {"a": (40, 40), "b": (40, 0)}
+    assert found["b"] == Budget(vote=40, retry=0, votes={3: 2})
+
+
+def test_prompts_cost_tokens_too() -> None:
+    """Reflection reads question, answer and reflection; each retry reads its prompt again."""
+    row = QuestionAnswers(
+        1,
+        "a",
+        (Answer("incorrect", "B", 20, prompt_tokens=100), Answer("incorrect", "B", 10, prompt_tokens=160)),
+        30,
+        retries=tuple(Answer("incorrect", "B", 20, prompt_tokens=120) for _ in range(6)),
+        votes=tuple(Answer("correct", "A", 20, prompt_tokens=100) for _ in range(6)),
+        reflection_prompt_tokens=140,
+    )
+    budget = budgets([row], 0)["a"]
+    assert (budget.vote, budget.retry) == (120 + 170 + 170, 340)
+    assert budget.votes[1] in (3, 4) and budget.voted_retries[1] in (2, 3)
+    found = baselines([row], {"a": budget}, protocol="oracle")
+    assert (found["tokens_reflection"].value, found["prompt_tokens_reflection"].value) == (30, 140)
+    assert found["prompt_tokens_correction"].value == 160
 
 
 def test_baselines_by_hand() -> None:
     """Metrics with all samples, and within the budget of each question's own task."""
     rows = _rows()
-    found = baselines(rows, budgets(rows), protocol="oracle", seed=0)
+    found = baselines(rows, budgets(rows, 0), protocol="oracle")
     # All votes: wrong, right, right. Within 40 tokens: the same in `a` (three of ten), two of twenty in `b`: a tie.
     assert found["acc_vote"].value == pytest.approx(2 / 3)
     assert found["acc_vote_budget"].value == pytest.approx(1 / 3)
@@ -122,10 +177,10 @@ def test_baselines_by_hand() -> None:
 def test_outcomes_by_question_are_what_the_shares_are_made_of() -> None:
     """A paired test needs outcomes by question; they must add up to the engine's shares."""
     rows = _rows()
-    budget = budgets(rows)
+    budget = budgets(rows, 0)
     for protocol in ("oracle", "oracle-free"):
         outcomes = baseline_outcomes(rows, budget, protocol)  # type: ignore[arg-type]
-        measured = baselines(rows, budget, protocol=protocol, seed=0)  # type: ignore[arg-type]
+        measured = baselines(rows, budget, protocol=protocol)  # type: ignore[arg-type]
         for name in ("vote", "vote_budget", "retry_budget", "retry_vote_budget"):
             known = [right for (_, one), right in outcomes.items() if one == name]
             if f"acc_{name}" in measured:
@@ -147,14 +202,14 @@ def test_voted_retries_hear_no_verdict_but_the_first() -> None:
     right = QuestionAnswers(2, "a", (Answer("correct", "A", 20),))
     unknown = QuestionAnswers(3, "a", (Answer("unverified", "A", 20),), retries=second)
     rows = [row, right, unknown]
-    found = baselines(rows, budgets(rows), protocol="oracle", seed=0)
+    found = baselines(rows, budgets(rows, 0), protocol="oracle")
     assert (found["acc_retry_budget"].value, found["acc_retry_budget"].n) == (1.0, 2)
     assert (found["acc_retry_vote_budget"].value, found["acc_retry_vote_budget"].n) == (0.5, 2)
     # Of the first row four tries fit; the oracle stops at the second of them.
-    assert baselines([row], budgets([row]), protocol="oracle", seed=0)["tokens_retry_budget"].value == 20
-    assert baselines([row], budgets([row]), protocol="oracle", seed=0)["tokens_retry_vote_budget"].value == 40
-    assert baseline_outcomes(rows, budgets(rows), "oracle")[1, "retry_vote_budget"] is False
-    assert not {name for name in baselines(rows, budgets(rows), protocol="oracle-free", seed=0) if "retry_vote" in name}
+    assert baselines([row], budgets([row], 0), protocol="oracle")["tokens_retry_budget"].value == 20
+    assert baselines([row], budgets([row], 0), protocol="oracle")["tokens_retry_vote_budget"].value == 40
+    assert baseline_outcomes(rows, budgets(rows, 0), "oracle")[1, "retry_vote_budget"] is False
+    assert not {name for name in baselines(rows, budgets(rows, 0), protocol="oracle-free") if "retry_vote" in name}
 
 
 def test_a_baseline_that_was_not_measured_has_no_outcome() -> None:
@@ -163,13 +218,13 @@ def test_a_baseline_that_was_not_measured_has_no_outcome() -> None:
         QuestionAnswers(1, "a", (Answer("correct", "A", 20),)),
         QuestionAnswers(2, "a", (Answer("incorrect", "B", 20),), 9),
     ]
-    assert baseline_outcomes(plain, budgets(plain), "oracle") == {}
+    assert baseline_outcomes(plain, budgets(plain, 0), "oracle") == {}
 
 
 def test_a_baseline_never_costs_more_than_reflection_does() -> None:
     """Otherwise the comparison would not be one at equal tokens."""
     rows = _rows()
-    found = baselines([row for row in rows if row.task == "a"], budgets(rows), protocol="oracle", seed=0)
+    found = baselines([row for row in rows if row.task == "a"], budgets(rows, 0), protocol="oracle")
     reflected = sum(found[f"tokens_{name}"].value or 0 for name in ("attempt", "reflection", "correction"))
     assert (found["tokens_vote_budget"].value or 0) <= reflected
 
@@ -177,13 +232,17 @@ def test_a_baseline_never_costs_more_than_reflection_does() -> None:
 def test_only_what_was_measured_has_a_name() -> None:
     """A baseline that was not requested is not a baseline of 0."""
     plain = [QuestionAnswers(1, "a", (Answer("correct", "A", 20),))]
-    names = set(baselines(plain, budgets(plain), protocol="oracle", seed=0))
-    assert names == {"tokens_attempt", "tokens_reflection", "tokens_correction"}
+    names = set(baselines(plain, budgets(plain, 0), protocol="oracle"))
+    parts = ("attempt", "reflection", "correction")
+    assert names == {f"{kind}_{part}" for kind in ("tokens", "prompt_tokens") for part in parts}
     one_retry = [QuestionAnswers(1, "a", (Answer("incorrect", "A", 20),), retries=tries("correct"))]
-    assert set(baselines(one_retry, budgets(one_retry), protocol="oracle", seed=0)) - names == {"tokens_retry"}
+    assert set(baselines(one_retry, budgets(one_retry, 0), protocol="oracle")) - names == {
+        "tokens_retry",
+        "prompt_tokens_retry",
+    }
     more = [QuestionAnswers(1, "a", (Answer("incorrect", "A", 20),), 5, retries=tries("incorrect", "correct"))]
-    assert "acc_retry_budget" in baselines(more, budgets(more), protocol="oracle", seed=0)
-    free = baselines(more, budgets(more), protocol="oracle-free", seed=0)
+    assert "acc_retry_budget" in baselines(more, budgets(more, 0), protocol="oracle")
+    free = baselines(more, budgets(more, 0), protocol="oracle-free")
     assert "acc_retry_budget" not in free, "without an oracle nobody knows when to stop"
 
 

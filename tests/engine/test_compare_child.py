@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.evaluation.promotion import decide, summarise
+from engine.evaluation.promotion import Margins, decide, describe_rule, summarise
 from engine.evaluation.protocol import protocol_name
 from engine.evaluation.stored_results import compare_child
 from engine.supervisor.gate_notes import describe_gate
@@ -54,8 +54,9 @@ def test_the_gate_decides_by_the_numbers_that_screens_and_reports_show(tmp_path:
     decided = compare_child(rows.connection, iteration)
     assert (decided.t1, decided.t2) == (shown["", "t1"], shown["", "t2"])
     assert 0 < decided.t2.n < 40 and decided.t2.low is not None and decided.t2.low < (decided.t2.high or 0)
-    assert describe_gate(rows.connection, iteration, "promote") == summarise(decided)
-    assert decide("not-worse", decided).reason.endswith(summarise(decided))
+    said = describe_gate(rows.connection, iteration, "promote")
+    assert f"; {summarise(decided)}; " in said and describe_rule(decided, Margins(0.04, 0.04)) in said
+    assert decide(rows.settings.evaluation, decided).reason.endswith(summarise(decided))
     rows.connection.close()
 
 

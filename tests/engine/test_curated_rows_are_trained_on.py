@@ -68,7 +68,8 @@ class Made:
         found = [
             example
             for name, entry in TRAINING_SETTINGS.items()
-            if entry.set_name == set_name
+            # A shuffled stage shows the reflection on another question, and all of these are on one.
+            if entry.set_name == set_name and not entry.shuffled
             for row in rows
             for example in row_examples(name, row, self.rollouts)
         ]

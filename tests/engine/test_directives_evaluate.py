@@ -129,7 +129,7 @@ def test_iterations_of_a_run_may_differ_in_their_seed_where_another_chose_the_qu
         ({"settings": values(), "policy": "reflector"}, "policy reflector only reflects"),
         ({"settings": values(name="fresh"), "policy": "p01"}, "there is no run 'fresh' yet"),
         ({"settings": values(model="other")}, "'model' can't change within a run"),
-        ({"settings": values(name="imported")}, "was not made here (import)"),
+        ({"settings": values(name="imported")}, "was not created in this workspace (import)"),
     ],
 )
 def test_what_can_not_be_measured_is_refused(rows: Rows, arguments: dict[str, Any], words: str) -> None:

@@ -41,10 +41,10 @@ def test_settings_of_stages_ahead_can_be_edited_and_the_edit_is_recorded(rows: R
         rows, "set_settings", settings={"training": {"epochs": 3, "learning_rate": 1e-4}, "gates": ["promote"]}
     )
     assert accepted
-    assert '"epochs":3' in outcome
+    assert "training.epochs = 3, training.learning_rate = 0.0001" in outcome
     new, old = settings_of(rows.current()), rows.settings
     assert (new.training.epochs, new.training.learning_rate, new.gates) == (3.0, 1e-4, ["promote"])
-    assert new.training.model_copy(update={"epochs": 1.0, "learning_rate": 1e-3}) == old.training
+    assert new.training.model_copy(update={"epochs": 1.0, "learning_rate": None}) == old.training
     assert new.attempt == old.attempt
 
 

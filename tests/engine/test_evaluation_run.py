@@ -5,7 +5,9 @@ store.
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +67,10 @@ def test_a_fresh_run_is_prepared_and_its_base_measured_with_everything(harness: 
     assert oracle["acc_t1"] == free["acc_t1"], "the same first answers"
     assert oracle["c_to_i"]["n"] == 0 < free["c_to_i"]["n"], "only without an oracle right answers are tried again"
     assert oracle["acc_t1"]["value"] <= oracle["acc_t2"]["value"] <= oracle["acc_t4"]["value"]
+    floor = oracle.pop("floor_t2")
+    assert "floor_t2" not in free, "without an oracle nobody is told to guess again"
+    assert (floor["n"], floor["by_options"], floor["low"]) == (oracle["acc_t2"]["n"], 0.0, None)
+    assert 0 <= floor["value"] <= 1 and floor == found["p00", "oracle", "sums"]["floor_t2"]
     for metrics in (oracle, free):
         assert all(set(metric) == {"value", "low", "high", "n"} for metric in metrics.values())
         assert metrics["tokens_vote_budget"]["value"] <= metrics["tokens_vote"]["value"]
@@ -144,3 +150,20 @@ def test_the_chosen_split_is_measured(harness: Make, tmp_path: Path) -> None:
         " JOIN run_questions q USING (question_id) JOIN iterations i ON i.id = a.iteration_id GROUP BY 1, 2"
     )
     assert asked == [(1, "test", 3), (2, "dev", 1)]
+
+
+def test_an_engine_adds_the_floor_to_evaluations_of_an_earlier_version(harness: Make, tmp_path: Path) -> None:
+    """They were stored without one; everything else of them stays as it is."""
+    text = quiz_settings(tmp_path, train=4, test=8)
+    one = harness(text)
+    one.start()
+    one.issue("evaluate", settings=settings_of(text), base_directory=str(tmp_path))
+    one.wait(lambda: finished(one))
+    one.shut_down()
+    before = measured(one)
+    with closing(sqlite3.connect(one.workspace.database)) as database, database:
+        database.execute("UPDATE evaluations SET metrics = json_remove(metrics, '$.floor_t2')")
+    assert not any("floor_t2" in metrics for metrics in measured(one).values())
+    one.start()
+    one.wait(lambda: all("floor_t2" in metrics for metrics in measured(one).values()))
+    assert measured(one) == before

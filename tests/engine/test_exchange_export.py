@@ -21,6 +21,7 @@ from engine.exchange.formats import FORMATS, normal
 from engine.exchange.import_file import import_file
 from engine.exchange.unmapped_fields import same
 from engine.rollout.load_plan import settings_of
+from engine.training.examples import LabelledExample
 from engine.training.load_examples import training_examples
 from store.database.connection import open_reader
 from store.runs.iterations import list_iterations
@@ -213,7 +214,10 @@ def test_prompts_of_our_own_are_proved_and_give_nothing_away(made: EngineHarness
         ("trl-sft", "sft-one-stage"),
         ("trl-sft", "sft-two-stage"),
         ("trl-sft", "sft-qa"),
+        ("trl-sft", "sft-retry"),
+        ("trl-sft", "sft-two-stage-shuffled"),
         ("trl-dpo", "dpo-verdict"),
+        ("trl-kto", "kto-verdict"),
     ],
 )
 def test_rows_for_trl_are_the_examples_that_training_takes(
@@ -226,13 +230,15 @@ def test_rows_for_trl_are_the_examples_that_training_takes(
         own = settings_of(iteration)
         chosen = own.model_copy(update={"training": own.training.model_copy(update={"setting": setting})})
         stages = training_examples(reader, iteration, chosen)
-    names = ["stage1", "stage2"] if setting == "sft-two-stage" else ["train"]
+    names = ["stage1", "stage2"] if len(stages) == 2 else ["train"]
+    fields = {"trl-sft": ("prompt", "completion"), "trl-dpo": ("prompt", "chosen", "rejected")}
     for name, examples in zip(names, stages, strict=True):
         expected = [
             {
                 field: [dict(message) for message in getattr(example, field)]
-                for field in (("prompt", "chosen", "rejected") if wanted == "trl-dpo" else ("prompt", "completion"))
+                for field in fields.get(wanted, ("prompt", "completion"))
             }
+            | ({"label": example.desirable} if isinstance(example, LabelledExample) else {})
             for example in examples
         ]
         assert expected

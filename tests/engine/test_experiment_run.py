@@ -139,10 +139,15 @@ def test_an_experiment_runs_every_series_and_measures_every_policy(harness: Make
     # With tasks of one size the mean over tasks is the mean over questions that the engine stored.
     assert base["acc_t1"]["value"] == pytest.approx(stored["metrics"]["acc_t1"]["value"])
     assert base["acc_t2"]["value"] == pytest.approx(stored["metrics"]["acc_t2"]["value"])
+    assert base["floor"] == pytest.approx(stored["metrics"]["floor_t2"]["value"]), "tasks of one size again"
+    assert all(row["floors"] == {} for row in found["measured"] if row["feedback"] == "oracle-free")
+    assert {"gain", "none", "unclear", "unknown"} >= {gain["verdict"] for gain in found["gains"].values()}
+    assert found["gains"] and not any("not computed" in gain["sentence"] for gain in found["gains"].values())
+    assert "Floor of Acc@t2" in text and "By task, floor of Acc@t2, oracle protocol" in text
     for against in found["against"]:
         assert against["paired"]["overall"]["n"] <= 16
     for one_format in found["formats"]:
-        assert one_format["judged"] == 16
+        assert one_format["verified"] == 16
 
 
 def test_killed_between_it_goes_on_where_it_was(harness: Make, tmp_path: Path) -> None:

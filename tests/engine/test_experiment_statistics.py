@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reflectevo_tui.experiment.paired_estimates import format_split, mean_of_seeds, mean_over_tasks, paired, read_share
+from reflectevo_tui.experiment.paired_estimates import (
+    NOTHING,
+    Outcomes,
+    format_split,
+    mean_over_seeds,
+    mean_over_tasks,
+    paired,
+    paired_over_seeds,
+    read_share,
+)
 from store.evaluation.held_out_answers import HeldOutAnswer, outcomes_at
 from store.records import Verdict
 
@@ -37,7 +46,7 @@ def test_a_small_task_is_not_outweighed_by_a_large_one() -> None:
     tasks = dict.fromkeys(range(100), "large") | {200: "small", 201: "small"}
     before = {question: float(question < 100) for question in tasks}
     after = {question: float(10 <= question < 100 or question == 200) for question in tasks}
-    found = paired(before, after, tasks, seed=1).overall
+    found = paired(before, after, tasks).overall
     assert found.value == pytest.approx((-0.1 + 0.5) / 2) and found.n == 102
     assert found.low is not None and found.high is not None and found.low <= found.value <= found.high
     assert sum(after.values()) < sum(before.values())
@@ -45,11 +54,23 @@ def test_a_small_task_is_not_outweighed_by_a_large_one() -> None:
 
 def test_several_seeds_count_with_their_mean_and_without_a_p() -> None:
     """A question that one seed of two answers right is half right, which McNemar's test can't represent."""
-    mean = mean_of_seeds([{1: True, 2: True, 3: False}, {1: True, 2: False}])
-    assert mean == {1: 1.0, 2: 0.5}
-    found = paired({1: 0, 2: 0}, mean, {1: "a", 2: "a"})
-    assert found.overall.value == 0.75 and found.overall.p is None
-    assert mean_of_seeds([]) == {}
+    seeds: list[Outcomes] = [{1: True, 2: True, 3: False}, {1: True, 2: False}]
+    found = paired_over_seeds([{1: 0, 2: 0}], seeds, {1: "a", 2: "a"}).overall
+    assert found.value == 0.75 and found.p is None and found.n == 2
+    assert found.seeds == (1.0, 0.5), "question 3 has an outcome under one seed only"
+    assert mean_over_seeds(seeds, {1: "a", 2: "a"}).seeds == (1.0, 0.5)
+    assert mean_over_seeds([], {}) == NOTHING and paired_over_seeds([], [], {}).overall.value is None
+    with pytest.raises(ValueError):
+        paired_over_seeds(seeds, [*seeds, {1: 0}], {1: "a", 2: "a"})
+
+
+def test_three_seeds_that_differ_have_an_interval_as_wide_as_the_seeds_make_it() -> None:
+    """25.2, 25.0 and 33.5 points: the interval of three seeds is 16 to 40, however many questions there are."""
+    tasks = dict.fromkeys(range(1000), "a")
+    seeds = [{question: float(question < right) for question in tasks} for right in (252, 250, 335)]
+    found = mean_over_seeds(seeds, tasks)
+    assert found.value == pytest.approx(0.279) and found.seeds == (0.252, 0.25, 0.335)
+    assert found.low == pytest.approx(0.155, abs=0.006) and found.high == pytest.approx(0.403, abs=0.006)
 
 
 @given(

@@ -9,9 +9,12 @@ from pathlib import Path
 import pytest
 
 import engine.generation as generation
-from engine.errors import EngineError
+from engine.errors import EngineError, GenerationFailed
 from engine.generation import choose, installed
+from engine.generation.chat_template import prompt_tokens
 from engine.generation.vllm import cpu_cores, cpu_dtype
+from engine.prompts.rollout import Message, one_stage_beginning
+from tests.engine.tiny_model import build_tiny_model
 from tests.support.waiting import STALL_SECONDS
 
 
@@ -111,3 +114,20 @@ def test_a_batch_that_does_not_fit_into_memory_is_halved_until_it_does(kind: str
     assert sizes[:4] == [16, 8, 4, 2] and set(sizes[3:]) == {2}
     hopeless = asyncio.run(ask(0))
     assert all(isinstance(one, RuntimeError) and "memory" in str(one) for one in hopeless)
+
+
+def test_a_reply_that_was_begun_is_continued(tmp_path: Path) -> None:
+    """The prompt ends inside the assistant's turn, exactly where a whole reply would have come to."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(build_tiny_model(tmp_path))
+    asked: Message = {"role": "user", "content": "What is 2 + 2?"}
+    beginning = one_stage_beginning("I was off by one.")
+    opened = tokenizer.decode(prompt_tokens(tokenizer, [asked]))
+    continued = tokenizer.decode(prompt_tokens(tokenizer, [asked, {"role": "assistant", "content": beginning}]))
+    assert opened.endswith("assistant\n")
+    assert continued == opened + beginning
+    # A template that rewrites the reply can't be continued: that costs this text, not the run.
+    tokenizer.chat_template = "{% for message in messages %}{{ message['content'] | upper }}{% endfor %}"
+    with pytest.raises(GenerationFailed, match="can't continue a reply"):
+        prompt_tokens(tokenizer, [asked, {"role": "assistant", "content": beginning}])

@@ -104,3 +104,18 @@ def test_impossible_yields_are_refused() -> None:
     """More successes than tries is a bug upstream, not a very good instruction."""
     with pytest.raises(EngineError, match="1-1-1"):
         drawn("adaptive:1", yields={"1-1-1": (3, 2)})
+
+
+def test_the_general_instruction_can_be_drawn() -> None:
+    """It is named alone, among keys, or added to a draw, which stays as it was."""
+    assert drawn("general") == (GENERAL,)
+    assert drawn(["1-1-1", GENERAL]) == ("1-1-1", GENERAL)
+    for spec in ("random:3", "balanced:2", "adaptive:2", "all"):
+        assert drawn(f"{spec}+general") == (*drawn(spec), GENERAL)
+
+
+@pytest.mark.parametrize("spec", ["random:33+general", "some+general", "+general", "general+random:2"])
+def test_adding_the_general_instruction_does_not_make_a_draw_possible(spec: str) -> None:
+    """The mistake is in the draw."""
+    with pytest.raises(EngineError):
+        drawn(spec)

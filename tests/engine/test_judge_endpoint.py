@@ -281,7 +281,7 @@ def test_a_key_with_something_foreign_in_it_is_refused_before_a_header_is_made(
         ({"url": "http://"}, "must begin with http"),
         ({"url": "http://user:pw@host/v1"}, "must be a plain address"),
         ({"url": "http://host/v1?key=1"}, "must be a plain address"),
-        ({"url": "http://host:port/v1"}, "judge.url is no address"),
+        ({"url": "http://host:port/v1"}, "judge.url is not an address"),
     ],
 )
 def test_settings_that_cannot_work_are_found_without_sending_anything(changes: Json, words: str) -> None:

@@ -150,7 +150,7 @@ def test_an_endpoint_that_fails_fails_the_stage_and_keeps_what_it_said(
         )
         for number in range(3):
             one.question(number)
-        with pytest.raises(JudgeUnavailable, match="wants a key .401.; set the environment variable NO_KEY"):
+        with pytest.raises(JudgeUnavailable, match="requires an API key .401.; set NO_KEY in the environment"):
             one.curate()
     counts = one.counts("d_pref")
     assert (counts["included"], counts["not judged yet"]) == (1, 2)

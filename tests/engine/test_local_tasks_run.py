@@ -41,7 +41,11 @@ concurrency = 8
 instructions = "random:3"
 samples = 3
 
+[training]
+min_examples = 1
+
 [evaluation]
+split = "test"
 promote = "always"
 """
 

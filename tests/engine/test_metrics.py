@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.evaluation.answers import Answer, Feedback, QuestionAnswers
-from engine.evaluation.metrics import NOTHING, accuracy, evaluate
-from store.evaluation.intervals import bootstrap_mean, mcnemar_exact, wilson
+from engine.evaluation.metrics import NOTHING, Metric, accuracy, evaluate, mean
+from store.evaluation.intervals import mcnemar_exact, wilson
 from store.records import Verdict
 
 VERDICTS: tuple[Verdict, ...] = ("correct", "incorrect", "unverified")
@@ -66,15 +66,19 @@ def test_mcnemar_copes_with_thousands_of_flips() -> None:
     assert 0 < mcnemar_exact(1400, 1600) < 0.001
 
 
-def test_bootstrap_is_seeded_and_sane() -> None:
-    """The same seed gives the same interval; it contains the difference, and no flips give a point."""
-    differences = [1] * 30 + [-1] * 10 + [0] * 60
-    interval = bootstrap_mean(differences, seed=1)
-    assert interval == bootstrap_mean(differences, seed=1)
-    assert interval.low == pytest.approx(0.08, abs=0.03)
-    assert interval.high == pytest.approx(0.32, abs=0.03)
-    still = bootstrap_mean([0, 0], seed=1)
-    assert (still.low, still.high) == (0.0, 0.0)
+def test_a_mean_of_tokens_has_students_interval() -> None:
+    """Known values: 8, 10 and 12 have the standard error 2/√3 and t = 4.303; one value has no interval."""
+    found = mean([8, 10, 12])
+    assert (found.value, found.n) == (10, 3)
+    assert found.low == pytest.approx(10 - 4.3027 * 2 / 3**0.5, abs=1e-3)
+    assert mean([7]) == Metric(7, None, None, 1) and mean([]) == NOTHING
+
+
+def test_no_change_of_the_accuracy_is_not_a_point() -> None:
+    """Ten questions without a change don't prove that there is none."""
+    found = evaluate(answered(*times(5, "correct", None), *times(5, "incorrect", "incorrect"))).delta
+    assert found.value == 0 and found.low is not None and found.high is not None
+    assert found.low == pytest.approx(-0.2775, abs=1e-4) and found.high == -found.low
 
 
 def test_nothing_to_count_is_none_not_zero() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import astuple
+from itertools import product
 from random import Random
 
 import pytest
@@ -10,14 +13,22 @@ from hypothesis import strategies as st
 
 from reflectevo_tui.experiment.paired_estimates import paired
 from store.evaluation.comparisons import difference
-from store.evaluation.intervals import RESAMPLES, bootstrap_mean, bootstrap_mean_over_groups, mcnemar_exact, wilson
+from store.evaluation.intervals import (
+    holm,
+    mcnemar_exact,
+    paired_score,
+    sign_flip,
+    student_mean,
+    student_quantile,
+    wilson,
+)
 
 numpy = pytest.importorskip("numpy")
 stats = pytest.importorskip("scipy.stats")
+optimize = pytest.importorskip("scipy.optimize")
+multitest = pytest.importorskip("statsmodels.stats.multitest")
 proportion = pytest.importorskip("statsmodels.stats.proportion")
 contingency = pytest.importorskip("statsmodels.stats.contingency_tables")
-
-VALUES = st.lists(st.floats(-10, 10, allow_nan=False), min_size=1, max_size=12)
 
 
 @given(st.integers(1, 500_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
@@ -40,39 +51,71 @@ def test_mcnemar_is_that_of_statsmodels_and_scipy(b: int, c: int) -> None:
         assert mcnemar_exact(b, c) == pytest.approx(stats.binomtest(b, b + c, 0.5).pvalue, abs=1e-9)
 
 
-def _resampled_means(groups: list[list[float]], seed: int) -> object:
-    """The same resamples, drawn one index at a time and averaged by numpy."""
-    random = Random(seed)
-    means = numpy.empty(RESAMPLES)
-    for position in range(RESAMPLES):
-        drawn = [[int(random.random() * len(group)) for _ in group] for group in groups]
-        means[position] = numpy.mean(
-            [numpy.mean(numpy.take(group, at)) for group, at in zip(groups, drawn, strict=True)]
-        )
-    return means
+@given(st.lists(st.floats(-10, 10, allow_nan=False), min_size=2, max_size=12))
+def test_student_interval_is_that_of_scipy(values: list[float]) -> None:
+    """Of a mean of tokens."""
+    found = student_mean(values)
+    error = numpy.std(values, ddof=1) / math.sqrt(len(values))
+    half = stats.t.ppf(0.975, len(values) - 1) * error
+    assert found is not None
+    assert found.low == pytest.approx(numpy.mean(values) - half, abs=1e-6)
+    assert found.high == pytest.approx(numpy.mean(values) + half, abs=1e-6)
 
 
-@given(st.lists(VALUES, min_size=1, max_size=3), st.integers(0, 2**31))
-@settings(max_examples=8, deadline=None)
-def test_the_bootstrap_is_the_percentile_interval_of_its_resamples(groups: list[list[float]], seed: int) -> None:
-    """Order statistics, the low end rounded down and the high end up: numpy's `lower` and `higher`."""
-    interval = bootstrap_mean_over_groups(groups, seed)
-    means = _resampled_means(groups, seed)
-    assert interval.low == pytest.approx(float(numpy.quantile(means, 0.025, method="lower")), abs=1e-9)
-    assert interval.high == pytest.approx(float(numpy.quantile(means, 0.975, method="higher")), abs=1e-9)
-    if len(groups) == 1:
-        assert bootstrap_mean(groups[0], seed) == interval
+@given(st.floats(0.5, 0.999), st.integers(1, 2000))
+def test_student_quantiles_are_those_of_scipy(probability: float, freedom: int) -> None:
+    """Odd and even degrees of freedom have different formulas."""
+    assert student_quantile(probability, freedom) == pytest.approx(stats.t.ppf(probability, freedom), abs=1e-7)
 
 
-def test_the_bootstrap_agrees_with_scipy_up_to_its_noise() -> None:
-    """Another random number generator and implementation: the bounds agree within the Monte Carlo error."""
-    values = [1.0] * 33 + [-1.0] * 12 + [0.0] * 155
-    theirs = stats.bootstrap(
-        (values,), numpy.mean, n_resamples=20_000, method="percentile", rng=numpy.random.default_rng(1)
-    ).confidence_interval
-    ours = bootstrap_mean(values, seed=5, resamples=20_000)
-    assert ours.low == pytest.approx(theirs.low, abs=0.006)
-    assert ours.high == pytest.approx(theirs.high, abs=0.006)
+def _score_statistic(difference: float, gained: int, lost: int, n: int) -> float:
+    """Tango's statistic with the restricted estimate found by maximising the likelihood numerically."""
+
+    def loss(share_lost: float) -> float:
+        both = 1 - 2 * share_lost - difference
+        terms = [(gained, share_lost + difference), (lost, share_lost), (n - gained - lost, both)]
+        return -sum(number * math.log(max(share, 1e-300)) for number, share in terms if number)
+
+    least, most = max(0.0, -difference), (1 - difference) / 2
+    share_lost = optimize.minimize_scalar(loss, bounds=(least, most), method="bounded", options={"xatol": 1e-12}).x
+    variance = n * (2 * share_lost + difference - difference**2)
+    return float((gained - lost - n * difference) / math.sqrt(variance))
+
+
+@pytest.mark.parametrize(("gained", "lost", "n"), [(3, 2, 57), (10, 1, 90), (1, 4, 9), (30, 20, 400), (5, 5, 10)])
+def test_paired_score_ends_are_where_the_score_test_is_significant(gained: int, lost: int, n: int) -> None:
+    """Each end has the statistic ±1.96, with the variance at the numerically found maximum of the likelihood."""
+    interval = paired_score(gained, lost, n)
+    assert _score_statistic(interval.low, gained, lost, n) == pytest.approx(1.959964, abs=1e-3)
+    assert _score_statistic(interval.high, gained, lost, n) == pytest.approx(-1.959964, abs=1e-3)
+
+
+@given(st.dictionaries(st.text(max_size=3), st.floats(0, 1), min_size=1, max_size=6))
+def test_holm_is_that_of_statsmodels(p_values: dict[str, float]) -> None:
+    """The adjusted p values, in the given order."""
+    theirs = multitest.multipletests(list(p_values.values()), method="holm")[1]
+    assert list(holm(p_values)) == list(p_values)
+    assert list(holm(p_values).values()) == pytest.approx(list(theirs), abs=1e-12)
+
+
+@given(st.lists(st.sampled_from([-1.0, -2 / 3, -1 / 3, 0.0, 1 / 3, 2 / 3, 1.0]), min_size=1, max_size=9))
+@settings(max_examples=30, deadline=None)
+def test_sign_flip_is_the_share_of_all_assignments(changes: list[float]) -> None:
+    """All signs enumerated one by one; a p value by drawn assignments is near it."""
+    sums = [sum(s * c for s, c in zip(signs, changes, strict=True)) for signs in product((1, -1), repeat=len(changes))]
+    share = sum(abs(one) >= abs(sum(changes)) - 1e-9 for one in sums) / len(sums)
+    assert sign_flip([changes], seed=0) == pytest.approx(share, abs=1e-9)
+    assert sign_flip([changes], seed=0, permutations=1) in (0.5, 1.0) or share == sign_flip([changes], 0, 1)
+
+
+def test_drawn_permutations_agree_with_scipy() -> None:
+    """Too many assignments to enumerate."""
+    random = Random(3)
+    changes = [random.choice([1.0, 0.4, 0.3, -0.7, -0.2, 0.0]) for _ in range(80)]
+    theirs = stats.permutation_test(
+        (changes,), numpy.sum, permutation_type="samples", n_resamples=20_000, rng=numpy.random.default_rng(2)
+    ).pvalue
+    assert sign_flip([changes], seed=1) == pytest.approx(theirs, abs=0.01)
 
 
 def test_the_paired_comparison_is_that_of_the_libraries() -> None:
@@ -86,14 +129,14 @@ def test_the_paired_comparison_is_that_of_the_libraries() -> None:
     assert found.value == pytest.approx(changes.mean(), abs=1e-9)
     table = [[0, int((changes < 0).sum())], [int((changes > 0).sum()), 0]]
     assert found.p == pytest.approx(contingency.mcnemar(table, exact=True).pvalue, abs=1e-9)
-    means = _resampled_means([list(changes)], 0)
-    assert found.low == pytest.approx(float(numpy.quantile(means, 0.025, method="lower")), abs=1e-9)
-    assert found.high == pytest.approx(float(numpy.quantile(means, 0.975, method="higher")), abs=1e-9)
+    assert (found.low, found.high) == astuple(paired_score(len(found.gained), len(found.lost), 90))
 
     groups = [[change for task, change in zip(tasks, changes, strict=True) if task == one] for one in "abc"]
     first, second = ({number: float(right) for number, right in enumerate(outcome)} for outcome in (before, after))
-    weighed = paired(first, second, dict(enumerate(tasks)), seed=9).overall
+    weighed = paired(first, second, dict(enumerate(tasks))).overall
     assert weighed.value == pytest.approx(numpy.mean([numpy.mean(group) for group in groups]), abs=1e-9)
-    means = _resampled_means(groups, 9)
-    assert weighed.low == pytest.approx(float(numpy.quantile(means, 0.025, method="lower")), abs=1e-9)
-    assert weighed.high == pytest.approx(float(numpy.quantile(means, 0.975, method="higher")), abs=1e-9)
+    ends = [paired_score(group.count(1), group.count(-1), len(group)) for group in groups]
+    below = numpy.hypot.reduce([numpy.mean(group) - end.low for group, end in zip(groups, ends, strict=True)]) / 3
+    above = numpy.hypot.reduce([end.high - numpy.mean(group) for group, end in zip(groups, ends, strict=True)]) / 3
+    assert weighed.low == pytest.approx(weighed.value - below, abs=1e-9)
+    assert weighed.high == pytest.approx(weighed.value + above, abs=1e-9)

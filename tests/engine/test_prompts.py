@@ -23,6 +23,7 @@ from engine.prompts.rollout import (
     retry_messages,
 )
 from engine.tasks.base import Example
+from store.settings import PreviousAttempt
 
 TEXT = st.text(min_size=1, max_size=40)
 PROBLEM = Problem("2 + 3?", "Finish with 'Answer:'.", (Example("1 + 1?", "Answer: 2"),))
@@ -36,6 +37,7 @@ def test_no_prompt_function_takes_a_reference_or_a_question_record() -> None:
     """Trap 2: what isn't an argument can't be in the prompt."""
     allowed = {
         "problem", "attempt_text", "instruction_text", "reflection_text", "show_previous_attempt", "told_wrong",
+        "detail", "version",
     }  # fmt: skip
     functions = [one for name, one in inspect.getmembers(rollout, inspect.isfunction) if name.endswith("_messages")]
     assert len(functions) == 5
@@ -167,7 +169,44 @@ def test_without_an_oracle_no_verdict_is_given_away() -> None:
         lambda told: retry_messages(PROBLEM, "x", show_previous_attempt="quoted", told_wrong=told),
     ):
         assert "question failed" in build(True)[-1]["content"]
-        assert "question may have failed" in build(False)[-1]["content"]
+        assert "may be right or wrong" in build(False)[-1]["content"]
+        assert "failed" not in build(False)[-1]["content"]
+
+
+@pytest.mark.parametrize("show", [True, False, "quoted"])
+def test_the_verifiers_detail_follows_the_verdict_and_is_never_told_without_an_oracle(show: PreviousAttempt) -> None:
+    """Prompts with and without a reflection state the same; none states it where the verdict is hidden."""
+    detail = "The tests report: test 1 of 3: assert f(1) == 2 gave 3."
+    for told in (True, False):
+        prompts = [
+            reflection_messages(PROBLEM, "x", "y", told_wrong=told, detail=detail),
+            one_stage_messages(PROBLEM, "x", "y", told_wrong=told, detail=detail),
+            correction_messages(PROBLEM, "x", "R", show_previous_attempt=show, told_wrong=told, detail=detail),
+            retry_messages(PROBLEM, "x", show_previous_attempt=show, told_wrong=told, detail=detail),
+        ]
+        assert [written(prompt).count(detail) for prompt in prompts] == [int(told)] * 4
+
+
+@pytest.mark.parametrize("build", [reflection_messages, one_stage_messages])
+def test_a_worked_reflection_does_not_report_the_detail_of_another_attempt(
+    build: Callable[..., list[Message]],
+) -> None:
+    """The test that failed belongs to the attempt of this question."""
+    example = Example("1 + 1?", "Answer: 2", "Answer: 3", "I counted one too many.")
+    messages = build(Problem("2 + 3?", "", (example,)), "Answer: 6", "Check.", detail="The tests report: T1.")
+    assert [message["content"].count("T1") for message in messages if message["role"] == "user"] == [0, 0, 0, 1]
+
+
+def test_a_neutral_prompt_allows_for_a_right_answer() -> None:
+    """A policy that is only ever told to change its answer turns right ones into wrong ones."""
+    for messages in (
+        reflection_messages(PROBLEM, "x", "y", told_wrong=False),
+        one_stage_messages(PROBLEM, "x", "y", told_wrong=False),
+        correction_messages(PROBLEM, "x", "R", show_previous_attempt=True, told_wrong=False),
+        retry_messages(PROBLEM, "x", show_previous_attempt=True, told_wrong=False),
+        retry_messages(PROBLEM, "x", show_previous_attempt="quoted", told_wrong=False),
+    ):
+        assert "right" in messages[-1]["content"]
 
 
 def test_a_retry_differs_from_a_correction_only_by_the_reflection() -> None:
@@ -189,17 +228,24 @@ def test_the_hash_depends_on_content_alone(texts: list[str]) -> None:
     assert prompt_hash([*one, {"role": "user", "content": "more"}]) != prompt_hash(one)
 
 
-def test_the_hash_and_the_wording_are_those_of_this_version() -> None:
-    """A change of wording must raise PROMPT_VERSION: only then do stored hashes prove the prompt."""
+@pytest.mark.parametrize(
+    ("version", "digest"),
+    [
+        ("1", "cb984dd72a9f089b57bbfb8c0affcf2d46db0d714c82bdcabfbe407bc369afd1"),
+        ("2", "67cbf83172bcf6360b8931452667dc73cbd0c3521fb04152ea1829597396685e"),
+    ],
+)
+def test_the_hash_and_the_wording_are_those_of_their_version(version: str, digest: str) -> None:
+    """A change of wording must raise PROMPT_VERSION, and earlier versions must still render: only then do stored hashes
+    prove the prompt.
+    """
     everything = [
-        *reflection_messages(PROBLEM, "Answer: 6", compose("1-1-1")),
-        *correction_messages(PROBLEM, "Answer: 6", "Count.", show_previous_attempt=True),
-        *correction_messages(PROBLEM, "Answer: 6", "Count.", show_previous_attempt=False),
-        *retry_messages(PROBLEM, "Answer: 6", show_previous_attempt=False, told_wrong=False),
-        *one_stage_messages(PROBLEM, "Answer: 6", compose("2-8-2"), told_wrong=False),
+        *reflection_messages(PROBLEM, "Answer: 6", compose("1-1-1"), version=version),
+        *correction_messages(PROBLEM, "Answer: 6", "Count.", show_previous_attempt=True, version=version),
+        *correction_messages(PROBLEM, "Answer: 6", "Count.", show_previous_attempt=False, version=version),
+        *retry_messages(PROBLEM, "Answer: 6", show_previous_attempt=False, told_wrong=False, version=version),
+        *one_stage_messages(PROBLEM, "Answer: 6", compose("2-8-2"), told_wrong=False, version=version),
     ]
-    assert (rollout.PROMPT_VERSION, prompt_hash(everything)) == (
-        "1",
-        "cb984dd72a9f089b57bbfb8c0affcf2d46db0d714c82bdcabfbe407bc369afd1",
-    )
+    assert prompt_hash(everything) == digest
+    assert rollout.PROMPT_VERSION == rollout.VERSIONS[-1] == "2"
     assert prompt_hash([{"role": "user", "content": "\ud800 ü"}])

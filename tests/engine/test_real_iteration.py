@@ -61,6 +61,7 @@ max_repetition = 1.0
 
 [training]
 setting = "sft-one-stage"
+min_examples = 1
 batch_size = 4
 max_length = 900
 lora_targets = "all-linear"

@@ -29,7 +29,7 @@ from store.workspace import Workspace
 PAPER = [
     f"paper-{model}-{setting}"
     for model in ("llama3-8b", "mistral-7b")
-    for setting in ("one-stage", "two-stage", "dpo-verdict", "dpo-judge")
+    for setting in ("one-stage", "two-stage", "dpo-verdict", "dpo-judge", "sft-qa")
 ]
 
 SIGNS = {"+": operator.add, "-": operator.sub, "x": operator.mul, "/": operator.truediv}
@@ -103,7 +103,8 @@ def test_what_all_recipes_of_the_paper_share(name: str) -> None:
     assert training.lora_targets == ["q_proj", "k_proj", "v_proj"]
     (task,) = settings.tasks
     assert isinstance(task, ChoiceTask)
-    assert (task.preset, task.train, task.test, task.few_shot) == ("logiqa", 7376, 651, 0)
+    assert (task.preset, task.train + task.dev, task.test, task.few_shot) == ("logiqa", 7376, 651, 3)
+    assert settings.evaluation.split == "dev" and task.dev >= 400
     # A recipe works unchanged: the questions come from the hub, not from a local file.
     assert task.path is None and task.hub is not None
 
@@ -122,7 +123,7 @@ def test_one_stage_has_the_papers_numbers(model: str) -> None:
 def test_two_stage_has_the_papers_numbers(model: str) -> None:
     """Stage 1: 3 epochs, 1e-3, weight decay 0.01, batch 8 × 4, patience 1. Stage 2: 5 epochs, patience 3."""
     training = recipe(f"paper-{model}-two-stage").training
-    assert (training.setting, training.method, training.adapters) == ("sft-two-stage", "lora", "chained")
+    assert (training.setting, training.method, training.adapters) == ("sft-two-stage", "full", "chained")
     assert (training.learning_rate, training.epochs, training.weight_decay) == (1e-3, 3, 0.01)
     assert (training.batch_size, training.accumulation, training.patience) == (8, 4, 1)
     second = training.second_stage
@@ -132,13 +133,24 @@ def test_two_stage_has_the_papers_numbers(model: str) -> None:
     assert training.validation_share > 0
 
 
+@pytest.mark.parametrize("model", ["llama3-8b", "mistral-7b"])
+def test_the_baseline_has_the_rate_of_the_papers_repository(model: str) -> None:
+    training = recipe(f"paper-{model}-sft-qa").training
+    assert (training.setting, training.learning_rate) == ("sft-qa", 5e-4)
+
+
+def test_only_the_papers_full_fine_tuning_at_1e_3_is_warned_of() -> None:
+    warned = {name for name in recipe_names() if recipe(name).training.unusual_learning_rates()}
+    assert warned == {f"paper-{model}-two-stage" for model in ("llama3-8b", "mistral-7b")}
+
+
 @pytest.mark.parametrize("setting", ["dpo-verdict", "dpo-judge"])
 @pytest.mark.parametrize("model", ["llama3-8b", "mistral-7b"])
 def test_dpo_has_the_papers_numbers(model: str, setting: str) -> None:
     """β 0.01, 5e-7, 1 epoch, cosine, warm-up 0.1, batch 1 × 32 accumulation, length 2048."""
     settings = recipe(f"paper-{model}-{setting}")
     training = settings.training
-    assert (training.setting, training.method) == (setting, "lora")
+    assert (training.setting, training.method) == (setting, "full")
     assert (training.beta, training.learning_rate, training.epochs) == (0.01, 5e-7, 1)
     assert (training.schedule, training.warmup) == ("cosine", 0.1)
     assert (training.batch_size, training.accumulation, training.max_length) == (1, 32, 2048)

@@ -12,6 +12,7 @@ import pytest
 
 from engine.commands.render_prompt import rerender
 from engine.errors import EngineError
+from engine.prompts.rollout import prompt_hash
 from store.database.connection import open_writer
 from tests.support.engines import EngineHarness
 from tests.support.quiz import quiz_settings
@@ -107,3 +108,36 @@ def test_a_prompt_from_other_inputs_is_told_apart(harness: Make, tmp_path: Path)
     for missing in ({"attempt_id": 10**6, "reflection_id": None}, {"attempt_id": None, "reflection_id": 10**6}):
         with pytest.raises(EngineError, match="no such attempt or reflection"):
             rerender(one.workspace, **missing)
+
+
+def test_prompts_of_version_1_still_render_to_their_hashes(harness: Make, tmp_path: Path) -> None:
+    """Workspaces of earlier releases keep their proof: the wording without an oracle was another one."""
+    one = harness(quiz_settings(tmp_path, sections='[evaluation]\nprotocol = "both"', train=16, test=4))
+    one.start()
+    one.run()
+    one.wait_state("done")
+    texts = one.rows(
+        "SELECT 'attempt_id', id, policy_id FROM attempts WHERE protocol LIKE 'oracle-free/%' AND turn = 2"
+        " UNION ALL SELECT 'reflection_id', id, policy_id FROM reflections WHERE protocol LIKE 'oracle-free/%'"
+    )
+    base = min(policy for _, _, policy in texts)
+    for kind, number, policy in texts:
+        # The base policy is asked in two prompts, as every policy was in version 1.
+        if policy != base:
+            continue
+        asked = {"attempt_id": None, "reflection_id": None} | {kind: number}
+        table = "attempts" if kind == "attempt_id" else "reflections"
+        with closing(open_writer(one.workspace.database)) as connection:
+            connection.execute(f"UPDATE {table} SET prompt_version = '1' WHERE id = ?", (number,))
+        found = rerender(one.workspace, **asked)
+        assert found["matches"] is False, "the hash is that of version 2"
+        assert "may be wrong" in str(found["messages"]) and "right or wrong" not in str(found["messages"])
+        with closing(open_writer(one.workspace.database)) as connection:
+            connection.execute(
+                f"UPDATE {table} SET prompt_hash = ? WHERE id = ?",
+                (prompt_hash(found["messages"]), number),  # type: ignore[arg-type]
+            )
+        assert rerender(one.workspace, **asked)["matches"] is True
+        with closing(open_writer(one.workspace.database)) as connection:
+            connection.execute(f"UPDATE {table} SET prompt_version = '99' WHERE id = ?", (number,))
+        assert rerender(one.workspace, **asked)["matches"] is False, "a version that nobody knows proves nothing"

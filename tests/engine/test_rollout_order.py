@@ -95,17 +95,34 @@ def _interrupted(rows: Rows, plan: RolloutPlan, number: int, concurrency: int, k
     rounds=st.integers(1, 3),
     reflect_on_all=st.booleans(),
     extras=st.sampled_from([(1, 0), (2, 2)]),
+    one_generation=st.booleans(),
+    correction_samples=st.integers(1, 3),
 )
 @settings(max_examples=40, deadline=None)
 def test_interrupted_anywhere_a_resumed_rollout_ends_with_the_same_rows(
-    interrupts: list[int], concurrency: int, kill: bool, rounds: int, reflect_on_all: bool, extras: tuple[int, int]
+    interrupts: list[int],
+    concurrency: int,
+    kill: bool,
+    rounds: int,
+    reflect_on_all: bool,
+    extras: tuple[int, int],
+    one_generation: bool,
+    correction_samples: int,
 ) -> None:
     """Killed or stopped after any number of generations, the union is the uninterrupted set, without duplicates, and no
     stored text is generated again.
     """
 
     def plan(rows: Rows) -> RolloutPlan:
-        return make_plan(rows, retries=extras[0], votes=extras[1], rounds=rounds, reflect_on_all=reflect_on_all)
+        return make_plan(
+            rows,
+            retries=extras[0],
+            votes=extras[1],
+            rounds=rounds,
+            reflect_on_all=reflect_on_all,
+            one_generation=one_generation,
+            correction_samples=correction_samples,
+        )
 
     with new_rows() as straight, new_rows() as broken:
         for rows in (straight, broken):

@@ -102,22 +102,30 @@ def test_counts_grow_with_what_the_verdicts_ask_for(rows: Rows) -> None:
     add_questions(rows, {"incorrect": 1, "correct": 1, "unverified": 1})
     plan = make_plan(rows, retries=1)
     counts = count(plan, stored(rows))
-    assert counts.total == {"attempt": 3, "reflect": 0, "correct": 0, "again": 0, "retry": 0, "vote": 0}
+    assert counts.total == {"attempt": 3, "reflect": 0, "correct": 0, "again": 0, "resample": 0, "retry": 0, "vote": 0}
     assert not counts.complete
     wrong, right, unsure = (question.id for question in plan.questions)
     attempt = rows.attempt(wrong)
     rows.attempt(right, "correct")
     rows.attempt(unsure, "unverified")
     counts = count(plan, stored(rows))
-    assert counts.total == {"attempt": 3, "reflect": 3, "correct": 3, "again": 0, "retry": 1, "vote": 0}
-    assert counts.done == {"attempt": 3, "reflect": 0, "correct": 0, "again": 0, "retry": 0, "vote": 0}
+    assert counts.total == {"attempt": 3, "reflect": 3, "correct": 3, "again": 0, "resample": 0, "retry": 1, "vote": 0}
+    assert counts.done == {"attempt": 3, "reflect": 0, "correct": 0, "again": 0, "resample": 0, "retry": 0, "vote": 0}
     rows.corrected(attempt, wrong, "correct", instruction=KEYS[0][0], sample=KEYS[0][1])
     rows.corrected(attempt, wrong, "incorrect", instruction=KEYS[1][0], sample=KEYS[1][1])
     rows.reflection(attempt, KEYS[2][0], sample=KEYS[2][1], error="too long")
     rows.attempt(wrong, "correct", turn=2)
     counts = count(plan, stored(rows))
-    assert counts.done == {"attempt": 3, "reflect": 3, "correct": 2, "again": 0, "retry": 1, "vote": 0}
-    assert counts.correct == {"attempt": 1, "reflect": 0, "correct": 1, "again": 0, "retry": 1, "vote": 0}
+    assert counts.done == {"attempt": 3, "reflect": 3, "correct": 2, "again": 0, "resample": 0, "retry": 1, "vote": 0}
+    assert counts.correct == {
+        "attempt": 1,
+        "reflect": 0,
+        "correct": 1,
+        "again": 0,
+        "resample": 0,
+        "retry": 1,
+        "vote": 0,
+    }
     assert counts.complete
 
 

@@ -205,7 +205,7 @@ def test_a_failed_stage_says_why_and_goes_on_after_its_setting_was_changed(harne
     status = one.wait_state("done")
     assert status["iteration"]["complete"]
     assert one.stage("train")["error"] is None
-    assert status["iteration"]["reason"].startswith(("not worse", "it lost"))
+    assert status["iteration"]["reason"].startswith(("not worse", "worse", "can't tell"))
 
 
 def test_the_second_iteration_starts_from_the_promoted_child_and_measures_only_its_own(
@@ -231,14 +231,18 @@ def test_the_second_iteration_starts_from_the_promoted_child_and_measures_only_i
     assert all(finished == total > 0 for finished, total in evaluated)
 
 
-def test_a_run_without_held_out_questions_completes(harness: Make, tmp_path: Path) -> None:
-    """`test = 0` trains without measuring: nothing was measured, so nothing was lost."""
-    one = harness(quiz_settings(tmp_path, train=8, test=0))
+def test_a_run_without_held_out_questions_leaves_its_child_to_the_operator(harness: Make, tmp_path: Path) -> None:
+    """`test = 0` trains without measuring: no rule can decide, and the gate says so though none was configured."""
+    one = harness(quiz_settings(tmp_path, sections='[evaluation]\nundecided = "operator"', train=8, test=0))
     one.start()
     one.run()
+    status = one.wait_state("waiting")
+    assert status["iteration"]["gate"] == "promote"
+    assert "can't tell with n = 0" in status["iteration"]["reason"]
+    one.issue("approve")
     status = one.wait_state("done")
     assert status["iteration"]["complete"]
-    assert "no question was judged for both" in status["iteration"]["child"]["reason"]
+    assert "no question was verified for both" in status["iteration"]["child"]["reason"]
 
 
 def test_shutting_down_leaves_no_process_and_the_next_engine_goes_on(harness: Make, tmp_path: Path) -> None:

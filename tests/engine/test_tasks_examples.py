@@ -70,7 +70,7 @@ def test_an_example_that_is_held_out_is_not_shown(tmp_path: Path) -> None:
 def test_a_reply_without_an_answer_is_an_error_that_names_it(tmp_path: Path) -> None:
     """It would demonstrate replies that no verifier can read, in every prompt of the run."""
     silent = {"question": "How many legs have 4 hens?", "reply": "A hen has 2 legs, so there are 8."}
-    with pytest.raises(TaskError, match="'legs': the reply of worked example 2 marks no answer"):
+    with pytest.raises(TaskError, match="'legs': the reply of worked example 2 has no answer"):
         loaded(tmp_path, numbered(8), examples=[OWN, silent])
 
 
@@ -84,7 +84,7 @@ def test_what_a_run_would_do_with_them_is_said_before_it_starts(tmp_path: Path, 
     if reply == OWN["reply"]:
         assert finding.level == "ok" and "1 worked example" in finding.what
     else:
-        assert finding.level == "error" and "worked example 1 marks no answer" in finding.what
+        assert finding.level == "error" and "worked example 1 has no answer" in finding.what
 
 
 def test_generated_questions_give_way_to_them(tmp_path: Path) -> None:

@@ -87,9 +87,9 @@ WRONG = {
     "wrong type": ("def double(x): return str(2 * x)", "test 1 of 3: assert double(2) == 4 gave '4'"),
     "no function": ("def triple(x): return 3 * x", "NameError: name 'double' is not defined"),
     "raises": ("def double(x): raise KeyError(x)", "raised KeyError: 2"),
-    "syntax": ("def double(x: return x", "the program can't be loaded: SyntaxError"),
+    "syntax": ("def double(x: return x", "the program failed before its tests: SyntaxError"),
     "endless": ("def double(x):\n    while True: pass", "test 1 of 3: assert double(2) == 4 the time limit"),
-    "endless at once": ("while True: pass", "never got to its tests: the time limit"),
+    "endless at once": ("while True: pass", "did not finish loading: the time limit"),
     "all memory": ("kept = []\nwhile True: kept.append(b'x' * 2**20)", "the memory limit (256 MiB)"),
     "all output": ("while True: print('x' * 1000)", "more output than 65536 bytes"),
     "leaves at once": ("import os\nos._exit(0)", "ended its process (exit code 0)"),
@@ -237,7 +237,7 @@ def test_set_up_code_runs_between_the_program_and_its_tests(in_tier: str) -> Non
     payload = {"setup": "root = Node(3)", "tests": ["assert double(root) == 6"]}
     assert judged(source, **payload).verdict == "correct"
     broken = judged("def double(x): return 6", **payload)
-    assert "can't be loaded: NameError: name 'Node' is not defined" in broken.detail
+    assert "failed before its tests: NameError: name 'Node' is not defined" in broken.detail
 
 
 def test_without_a_sandbox_a_program_stays_unverified(monkeypatch: pytest.MonkeyPatch) -> None:

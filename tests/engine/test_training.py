@@ -29,7 +29,13 @@ from tests.support.pair_views import pair_views  # noqa: E402
 
 CPU = Precision("cpu", "float32", False)
 DPO = TrainingSection(
-    setting="dpo-verdict", batch_size=2, checkpoint_steps=2, learning_rate=1e-2, warmup=0.0, lora_dropout=0.0
+    min_examples=1,
+    setting="dpo-verdict",
+    batch_size=2,
+    checkpoint_steps=2,
+    learning_rate=1e-2,
+    warmup=0.0,
+    lora_dropout=0.0,
 )
 
 

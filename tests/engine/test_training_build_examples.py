@@ -119,7 +119,7 @@ def test_rows_that_point_nowhere_are_named() -> None:
     with pytest.raises(EngineError, match=r"a rejected reflection"):
         stage_examples("dpo-verdict", [replace(D_PM, rejected_reflection_id=None)], ROLLOUTS)
     assert stage_examples("sft-two-stage", [], ROLLOUTS) == ((),)
-    assert set(TRAINING_SETTINGS) == {"sft-one-stage", "sft-two-stage", "dpo-verdict", "dpo-judge", "sft-qa"}
+    assert list(TRAINING_SETTINGS)[:5] == ["sft-one-stage", "sft-two-stage", "dpo-verdict", "dpo-judge", "sft-qa"]
 
 
 def request(setting: TrainingSetting, **settings: Any) -> TrainingRequest:

@@ -22,6 +22,7 @@ from engine.stages.job import Job
 from engine.stages.train import train, training_request
 from store.control.telemetry import events, metrics
 from store.curation.curated import NewCurated, replace_curated
+from store.curation.training_settings import TRAINING_SETTINGS
 from store.database.connection import write
 from store.records import Policy
 from store.runs import iterations
@@ -76,13 +77,15 @@ class Child:
         for question in self.questions:
             attempt = self.rows.attempt(question, text="Answer: A")
             good, correction = self.rows.corrected(attempt, question, text="Divide by two first.", sample=0)
-            bad, _ = self.rows.corrected(attempt, question, "incorrect", text="I should guess.", sample=1)
+            bad, failed = self.rows.corrected(attempt, question, "incorrect", text="I should guess.", sample=1)
             rows += [
                 NewCurated("d_plus", good, None, correction, True, "included"),
                 NewCurated("d_pm", good, bad, correction, True, "included"),
                 NewCurated("d_pref", bad, good, None, True, "included"),
-                NewCurated("d_plus", bad, None, correction, False, "left out"),
+                NewCurated("d_plus", bad, None, failed, False, "correction incorrect"),
             ]
+            self.rows.attempt(question, "correct", text="It is even: yes.", sample=1)
+            self.rows.attempt(question, "incorrect", text="I say no.", sample=2)
         replace_curated(self.connection, self.rows.iteration, rows)
 
     def curves(self) -> set[str]:
@@ -112,11 +115,17 @@ def child(tiny_model: Path, tmp_path: Path) -> Iterator[Child]:
         ("dpo-verdict", 2, "rewards/margins"),
         ("dpo-judge", 2, "rewards/margins"),
         ("sft-qa", 2, "mean_token_accuracy"),
+        ("kto-verdict", 4, "rewards/margins"),
+        ("sft-attempts", 2, "mean_token_accuracy"),
+        ("dpo-attempts", 2, "rewards/margins"),
+        ("sft-retry", 2, "mean_token_accuracy"),
+        ("sft-two-stage-shuffled", 4, "training_stage"),
     ],
 )
 def test_each_setting_trains_its_rows_into_a_policy(setting: str, steps: int, curve: str, child: Child) -> None:
     policy = child.train(setting=setting)
-    assert (policy.setting, policy.details["steps"], policy.details["examples"]) == (setting, steps, QUESTIONS)
+    examples = 2 * QUESTIONS if TRAINING_SETTINGS[setting].loss == "kto" else QUESTIONS
+    assert (policy.setting, policy.details["steps"], policy.details["examples"]) == (setting, steps, examples)
     assert (policy.roles, policy.state, policy.details["dropped"]) == ("reasoner reflector", "candidate", 0)
     assert {"loss", curve} <= child.curves()
     stage = next(one for one in iterations.stages(child.connection, child.rows.iteration) if one.name == "train")

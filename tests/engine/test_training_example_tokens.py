@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,10 @@ from engine.models.loading import load_tokenizer
 from engine.prompts.leakage import STATES_TARGET
 from engine.rollout.load_plan import settings_of
 from engine.training.example_tokens import inspect_example, token_texts
-from engine.training.examples import Pair
-from engine.training.load_examples import rollouts_of
+from engine.training.load_examples import rollouts_of, training_examples
 from engine.training.row_kinds import row_examples
 from store.curation.curated import NewCurated, curated, replace_curated
+from store.curation.training_settings import TRAINING_SETTINGS
 from store.database.connection import write
 from store.settings import TrainingSetting
 from store.workspace import Workspace
@@ -33,7 +34,8 @@ REVEALED = "A metre is longer. Answer: B"
 
 @pytest.fixture(scope="module")
 def workspace(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """One included row of each set, ids 1 to 3, and a D+ row whose target was revealed, id 4."""
+    """One included row of each set, ids 1 to 3; a D+ row whose target was revealed, id 4; a reflection left out because
+    its correction was incorrect, id 5; and a D+ row of another question, id 6. The first has two sampled attempts."""
     workspace = Workspace(tmp_path_factory.mktemp("inspected"))
     settings = run_settings(
         generation={"generator": "transformers"}, training={"max_length": 800}, correction={"max_tokens": 8}
@@ -44,7 +46,7 @@ def workspace(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Wor
         question = rows.question("Is an ångström longer than a metre? 🙂", reference="B")
         attempt = rows.attempt(question, text="Answer: A")
         good, correction = rows.corrected(attempt, question, text="Think of the größe of atoms.", sample=0)
-        bad, _ = rows.corrected(attempt, question, "incorrect", text="I was too slow.", sample=1)
+        bad, failed = rows.corrected(attempt, question, "incorrect", text="I was too slow.", sample=1)
         told, told_correction = rows.corrected(attempt, question, text=f"Reply: {REVEALED}", sample=2)
         rows.connection.execute("UPDATE attempts SET reasoning = ? WHERE id = ?", (REVEALED, told_correction))
         sets = [
@@ -52,7 +54,14 @@ def workspace(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Wor
             NewCurated("d_pm", good, bad, correction, True, "included"),
             NewCurated("d_pref", bad, good, None, True, "included"),
             NewCurated("d_plus", told, None, told_correction, True, "included"),
+            NewCurated("d_plus", bad, None, failed, False, "correction incorrect"),
         ]
+        rows.attempt(question, "correct", text="Atoms are smaller. Answer: B", sample=1)
+        rows.attempt(question, "incorrect", text="Answer: A, of course", sample=2)
+        second = rows.question("Is a mile longer than a metre?", reference="A")
+        first = rows.attempt(second, text="Answer: B")
+        other, corrected = rows.corrected(first, second, text="Compare the two in metres.", sample=0)
+        sets.append(NewCurated("d_plus", other, None, corrected, True, "included"))
         replace_curated(rows.connection, rows.iteration, sets)
     return workspace
 
@@ -63,6 +72,12 @@ CASES: list[tuple[int, TrainingSetting | None, list[str]]] = [
     (1, "sft-qa", ["completion"]),
     (2, None, ["chosen", "rejected"]),
     (3, "dpo-judge", ["chosen", "rejected"]),
+    (1, "kto-verdict", ["desirable"]),
+    (5, "kto-verdict", ["undesirable"]),
+    (1, "sft-retry", ["completion"]),
+    (1, "sft-attempts", ["completion"]),
+    (1, "dpo-attempts", ["chosen", "rejected"]),
+    (1, "sft-two-stage-shuffled", ["stage 1: reflection", "stage 2: correction"]),
 ]
 
 
@@ -92,34 +107,40 @@ def _collated(
 ) -> list[tuple[list[int], list[bool]]]:
     """Return the ids and loss mask of each side as TRL's own dataset and collator produce them."""
     from engine.models.precision import Precision
-    from engine.training.build_examples import question_example
+    from engine.training.row_kinds import row_kind
     from engine.training.trl.arguments import Batch, shared_arguments
-    from engine.training.trl.dpo import dpo_trainer
     from engine.training.trl.loading import load_for_training
-    from engine.training.trl.sft import sft_trainer
     from store.database.connection import open_reader
     from store.runs.iterations import get_iteration
-    from store.runs.runs import run_questions
 
     connection = open_reader(workspace.database)
     iteration = get_iteration(connection, 1)
     settings = settings_of(iteration)
     rollouts = rollouts_of(connection, iteration, settings)
-    if setting == "sft-qa":
-        (question,) = run_questions(connection, 1, "train")
-        examples: tuple[Any, ...] = (question_example(question, rollouts.problems[question.id]),)
+    entry = TRAINING_SETTINGS[setting]
+    if entry.set_name is None:
+        chosen = settings.model_copy(update={"training": settings.training.model_copy(update={"setting": setting})})
+        examples: tuple[Any, ...] = training_examples(connection, iteration, chosen)[0][:1]
+    elif entry.shuffled or entry.loss == "kto":
+        chosen = settings.model_copy(update={"training": settings.training.model_copy(update={"setting": setting})})
+        stages = training_examples(connection, iteration, chosen)
+        examples = tuple(next(one for one in stage if one.id == row) for stage in stages)
     else:
         stored = [one for name in ("d_plus", "d_pm", "d_pref") for one in curated(connection, 1, name)]
         examples = row_examples(setting, next(one for one in stored if one.id == row), rollouts)
     cpu = Precision("cpu", "float32", False)
-    shared = shared_arguments(settings.training, Batch(1, 1), cpu, 0, work_dir, examples=1)
+    size = entry.smallest_batch
+    shared = shared_arguments(settings.training, Batch(size, 1), cpu, 0, work_dir, examples=1)
     tokenizer = load_tokenizer(model)
     sides = []
     for example in examples:
         loaded = load_for_training(model, None, settings.training, cpu)
-        build: Any = dpo_trainer if isinstance(example, Pair) else sft_trainer
-        batch = next(iter(build(loaded, tokenizer, [example], settings.training, shared, []).get_train_dataloader()))
-        for index in range(len(batch["input_ids"])):
+        build: Any = row_kind(setting).trainer()
+        # KTO needs both labels, and two examples in a batch: the second one is left out of the comparison.
+        added = [replace(example, id=-1, desirable=not example.desirable)] if entry.loss == "kto" else []
+        trainer = build(loaded, tokenizer, [example, *added], settings.training, shared, [])
+        batch = next(iter(trainer.get_train_dataloader()))
+        for index in range(len(batch["input_ids"]) - len(added)):
             real = batch["attention_mask"][index].bool()
             ids = batch["input_ids"][index][real].tolist()
             mask = batch["completion_mask"][index] if "completion_mask" in batch else batch["labels"][index] != -100

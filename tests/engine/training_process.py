@@ -54,7 +54,7 @@ def request_in(root: Path, base: Path, kind: Kind = "sft") -> TrainingRequest:
 
     Steps: `sft` and `full` 12, `two-stage` 4 and 8, `dpo` 8; checkpoints after every third of a stage.
     """
-    settings = TrainingSection(batch_size=2, epochs=1.5, checkpoint_steps=3, learning_rate=1e-2)
+    settings = TrainingSection(min_examples=1, batch_size=2, epochs=1.5, checkpoint_steps=3, learning_rate=1e-2)
     request = TrainingRequest(
         "sft-one-stage", base, None, EXAMPLES, settings, 7, root / "work", root / "policies" / "2", {"id": 2}
     )

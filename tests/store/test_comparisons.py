@@ -82,6 +82,17 @@ def test_the_difference_has_flips_interval_and_p(rows: Rows) -> None:
     assert compare_policies(rows.connection, rows.policy, child, ORACLE) == found
 
 
+def test_no_difference_is_stated_with_its_power() -> None:
+    """Four answers alike and two changed each way: the interval includes 0 and is no point, even without a change."""
+    found = difference([(n, n < 4, n in (0, 1, 4, 5)) for n in range(30)])
+    assert (found.value, len(found.gained), len(found.lost)) == (0.0, 2, 2) and found.includes_zero
+    assert found.low is not None and found.high is not None and found.low == pytest.approx(-found.high)
+    assert found.power == "n = 30 shows differences of 24 points or more"
+    alike = difference([(n, n < 4, n < 4) for n in range(30)])
+    assert alike.low is not None and alike.low < 0 and alike.includes_zero
+    assert difference([]).smallest is None and difference([]).power == "no question was answered by both"
+
+
 def test_nothing_in_common_is_not_a_difference_of_zero() -> None:
     """A report must print 'not measured'."""
     nothing = difference([])

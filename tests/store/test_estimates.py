@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from store.estimates.estimate import Estimate, estimate
-from store.estimates.formulas import Owed, StageEstimate, examples_of_attempt, planned_steps
+from store.estimates.expected_examples import examples_of_attempt
+from store.estimates.formulas import Owed, StageEstimate, planned_steps
 from store.estimates.inputs import MEANINGS, EstimateRefused, Figures, assumed, from_file
 from store.estimates.inputs import given as given_figures
 from store.estimates.wording import stage_words
@@ -104,6 +105,11 @@ def test_training_by_hand() -> None:
         ({"setting": "dpo-verdict"}, 10 * 2 * 280),
         ({"setting": "dpo-judge"}, 10 * 2 * 280),
         ({"setting": "sft-qa"}, 10 * (120 + 50)),
+        ({"setting": "kto-verdict", "rehearsal": 2, "distillation": True}, 10 * 280),
+        ({"setting": "sft-attempts"}, 10 * (120 + 50)),
+        ({"setting": "dpo-attempts"}, 10 * 2 * (120 + 50)),
+        ({"setting": "sft-retry"}, 10 * (170 + 40)),
+        ({"setting": "sft-two-stage-shuffled"}, 10 * (280 + 300)),
         ({"setting": "sft-one-stage", "validation_share": 0.5, "patience": 1}, 5 * (280 + 40)),
     ],
 )
@@ -210,7 +216,9 @@ def test_every_figure_that_is_used_has_a_meaning() -> None:
     assert set(estimate(chosen, Figures(assumed(chosen, None))).used) <= set(MEANINGS)
 
 
-@pytest.mark.parametrize("setting", ["sft-one-stage", "dpo-verdict", "dpo-judge"])
+@pytest.mark.parametrize(
+    "setting", ["sft-one-stage", "dpo-verdict", "dpo-judge", "kto-verdict", "sft-attempts", "dpo-attempts"]
+)
 def test_expected_examples_are_what_drawing_them_gives(setting: str) -> None:
     chosen = run_settings(training={"setting": setting}, judge={"pairs_per_question": 2})
     draw, tries, made = random.Random(1), 20_000, 0
@@ -220,6 +228,9 @@ def test_expected_examples_are_what_drawing_them_gives(setting: str) -> None:
             "sft-one-stage": min(2, right),
             "dpo-verdict": min(2, right * (6 - right)),
             "dpo-judge": min(2, right * (right - 1) // 2),
+            "kto-verdict": 6,
+            "sft-attempts": min(2, right),
+            "dpo-attempts": min(2, right * (6 - right)),
         }[setting]
     assert examples_of_attempt(chosen, 6, 0.3) == pytest.approx(made / tries, abs=0.02)
 
@@ -323,3 +334,13 @@ def test_a_stage_in_words() -> None:
     assert stage_words(estimated(ROUND), "reflect") == (
         "about 16,000 generated tokens; time unknown (not measured yet)"
     )
+
+
+def test_a_stage_whose_share_of_wrong_answers_is_unknown_has_an_upper_bound() -> None:
+    """A formula with names is nothing to read at a gate."""
+    found = estimated(())
+    shown = stage_words(found, "reflect")
+    assert shown.startswith("at most ") and "wrong_share" not in shown
+    term = stage(found, "reflect").generated_tokens
+    assert term.unknown == ("wrong_share",) and term.at_most({"wrong_share": 1.0}) == term.factors[("wrong_share", 1),]
+    assert stage(found, "reflect").seconds.at_most({"wrong_share": 1.0}) is None, "a division has no bound"

@@ -36,8 +36,12 @@ DATA_MODEL = {
     "imports": "run_id path format identity position size records skipped leaks details created ended",
     "import_records": "import_id number attempt_id reflection_id rejected_reflection_id remainder",
     "import_texts": "digest text",
-    "evaluations": "policy_id iteration_id protocol task n metrics created",
+    "evaluations": "policy_id iteration_id protocol task n metrics created split",
     "baseline_outcomes": "policy_id protocol question_id baseline correct",
+    "control_texts": "iteration_id policy_id author_id protocol first_answers arm sample question_id attempt_id"
+    " reflection_id shown_id shown text answer answer_group verdict detail score prompt_tokens cached_tokens"
+    " completion_tokens finish_reason seed prompt_version prompt_hash latency reused_from error created",
+    "control_results": "policy_id protocol first_answers iteration_id request results created",
     "metrics": "iteration_id stage step name value created",
     "directives": "uuid kind arguments issued_by created claimed done accepted outcome",
     "heartbeats": "slot pid started beat state detail",
@@ -152,3 +156,27 @@ def test_worked_examples_of_the_second_schema_are_still_shown(connection: sqlite
     connection.execute("INSERT INTO few_shots VALUES (1, 'quiz', 0, '1 + 1?', 'Answer: 2')")
     migrate(connection)
     assert few_shots(connection, 1) == {"quiz": [FewShot("1 + 1?", "Answer: 2")]}
+
+
+def test_evaluations_of_the_third_schema_keep_their_numbers_and_get_their_split(connection: sqlite3.Connection) -> None:
+    """The split follows from the settings of the iteration that measured; without one it was the test questions."""
+    migrations._migrations().apply(Database(connection), stop_before="0004_splits_of_evaluations")
+    connection.execute("PRAGMA foreign_keys = OFF")
+    settings = {1: '{"evaluation": {"split": "dev"}}', 2: '{"evaluation": {"split": "test"}}', 3: '{"name": "old"}'}
+    for number, stored in settings.items():
+        connection.execute(
+            "INSERT INTO iterations (id, run_id, number, settings, state, created) VALUES (?, 1, ?, ?, 'done', 0)",
+            (number, number, stored),
+        )
+    for number in (*settings, None):
+        connection.execute(
+            "INSERT INTO evaluations (policy_id, iteration_id, protocol, task, n, metrics, created)"
+            " VALUES (1, ?, ?, '', 90, '{\"acc_t1\": {\"value\": 0.5}}', 0)",
+            (number, f"oracle/{number}"),
+        )
+    connection.execute("INSERT INTO run_questions (run_id, question_id, split) VALUES (1, 7, 'dev')")
+    migrate(connection)
+    found = connection.execute("SELECT split, n, metrics FROM evaluations ORDER BY id").fetchall()
+    assert [row["split"] for row in found] == ["dev", "test", "test", "test"]
+    assert {(row["n"], row["metrics"]) for row in found} == {(90, '{"acc_t1": {"value": 0.5}}')}
+    assert [tuple(row) for row in connection.execute("SELECT * FROM run_questions")] == [(1, 7, "dev", 0)]

@@ -69,7 +69,7 @@ def test_a_misspelt_key_of_the_second_task_points_at_the_second_task() -> None:
 def test_a_key_like_nothing_known_lists_what_is_known() -> None:
     """Without a near key the message lists the known keys."""
     (line,) = refusal("[correction]\nzzz = 1\n")
-    assert line.endswith("known here: max_tokens, show_previous_attempt, temperature, top_p")
+    assert line.endswith("known here: max_tokens, samples, show_previous_attempt, temperature, top_p")
 
 
 @pytest.mark.parametrize(
@@ -78,6 +78,14 @@ def test_a_key_like_nothing_known_lists_what_is_known() -> None:
         ('[training]\nlearning_rate = "fast"\n', ["line 9", "'training.learning_rate'", "valid number", "'fast'"]),
         ("[attempt]\nmax_tokens = 0\n", ["line 9", "'attempt.max_tokens'", "greater than or equal to 1", "(it is 0)"]),
         ("[reflection]\nsamples = 2\ntemperature = 0\n", ["line 8", "'reflection'", "would repeat one text"]),
+        ("[correction]\nsamples = 2\n", ["line 8", "'correction'", "repeat one text", "correction.temperature"]),
+        ("[correction]\nsamples = 0\n", ["line 9", "'correction.samples'", "greater than or equal to 1"]),
+        ("[attempt]\nsamples = -1\n", ["line 9", "'attempt.samples'", "greater than or equal to 0"]),
+        ("[attempt]\nsample_temperature = 0\n", ["line 9", "'attempt.sample_temperature'", "greater than 0"]),
+        ('[reflection]\non = "right"\n', ["line 9", "'reflection.on'", "'wrong' or 'all'"]),
+        ('[reflection]\non = "all"\nfeedback = "detail"\n', ["'reflection'", "no prompt may reveal the verdict"]),
+        ('[reflection]\ninstructions = ["general", "1-x"]\n', ["'1-x' is not an instruction key"]),
+        ('[reflection]\ninstructions = "general+random:2"\n', ["'random:n'", "'+general'"]),
         ('[[tasks]]\nkind = "math"\nname = "b"\n', ["line 8", "'tasks[1]'", "path is missing"]),
         (
             '[[tasks]]\nkind = "mathematics"\nname = "b"\n',

@@ -118,12 +118,14 @@ class Built:
             attempts.finish_trajectory(self.writer, attempt, reflection, correction)
         return made
 
-    def evaluate(self, policy: int, first: float, second: float) -> None:
-        """Store the accuracies of a policy over all tasks."""
-        metrics = {
+    def evaluate(self, policy: int, first: float, second: float, *, floor: float | None = 0.5) -> None:
+        """Store the accuracies of a policy over all tasks; without `floor` as versions before floors did."""
+        metrics: dict[str, dict[str, float | None]] = {
             name: {"value": value, "low": value - 0.04, "high": value + 0.04, "n": 120}
-            for name, value in (("acc_t1", first), ("acc_t2", second))
+            for name, value in (("acc_t1", first), ("acc_t2", second), ("acc_retry", first + 0.06))
         }
+        if floor is not None:
+            metrics["floor_t2"] = {"value": floor, "low": None, "high": None, "n": 120, "by_options": 0.0}
         policies.put_evaluation(
             self.writer, policy_id=policy, iteration_id=None, protocol="oracle/abc", task="", n=120, metrics=metrics
         )

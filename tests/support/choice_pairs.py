@@ -95,7 +95,7 @@ SENTENCES: list[Pair] = [
     ("A is the right answer.", "B", False),
     ("It is B, I think", "B", False),
     ("A dog is in the yard.", "A", False),
-    ("B", "B", False),
+    ("B", "B", True),
     ("", "B", False),
     ("Answer:", "B", False),
     ("I don't know.", "B", False),

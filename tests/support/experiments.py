@@ -40,12 +40,14 @@ temperature = 0.7
 
 [training]
 setting = "sft-two-stage"
+min_examples = 1
 batch_size = 4
 checkpoint_steps = 2
 
 [evaluation]
 split = "dev"
 promote = "{promote}"
+undecided = "promote"
 
 [experiment]
 iterations = {iterations}

@@ -8,7 +8,7 @@ from typing import Literal
 
 from engine.errors import GenerationFailed
 from engine.generation.base import Generated, GenerationRequest
-from engine.prompts.rollout import Problem
+from engine.prompts.rollout import SECOND_TRY, Problem, one_stage_completion
 from engine.rollout.gauges import Gauges
 from engine.rollout.journal import StoreJournal
 from engine.rollout.plan import Baselines, Done, ReflectionKey, RolloutPlan, count, gather_done
@@ -21,13 +21,17 @@ from store.runs.runs import run_questions
 from store.settings import CorrectionSection, Decoding, PreviousAttempt
 from tests.support.rows import Rows
 
-StageName = Literal["attempt", "reflect", "correct", "retry"]
+StageName = Literal["attempt", "reflect", "correct", "retry", "both"]
 KEYS: tuple[ReflectionKey, ...] = (("1-1-1", 0), ("1-1-1", 1), ("2-3-2", 0))
 
 
 def stage_of(request: GenerationRequest) -> StageName:
     """Return the stage of a request, read from its last message."""
     last = request.messages[-1]["content"]
+    if request.messages[-1]["role"] == "assistant":
+        return "correct"
+    if f"'{SECOND_TRY}'" in last:
+        return "both"
     if "Reflect on your attempt" in last:
         return "reflect"
     if "Use this reflection" in last or "Use this advice" in last:
@@ -48,6 +52,9 @@ def question_of(request: GenerationRequest) -> str:
 
 def reply_to(request: GenerationRequest) -> str:
     """Return a text that names its stage, its question and its seed, so that it can be recognised in other prompts."""
+    if stage_of(request) == "both":
+        place = f"of {question_of(request)} seed {request.seed}]"
+        return one_stage_completion(f"[reflect {place}", f"[correct {place}")
     return f"[{stage_of(request)} of {question_of(request)} seed {request.seed}]"
 
 
@@ -100,7 +107,7 @@ class FakeGenerator:
         return [request for request in self.requests if stage_of(request) == stage]
 
 
-async def verify(question: StoredQuestion, reply: str) -> Verification:
+async def verify(question: StoredQuestion, reply: str, finish_reason: str = "stop") -> Verification:
     """Return the verdict that the question names for an attempt, and one that depends on the text for a correction."""
     guess = "correct" if sum(map(ord, reply)) % 3 == 0 else "incorrect"
     verdict = question.text.split()[0] if reply.startswith("[attempt") else guess
@@ -126,6 +133,8 @@ def make_plan(
     show_previous_attempt: PreviousAttempt = True,
     reflector: int | None = None,
     reusable: Reusable | None = None,
+    one_generation: bool = False,
+    correction_samples: int = 1,
 ) -> RolloutPlan:
     """Return a plan over the training questions of the run."""
     questions = run_questions(rows.connection, rows.run, "train")
@@ -140,7 +149,12 @@ def make_plan(
         draws={question.id: keys for question in questions},
         attempt=Decoding(max_tokens=10),
         reflection=Decoding(max_tokens=20, temperature=0.8),
-        correction=CorrectionSection(max_tokens=30, show_previous_attempt=show_previous_attempt),
+        correction=CorrectionSection(
+            max_tokens=30,
+            show_previous_attempt=show_previous_attempt,
+            samples=correction_samples,
+            temperature=0.7 if correction_samples > 1 else 0.0,
+        ),
         reflect_on_all=reflect_on_all,
         stages=frozenset(stages),
         seed=5,
@@ -152,6 +166,7 @@ def make_plan(
             vote=Decoding(max_tokens=10, temperature=0.7),
         ),
         reusable=reusable or Reusable(),
+        one_generation=one_generation,
     )
 
 
@@ -204,7 +219,8 @@ def run_plan(rows: Rows, plan: RolloutPlan, generator: FakeGenerator | None = No
 
 
 WORK = """
-SELECT q.text, a.turn, coalesce(r.instruction, ''), coalesce(r.sample, 0), a.reasoning, a.verdict, coalesce(a.error, '')
+SELECT q.text, a.turn, coalesce(r.instruction, ''), coalesce(r.sample, 0), a.reasoning, a.verdict,
+       coalesce(a.error, '') || a.sample
 FROM attempts a JOIN questions q ON q.id = a.question_id LEFT JOIN reflections r ON r.id = a.reflection_id
 UNION ALL
 SELECT q.text, 0, r.instruction, r.sample, r.text, '', coalesce(r.error, '')

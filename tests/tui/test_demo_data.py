@@ -17,6 +17,7 @@ from reflectevo_tui.commands.demo.synthetic_store import DemoStore
 from reflectevo_tui.screens.registry import SCREENS
 from store.database.connection import open_reader
 from store.errors import StorageRefused
+from store.runs.policies import evaluations
 from store.runs.runs import list_runs
 from store.settings import RunSettings
 from store.workspace import Workspace
@@ -56,6 +57,20 @@ def test_it_is_whole_and_marked_synthetic(demo: Workspace) -> None:
             " WHERE v.decision <> t.review"
         )
         assert one(reader, disagreeing) == 0
+
+
+def test_its_evaluations_have_floors(demo: Workspace) -> None:
+    """Four options: a third of the wrong answers; numbers from 2 to 99: next to none."""
+    with closing(open_reader(demo.database)) as reader:
+        found = evaluations(reader, list_runs(reader)[0].id)
+    assert len(found) == 20
+    for evaluation in found:
+        floor, first = evaluation.metrics["floor_t2"], evaluation.metrics["acc_t1"]["value"]
+        assert floor["value"] is not None and first is not None and floor["n"] == evaluation.n
+        if evaluation.task in ("logiqa", "siqa"):
+            assert floor["by_options"] == 1.0 and floor["value"] == pytest.approx(first + (1 - first) / 3)
+        elif evaluation.task:
+            assert floor["by_options"] == 0.0 and floor["value"] < 0.3
 
 
 def test_the_same_seed_makes_the_same_rows(tmp_path: Path) -> None:

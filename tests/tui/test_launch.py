@@ -255,9 +255,24 @@ async def test_a_warning_is_shown_and_the_run_starts(build, until, engine, monke
 
 
 async def test_a_stopped_iteration_is_resumed_as_the_command_line_does(build, until, engine) -> None:
-    """Edited settings don't change an iteration that has begun, and the operator gets a message."""
+    """The engine gets the edited settings, takes what may still change, and its outcome names each of them."""
     built = build(2)
     iterations.update_iteration(built.writer, built.iteration, state="stopped")
+    app = ReflectEvoApp(built.workspace)
+    async with app.run_test(size=(160, 50)) as pilot:
+        await opened(app, pilot, until)
+        field(app, "training.epochs").value = "3"
+        await pilot.press("ctrl+r")
+        await until(pilot, lambda: issued(built.workspace) != [])
+    ((kind, arguments),) = issued(built.workspace)
+    assert kind == "resume" and arguments["iteration"] == built.iteration
+    assert arguments["settings"]["training"]["epochs"] == 3
+
+
+async def test_a_paused_iteration_keeps_its_settings_and_says_so(build, until, engine) -> None:
+    """A pause is no end: its stages go on with the settings that they began with."""
+    built = build(2)
+    iterations.update_iteration(built.writer, built.iteration, state="paused")
     app = ReflectEvoApp(built.workspace)
     said: list[str] = []
     app.notify = lambda message, **_: said.append(message)

@@ -76,7 +76,7 @@ async def test_choices_become_preferences(build, until, screen_text, size) -> No
         await pilot.press("s")
         await until(pilot, lambda: len(stored(built)) == 3)
         status = "".join(line.plain for line in screen.query_one("#pair-status", LinePanel).lines)
-        assert "3 judged now" in status and "2 left" in status
+        assert "3 judged in this session" in status and "2 left" in status
         await pilot.press("escape")
         await until(pilot, lambda: isinstance(app.screen, ReviewScreen))
     assert stored(built) == wanted
@@ -103,7 +103,7 @@ async def test_without_pairs_it_says_where_they_come_from(build, until, screen_t
     app = ReflectEvoApp(built.workspace)
     async with app.run_test(size=(80, 24)) as pilot:
         await opened(app, pilot, until)
-        await until(pilot, lambda: "No pair waits" in screen_text(app))
+        await until(pilot, lambda: "No pairs to judge" in screen_text(app))
         await pilot.press("a", "b", "s", "space", "u", "j", "w")
         assert stored(built) == []
 

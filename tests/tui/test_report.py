@@ -24,12 +24,15 @@ from reflectevo_tui.report.formatting import MISSING, duration, metric, p_value,
 from reflectevo_tui.report.gather import as_json, gather
 from reflectevo_tui.report.html_page import to_html
 from reflectevo_tui.report.markdown import to_markdown
+from reflectevo_tui.report.paper_results import Published
 from reflectevo_tui.report.sections import lay_out
 from store.database.connection import write
-from store.runs.policies import put_evaluation
+from store.runs.policies import add_evaluation_metrics, evaluations, put_evaluation
 from store.runs.runs import get_run
 from tests.support.measured import measured_run
 from tests.support.rows import Rows, run_settings
+
+WITHOUT = "prompt only, second try without reflection"
 
 HOSTILE = (
     "</pre><script>alert(1)</script><img src=x onerror=alert(1)> [x](javascript:alert(1)) \x1b]52;c;aGk=\x07 | a |\n"
@@ -242,9 +245,10 @@ def test_the_papers_table_stands_beside_a_task_of_the_paper_only(tmp_path: Path)
     )
     markdown = written(rows)[0]
     table = markdown.split("## Beside the paper's table")[1].split("\n## ")[0]
-    assert "| this run | none | p00 · base | 40.0 % (30.0–50.0, n 10) | not measured |" in table
-    assert "| the paper | Llama-3-8B | sft-two-stage on D+ | – | 49.4 % |" in table
-    assert "| the paper | Llama-3-70B | prompt only, with reflection | 42.4 % | 56.8 % |" in table
+    assert "| the paper | Llama-3-8B | sft-two-stage on D+ | 30.2 % | 49.4 % | 53.5 % |" in table
+    assert "| the paper | Llama-3-70B | prompt only, with reflection | 42.4 % | 56.8 % | 61.6 % |" in table
+    assert "| the paper | Llama-3-8B | sft-qa on question-answer pairs, turn 1 only | 46.6 % | – | – |" in table
+    assert "| 40.0 % (30.0–50.0, n 10) | not measured | not computed |" in table
     assert "MBPP" not in table
     rows.connection.close()
 
@@ -268,11 +272,44 @@ def test_tasks_match_by_preset_then_name(task: dict[str, object], column: str | 
 
 
 def test_the_papers_numbers_are_the_papers() -> None:
-    """A few cells compared with the published table, and its gaps."""
-    assert ("Mistral-7B", "dpo-judge on Dpref", None, 48.4) in paper.published("BIG-bench")
-    assert ("Llama-3-8B", "prompt only, second try without reflection", 28.4, 44.0) in paper.published("MBPP")
-    assert [row for row in paper.published("MATH") if row[0] == "Mistral-7B" and "D" in row[1]] == []
-    assert len(paper.published("LogiQA")) == 14
+    """A few cells compared with the published table, and its gaps; a trained row has its base's Acc@t1."""
+    assert Published("Mistral-7B", "dpo-judge on Dpref", 36.6, 48.4, None) in paper.published("BIG-bench")
+    assert Published("Llama-3-8B", WITHOUT, 28.4, 44.0, None) in paper.published("MBPP")
+    assert [row for row in paper.published("MATH") if row.model == "Mistral-7B" and "D" in row.setting] == []
+    assert [len(paper.published(task)) for task in paper.TASKS] == [18, 14, 18, 18]
+    assert [row.acc_t2 for row in paper.published("LogiQA") if row.model == "Mistral-Small-22B"] == [62.8, 62.0]
+
+
+def test_no_published_setting_of_the_small_models_reaches_the_floor_of_logiqa() -> None:
+    """Naming any other option after a wrong one: 53.5 % for Llama-3-8B; its best setting reaches 49.4 %."""
+    rows = [
+        row for row in paper.published("LogiQA") if row.acc_t2 is not None and row.model in ("Llama-3-8B", "Mistral-7B")
+    ]
+    assert len(rows) == 12
+    assert all(row.floor is not None and row.acc_t2 is not None and row.acc_t2 < row.floor for row in rows)
+    assert {round(row.floor or 0, 1) for row in rows} == {53.5, 52.5}
+
+
+def test_the_floor_stands_beside_every_acc_t2_and_the_headline_claims_no_more(rows: Rows) -> None:
+    """Held-out tables, comparison, chart and JSON; measured_run's policies have floors of all questions."""
+    measured_run(rows)
+    markdown, _, values = written(rows)
+    assert "Floor of Acc@t2" in markdown and "| not computed |" in markdown
+    assert "its floor is not computed" in markdown.split("## ")[0], "the headline claims no gain"
+    for one in evaluations(rows.connection, rows.run):
+        floor = {"value": 0.9, "low": None, "high": None, "n": one.n, "by_options": 0.0}
+        add_evaluation_metrics(rows.connection, one.id, {"floor_t2": floor})
+    markdown, html, values = written(rows)
+    lead = markdown.split("## ")[0]
+    assert "Acc@t2 rose from 12.5 % to 87.5 %, but guessing reaches 90.0 % without a model" in lead
+    assert "this is no gain by reflection" in lead
+    held_out = markdown.split("## Held-out results")[1].split("\n## ")[0]
+    assert "| Task | Policy | Acc@t1 | Acc@t2 | Floor of Acc@t2 |" in held_out and held_out.count("90.0 %") == 6
+    compared = markdown.split("## Child against parent")[1].split("\n## ")[0]
+    assert compared.count("90.0 %") == 3, "at turn 2 only"
+    assert "Floor of Acc@t2" in html
+    assert {one["verdict"] for one in values["gains"]} == {"none"}
+    assert all(one["metrics"]["floor_t2"]["value"] == 0.9 for one in values["evaluations"])
 
 
 def test_numbers_read_well() -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import pty
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import pytest
 
 from store.control import directives
 from tests.support.built_workspaces import Built
+from tests.support.engines import EngineHarness, scripted_settings
 from tests.support.waiting import read_until, wait_until, words
 
 pytestmark = pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not installed")
@@ -132,3 +134,26 @@ def test_an_operators_round(build, tmux: Tmux, monkeypatch) -> None:
     assert all(len(line) <= 80 for line in shown.splitlines())
     tmux.press("q")
     wait_until(lambda: "evo" not in tmux.run("list-sessions"), describe=lambda: "it did not leave", every=0.1)
+
+
+def test_run_opens_the_application_on_the_run_that_it_started(
+    harness: Callable[[str], EngineHarness], tmux: Tmux
+) -> None:
+    """`run --tui`, which `make demo` calls in a terminal; `textual` must not be imported before the terminal is
+    prepared, however the run is checked and started.
+    """
+    one = harness(scripted_settings('pace = "step"\n'))
+    arguments = [sys.executable, "-c", CODE, "run", "-w", str(one.workspace.root), "--tui"]
+    tmux.run("new-session", "-d", "-s", "evo", "-x", "160", "-y", "50", "sh", "-c", f"{shlex.join(arguments)}; cat")
+    tmux.until(lambda shown: "iteration 1" in shown and "g look and approve" in shown)
+    tmux.press("q")
+    tmux.until(lambda shown: "started" in shown)
+    assert one.status()["engine"]["state"] == "running"
+
+
+def test_without_a_terminal_run_does_not_start_what_nobody_would_see(harness: Callable[[str], EngineHarness]) -> None:
+    one = harness(scripted_settings())
+    command = [sys.executable, "-c", CODE, "run", "-w", str(one.workspace.root), "--tui"]
+    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
+    assert done.returncode != 0 and "not a terminal" in done.stderr
+    assert one.status()["run"] is None

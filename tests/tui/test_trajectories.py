@@ -12,6 +12,10 @@ from reflectevo_tui.state.trajectory_reader import PAGE_ROWS
 from reflectevo_tui.widgets.filter_chips import FilterChips
 from reflectevo_tui.widgets.trajectory_detail import TrajectoryDetailPane
 from reflectevo_tui.widgets.trajectory_list import KEPT_PAGES, TrajectoryList
+from store.database.connection import reading
+from store.rollouts.trajectories import TrajectoryFilter
+from store.runs.policies import list_policies
+from store.runs.runs import list_runs
 
 SIZES = [(160, 50), (80, 24)]
 
@@ -295,3 +299,16 @@ async def test_an_empty_list_says_what_to_do(empty, until, screen_text) -> None:
         await pilot.press("2")
         await until(pilot, lambda: "No trajectory yet." in screen_text(app))
         await pilot.press("j", "k", "G", "home", "pageup", "h", "l", "v", "x", "X", "tab")
+
+
+async def test_a_filter_by_policy_shows_the_name_of_the_policy(build, until) -> None:
+    """Lineage opens the list with the id of a policy; the operator knows it by its name."""
+    built = build(60)
+    app = ReflectEvoApp(built.workspace)
+    async with app.run_test(size=SIZES[0]) as pilot:
+        view = await opened(app, pilot, until, 60)
+        with reading(built.workspace.database) as connection:
+            run = list_runs(connection)[0]
+            policy = list_policies(connection, run.id)[0]
+        view.screen.apply(TrajectoryFilter(policy=policy.id))
+        await until(pilot, lambda: f"policy {policy.name} of {run.name}" in view.chips)

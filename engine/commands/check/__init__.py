@@ -14,9 +14,11 @@ from engine.commands.check.machine import (
     check_generator,
     check_judge,
     check_memory,
+    check_samples,
     check_sandbox,
     check_training_possible,
 )
+from engine.commands.check.promotion import check_promotion, check_training_set
 from engine.commands.check.run import check_name
 from store.errors import SettingsError
 from store.settings import RunSettings
@@ -52,6 +54,8 @@ def everything(settings_file: Path, workspace: Workspace | None) -> list[Finding
         *check_instructions(settings, base_directory),
         *check_curation(settings),
         *check_tasks(settings, base_directory),
+        *check_promotion(settings),
+        *check_training_set(settings),
         *check_judge(settings),
         *check_sandbox(settings),
         *check_memory(weights),
@@ -72,4 +76,5 @@ def _machine(settings: RunSettings, settings_file: Path, workspace: Workspace | 
         *check_name(settings, settings_file, workspace),
         *check_generator(settings),
         *check_training_possible(settings),
+        *check_samples(settings),
     ]

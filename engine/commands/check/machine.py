@@ -12,6 +12,7 @@ from engine.commands.check.findings import Finding
 from engine.generation import installed
 from engine.supervisor.hardware import gpus
 from engine.tasks import task_type
+from engine.training.sampled_attempts import missing_samples
 from engine.training.validation import check_training
 from store.curation.training_settings import TRAINING_SETTINGS
 from store.settings import RunSettings
@@ -60,7 +61,22 @@ def check_training_possible(settings: RunSettings) -> list[Finding]:
     problems = [problem.partition("; ") for problem in check_training(settings.training, settings.generation)]
     if problems:
         return [Finding("error", "training", what, fix or "correct [training]") for what, _, fix in problems]
-    return [Finding("ok", "training", f"{settings.training.setting} with {settings.training.method} is possible")]
+    return [
+        Finding("ok", "training", f"{settings.training.setting} with {settings.training.method} is possible"),
+        *(
+            Finding("warning", "training.learning_rate", warning, "leave it out to use the default")
+            for warning in settings.training.unusual_learning_rates()
+        ),
+    ]
+
+
+def check_samples(settings: RunSettings) -> list[Finding]:
+    """Check whether an iteration samples the first attempts that its training setting trains on."""
+    missing = missing_samples(TRAINING_SETTINGS[settings.training.setting], settings.attempt.samples)
+    if missing is None:
+        return []
+    what, _, fix = missing.partition("; ")
+    return [Finding("error", "attempt.samples", what, fix)]
 
 
 def check_judge(settings: RunSettings) -> list[Finding]:

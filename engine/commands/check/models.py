@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
+from pathlib import Path
+
 from engine.commands.check.findings import Finding
 from engine.errors import ModelNotFound
+from engine.models.lora_targets import EMBEDDINGS_TIED, empty_model, linear_layers, missing_targets, tied_embeddings
 from engine.models.resolve import Located, locate_model, model_cache
 from store.settings import RunSettings
 from store.settings.generation import needs_weights
@@ -19,9 +23,32 @@ def check_models(settings: RunSettings) -> tuple[list[Finding], int | None]:
     if not needs_weights(name):
         return [Finding("ok", "model", f"a {name} run needs no model")], None
     findings, located = _check("model", settings.model)
+    findings += check_lora_targets(settings, None if located is None else located.path)
     if settings.reflector is not None:
         findings += _check("reflector", settings.reflector)[0]
     return findings, None if located is None else located.weight_bytes
+
+
+def check_lora_targets(settings: RunSettings, path: Path | None) -> list[Finding]:
+    """Check whether an adapter can be trained on `training.lora_targets` of the model in `path`.
+
+    The model is built without weights. Empty where it is not on this machine yet, or can't be built.
+    """
+    targets = settings.training.lora_targets
+    needed = settings.training.method != "full" and not isinstance(targets, str)
+    if path is None or not needed or any(importlib.util.find_spec(name) is None for name in ("torch", "transformers")):
+        return []
+    model = empty_model(path)
+    if model is None:
+        return []
+    where, layers = "training.lora_targets", ", ".join(linear_layers(model))
+    if tied := tied_embeddings(model, targets):
+        return [Finding("error", where, f"{', '.join(tied)} names {EMBEDDINGS_TIED}", "remove it")]
+    missing = missing_targets(model, targets)
+    if not missing:
+        return []
+    what = f"the model has no {', '.join(missing)}; its linear layers are: {layers}"
+    return [Finding("error" if len(missing) == len(targets) else "warning", where, what, 'name these, or "all-linear"')]
 
 
 def _check(where: str, name: str) -> tuple[list[Finding], Located | None]:

@@ -30,7 +30,7 @@ def check_name(settings: RunSettings, settings_file: Path, workspace: Workspace 
     if run is None:
         return [Finding("ok", "name", f"{settings.name!r} would be a new run")]
     if run.origin != "engine":
-        what = f"{run.name!r} is the name of a run that was not made here ({run.origin})"
+        what = f"{run.name!r} is the name of a run that was not created in this workspace ({run.origin})"
         return [Finding("error", "name", what, f"give the run another name in {settings_file}")]
     try:
         stored = validate_settings(run.settings)

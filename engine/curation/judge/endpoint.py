@@ -155,7 +155,7 @@ def settings_problem(settings: JudgeSection) -> str | None:
     try:
         url = httpx2.URL(settings.url)
     except (httpx2.InvalidURL, ValueError):
-        return "judge.url is no address; it looks like http://127.0.0.1:8000/v1"
+        return "judge.url is not an address; it looks like http://127.0.0.1:8000/v1"
     if url.userinfo or url.query or url.fragment:
         return (
             "judge.url must be a plain address: a key belongs only in the environment variable "
@@ -188,7 +188,7 @@ def _refused(status: int, body: bytes, settings: JudgeSection) -> str:
     if status in (401, 403):
         if os.environ.get(settings.key_variable, "").strip():
             return f"{_place(settings)} refuses the key in {settings.key_variable} ({status})"
-        return f"{_place(settings)} wants a key ({status}); set the environment variable {settings.key_variable}"
+        return f"{_place(settings)} requires an API key ({status}); set {settings.key_variable} in the environment"
     if 300 <= status < 400:
         return f"{_place(settings)} answers with a redirect ({status}); give the final address as judge.url"
     said = _said(body, settings)

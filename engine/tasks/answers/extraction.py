@@ -1,31 +1,37 @@
 r"""Extracts the final answer from a model's reply: tolerant of its form, strict about which answer counts.
 
-The last marked answer counts, written as `Answer: x`, `\boxed{x}` or a last line `#### x`; without one, the last "the
-answer is x"; without that, the last fenced block. A task type may add phrases, and may accept a reply of one short line
-as the answer. Does not decide whether an answer is correct, which is up to the task type.
+The last statement of an answer counts: `Answer: x`, `\boxed{x}`, `<answer>x</answer>`, a last line `#### x`, "the
+answer is x" or a correction of it. Without one, "the result is x"; without that, the last fenced block. A task type
+may add phrases, and may accept a reply of one short line as the answer. Thoughts are no part of the reply. Does not
+decide whether an answer is correct, which is up to the task type.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import NamedTuple
 
-_MARKER = re.compile(
-    r"(?im)\banswer\s*(?:\*\*|__)?\s*[:：=](?:\*\*|__)?|^[ \t]*#{1,6}[ \t]*(?:final[ \t]+)?answer[ \t]*$"
+from engine.tasks.answers.layout import in_one_line
+from engine.tasks.answers.statements import (
+    Statement,
+    boxes,
+    ends_in_statement,
+    last_retraction,
+    marked,
+    strong_phrases,
+    weak_phrases,
 )
-_BOXED = re.compile(r"\\(?:boxed|fbox)\s*\{")
-_BARE_BOX = re.compile(r"\\boxed\s+(-?\w+)")
-_BRACE = re.compile(r"\\[\s\S]|[{}]")
-_HASHES = re.compile(r"(?m)^#{4}[ \t]*([-+$€£]*[\d.](?:[\d.,/ ]*[\d.%])?)[ \t]*\Z")
-_PHRASE = re.compile(r"(?i)\b(?:answer|result|solution)\s+(?:is|must be|should be)\s*:?\s*(?:equal\s+to\s+)?")
-_RESTATED = re.compile(
-    r"(?is)(?:(?:so|thus|hence|therefore),?\s+)?(?:the|my)\s+(?:(?:final|correct|right|best)\s+){0,2}answer\s+"
-    r"(?:is|must be|should be)\s*:?\s*(.+)"
-)
-_SENTENCE_END = re.compile(r"\n|[.!?](?=\s|$)")
+from engine.tasks.answers.thoughts import without_thoughts
+
 _FENCE = re.compile(r"```[^\n`]*\n(.*?)(?:\n[ \t]*```|\Z)", re.DOTALL)
+_UNSURE = re.compile(
+    r"(?i)(?:i\s+(?:think|guess|believe|suppose|would)|maybe|perhaps|probably|possibly|not sure|is|are)\b"
+)
+"""Beginnings of a short reply that does not commit to an answer."""
+
+_CONCLUDING = re.compile(r"(?i)[*_]{0,3}(?:so|therefore|thus|hence|in total|in conclusion|finally|overall)\b")
 _INLINE_FENCE = re.compile(r"```([^\n`]+)```")
 _DECIMAL = re.compile(r"[-+]?(?:\d+(?:,\d{3})+|\d+)?(?:\.\d+)?")
 _RATIO = re.compile(r"(-?)\\[dt]?frac\{?(\d+)\}?\{?(\d+)\}?|(-?)(\d+)/(\d+)")
@@ -53,7 +59,8 @@ class Extraction(NamedTuple):
     answer: str | None
     """The answer without surrounding markup; None if the reply contains no answer in a known form."""
     rule: str
-    """`answer line`, `boxed`, `hash line`, `phrase`, `fence` or `whole reply`; empty if none matched."""
+    """`answer line`, `answer tag`, `boxed`, `hash line`, `phrase`, `fence`, `whole reply` or `last line`; empty if none
+    matched."""
     raw: str | None
     """The answer as written, for verifiers that depend on markup or a final full stop."""
 
@@ -63,7 +70,13 @@ LONGEST_WHOLE_REPLY = 12
 
 
 def extract(
-    reply: str, *, multiline: bool = False, phrases: Sequence[re.Pattern[str]] = (), whole_reply: bool = False
+    reply: str,
+    *,
+    multiline: bool = False,
+    phrases: Sequence[re.Pattern[str]] = (),
+    whole_reply: bool = False,
+    letter_mark: bool = False,
+    accepts: Callable[[str], bool] | None = None,
 ) -> Extraction:
     """Extract the final answer of a reply.
 
@@ -72,22 +85,65 @@ def extract(
         multiline: let an answer line extend to the end of the reply.
         phrases: further patterns that are treated like "the answer is". The answer is the text between a match and the
             end of its sentence, or the pattern's group `answer`, if it has one.
-        whole_reply: accept a reply of one line and at most `LONGEST_WHOLE_REPLY` words as the answer if none is marked.
+        whole_reply: accept a reply of one line and at most `LONGEST_WHOLE_REPLY` words as the answer if none is
+        marked, or a
+            last line of that length that begins as a conclusion ("So …").
+        letter_mark: accept `A: 12` as a marked answer.
+        accepts: predicate on the text after a phrase. A phrase replaces an earlier answer only if it accepts the text,
+            and an accepted phrase is preferred to others.
     """
-    marked = [*_answer_lines(reply, multiline), *_boxes(reply), *_hash_lines(reply)]
-    if marked:
-        _, rule, raw = max(marked)
-        if restated := _RESTATED.fullmatch(raw):
-            raw = restated.group(1)
-    elif phrase := _last_phrase(reply, (_PHRASE, *phrases)):
-        rule, raw = "phrase", phrase
-    elif block := _last_fence(reply):
-        rule, raw = "fence", block
-    elif whole_reply and (line := _short_line(reply)):
-        rule, raw = "whole reply", line
-    else:
-        return Extraction(None, "", None)
-    return Extraction(cleaned(raw), rule, raw)
+    text = without_thoughts(reply)
+    if not multiline:
+        text = in_one_line(text)
+    statement = _last_statement(text, multiline, phrases, letter_mark, accepts)
+    if statement is not None:
+        return Extraction(cleaned(statement.text), statement.rule, statement.text)
+    if block := _last_fence(text):
+        return Extraction(cleaned(block), "fence", block)
+    if whole_reply and (line := _short_line(text)):
+        return Extraction(cleaned(line), "whole reply", line)
+    if whole_reply and (line := _conclusion(text)):
+        return Extraction(cleaned(line), "last line", line)
+    return Extraction(None, "", None)
+
+
+def ends_in_answer(reply: str) -> bool:
+    """Check whether a reply ends inside its answer, so that a limit on its tokens may have cut the answer."""
+    return ends_in_statement(in_one_line(without_thoughts(reply)))
+
+
+def _last_statement(
+    text: str,
+    multiline: bool,
+    phrases: Sequence[re.Pattern[str]],
+    letter_mark: bool,
+    accepts: Callable[[str], bool] | None,
+) -> Statement | None:
+    """Return the last statement that commits to an answer; None if there is none or all of them are retracted."""
+    marks = marked(text, multiline=multiline, letter_mark=letter_mark)
+    mark = marks[-1] if marks else None
+    retracted = last_retraction(text)
+    first: Statement | None = None
+    for phrase in strong_phrases(text, phrases):
+        if mark is not None and phrase.start < mark.start:
+            break
+        if phrase.start < retracted:
+            break
+        if mark is not None and phrase.aside:
+            continue
+        if accepts is not None and not accepts(phrase.text):
+            first = first or phrase
+            continue
+        if phrase.aside:
+            first = phrase if first is None or not first.aside else first
+            continue
+        inside = mark is not None and mark.rule == "answer line" and phrase.end <= mark.end
+        return phrase._replace(rule="answer line") if inside else phrase
+    if mark is not None:
+        return mark if mark.start >= retracted or mark.end > retracted else None
+    if first is not None:
+        return first
+    return next((weak for weak in weak_phrases(text) if weak.start >= retracted and not weak.aside), None)
 
 
 def cleaned(text: str) -> str:
@@ -137,8 +193,8 @@ def _without_marks(text: str) -> str:
 
 def last_boxed(text: str) -> str | None:
     r"""Return the content of the last `\boxed{}` with balanced braces, or None."""
-    boxes = list(_boxes(text))
-    return boxes[-1][2] if boxes else None
+    found = boxes(text)
+    return found[-1].text if found else None
 
 
 def lettered_options(text: str) -> dict[str, str]:
@@ -147,64 +203,17 @@ def lettered_options(text: str) -> dict[str, str]:
     return dict(sorted(options.items())) if len(options) > 1 else {}
 
 
-def _answer_lines(reply: str, multiline: bool) -> list[tuple[int, str, str]]:
-    """Return every marked answer as (position, rule, text). A marker without text after it is ignored."""
-    markers = list(_MARKER.finditer(reply))
-    found = []
-    for number, marker in enumerate(markers):
-        end = markers[number + 1].start() if number + 1 < len(markers) else len(reply)
-        rest = reply[marker.end() : end]
-        if fence := _FENCE.match(rest.lstrip()):
-            text = fence.group(1)
-        elif multiline:
-            text = rest.strip("\n")
-        else:
-            text = next((line for line in rest.split("\n") if line.strip(" \t\r*_")), "")
-        if text.strip():
-            found.append((marker.start(), "answer line", text.strip()))
-    return found
-
-
-def _boxes(text: str) -> list[tuple[int, str, str]]:
-    """Return every box with balanced braces as (position, rule, content), in order.
-
-    A single pass, because looping replies contain thousands of boxes.
-    """
-    boxes = {match.end() - 1: match.start() for match in _BOXED.finditer(text)}
-    found = [(match.start(), "boxed", match.group(1)) for match in _BARE_BOX.finditer(text)]
-    opened: list[int] = []
-    for brace in _BRACE.finditer(text):
-        if brace.group() == "{":
-            opened.append(brace.start())
-        elif brace.group() == "}" and opened:
-            start = opened.pop()
-            content = text[start + 1 : brace.start()].strip()
-            if start in boxes and content:
-                found.append((boxes[start], "boxed", content))
-    return sorted(found)
-
-
-def _hash_lines(reply: str) -> list[tuple[int, str, str]]:
-    """Return a number after `####` on the last line, as in GSM8K's solutions; other headings are no answers."""
-    return [(match.start(), "hash line", match.group(1)) for match in _HASHES.finditer(reply.rstrip())]
-
-
-def _last_phrase(reply: str, patterns: Sequence[re.Pattern[str]]) -> str:
-    """Return the answer after the last phrase; empty if there is none. The longest match with the same end counts."""
-    matches = [match for pattern in patterns for match in pattern.finditer(reply)]
-    for match in sorted(matches, key=lambda found: (found.end(), -found.start()), reverse=True):
-        if "answer" in match.re.groupindex:
-            return match.group("answer")
-        end = _SENTENCE_END.search(reply, match.end())
-        text = reply[match.end() : end.start() if end else len(reply)].strip()
-        if text:
-            return text
-    return ""
-
-
 def _short_line(reply: str) -> str:
     line = reply.strip()
+    if _UNSURE.match(line):
+        return ""
     return line if "\n" not in line and len(line.split()) <= LONGEST_WHOLE_REPLY else ""
+
+
+def _conclusion(reply: str) -> str:
+    """Return the last line if it is a short conclusion, such as "So there are 68 legs in total."."""
+    line = reply.strip().rpartition("\n")[2].strip()
+    return line if _CONCLUDING.match(line) and len(line.split()) <= LONGEST_WHOLE_REPLY else ""
 
 
 def _last_fence(reply: str) -> str:

@@ -62,6 +62,7 @@ _DELIMITED = re.compile(r"(?<!\\)\$(?!\s)([^$]*[^$\s,\\])(?<!\\)\$")
 """Mathematics delimited by `$` within a text; does not match the prices in `$5, $6`."""
 _PLAIN_ROOT = re.compile(r"(?<![\\a-zA-Z])sqrt\s*\(([^()]*)\)")
 _PLAIN_NAME = re.compile(r"(?<![\\a-zA-Z])(pi|sin|cos|tan|ln|log|infty)(?![a-zA-Z])")
+_UNION_WORD = re.compile(r"(?<=[)\]}])\s{0,4}(?:U|\\text\{\s?(?:U|union)\s?\}|union)\s{0,4}(?=[(\[{])")
 _POWER = re.compile(r"\^\s*(-?\d{2,}|-\d)")
 _UNWRAPPED_ROOT = re.compile(r"\\sqrt\s+(\d+|[a-zA-Z])|\\sqrt(\d)")
 
@@ -74,6 +75,7 @@ def tidy(text: str) -> str:
     current = _SPACING.sub(lambda match: _SPACES[match.group()], current)
     current = _SIZED.sub("", current)
     current = _SYNONYM.sub(lambda match: _SYNONYMS[match.group()], current)
+    current = _UNION_WORD.sub(r" \\cup ", current)
     current = _PLAIN_ROOT.sub(r"\\sqrt{\1}", current)
     current = re.sub(r"(?i)(?<![\\a-zA-Z])infinity(?![a-zA-Z])", r"\\infty ", current)
     current = _PLAIN_NAME.sub(r"\\\1 ", current)

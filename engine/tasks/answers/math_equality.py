@@ -15,13 +15,20 @@ from importlib import import_module
 from typing import Any, NamedTuple
 
 from engine.errors import EngineError
+from engine.tasks.answers.clock_time import clock_time
 from engine.tasks.answers.extraction import cleaned
 from engine.tasks.answers.latex import bracketed, split_outside, tidy, without_text
+from engine.tasks.answers.number_words import with_digits
 from engine.tasks.answers.quantities import quantity, without_unit
+from engine.tasks.answers.remarks import sole_number, without_decoration, without_lead, without_remark
 
 _FLOAT_PLACES = 12
 """Decimal places to which math-verify rounds floats; with its default of 6, 3.141593 would equal π."""
 
+_DIGITS, _RELATIVE = 30, 1e-11
+"""Significant digits to which numbers are evaluated, and the largest relative difference of equal ones."""
+
+_COMMA = re.compile(r"[,;]|\b(?:or|and)\b")
 _MOST_PARTS = 32
 """Maximum number of elements of a list or set that are matched against each other."""
 
@@ -35,10 +42,24 @@ _OR = r"\\(?:text|mathrm)\s*\{\s*or\s*\}|\bor\b"
 _UNION = r"\\cup(?![a-zA-Z])"
 _MEMBER = re.compile(r"[a-zA-Z]\s*\\in\s*(?=[^\s])")
 _WORDS = re.compile(r"[A-Za-z][A-Za-z'’.\- ]*")
-_TAIL = re.compile(r"[A-Za-z][\w' ,]*?\b(?:is|are|was|were|equals)\s+(?:equal\s+to\s+)?(.+)", re.DOTALL)
+_TAIL = re.compile(
+    r"[A-Za-z][\w' ,]*?\b(?:is|are|was|were|equals|will be|would be|must be"
+    r"|falls on)\s+(?:equal\s+to\s+)?(.+)",
+    re.DOTALL,
+)
 _ARTICLE = re.compile(r"(?:an?|the)\s+", re.IGNORECASE)
 _DECIMAL = re.compile(r"(?<![\w.])(\d*)\.(\d+)(?![\d.])")
 _COMMAS_IN_NUMBERS = re.compile(r"(?<![\d,])\d{1,3}(?:,\d{3})+(?![\d,])")
+
+
+_PRIME = re.compile(r"(?<=[\d)}])\s?(?:['’”′″]|\x22|\^\s?\{?\\prime\}?)+$")
+_DIGIT_GAP = re.compile(r"(?<=\d)\s+(?=\d)")
+_RATIO_WORD = re.compile(r"(?<=\d)\s+(?:to|is to|\\text\s?\{\s?to\s?\})\s+(?=\d)")
+_EMPTY_SET = re.compile(r"\\emptyset|\\\{\s*\\\}|\{\s*\}")
+_NO_SOLUTION = frozenset(
+    "no solution|no solutions|no real solution|no real solutions|there is no solution|there are no solutions|empty set|"
+    "empty|none|does not exist|no such number exists".split("|")
+)
 
 
 class Comparison(NamedTuple):
@@ -53,17 +74,60 @@ class Comparison(NamedTuple):
 def compare(answer: str, reference: str) -> Comparison:
     """Compare an answer with the reference. Not symmetric: the form of the reference determines the rule.
 
+    The answer is compared as written, then without what a model writes around it: a reason, a lead such as "it is", and
+    for a number the words of its sentence.
+
     Raises:
         EngineError: if an expression has to be compared and math-verify is not installed.
     """
-    guess, gold = tidy(cleaned(answer)), tidy(cleaned(reference))
+    gold = tidy(cleaned(reference))
+    first: Comparison | None = None
+    for form in _forms(answer, gold):
+        comparison = _compare_form(form, reference, gold)
+        if comparison.same or comparison.same is None:
+            return comparison
+        first = first or comparison
+    assert first is not None
+    return first
+
+
+def _forms(answer: str, gold: str) -> list[str]:
+    """Return the forms of an answer that are compared, the fullest first."""
+    bare = without_decoration(answer)
+    short = without_remark(bare)
+    forms = [answer, bare, short, without_lead(short, equations=False)]
+    forms.append(without_remark(without_lead(bare, equations=False)))
+    if quantity(gold) is not None:
+        forms.append(with_digits(short))
+        if len(re.findall(r"[A-Za-z]{2,}", bare)) > 1 and (number := sole_number(short)):
+            forms.append(number)
+    return list(dict.fromkeys(cleaned(form) for form in forms if form.strip()))
+
+
+def _compare_form(answer: str, reference: str, gold: str) -> Comparison:
+    guess = tidy(answer)
     if (guess or gold) and _same_text(guess, gold):
         return Comparison(True, "the same text")
+    if _PRIME.search(guess) and "'" not in gold and r"\prime" not in gold:
+        return Comparison(False, "a prime that the reference does not have")
     tail = _TAIL.fullmatch(guess)
     if tail:
         guess = cleaned(tail.group(1))
+    if (time := clock_time(gold)) is not None and (other := clock_time(guess)) is not None:
+        return Comparison(time.same(other), "compared as times of day")
+    if _EMPTY_SET.fullmatch(gold):
+        return Comparison(_plain_words(guess) in _NO_SOLUTION or bool(_EMPTY_SET.fullmatch(guess)), "compared as words")
     if words := _words(reference, gold):
-        return Comparison(_plain_words(guess) == words, "compared as words")
+        said = _plain_words(guess)
+        return Comparison(
+            said in (words, f"on {words}", f"in {words}")
+            or (words in _NO_SOLUTION and said in (*_NO_SOLUTION, r"\emptyset")),
+            "compared as words",
+        )
+    if ":" in gold:
+        guess = _RATIO_WORD.sub(":", guess)
+    if (equations := _equations(guess, gold)) is not None:
+        return equations
     return _compared(guess, gold)
 
 
@@ -177,7 +241,47 @@ def _by_meaning(guess: str, gold: str) -> Comparison:
         return Comparison(False, "math-verify can't read the answer")
     _, verify, _ = _math_verify()
     same = verify(wanted, found, float_rounding=_FLOAT_PLACES, allow_set_relation_comp=True, timeout_seconds=None)
-    return Comparison(bool(same), "compared by math-verify")
+    return Comparison(bool(same) and not _differ_relatively(wanted, found), "compared by math-verify")
+
+
+def _differ_relatively(wanted: list[Any], found: list[Any]) -> bool:
+    """Check whether two numbers differ by more than rounding relative to their size.
+
+    math-verify rounds to decimal places, so that two different numbers below 10^-12 are equal to it.
+    """
+    one, other = (next((part for part in parts if not isinstance(part, str)), None) for parts in (wanted, found))
+    if not (getattr(one, "is_number", False) and getattr(other, "is_number", False)):
+        return False
+    try:
+        left, right = one.evalf(_DIGITS), other.evalf(_DIGITS)  # type: ignore[union-attr]
+        return bool(abs(left - right) > _RELATIVE * max(abs(left), abs(right)))
+    except (TypeError, ValueError, ArithmeticError, AttributeError):
+        return False
+
+
+def _equations(guess: str, gold: str) -> Comparison | None:
+    """Compare two equations, which are the same if one is a constant multiple of the other; None for other texts."""
+    sides = [split_outside(text, _EQUALS) for text in (guess, gold)]
+    if any(len(parts) != 2 for parts in sides) or _COMMA.search(guess + gold):
+        return None
+    if _NAME.fullmatch(sides[0][0]) and sides[0][0] == sides[1][0]:
+        return None
+    try:
+        (left, right), (wanted_left, wanted_right) = ([_expression(part) for part in parts] for parts in sides)
+        if None in (left, right, wanted_left, wanted_right):
+            return None
+        found, wanted = left - right, wanted_left - wanted_right
+        if not (wanted.free_symbols and found.free_symbols == wanted.free_symbols) or len(wanted.free_symbols) < 2:
+            return None
+        ratio = (found / wanted).cancel()
+    except Exception:  # noqa: BLE001  sympy may raise anything on a malformed expression
+        return None
+    same = not ratio.free_symbols and ratio.is_number and ratio != 0
+    return Comparison(True, "the same equation") if same else None
+
+
+def _expression(text: str) -> Any:
+    return next((part for part in _parsed(text) if not isinstance(part, str)), None)
 
 
 def _parsed(text: str) -> list[Any]:
@@ -192,8 +296,9 @@ def _parsed(text: str) -> list[Any]:
 
 
 def _same_text(guess: str, gold: str) -> bool:
-    """Check whether two texts are equal, ignoring spaces."""
-    return "".join(guess.split()) == "".join(gold.split())
+    """Check whether two texts are equal, ignoring spaces except those between digits."""
+    left, right = (_DIGIT_GAP.sub("_", text) for text in (guess, gold))
+    return "".join(left.split()) == "".join(right.split())
 
 
 def _words(reference: str, gold: str) -> str | None:

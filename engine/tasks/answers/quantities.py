@@ -17,7 +17,7 @@ LONGEST = 200
 
 _LARGEST_EXPONENT = 400
 
-_DIGITS = r"\d{1,3}(?:,\d{3})+(?!\d)|\d{1,3}(?: \d{3})+(?![\d])|\d+"
+_DIGITS = r"\d{1,3}(?:,\d{3})+(?!\d)|\d{1,3}(?:[ ]\d{3})+(?![\d])|\d+"
 _DECIMAL = rf"(?:(?:{_DIGITS})(?:\.\d+)?\.?|\.\d+)"
 _SIMPLE = re.compile(rf"[-+]?\s*{_DECIMAL}")
 _NUMBER = re.compile(
@@ -31,6 +31,10 @@ _NUMBER = re.compile(
     )""",
     re.VERBOSE,
 )
+_OF_WHOLE = re.compile(r"(?i)\s*((?:%|percent)?)\s*of (?:the|an?|all(?: the)?|his|her|their|its) [a-z][a-z ]{0,60}\.?")
+"""What a share is taken of, as in `3/4 of the cake`."""
+
+_SMALLER = re.compile(r"\s*([A-Za-z]+)\s*,?\s*(?:and\s+)?(\d+(?:\.\d+)?)\s*([A-Za-z]+)\.?")
 _BASE = re.compile(r"(\w+)\s*_\s*(?:\{\s*(\w+)\s*\}|(\d+))")
 _ORDINAL = re.compile(r"\s*\^?\s*\{?\s*(?:st|nd|rd|th)\s*\}?(?![a-zA-Z])")
 _REMARK = re.compile(r"\s\([a-z][a-z \-]{2,}\)$")
@@ -74,6 +78,7 @@ _UNITS = {
         "euro": "euro eur",
         "yen": "yen jpy",
         "degree": "degree deg",
+        "radian": "radian rad",
         "unit": "unit",
     }.items()
     for alias in aliases.split()
@@ -85,8 +90,28 @@ _MEASURED = re.compile(
 )
 _NO_UNITS = frozenset(
     "or and to plus minus times over more less than least most not of pi sin cos tan log ln sqrt exp mod between "
-    "either neither divided half third quarter hundred dozen squared cubed point if when where because".split()
+    "is are was isn wrong incorrect false either neither divided "
+    "half third quarter hundred dozen squared cubed point if when where because".split()
 )
+
+
+_PARTS = {
+    ("dollar", "cent"): 100,
+    ("euro", "cent"): 100,
+    ("hour", "minute"): 60,
+    ("minute", "second"): 60,
+    ("day", "hour"): 24,
+    ("week", "day"): 7,
+    ("year", "month"): 12,
+    ("foot", "inch"): 12,
+    ("yard", "foot"): 3,
+    ("pound", "ounce"): 16,
+    ("m", "cm"): 100,
+    ("km", "m"): 1000,
+    ("kg", "g"): 1000,
+    ("liter", "ml"): 1000,
+}
+"""How many of a smaller unit make a larger one, for quantities such as `12 dollars and 50 cents`."""
 
 
 @dataclass(frozen=True)
@@ -130,6 +155,10 @@ def quantity(text: str, *, variables: bool = False) -> Quantity | None:
         return None
     bare = re.sub(r"\s*\^\s*(?:\\circ|\{\s*\\circ\s*\}|\\degree)", r" degrees ", text).replace("\\degree", " degrees ")
     bare = _REMARK.sub("", bare.strip())
+    bare = re.sub(r"(?i)^(?:negative|minus)\s+(?=[\d.$\\])", "-", bare)
+    bare = re.sub(r"^(\d+)\s+(?:out of(?: every)?|in)\s+(\d+)(?=\D|$)", r"\1/\2", bare)
+    bare = re.sub(r"^(-?\d+)\s+(?:and|\\text\s?\{\s?and\s?\})\s+(\d+\s?/\s?\d+|\\frac)", r"\1 \2", bare)
+    bare = re.sub(r"^=\s*", "", bare)
     bare = _APPROXIMATELY.sub("", bare, count=1) if _APPROXIMATELY.match(bare) else bare
     if match := _BASE.fullmatch(without_text(bare)):
         return _in_base(match)
@@ -143,7 +172,9 @@ def quantity(text: str, *, variables: bool = False) -> Quantity | None:
     rest = bare[match.end() :]
     if match.group("decimal") and (ordinal := _ORDINAL.match(without_text(rest))):
         rest = without_text(rest)[ordinal.end() :]
-    return _with_rest(value, rest, currency, variables)
+    if part := _OF_WHOLE.fullmatch(without_text(rest)):
+        rest = part.group(1)
+    return _compound(value, rest) or _with_rest(value, rest, currency, variables)
 
 
 def without_unit(text: str) -> str:
@@ -172,6 +203,17 @@ def _with_rest(value: Fraction, rest: str, currency: str, variables: bool) -> Qu
     if len(tokens[0]) == 1 and not worded and (variables or tokens[0] not in _UNITS):
         return None
     return Quantity(value, bool(percent), unit=currency or _canonical(words.casefold()))
+
+
+def _compound(value: Fraction, rest: str) -> Quantity | None:
+    """Return the sum of a quantity in two units, in the larger one; None if the text after the number is no second
+    quantity in a smaller unit."""
+    match = _SMALLER.fullmatch(without_text(rest))
+    if match is None:
+        return None
+    larger, smaller = (_canonical(match.group(group).casefold()) for group in (1, 3))
+    parts = _PARTS.get((larger or "", smaller or ""))
+    return None if parts is None else Quantity(value + Fraction(match.group(2)) / parts, unit=larger)
 
 
 def _canonical(words: str) -> str | None:

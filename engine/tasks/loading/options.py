@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from engine.tasks.answers.extraction import cleaned, lettered_options
+from engine.tasks.answers.option_letter import same_option
 from engine.tasks.loading.fields import RowRefused, field, is_text, kind_of, text_field
 from store.settings.tasks import ChoiceTask
 
@@ -82,12 +83,6 @@ def right_letter(settings: ChoiceTask, row: Mapping[str, object], options: Optio
         what = asked.get(way, "one option's letter")
         raise RowRefused(f"field {name!r} holds {text[:40]!r}, which is not {what}{hint}")
     return letter
-
-
-def same_option(one: str, other: str) -> bool:
-    """Check whether two texts are the same option, ignoring markup, case and spacing."""
-    left, right = (" ".join(cleaned(text).casefold().split()) for text in (one, other))
-    return bool(left) and left == right
 
 
 def _listed(name: str, value: object) -> tuple[list[str], list[str]]:

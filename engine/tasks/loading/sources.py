@@ -90,7 +90,7 @@ def load_local(
         why = skipped[0].reason if skipped else "every row is held out or shown as an example"
         raise TaskError(f"task {settings.name!r}: {source.name} leaves no question to train on ({why})")
     notes = tuple(
-        f"task {settings.name!r}: {got} {what} instead of {wanted}: the source holds no more"
+        f"task {settings.name!r}: {got} {what} instead of {wanted}: the source has no more"
         for what, got, wanted in (
             ("training questions", len(trained), settings.train),
             ("questions for tuning", len(tuned), settings.dev),

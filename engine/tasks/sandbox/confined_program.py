@@ -122,7 +122,7 @@ def _run_script(source: str, tell: Callable[[str, int, str], None]) -> None:
     show = sys.__excepthook__
     out_of_memory = MemoryError
     try:
-        exec(compile(source, "program.py", "exec"), _module("__main__").__dict__)
+        exec(compile(source, "program.py", "exec", dont_inherit=True), _module("__main__").__dict__)
     except out_of_memory:
         tell("memory", 0, "")
         sys.exit(1)
@@ -148,18 +148,18 @@ def _run_steps(job: dict[str, Any], tell: Callable[[str, int, str], None]) -> No
         return kind != "raised"
 
     def load() -> tuple[str, str]:
-        exec(compile(job["source"], "program.py", "exec"), space)
+        exec(compile(job["source"], "program.py", "exec", dont_inherit=True), space)
         return "ran", ""
 
     def set_up() -> tuple[str, str]:
-        exec(compile(job["setup"], "setup.py", "exec"), space)
+        exec(compile(job["setup"], "setup.py", "exec", dont_inherit=True), space)
         return "ran", ""
 
     def step(kind: str, code: str) -> tuple[str, str]:
         if kind == "run":
-            exec(compile(code, "test.py", "exec"), space)
+            exec(compile(code, "test.py", "exec", dont_inherit=True), space)
             return "ran", ""
-        value = eval(compile(code, "test.py", "eval"), space)
+        value = eval(compile(code, "test.py", "eval", dont_inherit=True), space)
         text = literal(bool(value) if kind == "truth" else value)
         return ("value", text) if len(text) <= longest else ("other", f"a value of {len(text)} characters")
 
@@ -175,7 +175,20 @@ def _described(error: BaseException) -> str:
         message = str(error)
     except BaseException:
         message = ""
-    return f"{name}: {message}"[:_LONGEST_ERROR] if message else name
+    described = f"{name}: {message}"[:_LONGEST_ERROR] if message else name
+    line = _line_of_program(error)
+    return f"{described} [line {line}]" if line else described
+
+
+def _line_of_program(error: BaseException) -> int:
+    """Return the line at the top level of the program at which an error was raised; 0 if it was raised elsewhere."""
+    trace = BaseException.__dict__["__traceback__"].__get__(error)
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        if code.co_filename == "program.py" and code.co_name == "<module>":
+            return int(trace.tb_lineno)
+        trace = trace.tb_next
+    return 0
 
 
 def literal(value: object) -> str:

@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import marshal
 import os
+import re
 import secrets
 import subprocess
 from collections.abc import Sequence
@@ -26,6 +27,8 @@ LONGEST_VALUE = 32 * 2**10
 """Maximum number of characters of a value's literal; longer ones are reported as `other`."""
 
 _LOADED, _SET_UP = -2, -1
+_PLACE = re.compile(r"-?[0-9]{1,6}")
+"""The number of a step, written by a process that shares its memory with the program: nothing else is converted."""
 _SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 
 
@@ -128,7 +131,7 @@ def _report(tier: TierName, ended: Ended, nonce: str, steps: int) -> Report:
         mark, _, rest = line.partition(" ")
         kind, _, rest = rest.partition(" ")
         place, _, text = rest.partition(" ")
-        if mark != nonce or not place.lstrip("-").isdecimal():
+        if mark != nonce or not _PLACE.fullmatch(place):
             continue
         if kind in ("value", "other", "ran", "raised"):
             records.setdefault(int(place), Record(cast(Literal["value"], kind), text))

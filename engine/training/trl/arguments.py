@@ -44,7 +44,7 @@ def shared_arguments(
     examples: int,
     measured: bool = False,
 ) -> dict[str, Any]:
-    """Return keyword arguments for SFTConfig and DPOConfig (names of TRL 1.16 and transformers 5.19).
+    """Return keyword arguments for SFTConfig, DPOConfig and KTOConfig (names of TRL 1.16 and transformers 5.19).
 
     With `measured`, a held-out loss is measured every `evaluation_steps` and at the end.
     """
@@ -54,7 +54,7 @@ def shared_arguments(
         "output_dir": str(work_dir),
         "per_device_train_batch_size": batch.size,
         "gradient_accumulation_steps": batch.accumulation,
-        "learning_rate": settings.learning_rate,
+        "learning_rate": settings.peak_learning_rate,
         "num_train_epochs": settings.epochs,
         # Rounded down: transformers rounds a ratio up, so that a training of one step would have learning rate 0.
         "warmup_steps": int(settings.warmup * steps),

@@ -16,11 +16,10 @@ from trl import DPOConfig, DPOTrainer
 from engine.training.checkpoints import path_of
 from engine.training.examples import Pair
 from engine.training.trl.prefix_sharing import share_prompts_in
+from engine.training.trl.reference_adapter import keep_reference
 from engine.training.trl.reference_logps import ReferenceMemory
 from engine.training.trl.sampler import GroupedByLength, sampler_for
 from store.settings import TrainingSection
-
-_REFERENCE = "ref"
 
 
 class _ThriftyDPOTrainer(DPOTrainer):  # type: ignore[misc]
@@ -83,9 +82,7 @@ def dpo_trainer(
         processing_class=tokenizer,
         callbacks=callbacks,
     )
-    adapters = getattr(trainer.model, "peft_config", {})
-    if _REFERENCE in adapters and (settings.reference == "base" or _is_new(trainer.model)):
-        trainer.model.delete_adapter(_REFERENCE)
+    keep_reference(trainer.model, settings)
     return trainer
 
 
@@ -96,11 +93,4 @@ def _dataset(pairs: Sequence[Pair]) -> Dataset:
             "chosen": [list(pair.chosen) for pair in pairs],
             "rejected": [list(pair.rejected) for pair in pairs],
         }
-    )
-
-
-def _is_new(model: Any) -> bool:
-    """Check whether every LoRA B matrix is still zero: the adapter has no effect, so a copy of it equals the base."""
-    return all(
-        not bool(part.any()) for name, part in model.named_parameters() if ".lora_B." in name and ".default." in name
     )

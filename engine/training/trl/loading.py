@@ -11,6 +11,7 @@ from typing import Any
 
 from engine.errors import TrainingRefused
 from engine.models.loading import load_model, whole_model
+from engine.models.lora_targets import EMBEDDINGS_TIED, linear_layers, tied_embeddings
 from engine.models.precision import Precision, choose_precision
 from engine.models.resolve import check_adapter
 from store.settings import TrainingSection
@@ -25,7 +26,7 @@ def load_for_training(
     without, a new one is created from the `lora_*` settings (ReflectEvo, appendix: q, k, v projections, r 8, alpha 32,
     dropout 0.1), which equals the base until it is trained. `qlora`: the same on a frozen base in 4-bit NF4. `full`:
     the complete model, `adapter` merged, in float32, because bfloat16 would lose small updates. Seed torch before the
-    call. Raises TrainingRefused when the targets do not fit the model.
+    call. Raises TrainingRefused when the targets do not fit the model, or name an embedding with tied weights.
     """
     precision = precision or choose_precision()
     if settings.method == "full":
@@ -37,7 +38,12 @@ def load_for_training(
         from peft import PeftModel
 
         check_adapter(adapter)
-        return PeftModel.from_pretrained(model, adapter, is_trainable=True)
+        adapted = PeftModel.from_pretrained(model, adapter, is_trainable=True)
+        if tied_embeddings(model, adapted.peft_config["default"].target_modules or ()):
+            raise TrainingRefused(
+                f"the parent's adapter {adapter} adapts {EMBEDDINGS_TIED}; start from another policy."
+            )
+        return adapted
     return _with_new_adapter(model, settings)
 
 
@@ -90,6 +96,8 @@ def _with_new_adapter(model: Any, settings: TrainingSection) -> Any:
     from peft import LoraConfig, TaskType, get_peft_model
 
     targets = settings.lora_targets
+    if tied := tied_embeddings(model, targets):
+        raise TrainingRefused(f"lora_targets names {', '.join(tied)}, {EMBEDDINGS_TIED}; remove it.")
     if "lm_head" in targets:
         raise TrainingRefused(
             "lora_targets names lm_head, which TRL can't train (its loss bypasses the head); remove it."
@@ -104,9 +112,7 @@ def _with_new_adapter(model: Any, settings: TrainingSection) -> Any:
     try:
         return get_peft_model(model, configuration)
     except ValueError as error:
-        linear = sorted(
-            {name.rsplit(".", 1)[-1] for name, part in model.named_modules() if hasattr(part, "in_features")}
-        )
         raise TrainingRefused(
-            f"lora_targets = {targets} doesn't fit this model ({error}). Its linear layers are: {', '.join(linear)}."
+            f"lora_targets = {targets} doesn't fit this model ({error}). Its linear layers are: "
+            f"{', '.join(linear_layers(model))}."
         ) from error

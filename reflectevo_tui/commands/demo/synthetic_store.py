@@ -15,6 +15,7 @@ from typing import Any
 
 from reflectevo_tui.commands.demo import prose
 from reflectevo_tui.commands.demo.batches import Batch, Numbers, metric
+from reflectevo_tui.commands.demo.synthetic_floors import add_floors
 from store.control import telemetry
 from store.curation.training_settings import TrainingSetting
 from store.database import bulk
@@ -90,6 +91,7 @@ class DemoStore:
             self._evaluate(connection, run, child, iteration, held_out, gain)
             parent = child if state == "promoted" else parent
             yield self._next.trajectory - 1
+        add_floors(connection, run)
 
     def _add_policy(
         self,

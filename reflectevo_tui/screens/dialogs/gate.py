@@ -17,16 +17,23 @@ from reflectevo_tui.screens.dialogs.confirm import ConfirmDialog
 from reflectevo_tui.screens.dialogs.policy import PolicyDialog
 from reflectevo_tui.state.gate_settings import dump_changes, settings_ahead
 from reflectevo_tui.state.messages import DirectiveWanted, WorkFailed
+from reflectevo_tui.state.promotion_facts import PromotionFacts
 from reflectevo_tui.state.snapshot import AccuracyPoint, GateFacts, Snapshot, read_gate
 from reflectevo_tui.terminal.immediate_repaint import Dialog
 from reflectevo_tui.text import display, formatting
+from reflectevo_tui.widgets.comparison_lines import TURNS, comparison_lines, flip_line
 from store.curation.training_settings import SET_TITLES, SetName
 from store.database.connection import reading
 from store.errors import OperatorError
+from store.evaluation.comparisons import Difference
+from store.evaluation.floors import floor_and_position
 from store.records import DirectiveKind, GateName, JsonObject, Policy, StageName
 from store.workspace import Workspace
 
 GateDecision = Literal["approve", "reject", "skip"]
+
+FLIPS_SHOWN = 12
+"""Number of flips of each kind, gained or lost at a turn, that the dialog lists."""
 
 
 def curation_lines(counts: Mapping[SetName, Mapping[str, int]]) -> list[Content]:
@@ -95,17 +102,59 @@ def accuracy_line(role: str, point: AccuracyPoint | None) -> Content:
     return display.line(f"{role:<7}", (f"{point.policy:<5}", "bold"), f"Acc@t1 {shown[0]}  Acc@t2 {shown[1]}")
 
 
+def promotion_lines(snapshot: Snapshot, found: PromotionFacts | None) -> list[Content]:
+    """Format child against parent by task, and the questions that only one of the two answers right."""
+    if found is None or snapshot.parent is None or snapshot.child is None:
+        return []
+    questions = f"{found.split} questions, {found.protocol.partition('/')[0]}"
+    lines = [
+        display.line(),
+        *comparison_lines(snapshot.parent.name, snapshot.child.name, questions, found.differences, narrow=True),
+    ]
+    flips = [
+        flip_line(found.pairs[question], turn, gained)
+        for turn in (one for one, _ in TURNS)
+        for gained in (True, False)
+        for question in _flipped(found.differences.get(("", turn)), gained=gained)[:FLIPS_SHOWN]
+    ]
+    every = sum(len(one.gained) + len(one.lost) for (task, _), one in found.differences.items() if not task)
+    if flips:
+        more = f", {len(flips)} of {every} shown; all are on 5 Lineage" if len(flips) < every else ""
+        lines += [display.line(), display.line(("Flips", "bold"), (f"  right for only one of the two{more}", "$quiet"))]
+    return lines + flips
+
+
+def _flipped(difference: Difference | None, *, gained: bool) -> tuple[int, ...]:
+    if difference is None:
+        return ()
+    return difference.gained if gained else difference.lost
+
+
+def floor_line(point: AccuracyPoint | None) -> list[Content]:
+    """Format the floor of a policy's Acc@t2 and its own retry without a reflection; no line without an oracle."""
+    if point is None or not point.oracle:
+        return []
+    retry = formatting.percent(point.retry.get("value")) if point.retry else "not measured"
+    words = f"{floor_and_position(point.second, point.floor)} · own retry {retry}"
+    return [display.line(f"{'':<12}", (words, "$quiet"))]
+
+
 def gate_lines(snapshot: Snapshot, gate: GateName, facts: GateFacts | None) -> list[Content]:
     """Return everything that the dialog shows above the settings."""
     note = next((stage.note for stage in snapshot.stages if stage.name == gate), "")
     lines = [display.line(note)] if note else []
     # At the gate of a stage, the reason for waiting is the note of the stage, which is already shown.
     if gate == "promote" and snapshot.iteration is not None and snapshot.iteration.reason:
-        lines.append(display.line(snapshot.iteration.reason))
+        lines += [display.line(part) for part in snapshot.iteration.reason.split("; ")]
     if facts is None:
         return [*lines, display.line(("reading …", "$quiet"))]
     if gate == "promote":
-        lines += [display.line(), accuracy_line("parent", facts.parent), accuracy_line("child", facts.child)]
+        lines.append(display.line())
+        for role, point in (("parent", facts.parent), ("child", facts.child)):
+            lines += [accuracy_line(role, point), *floor_line(point)]
+        if facts.gain:
+            lines += [display.line(), display.line(facts.gain)]
+        lines += promotion_lines(snapshot, facts.promotion)
     elif gate == "train":
         counted = curation_lines(facts.curation)
         lines += [display.line(), *(counted or [display.line(("no examples yet", "$quiet"))])]

@@ -19,6 +19,8 @@ from reflectevo_tui.text import display, formatting
 from reflectevo_tui.text.display import Part
 from reflectevo_tui.widgets.lineage_tree import APART
 from store.errors import OperatorError
+from store.evaluation.floors import FLOOR, floor_value
+from store.evaluation.held_out_answers import is_oracle
 from store.records import Policy
 from store.runs.lineage import LineageNode, lineage
 from store.workspace import Workspace
@@ -29,9 +31,10 @@ def policy_parts(node: LineageNode) -> tuple[Part, ...]:
     policy = node.policy
     second = node.shown.metrics.get("acc_t2") if node.shown else None
     value = second.get("value") if second else None
-    words = (
-        "not measured" if value is None else f"Acc@t2 {formatting.percent(value)}{f' {APART}' if node.apart else ''}"
-    )
+    words = "not measured"
+    if node.shown is not None and value is not None:
+        floor = f", floor {floor_value(node.shown.metrics.get(FLOOR))}" if is_oracle(node.shown.protocol) else ""
+        words = f"Acc@t2 {formatting.percent(value)}{floor}{f' {APART}' if node.apart else ''}"
     return (
         (f"{display.fitted(policy.name, 10)}  ", "bold"),
         f"{display.fitted(policy.setting, 16)}  {policy.state:<10} ",

@@ -13,8 +13,8 @@ from store.errors import SettingsError
 
 PAPER_MODELS = {"llama3-8b": "Llama-3-8B", "mistral-7b": "Mistral-7B"}
 """Titles of the paper's models, by the file name of their part."""
-PAPER_SETTINGS = ("one-stage", "two-stage", "dpo-verdict", "dpo-judge")
-"""Training settings of the paper, as file names of their parts."""
+PAPER_SETTINGS = ("one-stage", "two-stage", "dpo-verdict", "dpo-judge", "sft-qa")
+"""Training settings of the paper and its baseline, as file names of their parts."""
 
 
 def recipe_names() -> list[str]:

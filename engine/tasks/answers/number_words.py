@@ -1,0 +1,46 @@
+"""Replaces numbers that are written as words by digits: "twenty-nine" → "29". Independent of task kinds."""
+
+from __future__ import annotations
+
+import re
+
+_UNITS = {
+    word: value
+    for value, word in enumerate(
+        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
+        "seventeen eighteen nineteen".split()
+    )
+}
+_TENS = {
+    word: 10 * value
+    for value, word in enumerate("twenty thirty forty fifty sixty seventy eighty ninety".split(), start=2)
+}
+_SCALES = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9}
+_WORD = "|".join([*_UNITS, *_TENS])
+_RUN = re.compile(rf"(?i)\b(?:{_WORD})(?:(?:[ \t-]|\sand\s)(?:{_WORD}|hundred|thousand|million|billion)){{0,12}}\b")
+
+
+def with_digits(text: str) -> str:
+    """Return a text with digits instead of number words, from zero to billions; other words are unchanged."""
+    return _RUN.sub(lambda match: _digits(match.group()), text)
+
+
+def _digits(run: str) -> str:
+    total = part = 0
+    last = 10**12
+    for word in re.split(r"[\s-]+", run.casefold()):
+        if word == "and":
+            continue
+        if word in _SCALES:
+            part = max(part, 1) * _SCALES[word]
+            if _SCALES[word] > 100:
+                total, part = total + part, 0
+            last = _SCALES[word]
+            continue
+        value = _UNITS.get(word, _TENS.get(word, 0))
+        # "two three" is two numbers, "twenty three" one.
+        if last < 10 or (last < 100 and value >= 10) or (10 <= last < 20):
+            return run
+        part += value
+        last = value if value else 1
+    return str(total + part)

@@ -1,0 +1,73 @@
+"""The section of a report on the controls: whether the content of the reflections helps, policy by policy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from reflectevo_tui.report.document import Block, Folded, Paragraph, Section, Table
+from reflectevo_tui.report.gather import RunReport
+from reflectevo_tui.text.control_words import TITLE, control_rows, dependence_line, judgement_lines, remarks
+from store.evaluation.number_format import counted, percent
+from store.rollouts.control_results import ControlResults
+
+_HEAD = ("Arm", "In place of the reflection", "Right (95 % interval)", "n", "own − this, points (95 % interval)")
+
+
+def controls(report: RunReport) -> Section | None:
+    """Return the section; None if no controls were measured."""
+    if not report.controls:
+        return None
+    note = (
+        "Every wrong first answer is corrected once per arm, greedily and with the same prompt; the arms differ in "
+        "what stands in place of the reflection. Shares are means over tasks. The sentence follows from the intervals "
+        "of own − shuffled, own − none and own − floor alone. `told` states the right answer: it shows whether "
+        "the policy uses what stands there, and none of its texts is trained on."
+    )
+    blocks = [block for one in report.controls for block in _of_policy(one)]
+    return Section(TITLE, (Paragraph(note, "note"), *blocks))
+
+
+def _of_policy(one: ControlResults) -> list[Block]:
+    results = one.results
+    whose = "its own" if one.first_answers == "own" else "the base policy's"
+    wrong = counted(results["wrong"], "wrong first answer")
+    rows = tuple((row.arm, row.stands, row.share, row.n, row.difference) for row in control_rows(results))
+    title = f"{one.policy}, {results['split']} questions, {wrong} ({whose})"
+    blocks: list[Block] = [
+        Paragraph(f"{one.policy}: {results['analysis']['sentence']}."),
+        Table(_HEAD, rows, labels=2, title=title),
+        Paragraph(f"{one.policy}: {dependence_line(results)}. {_holm(results)}", "note"),
+    ]
+    lines = [*judgement_lines(results), *remarks(results)]
+    if lines:
+        blocks.append(Paragraph("; ".join(lines) + ".", "note"))
+    judged = results.get("judgement")
+    if isinstance(judged, Mapping) and judged["n"]:
+        blocks.append(Folded(f"Own judgement of {one.policy}: calibration and thresholds", _judgement_tables(judged)))
+    return blocks
+
+
+def _holm(results: Mapping[str, Any]) -> str:
+    """Return the corrected p values of the primary differences in words."""
+    found = [
+        f"own − {name} {one['p_holm']:.3f}"
+        for name, one in results["analysis"]["primary"].items()
+        if one["p_holm"] is not None
+    ]
+    return f"p, corrected for the three differences by Holm's method: {', '.join(found)}." if found else ""
+
+
+def _judgement_tables(judged: Mapping[str, Any]) -> tuple[Table, ...]:
+    bins = tuple(
+        (f"{one['low']:.1f} to {one['high']:.1f}", f"{one['n']:,}", percent(one["confidence"]), percent(one["right"]))
+        for one in judged["bins"]
+    )
+    tables = [Table(("Confidence", "Answers", "Mean confidence", "Right"), bins)]
+    if judged["curve"]:
+        curve = tuple(
+            (f"below {one['threshold']:.2f}", percent(one["reflected"]), percent(one["accuracy"]))
+            for one in judged["curve"]
+        )
+        tables.append(Table(("Reflect when the confidence is", "Reflected on", "Accuracy without an oracle"), curve))
+    return tuple(tables)

@@ -1,0 +1,147 @@
+r"""Replies of every kind with the verdict of a careful teacher: how models word, lay out, correct and withdraw answers.
+
+Written by hand. A case is (reply, correct?); the reference of each group stands above it.
+"""
+
+from __future__ import annotations
+
+NUMBER_42: list[tuple[str, bool]] = [
+    ("Answer:\n$$\n42\n$$", True),
+    ("Answer:\n\\[\n42\n\\]", True),
+    ("Answer:\n---\n42", True),
+    ("Answer:\n> 42", True),
+    ("**Answer:**\n\n$$42$$\n", True),
+    ("*Answer:* 42", True),
+    ("**Final Answer**\n\n42", True),
+    ("Answer - 42", True),
+    ("A: 42", True),
+    ("<reasoning>6*7</reasoning>\n<answer>42</answer>", True),
+    ("Answer: 42 (because 6*7 = 42)", True),
+    ("Answer: 42, since 6*7 = 42", True),
+    ("Answer: 42 ✅", True),
+    ("Answer: 42?", True),
+    ("Answer: 42,", True),
+    ("Answer: 42 clips, altogether.", True),
+    ("Answer: There are 42 apples in the basket.", True),
+    ("Final Answer: The final answer is $42$. I hope it is correct.", True),
+    ("6 * 7 = 42\n#### 42 apples", True),
+    ("The value of x is **42**.", True),
+    ("There are 42 apples.", True),
+    ("<think>Answer: 41?</think>\nThe answer is 42.", True),
+    ("so 6*7\n</think>\n\nAnswer: 42", True),
+    ("Answer: 41\nCorrection: 42", True),
+    ("Answer: 41\nNo, it's 42.", True),
+    ("Answer: 41. Wait, it should be 42.", True),
+    ("Answer: 42\n\nExplanation: the answer is the sum of 40 and 2.", True),
+    ("The answer is 42, not 41.", True),
+    ("<think>\nAnswer: 42\nbut that ignores the tax, so add", False),
+    ("<think>Answer: 42</think>\nThe answer is 41.", False),
+    ("[THINK]Answer: 42[/THINK] I don't know.", False),
+    ("Answer: 42\nCorrection: 41", False),
+    ("Answer: 42\n\nWait, that is wrong.", False),
+    ("Answer: 42\n\nSo the answer is 41.", False),
+    ("The answer is 41, not 42.", False),
+    ("Answer: 42 or 43", False),
+    ("Answer: not 42", False),
+    ("Answer: 42 is wrong", False),
+    ("Answer: at least 42", False),
+    ("Answer: 42 dozen", False),
+    ("Answer: 42 (if n is even) or 43 (if n is odd)", False),
+    ("Answer: 42'", False),
+    ("I think it could be 42", False),
+]
+"""Mathematics; the reference is 42."""
+
+LETTER_B: list[tuple[str, bool]] = [
+    ("Answer: A\n\nWait, let me check. So the answer is B.", True),
+    ("Answer: A\nCorrection: B", True),
+    ("My final choice is not A but B.", True),
+    ("I choose B over A.", True),
+    ("Answer: B, as opposed to A or C", True),
+    ("Answer: B (because A is wrong)", True),
+    ("Answer: 12 (option B)", True),
+    ("\\boxed{\\textbf{(B)}\\ 12}", True),
+    ("Answer: I think it is B", True),
+    ("The answer cannot be A or C, so it must be B.", True),
+    ("Option (b) is correct.", True),
+    ("The correct choice is therefore B.", True),
+    ("Answer B", True),
+    ("B", True),
+    ("B) 12", True),
+    ("3 * 4 = 12.\n\n**B**", True),
+    ("If 3 * 4 is 12, then 10 is too small, so the answer is B.", True),
+    ("Answer: B\n\nSome students would say the answer is C.", True),
+    ("I don't think B is the correct answer.", False),
+    ("Neither A nor B is correct.", False),
+    ("At first glance, B is correct. But on reflection it can't be.", False),
+    ("A student might say that B is the right answer.", False),
+    ("Which answer is B? None.", False),
+    ("If it rained the answer is B.", False),
+    ("The answer is A. (The answer is B in the old edition.)", False),
+    ("I would not choose B.", False),
+    ("Options B and C are correct.", False),
+    ("A or B is correct.", False),
+    ("Answer: B; C", False),
+    ("Answer: B. 14", False),
+    ("Answer: 14 (option B)", False),
+    ("<think>The answer is B.", False),
+    ("Finish with 'Answer:' and the letter. B or C?", False),
+]
+"""Multiple choice with A. 10, B. 12, C. 14, D. 16; the reference is B."""
+
+CHOICES = {"A": "10", "B": "12", "C": "14", "D": "16"}
+
+FREE_TEXT: list[tuple[str, str, bool]] = [
+    ("Answer: Cafe\u0301", "Café", True),
+    ("Answer: 5", "-5", False),
+    ("Answer: -5", "5", False),
+    ("Answer: −5", "-5", True),
+    ("Answer: C", "C++", False),
+    ("Answer: C#", "C", False),
+    ("Answer: c++", "C++", True),
+    ("Answer: 1030", "10:30", False),
+    ("Answer: 35", "3.5", False),
+    ("Answer: 12", "1/2", False),
+    ("Answer: vitamin", "vitamin A", False),
+    ("Answer: twenty-one", "21", True),
+    ("Answer: 5th of June 1944", "June 5, 1944", True),
+    ("Answer: 1944-06-05", "June 5, 1944", True),
+    ("Answer: July 5, 1944", "June 5, 1944", False),
+    ("Answer: Paris, France", "Paris", True),
+    ("Answer: Paris, London", "Paris", False),
+    ("Answer: Yes, it is.", "yes", True),
+    ("Answer: Yes or no", "yes", False),
+    ('The unscrambled word is "listen".', "listen", True),
+    ("The unscrambled word is not listen.", "listen", False),
+    ("Answer: George Washington. He was the first president.", "George Washington", True),
+    ("Answer: George Washington, because he led the army", "George Washington", True),
+    ("Answer: Adams\n\nActually that is wrong. The answer is Washington.", "Washington", True),
+    ("Answer: Adams\n\nActually that is wrong. The answer is Washington.", "Adams", False),
+    ("<think>Answer: Adams", "Adams", False),
+]
+"""(reply, reference, correct?)."""
+
+ADD = "def add(a, b):\n    return a + b"
+WRONG = "def add(a, b):\n    return a - b"
+PROGRAMS: list[tuple[str, bool]] = [
+    (f"```python\n{ADD}\n```\n\nExample usage:\n\n```python\nnumbers = [1, 2]\nprint(add(*numbers))\n```", True),
+    (f"```python\n{ADD}\n```\n\nOutput:\n```\nresult = 3\n```", True),
+    ("1. The function:\n\n   ```python\n   def add(a, b):\n       return a + b\n   ```", True),
+    (f"~~~python\n{ADD}\n~~~", True),
+    ("```python\nimport operator\n```\nThen\n```python\ndef add(a, b):\n    return operator.add(a, b)\n```", True),
+    (
+        "```python\ndef add(a, b):\n    return plus(a, b)\n```\nwith\n```python\ndef plus"
+        "(a, b):\n    return a + b\n```",
+        True,
+    ),
+    (f"```python\n{WRONG}\n```\nCorrected:\n```python\n{ADD}\n```", True),
+    (f"Here it is:\n\n{ADD}\n\nIt adds the numbers.", True),
+    (f"[BEGIN]\n{ADD}\n[DONE]", True),
+    (f"<think>```python\n{WRONG}\n```</think>\n```python\n{ADD}\n```", True),
+    (f"<think>```python\n{ADD}\n```", False),
+    (f"```python\n{ADD}\n```\nCorrected:\n```python\n{WRONG}\n```", False),
+    ("```python\ndef add(a: Optional[int], b) -> int:\n    return a + b\n```", False),
+    (f"```python\n{ADD}\n\nassert add(1, 2) == 4\n```", False),
+    (f"```javascript\n{ADD}\n```", False),
+]
+"""Programs; the test is `assert add(1, 2) == 3`."""
