@@ -11,6 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
 from engine.curation.candidates import Candidate, in_order, row, tie, verdict_reason
+from engine.curation.completions import unfit_answer
 from engine.curation.filters import LEAK, human_reject, text_reason
 from engine.curation.selection import OVER_QUESTION_CAP, OVER_TASK_SHARE, Selection, within_share
 from engine.prompts.leakage import PROMPT_LEAK, states_target
@@ -53,6 +54,11 @@ def _reason(candidate: Candidate, settings: CurationSection) -> str | None:
     found = human_reject(candidate.review) or verdict_reason(candidate) or text_reason(candidate, settings)
     if found:
         return found
+    unfit = unfit_answer(
+        candidate.correction_text, candidate.correction_finish_reason, candidate.correction_wording, settings
+    )
+    if unfit:
+        return unfit
     # The correction is a training target too: neither its prompt nor the reflection before it may state it.
     if states_target(candidate.prompt_text, candidate.correction_text):
         return PROMPT_LEAK

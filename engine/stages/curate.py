@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 
 from engine.curation.candidates import Candidate
+from engine.curation.completions import correction_wording
 from engine.curation.d_plus import d_plus
 from engine.curation.d_pm import d_pm
 from engine.curation.d_pref import d_pref
@@ -147,6 +148,8 @@ def candidates_of(connection: sqlite3.Connection, iteration: Iteration, settings
                 review=reviews.get(reflection.id),
                 kind=kinds[question.task],
                 correction_text=correction.reasoning,
+                correction_finish_reason=correction.finish_reason,
+                correction_wording=correction_wording(problem, reflection.text, show_previous_attempt=shown),
                 prompt_text=prompts[asked][0],
                 correction_request=correction_request(
                     problem, attempt.reasoning, reflection.text, show_previous_attempt=shown

@@ -67,7 +67,7 @@ def training_examples(
     *before, last = stage_examples(setting, rows, found)
     if entry.rehearses:
         wanted = round(settings.training.rehearsal * len(last))
-        last = (*last, *rehearsal(questions, found, wanted, settings.seed))
+        last = (*last, *rehearsal(questions, found, wanted, settings.seed, settings.curation))
         if settings.training.distillation:
-            last = (*last, *distillation(rows, found))
+            last = (*last, *distillation(rows, found, settings.curation))
     return (*before, last)

@@ -16,22 +16,30 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from itertools import zip_longest
 
+from engine.curation.completions import attempt_wording, unfit_answer
 from engine.prompts.rollout import attempt_messages
 from engine.training.build_examples import Rollouts, correction_of, reply
 from engine.training.examples import Example
 from store.curation.records import CuratedRow
 from store.records import StoredAttempt, StoredQuestion
+from store.settings import CurationSection
 
 
-def rehearsal(questions: Sequence[StoredQuestion], rollouts: Rollouts, wanted: int, seed: int) -> tuple[Example, ...]:
+def rehearsal(
+    questions: Sequence[StoredQuestion], rollouts: Rollouts, wanted: int, seed: int, curation: CurationSection
+) -> tuple[Example, ...]:
     """Return at most `wanted` right first attempts unchanged, drawn round-robin from the tasks.
 
-    Deterministic for the same rows and seed. Ids are those of the attempts, negated: positive ids are curated rows.
+    Attempts that `unfit_answer` excludes with these settings are left out. Deterministic for the same rows and seed.
+    Ids are those of the attempts, negated: positive ids are curated rows.
     """
     right = {
         attempt.question_id: attempt
         for attempt in rollouts.attempts.values()
-        if attempt.turn == 1 and attempt.sample == 0 and attempt.verdict == "correct"
+        if attempt.turn == 1
+        and attempt.sample == 0
+        and attempt.verdict == "correct"
+        and _reason(attempt, rollouts, curation) is None
     }
     by_task: dict[str, list[StoredAttempt]] = {}
     for question in sorted(questions, key=lambda one: _place(one, seed)):
@@ -42,12 +50,23 @@ def rehearsal(questions: Sequence[StoredQuestion], rollouts: Rollouts, wanted: i
     return tuple(_as_first_attempt(attempt, rollouts) for attempt in chosen)
 
 
-def distillation(rows: Iterable[CuratedRow], rollouts: Rollouts) -> tuple[Example, ...]:
+def distillation(rows: Iterable[CuratedRow], rollouts: Rollouts, curation: CurationSection) -> tuple[Example, ...]:
     """Return the corrected attempt of each row of D+ as a first attempt at its question, with ids as in `rehearsal`.
 
+    Attempts that `unfit_answer` excludes as answers to the question alone are left out.
     Raises EngineError when a record that a row references is missing.
     """
-    return tuple(_as_first_attempt(correction_of(row, rollouts), rollouts) for row in rows)
+    corrected = (correction_of(row, rollouts) for row in rows)
+    return tuple(
+        _as_first_attempt(attempt, rollouts) for attempt in corrected if _reason(attempt, rollouts, curation) is None
+    )
+
+
+def _reason(attempt: StoredAttempt, rollouts: Rollouts, curation: CurationSection) -> str | None:
+    problem = rollouts.problems.get(attempt.question_id)
+    if problem is None:
+        return None
+    return unfit_answer(attempt.reasoning, attempt.finish_reason, attempt_wording(problem), curation)
 
 
 def _as_first_attempt(attempt: StoredAttempt, rollouts: Rollouts) -> Example:

@@ -73,7 +73,7 @@ class Made:
             for row in rows
             for example in row_examples(name, row, self.rollouts)
         ]
-        return [*found, *distillation(rows, self.rollouts)] if set_name == "d_plus" else found
+        return [*found, *distillation(rows, self.rollouts, SETTINGS)] if set_name == "d_plus" else found
 
 
 def _attempt(number: int, text: str) -> StoredAttempt:

@@ -28,6 +28,7 @@ from engine.training.validation import check_training, qlora_problems
 from store.curation.records import CuratedRow
 from store.curation.training_settings import TRAINING_SETTINGS
 from store.records import StoredAttempt, StoredQuestion, StoredReflection
+from store.settings import CurationSection
 from store.settings import GenerationSection, PreviousAttempt, TrainingSection, TrainingSetting
 
 PROBLEM = Problem("What is 2 + 2?", "Finish with 'Answer:' and the result.")
@@ -194,7 +195,7 @@ def test_right_first_attempts_are_rehearsed_as_they_were_given_and_of_each_task_
     later = replace(given[11], id=91, turn=2, verdict="correct", reflection_id=11)
     problems = {one.id: Problem(one.text, "Answer.") for one in questions}
     found = replace(ROLLOUTS, problems=problems, attempts=given | {90: vote, 91: later})
-    chosen = rehearsal(questions, found, 6, seed=1)
+    chosen = rehearsal(questions, found, 6, seed=1, curation=CurationSection())
     assert len({example.question_id for example in chosen}) == 6
     assert sum((example.question_id or 0) >= 20 for example in chosen) == 3
     for example in chosen:
@@ -202,15 +203,22 @@ def test_right_first_attempts_are_rehearsed_as_they_were_given_and_of_each_task_
         assert example == Example(
             -number, tuple(attempt_messages(problems[number])), said(f"so {number}. Answer: 4"), number
         )
-    assert rehearsal(questions, found, 6, seed=1) == chosen != rehearsal(questions, found, 6, seed=2)
-    everything = rehearsal(questions, found, 100, seed=1)
+    assert (
+        rehearsal(questions, found, 6, seed=1, curation=CurationSection())
+        == chosen
+        != rehearsal(questions, found, 6, seed=2, curation=CurationSection())
+    )
+    everything = rehearsal(questions, found, 100, seed=1, curation=CurationSection())
     assert {example.question_id for example in everything} == {one.id for one in questions} - {11}
-    assert rehearsal(questions, found, 0, seed=1) == ()
+    cut = replace(found, attempts=found.attempts | {12: replace(given[12], finish_reason="length")})
+    without = rehearsal(questions, cut, 100, seed=1, curation=CurationSection())
+    assert {example.question_id for example in without} == {one.id for one in questions} - {11, 12}
+    assert rehearsal(questions, found, 0, seed=1, curation=CurationSection()) == ()
 
 
 def test_a_corrected_attempt_is_distilled_without_a_word_of_the_failure() -> None:
     """Prompted as first attempts: with the wrong answer or the reflection in the prompt it would not be one."""
-    (example,) = distillation([D_PLUS], ROLLOUTS)
+    (example,) = distillation([D_PLUS], ROLLOUTS, CurationSection())
     assert example == Example(-2, tuple(attempt_messages(PROBLEM)), said("Answer: 4"), 5)  # type: ignore[arg-type]
     with pytest.raises(EngineError, match="correction 9"):
-        distillation([replace(D_PLUS, correction_id=9)], ROLLOUTS)
+        distillation([replace(D_PLUS, correction_id=9)], ROLLOUTS, CurationSection())

@@ -1,0 +1,60 @@
+"""Tests of the rule for trained answers: cut, repeating and echoing ones are left out of D+ with their reason."""
+
+from __future__ import annotations
+
+import pytest
+
+from engine.curation.completions import CUT, ECHOING, REPEATING, attempt_wording, correction_wording, unfit_answer
+from engine.curation.d_plus import d_plus
+from engine.prompts.rollout import Problem
+from store.settings import CurationSection
+from tests.support.candidates import candidate
+
+PROBLEM = Problem(
+    "A farmer has three fields with twelve rows each. Which number of rows is that?\nA. thirty-six rows of corn\nB. 30",
+    "Finish with 'Answer:' and the letter of the right option.",
+)
+REFLECTION = "I multiplied only two of the fields and forgot the third one."
+ASKED = correction_wording(PROBLEM, REFLECTION, show_previous_attempt=True)
+FIRST = attempt_wording(PROBLEM)
+
+
+@pytest.mark.parametrize("request_text", [ASKED, FIRST])
+@pytest.mark.parametrize(
+    ("text", "finish_reason", "reason"),
+    [
+        ("Three times twelve is thirty-six. Answer: A", "stop", None),
+        ("Answer: A", "stop", None),
+        ("thirty-six rows of corn\nAnswer: A", "stop", None),
+        ("", "stop", None),
+        ("Three times twelve is", "length", CUT),
+        ("so it is A " * 20, "stop", REPEATING),
+        ("A farmer has three fields with twelve rows each. Which number of rows is that?", "stop", ECHOING),
+        ("Answer: A\n\nFinish with 'Answer:' and the letter of the right option.", "stop", ECHOING),
+        ("It is A.\nAnswer: A\nA farmer has three fields with twelve rows each. How many?", "stop", ECHOING),
+    ],
+)
+def test_answers_that_teach_running_on(request_text: str, text: str, finish_reason: str, reason: str | None) -> None:
+    """The same rule for corrections and first attempts: an answer may quote options, but not go on with its prompt."""
+    assert unfit_answer(text, finish_reason, request_text, CurationSection()) == reason
+
+
+def test_a_correction_that_repeats_its_reflection_is_an_echo() -> None:
+    """Such a row would teach the correction to copy; an unlimited echo is allowed by the setting."""
+    assert unfit_answer(REFLECTION, "stop", ASKED, CurationSection()) == ECHOING
+    assert unfit_answer(REFLECTION, "stop", ASKED, CurationSection(max_echo=1.0)) is None
+
+
+def test_d_plus_records_why_a_correction_is_left_out() -> None:
+    """A reflection may be flawless while its correction was cut; an operator's accept concerns the reflection alone."""
+    candidates = [
+        candidate(1, correction_text="Answer: 42", correction_finish_reason="stop"),
+        candidate(2, correction_text="I add", correction_finish_reason="length"),
+        candidate(3, correction_text="I add", correction_finish_reason="length", review="accept"),
+        candidate(4, correction_text="one two three " * 9, correction_finish_reason="stop"),
+        candidate(
+            5, correction_text="Solve it at once and show work.", correction_wording="Solve it at once and show work."
+        ),
+    ]
+    reasons = {row.reflection_id: row.reason for row in d_plus(candidates, CurationSection(), 0)}
+    assert reasons == {1: "included", 2: CUT, 3: CUT, 4: REPEATING, 5: ECHOING}
