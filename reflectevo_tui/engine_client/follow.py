@@ -165,6 +165,8 @@ def _summary(iteration: dict[str, Any], say: Any) -> None:
         say(f"  {iteration['reason']}")
         if child:
             say("  no promotion is decided on these questions")
+        if iteration["gain"]:
+            say(f"  {iteration['gain']['sentence']}")
         return
     say(
         f"  {counted(counts['attempts'], 'attempt')}, {counted(counts['reflections'], 'reflection')}, "

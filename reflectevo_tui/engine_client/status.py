@@ -123,16 +123,14 @@ def _gain(
     """
     if iteration.state == "running":
         return None
-    judged = iteration.child_id if iteration.kind == "training" else iteration.parent_id
-    after = newest_evaluation(measured, judged or 0)
+    # An evaluation measures one policy, or two: then the second is compared with the first.
+    later = iteration.child_id or (iteration.parent_id if iteration.kind == "evaluation" else None)
+    after = newest_evaluation(measured, later or 0)
     if after is None:
         return None
     before = None
-    if iteration.kind == "training" and iteration.parent_id is not None:
-        before = next(
-            (one for one in measured if one.policy_id == iteration.parent_id and _alike(one, after)),
-            None,
-        )
+    if iteration.child_id is not None and iteration.parent_id is not None:
+        before = next((one for one in measured if one.policy_id == iteration.parent_id and _alike(one, after)), None)
         if before is None:
             return None
     gain = stored_gain(

@@ -28,8 +28,7 @@ from engine.training.validation import check_training, qlora_problems
 from store.curation.records import CuratedRow
 from store.curation.training_settings import TRAINING_SETTINGS
 from store.records import StoredAttempt, StoredQuestion, StoredReflection
-from store.settings import CurationSection
-from store.settings import GenerationSection, PreviousAttempt, TrainingSection, TrainingSetting
+from store.settings import CurationSection, GenerationSection, PreviousAttempt, TrainingSection, TrainingSetting
 
 PROBLEM = Problem("What is 2 + 2?", "Finish with 'Answer:' and the result.")
 

@@ -54,7 +54,14 @@ def test_a_real_model_learns_at_the_default_rate(setting: str, model_cache: Path
     base = resolve_model("smollm2-135m-instruct", model_cache).path
     stages = _examples(setting)
     settings = TrainingSection.model_validate(
-        {"setting": setting, "batch_size": 4, "epochs": STEPS / 2 / len(stages), "warmup": 0.0, "lora_dropout": 0.0}
+        {
+            "setting": setting,
+            "batch_size": 4,
+            "epochs": STEPS / 2 / len(stages),
+            "warmup": 0.0,
+            "lora_dropout": 0.0,
+            "min_examples": 1,
+        }
     )
     second = tuple(one for one in stages[1] if isinstance(one, Example)) if len(stages) > 1 else ()
     request = TrainingRequest(
