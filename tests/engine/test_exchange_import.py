@@ -216,7 +216,9 @@ def test_the_prompt_of_an_imported_text_is_the_record_s(workspace: Workspace, tm
 
 
 def test_the_shared_samples_are_imported_and_their_leaks_flagged(workspace: Workspace) -> None:
-    """A real example: five of five published D+ rows carry their target in the prompt."""
+    """A real example: five of five published D+ rows carry their target in the prompt, and four of five reflections
+    on one question state the text of the right option: the street pushes the foot "forward".
+    """
     if not SHARED.exists():
         pytest.skip("the published sample rows are not beside this repository")
     done = {
@@ -227,7 +229,7 @@ def test_the_shared_samples_are_imported_and_their_leaks_flagged(workspace: Work
     assert done["d_plus.jsonl"]["leaks"] == {"prompt": 5}
     check_whole(workspace)
     with closing(open_reader(workspace.database)) as reader:
-        assert trajectories.count(reader, TrajectoryFilter(flag="leak")) == 5
+        assert trajectories.count(reader, TrajectoryFilter(flag="leak")) == 9
         assert trajectories.count(reader, TrajectoryFilter(instruction="general")) > 0
         assert trajectories.page(reader, TrajectoryFilter(search="person鈥檚"))
 
