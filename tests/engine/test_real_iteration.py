@@ -60,7 +60,7 @@ drop_leaks = false
 max_repetition = 1.0
 
 [training]
-setting = "sft-one-stage"
+setting = "sft-two-stage"
 min_examples = 1
 batch_size = 4
 max_length = 900
