@@ -166,7 +166,7 @@ def test_a_paused_child_is_not_taken_for_a_hung_one(harness: Make, tmp_path: Pat
         full = sqlite3.OperationalError("database or disk is full")
         full.sqlite_errorcode = sqlite3.SQLITE_FULL
         time.sleep(0.05)
-        supervisor._hold(full)
+        supervisor._report_unwritable(full)
         supervisor._look_for_progress(child)
         assert not child.hung, "and after a full disk"
         time.sleep(0.05)
