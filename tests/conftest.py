@@ -29,11 +29,16 @@ LONGEST = (
     "engine/test_vllm_same_texts.py",
     "faults/test_promises.py",
     "engine/test_vllm.py",
-    "engine/test_experiment_run.py",
     "engine/test_real_iteration.py",
+    "engine/test_experiment_run.py",
+    "engine/test_dev_questions.py",
+    "engine/test_evaluation_run.py",
+    "engine/test_training_iterations.py",
     "faults/test_kill.py",
-    "engine/test_curation_stage.py",
+    "engine/test_supervision.py",
     "engine/test_training_settings_smollm2.py",
+    "engine/test_training_kto.py",
+    "engine/test_curation_stage.py",
 )
 """Files with the longest-running tests, longest first."""
 
