@@ -121,11 +121,15 @@ def running(tag: str) -> list[str]:
 
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_a_hostile_program_is_held(batch: Batch, name: str) -> None:
-    """The program ends as expected, within its limit plus a second, and none of its attempts succeeded."""
+    """The program ends as expected and soon after its limit, and none of its attempts succeeded.
+
+    A minute is for a loaded machine; a program that was not ended would run until the batch is. `make faults` holds it
+    to a second.
+    """
     hostile, outcome = PROGRAMS[name], batch.report["outcomes"][name]
     assert outcome["state"] in hostile.ends, outcome
     assert hostile.says in outcome["reason"], outcome
-    assert outcome["seconds"] <= hostile.limits["wall_seconds"] + 1.0
+    assert outcome["seconds"] <= hostile.limits["wall_seconds"] + 60.0
     printed, complained = (
         base64.b64decode(outcome[stream]).decode("utf-8", "replace") for stream in ("stdout", "stderr")
     )
