@@ -62,10 +62,10 @@ def test_the_rules_take_linear_time(unit: str) -> None:
 
     def seconds(length: int) -> float:
         text = "The answer " + unit * (length // len(unit))
-        started = time.perf_counter()
+        started = time.process_time()
         for reference, question in (("42", EGGS), ("B", CAPITALS), ("no", COIN)):
             states_reference(text, reference=reference, question_text=question, attempt_text=text)
-        return time.perf_counter() - started
+        return time.process_time() - started
 
     seconds(1_000)
     short = max(min(seconds(10_000) for _ in range(2)), 1e-3)
