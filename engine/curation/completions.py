@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from engine.curation.similarity import repeated_share, word_grams
+from engine.curation.word_grams import repeated_share, word_grams
 from engine.prompts.rollout import Message, Problem, attempt_messages, correction_messages
 from engine.tasks.answers.extraction import lettered_options
 from engine.tasks.base import normalised

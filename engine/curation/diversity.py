@@ -12,7 +12,8 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from engine.curation.similarity import distinct_3, mean_similarity
+from engine.curation.similarity import mean_similarity
+from engine.curation.word_grams import distinct_3
 
 SAMPLE = 200
 """Maximum number of reflections in the sample; 19,900 pairs."""

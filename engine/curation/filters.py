@@ -10,7 +10,8 @@ from collections.abc import Callable
 
 from engine.curation.candidates import Candidate
 from engine.curation.language import language_of
-from engine.curation.similarity import grams, repeated_share
+from engine.curation.similarity import grams
+from engine.curation.word_grams import repeated_share
 from engine.prompts.leakage import PROMPT_LEAK, states_target
 from engine.tasks import TASK_TYPES
 from engine.tasks.answers.stated_answer import states_reference

@@ -7,24 +7,17 @@ settings. Source of MinHash: Broder 1997; implemented by datasketch.
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from itertools import chain
 
 import numpy as np
 from datasketch import MinHash, MinHashLSH
 
+from engine.curation.word_grams import word_grams
 from engine.tasks.base import normalised
 
 _PERMUTATIONS = 128
 _SEED = 1
-_GRAM = 3
 _RECALL = 0.99
 """Minimum recall of the index for texts exactly at the similarity limit; above the limit it approaches 1."""
-
-
-def word_grams(text: str) -> list[str]:
-    """Return the word 3-grams of a text in order, ignoring case and spacing; none for fewer than three words."""
-    words = normalised(text).split()
-    return [" ".join(words[start : start + _GRAM]) for start in range(len(words) - _GRAM + 1)]
 
 
 def grams(text: str) -> frozenset[str]:
@@ -104,17 +97,3 @@ def mean_similarity(texts: Sequence[str]) -> float:
     for position in range(len(texts) - 1):
         total += float((hashes[position + 1 :] == hashes[position]).mean(axis=1).sum())
     return total / (len(texts) * (len(texts) - 1) / 2)
-
-
-def distinct_3(texts: Sequence[str]) -> float:
-    """Return distinct word 3-grams divided by all word 3-grams of the texts.
-
-    1 if none repeats, near 0 if all texts are equal, and 0 for texts without a 3-gram.
-    """
-    found = list(chain.from_iterable(word_grams(text) for text in texts))
-    return len(set(found)) / len(found) if found else 0.0
-
-
-def repeated_share(text: str) -> float:
-    """Return the share of word 3-grams that repeat an earlier one: 0 below four words, near 1 for a loop."""
-    return 1 - distinct_3([text]) if word_grams(text) else 0.0

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from engine.curation.filters import FILTERS, wrong_language
 from engine.curation.language import check_language, language_of
-from engine.curation.similarity import repeated_share
+from engine.curation.word_grams import repeated_share
 from engine.errors import EngineError
 from engine.prompts.leakage import states_target
 from engine.tasks.answers.stated_program import asked_names, states_program

@@ -15,16 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.curation.diversity import Diversity, collapse_warning, diversity
-from engine.curation.similarity import (
-    NearDuplicates,
-    distinct_3,
-    grams,
-    jaccard,
-    mean_similarity,
-    repeated_share,
-    sketch,
-    word_grams,
-)
+from engine.curation.similarity import NearDuplicates, grams, jaccard, mean_similarity, sketch
+from engine.curation.word_grams import distinct_3, repeated_share, word_grams
 from engine.tasks.base import normalised
 
 ROOT = Path(__file__).resolve().parents[2]
