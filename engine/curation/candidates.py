@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from engine.curation.completions import NO_WORDING, PromptWording
 from engine.tasks.answers.stated_program import Solves
 from store.curation.curated import NewCurated
 from store.curation.exclusion_reasons import CORRECTION_INCORRECT
@@ -50,7 +51,7 @@ class Candidate:
     """The correction as a training target."""
     correction_finish_reason: str = ""
     """Why the generation of the correction ended; `length` if it was cut."""
-    correction_wording: str = ""
+    correction_wording: PromptWording = NO_WORDING
     """The wording of the correction's prompt; see `engine.curation.completions.correction_wording`."""
     prompt_text: str = ""
     """The text of all prompts it can be trained with; see `engine.prompts.leakage.training_prompts`."""
