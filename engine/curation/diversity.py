@@ -8,23 +8,20 @@ database.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from engine.curation.seeded_sample import SAMPLE, measured_sample
 from engine.curation.similarity import mean_similarity
 from engine.curation.word_grams import distinct_3
-
-SAMPLE = 200
-"""Maximum number of reflections in the sample; 19,900 pairs."""
 
 _RISE = 0.15
 """Increase of the mean similarity since the previous iteration that causes a warning even below the limit."""
 
-_LOSS = 0.7
-"""Ratio to the previous iteration's share of distinct 3-grams below which a warning is given."""
+LOSS = 0.7
+"""Ratio to the previous iteration's share, of distinct 3-grams or of reflections, below which a warning is given."""
 
-_FEWEST = 10
+FEWEST = 10
 """Minimum number of reflections in a sample for a warning."""
 
 
@@ -48,8 +45,7 @@ def diversity(texts: Mapping[int, str], seed: int, most: int = SAMPLE) -> Divers
         seed: the seed of the sample, which depends only on it and the ids.
         most: maximum size of the sample.
     """
-    ids = sorted(texts, key=lambda number: hashlib.sha256(f"diversity|{seed}|{number}".encode()).digest())[:most]
-    sample = [texts[number] for number in ids]
+    sample = [texts[number] for number in measured_sample(texts, seed, most)]
     return Diversity(round(mean_similarity(sample), 6), round(distinct_3(sample), 6), len(sample))
 
 
@@ -61,23 +57,24 @@ def collapse_warning(now: Diversity, limit: float, then: Diversity | None = None
         limit: the largest mean similarity without a warning (`curation.collapse_similarity`).
         then: the diversity of the previous iteration on a sample of the same size; None for the first iteration.
     """
-    if now.sampled < _FEWEST:
+    if now.sampled < FEWEST:
         return None
     signs: list[str] = []
     if now.similarity > limit:
         signs.append(f"their mean similarity is {now.similarity:.2f}, above {limit:g}")
-    if then is not None and then.sampled >= _FEWEST:
+    if then is not None and then.sampled >= FEWEST:
         if now.similarity - then.similarity > _RISE:
             signs.append(f"their mean similarity rose from {then.similarity:.2f} to {now.similarity:.2f}")
-        if now.distinct_3 < _LOSS * then.distinct_3:
+        if now.distinct_3 < LOSS * then.distinct_3:
             signs.append(f"different word 3-grams fell from {then.distinct_3:.0%} to {now.distinct_3:.0%}")
     if not signs:
         return None
     return (
-        f"the reflections of this iteration are becoming alike: {_joined(signs)} ({now.sampled} looked at). "
+        f"the reflections of this iteration are becoming alike: {joined(signs)} ({now.sampled} looked at). "
         "Draw more instructions, raise reflection.temperature, or start from an earlier policy"
     )
 
 
-def _joined(signs: Sequence[str]) -> str:
+def joined(signs: Sequence[str]) -> str:
+    """Join clauses to a list in words; there must be at least one."""
     return signs[0] if len(signs) == 1 else f"{', '.join(signs[:-1])} and {signs[-1]}"

@@ -14,7 +14,6 @@ from engine.curation.completions import correction_wording
 from engine.curation.d_plus import d_plus
 from engine.curation.d_pm import d_pm
 from engine.curation.d_pref import d_pref
-from engine.curation.diversity import SAMPLE, collapse_warning, diversity
 from engine.curation.judge.ranking import JudgedPair, Tally
 from engine.curation.language import check_language
 from engine.errors import JudgeUnavailable
@@ -24,10 +23,11 @@ from engine.rollout.load_plan import detailed_kinds, pool_of, problems_of, setti
 from engine.rollout.plan_prompts import feedback_on
 from engine.stages.context import StageContext
 from engine.stages.judge_pairs import prefer
+from engine.stages.reflection_measures import watch_reflections
 from engine.tasks import task_type
 from engine.tasks.base import render_question
 from engine.training.build_examples import reflection_prompt
-from store.control.telemetry import add_event, add_metrics, metrics
+from store.control.telemetry import add_event
 from store.curation.curated import NOT_JUDGED, NewCurated, replace_curated
 from store.curation.datasets import SET_NAMES
 from store.curation.preferences import preferences_of
@@ -36,7 +36,7 @@ from store.database.connection import write
 from store.evaluation.number_format import counted
 from store.records import EventLevel, Iteration, StoredAttempt, StoredReflection
 from store.rollouts import attempts as rollouts
-from store.runs.iterations import get_iteration, list_iterations, set_note, set_progress
+from store.runs.iterations import get_iteration, set_note, set_progress
 from store.runs.runs import run_questions
 from store.settings import RunSettings
 
@@ -53,7 +53,7 @@ def curate(context: StageContext) -> bool:
     settings = settings_of(iteration)
     check_language(settings.curation.language)
     candidates = candidates_of(connection, iteration, settings)
-    watch_diversity(connection, iteration, settings)
+    watch_reflections(connection, iteration, settings)
     rows = (
         *d_plus(candidates, settings.curation, settings.seed),
         *d_pm(candidates, settings.curation, settings.seed),
@@ -176,46 +176,6 @@ def _places(attempts: Mapping[int, StoredAttempt], reflections: Sequence[StoredR
         return attempt.question_id if attempt else 0, path(reflection)
 
     return {reflection.id: place for place, reflection in enumerate(sorted(reflections, key=key), start=1)}
-
-
-def watch_diversity(connection: sqlite3.Connection, iteration: Iteration, settings: RunSettings) -> None:
-    """Measure the similarity of an iteration's reflections, and warn once if their diversity collapses."""
-    texts = _reflections(connection, iteration.id)
-    if not texts:
-        return
-    earlier = [
-        one
-        for one in list_iterations(connection, iteration.run_id)
-        if one.number < iteration.number and one.kind == "training"
-    ]
-    before = _reflections(connection, earlier[-1].id) if earlier else {}
-    now = diversity(texts, settings.seed)
-    warning = collapse_warning(now, settings.curation.collapse_similarity)
-    if before:
-        # Both measures depend on the number of texts, so equal numbers are compared.
-        size = min(len(texts), len(before), SAMPLE)
-        warning = (
-            collapse_warning(
-                diversity(texts, settings.seed, size),
-                settings.curation.collapse_similarity,
-                diversity(before, settings.seed, size),
-            )
-            or warning
-        )
-    known = {point.name: point.value for point in metrics(connection, iteration.id, "curate")}
-    values = {"reflection_similarity": now.similarity, "distinct_3": now.distinct_3}
-    with write(connection):
-        add_metrics(connection, iteration.id, "curate", 0, values)
-        if warning and {name: known.get(name) for name in values} != values:
-            add_event(connection, "warning", "curate", warning, iteration.id)
-
-
-def _reflections(connection: sqlite3.Connection, iteration_id: int) -> dict[int, str]:
-    return {
-        reflection.id: reflection.text
-        for reflection in rollouts.rollout_reflections(connection, iteration_id)
-        if reflection.error is None
-    }
 
 
 def _judged_pair(first: Candidate, second: Candidate) -> JudgedPair:

@@ -37,6 +37,9 @@ class CurationSection(Section):
     """Maximum number of rows per task in a set; unset: no limit."""
     collapse_similarity: float = Field(default=0.5, gt=0.0, le=1.0)
     """Warn of a collapse of the reflector when the mean similarity of an iteration's reflections exceeds this."""
+    collapse_novel: float = Field(default=0.1, ge=0.0, le=1.0)
+    """Warn of a collapse of the reflector when fewer than this share of an iteration's reflections differ from the
+    previous iteration's and the worked examples'; 0 never warns of it."""
 
 
 class JudgeSection(Section):
