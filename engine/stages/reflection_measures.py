@@ -30,15 +30,12 @@ Reflections = Mapping[int, Reflected]
 def watch_reflections(connection: sqlite3.Connection, iteration: Iteration, settings: RunSettings) -> None:
     """Measure diversity, grounding and novelty of an iteration's reflections, and warn if they collapse.
 
-    A warning is repeated only if a later curation measures other values.
+    The previous iteration is the one that trained the parent policy. A warning is repeated only if a later curation
+    measures other values.
     """
-    earlier = [
-        one.id
-        for one in list_iterations(connection, iteration.run_id)
-        if one.number < iteration.number and one.kind == "training"
-    ]
-    numbers = [iteration.id, *earlier[::-1], None, None][:3]
-    now, before, before_that = (_reflected(connection, iteration.run_id, number, settings) for number in numbers)
+    previous = _trained_by(connection, iteration, iteration.parent_id)
+    before_previous = _trained_by(connection, iteration, previous.parent_id) if previous else None
+    now, before, before_that = (_reflected(connection, one, settings) for one in (iteration, previous, before_previous))
     if not now:
         return
     examples = _worked_examples(connection, iteration.run_id)
@@ -82,19 +79,32 @@ def _alike_warning(now: Reflections, before: Reflections, alike: Diversity, sett
     return collapse_warning(smaller, limit, then) or warning
 
 
+def _trained_by(connection: sqlite3.Connection, iteration: Iteration, policy_id: int | None) -> Iteration | None:
+    """Return the iteration of the run that trained a policy; None for the base policy or one of another run.
+
+    The previous iteration by number may belong to another series of an experiment, or start from the same policy.
+    """
+    found = (
+        one
+        for one in list_iterations(connection, iteration.run_id)
+        if one.kind == "training" and one.child_id == policy_id and one.id < iteration.id
+    )
+    return None if policy_id is None else next(found, None)
+
+
 def _reflected(
-    connection: sqlite3.Connection, run_id: int, iteration_id: int | None, settings: RunSettings
+    connection: sqlite3.Connection, iteration: Iteration | None, settings: RunSettings
 ) -> dict[int, Reflected]:
     """Return the reflections of an iteration by id; none for None."""
-    if iteration_id is None:
+    if iteration is None:
         return {}
-    attempts = {one.id: one for one in rollouts.rollout_attempts(connection, iteration_id)}
-    questions = {one.id: one for one in run_questions(connection, run_id, "train")}
-    problems = problems_of(connection, run_id, settings, tuple(questions.values()))
-    pool = pool_of(connection, run_id)
+    attempts = {one.id: one for one in rollouts.rollout_attempts(connection, iteration.id)}
+    questions = {one.id: one for one in run_questions(connection, iteration.run_id, "train")}
+    problems = problems_of(connection, iteration.run_id, settings, tuple(questions.values()))
+    pool = pool_of(connection, iteration.run_id)
     requests: dict[tuple[str, str], str] = {}
     found = {}
-    for one in rollouts.rollout_reflections(connection, iteration_id):
+    for one in rollouts.rollout_reflections(connection, iteration.id):
         attempt = attempts.get(one.attempt_id)
         question = questions.get(attempt.question_id) if attempt else None
         if one.error is not None or attempt is None or question is None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
+from dataclasses import asdict
 from typing import Any
 
 from store.control.liveness import engine_state
 from store.control.telemetry import events
+from store.curation.reflection_measures import measures_words, reflection_measures
 from store.database.connection import reading
 from store.evaluation.floors import FLOOR, floor_and_position
 from store.evaluation.gains import stored_gain
@@ -111,7 +113,16 @@ def _iteration(connection: sqlite3.Connection, workspace: Workspace, iteration: 
         "gain": _gain(connection, iteration, policies, measured),
         "counts": iteration_counts(connection, iteration.id),
         "controls": controls_of(connection, iteration),
+        "reflections": _reflections(connection, iteration),
     }
+
+
+def _reflections(connection: sqlite3.Connection, iteration: Iteration) -> dict[str, Any] | None:
+    """Return the measures of a training iteration's reflections; None before its curation."""
+    found = None
+    if iteration.kind == "training":
+        found = reflection_measures(connection, iteration.run_id).get(iteration.number)
+    return None if found is None else {**asdict(found), "words": measures_words(found)}
 
 
 def _gain(
@@ -243,6 +254,8 @@ def describe_status(status: dict[str, Any]) -> str:
                 f"Acc@t2 {share(policy['acc_t2'])}"
             )
             lines += [f"{'':<10} {words}" for words in beside_acc_t2(policy)]
+    if iteration["reflections"]:
+        lines.append(f"measured   reflections · {iteration['reflections']['words']}")
     if iteration["gain"]:
         lines.append(f"gain       {iteration['gain']['sentence']}")
     for name, controls in iteration["controls"].items():

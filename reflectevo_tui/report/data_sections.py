@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 
-from reflectevo_tui.report.document import Bars, Block, Facts, Folded, Heat, Paragraph, Section, Verbatim
+from reflectevo_tui.report.document import Bars, Block, Facts, Folded, Heat, Paragraph, Section, Table, Verbatim
 from reflectevo_tui.report.formatting import percent, ratio
 from reflectevo_tui.report.gather import RunReport
+from store.curation.reflection_measures import HEAD, cells
 from store.curation.training_settings import SET_TITLES
 from store.runs.summaries import ExampleTrajectory
 
@@ -58,6 +59,20 @@ def curation(report: RunReport) -> Section | None:
             rows = (("included", reasons.get("included", 0)), *left_out)
             blocks.append(Bars(f"Iteration {one.iteration}, {name}", sum(reasons.values()), rows))
     return Section("Curation: what was trained on, and what was left out", tuple(blocks)) if blocks else None
+
+
+def reflections(report: RunReport) -> Section | None:
+    """Return the section on diversity, grounding and novelty of the reflections, by iteration."""
+    if not report.reflections:
+        return None
+    note = (
+        "Of up to 200 reflections per iteration: mean similarity of their pairs, share of distinct word 3-grams, share "
+        "that name something specific to their question or attempt (grounded), and share that differ from the previous "
+        "iteration's and the worked examples' (novel; novelty is the mean difference from the nearest of these). A "
+        "fixed sentence is grounded for at most about 10 % of the questions."
+    )
+    rows = tuple((str(number), *cells(one)) for number, one in report.reflections.items())
+    return Section("What the reflections say", (Table(("Iteration", *HEAD), rows), Paragraph(note, "note")))
 
 
 def examples(report: RunReport) -> Section | None:

@@ -13,6 +13,7 @@ from reflectevo_tui.report.experiment_data import ExperimentReport
 from reflectevo_tui.report.experiment_json import experiment_as_json
 from store.control.telemetry import metrics
 from store.curation.curated import curation_counts
+from store.curation.reflection_measures import ReflectionMeasures, reflection_measures
 from store.curation.training_settings import SetName
 from store.evaluation.comparisons import Difference, compare_policies
 from store.evaluation.gains import Gain, stored_gain
@@ -112,6 +113,8 @@ class RunReport:
     """Controls of the policies, oldest first."""
     noise: Mapping[str, RepeatNoise] = field(default_factory=dict)
     """By protocol, the difference between two measurements of the base policy."""
+    reflections: Mapping[int, ReflectionMeasures] = field(default_factory=dict)
+    """Measures of the reflections by number of the training iteration."""
     experiment: ExperimentReport | None = None
     """Results of the series when the run is an experiment."""
 
@@ -165,6 +168,7 @@ def gather(connection: sqlite3.Connection, run: Run, told: RunSettings | None = 
             for protocol in sorted({one.protocol for one in measured})
             if (noise := repeat_noise(connection, run.id, protocol)) is not None
         },
+        reflections=reflection_measures(connection, run.id),
         experiment=gather_experiment(connection, run, told),
     )
 
@@ -288,6 +292,7 @@ def as_json(report: RunReport) -> dict[str, Any]:
             for (task, instruction), (good, tried) in sorted(report.yields.items())
         ],
         "curation": [asdict(one) for one in report.curated],
+        "reflections": [{"iteration": number, **asdict(one)} for number, one in report.reflections.items()],
         "reviews": None if report.reviews is None else asdict(report.reviews),
         "preferences": dict(report.preferences),
         "costs": [asdict(one) for one in report.costs],

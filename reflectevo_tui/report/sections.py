@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from reflectevo_tui.report.control_section import controls
-from reflectevo_tui.report.data_sections import curation, examples, instructions, reviews
+from reflectevo_tui.report.data_sections import curation, examples, instructions, reflections, reviews
 from reflectevo_tui.report.document import Document, Facts, Folded, Paragraph, Section, Table, Verbatim
 from reflectevo_tui.report.experiment_sections import experiment_headline, experiment_sections
 from reflectevo_tui.report.formatting import count, duration
@@ -26,6 +26,7 @@ def lay_out(report: RunReport) -> Document:
         training(report),
         instructions(report),
         curation(report),
+        reflections(report),
         examples(report),
         reviews(report),
         _costs(report),

@@ -22,6 +22,7 @@ from reflectevo_tui.widgets.hardware_table import HardwareTable
 from reflectevo_tui.widgets.live_text_pane import LiveTextPane
 from reflectevo_tui.widgets.metric_chart import MetricChart, show_accuracy, show_training
 from reflectevo_tui.widgets.newest_trajectories import NewestList
+from reflectevo_tui.widgets.reflection_panel import ReflectionPanel
 from reflectevo_tui.widgets.stage_rail import StageRail
 from store.workspace import Workspace
 
@@ -77,6 +78,7 @@ class MonitorScreen(FramedScreen):
             with Vertical(id="left"):
                 yield GenerationGauges()
                 yield ControlPanel()
+                yield ReflectionPanel()
                 yield MetricChart("Training", "curves appear when the train stage runs", id="training")
                 yield MetricChart(
                     "Acc@t1 ● Acc@t2 ○ floor ▪ by iteration", "appears after the first evaluation", id="accuracy"
@@ -119,6 +121,8 @@ class MonitorScreen(FramedScreen):
         self.query_one(GenerationGauges).show_snapshot(snapshot)
         self.query_one(ControlPanel).show_snapshot(snapshot)
         self.set_class(snapshot.controls is not None, "-controls")
+        self.query_one(ReflectionPanel).show_snapshot(snapshot)
+        self.set_class(bool(snapshot.reflections), "-reflections")
         self.set_class("rollout" in snapshot.heartbeats, "-generating")
         show_training(self.query_one("#training", MetricChart), snapshot)
         show_accuracy(self.query_one("#accuracy", MetricChart), snapshot)

@@ -11,6 +11,7 @@ from reflectevo_tui.state.promotion_facts import PromotionFacts, read_promotion
 from store.control import directives, telemetry
 from store.control.liveness import EngineState, engine_state
 from store.curation import curated
+from store.curation.reflection_measures import ReflectionMeasures, reflection_measures
 from store.curation.training_settings import SetName
 from store.database.connection import read
 from store.evaluation.floors import FLOOR
@@ -86,6 +87,8 @@ class Snapshot:
     rates: Mapping[str, float] = field(default_factory=dict)
     controls: ControlResults | None = None
     """Controls of the child policy, or of the parent while the child has none."""
+    reflections: Mapping[int, ReflectionMeasures] = field(default_factory=dict)
+    """Measures of the reflections by number of the training iteration."""
 
 
 def read_snapshot(connection: sqlite3.Connection, workspace: Workspace, watched: Iterable[str] = ()) -> Snapshot:
@@ -117,6 +120,7 @@ def _read(connection: sqlite3.Connection, workspace: Workspace, watched: Iterabl
         iterations=tuple(iterations.iteration_names(connection)),
         heartbeats=telemetry.heartbeats(connection),
         accuracy=accuracy_points(connection, run) if run else (),
+        reflections=reflection_measures(connection, run.id) if run else {},
         live=tuple(telemetry.live_texts(connection)),
         newest=tuple(trajectories.newest(connection, NEWEST_ROWS)),
         events=tuple(telemetry.events(connection, limit=EVENT_ROWS)),

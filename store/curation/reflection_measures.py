@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from store.evaluation.number_format import percent
 
@@ -36,10 +36,6 @@ class ReflectionMeasures:
     def stored(self) -> Mapping[str, float | None]:
         """Return the values by the names of their metrics."""
         return {name: getattr(self, field) for name, field in _NAMES.items()}
-
-    def as_json(self) -> dict[str, float | None]:
-        """Return the values by name."""
-        return asdict(self)
 
 
 def reflection_measures(connection: sqlite3.Connection, run_id: int) -> dict[int, ReflectionMeasures]:

@@ -17,8 +17,9 @@ from engine.stages.job import Job
 from engine.tasks.sandbox import probe
 from store.control.telemetry import events, metrics
 from store.curation.curated import curated, curation_counts
+from store.curation.reflection_measures import ReflectionMeasures, reflection_measures
 from store.runs import iterations
-from store.runs.runs import add_questions, run_questions
+from store.runs.runs import FewShot, add_few_shots, add_questions, run_questions
 from store.workspace import Workspace
 from tests.support.rows import Rows, run_settings
 
@@ -27,6 +28,11 @@ THOUGHTS = (
     "A remainder can't be as large as the divisor, which was never compared here.",
     "Subtracting stopped one step too early; go on until less than five is left over.",
 )
+
+TOWNS = (
+    "Aachen Bremen Cottbus Dresden Essen Frankfurt Gera Hamburg Ingolstadt Jena Kassel Leipzig Mainz Nauen Oldenburg "
+    "Potsdam Querfurt Rostock Stuttgart Trier"
+).split()
 
 
 class Place:
@@ -52,6 +58,23 @@ class Place:
             )[0]
             for position, verdict in enumerate(verdicts)
         ]
+
+    def next_iteration(self) -> None:
+        """Add the iteration that starts from the policy that this one trained."""
+        connection, before = self.rows.connection, self.rows.iteration
+        self.rows.policy = self.rows.add_policy(f"after {before}", self.rows.policy, "promoted", before)
+        iterations.update_iteration(connection, before, child_id=self.rows.policy)
+        stored = self.rows.settings.model_dump(mode="json")
+        self.rows.iteration = iterations.add_iteration(connection, self.rows.run, self.rows.policy, stored, 0)
+
+    def reflect(self, number: int, text: str) -> None:
+        """Add a reflection on a question that names one of twenty towns."""
+        question = self.rows.question(f"How far is it to {TOWNS[number]}?")
+        attempt = self.rows.attempt(question, text=f"{TOWNS[number]} is near. Answer: {900 + number}")
+        self.rows.corrected(attempt, question, text=text)
+
+    def measures(self) -> ReflectionMeasures:
+        return reflection_measures(self.rows.connection, self.rows.run)[self.rows.current().number]
 
     def curate(self) -> bool:
         """Run the stage in this process."""
@@ -184,7 +207,13 @@ def test_alike_reflections_raise_one_alarm(place: Callable[..., Place]) -> None:
     warnings = [text for text in one.events() if "becoming alike" in text]
     assert len(warnings) == 1
     found = {point.name: point.value for point in metrics(one.rows.connection, one.rows.iteration, "curate")}
-    assert found == {"reflection_similarity": 1.0, "distinct_3": pytest.approx(1 / 12, abs=1e-6)}
+    assert found == {
+        "reflection_similarity": 1.0,
+        "distinct_3": pytest.approx(1 / 12, abs=1e-6),
+        "grounded_share": 0.0,
+        "novel_share": None,
+        "mean_novelty": None,
+    }
     assert one.counts("d_plus") == {"included": 1, "duplicate": 11}
 
 
@@ -195,8 +224,7 @@ def test_the_alarm_compares_with_the_iteration_before(place: Callable[..., Place
         one.question(number, "c")
     assert one.curate()
     assert not any("alike" in text for text in one.events())
-    stored = one.rows.settings.model_dump(mode="json")
-    one.rows.iteration = iterations.add_iteration(one.rows.connection, one.rows.run, one.rows.policy, stored, 0)
+    one.next_iteration()
     for number in range(12):
         question = one.rows.question(f"Is {number} even?")
         attempt = one.rows.attempt(question)
@@ -205,3 +233,57 @@ def test_the_alarm_compares_with_the_iteration_before(place: Callable[..., Place
     assert one.curate()
     (warning,) = (text for text in one.events() if "alike" in text)
     assert "mean similarity rose from" in warning
+
+
+def healthy(town: str, iteration: int) -> str:
+    """A reflection that names its town, in other words in every iteration."""
+    return (
+        f"I mixed up {town} and its neighbour on the map, because I never looked at the scale.",
+        f"The road which leads out to {town} was measured in miles, while kilometres were wanted here.",
+        f"Nothing of what stands here gives the distance: {town} lies behind two rivers that need a detour.",
+    )[iteration]
+
+
+def test_reflections_that_lose_their_content_raise_one_alarm(place: Callable[..., Place]) -> None:
+    """The shares are stored for every iteration; a healthy chain is silent, a policy that repeats itself is not."""
+    one = place(curation={"collapse_similarity": 1.0})
+    for iteration in range(3):
+        for number, town in enumerate(TOWNS):
+            one.reflect(number, healthy(town, iteration))
+        assert one.curate()
+        assert one.measures().grounded == 1.0
+        assert one.measures().novel == (None if iteration == 0 else 1.0)
+        one.next_iteration()
+    assert not any("content" in text for text in one.events())
+    for number in range(20):
+        one.reflect(number, healthy("the town", 2))
+    assert one.curate() and one.curate()
+    (warning,) = (text for text in one.events() if "losing their content" in text)
+    assert "fell from 100% to 0%" in warning
+    assert "0% differ from the previous iteration's" in warning
+    assert (one.measures().grounded, one.measures().novel) == (0.0, 0.0)
+
+
+def test_repeated_worked_examples_raise_the_alarm_in_the_first_iteration(place: Callable[..., Place]) -> None:
+    """There is no previous iteration yet, but the prompt shows the sentences that are repeated."""
+    one = place(curation={"collapse_similarity": 1.0})
+    task = one.rows.settings.tasks[0].name
+    add_few_shots(one.rows.connection, one.rows.run, task, [FewShot("q", "a", "b", "The scale was never looked at.")])
+    for number in range(20):
+        one.reflect(number, "The scale was never looked at.")
+    assert one.curate()
+    assert one.measures().novel == one.measures().novelty == 0.0
+    assert any("0% differ from" in text for text in one.events())
+
+
+def test_iterations_from_one_policy_are_not_compared(place: Callable[..., Place]) -> None:
+    """After a rejection, or in another series, the same policy writes much the same: that is no collapse."""
+    one = place(curation={"collapse_similarity": 1.0})
+    stored = one.rows.settings.model_dump(mode="json")
+    for _ in range(2):
+        for number, town in enumerate(TOWNS):
+            one.reflect(number, healthy(town, 0))
+        assert one.curate()
+        assert one.measures().novel is None
+        one.rows.iteration = iterations.add_iteration(one.rows.connection, one.rows.run, one.rows.policy, stored, 0)
+    assert not any("content" in text for text in one.events())
