@@ -255,7 +255,7 @@ def describe_status(status: dict[str, Any]) -> str:
             )
             lines += [f"{'':<10} {words}" for words in beside_acc_t2(policy)]
     if iteration["reflections"]:
-        lines.append(f"measured   reflections · {iteration['reflections']['words']}")
+        lines.append(f"curation   reflections · {iteration['reflections']['words']}")
     if iteration["gain"]:
         lines.append(f"gain       {iteration['gain']['sentence']}")
     for name, controls in iteration["controls"].items():

@@ -39,6 +39,14 @@ GLOSSARY: Final = (
         "lift",
         "The share of corrections that come right with a reflection less the share that come right without it.",
     ),
+    Term(
+        "grounded",
+        "Of a reflection: it names something specific to its own question or attempt, which few other questions share.",
+    ),
+    Term(
+        "novel",
+        "Of a reflection: it differs from every worked example and every reflection of the previous iteration.",
+    ),
     Term("policy", "A version of the model: the base model, or the weights that one training produced."),
     Term("lineage", "The tree of policies: which policy was trained from which, and which was promoted."),
     Term("iteration", "One pass of the loop: rollouts, curation, training of a child policy, and its evaluation."),
