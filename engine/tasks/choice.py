@@ -133,7 +133,7 @@ def verify_option(reply: str, reference: str, payload: Mapping[str, object]) -> 
     found = extract(reply, phrases=_PHRASES, whole_reply=True, accepts=names_one)
     # An unmarked reply is an answer only if it is nothing else: "It is B, I think" commits to nothing.
     line = _LABEL.sub("", found.answer or "", count=1)
-    bare = found.rule != "whole reply" or without_lead(line) == line
+    bare = found.rule != "whole reply" or without_lead(line, equations=False) == line
     if found.rule in ("", "whole reply", "fence") and not (found.answer and bare and names_one(found.answer)):
         found = _on_last_line(reply)
     if found.answer is None:

@@ -24,6 +24,7 @@ from typing import Any, ClassVar
 from engine.errors import EngineError, TaskError
 from engine.tasks.answers.extraction import LONGEST_WHOLE_REPLY, cleaned, extract, plain_number
 from engine.tasks.answers.latex import tidy
+from engine.tasks.answers.number_words import with_digits
 from engine.tasks.answers.quantities import quantity
 from engine.tasks.answers.remarks import (
     YES_NO,
@@ -163,7 +164,8 @@ def _forms(answer: str, raw: str, reference: str) -> list[str]:
     forms += [head for form in (answer, bare, lead) if (head := yes_no_head(form)) is not None]
     value = plain_number(reference)
     if value is not None:
-        stated = [found.value for form in forms if (found := quantity(tidy(form))) is not None and not found.percent]
+        spelled = [*forms, *map(with_digits, forms)]
+        stated = [found.value for form in spelled if (found := quantity(tidy(form))) is not None and not found.percent]
         number = sole_number(short) if len(short.split()) > 1 else None
         stated += [found for found in (plain_number(number or ""),) if found is not None]
         forms += [reference] if value in stated else []

@@ -18,7 +18,7 @@ from engine.errors import EngineError
 from engine.tasks.answers.clock_time import clock_time
 from engine.tasks.answers.extraction import cleaned
 from engine.tasks.answers.latex import bracketed, split_outside, tidy, without_text
-from engine.tasks.answers.number_words import with_digits
+from engine.tasks.answers.number_words import as_fraction, with_digits
 from engine.tasks.answers.quantities import quantity, without_unit
 from engine.tasks.answers.remarks import sole_number, without_decoration, without_lead, without_remark
 
@@ -56,6 +56,7 @@ _PRIME = re.compile(r"(?<=[\d)}])\s?(?:['’”′″]|\x22|\^\s?\{?\\prime\}?)+
 _DIGIT_GAP = re.compile(r"(?<=\d)\s+(?=\d)")
 _RATIO_WORD = re.compile(r"(?<=\d)\s+(?:to|is to|\\text\s?\{\s?to\s?\})\s+(?=\d)")
 _NESTED_LIST = re.compile(r"\[\[([^\[\]]{1,200}(?:\],\[[^\[\]]{1,200}){0,31})\]\]")
+_RATIO = re.compile(r"\d+\s?:\s?\d+")
 _EMPTY_SET = re.compile(r"\\emptyset|\\\{\s*\\\}|\{\s*\}")
 _NO_SOLUTION = frozenset(
     "no solution|no solutions|no real solution|no real solutions|there is no solution|there are no solutions|empty set|"
@@ -99,7 +100,7 @@ def _forms(answer: str, gold: str) -> list[str]:
     forms = [answer, bare, short, without_lead(short, equations=False)]
     forms.append(without_remark(without_lead(bare, equations=False)))
     if quantity(gold) is not None:
-        forms.append(with_digits(short))
+        forms += [with_digits(short), as_fraction(short)]
         if len(re.findall(r"[A-Za-z]{2,}", bare)) > 1 and (number := sole_number(short)):
             forms.append(number)
     return list(dict.fromkeys(cleaned(form) for form in forms if form.strip()))
@@ -127,6 +128,8 @@ def _compare_form(answer: str, reference: str, gold: str) -> Comparison:
         )
     if ":" in gold:
         guess = _RATIO_WORD.sub(":", guess)
+    elif gold.isdecimal() and _RATIO.fullmatch(guess):
+        return Comparison(False, "a ratio instead of a number")
     if "matrix}" in gold and (rows := _NESTED_LIST.fullmatch("".join(guess.split()))):
         guess = r"\begin{pmatrix}" + rows.group(1).replace("],[", r"\\").replace(",", "&") + r"\end{pmatrix}"
     if (equations := _equations(guess, gold)) is not None:

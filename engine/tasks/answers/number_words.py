@@ -20,6 +20,25 @@ _WORD = "|".join([*_UNITS, *_TENS])
 _RUN = re.compile(rf"(?i)\b(?:{_WORD})(?:(?:[ \t-]|\sand\s)(?:{_WORD}|hundred|thousand|million|billion)){{0,12}}\b")
 
 
+_PARTS = dict(
+    zip(
+        "half third quarter fourth fifth sixth seventh eighth ninth tenth".split(),
+        (2, 3, 4, 4, 5, 6, 7, 8, 9, 10),
+        strict=True,
+    )
+)
+_FRACTION = re.compile(rf"(?i)({_WORD}|an?)[ -]({'|'.join(_PARTS)}|halve)s?")
+
+
+def as_fraction(text: str) -> str:
+    """Return a fraction in words, e.g. "three quarters", as `3/4`; any other text unchanged."""
+    match = _FRACTION.fullmatch(text.strip())
+    if match is None:
+        return text
+    over, under = (word.casefold() for word in match.groups())
+    return f"{_UNITS.get(over, _TENS.get(over, 1))}/{_PARTS.get(under, 2)}"
+
+
 def with_digits(text: str) -> str:
     """Return a text with digits instead of number words, from zero to billions; other words are unchanged."""
     return _RUN.sub(lambda match: _digits(match.group()), text)

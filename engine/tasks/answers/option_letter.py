@@ -46,7 +46,7 @@ _PLACE = re.compile(
     r"(?i)(?:the\s+)?(first|second|third|fourth|fifth|last)\s+(?:option|choice|answer|statement|one|alternative)"
 )
 _PLACES = {"first": 0, "second": 1, "third": 2, "fourth": 3, "fifth": 4, "last": -1}
-_HEDGE = r"(?:also|maybe|perhaps|possibly|even|option|choice|probably|likely)"
+_HEDGE = r"(?:also|alternatively|otherwise|else|maybe|perhaps|possibly|even|option|choice|probably|likely)"
 _OTHER = re.compile(
     rf"(?i:\b(?:and|or|nor|{_HEDGE})\b|[,/&;+|])\s*(?i:{_HEDGE}\s+)*[(\[]?([A-J])\b[)\]]?(?!['’\w])(?!\s+(?i:is|are|was)\b)"
 )
@@ -61,8 +61,10 @@ def single_letter(answer: str, options: Mapping[str, str]) -> str | None:
     """
     if len(answer) > _LONGEST + 2 * max(map(len, options.values()), default=0):
         return None
-    text = _plain(answer)
-    forms = dict.fromkeys((text, without_remark(text), without_lead(text), without_remark(without_lead(text))))
+    text = re.sub(r"^[-–•]\s+", "", _plain(answer))
+    forms = dict.fromkeys(
+        (text, text.removeprefix("that "), without_remark(text), without_lead(text), without_remark(without_lead(text)))
+    )
     for form in forms:
         if named := _by_text(form, options):
             return named

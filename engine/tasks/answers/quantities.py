@@ -37,7 +37,8 @@ _OF_WHOLE = re.compile(r"(?i)\s*((?:%|percent)?)\s*of (?:the|an?|all(?: the)?|hi
 _SMALLER = re.compile(r"\s*([A-Za-z]+)\s*,?\s*(?:and\s+)?(\d+(?:\.\d+)?)\s*([A-Za-z]+)\.?")
 _BASE = re.compile(r"(\w+)\s*_\s*(?:\{\s*(\w+)\s*\}|(\d+))")
 _ORDINAL = re.compile(r"\s*\^?\s*\{?\s*(?:st|nd|rd|th)\s*\}?(?![a-zA-Z])")
-_REMARK = re.compile(r"\s\([a-z][a-z \-]{2,}\)$")
+_REMARK = re.compile(r"\s\([a-z][a-z \-]{2,}\)$|(?<=[a-z]{3})\s\(\$?\d[\d\s.,$=+*/×·÷-]*\)$")
+"""A remark or a computation in parentheses after a unit; after a bare number parentheses are a product."""
 _APPROXIMATELY = re.compile(r"(?:\\approx|\\sim|approximately|about|roughly|around|exactly)\s*")
 _CURRENCY = {"$": "dollar", "€": "euro", "£": "pound", "¥": "yen"}
 _SCALES = {"hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12}

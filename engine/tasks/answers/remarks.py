@@ -56,7 +56,7 @@ _LEAD = re.compile(
     r"|obviously|actually|indeed|"
     r"exactly|option|choice|number|letter)\s"
 )
-_EQUALS_LEAD = re.compile(r"^(?:[A-Za-z][\w ()]{0,40}\s?)?(?:=|:)\s{0,2}(?=\S)")
+_EQUALS_LEAD = re.compile(r"^(?:[A-Za-z][\w ()]{0,40}\s?|[A-Za-z]{2,20}\([\w ,]{1,60}\)\s?)?(?:=|:)\s{0,2}(?=\S)")
 _DETERMINER = re.compile(r"(?i)^(?:the|an?|his|her|their|its|my|your|our)\s{1,2}(?=\S)")
 _NUMBER = re.compile(
     r"(?<![\w.,/])[-−+]?(?:[$€£]\s?)?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?![\d/^*×+=<>:]|\.\d|,\d"
@@ -65,11 +65,14 @@ _NUMBER = re.compile(
 _ANY_DIGITS = re.compile(r"\d+(?:[.,]\d+)*")
 _UNCERTAIN = re.compile(
     r"(?i)\b(?:not|never|no|nor|neither|cannot|or|and|either|between|more|less|fewer|greater|least|most|over|under|above|below|"
-    r"than|up to|plus|minus|mod|squared|cubed|dozens?|hundreds?|thousands?|millions?|billions?|half"
+    r"than|up to|plus|minus|"
+    r"mod|squared|cubed|dozens?|hundreds?|thousands?|millions?|billions?|half"
     r"|halves|third|quarter|"
     r"percent|"
     r"two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|maybe|might|could|if|when|unless|wrong|incorrect|"
-    r"square|root|power|factorial|versus|vs|through|twice|double|log|except|without|first|second|step)\b|n['’]t\b|[≤≥<>≠~±√^]"
+    r"square|root|power|"
+    r"multiples?|divisible|nearly|almost|other than|"
+    r"factorial|versus|vs|through|twice|double|log|except|without|first|second|step)\b|n['’]t\b|[≤≥<>≠~±√^]"
 )
 
 

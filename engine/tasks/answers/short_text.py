@@ -38,6 +38,9 @@ _MONTHS = {
     for name in names.split()
 }
 _BRACKETS = re.compile(r"[()\[\]{}<>\s]+")
+_YEARS = re.compile(r"\s\((?:born |b\. )?\d{4}(?:\s?[–—-]\s?(?:\d{4})?)?\)$")
+_APPOSITION = re.compile(r"\s(?:an?|the)(?!.*\b(?:and|or|not|nor)\b)(?:\s[a-z-]+){1,6}")
+"""What an answer is, after a comma: "Marie Curie, a physicist"."""
 _NUMBER = re.compile(r"(-?\d+)\.0+")
 
 
@@ -78,9 +81,10 @@ def answer_forms(answer: str, *, sentence: bool = True) -> list[str]:
     if sentence:
         forms += [without_lead(form) for form in forms] + [without_remark(without_lead(answer))]
     found = list(dict.fromkeys(cleaned(form) for form in forms if form))
+    found += [shorter for form in found if (shorter := _YEARS.sub("", form)) != form]
     for form in tuple(found):
         head, comma, rest = form.partition(",")
-        if comma and is_region(rest):
+        if comma and (is_region(rest) or _APPOSITION.fullmatch(rest)):
             found.append(head.strip())
         if (word := yes_no_head(form)) is not None:
             found.append(word)

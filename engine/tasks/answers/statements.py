@@ -13,6 +13,8 @@ from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from engine.tasks.answers.replacements import REPLACEMENT
+
 _CONTEXT = 240
 """Maximum number of characters before a phrase in which its clause is looked for."""
 
@@ -32,6 +34,7 @@ _MARKER = re.compile(
     rf"|^[ \t]{{0,8}}(?:{_WHOSE}answer)[ \t]{{0,4}}$(?=\n)"
     r"|答案\s?[是为為]?\s?[:：]"
 )
+_OPENED = re.compile(rf"(?i)(?<![*_])([*_]{{1,3}})[ \t]{{0,2}}{_WHOSE}$")
 _LETTER_MARKER = re.compile(r"(?m)^[ \t]{0,4}[*_]{0,2}(?:A|Ans|ANS|ans)\.?[*_]{0,2}:[*_]{0,2}[ \t]{1,4}(?=\S)")
 _TAGGED = re.compile(r"(?i)[<\[](?:final_?)?(?:answer|solution)[>\]]")
 _TAG_END = re.compile(r"(?i)[<\[]/(?:final_?)?(?:answer|solution)[>\]]")
@@ -51,7 +54,8 @@ _ADVERB = (
     r"most likely|likely|instead|also|obviously),?\s{1,4}|,\s?(?:therefore|thus|hence|then),?\s{1,4})?"
 )
 _VERB = (
-    rf"(?:,?\s{{1,4}}{_ADVERB}(?:is|must be|should be|has to be)(?=\W)\s{{0,3}}:?\s{{0,3}}{_ADVERB}"
+    rf"(?:,?\s{{1,4}}{_ADVERB}(?:is|must be|should be|has to be"
+    rf"|(?:would|will) be(?!\s[^.\n]{{0,80}}?\bif\b))(?=\W)\s{{0,3}}:?\s{{0,3}}{_ADVERB}"
     r"(?:equal\s{1,3}to\s{1,3})?(?::\s{0,3})?)"
 )
 _STRONG = re.compile(rf"(?i)\banswer{_VERB}")
@@ -88,7 +92,8 @@ _CLAUSE = re.compile(
 )
 _CONCLUSION = re.compile(r"(?i)(?:^|\W)(?:so|therefore|thus|hence|then|which means(?: that)?|but)\W")
 _NEGATION = re.compile(
-    r"(?i)\b(?:not(?!\s{1,3}(?:only|sure))|never|neither|nor|cannot|hardly|unlikely|(?<!no )doubt|deny"
+    r"(?i)\b(?:not(?!\s{1,3}(?:only|sure))|never|neither|nor|no longer|nothing|nobody|no one|"
+    r"no (?:reason|evidence|way)|doubtful|refuse|cannot|hardly|unlikely|(?<!no )doubt|deny"
     r"|disagree|impossible|"
     r"incorrect(?:ly)?|wrong(?:ly)?|false(?:ly)?|rule out|mistake)\b|n['’]t\b(?!\s{1,3}sure)"
 )
@@ -175,7 +180,7 @@ def phrased(reply: str, patterns: Sequence[re.Pattern[str]]) -> Iterator[Stateme
 
 def strong_phrases(reply: str, extra: Sequence[re.Pattern[str]] = ()) -> Iterator[Statement]:
     """Yield the answers stated by "the answer is", a correction or one of the extra phrases, last first."""
-    return phrased(reply, (_STRONG, _CORRECTION, *extra))
+    return phrased(reply, (_STRONG, _CORRECTION, REPLACEMENT, *extra))
 
 
 def weak_phrases(reply: str) -> Iterator[Statement]:
@@ -245,7 +250,7 @@ def _answer_lines(reply: str, multiline: bool, letter_mark: bool) -> list[Statem
         else:
             text, last = _first_line(rest, marker.end())
         if text.strip():
-            found.append(Statement(marker.start(), last, "answer line", text.strip()))
+            found.append(Statement(marker.start(), last, "answer line", _without_closing(reply, marker.start(), text)))
     return found
 
 
@@ -257,6 +262,13 @@ def _first_line(rest: str, offset: int) -> tuple[str, int]:
         if not _CELL_RULE.fullmatch(line) or line.strip() in {"-", "+", "*", ">"}:
             return _without_bullet(line), offset + position - 1
     return "", offset
+
+
+def _without_closing(reply: str, start: int, text: str) -> str:
+    """Return an answer without the closing mark of an emphasis that was opened before its marker: `**Answer: x**`."""
+    opened = _OPENED.search(reply, reply.rfind("\n", 0, start) + 1, start)
+    text = text.strip()
+    return text.removesuffix(opened.group(1)).rstrip() if opened and text.count(opened.group(1)) == 1 else text
 
 
 def _without_bullet(line: str) -> str:
