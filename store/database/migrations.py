@@ -68,6 +68,13 @@ def _migrations() -> Migrations:
             database.execute(statement)
         database.execute("PRAGMA user_version = 5")
 
+    @migrations(name="0007_errors_named")
+    def errors_named(database: Database) -> None:
+        """Add whether a reflection names the error, the sample that it was reviewed in, and the error kind `other`."""
+        for statement in _statements(ERRORS_NAMED):
+            database.execute(statement)
+        database.execute("PRAGMA user_version = 7")
+
     return migrations
 
 
@@ -175,3 +182,25 @@ CREATE TABLE control_results (
 """
 """The controls have tables of their own: a query on attempts or reflections, and so curation, exports, lists, yields
 and metrics, can't meet a text that a control generated, least of all one that shows the reference answer."""
+
+
+ERRORS_NAMED = """
+CREATE TABLE new_reviews (
+    id INTEGER PRIMARY KEY,
+    reflection_id INTEGER NOT NULL REFERENCES reflections(id),
+    decision TEXT NOT NULL CHECK (decision IN ('accept', 'reject', 'flag', 'clear')),
+    error_kind INTEGER CHECK (error_kind BETWEEN 1 AND 9),
+    names_error TEXT CHECK (names_error IN ('yes', 'partly', 'no')),
+    note TEXT NOT NULL DEFAULT '',
+    reviewer TEXT NOT NULL,
+    created REAL NOT NULL,
+    sample_size INTEGER,
+    sample_seed INTEGER
+);
+INSERT INTO new_reviews (id, reflection_id, decision, error_kind, note, reviewer, created)
+    SELECT id, reflection_id, decision, error_kind, note, reviewer, created FROM reviews;
+DROP TABLE reviews;
+ALTER TABLE new_reviews RENAME TO reviews;
+CREATE INDEX reviews_reflection ON reviews (reflection_id, id);
+"""
+"""`sample_size` and `sample_seed` are NULL for a review outside a drawn sample, and for those of older schemas."""
