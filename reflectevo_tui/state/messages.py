@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from reflectevo_tui.text.word_diff import WordChanges
     from store.curation.records import OpenPair
     from store.curation.review_queue import ReviewQueue
+    from store.curation.reviews import ErrorMarks
     from store.records import Directive, DirectiveKind, JsonObject, ReviewState, TrajectoryDetail, TrajectoryRow
     from store.rollouts.trajectories import Anchors, TrajectoryFilter
     from store.settings import RunSettings
@@ -196,13 +197,19 @@ class SnapshotWanted(Message):
 
 
 class QueueRead(Message):
-    """A review sample was drawn, or its decisions were read again; `reviewed` are the newest decisions."""
+    """A review sample was drawn, or its decisions were read again.
 
-    def __init__(self, number: int, queue: ReviewQueue, reviewed: dict[int, ReviewState]) -> None:
+    `reviewed` are the newest decisions, `marks` what they record about the errors.
+    """
+
+    def __init__(
+        self, number: int, queue: ReviewQueue, reviewed: dict[int, ReviewState], marks: dict[int, ErrorMarks]
+    ) -> None:
         super().__init__()
         self.number = number
         self.queue = queue
         self.reviewed = reviewed
+        self.marks = marks
 
 
 class CardRead(Message):

@@ -12,7 +12,7 @@ from reflectevo_tui.state.store_query import ask_store
 from reflectevo_tui.text.word_diff import WordChanges, word_changes
 from store.curation import review_queue
 from store.curation.review_queue import ReviewQueue
-from store.curation.reviews import Review, newest_review
+from store.curation.reviews import ErrorMarks, Review, newest_review
 from store.records import ReviewState, TrajectoryDetail
 from store.rollouts import trajectories
 from store.workspace import Workspace
@@ -29,12 +29,16 @@ class Card:
 
 def read_queue(
     workspace: Workspace, iteration_id: int, target: int, seed: int, known: ReviewQueue | None
-) -> tuple[ReviewQueue, dict[int, ReviewState]]:
-    """Return the sample (drawn anew unless given) and the newest decisions on it. Raises StoreError."""
+) -> tuple[ReviewQueue, dict[int, ReviewState], dict[int, ErrorMarks]]:
+    """Return the sample (drawn anew unless given), the newest decisions on it, and what these record about errors.
 
-    def question(connection: sqlite3.Connection) -> tuple[ReviewQueue, dict[int, ReviewState]]:
+    Raises StoreError.
+    """
+
+    def question(connection: sqlite3.Connection) -> tuple[ReviewQueue, dict[int, ReviewState], dict[int, ErrorMarks]]:
         queue = known or review_queue.draw_queue(connection, iteration_id, target, seed)
-        return queue, review_queue.decisions(connection, queue.items)
+        reviewed = review_queue.decisions(connection, queue.items)
+        return queue, reviewed, review_queue.error_marks(connection, reviewed)
 
     return ask_store(workspace, question)
 

@@ -205,8 +205,7 @@ def analyse(found: Sequence[ReviewedReflection], queues: Mapping[int, ReviewQueu
         {(one.iteration_id, one.iteration, one.policy) for one in found}, key=lambda key: key[1:]
     ):
         of = [one for one in found if (one.iteration_id, one.policy) == (iteration_id, policy)]
-        for task in _tasks(of):
-            made.append(_group(number, policy, task, of, queues.get(iteration_id)))
+        made += [_group(number, policy, task, of, queues.get(iteration_id)) for task in _tasks(of)]
     for policy in sorted({one.policy for one in found}):
         of = [one for one in found if one.policy == policy]
         made += [_group(None, policy, task, of, None) for task in _tasks(of)]

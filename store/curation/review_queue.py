@@ -149,9 +149,9 @@ def decisions(connection: sqlite3.Connection, items: Iterable[QueueItem]) -> dic
     return found
 
 
-def error_marks(connection: sqlite3.Connection, items: Iterable[QueueItem]) -> dict[int, ErrorMarks]:
-    """Return what the newest review of each reviewed reflection in the sample records about the error, by its id."""
-    ids = [item.reflection_id for item in items]
+def error_marks(connection: sqlite3.Connection, reflection_ids: Iterable[int]) -> dict[int, ErrorMarks]:
+    """Return what the newest review of each of these reflections records about the error; nothing for one without."""
+    ids = list(reflection_ids)
     kind, names, *_ = review_columns(connection)
     found: dict[int, ErrorMarks] = {}
     for part in _parts(ids):
@@ -205,9 +205,7 @@ def estimate(queue: ReviewQueue, reviewed: Mapping[int, ReviewState]) -> ReviewE
         done=sum(bool(reviewed.get(item.reflection_id)) for item in queue.items),
         good=_good(decided, queue.sizes, reviewed),
         agreement=Share(agreeing / len(judged) if judged else None, interval.low, interval.high, len(judged)),
-        by_task={
-            task: _good([item for item in decided if item.task == task], queue.sizes, reviewed) for task in tasks
-        },
+        by_task={task: _good([item for item in decided if item.task == task], queue.sizes, reviewed) for task in tasks},
     )
 
 

@@ -15,7 +15,7 @@ from store.errors import DatabaseFailed
 Decision = Literal["accept", "reject", "flag", "clear"]
 NamesError = Literal["yes", "partly", "no"]
 
-ERROR_KINDS: tuple[str, ...] = (
+LOCATE_KINDS: tuple[str, ...] = (
     "calculation",
     "order of steps",
     "logical coherence",
@@ -24,10 +24,11 @@ ERROR_KINDS: tuple[str, ...] = (
     "relevance",
     "format",
     "facts",
-    "other",
 )
-"""Names of `error_kind` 1 to 9: the kinds of mistake that the instructions of the pool look for (part `l`), and any
-other kind."""
+"""The kinds of mistake that the instructions of the pool look for (part `l`)."""
+
+ERROR_KINDS: tuple[str, ...] = (*LOCATE_KINDS, "other")
+"""Names of `error_kind` 1 to 9: the kinds of the pool, and any other kind."""
 
 NAMES_ERROR: tuple[NamesError, ...] = ("yes", "partly", "no")
 """Whether a reflection names the error in the attempt, i.e. localises it."""

@@ -95,10 +95,9 @@ def test_the_review_in_force_holds_what_it_records_about_the_error(rows: Rows) -
     newest = newest_review(rows.connection, one)
     assert newest is not None and newest.marks == ErrorMarks(9, "partly")
     add_review(rows.connection, two, "reject")
-    queue = draw_queue(rows.connection, rows.iteration, 10, 0)
-    assert error_marks(rows.connection, queue.items) == {one: ErrorMarks(9, "partly"), two: ErrorMarks()}
+    assert error_marks(rows.connection, [one, two, 99]) == {one: ErrorMarks(9, "partly"), two: ErrorMarks()}
     add_review(rows.connection, one, "clear")
-    assert error_marks(rows.connection, queue.items) == {two: ErrorMarks()}
+    assert error_marks(rows.connection, [one, two]) == {two: ErrorMarks()}
     for wrong in ({"error_kind": 10}, {"error_kind": 0}, {"names_error": "perhaps"}):
         with pytest.raises(sqlite3.IntegrityError):
             add_review(rows.connection, two, "reject", **wrong)  # type: ignore[arg-type]
