@@ -16,7 +16,7 @@ localisation and correction. Sample, weights and intervals are additions of this
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from store.curation.review_queue import DEFAULT_SAMPLE, Cell, ReviewQueue, Share, draw_queue, weighted_share
@@ -93,8 +93,8 @@ class ReviewedErrors:
     """Name of the task; empty for all tasks."""
     reviewed: ErrorShares
     sample: SampleShares | None
-    """None for all iterations of a policy, whose samples are drawn separately, and where the sample has no reflection
-    on a wrong attempt."""
+    """None for all iterations of a policy, whose samples are drawn separately; where the reviews are of no known
+    sample; and where the sample has no reflection on a wrong attempt."""
     reviewers: int
     not_counted: int
     """Number of reviewed reflections on right or unjudged attempts, which have no error to name."""
@@ -168,7 +168,7 @@ def reviewed_reflections(connection: sqlite3.Connection, run_id: int) -> list[Re
 def samples(connection: sqlite3.Connection, iteration_id: int) -> list[Sample]:
     """Return the samples in which reflections of an iteration were reviewed, the newest first.
 
-    Reviews of older schemas do not record their sample; where none does, it is the one that Review draws first.
+    Reviews of older schemas and of imported rows record none.
     """
     *_, size, seed = review_columns(connection)
     rows = connection.execute(
@@ -176,21 +176,29 @@ def samples(connection: sqlite3.Connection, iteration_id: int) -> list[Sample]:
         " WHERE r.iteration_id = ? GROUP BY 1, 2 ORDER BY newest DESC",
         (iteration_id,),
     ).fetchall()
-    return [Sample(size, seed) for size, seed, _ in rows if size is not None and seed is not None] or [DEFAULT_SAMPLE]
+    return [Sample(size, seed) for size, seed, _ in rows if size is not None and seed is not None]
 
 
 def review_analysis(connection: sqlite3.Connection, run_id: int) -> tuple[ReviewedErrors, ...]:
     """Analyse the reviews of a run by iteration, policy and task; empty without a review.
 
-    Of several samples of an iteration the one with the most reviewed reflections is used, the newest of equals.
+    Of several samples of an iteration the one with the most reviewed reflections is used, the newest of equals. Where
+    no review records its sample, it is the one that Review draws first, if it has most of the reviewed reflections.
     """
     found = reviewed_reflections(connection, run_id)
     queues: dict[int, ReviewQueue] = {}
     for iteration_id in {one.iteration_id for one in found}:
         read = {one.reflection_id for one in found if one.iteration_id == iteration_id}
-        drawn = [draw_queue(connection, iteration_id, one.size, one.seed) for one in samples(connection, iteration_id)]
-        queues[iteration_id] = max(drawn, key=lambda queue: sum(item.reflection_id in read for item in queue.items))
+        known = samples(connection, iteration_id)
+        drawn = [draw_queue(connection, iteration_id, one.size, one.seed) for one in known or [DEFAULT_SAMPLE]]
+        queue = max(drawn, key=lambda queue: _read(queue, read))
+        if known or 2 * _read(queue, read) > len(read):
+            queues[iteration_id] = queue
     return analyse(found, queues)
+
+
+def _read(queue: ReviewQueue, read: Container[int]) -> int:
+    return sum(item.reflection_id in read for item in queue.items)
 
 
 def analyse(found: Sequence[ReviewedReflection], queues: Mapping[int, ReviewQueue]) -> tuple[ReviewedErrors, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from random import Random
 
 import pytest
 from hypothesis import given
@@ -25,6 +26,7 @@ from store.curation.review_queue import (
     ReviewQueue,
     draw_queue,
     error_marks,
+    even_shares,
     weighted_share,
 )
 from store.curation.reviews import ERROR_KINDS, NAMES_ERROR, ErrorMarks, Sample, add_review, newest_review
@@ -173,7 +175,7 @@ def test_the_shares_of_a_sample_are_weighted_by_cell(rows: Rows) -> None:
 
 def test_the_sample_with_the_most_reviews_is_used(rows: Rows) -> None:
     reflections(rows, 20)
-    assert samples(rows.connection, rows.iteration) == [DEFAULT_SAMPLE]
+    assert samples(rows.connection, rows.iteration) == []
     few, many = (draw_queue(rows.connection, rows.iteration, 6, seed) for seed in (1, 2))
     for queue, n in ((many, 5), (few, 1)):
         for item in queue.items[:n]:
@@ -181,6 +183,41 @@ def test_the_sample_with_the_most_reviews_is_used(rows: Rows) -> None:
     assert samples(rows.connection, rows.iteration) == [Sample(6, 1), Sample(6, 2)]
     found = row(review_analysis(rows.connection, rows.run), 1, "p00", "").sample
     assert found is not None and (found.seed, found.drawn) == (2, 6) and found.shares.read >= 5
+
+
+def test_reviews_without_a_recorded_sample_are_of_the_default_one_if_most_are_in_it(rows: Rows) -> None:
+    """Such as those of older versions. Reviews that meet the default sample by chance are no sample."""
+    n = 2 * DEFAULT_SAMPLE.size
+    made = reflections(rows, n)
+    queue = draw_queue(rows.connection, rows.iteration, DEFAULT_SAMPLE.size, DEFAULT_SAMPLE.seed)
+    inside = [item.reflection_id for item in queue.items]
+    outside = [one for one in made if one not in set(inside)]
+    for one in (*inside[:1], *outside[:1]):
+        add_review(rows.connection, one, "accept", names_error="yes")
+    assert row(review_analysis(rows.connection, rows.run), 1, "p00", "").sample is None
+    add_review(rows.connection, inside[1], "accept", names_error="no")
+    found = row(review_analysis(rows.connection, rows.run), 1, "p00", "").sample
+    assert found is not None and (found.drawn, found.shares.read) == (DEFAULT_SAMPLE.size, 2)
+
+
+@pytest.mark.parametrize("target", [50, 200])
+@pytest.mark.parametrize(("helped", "not_helped"), [(0.3, 0.3), (0.9, 0.1), (0.05, 0.05), (0.1, 0.7), (1.0, 0.02)])
+def test_the_interval_of_a_sample_covers_the_share_of_the_iteration(
+    target: int, helped: float, not_helped: float
+) -> None:
+    """In at least 93 of 100 samples, spread evenly over cells of unequal size."""
+    draw = Random(3)
+    sizes = {(task, "i→c"): n for task, n in (("a", 100), ("b", 30), ("c", 300))}
+    sizes |= {(task, "i→i"): 1000 - sizes[task, "i→c"] for task in "abc"}
+    named = {cell: round((helped if cell[1] == "i→c" else not_helped) * size) for cell, size in sizes.items()}
+    truth = sum(named.values()) / sum(sizes.values())
+    shares = even_shares(sizes, target)
+    covered = 0
+    for _ in range(400):
+        outcomes = [(cell, n < named[cell]) for cell in sizes for n in draw.sample(range(sizes[cell]), shares[cell])]
+        found = weighted_share(outcomes, sizes)
+        covered += found.low <= truth <= found.high
+    assert covered / 400 >= 0.93
 
 
 def test_cells_that_nobody_read_are_said_to_be_missing() -> None:
