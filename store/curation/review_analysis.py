@@ -183,16 +183,19 @@ def review_analysis(connection: sqlite3.Connection, run_id: int) -> tuple[Review
     """Analyse the reviews of a run by iteration, policy and task; empty without a review.
 
     Of several samples of an iteration the one with the most reviewed reflections is used, the newest of equals. Where
-    no review records its sample, it is the one that Review draws first, if it has most of the reviewed reflections.
+    no review records its sample, it is the one that Review draws first, if it has most of the reviewed reflections and
+    none of them was reviewed by a version that records samples (and whether the error is named).
     """
     found = reviewed_reflections(connection, run_id)
     queues: dict[int, ReviewQueue] = {}
     for iteration_id in {one.iteration_id for one in found}:
-        read = {one.reflection_id for one in found if one.iteration_id == iteration_id}
+        of = [one for one in found if one.iteration_id == iteration_id]
+        read = {one.reflection_id for one in of}
+        older = all(one.marks.names_error is None for one in of)
         known = samples(connection, iteration_id)
         drawn = [draw_queue(connection, iteration_id, one.size, one.seed) for one in known or [DEFAULT_SAMPLE]]
         queue = max(drawn, key=lambda queue: _read(queue, read))
-        if known or 2 * _read(queue, read) > len(read):
+        if known or (older and 2 * _read(queue, read) > len(read)):
             queues[iteration_id] = queue
     return analyse(found, queues)
 

@@ -108,7 +108,7 @@ def test_the_review_in_force_holds_what_it_records_about_the_error(rows: Rows) -
 def test_reflections_on_right_attempts_have_no_error_to_name(rows: Rows) -> None:
     made = reflections(rows, 2, on_right=2)
     for one in made:
-        add_review(rows.connection, one, "accept", error_kind=9, names_error="no")
+        add_review(rows.connection, one, "accept", error_kind=9, names_error="no", sample=DEFAULT_SAMPLE)
     found = row(review_analysis(rows.connection, rows.run), 1, "p00", "quiz")
     assert (found.reviewed.read, found.not_counted) == (2, 2)
     assert found.reviewed.names["no"].n == 2
@@ -193,11 +193,13 @@ def test_reviews_without_a_recorded_sample_are_of_the_default_one_if_most_are_in
     inside = [item.reflection_id for item in queue.items]
     outside = [one for one in made if one not in set(inside)]
     for one in (*inside[:1], *outside[:1]):
-        add_review(rows.connection, one, "accept", names_error="yes")
+        add_review(rows.connection, one, "accept", error_kind=1)
     assert row(review_analysis(rows.connection, rows.run), 1, "p00", "").sample is None
-    add_review(rows.connection, inside[1], "accept", names_error="no")
+    add_review(rows.connection, inside[1], "accept", error_kind=2)
     found = row(review_analysis(rows.connection, rows.run), 1, "p00", "").sample
     assert found is not None and (found.drawn, found.shares.read) == (DEFAULT_SAMPLE.size, 2)
+    add_review(rows.connection, inside[2], "accept", names_error="yes")
+    assert row(review_analysis(rows.connection, rows.run), 1, "p00", "").sample is None, "read outside any sample"
 
 
 @pytest.mark.parametrize("target", [50, 200])
