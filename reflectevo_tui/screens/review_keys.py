@@ -40,6 +40,7 @@ REVIEW_KEYS: tuple[Binding, ...] = (
     Binding("g", "go", "screens", key_display="F1–F8"),
     Binding("backspace", "previous", "previous", show=False),
     Binding("t", "sample", "sample size and seed", show=False),
+    Binding("s", "order", "order by lift", show=False),
     Binding("w", "write", "retry saving", show=False),
     Binding("j,down", "scroll_texts(1)", "scroll", show=False),
     Binding("k,up", "scroll_texts(-1)", "scroll back", show=False),

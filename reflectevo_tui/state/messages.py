@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from store.curation.records import OpenPair
     from store.curation.review_queue import ReviewQueue
     from store.curation.reviews import ErrorMarks
-    from store.records import Directive, DirectiveKind, JsonObject, ReviewState, TrajectoryDetail, TrajectoryRow
+    from store.records import Directive, DirectiveKind, JsonObject, ReviewState, TrajectoryRow
     from store.rollouts.trajectories import Anchors, TrajectoryFilter
+    from store.rollouts.trajectory_detail import TrajectoryDetail
     from store.settings import RunSettings
 
 
@@ -121,10 +122,11 @@ class TrajectoriesWanted(Message):
 
 
 class PageRead(Message):
-    """A page of the trajectory list was read. `number` is the list it belongs to."""
+    """A page of the trajectory list was read. `number` is the list it belongs to; `lifts`, whether any is known."""
 
-    def __init__(self, number: int, page: int, rows: tuple[TrajectoryRow, ...]) -> None:
+    def __init__(self, number: int, page: int, rows: tuple[TrajectoryRow, ...], lifts: bool = False) -> None:
         super().__init__()
+        self.lifts = lifts
         self.number = number
         self.page = page
         self.rows = rows

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from store.curation.review_analysis import ErrorShares, error_shares
-from store.curation.review_queue import QueueItem, ReviewEstimate, ReviewQueue, estimate
+from store.curation.review_queue import QueueItem, ReviewEstimate, ReviewQueue, estimate, in_order
 from store.curation.reviews import Decision, ErrorMarks, NamesError, Review, Sample
-from store.records import ReviewState
+from store.records import LiftOrder, ReviewState
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Decided:
     note: str
     names_error: NamesError | None = None
     sample: Sample | None = None
-    """The sample in which the reflection was shown; None outside it."""
+    """The sample in whose order the reflection was shown; None outside it, and in the order of the lift."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,10 @@ class ReviewSession:
     """State of the Review screen. Decisions of this session are effective immediately, written or not."""
 
     def __init__(self) -> None:
-        self.queue = ReviewQueue((), {})
+        self.drawn = ReviewQueue((), {})
+        """The sample in the order in which it was drawn; `queue` is the same sample in the order of the review."""
+        self.queue = self.drawn
+        self.order: LiftOrder | None = None
         self.place = 0
         self._reviewed: dict[int, ReviewState] = {}
         self._marks: dict[int, ErrorMarks] = {}
@@ -60,6 +63,7 @@ class ReviewSession:
         self._decided_at: dict[int, float] = {}
         self._drafts: dict[int, Draft] = {}
         self._undo: list[Undo] = []
+        self._chosen_by_lift = False
 
     @property
     def item(self) -> QueueItem | None:
@@ -95,14 +99,30 @@ class ReviewSession:
             marks: what the newest review of each reviewed reflection recorded about the error.
         """
         current = self.item
-        self.queue = queue
+        self.drawn, self.queue = queue, in_order(queue, self.order)
         self._reviewed = {**reviewed, **self._reviewed} if unsaved else dict(reviewed)
         self._marks = {**(marks or {}), **self._marks} if unsaved else dict(marks or {})
-        places = {item.trajectory_id: place for place, item in enumerate(queue.items)}
+        places = {item.trajectory_id: place for place, item in enumerate(self.queue.items)}
         if current is not None and current.trajectory_id in places:
             self.place = places[current.trajectory_id]
         elif queue.items:
             self.place = self._undecided(-1)
+
+    def reorder(self, order: LiftOrder | None) -> QueueItem | None:
+        """Change the order of the review, and move to its first item without a decision."""
+        self.order, self.queue = order, in_order(self.drawn, order)
+        self.place = self._undecided(-1) if self.queue.items else 0
+        return self.item
+
+    @property
+    def has_lifts(self) -> bool:
+        """Whether the lift of any reflection in the sample is known."""
+        return any(item.lift is not None for item in self.queue.items)
+
+    @property
+    def biased(self) -> bool:
+        """Whether the decisions so far are on a part of the sample that an order by lift has chosen."""
+        return (self.order is not None or self._chosen_by_lift) and self.estimate.done < len(self.queue.items)
 
     def _undecided(self, start: int) -> int:
         count = len(self.queue.items)
@@ -141,6 +161,7 @@ class ReviewSession:
         """Record a decision with its draft."""
         draft = self.draft(reflection_id)
         self._drafts.pop(reflection_id, None)
+        self._chosen_by_lift |= self.order is not None
         self._undo.append(Undo(trajectory_id, reflection_id, self.review(reflection_id)))
         return self._settle(reflection_id, decision, draft)
 
@@ -171,5 +192,6 @@ class ReviewSession:
         review = Review(0, reflection_id, decision, draft.kind, draft.note, "you", now, draft.names_error)
         self._reviews[reflection_id] = None if cleared else review
         shown = any(item.reflection_id == reflection_id for item in self.queue.items)
-        sample = self.queue.sample if shown else None
+        # A part of the sample that was chosen by lift is no random sample.
+        sample = self.queue.sample if shown and self.order is None else None
         return Decided(reflection_id, decision, draft.kind, draft.note, draft.names_error, sample)

@@ -10,10 +10,12 @@ from textual.content import Content
 from reflectevo_tui.state.review_session import Draft
 from reflectevo_tui.text import display, formatting
 from reflectevo_tui.text.display import Part
+from reflectevo_tui.text.lift_words import order_label
 from reflectevo_tui.widgets.review_status import share_words
 from store.curation.review_analysis import ErrorShares
-from store.curation.review_queue import Share
+from store.curation.review_queue import ReviewQueue, Share
 from store.curation.reviews import ERROR_KINDS, NAMES_ERROR, Decision, NamesError, Review
+from store.records import LiftOrder
 
 DECISIONS: Mapping[Decision, tuple[str, str]] = {
     "accept": ("✓ accepted", "bold $success"),
@@ -43,10 +45,11 @@ def kinds_line(chosen: int | None) -> Content:
     return display.line(*parts)
 
 
-def naming_line(chosen: NamesError | None, errors: ErrorShares) -> Content:
+def naming_line(chosen: NamesError | None, errors: ErrorShares, biased: bool = False) -> Content:
     """Format the keys for whether the reflection names the error, and the shares from the reviews of the sample so far.
 
-    The shares are weighted by the size of each task × transition cell, as the others of the screen.
+    The shares are weighted by the size of each task × transition cell, as the others of the screen. They are left out
+    where they would be `biased`, because the order of the review chose which reflections were read.
     """
     parts: list[Part] = [(" names the error  ", "$quiet")]
     for word, key in NAMING_KEYS.items():
@@ -56,6 +59,8 @@ def naming_line(chosen: NamesError | None, errors: ErrorShares) -> Content:
             (f"[{word}]" if mark else word, "bold reverse" if mark else "$quiet"),
             "  ",
         ]
+    if biased:
+        return display.line(*parts)
     if errors.names:
         parts += [(" so far named ", "$quiet"), (share_words(errors.names["yes"]), "bold")]
         parts += [(" · partly ", "$quiet"), formatting.percent(errors.names["partly"].value, 0)]
@@ -71,6 +76,13 @@ def commonest(errors: ErrorShares) -> list[tuple[int, Share]]:
     """Return the error kinds with the largest shares, largest first."""
     found = [(kind, share) for kind, share in errors.kinds.items() if share.value]
     return sorted(found, key=lambda one: (-(one[1].value or 0.0), one[0]))[:MOST_KINDS]
+
+
+def place_words(queue: ReviewQueue, order: LiftOrder | None, trajectory_id: int) -> str:
+    """Return the place of a reflection in the sample, such as `3 of 200` or `3 of 200, highest lift first`."""
+    ids = [item.trajectory_id for item in queue.items]
+    words = f"{ids.index(trajectory_id) + 1} of {len(ids)}" if trajectory_id in ids else "sibling, not in the sample"
+    return words if order is None else f"{words}, {order_label(order)}"
 
 
 def decision_line(review: Review | None, draft: Draft, place: str, early: bool) -> Content:
