@@ -36,7 +36,6 @@ from store.database.connection import write
 from store.evaluation.number_format import counted
 from store.records import EventLevel, Iteration, StoredAttempt, StoredReflection
 from store.rollouts import attempts as rollouts
-from store.rollouts.lift import store_lifts
 from store.runs.iterations import get_iteration, list_iterations, set_note, set_progress
 from store.runs.runs import run_questions
 from store.settings import RunSettings
@@ -239,7 +238,6 @@ def _store(
         where = "on the Review screen" if settings.judge.by == "operator" else "for the judge"
         note += f"; {counted(waiting, 'pair waits', 'pairs wait')} {where}"
     with write(connection):
-        store_lifts(connection, iteration.id)
         replace_curated(connection, iteration.id, rows)
         set_progress(connection, iteration.id, "curate", trajectories, trajectories)
         set_note(connection, iteration.id, "curate", note)
