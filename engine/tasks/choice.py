@@ -81,6 +81,7 @@ _PHRASES = (
 )
 """Phrases by which replies name an option without an answer marker; `option B is not correct` matches none."""
 
+_LABEL = re.compile(r"(?i)(?:option|choice|letter)\s+(?=[(\[\"'“‘]?[a-j]\b)")
 _LAST_LINE = re.compile(r"[*_`\"'$ \t]*[(\[]?[A-J][)\]]?[*_`\"'$ \t]*[.!]?[*_ \t]*")
 
 
@@ -131,7 +132,8 @@ def verify_option(reply: str, reference: str, payload: Mapping[str, object]) -> 
 
     found = extract(reply, phrases=_PHRASES, whole_reply=True, accepts=names_one)
     # An unmarked reply is an answer only if it is nothing else: "It is B, I think" commits to nothing.
-    bare = found.rule != "whole reply" or without_lead(found.answer or "") == found.answer
+    line = _LABEL.sub("", found.answer or "", count=1)
+    bare = found.rule != "whole reply" or without_lead(line) == line
     if found.rule in ("", "whole reply", "fence") and not (found.answer and bare and names_one(found.answer)):
         found = _on_last_line(reply)
     if found.answer is None:

@@ -24,6 +24,7 @@ from engine.tasks.sandbox.runner import _report
 from store.settings.tasks import FreeTextTask, ProceduralTask
 from tests.support.reply_cases import CHOICES, FREE_TEXT, LETTER_B, NUMBER_42, PROGRAMS
 
+VERDICTS = Path(__file__).parents[1] / "support" / "reply_verdicts.jsonl"
 SHARED = Path(__file__).parents[3] / "shared" / "cases" / "verifiers.jsonl"
 CODE = {"tests": ["assert add(1, 2) == 3"], "setup": "", "seconds": 2.0, "memory_mib": 256}
 
@@ -40,6 +41,23 @@ def test_numbers(reply: str, right: bool) -> None:
     """Layout, units, reasons and corrections do not hide a number; hedges and withdrawals are no answer."""
     pytest.importorskip("math_verify")
     assert task_type("math").verify(reply, "42", {}).verdict == _said(right)
+
+
+@pytest.mark.parametrize("kind", ["choice", "math", "free_text", "code"])
+def test_verdicts_of_every_kind(kind: str) -> None:
+    """Each reply of reply_verdicts.jsonl has the verdict of a careful teacher."""
+    pytest.importorskip("math_verify")
+    rows = [json.loads(line) for line in VERDICTS.read_text(encoding="utf-8").splitlines()]
+    wrong = []
+    for row in (row for row in rows if row["kind"] == kind):
+        reference, options = row.get("reference", ""), row.get("options", {})
+        payload = {"options": options, "letters": "".join(options)} if options else {"references": [reference]}
+        if kind == "code":
+            payload = CODE | {"tests": row["tests"]}
+        verdict = task_type(kind).verify(row["reply"], reference, payload).verdict
+        if verdict != _said(row["correct"]):
+            wrong.append((reference, row["reply"], verdict))
+    assert wrong == []
 
 
 @pytest.mark.parametrize(("reply", "right"), LETTER_B)

@@ -55,6 +55,7 @@ _COMMAS_IN_NUMBERS = re.compile(r"(?<![\d,])\d{1,3}(?:,\d{3})+(?![\d,])")
 _PRIME = re.compile(r"(?<=[\d)}])\s?(?:['’”′″]|\x22|\^\s?\{?\\prime\}?)+$")
 _DIGIT_GAP = re.compile(r"(?<=\d)\s+(?=\d)")
 _RATIO_WORD = re.compile(r"(?<=\d)\s+(?:to|is to|\\text\s?\{\s?to\s?\})\s+(?=\d)")
+_NESTED_LIST = re.compile(r"\[\[([^\[\]]{1,200}(?:\],\[[^\[\]]{1,200}){0,31})\]\]")
 _EMPTY_SET = re.compile(r"\\emptyset|\\\{\s*\\\}|\{\s*\}")
 _NO_SOLUTION = frozenset(
     "no solution|no solutions|no real solution|no real solutions|there is no solution|there are no solutions|empty set|"
@@ -126,6 +127,8 @@ def _compare_form(answer: str, reference: str, gold: str) -> Comparison:
         )
     if ":" in gold:
         guess = _RATIO_WORD.sub(":", guess)
+    if "matrix}" in gold and (rows := _NESTED_LIST.fullmatch("".join(guess.split()))):
+        guess = r"\begin{pmatrix}" + rows.group(1).replace("],[", r"\\").replace(",", "&") + r"\end{pmatrix}"
     if (equations := _equations(guess, gold)) is not None:
         return equations
     return _compared(guess, gold)

@@ -1,8 +1,8 @@
 r"""Finds the single option of a multiple-choice question that an answer names, by its letter or its text.
 
-`B`, `(b)`, `B. text`, `option B`, `\textbf{(B)}\ text`, `text (option B)`, "B, because …", "not A but B". Two
-options, a letter with another option's text, and a negated option name none. Independent of replies and of the right
-option.
+`B`, `(b)`, `B. text`, `option B`, `\textbf{(B)}\ text`, `text (option B)`, "B, because …", "not A but B", "the
+second option". Two options, a letter with another option's text, and a negated option name none. Independent of replies
+and of the right option.
 """
 
 from __future__ import annotations
@@ -42,6 +42,10 @@ _NEGATED = re.compile(
     r"|[(\[]?[A-J][)\]]?(?:\s+(?:is|was|can|could|would|does)\b)?\s*(?:n['’]t|not|wrong|incorrect|cannot|can['’]t|false)\b.*"
     r"|(?:any|all|anything|everything)\s+(?:thing\s+)?(?:but|except)\b.*"
 )
+_PLACE = re.compile(
+    r"(?i)(?:the\s+)?(first|second|third|fourth|fifth|last)\s+(?:option|choice|answer|statement|one|alternative)"
+)
+_PLACES = {"first": 0, "second": 1, "third": 2, "fourth": 3, "fifth": 4, "last": -1}
 _HEDGE = r"(?:also|maybe|perhaps|possibly|even|option|choice|probably|likely)"
 _OTHER = re.compile(
     rf"(?i:\b(?:and|or|nor|{_HEDGE})\b|[,/&;+|])\s*(?i:{_HEDGE}\s+)*[(\[]?([A-J])\b[)\]]?(?!['’\w])(?!\s+(?i:is|are|was)\b)"
@@ -104,6 +108,9 @@ def _named(text: str, options: Mapping[str, str]) -> str | None:
             return match.group(1).upper()
     if letter := _by_text(text, options):
         return letter
+    if place := _PLACE.fullmatch(text):
+        letters, index = sorted(options), _PLACES[place.group(1).lower()]
+        return letters[index] if len(letters) > max(index, 0) else None
     if preferred := _PREFERRED.fullmatch(text):
         return _named(preferred.group(1), options)
     match = _OPENING.match(text) or _LABELLED_OPENING.match(text)

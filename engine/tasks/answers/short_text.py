@@ -2,8 +2,9 @@
 
 Lower case, no punctuation, no articles, single spaces (Rajpurkar et al. 2016, section 6.1). Kept are the sign and the
 separators of numbers (`-5`, `10:30`, `3.5`, `1/2`), symbols that belong to a word (`C++`, `C#`), comparison signs
-before a number, and an article at the end (`vitamin A`). Composed and decomposed letters are equal (NFC), number
-words equal their digits, and a date equals the same date in another order. Independent of replies.
+before a number, a minus behind one or two letters (`A-`), and an article at the end (`vitamin A`). Composed and
+decomposed letters are equal (NFC), an accent is ignored where the reference has none, as are spaces between brackets.
+Number words equal their digits, and a date equals the same date in another order. Independent of replies.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ _THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,])")
 _AMPERSAND = re.compile(r"\s&\s")
 _KEPT = re.compile(
     r"(?<=\d)[:./-](?=\d)|(?<![\w)])-(?=\.?\d)|(?<=\w)[+#]+(?!\w)|[<>=≤≥≠]+(?=\s?\.?\d)|\^(?=\w)"
-    r"|(?<=\w)\*(?=\w)"
+    r"|(?<=\w)\*(?=\w)|(?<=^[a-z])-$|(?<=^[a-z]{2})-$"
 )
 _PUNCTUATION = frozenset(string.punctuation + "¿¡«»·•")
 _ARTICLE = re.compile(r"\b(?:a|an|the)\b(?=\s+\S)")
@@ -36,6 +37,7 @@ _MONTHS = {
     )
     for name in names.split()
 }
+_BRACKETS = re.compile(r"[()\[\]{}<>\s]+")
 _NUMBER = re.compile(r"(-?\d+)\.0+")
 
 
@@ -59,8 +61,9 @@ def exact_match(answer: str, reference: str) -> bool:
     """Check whether two texts are equal once normalised; if normalisation empties both, compare them unchanged."""
     one, other = simplified(answer), simplified(reference)
     if not one and not other:
-        return " ".join(answer.lower().split()) == " ".join(reference.lower().split())
-    if one == other:
+        joint = "" if _BRACKETS.fullmatch(reference) else " "
+        return joint.join(answer.lower().split()) == joint.join(reference.lower().split())
+    if one == other or (other.isascii() and _without_accents(one) == other):
         return True
     date = _date(one)
     return date is not None and date == _date(other)
@@ -82,6 +85,10 @@ def answer_forms(answer: str, *, sentence: bool = True) -> list[str]:
         if (word := yes_no_head(form)) is not None:
             found.append(word)
     return found
+
+
+def _without_accents(text: str) -> str:
+    return "".join(letter for letter in unicodedata.normalize("NFKD", text) if not unicodedata.combining(letter))
 
 
 def _date(text: str) -> tuple[int, ...] | None:

@@ -30,6 +30,7 @@ _MARKER = re.compile(
     rf"|_{{1,3}}){_WHOSE}answer[ \t]{{0,4}}{_EMPHASIS}[ \t]*$"
     rf"|^[ \t]{{0,8}}[*_]{{0,3}}{_WHOSE}answer{_EMPHASIS}[ \t]{{1,4}}(?:[-–—]|->|→|=>)[ \t]{{1,4}}(?=\S)"
     rf"|^[ \t]{{0,8}}(?:{_WHOSE}answer)[ \t]{{0,4}}$(?=\n)"
+    r"|答案\s?[是为為]?\s?[:：]"
 )
 _LETTER_MARKER = re.compile(r"(?m)^[ \t]{0,4}[*_]{0,2}(?:A|Ans|ANS|ans)\.?[*_]{0,2}:[*_]{0,2}[ \t]{1,4}(?=\S)")
 _TAGGED = re.compile(r"(?i)[<\[](?:final_?)?(?:answer|solution)[>\]]")
@@ -37,6 +38,11 @@ _TAG_END = re.compile(r"(?i)[<\[]/(?:final_?)?(?:answer|solution)[>\]]")
 _BOXED = re.compile(r"\\(?:boxed|fbox)\s{0,4}\{")
 _BARE_BOX = re.compile(r"\\boxed\s{1,4}(-?\w+)")
 _BRACE = re.compile(r"\\[\s\S]|[{}]")
+_JSON_FIELD = re.compile(
+    r"[\"'](?:final[_ ]?)?answer[\"']\s{0,4}:\s{0,4}"
+    r"(?:\"([^\"\n]{1,400})\"|'([^'\n]{1,400})'|(-?[\d.]{1,40}|true|false)(?=\s{0,4}[,}\n]))",
+    re.IGNORECASE,
+)
 _HASHES = re.compile(r"(?m)^#{4}[ \t]{0,4}([-+−$€£]{0,3}[ \t]?[\d.\\][^\n]*)$")
 _FENCE = re.compile(r"```[^\n`]*\n(.*?)(?:\n[ \t]*```|\Z)", re.DOTALL)
 _CELL_RULE = re.compile(r"^[\s$\\\[\]*_|:>-]*$")
@@ -56,6 +62,8 @@ _CORRECTION = re.compile(
     r"|\b(?:no|wait|actually|sorry|rather|oops|scratch that)[,:;—–-]{0,2}\s{1,3}(?:(?:no|wait|actually"
     r"|sorry),?\s{1,3})?"
     r"(?:it(?:['’]s|\s{1,3}(?:is|must be|should be))|that(?:['’]s|\s{1,3}should be)|i\s{1,3}mean[t]?|make that)\s{1,3}"
+    r"|\banswer\s{1,3}(?:is\s{1,3}not|isn['’]t|was\s{1,3}not|wasn['’]t)\s{1,3}[^.;,!?\n]{1,60}[.;,]\s{1,3}"
+    r"(?:it(?:['’]s|\s{1,3}(?:is|must be|should be))|but)\s{1,3}(?!not\b)"
 )
 _WEAK = re.compile(
     rf"(?im)\b(?:result|solution){_VERB}|^[ \t*_]{{0,6}}(?:final\s)?(?:result"
@@ -138,7 +146,7 @@ def marked(reply: str, *, multiline: bool = False, letter_mark: bool = False) ->
         letter_mark: also accept `A: 12` on the last line, which in a multiple-choice reply would be an option.
     """
     found = [*_answer_lines(reply, multiline, letter_mark), *boxes(reply), *_tagged(reply), *_hash_lines(reply)]
-    return sorted(found, key=lambda one: one.start)
+    return sorted((*found, *_json_fields(reply)), key=lambda one: one.start)
 
 
 def phrased(reply: str, patterns: Sequence[re.Pattern[str]]) -> Iterator[Statement]:
@@ -278,6 +286,12 @@ def _hash_lines(reply: str) -> list[Statement]:
     return [
         Statement(match.start(), match.end(), "hash line", match.group(1)) for match in _HASHES.finditer(bare, start)
     ]
+
+
+def _json_fields(reply: str) -> Iterator[Statement]:
+    """Yield the values of `"answer"` fields, in replies that are a JSON object."""
+    for match in _JSON_FIELD.finditer(reply):
+        yield Statement(match.start(), match.end(), "answer line", next(filter(None, match.groups())).strip())
 
 
 def _committed(reply: str, match: re.Match[str], sentence: str, ends: re.Match[str] | None) -> Statement | None:
