@@ -8,13 +8,10 @@ from reflectevo_tui.report.document import Bars, Block, Facts, Folded, Heat, Par
 from reflectevo_tui.report.formatting import percent, ratio
 from reflectevo_tui.report.gather import RunReport
 from store.curation.reflection_measures import HEAD, cells
+from store.curation.reviews import ERROR_KINDS
 from store.curation.training_settings import SET_TITLES
 from store.runs.summaries import ExampleTrajectory
 
-_KINDS = (
-    *("calculation", "order of steps", "coherence", "statements against conclusions"),
-    *("context of the question", "parts not addressed", "format", "facts"),
-)
 _ALL = "all"
 
 
@@ -131,7 +128,7 @@ def reviews(report: RunReport) -> Section | None:
             ("Agreement with the verifier", f"{ratio(found.agreed, found.judged)} of {found.judged}"),
         ]
         if found.error_kinds:
-            kinds = (f"{_KINDS[kind - 1]} {n}" for kind, n in found.error_kinds.items())
+            kinds = (f"{ERROR_KINDS[kind - 1]} {n}" for kind, n in found.error_kinds.items())
             rows.append(("Kinds of error", ", ".join(kinds)))
     if report.preferences:
         rows.append(("Preferences", ", ".join(f"{n} by {source}" for source, n in report.preferences.items())))

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 from reflectevo_tui.report.experiment import gather_experiment
 from reflectevo_tui.report.experiment_data import ExperimentReport
 from reflectevo_tui.report.experiment_json import experiment_as_json
+from reflectevo_tui.report.review_json import reviewed_errors_as_json
 from store.control.telemetry import metrics
 from store.curation.curated import curation_counts
 from store.curation.reflection_measures import ReflectionMeasures, reflection_measures
+from store.curation.review_analysis import ReviewedErrors, review_analysis
 from store.curation.training_settings import SetName
 from store.evaluation.comparisons import Difference, compare_policies
 from store.evaluation.gains import Gain, stored_gain
@@ -109,6 +111,8 @@ class RunReport:
     reviews: ReviewSummary | None
     preferences: Mapping[str, int]
     costs: tuple[StageCost, ...]
+    reviewed_errors: tuple[ReviewedErrors, ...] = ()
+    """Error kinds and localisation by iteration, policy and task."""
     controls: tuple[ControlResults, ...] = ()
     """Controls of the policies, oldest first."""
     noise: Mapping[str, RepeatNoise] = field(default_factory=dict)
@@ -160,6 +164,7 @@ def gather(connection: sqlite3.Connection, run: Run, told: RunSettings | None = 
         worked=tuple(example_trajectories(connection, run.id, "i→c", EXAMPLES)),
         failed=tuple(example_trajectories(connection, run.id, "i→i", EXAMPLES)),
         reviews=review_summary(connection, run.id),
+        reviewed_errors=review_analysis(connection, run.id),
         preferences=preference_counts(connection, run.id),
         costs=tuple(stage_costs(connection, run.id)),
         controls=tuple(control_results(connection, run.id)),
@@ -294,6 +299,7 @@ def as_json(report: RunReport) -> dict[str, Any]:
         "curation": [asdict(one) for one in report.curated],
         "reflections": [{"iteration": number, **asdict(one)} for number, one in report.reflections.items()],
         "reviews": None if report.reviews is None else asdict(report.reviews),
+        "reviewed_errors": reviewed_errors_as_json(report.reviewed_errors),
         "preferences": dict(report.preferences),
         "costs": [asdict(one) for one in report.costs],
         "experiment": None if report.experiment is None else experiment_as_json(report.experiment),

@@ -13,6 +13,7 @@ from reflectevo_tui.report.formatting import count, duration
 from reflectevo_tui.report.gather import RunReport, moment
 from reflectevo_tui.report.paper_section import besides_the_paper
 from reflectevo_tui.report.result_sections import comparisons, headline, held_out, learning, training
+from reflectevo_tui.report.review_section import reviewed_errors
 from store.records import IterationKind
 
 
@@ -29,6 +30,7 @@ def lay_out(report: RunReport) -> Document:
         reflections(report),
         examples(report),
         reviews(report),
+        reviewed_errors(report),
         _costs(report),
         _lineage(report),
         _settings(report),

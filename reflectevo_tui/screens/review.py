@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
+from dataclasses import replace
 from typing import ClassVar
 
 from textual import on, work
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 
 from reflectevo_tui.screens.base.decision_screen import DecidingScreen
 from reflectevo_tui.screens.base.iteration_screen import ITERATION_KEYS, IterationScreen
@@ -15,20 +16,21 @@ from reflectevo_tui.screens.dialogs.copy_text import CopyDialog, texts_of
 from reflectevo_tui.screens.dialogs.prompt import PromptDialog
 from reflectevo_tui.screens.dialogs.text_input import LineDialog
 from reflectevo_tui.screens.registry import SCREENS
+from reflectevo_tui.screens.review_keys import REVIEW_KEYS
 from reflectevo_tui.state.messages import CardRead, QueueRead, TrajectoryWanted, WorkFailed
 from reflectevo_tui.state.review_reader import read_card, read_queue, sample_numbers
 from reflectevo_tui.state.review_session import Decided, Draft, ReviewSession
 from reflectevo_tui.text import display
+from reflectevo_tui.text.lift_words import NO_LIFTS, ORDERS
 from reflectevo_tui.widgets.line_panel import LinePanel
 from reflectevo_tui.widgets.review_card import ReviewCard
-from reflectevo_tui.widgets.review_decision import decision_line, kinds_line
+from reflectevo_tui.widgets.review_decision import decision_line, kinds_line, naming_line, place_words
 from reflectevo_tui.widgets.review_status import ReviewStatus, status_lines
-from store.curation.review_queue import ReviewQueue
-from store.curation.reviews import ERROR_KINDS, Decision, add_review
+from store.curation.review_queue import DEFAULT_SAMPLE, ReviewQueue
+from store.curation.reviews import Decision, NamesError, add_review
 from store.errors import OperatorError
 from store.workspace import Workspace
 
-TARGET = 200
 NOTHING = (
     "No reflection to review yet.\n\nReflections appear here once their corrections are verified.\n"
     "F1 shows the run; use , and . to change the iteration."
@@ -37,7 +39,15 @@ NOTHING = (
 
 def save(connection: sqlite3.Connection, decided: Decided) -> None:
     """Append a decision in its own transaction."""
-    add_review(connection, decided.reflection_id, decided.decision, error_kind=decided.error_kind, note=decided.note)
+    add_review(
+        connection,
+        decided.reflection_id,
+        decided.decision,
+        error_kind=decided.error_kind,
+        names_error=decided.names_error,
+        sample=decided.sample,
+        note=decided.note,
+    )
 
 
 class ReviewScreen(IterationScreen, DecidingScreen):
@@ -46,45 +56,13 @@ class ReviewScreen(IterationScreen, DecidingScreen):
     mode: ClassVar[str] = "review"
     save = staticmethod(save)
     tab_prefix: ClassVar[str] = "F"
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("a", "decide('accept')", "accept"),
-        Binding("r", "decide('reject')", "reject"),
-        Binding("f", "decide('flag')", "flag"),
-        *(
-            Binding(
-                str(number),
-                f"kind({number})",
-                "kind" if number == 1 else f"error kind: {word}",
-                show=number == 1,
-                key_display="1–8" if number == 1 else None,
-            )
-            for number, word in enumerate(ERROR_KINDS, start=1)
-        ),
-        Binding("n", "note", "note"),
-        Binding("u", "undo", "undo"),
-        Binding("h", "sibling(-1)", "sibling", key_display="h/l"),
-        Binding("l", "sibling(1)", "next sibling", show=False),
-        Binding("space", "next", "next"),
-        Binding("p", "pairs", "pairs"),
-        Binding("g", "go", "screens", key_display="F1–F8"),
-        Binding("backspace", "previous", "previous", show=False),
-        Binding("t", "sample", "sample size and seed", show=False),
-        Binding("w", "write", "retry saving", show=False),
-        Binding("j,down", "scroll_texts(1)", "scroll", show=False),
-        Binding("k,up", "scroll_texts(-1)", "scroll back", show=False),
-        Binding("left_square_bracket", "part(-1)", "earlier part of long texts", show=False),
-        Binding("right_square_bracket", "part(1)", "later part of long texts", show=False),
-        Binding("v", "prompt", "prompts as sent", show=False),
-        Binding("y", "copy", "copy a text", show=False),
-        Binding("o", "open", "open in Trajectories", show=False),
-        *ITERATION_KEYS,
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = [*REVIEW_KEYS, *ITERATION_KEYS]
 
     def __init__(self, workspace: Workspace) -> None:
         super().__init__(workspace)
         self._session = ReviewSession()
         self._drawn_for: tuple[int | None, int, int] = (None, 0, 0)
-        self._target, self._seed = TARGET, 0
+        self._target, self._seed = DEFAULT_SAMPLE.size, DEFAULT_SAMPLE.seed
         self._queue_number = self._card_number = 0
         self._awaited = self._early = False
         self._going = False
@@ -100,7 +78,9 @@ class ReviewScreen(IterationScreen, DecidingScreen):
         """Show the empty state until the first sample is read."""
         super().on_mount()
         self.query_one(ReviewCard).say("drawing the sample …")
-        self.query_one("#review-kinds", LinePanel).show_lines([kinds_line(None)])
+        self.query_one("#review-kinds", LinePanel).show_lines(
+            [kinds_line(None), naming_line(None, self._session.errors)]
+        )
 
     def on_resize(self) -> None:
         """Fit the status line to the new width."""
@@ -114,8 +94,9 @@ class ReviewScreen(IterationScreen, DecidingScreen):
             self.show_status()
             return
         if wanted[0] != self._drawn_for[0]:
-            self._session = ReviewSession()
-        queue = self._session.queue
+            order, self._session = self._session.order, ReviewSession()
+            self._session.order = order
+        queue = self._session.drawn
         full = wanted == self._drawn_for and len(queue.items) >= self._target
         self._queue_number += 1
         self._read_queue(self._queue_number, wanted[0], queue if full else None)
@@ -123,11 +104,11 @@ class ReviewScreen(IterationScreen, DecidingScreen):
     @work(thread=True, exclusive=True, group="queue")
     def _read_queue(self, number: int, iteration_id: int, known: ReviewQueue | None) -> None:
         try:
-            queue, reviewed = read_queue(self.workspace, iteration_id, self._target, self._seed, known)
+            read = read_queue(self.workspace, iteration_id, self._target, self._seed, known)
         except OperatorError as error:
             self.post_message(WorkFailed(f"the sample can't be read: {error}"))
             return
-        self.post_message(QueueRead(number, queue, reviewed))
+        self.post_message(QueueRead(number, *read))
 
     @on(QueueRead)
     def _queue_arrived(self, message: QueueRead) -> None:
@@ -135,7 +116,7 @@ class ReviewScreen(IterationScreen, DecidingScreen):
             return
         before = self._session.item
         self._drawn_for = (self.iteration.id, self._target, self._seed)
-        self._session.take_queue(message.queue, message.reviewed, bool(self._writer.unsaved))
+        self._session.take_queue(message.queue, message.reviewed, bool(self._writer.unsaved), message.marks)
         item = self._session.item
         if item is None:
             self.query_one(ReviewCard).say(NOTHING)
@@ -199,13 +180,20 @@ class ReviewScreen(IterationScreen, DecidingScreen):
         """Select the error kind stored with the next decision; the same key again clears it."""
         if self._going:
             self._going = False
-            mode = next(entry.mode for entry in SCREENS.values() if entry.key == str(kind))
+            mode = next((entry.mode for entry in SCREENS.values() if entry.key == str(kind)), self.mode)
             self.app.action_open_screen(mode)  # type: ignore[attr-defined]
             return
         subject = self._to_decide()
         if subject is not None:
             draft = self._session.draft(subject[1])
-            self._amend(subject, Draft(None if draft.kind == kind else kind, draft.note))
+            self._amend(subject, replace(draft, kind=None if draft.kind == kind else kind))
+
+    def action_names_error(self, word: NamesError) -> None:
+        """Select whether the reflection names the error, as with its kind."""
+        subject = self._to_decide()
+        if subject is not None:
+            draft = self._session.draft(subject[1])
+            self._amend(subject, replace(draft, names_error=None if draft.names_error == word else word))
 
     def _amend(self, subject: tuple[int, int], draft: Draft) -> None:
         decided = self._session.amend(*subject, draft)
@@ -222,7 +210,7 @@ class ReviewScreen(IterationScreen, DecidingScreen):
 
         def noted(note: str | None) -> None:
             if note is not None:
-                self._amend(subject, Draft(self._session.draft(subject[1]).kind, note))
+                self._amend(subject, replace(self._session.draft(subject[1]), note=note))
 
         self.app.push_screen(LineDialog("Note on this reflection", draft.note), noted)
 
@@ -273,16 +261,21 @@ class ReviewScreen(IterationScreen, DecidingScreen):
         question = "Sample size and seed"
         self.app.push_screen(LineDialog(question, f"{self._target} {self._seed}", "200 0"), chosen)
 
+    def action_order(self) -> None:
+        """Review the sample by lift: highest first, lowest first, then in the order of the sample again."""
+        if self._session.order is None and not self._session.has_lifts:
+            self.notify(NO_LIFTS, markup=False)
+            return
+        item = self._session.reorder(ORDERS[self._session.order])
+        if item is not None:
+            self._want_card(item.trajectory_id)
+        self.show_status()
+
     def show_status(self) -> None:
         """Show the progress of the spot-check and its results so far."""
-        lines = status_lines(
-            self.iteration_words,
-            self._session.estimate,
-            len(self._session.queue.items),
-            self._seed,
-            self.unsaved_words,
-            self.size.width,
-        )
+        session = self._session
+        sample = (session.estimate, len(session.queue.items), self._seed)
+        lines = status_lines(self.iteration_words, *sample, self.unsaved_words, self.size.width, biased=session.biased)
         self.query_one(ReviewStatus).show_lines(lines)
 
     def _show_decision(self) -> None:
@@ -290,9 +283,10 @@ class ReviewScreen(IterationScreen, DecidingScreen):
         if subject is None:
             return
         review, draft = self._session.review(subject[1]), self._session.draft(subject[1])
-        ids = [item.trajectory_id for item in self._session.queue.items]
-        place = f"{ids.index(subject[0]) + 1} of {len(ids)}" if subject[0] in ids else "sibling, not in the sample"
-        self.query_one("#review-kinds", LinePanel).show_lines([kinds_line(draft.kind)])
+        place = place_words(self._session.queue, self._session.order, subject[0])
+        self.query_one("#review-kinds", LinePanel).show_lines(
+            [kinds_line(draft.kind), naming_line(draft.names_error, self._session.errors, self._session.biased)]
+        )
         self.query_one("#review-decision", LinePanel).show_lines([decision_line(review, draft, place, self._early)])
 
     def on_screen_suspend(self) -> None:

@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from reflectevo_tui.text.word_diff import WordChanges
     from store.curation.records import OpenPair
     from store.curation.review_queue import ReviewQueue
-    from store.records import Directive, DirectiveKind, JsonObject, ReviewState, TrajectoryDetail, TrajectoryRow
+    from store.curation.reviews import ErrorMarks
+    from store.records import Directive, DirectiveKind, JsonObject, ReviewState, TrajectoryRow
     from store.rollouts.trajectories import Anchors, TrajectoryFilter
+    from store.rollouts.trajectory_detail import TrajectoryDetail
     from store.settings import RunSettings
 
 
@@ -120,10 +122,11 @@ class TrajectoriesWanted(Message):
 
 
 class PageRead(Message):
-    """A page of the trajectory list was read. `number` is the list it belongs to."""
+    """A page of the trajectory list was read. `number` is the list it belongs to; `lifts`, whether any is known."""
 
-    def __init__(self, number: int, page: int, rows: tuple[TrajectoryRow, ...]) -> None:
+    def __init__(self, number: int, page: int, rows: tuple[TrajectoryRow, ...], lifts: bool = False) -> None:
         super().__init__()
+        self.lifts = lifts
         self.number = number
         self.page = page
         self.rows = rows
@@ -196,13 +199,19 @@ class SnapshotWanted(Message):
 
 
 class QueueRead(Message):
-    """A review sample was drawn, or its decisions were read again; `reviewed` are the newest decisions."""
+    """A review sample was drawn, or its decisions were read again.
 
-    def __init__(self, number: int, queue: ReviewQueue, reviewed: dict[int, ReviewState]) -> None:
+    `reviewed` are the newest decisions, `marks` what they record about the errors.
+    """
+
+    def __init__(
+        self, number: int, queue: ReviewQueue, reviewed: dict[int, ReviewState], marks: dict[int, ErrorMarks]
+    ) -> None:
         super().__init__()
         self.number = number
         self.queue = queue
         self.reviewed = reviewed
+        self.marks = marks
 
 
 class CardRead(Message):

@@ -6,22 +6,24 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from store.curation.review_queue import QueueItem, ReviewEstimate, ReviewQueue, estimate
-from store.curation.reviews import Decision, Review
-from store.records import ReviewState
+from store.curation.review_analysis import ErrorShares, error_shares
+from store.curation.review_queue import QueueItem, ReviewEstimate, ReviewQueue, estimate, in_order
+from store.curation.reviews import Decision, ErrorMarks, NamesError, Review, Sample
+from store.records import LiftOrder, ReviewState
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """Error kind (1 to 8) and note of the next decision."""
+    """Error kind (1 to 9) and note of the next decision, and whether the reflection names the error."""
 
     kind: int | None = None
     note: str = ""
+    names_error: NamesError | None = None
 
     @classmethod
     def of(cls, review: Review | None) -> Draft:
-        """Return the error kind and note of an effective decision."""
-        return cls(review.error_kind, review.note) if review else cls()
+        """Return what an effective decision recorded."""
+        return cls(review.error_kind, review.note, review.names_error) if review else cls()
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,9 @@ class Decided:
     decision: Decision
     error_kind: int | None
     note: str
+    names_error: NamesError | None = None
+    sample: Sample | None = None
+    """The sample in whose order the reflection was shown; None outside it, and in the order of the lift."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +52,18 @@ class ReviewSession:
     """State of the Review screen. Decisions of this session are effective immediately, written or not."""
 
     def __init__(self) -> None:
-        self.queue = ReviewQueue((), {})
+        self.drawn = ReviewQueue((), {})
+        """The sample in the order in which it was drawn; `queue` is the same sample in the order of the review."""
+        self.queue = self.drawn
+        self.order: LiftOrder | None = None
         self.place = 0
         self._reviewed: dict[int, ReviewState] = {}
+        self._marks: dict[int, ErrorMarks] = {}
         self._reviews: dict[int, Review | None] = {}
         self._decided_at: dict[int, float] = {}
         self._drafts: dict[int, Draft] = {}
         self._undo: list[Undo] = []
+        self._chosen_by_lift = False
 
     @property
     def item(self) -> QueueItem | None:
@@ -65,22 +75,54 @@ class ReviewSession:
         """Estimate from the decisions so far."""
         return estimate(self.queue, self._reviewed)
 
-    def take_queue(self, queue: ReviewQueue, reviewed: Mapping[int, ReviewState], unsaved: bool) -> None:
+    @property
+    def errors(self) -> ErrorShares:
+        """Shares of error kinds and of localised errors from the reviews of the sample so far."""
+        read = ((item.cell, self._marks.get(item.reflection_id, ErrorMarks()), item) for item in self.queue.items)
+        return error_shares(
+            [(cell, marks) for cell, marks, item in read if self._reviewed.get(item.reflection_id)], self.queue.sizes
+        )
+
+    def take_queue(
+        self,
+        queue: ReviewQueue,
+        reviewed: Mapping[int, ReviewState],
+        unsaved: bool,
+        marks: Mapping[int, ErrorMarks] | None = None,
+    ) -> None:
         """Replace the sample by one just read; stay on the current item if it is still included.
 
         Args:
             queue: the sample.
             reviewed: newest decision of each reviewed reflection in the sample.
             unsaved: whether decisions of this session are unwritten, and therefore missing in `reviewed`.
+            marks: what the newest review of each reviewed reflection recorded about the error.
         """
         current = self.item
-        self.queue = queue
+        self.drawn, self.queue = queue, in_order(queue, self.order)
         self._reviewed = {**reviewed, **self._reviewed} if unsaved else dict(reviewed)
-        places = {item.trajectory_id: place for place, item in enumerate(queue.items)}
+        self._marks = {**(marks or {}), **self._marks} if unsaved else dict(marks or {})
+        places = {item.trajectory_id: place for place, item in enumerate(self.queue.items)}
         if current is not None and current.trajectory_id in places:
             self.place = places[current.trajectory_id]
         elif queue.items:
             self.place = self._undecided(-1)
+
+    def reorder(self, order: LiftOrder | None) -> QueueItem | None:
+        """Change the order of the review, and move to its first item without a decision."""
+        self.order, self.queue = order, in_order(self.drawn, order)
+        self.place = self._undecided(-1) if self.queue.items else 0
+        return self.item
+
+    @property
+    def has_lifts(self) -> bool:
+        """Whether the lift of any reflection in the sample is known."""
+        return any(item.lift is not None for item in self.queue.items)
+
+    @property
+    def biased(self) -> bool:
+        """Whether the decisions so far are on a part of the sample that an order by lift has chosen."""
+        return (self.order is not None or self._chosen_by_lift) and self.estimate.done < len(self.queue.items)
 
     def _undecided(self, start: int) -> int:
         count = len(self.queue.items)
@@ -112,18 +154,19 @@ class ReviewSession:
         return self._reviews.get(reflection_id)
 
     def draft(self, reflection_id: int) -> Draft:
-        """Return the error kind and note of the next decision on a reflection."""
+        """Return what the next decision on a reflection will record."""
         return self._drafts.get(reflection_id) or Draft.of(self.review(reflection_id))
 
     def decide(self, trajectory_id: int, reflection_id: int, decision: Decision) -> Decided:
-        """Record a decision with the drafted error kind and note."""
+        """Record a decision with its draft."""
         draft = self.draft(reflection_id)
         self._drafts.pop(reflection_id, None)
+        self._chosen_by_lift |= self.order is not None
         self._undo.append(Undo(trajectory_id, reflection_id, self.review(reflection_id)))
         return self._settle(reflection_id, decision, draft)
 
     def amend(self, trajectory_id: int, reflection_id: int, draft: Draft) -> Decided | None:
-        """Change the error kind or note: of the next decision, or by repeating an existing decision."""
+        """Change the draft of the next decision, or amend an existing decision by repeating it."""
         self._drafts[reflection_id] = draft
         review = self.review(reflection_id)
         return self.decide(trajectory_id, reflection_id, review.decision) if review else None
@@ -144,6 +187,11 @@ class ReviewSession:
         cleared = decision == "clear"
         self._decided_at[reflection_id] = now
         self._reviewed[reflection_id] = "" if decision == "clear" else decision
-        review = None if cleared else Review(0, reflection_id, decision, draft.kind, draft.note, "you", now)
-        self._reviews[reflection_id] = review
-        return Decided(reflection_id, decision, None if cleared else draft.kind, "" if cleared else draft.note)
+        draft = Draft() if cleared else draft
+        self._marks[reflection_id] = ErrorMarks(draft.kind, draft.names_error)
+        review = Review(0, reflection_id, decision, draft.kind, draft.note, "you", now, draft.names_error)
+        self._reviews[reflection_id] = None if cleared else review
+        shown = any(item.reflection_id == reflection_id for item in self.queue.items)
+        # A part of the sample that was chosen by lift is no random sample.
+        sample = self.queue.sample if shown and self.order is None else None
+        return Decided(reflection_id, decision, draft.kind, draft.note, draft.names_error, sample)

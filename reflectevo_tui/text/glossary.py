@@ -47,6 +47,11 @@ GLOSSARY: Final = (
         "novel",
         "Of a reflection: it differs from every worked example and every reflection of the previous iteration.",
     ),
+    Term("error kind", "The kind of mistake in a wrong attempt, as a reviewer records it."),
+    Term(
+        "localisation",
+        "Whether a reflection names the error in its attempt, as a reviewer records it: yes, partly or no.",
+    ),
     Term("policy", "A version of the model: the base model, or the weights that one training produced."),
     Term("lineage", "The tree of policies: which policy was trained from which, and which was promoted."),
     Term("iteration", "One pass of the loop: rollouts, curation, training of a child policy, and its evaluation."),

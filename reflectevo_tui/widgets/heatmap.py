@@ -16,7 +16,7 @@ from textual.message import Message
 from reflectevo_tui.text import display, formatting
 from reflectevo_tui.text.display import Part
 from reflectevo_tui.widgets.line_panel import LinePanel
-from store.curation.reviews import ERROR_KINDS
+from store.curation.reviews import LOCATE_KINDS
 from store.rollouts.instruction_yield import InstructionYield
 
 SHADES = ("░", "▒", "▓", "█")
@@ -106,7 +106,7 @@ class Heatmap(LinePanel, can_focus=True):
         low, high = min(shares, default=0.0), max(shares, default=0.0)
         lines = self._heads(words, width)
         for row in range(self._rows):
-            name = ERROR_KINDS[row] if row < len(ERROR_KINDS) else "of your own"
+            name = LOCATE_KINDS[row] if row < len(LOCATE_KINDS) else "of your own"
             parts: list[Part] = [(f"{row + 1} {display.fitted(name, words - 2)}" if words > 3 else f"{row + 1}  ", "")]
             for column, (verify, plan) in enumerate(self._columns):
                 parts += self._cell(f"{verify}-{row + 1}-{plan}", (row, column), width, (low, high))

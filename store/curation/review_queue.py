@@ -8,19 +8,26 @@ same seed yields the same queue and reviewed items remain done. Rows added later
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
+from store.curation.reviews import ErrorMarks, Sample, review_columns
 from store.evaluation.intervals import wilson, wilson_share
-from store.records import ReviewState
+from store.records import LiftOrder, ReviewState
 
 Cell = tuple[str, str]
 """Task and transition."""
 
+AnyCell = TypeVar("AnyCell", bound=Hashable)
+
+DEFAULT_SAMPLE = Sample(200, 0)
+"""The sample that Review draws first."""
+
 
 @dataclass(frozen=True, slots=True)
 class QueueItem:
-    """A reflection in the sample. `review` is its newest decision, empty for none."""
+    """A reflection in the sample. `review` is its newest decision, empty for none; `lift` is None where unknown."""
 
     trajectory_id: int
     reflection_id: int
@@ -28,6 +35,7 @@ class QueueItem:
     transition: str
     instruction: str
     review: ReviewState
+    lift: float | None = None
 
     @property
     def cell(self) -> Cell:
@@ -41,6 +49,8 @@ class ReviewQueue:
 
     items: tuple[QueueItem, ...]
     sizes: Mapping[Cell, int]
+    sample: Sample | None = None
+    """The size and seed that it was drawn with."""
 
 
 _SAMPLED = "iteration_id = ? AND split = 'train' AND correction_id IS NOT NULL"
@@ -84,20 +94,43 @@ def draw_queue(connection: sqlite3.Connection, iteration_id: int, target: int, s
         taken = sorted(candidates)[: shares[cell]]
         chosen += [((place + 0.5) / len(taken), mix, row) for place, (_, mix, row) in enumerate(taken)]
     found = _items(connection, [row for _, _, row in sorted(chosen)])
-    return ReviewQueue(tuple(found), sizes)
+    return ReviewQueue(tuple(found), sizes, Sample(target, seed))
 
 
 def _items(connection: sqlite3.Connection, ids: Sequence[int]) -> list[QueueItem]:
-    """Return the items with these trajectory ids, in the same order."""
+    """Return the items with these trajectory ids, in the same order; without those that are not stored any more."""
+    # A database that no engine has migrated yet has no lifts, but can be read.
+    known = connection.execute("SELECT 1 FROM pragma_table_info('trajectories') WHERE name = 'lift'").fetchone()
+    lift = "lift" if known else "NULL"
     found: dict[int, QueueItem] = {}
     for part in _parts(ids):
         for row in connection.execute(
-            "SELECT id, reflection_id, task, transition, instruction, review FROM trajectories"
+            f"SELECT id, reflection_id, task, transition, instruction, review, {lift} FROM trajectories"
             f" WHERE id IN ({', '.join('?' * len(part))})",
             part,
         ):
             found[row["id"]] = QueueItem(*row)
-    return [found[row] for row in ids]
+    return [found[row] for row in ids if row in found]
+
+
+def read_again(connection: sqlite3.Connection, queue: ReviewQueue) -> ReviewQueue:
+    """Return a sample already drawn, with the present lifts and decisions of its reflections."""
+    return replace(queue, items=tuple(_items(connection, [item.trajectory_id for item in queue.items])))
+
+
+def in_order(queue: ReviewQueue, order: LiftOrder | None) -> ReviewQueue:
+    """Return a sample in the order of the lift of its reflections, or as it was drawn without an `order`.
+
+    Unknown lifts are last in both orders, and equal ones stay in the order of the sample. The order doesn't depend on
+    reviews. A prefix of a sample in the order of the lift is no random sample.
+    """
+    if order is None:
+        return queue
+    sign = -1.0 if order == "highest lift" else 1.0
+    return replace(
+        queue,
+        items=tuple(sorted(queue.items, key=lambda item: (1, 0.0) if item.lift is None else (0, sign * item.lift))),
+    )
 
 
 def _parts(ids: Sequence[int], most: int = 500) -> Iterator[Sequence[int]]:
@@ -140,6 +173,22 @@ def decisions(connection: sqlite3.Connection, items: Iterable[QueueItem]) -> dic
     return found
 
 
+def error_marks(connection: sqlite3.Connection, reflection_ids: Iterable[int]) -> dict[int, ErrorMarks]:
+    """Return what the newest review of each of these reflections records about the error; nothing for one without."""
+    ids = list(reflection_ids)
+    kind, names, *_ = review_columns(connection)
+    found: dict[int, ErrorMarks] = {}
+    for part in _parts(ids):
+        marks = f"IN ({', '.join('?' * len(part))})"
+        rows = connection.execute(
+            f"SELECT v.reflection_id, {kind}, {names} FROM reviews v WHERE v.decision <> 'clear' AND v.id IN"
+            f" (SELECT max(id) FROM reviews WHERE reflection_id {marks} GROUP BY reflection_id)",
+            part,
+        )
+        found.update({row[0]: ErrorMarks(row[1], row[2]) for row in rows})
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class Share:
     """A share with its 95 % interval, from `n` decisions; `value` is None without a decision."""
@@ -178,20 +227,32 @@ def estimate(queue: ReviewQueue, reviewed: Mapping[int, ReviewState]) -> ReviewE
     interval = wilson(agreeing, len(judged))
     return ReviewEstimate(
         done=sum(bool(reviewed.get(item.reflection_id)) for item in queue.items),
-        good=_weighted(decided, queue.sizes, reviewed),
+        good=_good(decided, queue.sizes, reviewed),
         agreement=Share(agreeing / len(judged) if judged else None, interval.low, interval.high, len(judged)),
-        by_task={
-            task: _weighted([item for item in decided if item.task == task], queue.sizes, reviewed) for task in tasks
-        },
+        by_task={task: _good([item for item in decided if item.task == task], queue.sizes, reviewed) for task in tasks},
     )
 
 
-def _weighted(decided: Sequence[QueueItem], sizes: Mapping[Cell, int], reviewed: Mapping[int, ReviewState]) -> Share:
-    counts: dict[Cell, list[int]] = {}
-    for item in decided:
-        counts.setdefault(item.cell, [0, 0])
-        counts[item.cell][0] += reviewed[item.reflection_id] == "accept"
-        counts[item.cell][1] += 1
+def _good(decided: Sequence[QueueItem], sizes: Mapping[Cell, int], reviewed: Mapping[int, ReviewState]) -> Share:
+    return weighted_share([(item.cell, reviewed[item.reflection_id] == "accept") for item in decided], sizes)
+
+
+def weighted_share(outcomes: Sequence[tuple[AnyCell, bool]], sizes: Mapping[AnyCell, int]) -> Share:
+    """Estimate a share of a population from a sample stratified by cell.
+
+    Args:
+        outcomes: the cell of each sampled row, and whether it counts.
+        sizes: number of rows of the population by cell, at least 1 in each. Cells without an outcome have no weight.
+
+    Returns:
+        The mean of the shares of the cells, weighted by size, with Wilson's interval at the effective sample size
+        (Σw)² / Σ(w²/n). The share is None without an outcome.
+    """
+    counts: dict[AnyCell, list[int]] = {}
+    for cell, counted in outcomes:
+        known = counts.setdefault(cell, [0, 0])
+        known[0] += counted
+        known[1] += 1
     if not counts:
         return Share(None, 0.0, 1.0, 0)
     weights = {cell: sizes[cell] for cell in counts}
@@ -199,4 +260,4 @@ def _weighted(decided: Sequence[QueueItem], sizes: Mapping[Cell, int], reviewed:
     share = sum(weights[cell] * good / n for cell, (good, n) in counts.items()) / total
     effective = total**2 / sum(weights[cell] ** 2 / n for cell, (_, n) in counts.items())
     interval = wilson_share(min(max(share, 0.0), 1.0), effective)
-    return Share(share, interval.low, interval.high, len(decided))
+    return Share(share, interval.low, interval.high, len(outcomes))

@@ -31,7 +31,7 @@ TABLES: dict[str, tuple[str, ...]] = {
     "curated": tuple(
         "iteration_id set_name reflection_id rejected_reflection_id correction_id included reason".split()
     ),
-    "reviews": tuple("reflection_id decision error_kind note reviewer created".split()),
+    "reviews": tuple("reflection_id decision error_kind names_error note reviewer created".split()),
 }
 """The tables that can be filled in bulk, with the columns of a row in order."""
 

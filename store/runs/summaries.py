@@ -123,7 +123,7 @@ class ReviewSummary:
     judged: int
     """Number of accepted or rejected ones whose correction is verified."""
     error_kinds: dict[int, int]
-    """How often each kind of error was selected (1 to 8, the kinds of the `locate` instructions)."""
+    """How often each kind of error was selected (1 to 9, see `store.curation.reviews.ERROR_KINDS`)."""
 
 
 def review_summary(connection: sqlite3.Connection, run_id: int) -> ReviewSummary | None:

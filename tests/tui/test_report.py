@@ -91,7 +91,7 @@ def test_the_numbers_of_the_store_are_in_all_three_forms(rows: Rows) -> None:
         assert words in text, words
     assert "iteration 1: 2 → 0.4 at step 4" in markdown
     assert "correction incorrect" in markdown and "66.7 %" in markdown
-    assert "1 accepted, 1 rejected, 0 flagged" in markdown and "coherence 1" in markdown
+    assert "1 accepted, 1 rejected, 0 flagged" in markdown and "logical coherence 1" in markdown
     assert "12.5 s" not in markdown and "12 s" in markdown
     overall = [one for one in values["comparisons"] if (one["task"], one["turn"]) == ("", "t2")]
     assert [(one["value"], one["n"], len(one["gained"]), len(one["lost"])) for one in overall] == [(0.75, 8, 7, 1)]

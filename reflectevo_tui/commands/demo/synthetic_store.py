@@ -17,6 +17,7 @@ from reflectevo_tui.commands.demo import prose
 from reflectevo_tui.commands.demo.batches import Batch, Numbers, metric
 from reflectevo_tui.commands.demo.synthetic_floors import add_floors
 from store.control import telemetry
+from store.curation.reviews import NAMES_ERROR
 from store.curation.training_settings import TrainingSetting
 from store.database import bulk
 from store.database.connection import write, writing
@@ -255,7 +256,9 @@ class DemoStore:
         agrees = self._draw.random() < 0.84
         decision = "flag" if self._draw.random() < 0.05 else "accept" if helped == agrees else "reject"
         kind = self._draw.randint(1, 8) if decision == "reject" else None
-        self._batch.add("reviews", reflection, decision, kind, "", REVIEWER, self._now)
+        # Not drawn, so that the rows of a seed remain the same.
+        names = NAMES_ERROR[0 if helped else 1 + reflection % 2]
+        self._batch.add("reviews", reflection, decision, kind, names, "", REVIEWER, self._now)
         return decision
 
     def _roll_out(
