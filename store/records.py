@@ -23,6 +23,8 @@ Control = Literal["run", "pause", "stop"]
 PolicyState = Literal["candidate", "promoted", "rejected"]
 ReviewState = Literal["", "accept", "reject", "flag"]
 """The newest decision of an operator on a reflection; empty if there is none or it was withdrawn."""
+LiftOrder = Literal["highest lift", "lowest lift"]
+"""An order by the lift of the reflections, named after what comes first; unknown lifts are last in both."""
 Split = Literal["train", "dev", "test"]
 EventLevel = Literal["debug", "info", "warning", "error"]
 Slot = Literal["engine", "rollout", "training", "prepare", "curate"]
@@ -250,19 +252,8 @@ class TrajectoryRow:
     review: ReviewState
     flags: str
     excerpt: str
-
-
-@dataclass(frozen=True, slots=True)
-class TrajectoryDetail:
-    """All data of one trajectory. `siblings` are the ids of all trajectories of the same attempt, in order."""
-
-    row: TrajectoryRow
-    question: StoredQuestion
-    attempt: StoredAttempt
-    reflection: StoredReflection | None
-    correction: StoredAttempt | None
-    policy: str
-    siblings: tuple[int, ...]
+    lift: float | None = None
+    """The stored lift of the reflection, from −1 to 1; None where it is unknown."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,7 @@ from store.evaluation.comparisons import put_baseline_outcomes
 from store.evaluation.floors import FLOOR
 from store.evaluation.number_format import counted, share_of
 from store.records import Iteration, StageName
+from store.rollouts.lift import store_lifts
 from store.runs.iterations import get_iteration
 from store.runs.policies import get_policy, put_evaluation
 from store.settings import RunSettings
@@ -47,7 +48,8 @@ def generate(context: StageContext) -> bool:
     parts: list[_Part] = []
     if job.stages:
         progress = partial(_training_progress, settings)
-        parts.append(_Part(partial(training_plan, connection, iteration.id, job.stages), progress))
+        complete = partial(store_lifts, iteration_id=iteration.id) if "correct" in job.stages else None
+        parts.append(_Part(partial(training_plan, connection, iteration.id, job.stages), progress, complete))
     if job.evaluates:
         parts += _evaluation(connection, iteration, job.policy_id, settings)
     controls = None
@@ -64,6 +66,10 @@ def generate(context: StageContext) -> bool:
                 _record_evaluation(connection, iteration.id, held_out, settings)
 
     if served is None:
+        for part in parts:
+            if part.complete is not None:
+                with write(connection):
+                    part.complete(connection)
         record()
     elif not asyncio.run(_Generation(context, settings, served).run(parts, record, controls)):
         return False
@@ -77,10 +83,14 @@ _Progress = Callable[[Counts], Progress]
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """One plan of the worker, loaded right before it runs: a second protocol reuses answers that the first stored."""
+    """One plan of the worker, loaded right before it runs: a second protocol reuses answers that the first stored.
+
+    `complete` stores what follows from the texts once none of the plan is outstanding, inside a write transaction.
+    """
 
     load: Callable[[], Progressed]
     progress: _Progress
+    complete: Callable[[sqlite3.Connection], object] | None = None
 
 
 def _evaluation(
@@ -215,6 +225,8 @@ class _Generation:
                 self._report_reuse(sum(counts.reused.values()) - taken_before, progressed.plan)
                 if not finished:
                     return False
+                if part.complete is not None:
+                    await journal.store(part.complete)
             record()
             follow = partial(self._follow, serving, broadcast)
             return controls is None or await controls.run(

@@ -23,7 +23,7 @@ from store.workspace import Workspace
 
 
 class PagedTrajectories(FramedScreen):
-    """Base class of the screen. Subclasses show chips (`show_chips`) and explain an empty list (`show_empty`)."""
+    """Base class of the screen. Subclasses show chips, column titles, and why a list is empty."""
 
     def __init__(self, workspace: Workspace) -> None:
         super().__init__(workspace)
@@ -36,9 +36,15 @@ class PagedTrajectories(FramedScreen):
         self._walking = False
         self._growth = Throttle(GROWTH_SECONDS)
         self._target: int | None = None
+        self._corrected: frozenset[int] | None = None
+        """Iterations whose corrections are complete, and whose lifts are stored; None before the first snapshot."""
 
     def show_chips(self) -> None:
         """Show the active filters and the row counts."""
+        raise NotImplementedError
+
+    def show_columns(self) -> None:
+        """Show the titles of the columns."""
         raise NotImplementedError
 
     def show_empty(self) -> None:
@@ -59,6 +65,12 @@ class PagedTrajectories(FramedScreen):
         """Update the list with appended rows."""
         super().show_snapshot(snapshot)
         self._newest = snapshot.newest[0].id if snapshot.newest else 0
+        corrected = frozenset(
+            one.iteration_id for one in snapshot.stages if one.name == "correct" and one.state == "done"
+        )
+        if self._corrected is not None and corrected - self._corrected:
+            self._show_new_lifts()
+        self._corrected = corrected
 
     def tick(self) -> None:
         """Count appended rows, at most every few seconds."""
@@ -66,6 +78,13 @@ class PagedTrajectories(FramedScreen):
         behind = self._anchors is not None and self._newest > self._anchors.last
         if behind and not self._walking and self._growth.due():
             self._walk(self._list_number, self._filter, self._anchors)
+
+    def _show_new_lifts(self) -> None:
+        """Show lifts that were stored after the list was read."""
+        if self._filter.order is not None or self._filter.lift is not None:
+            self._restart()
+        else:
+            self.query_one(TrajectoryList).read_again()
 
     def _restart(self) -> None:
         """Show the list for the current filter from its start."""
@@ -79,7 +98,8 @@ class PagedTrajectories(FramedScreen):
     @work(thread=True, group="first", exclusive=True)
     def _first_page(self, number: int, wanted: TrajectoryFilter) -> None:
         try:
-            self.post_message(PageRead(number, 0, tuple(self.reader.page(wanted, 0, None))))
+            rows = tuple(self.reader.page(wanted, 0, None))
+            self.post_message(PageRead(number, 0, rows, self.reader.has_lifts(wanted.iteration)))
         except OperatorError as error:
             self.post_message(WorkFailed(f"the list can't be read: {error}"))
             return
@@ -118,7 +138,8 @@ class PagedTrajectories(FramedScreen):
     @work(thread=True, group="pages")
     def _page(self, number: int, page: int, wanted: TrajectoryFilter, anchors: Anchors) -> None:
         try:
-            self.post_message(PageRead(number, page, tuple(self.reader.page(wanted, page, anchors))))
+            rows = tuple(self.reader.page(wanted, page, anchors))
+            self.post_message(PageRead(number, page, rows, self.reader.has_lifts(wanted.iteration)))
         except OperatorError as error:
             self.post_message(WorkFailed(f"a page of the list can't be read: {error}"))
 
@@ -127,6 +148,9 @@ class PagedTrajectories(FramedScreen):
         if message.number != self._list_number:
             return
         rows = self.query_one(TrajectoryList)
+        if message.lifts != rows.lifts:
+            rows.show_lifts(message.lifts)
+            self.show_columns()
         if self._anchors is None:
             rows.set_total(len(message.rows), counted=len(message.rows) < PAGE_ROWS)
             if not message.rows:

@@ -19,9 +19,10 @@ from reflectevo_tui.state.messages import CardRead, QueueRead, TrajectoryWanted,
 from reflectevo_tui.state.review_reader import read_card, read_queue, sample_numbers
 from reflectevo_tui.state.review_session import Decided, Draft, ReviewSession
 from reflectevo_tui.text import display
+from reflectevo_tui.text.lift_words import NO_LIFTS, ORDERS
 from reflectevo_tui.widgets.line_panel import LinePanel
 from reflectevo_tui.widgets.review_card import ReviewCard
-from reflectevo_tui.widgets.review_decision import decision_line, kinds_line
+from reflectevo_tui.widgets.review_decision import decision_line, kinds_line, place_words
 from reflectevo_tui.widgets.review_status import ReviewStatus, status_lines
 from store.curation.review_queue import ReviewQueue
 from store.curation.reviews import ERROR_KINDS, Decision, add_review
@@ -69,6 +70,7 @@ class ReviewScreen(IterationScreen, DecidingScreen):
         Binding("g", "go", "screens", key_display="F1–F8"),
         Binding("backspace", "previous", "previous", show=False),
         Binding("t", "sample", "sample size and seed", show=False),
+        Binding("s", "order", "order by lift", show=False),
         Binding("w", "write", "retry saving", show=False),
         Binding("j,down", "scroll_texts(1)", "scroll", show=False),
         Binding("k,up", "scroll_texts(-1)", "scroll back", show=False),
@@ -114,8 +116,9 @@ class ReviewScreen(IterationScreen, DecidingScreen):
             self.show_status()
             return
         if wanted[0] != self._drawn_for[0]:
-            self._session = ReviewSession()
-        queue = self._session.queue
+            order, self._session = self._session.order, ReviewSession()
+            self._session.order = order
+        queue = self._session.drawn
         full = wanted == self._drawn_for and len(queue.items) >= self._target
         self._queue_number += 1
         self._read_queue(self._queue_number, wanted[0], queue if full else None)
@@ -273,16 +276,21 @@ class ReviewScreen(IterationScreen, DecidingScreen):
         question = "Sample size and seed"
         self.app.push_screen(LineDialog(question, f"{self._target} {self._seed}", "200 0"), chosen)
 
+    def action_order(self) -> None:
+        """Review the sample by lift: highest first, lowest first, then in the order of the sample again."""
+        if self._session.order is None and not self._session.has_lifts:
+            self.notify(NO_LIFTS, markup=False)
+            return
+        item = self._session.reorder(ORDERS[self._session.order])
+        if item is not None:
+            self._want_card(item.trajectory_id)
+        self.show_status()
+
     def show_status(self) -> None:
         """Show the progress of the spot-check and its results so far."""
-        lines = status_lines(
-            self.iteration_words,
-            self._session.estimate,
-            len(self._session.queue.items),
-            self._seed,
-            self.unsaved_words,
-            self.size.width,
-        )
+        session = self._session
+        sample = (session.estimate, len(session.queue.items), self._seed)
+        lines = status_lines(self.iteration_words, *sample, self.unsaved_words, self.size.width, biased=session.biased)
         self.query_one(ReviewStatus).show_lines(lines)
 
     def _show_decision(self) -> None:
@@ -290,8 +298,7 @@ class ReviewScreen(IterationScreen, DecidingScreen):
         if subject is None:
             return
         review, draft = self._session.review(subject[1]), self._session.draft(subject[1])
-        ids = [item.trajectory_id for item in self._session.queue.items]
-        place = f"{ids.index(subject[0]) + 1} of {len(ids)}" if subject[0] in ids else "sibling, not in the sample"
+        place = place_words(self._session.queue, self._session.order, subject[0])
         self.query_one("#review-kinds", LinePanel).show_lines([kinds_line(draft.kind)])
         self.query_one("#review-decision", LinePanel).show_lines([decision_line(review, draft, place, self._early)])
 

@@ -27,6 +27,7 @@ from reflectevo_tui.state.trajectory_filters import (
 )
 from reflectevo_tui.state.trajectory_reader import DETAIL_SECONDS, Choices
 from reflectevo_tui.state.user_config import OperatorChoices
+from reflectevo_tui.text.lift_words import NO_LIFTS, ORDERS
 from reflectevo_tui.text.word_diff import word_changes
 from reflectevo_tui.widgets.filter_chips import FilterChips
 from reflectevo_tui.widgets.line_panel import LinePanel
@@ -45,6 +46,7 @@ class TrajectoriesScreen(PagedTrajectories):
         Binding("slash", "search", "search"),
         Binding("F", "filter", "filter"),
         Binding("x", "remove_filter", "unfilter"),
+        Binding("s", "order", "order by lift", show=False),
         Binding("X", "remove_all", "remove all filters", show=False),
         Binding("h", "sibling(-1)", "siblings", key_display="h/l"),
         Binding("l", "sibling(1)", "next sibling", show=False),
@@ -74,7 +76,12 @@ class TrajectoriesScreen(PagedTrajectories):
 
     def on_resize(self, event: events.Resize) -> None:
         """Fit the columns to the new width."""
-        self.query_one("#columns", LinePanel).show_lines([column_titles(event.size.width)])
+        self.show_columns()
+
+    def show_columns(self) -> None:
+        """Show the titles of the columns."""
+        titles = column_titles(self.size.width, self.query_one(TrajectoryList).lifts)
+        self.query_one("#columns", LinePanel).show_lines([titles])
 
     def show_empty(self) -> None:
         """Explain why the list is empty."""
@@ -159,6 +166,13 @@ class TrajectoriesScreen(PagedTrajectories):
         detail = self.query_one(TrajectoryDetailPane).detail
         if detail is not None:
             self.app.push_screen(CopyDialog(texts_of(detail)))
+
+    def action_order(self) -> None:
+        """Order the list by lift: highest first, lowest first, then by id again."""
+        if self._filter.order is None and not self.query_one(TrajectoryList).lifts:
+            self.notify(NO_LIFTS, markup=False)
+            return
+        self.apply(with_choice(self._filter, "order", ORDERS[self._filter.order]))
 
     def action_remove_filter(self) -> None:
         """Remove the filter that was added last."""

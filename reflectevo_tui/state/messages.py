@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from reflectevo_tui.text.word_diff import WordChanges
     from store.curation.records import OpenPair
     from store.curation.review_queue import ReviewQueue
-    from store.records import Directive, DirectiveKind, JsonObject, ReviewState, TrajectoryDetail, TrajectoryRow
+    from store.records import Directive, DirectiveKind, JsonObject, ReviewState, TrajectoryRow
     from store.rollouts.trajectories import Anchors, TrajectoryFilter
+    from store.rollouts.trajectory_detail import TrajectoryDetail
     from store.settings import RunSettings
 
 
@@ -120,10 +121,11 @@ class TrajectoriesWanted(Message):
 
 
 class PageRead(Message):
-    """A page of the trajectory list was read. `number` is the list it belongs to."""
+    """A page of the trajectory list was read. `number` is the list it belongs to; `lifts`, whether any is known."""
 
-    def __init__(self, number: int, page: int, rows: tuple[TrajectoryRow, ...]) -> None:
+    def __init__(self, number: int, page: int, rows: tuple[TrajectoryRow, ...], lifts: bool = False) -> None:
         super().__init__()
+        self.lifts = lifts
         self.number = number
         self.page = page
         self.rows = rows

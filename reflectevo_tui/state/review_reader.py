@@ -13,8 +13,8 @@ from reflectevo_tui.text.word_diff import WordChanges, word_changes
 from store.curation import review_queue
 from store.curation.review_queue import ReviewQueue
 from store.curation.reviews import Review, newest_review
-from store.records import ReviewState, TrajectoryDetail
-from store.rollouts import trajectories
+from store.records import ReviewState
+from store.rollouts.trajectory_detail import TrajectoryDetail, detail
 from store.workspace import Workspace
 
 
@@ -30,10 +30,16 @@ class Card:
 def read_queue(
     workspace: Workspace, iteration_id: int, target: int, seed: int, known: ReviewQueue | None
 ) -> tuple[ReviewQueue, dict[int, ReviewState]]:
-    """Return the sample (drawn anew unless given) and the newest decisions on it. Raises StoreError."""
+    """Return the sample (drawn anew, or the given one with its present lifts) and the newest decisions on it.
+
+    Raises StoreError.
+    """
 
     def question(connection: sqlite3.Connection) -> tuple[ReviewQueue, dict[int, ReviewState]]:
-        queue = known or review_queue.draw_queue(connection, iteration_id, target, seed)
+        if known is None:
+            queue = review_queue.draw_queue(connection, iteration_id, target, seed)
+        else:
+            queue = review_queue.read_again(connection, known)
         return queue, review_queue.decisions(connection, queue.items)
 
     return ask_store(workspace, question)
@@ -43,16 +49,16 @@ def read_card(workspace: Workspace, trajectory_id: int) -> Card | None:
     """Read a complete trajectory; None when it does not exist. Raises StoreError."""
 
     def question(connection: sqlite3.Connection) -> tuple[TrajectoryDetail | None, Review | None]:
-        detail = trajectories.detail(connection, trajectory_id)
-        reflection = detail.reflection if detail else None
-        return detail, newest_review(connection, reflection.id) if reflection else None
+        found = detail(connection, trajectory_id)
+        reflection = found.reflection if found else None
+        return found, newest_review(connection, reflection.id) if reflection else None
 
-    detail, review = ask_store(workspace, question)
-    if detail is None:
+    found, review = ask_store(workspace, question)
+    if found is None:
         return None
-    correction = detail.correction
-    changes = word_changes(detail.attempt.reasoning, correction.reasoning) if correction else None
-    return Card(detail, changes, review)
+    correction = found.correction
+    changes = word_changes(found.attempt.reasoning, correction.reasoning) if correction else None
+    return Card(found, changes, review)
 
 
 def sample_numbers(text: str) -> tuple[int, int | None] | None:

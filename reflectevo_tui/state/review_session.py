@@ -6,9 +6,9 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from store.curation.review_queue import QueueItem, ReviewEstimate, ReviewQueue, estimate
+from store.curation.review_queue import QueueItem, ReviewEstimate, ReviewQueue, estimate, in_order
 from store.curation.reviews import Decision, Review
-from store.records import ReviewState
+from store.records import LiftOrder, ReviewState
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,10 @@ class ReviewSession:
     """State of the Review screen. Decisions of this session are effective immediately, written or not."""
 
     def __init__(self) -> None:
-        self.queue = ReviewQueue((), {})
+        self.drawn = ReviewQueue((), {})
+        """The sample in the order in which it was drawn; `queue` is the same sample in the order of the review."""
+        self.queue = self.drawn
+        self.order: LiftOrder | None = None
         self.place = 0
         self._reviewed: dict[int, ReviewState] = {}
         self._reviews: dict[int, Review | None] = {}
@@ -74,13 +77,29 @@ class ReviewSession:
             unsaved: whether decisions of this session are unwritten, and therefore missing in `reviewed`.
         """
         current = self.item
-        self.queue = queue
+        self.drawn, self.queue = queue, in_order(queue, self.order)
         self._reviewed = {**reviewed, **self._reviewed} if unsaved else dict(reviewed)
-        places = {item.trajectory_id: place for place, item in enumerate(queue.items)}
+        places = {item.trajectory_id: place for place, item in enumerate(self.queue.items)}
         if current is not None and current.trajectory_id in places:
             self.place = places[current.trajectory_id]
         elif queue.items:
             self.place = self._undecided(-1)
+
+    def reorder(self, order: LiftOrder | None) -> QueueItem | None:
+        """Change the order of the review, and move to its first item without a decision."""
+        self.order, self.queue = order, in_order(self.drawn, order)
+        self.place = self._undecided(-1) if self.queue.items else 0
+        return self.item
+
+    @property
+    def has_lifts(self) -> bool:
+        """Whether the lift of any reflection in the sample is known."""
+        return any(item.lift is not None for item in self.queue.items)
+
+    @property
+    def biased(self) -> bool:
+        """Whether the decisions so far are on a part of the sample that the order has chosen."""
+        return self.order is not None and self.estimate.done < len(self.queue.items)
 
     def _undecided(self, start: int) -> int:
         count = len(self.queue.items)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from reflectevo_tui.state.trajectory_reader import Choices
+from reflectevo_tui.text.lift_words import ORDERS, lift_filter_label, order_label
 from store.rollouts.trajectories import TrajectoryFilter
 
 BY_ID = ("iteration", "policy")
@@ -35,6 +36,10 @@ def chip_label(name: str, value: str, choices: Choices) -> str:
         return f'"{value}"'
     if name == "review":
         return REVIEW_WORDS.get(value, value)
+    if name == "lift":
+        return lift_filter_label(value)
+    if name == "order":
+        return order_label(value)
     label = dict(choices.get(name, [])).get(value, value)
     return f"{name} {label}" if name in (*BY_ID, "flag") else label
 
@@ -47,4 +52,7 @@ def kept_parts(wanted: TrajectoryFilter) -> dict[str, str]:
 def saved_filter(parts: Mapping[str, str]) -> TrajectoryFilter:
     """Restore a saved filter; parts unknown to this version are dropped."""
     known = {name for name in TrajectoryFilter.__slots__ if name not in BY_ID}
-    return TrajectoryFilter(**{name: value for name, value in parts.items() if name in known})  # type: ignore[arg-type]
+    kept = {name: value for name, value in parts.items() if name in known}
+    if kept.get("order") not in ORDERS:
+        del kept["order"]
+    return TrajectoryFilter(**kept)  # type: ignore[arg-type]

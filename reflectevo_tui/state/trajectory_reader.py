@@ -14,9 +14,11 @@ from pathlib import Path
 
 from store.database.connection import open_reader
 from store.database.outage import store_errors
-from store.records import TrajectoryDetail, TrajectoryRow
-from store.rollouts import trajectories
+from store.records import TrajectoryRow
+from store.rollouts import trajectories, trajectory_detail
+from store.rollouts.lift import has_lifts
 from store.rollouts.trajectories import Anchors, TrajectoryFilter
+from store.rollouts.trajectory_detail import TrajectoryDetail
 from store.runs.iterations import list_iterations
 from store.runs.policies import list_policies
 from store.runs.runs import list_runs
@@ -67,13 +69,18 @@ class TrajectoryReader:
             rows = trajectories.page(self._reader(), wanted, after=after, limit=PAGE_ROWS)
         if anchors and number + 1 < len(anchors.ids):
             # Fewer rows than a page when rows were deleted since the scan; the caller then scans again.
-            rows = [row for row in rows if row.id <= anchors.ids[number + 1]]
+            rows = _until(rows, anchors.ids[number + 1], by_id=wanted.order is None)
         return rows
+
+    def has_lifts(self, iteration_id: int | None) -> bool:
+        """Check whether any reflection of an iteration, or of any iteration, has a known lift."""
+        with self._page_lock, store_errors(self._workspace.database):
+            return has_lifts(self._reader(), iteration_id)
 
     def detail(self, trajectory_id: int) -> TrajectoryDetail | None:
         """Read one trajectory completely."""
         with self._page_lock, store_errors(self._workspace.database):
-            return trajectories.detail(self._reader(), trajectory_id)
+            return trajectory_detail.detail(self._reader(), trajectory_id)
 
     def walk(
         self, wanted: TrajectoryFilter, known: Anchors | None, still_wanted: Callable[[], bool] = lambda: True
@@ -141,6 +148,14 @@ class TrajectoryReader:
         if self._walks is None:
             self._walks = open_reader(self._workspace.database)
         return self._walks
+
+
+def _until(rows: list[TrajectoryRow], last: int, *, by_id: bool) -> list[TrajectoryRow]:
+    """Return the rows up to the one with which the next page ends its predecessor."""
+    if by_id:
+        return [row for row in rows if row.id <= last]
+    place = next((place for place, row in enumerate(rows) if row.id == last), len(rows))
+    return rows[: place + 1]
 
 
 def _names(reader: sqlite3.Connection) -> Choices:

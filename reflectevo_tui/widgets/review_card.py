@@ -15,9 +15,11 @@ from textual.widgets import Static
 
 from reflectevo_tui.text import display, formatting
 from reflectevo_tui.text.display import Part
+from reflectevo_tui.text.lift_words import lift_parts
 from reflectevo_tui.text.word_diff import WordChanges
 from reflectevo_tui.widgets.trajectory_detail import VERDICTS, change_content
-from store.records import StoredAttempt, StoredQuestion, TrajectoryDetail
+from store.records import StoredAttempt, StoredQuestion
+from store.rollouts.trajectory_detail import TrajectoryDetail
 
 TEXT_ROWS = 300
 """Maximum number of rows of one text; longer texts are split into parts."""
@@ -133,7 +135,8 @@ class ReviewCard(Vertical):
         ]
         if reflection.flags:
             parts.append((f" · flags {reflection.flags}", "$warning"))
-        self._put("reflection", display.line(*parts), shown.content)
+        lift = [] if detail.lift is None else [display.line(*lift_parts(detail.lift))]
+        self._put("reflection", display.line(*parts), display.stacked([*lift, shown.content]))
 
     def _draw_pair(self, detail: TrajectoryDetail, changes: WordChanges | None) -> None:
         correction = detail.correction

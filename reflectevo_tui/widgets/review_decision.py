@@ -10,7 +10,10 @@ from textual.content import Content
 from reflectevo_tui.state.review_session import Draft
 from reflectevo_tui.text import display
 from reflectevo_tui.text.display import Part
+from reflectevo_tui.text.lift_words import order_label
+from store.curation.review_queue import ReviewQueue
 from store.curation.reviews import ERROR_KINDS, Decision, Review
+from store.records import LiftOrder
 
 DECISIONS: Mapping[Decision, tuple[str, str]] = {
     "accept": ("✓ accepted", "bold $success"),
@@ -32,6 +35,13 @@ def kinds_line(chosen: int | None) -> Content:
             "  ",
         ]
     return display.line(*parts)
+
+
+def place_words(queue: ReviewQueue, order: LiftOrder | None, trajectory_id: int) -> str:
+    """Return the place of a reflection in the sample, such as `3 of 200` or `3 of 200, highest lift first`."""
+    ids = [item.trajectory_id for item in queue.items]
+    words = f"{ids.index(trajectory_id) + 1} of {len(ids)}" if trajectory_id in ids else "sibling, not in the sample"
+    return words if order is None else f"{words}, {order_label(order)}"
 
 
 def decision_line(review: Review | None, draft: Draft, place: str, early: bool) -> Content:

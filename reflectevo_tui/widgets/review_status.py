@@ -19,9 +19,9 @@ def share_words(share: Share) -> str:
 
 
 def status_lines(
-    where: str, estimate: ReviewEstimate, total: int, seed: int, unsaved: str, width: int
+    where: str, estimate: ReviewEstimate, total: int, seed: int, unsaved: str, width: int, *, biased: bool = False
 ) -> list[Content]:
-    """Format the two lines above the card."""
+    """Format the two lines above the card; `biased` if the order chose what has been reviewed so far."""
     wide = width >= WIDE
     filled, empty = formatting.bar(estimate.done / total if total else 0.0, 20 if wide else 10)
     first: list[Part] = [" "]
@@ -33,7 +33,8 @@ def status_lines(
     first += [(" · agreement with verifier " if wide else " · agree ", "$quiet"), (agreement, "bold")]
     if unsaved:
         return [display.line(*first), display.line((" ✗ NOT SAVED ", "bold reverse $error"), f" {unsaved}")]
-    second: list[Part] = [(" by task ", "$quiet")]
+    second: list[Part] = [(" by lift: no estimate until all are reviewed ·", "$warning")] if biased else []
+    second.append((" by task ", "$quiet"))
     for position, (task, share) in enumerate(estimate.by_task.items()):
         value = share_words(share) if wide else formatting.percent(share.value, 0)
         second += [("" if not position else " · ", "$quiet"), f"{task} ", (value, "bold")]

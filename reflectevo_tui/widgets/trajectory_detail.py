@@ -13,8 +13,10 @@ from textual.widgets import Static
 
 from reflectevo_tui.text import display, formatting
 from reflectevo_tui.text.display import Part
+from reflectevo_tui.text.lift_words import lift_parts
 from reflectevo_tui.text.word_diff import WordChanges
-from store.records import StoredAttempt, StoredReflection, TrajectoryDetail, Verdict
+from store.records import StoredAttempt, StoredReflection, Verdict
+from store.rollouts.trajectory_detail import TrajectoryDetail
 
 TEXT_ROWS = 300
 """Maximum number of rows of one text; longer texts are split into parts."""
@@ -92,6 +94,8 @@ def reflection_lines(detail: TrajectoryDetail, part: int) -> list[Content]:
     if len(siblings) > 1:
         parts += ["  ", ("h l", "bold $accent"), (" flip", "$quiet")]
     lines = [_heading(*parts)]
+    if detail.lift is not None:
+        lines.append(display.line(*lift_parts(detail.lift)))
     if reflection.flags:
         lines.append(display.line((f"flags: {reflection.flags}", "$warning")))
     if reflection.error:

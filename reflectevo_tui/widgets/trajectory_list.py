@@ -19,6 +19,8 @@ from textual.visual import Visual
 from reflectevo_tui.state.trajectory_reader import PAGE_ROWS
 from reflectevo_tui.terminal.immediate_repaint import hold_repaint, paint_held
 from reflectevo_tui.text import display, formatting
+from reflectevo_tui.text.display import Part
+from reflectevo_tui.text.lift_words import lift_mark, lift_style
 from reflectevo_tui.widgets.newest_trajectories import TRANSITION_STYLES
 from store.records import ReviewState, TrajectoryRow
 
@@ -27,20 +29,24 @@ _PAGE = "a page of the list"
 REVIEW_GLYPHS: Mapping[ReviewState, str] = {"accept": "✓", "reject": "✗", "flag": "⚑"}
 
 
-def column_titles(width: int) -> Content:
-    """Return the column titles."""
+def column_titles(width: int, lifts: bool) -> Content:
+    """Return the column titles; with `lifts` there is a column for the lift of the reflection."""
     task = 20 if width >= 100 else 12
-    return display.line((f"   {'id':>9}  {'task':<{task}}  {'trans':<5}  {'instr':<6}  rev reflection", "$quiet"))
+    lift = " lift  " if lifts else ""
+    title = f"   {'id':>9}  {'task':<{task}}  {'trans':<5}  {lift}{'instr':<6}  rev reflection"
+    return display.line((title, "$quiet"))
 
 
-def row_line(row: TrajectoryRow, width: int, chosen: bool) -> Content:
-    """Format one row: marker, id, task, transition, instruction, review, excerpt."""
+def row_line(row: TrajectoryRow, width: int, chosen: bool, lifts: bool) -> Content:
+    """Format one row: marker, id, task, transition, lift where there are any, instruction, review, excerpt."""
     task = 20 if width >= 100 else 12
+    lift: list[Part] = [(f"{lift_mark(row.lift):>5}  ", lift_style(row.lift))] if lifts else []
     return display.line(
         (" ▸ " if chosen else "   ", "bold $accent"),
         f"{formatting.count(row.id):>9}  ",
         (display.fitted(row.task, task), "$quiet"),
         (f"  {row.transition:<5}  ", TRANSITION_STYLES.get(row.transition, "")),
+        *lift,
         (f"{row.instruction:<7} ", "$quiet"),
         f"{REVIEW_GLYPHS.get(row.review, ' ')}   ",
         display.one_line(row.excerpt),
@@ -86,6 +92,7 @@ class TrajectoryList(ScrollView, can_focus=True):
         self._told: int | None = None
         self.total = 0
         self.counted = False
+        self.lifts = False
         self.cursor = 0
         self._to_the_end = False
 
@@ -97,6 +104,19 @@ class TrajectoryList(ScrollView, can_focus=True):
         self._told, self.cursor, self._to_the_end = None, 0, False
         self.set_total(0, counted=False)
         self.scroll_to(y=0, animate=False, immediate=True)
+
+    def show_lifts(self, lifts: bool) -> None:
+        """Show or hide the column of the lifts."""
+        if lifts != self.lifts:
+            self.lifts = lifts
+            self.refresh()
+
+    def read_again(self) -> None:
+        """Request the displayed pages again, because values of their rows have changed; the cursor stays."""
+        self._pages.clear()
+        self._asked.clear()
+        self._told = None
+        self.move_to(self.cursor)
 
     def set_total(self, total: int, *, counted: bool = True) -> None:
         """Set the number of rows; the last page is requested again if it has grown.
@@ -202,7 +222,7 @@ class TrajectoryList(ScrollView, can_focus=True):
         self._ask(number)
         row = self.row_at(position)
         chosen = position == self.cursor
-        content = display.line(("   …", "$quiet")) if row is None else row_line(row, width, chosen)
+        content = display.line(("   …", "$quiet")) if row is None else row_line(row, width, chosen, self.lifts)
         if chosen and self.has_focus:
             style += Style.from_styles(self.get_component_styles("trajectory-list--cursor"))
         strips = Visual.to_strips(self, content, width, 1, style, pad=True)

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from store.evaluation.intervals import wilson, wilson_share
-from store.records import ReviewState
+from store.records import LiftOrder, ReviewState
 
 Cell = tuple[str, str]
 """Task and transition."""
@@ -20,7 +20,7 @@ Cell = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class QueueItem:
-    """A reflection in the sample. `review` is its newest decision, empty for none."""
+    """A reflection in the sample. `review` is its newest decision, empty for none; `lift` is None where unknown."""
 
     trajectory_id: int
     reflection_id: int
@@ -28,6 +28,7 @@ class QueueItem:
     transition: str
     instruction: str
     review: ReviewState
+    lift: float | None = None
 
     @property
     def cell(self) -> Cell:
@@ -88,16 +89,36 @@ def draw_queue(connection: sqlite3.Connection, iteration_id: int, target: int, s
 
 
 def _items(connection: sqlite3.Connection, ids: Sequence[int]) -> list[QueueItem]:
-    """Return the items with these trajectory ids, in the same order."""
+    """Return the items with these trajectory ids, in the same order; without those that are not stored any more."""
     found: dict[int, QueueItem] = {}
     for part in _parts(ids):
         for row in connection.execute(
-            "SELECT id, reflection_id, task, transition, instruction, review FROM trajectories"
+            "SELECT id, reflection_id, task, transition, instruction, review, lift FROM trajectories"
             f" WHERE id IN ({', '.join('?' * len(part))})",
             part,
         ):
             found[row["id"]] = QueueItem(*row)
-    return [found[row] for row in ids]
+    return [found[row] for row in ids if row in found]
+
+
+def read_again(connection: sqlite3.Connection, queue: ReviewQueue) -> ReviewQueue:
+    """Return a sample already drawn, with the present lifts and decisions of its reflections."""
+    return replace(queue, items=tuple(_items(connection, [item.trajectory_id for item in queue.items])))
+
+
+def in_order(queue: ReviewQueue, order: LiftOrder | None) -> ReviewQueue:
+    """Return a sample in the order of the lift of its reflections, or as it was drawn without an `order`.
+
+    Unknown lifts are last in both orders, and equal ones stay in the order of the sample. The order doesn't depend on
+    reviews. A prefix of a sample in the order of the lift is no random sample.
+    """
+    if order is None:
+        return queue
+    sign = -1.0 if order == "highest lift" else 1.0
+    return replace(
+        queue,
+        items=tuple(sorted(queue.items, key=lambda item: (1, 0.0) if item.lift is None else (0, sign * item.lift))),
+    )
 
 
 def _parts(ids: Sequence[int], most: int = 500) -> Iterator[Sequence[int]]:

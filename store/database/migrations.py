@@ -68,6 +68,13 @@ def _migrations() -> Migrations:
             database.execute(statement)
         database.execute("PRAGMA user_version = 5")
 
+    @migrations(name="0006_lifts")
+    def lifts(database: Database) -> None:
+        """Store the lift of a reflection with its trajectory; existing ones are computed from the stored samples."""
+        for statement in _statements(LIFTS):
+            database.execute(statement)
+        database.execute("PRAGMA user_version = 6")
+
     return migrations
 
 
@@ -175,3 +182,42 @@ CREATE TABLE control_results (
 """
 """The controls have tables of their own: a query on attempts or reflections, and so curation, exports, lists, yields
 and metrics, can't meet a text that a control generated, least of all one that shows the reference answer."""
+
+
+LIFTS = """
+ALTER TABLE trajectories ADD COLUMN right_with INTEGER;
+ALTER TABLE trajectories ADD COLUMN n_with INTEGER;
+ALTER TABLE trajectories ADD COLUMN right_without INTEGER;
+ALTER TABLE trajectories ADD COLUMN n_without INTEGER;
+ALTER TABLE trajectories ADD COLUMN lift REAL;
+WITH sampled AS (
+    SELECT i.id FROM iterations i WHERE EXISTS (
+        SELECT 1 FROM run_questions q JOIN attempts k
+        ON k.iteration_id = i.id AND k.protocol = '' AND k.question_id = q.question_id AND k.turn = 2
+        AND ifnull(k.reflection_id, 0) = 0
+        WHERE q.run_id = i.run_id
+    )
+),
+tried AS (
+    SELECT iteration_id, question_id, reflection_id, sum(verdict = 'correct') AS helped,
+           sum(verdict <> 'unverified') AS n
+    FROM attempts WHERE iteration_id IN (SELECT id FROM sampled) AND protocol = '' AND turn = 2
+    GROUP BY iteration_id, question_id, reflection_id
+)
+UPDATE trajectories SET right_with = s.right_with, n_with = s.n_with, right_without = s.right_without,
+    n_without = s.n_without, lift = s.lift
+FROM (
+    SELECT r.id AS reflection_id, r.attempt_id, c.helped AS right_with, c.n AS n_with, w.helped AS right_without,
+           w.n AS n_without, 1.0 * (c.helped * w.n - w.helped * c.n) / (c.n * w.n) AS lift
+    FROM tried w
+    JOIN tried c ON c.iteration_id = w.iteration_id AND c.question_id = w.question_id AND c.reflection_id IS NOT NULL
+    JOIN reflections r ON r.id = c.reflection_id
+    JOIN attempts a ON a.id = r.attempt_id AND a.turn = 1 AND a.verdict = 'incorrect'
+    WHERE w.reflection_id IS NULL
+) s
+WHERE trajectories.attempt_id = s.attempt_id AND ifnull(trajectories.reflection_id, 0) = s.reflection_id;
+CREATE INDEX trajectories_lift ON trajectories (lift) WHERE lift IS NOT NULL;
+CREATE INDEX trajectories_iteration_lift ON trajectories (iteration_id, lift) WHERE lift IS NOT NULL;
+CREATE INDEX trajectories_lifted ON trajectories (id, lift) WHERE lift IS NOT NULL;
+"""
+"""The indexes hold only rows with a known lift, so that runs with one correction for each reflection pay nothing."""

@@ -15,6 +15,7 @@ from store.database.connection import storable
 from store.database.rows import dump_json, to_record, to_records
 from store.database.search_buffer import narrow_search_buffer
 from store.records import JsonObject, StageName
+from store.rollouts.lift import store_lifts
 from store.runs.iterations import add_iteration, set_stage, update_iteration
 from store.runs.policies import add_policy
 from store.runs.runs import add_run, run_named, set_run_state
@@ -159,7 +160,7 @@ def advance_import(connection: sqlite3.Connection, target: ImportTarget, before:
 
 
 def finish_import(connection: sqlite3.Connection, target: ImportTarget, notes: Mapping[StageName, str]) -> None:
-    """Mark an import as complete: stages with rows as done, stages without any as skipped.
+    """Mark an import as complete: stages with rows as done, stages without any as skipped. Stores the lifts.
 
     Args:
         connection: inside a write transaction.
@@ -168,6 +169,7 @@ def finish_import(connection: sqlite3.Connection, target: ImportTarget, notes: M
     """
     now = time.time()
     narrow_search_buffer(connection)
+    store_lifts(connection, target.iteration_id)
     connection.execute("UPDATE imports SET ended = ? WHERE id = ?", (now, target.import_id))
     connection.execute(
         "UPDATE stages SET state = CASE WHEN total > 0 THEN 'done' ELSE 'skipped' END, ended = ?"

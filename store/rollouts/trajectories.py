@@ -1,4 +1,4 @@
-"""The trajectory list: keyset pagination with filters and full-text search, counts, anchors and details.
+"""The trajectory list: keyset pagination with filters and full-text search, counts and anchors.
 
 Pages never use OFFSET: a page starts after an id. To jump into the middle of a list, its *anchors* are read once: every
 n-th id under the same filter.
@@ -12,17 +12,26 @@ from dataclasses import dataclass
 
 from store.database.connection import read, storable
 from store.database.rows import to_record
-from store.records import StoredAttempt, StoredQuestion, StoredReflection, TrajectoryDetail, TrajectoryRow
-
-_NUMBER = "iif(i.kind = 'training', i.number, NULL)"
-"""SQL for the number of a row's training iteration; NULL for evaluations, which are numbered separately."""
+from store.records import LiftOrder, TrajectoryRow
+from store.rollouts.lift import has_lifts
+from store.rollouts.lift_order import (
+    LIFT_FILTERS,
+    Conditions,
+    ListPart,
+    OrderedList,
+    lift_clause,
+    ordered_anchors,
+    ordered_parts,
+)
+from store.rollouts.trajectory_detail import ITERATION_NUMBER
 
 
 @dataclass(frozen=True, slots=True)
 class TrajectoryFilter:
-    """A filter of the list; None or an empty text matches all rows. `iteration` and `policy` are ids.
+    """A filter of the list and its order; None or an empty text matches all rows. `iteration` and `policy` are ids.
 
-    `review` is `accept`, `reject`, `flag`, or `none` for rows without a review.
+    `review` is `accept`, `reject`, `flag`, or `none` for rows without a review; `lift` is one of `LIFT_FILTERS` or a
+    threshold such as `>= 0.25`. Without an `order` the list is in the order of the ids.
     """
 
     iteration: int | None = None
@@ -34,10 +43,12 @@ class TrajectoryFilter:
     review: str | None = None
     policy: int | None = None
     flag: str | None = None
+    lift: str | None = None
+    order: LiftOrder | None = None
     search: str = ""
 
     def active(self) -> dict[str, str]:
-        """Return the fields that restrict the list, by name, for the filter chips."""
+        """Return the fields that restrict or order the list, by name, for the filter chips."""
         found = {name: getattr(self, name) for name in self.__slots__}
         return {name: str(value) for name, value in found.items() if value not in (None, "")}
 
@@ -91,7 +102,7 @@ def completed(connection: sqlite3.Connection, expression: str) -> str:
     return f"{before.strip()} AND ({alternatives})" if before.strip() else f"({alternatives})"
 
 
-def _conditions(connection: sqlite3.Connection, wanted: TrajectoryFilter) -> tuple[str, str, list[object]]:
+def _conditions(connection: sqlite3.Connection, wanted: TrajectoryFilter) -> Conditions:
     """Return the FROM clause, the WHERE clause and the parameters of a filter."""
     source, clauses, values = "trajectories t", ["1"], []  # type: str, list[str], list[object]
     for column, value in (
@@ -113,16 +124,26 @@ def _conditions(connection: sqlite3.Connection, wanted: TrajectoryFilter) -> tup
     if wanted.flag is not None:
         clauses.append("t.flags <> '' AND instr(' ' || t.flags || ' ', ' ' || ? || ' ') > 0")
         values.append(wanted.flag)
-    # Without statistics SQLite can't know which of several filters is the most selective. These two always are: the
+    if wanted.lift is not None:
+        clause, bounds = lift_clause(wanted.lift)
+        clauses.append(clause)
+        values += bounds
+    # Without statistics SQLite can't know which of several filters is the most selective. These always are: the
     # indexes of the others would be scanned from the start of the store.
     if wanted.flag is not None:
         source += " INDEXED BY trajectories_flags"
+    elif wanted.lift is not None and wanted.lift != "unknown":
+        clauses.append("t.lift IS NOT NULL")
+        source += " INDEXED BY trajectories_lifted"
     elif wanted.iteration is not None and wanted.review in (None, "none"):
         source += " INDEXED BY trajectories_iteration"
     expression = match_expression(wanted.search)
     if expression:
-        source = "trajectory_search s CROSS JOIN trajectories t ON t.id = s.rowid"
-        clauses.append("trajectory_search MATCH ?")
+        if wanted.order is None:
+            source = "trajectory_search s CROSS JOIN trajectories t ON t.id = s.rowid"
+            clauses.append("trajectory_search MATCH ?")
+        else:
+            clauses.append("t.id IN (SELECT rowid FROM trajectory_search WHERE trajectory_search MATCH ?)")
         values.append(completed(connection, expression))
     return source, " AND ".join(clauses), values
 
@@ -135,33 +156,47 @@ def page(
     limit: int = 100,
     backwards: bool = False,
 ) -> list[TrajectoryRow]:
-    """Return the rows that follow id `after` in ascending order, or with `backwards` those that precede it.
+    """Return the rows that follow the row with id `after`, or with `backwards` those that precede it.
 
     Args:
         connection: a reader.
-        wanted: the filter.
-        after: an id, exclusive. With `backwards`, 0 means from the end.
+        wanted: the filter, and the order of the list.
+        after: an id, exclusive. 0 means from the start, with `backwards` from the end.
         limit: maximum number of rows to return; no more than that are read.
-        backwards: page towards the start; the rows are returned in ascending order either way.
+        backwards: page towards the start; the rows are returned in the order of the list either way.
     """
-    source, where, values = _conditions(connection, wanted)
+    conditions = _conditions(connection, wanted)
+    if wanted.order is not None:
+        ordered = OrderedList(conditions, wanted.order, wanted.iteration, wanted.lift)
+        parts = ordered_parts(connection, ordered, after=after, backwards=backwards)
+    else:
+        parts = [_by_id(conditions, after, backwards)]
+    found: list[TrajectoryRow] = []
+    for part in parts:
+        if len(found) < limit:
+            found += _rows(connection, part, limit - len(found))
+    return found[::-1] if backwards else found
+
+
+def _by_id(conditions: Conditions, after: int, backwards: bool) -> ListPart:
+    source, where, values = conditions
     key = "s.rowid" if source.startswith("trajectory_search") else "t.id"
     if backwards:
-        comparison, order = f"{key} < ?", "DESC"
-        after = after or 2**62
-    else:
-        comparison, order = f"{key} > ?", "ASC"
+        return ListPart(source, f"{where} AND {key} < ?", (*values, after or 2**62), f"{key} DESC")
+    return ListPart(source, f"{where} AND {key} > ?", (*values, after), f"{key} ASC")
+
+
+def _rows(connection: sqlite3.Connection, part: ListPart, limit: int) -> list[TrajectoryRow]:
     rows = connection.execute(
-        f"SELECT t.id, {_NUMBER} AS iteration, t.split, t.task, t.domain, t.transition, t.instruction, t.review,"
-        " t.flags, coalesce(substr(r.text, 1, 200), substr(a.reasoning, 1, 200)) AS excerpt"
-        f" FROM (SELECT t.* FROM {source} WHERE {where} AND {comparison} ORDER BY {key} {order} LIMIT ?) t"
+        f"SELECT t.id, {ITERATION_NUMBER} AS iteration, t.split, t.task, t.domain, t.transition, t.instruction,"
+        " t.review, t.flags, t.lift, coalesce(substr(r.text, 1, 200), substr(a.reasoning, 1, 200)) AS excerpt"
+        f" FROM (SELECT t.* FROM {part.source} WHERE {part.where} ORDER BY {part.order} LIMIT ?) t"
         " JOIN attempts a ON a.id = t.attempt_id"
         " LEFT JOIN reflections r ON r.id = t.reflection_id"
-        f" LEFT JOIN iterations i ON i.id = t.iteration_id ORDER BY t.id {order}",
-        (*values, after, limit),
+        f" LEFT JOIN iterations i ON i.id = t.iteration_id ORDER BY {part.order.replace('s.rowid', 't.id')}",
+        (*part.values, limit),
     ).fetchall()
-    found = [to_record(TrajectoryRow, row) for row in rows]
-    return found[::-1] if backwards else found
+    return [to_record(TrajectoryRow, row) for row in rows]
 
 
 def count(connection: sqlite3.Connection, wanted: TrajectoryFilter) -> int:
@@ -186,7 +221,8 @@ def _everything(connection: sqlite3.Connection) -> tuple[int, int]:
 class Anchors:
     """Every `step`-th id of a filtered list: `ids[k]` precedes the row at position k × step (so `ids[0]` is 0).
 
-    `last` is the id of the last row that was read, 0 for none.
+    `last` is the id of the last row that was read, 0 for none. In a list in another order than that of the ids it is
+    the highest id of all trajectories at that time.
     """
 
     step: int
@@ -200,8 +236,16 @@ def anchors(
 ) -> Anchors:
     """Read the ids of a filtered list once and keep every `step`-th; `page(after=ids[k])` then starts at k × step.
 
-    With `known` anchors of the same filter, only rows appended since then are read.
+    With `known` anchors of the same filter, only rows appended since then are read; a list in another order than that
+    of the ids is read completely each time.
     """
+    if wanted.order is not None:
+        with nullcontext() if connection.in_transaction else read(connection):
+            conditions = _conditions(connection, wanted)
+            ordered = OrderedList(conditions, wanted.order, wanted.iteration, wanted.lift)
+            ids, found = ordered_anchors(connection, ordered, step)
+            newest_id: int = connection.execute("SELECT coalesce(max(id), 0) FROM trajectories").fetchone()[0]
+            return Anchors(step, ids, found, newest_id)
     if known is None and not wanted.active():
         total, last = _everything(connection)
         if total == last:
@@ -255,41 +299,6 @@ def _hopped(
     return Anchors(step, tuple(kept), step * (len(kept) - 1) + tail, kept[-1] if last is None else last)
 
 
-def _attempt(connection: sqlite3.Connection, attempt_id: int) -> StoredAttempt:
-    row = connection.execute("SELECT * FROM attempts WHERE id = ?", (attempt_id,)).fetchone()
-    return to_record(StoredAttempt, row)
-
-
-def detail(connection: sqlite3.Connection, trajectory_id: int) -> TrajectoryDetail | None:
-    """Return one trajectory with all its parts; None when there is none with that id."""
-    row = connection.execute(
-        f"SELECT t.*, {_NUMBER} AS iteration, p.name AS policy, '' AS excerpt FROM trajectories t"
-        " LEFT JOIN iterations i ON i.id = t.iteration_id LEFT JOIN policies p ON p.id = t.policy_id WHERE t.id = ?",
-        (trajectory_id,),
-    ).fetchone()
-    if row is None:
-        return None
-    question = connection.execute("SELECT * FROM questions WHERE id = ?", (row["question_id"],)).fetchone()
-    reflection = None
-    if row["reflection_id"] is not None:
-        reflection = to_record(
-            StoredReflection,
-            connection.execute("SELECT * FROM reflections WHERE id = ?", (row["reflection_id"],)).fetchone(),
-        )
-    siblings = connection.execute(
-        "SELECT id FROM trajectories WHERE attempt_id = ? ORDER BY id", (row["attempt_id"],)
-    ).fetchall()
-    return TrajectoryDetail(
-        row=to_record(TrajectoryRow, row),
-        question=to_record(StoredQuestion, question),
-        attempt=_attempt(connection, row["attempt_id"]),
-        reflection=reflection,
-        correction=None if row["correction_id"] is None else _attempt(connection, row["correction_id"]),
-        policy=row["policy"] or "",
-        siblings=tuple(sibling["id"] for sibling in siblings),
-    )
-
-
 def newest(connection: sqlite3.Connection, limit: int = 8) -> list[TrajectoryRow]:
     """Return the newest finished trajectories, newest first; imported ones are not included."""
     imported = connection.execute("SELECT 1 FROM runs WHERE origin = 'import' LIMIT 1").fetchone()
@@ -323,4 +332,5 @@ def filter_choices(connection: sqlite3.Connection) -> dict[str, list[str]]:
     choices["flag"] = sorted({flag for row in flags for flag in row[0].split()})
     choices["split"] = ["train", "dev", "test"]
     choices["review"] = ["none", "accept", "reject", "flag"]
+    choices["lift"] = [*LIFT_FILTERS[:1], ">= 0.25", ">= 0.5", *LIFT_FILTERS[1:]] if has_lifts(connection) else []
     return choices

@@ -25,7 +25,8 @@ from reflectevo_tui.engine_client.process import start_engine
 from store.control.liveness import lock_owner
 from store.database.connection import open_reader
 from store.rollouts.attempts import rollout_attempts
-from store.rollouts.trajectories import TrajectoryFilter, detail, page
+from store.rollouts.trajectories import TrajectoryFilter, page
+from store.rollouts.trajectory_detail import detail
 from store.runs.iterations import list_iterations, stages
 from store.runs.runs import list_runs
 from store.workspace import Workspace

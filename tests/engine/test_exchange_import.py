@@ -21,7 +21,7 @@ from engine.exchange.import_file import import_file
 from store.control.telemetry import events
 from store.curation.curated import curation_counts
 from store.database.connection import open_reader, open_writer
-from store.rollouts import trajectories
+from store.rollouts import trajectories, trajectory_detail
 from store.rollouts.trajectories import TrajectoryFilter
 from store.runs.iterations import current_iteration, list_iterations, stages
 from store.runs.policies import list_policies
@@ -96,7 +96,7 @@ def test_an_imported_file_can_be_browsed_filtered_and_searched(workspace: Worksp
         helped = TrajectoryFilter(transition="i→c", task="quiz", instruction="unstated", split="train")
         assert trajectories.count(reader, helped) == 20
         (found,) = trajectories.page(reader, TrajectoryFilter(search='"Question 7"', transition="i→c"))
-        detail = trajectories.detail(reader, found.id)
+        detail = trajectory_detail.detail(reader, found.id)
         assert detail is not None and detail.reflection is not None and detail.correction is not None
         assert detail.question.text.startswith("Question 7:")
         assert (detail.attempt.verdict, detail.correction.verdict, detail.policy) == (

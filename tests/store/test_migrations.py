@@ -27,7 +27,7 @@ DATA_MODEL = {
     "reflections": "iteration_id attempt_id instruction sample policy_id protocol text prompt_tokens completion_tokens"
     " finish_reason seed prompt_version prompt_hash latency flags reused_from error created",
     "trajectories": "iteration_id policy_id question_id attempt_id reflection_id correction_id split task domain"
-    " transition instruction review flags",
+    " transition instruction review flags right_with n_with right_without n_without lift",
     "reviews": "reflection_id decision error_kind note reviewer created",
     "preferences": "chosen_id rejected_id source confidence reviewer note created",
     "judge_requests": "iteration_id first_id second_id judge prompt_version answer created",

@@ -18,12 +18,12 @@ from store.rollouts.trajectories import (
     anchors,
     completed,
     count,
-    detail,
     filter_choices,
     match_expression,
     newest,
     page,
 )
+from store.rollouts.trajectory_detail import detail
 from tests.support.rows import Rows
 
 TASKS = ("letters", "sums", "quiz")

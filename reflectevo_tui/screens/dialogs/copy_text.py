@@ -14,7 +14,7 @@ from textual.widgets import Static
 
 from reflectevo_tui.terminal.immediate_repaint import Dialog
 from reflectevo_tui.text import display, formatting
-from store.records import TrajectoryDetail
+from store.rollouts.trajectory_detail import TrajectoryDetail
 
 MOST_CHARACTERS = 100_000
 """Maximum number of characters: terminals refuse longer texts, and tmux truncates them."""

@@ -15,8 +15,21 @@ from reflectevo_tui.state.trajectory_filters import REVIEW_WORDS
 from reflectevo_tui.state.trajectory_reader import Choices
 from reflectevo_tui.terminal.immediate_repaint import Dialog
 from reflectevo_tui.text import display
+from reflectevo_tui.text.lift_words import lift_filter_label
 
-FIELDS = ("transition", "task", "instruction", "iteration", "split", "review", "policy", "domain", "flag", "saved")
+FIELDS = (
+    "transition",
+    "task",
+    "instruction",
+    "iteration",
+    "split",
+    "review",
+    "policy",
+    "domain",
+    "flag",
+    "lift",
+    "saved",
+)
 """The fields that can be filtered, most used first; `saved` applies a filter saved under a name."""
 
 FilterChoice = tuple[str, str | None]
@@ -66,6 +79,8 @@ class FilterDialog(Dialog[FilterChoice | None]):
     def _label(self, name: str, value: str) -> str:
         if name == "review":
             return REVIEW_WORDS.get(value, value)
+        if name == "lift":
+            return lift_filter_label(value)
         return dict(self._choices.get(name, [])).get(value, value)
 
     def on_mount(self) -> None:

@@ -17,7 +17,7 @@ from reflectevo_tui.engine_client.process import prompt_of
 from reflectevo_tui.terminal.immediate_repaint import Dialog
 from reflectevo_tui.text import display
 from store.errors import OperatorError
-from store.records import TrajectoryDetail
+from store.rollouts.trajectory_detail import TrajectoryDetail
 from store.workspace import Workspace
 
 MESSAGE_ROWS = 600

@@ -1,0 +1,66 @@
+"""One trajectory in full: its question, texts, siblings, and the lift of its reflection."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+
+from store.database.rows import to_record
+from store.records import StoredAttempt, StoredQuestion, StoredReflection, TrajectoryRow
+from store.rollouts.lift import ReflectionLift, stored_lift
+
+ITERATION_NUMBER = "iif(i.kind = 'training', i.number, NULL)"
+"""SQL for the number of a row's training iteration; NULL for evaluations, which are numbered separately."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrajectoryDetail:
+    """All data of one trajectory. `siblings` are the ids of all trajectories of the same attempt, in order.
+
+    `lift` holds the shares that come right with and without the reflection; None where they weren't sampled.
+    """
+
+    row: TrajectoryRow
+    question: StoredQuestion
+    attempt: StoredAttempt
+    reflection: StoredReflection | None
+    correction: StoredAttempt | None
+    policy: str
+    siblings: tuple[int, ...]
+    lift: ReflectionLift | None = None
+
+
+def detail(connection: sqlite3.Connection, trajectory_id: int) -> TrajectoryDetail | None:
+    """Return one trajectory with all its parts; None when there is none with that id."""
+    row = connection.execute(
+        f"SELECT t.*, {ITERATION_NUMBER} AS iteration, p.name AS policy, '' AS excerpt FROM trajectories t"
+        " LEFT JOIN iterations i ON i.id = t.iteration_id LEFT JOIN policies p ON p.id = t.policy_id WHERE t.id = ?",
+        (trajectory_id,),
+    ).fetchone()
+    if row is None:
+        return None
+    question = connection.execute("SELECT * FROM questions WHERE id = ?", (row["question_id"],)).fetchone()
+    reflection = None
+    if row["reflection_id"] is not None:
+        reflection = to_record(
+            StoredReflection,
+            connection.execute("SELECT * FROM reflections WHERE id = ?", (row["reflection_id"],)).fetchone(),
+        )
+    siblings = connection.execute(
+        "SELECT id FROM trajectories WHERE attempt_id = ? ORDER BY id", (row["attempt_id"],)
+    ).fetchall()
+    return TrajectoryDetail(
+        row=to_record(TrajectoryRow, row),
+        question=to_record(StoredQuestion, question),
+        attempt=_attempt(connection, row["attempt_id"]),
+        reflection=reflection,
+        correction=None if row["correction_id"] is None else _attempt(connection, row["correction_id"]),
+        policy=row["policy"] or "",
+        siblings=tuple(sibling["id"] for sibling in siblings),
+        lift=stored_lift(row),
+    )
+
+
+def _attempt(connection: sqlite3.Connection, attempt_id: int) -> StoredAttempt:
+    row = connection.execute("SELECT * FROM attempts WHERE id = ?", (attempt_id,)).fetchone()
+    return to_record(StoredAttempt, row)
