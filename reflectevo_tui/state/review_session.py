@@ -57,6 +57,7 @@ class ReviewSession:
         self._decided_at: dict[int, float] = {}
         self._drafts: dict[int, Draft] = {}
         self._undo: list[Undo] = []
+        self._chosen_by_lift = False
 
     @property
     def item(self) -> QueueItem | None:
@@ -98,8 +99,8 @@ class ReviewSession:
 
     @property
     def biased(self) -> bool:
-        """Whether the decisions so far are on a part of the sample that the order has chosen."""
-        return self.order is not None and self.estimate.done < len(self.queue.items)
+        """Whether the decisions so far are on a part of the sample that an order by lift has chosen."""
+        return (self.order is not None or self._chosen_by_lift) and self.estimate.done < len(self.queue.items)
 
     def _undecided(self, start: int) -> int:
         count = len(self.queue.items)
@@ -138,6 +139,7 @@ class ReviewSession:
         """Record a decision with the drafted error kind and note."""
         draft = self.draft(reflection_id)
         self._drafts.pop(reflection_id, None)
+        self._chosen_by_lift |= self.order is not None
         self._undo.append(Undo(trajectory_id, reflection_id, self.review(reflection_id)))
         return self._settle(reflection_id, decision, draft)
 

@@ -23,9 +23,9 @@ ORDERS: Mapping[LiftOrder | None, LiftOrder | None] = {
 NO_LIFTS = "No lift is known here: correction.samples above 1 measures the lift of each reflection."
 
 _FILTERS = {
-    "helped": "it helped",
-    "no difference": "it made no difference",
-    "hurt": "it hurt",
+    "helped": "helped",
+    "no difference": "made no difference",
+    "hurt": "hurt",
     "unknown": "lift unknown",
 }
 
@@ -54,7 +54,7 @@ def _share(right: int, n: int, word: str) -> str:
 
 
 def lift_filter_label(wanted: str) -> str:
-    """Return the label of a filter by lift, such as `it helped` or `lift ≥ +0.25`."""
+    """Return the label of a filter by lift, such as `helped` or `lift ≥ +0.25`."""
     least = lift_threshold(wanted)
     return _FILTERS.get(wanted, wanted) if least is None else f"lift ≥ {lift_mark(least)}"
 
