@@ -29,7 +29,6 @@ LEFT JOIN (
     FROM attempts k WHERE {retries} AND k.protocol = '' AND k.turn = 2 AND k.reflection_id IS NULL
     GROUP BY k.iteration_id, k.question_id
 ) w ON w.iteration_id = a.iteration_id AND w.question_id = a.question_id
-ORDER BY r.id
 """
 
 
@@ -87,7 +86,7 @@ def reflection_lift(connection: sqlite3.Connection, reflection_id: int) -> Refle
 
 
 def _lifts(connection: sqlite3.Connection, query: str, values: tuple[int, ...]) -> dict[int, ReflectionLift]:
-    return {row[0]: ReflectionLift(*row[1:5]) for row in connection.execute(query, values)}
+    return {row[0]: ReflectionLift(*row[1:5]) for row in connection.execute(f"{query} ORDER BY r.id", values)}
 
 
 _SAMPLED = """

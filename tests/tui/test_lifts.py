@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pytest
@@ -208,10 +209,10 @@ async def test_review_shows_the_lift_and_is_ordered_by_it(build, until, screen_t
             text = screen_text(app)
             assert f"lift {lift_mark(expected[0].lift)}" in text and f"{order} first" in text
             assert "no estimate until all are reviewed" in text
-            for item, following in zip(expected[:3], expected[1:4], strict=True):
+            for item, following in itertools.pairwise(expected[:4]):
                 await pilot.press("a" if item.lift and item.lift > 0 else "r")
                 await until(pilot, lambda f=following: card.detail.row.id == f.trajectory_id)
-            await until(pilot, lambda n=len(seen): len(reviews(built)) == n + 3)
+            await until(pilot, lambda s=seen: len(reviews(built)) == len(s) + 3)
             # The queue is read again while decisions are stored; place and order must not change.
             app.screen.read_iteration()
             await pilot.pause(0.3)
