@@ -164,6 +164,23 @@ class RunSettings(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _samples_corrections_for_lifts(self) -> RunSettings:
+        named = [
+            name
+            for name, used in (
+                (f"curation.min_lift = {self.curation.min_lift}", self.curation.min_lift is not None),
+                ("curation.pairs_by = 'lift'", self.curation.pairs_by == "lift"),
+            )
+            if used
+        ]
+        if named and self.correction.samples < 2:
+            raise ValueError(
+                f"{named[0]} needs the lift of reflections, and with correction.samples = {self.correction.samples} no "
+                "lift is known; set correction.samples to at least 2, e.g. to 4, with a correction.temperature above 0"
+            )
+        return self
+
     @property
     def decides_on_reported_questions(self) -> bool:
         """Whether promotion is decided on the test questions, which makes their results too good."""
