@@ -27,11 +27,13 @@ from engine.stages.reflection_measures import watch_reflections
 from engine.tasks import task_type
 from engine.tasks.base import render_question
 from engine.training.build_examples import reflection_prompt
+from engine.training.rehearsal import unfit_first_attempt
 from store.control.telemetry import add_event
 from store.curation.curated import NOT_JUDGED, NewCurated, replace_curated
 from store.curation.datasets import SET_NAMES
 from store.curation.preferences import preferences_of
 from store.curation.training_settings import TRAINING_SETTINGS
+from store.curation.unfit_attempts import replace_unfit_attempts
 from store.database.connection import write
 from store.evaluation.number_format import counted
 from store.records import EventLevel, Iteration, StoredAttempt, StoredReflection
@@ -55,10 +57,9 @@ def curate(context: StageContext) -> bool:
     check_language(settings.curation.language)
     candidates = candidates_of(connection, iteration, settings)
     watch_reflections(connection, iteration, settings)
-    rows = (
-        *d_plus(candidates, settings.curation, settings.seed),
-        *d_pm(candidates, settings.curation, settings.seed),
-    )
+    included = d_plus(candidates, settings.curation, settings.seed)
+    rows = (*included, *d_pm(candidates, settings.curation, settings.seed))
+    store_unfit_attempts(connection, iteration, settings, included)
 
     def settle() -> tuple[NewCurated, ...]:
         """Store the sets with the preferences given so far; returns the rows of Dpref."""
@@ -183,6 +184,27 @@ def candidates_of(connection: sqlite3.Connection, iteration: Iteration, settings
             )
         )
     return candidates
+
+
+def store_unfit_attempts(
+    connection: sqlite3.Connection, iteration: Iteration, settings: RunSettings, included: Sequence[NewCurated]
+) -> None:
+    """Store which attempts are not trained on as answers to their question alone, with the reasons.
+
+    Checked are the right first attempts (rehearsal), the sampled first attempts with a verdict, and the corrections of
+    D+ (distillation).
+    """
+    problems = problems_of(connection, iteration.run_id, settings, run_questions(connection, iteration.run_id, "train"))
+    corrected = {row.correction_id for row in included if row.included}
+    reasons = {}
+    for attempt in rollouts.rollout_attempts(connection, iteration.id):
+        judged = attempt.verdict == "correct" or (attempt.verdict == "incorrect" and attempt.sample > 0)
+        if attempt.error is None and (attempt.id in corrected or (attempt.turn == 1 and judged)):
+            reason = unfit_first_attempt(attempt, problems, settings.curation)
+            if reason:
+                reasons[attempt.id] = reason
+    with write(connection):
+        replace_unfit_attempts(connection, iteration.id, reasons)
 
 
 def _places(attempts: Mapping[int, StoredAttempt], reflections: Sequence[StoredReflection]) -> dict[int, int]:

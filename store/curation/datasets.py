@@ -10,6 +10,7 @@ from store.curation.curated import decisions_since, funnel
 from store.curation.records import FunnelCount
 from store.curation.trained_rows import count_trained_rows
 from store.curation.training_settings import TRAINING_SETTINGS, SetName
+from store.curation.unfit_attempts import UnfitCount, unfit_attempts
 from store.database.rows import to_records
 from store.evaluation.number_format import counted
 from store.records import Verdict
@@ -37,7 +38,7 @@ class DatasetFacts:
 
     `later_decisions` counts reflections and pairs whose decision changed after the sets were curated; `curates_again`
     is True if the iteration is curated again before training, which applies these decisions. `trained` describes what
-    the training setting of the iteration trains on.
+    the training setting of the iteration trains on, and `unfit` the attempts that it leaves out as answers.
     """
 
     rollouts: RolloutCounts
@@ -45,6 +46,7 @@ class DatasetFacts:
     later_decisions: int
     curates_again: bool
     trained: str = ""
+    unfit: tuple[UnfitCount, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +97,26 @@ def dataset_facts(connection: sqlite3.Connection, iteration_id: int) -> DatasetF
         later,
         curates_again=_curates_again(connection, iteration_id),
         trained=_trained(connection, iteration_id),
+        unfit=_unfit(connection, iteration_id),
     )
+
+
+def _unfit(connection: sqlite3.Connection, iteration_id: int) -> tuple[UnfitCount, ...]:
+    """Return the attempts left out of what the iteration's training uses: rehearsal, distillation or samples."""
+    row = connection.execute(
+        "SELECT settings ->> '$.training.setting' AS setting, settings ->> '$.training.rehearsal' AS rehearsal,"
+        " settings ->> '$.training.distillation' AS distillation FROM iterations WHERE id = ?",
+        (iteration_id,),
+    ).fetchone()
+    entry = TRAINING_SETTINGS.get(row["setting"] or "") if row else None
+    if entry is None:
+        return ()
+    used = {
+        "rehearsal": entry.rehearses and bool(row["rehearsal"]),
+        "distillation": entry.rehearses and bool(row["distillation"]),
+        "sampled attempts": entry.needs_samples,
+    }
+    return tuple(one for one in unfit_attempts(connection, iteration_id) if used[one.use])
 
 
 def _trained(connection: sqlite3.Connection, iteration_id: int) -> str:
