@@ -57,12 +57,15 @@ def funnel_lines(facts: DatasetFacts, set_name: SetName, shown: str | None) -> l
     rollouts = facts.rollouts
     reasons, included = reasons_of(facts.counts, set_name), included_in(facts.counts, set_name)
     total = included + sum(reasons.values())
+    incorrect, helped = "incorrect: reflected on", "i→c"
+    if rollouts.everything:
+        incorrect, helped = "incorrect", "i→c and c→c"
     lines = [
         _step("attempts", rollouts.attempts, rollouts.attempts),
-        _step("  incorrect: reflected on", rollouts.incorrect, rollouts.attempts),
+        _step(f"  {incorrect}", rollouts.incorrect, rollouts.attempts),
         _step("reflections", rollouts.reflections, rollouts.reflections),
         _step("  correction verified", rollouts.judged, rollouts.reflections),
-        _step("  i→c", rollouts.helped, rollouts.reflections, "$success"),
+        _step(f"  {helped}", rollouts.helped, rollouts.reflections, "$success"),
         display.line(),
         display.line((f"{SET_TITLES[set_name]} ", "bold"), (SET_WORDS[set_name], "$quiet")),
     ]

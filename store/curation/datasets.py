@@ -23,6 +23,7 @@ class RolloutCounts:
     """Counts of an iteration's rollouts.
 
     `incorrect` counts attempts; `judged` corrections with a verdict, and `helped` those of them that are correct.
+    `everything` is True if right attempts are reflected on too, so that `helped` includes c→c.
     """
 
     attempts: int
@@ -30,6 +31,7 @@ class RolloutCounts:
     reflections: int
     judged: int
     helped: int
+    everything: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +94,7 @@ def dataset_facts(connection: sqlite3.Connection, iteration_id: int) -> DatasetF
             reflections=reflections,
             judged=helped + failed,
             helped=helped,
+            everything=_reflects_on_all(connection, iteration_id),
         ),
         tuple(funnel(connection, iteration_id)),
         later,
@@ -99,6 +102,13 @@ def dataset_facts(connection: sqlite3.Connection, iteration_id: int) -> DatasetF
         trained=_trained(connection, iteration_id),
         unfit=_unfit(connection, iteration_id),
     )
+
+
+def _reflects_on_all(connection: sqlite3.Connection, iteration_id: int) -> bool:
+    row = connection.execute(
+        "SELECT settings ->> '$.reflection.on' FROM iterations WHERE id = ?", (iteration_id,)
+    ).fetchone()
+    return row is not None and row[0] == "all"
 
 
 def _unfit(connection: sqlite3.Connection, iteration_id: int) -> tuple[UnfitCount, ...]:

@@ -314,7 +314,8 @@ def _try(place: str, make: Callable[[], RunSettings]) -> None:
     except ValidationError as error:
         first = error.errors()[0]
         wrong = ".".join(str(part) for part in first["loc"])
-        raise ValueError(f"{place}: {wrong}: {first['msg'].removeprefix('Value error, ')}") from error
+        where = f"{place}: {wrong}" if wrong else place
+        raise ValueError(f"{where}: {first['msg'].removeprefix('Value error, ')}") from error
 
 
 FIXED_SETTINGS = ("name", "model", "reflector", "trust_remote_code", "question_seed", "tasks", "reflection.parts")

@@ -142,6 +142,10 @@ def test_rows_on_right_attempts_have_the_neutral_prompts_of_their_rollout(folder
     over = "above max_right_per_wrong"
     assert place.counts("d_plus") == {"included": 2, over: 1, "correction incorrect": 3}
     assert place.counts("d_pm") == {"included": 2, over: 2}
+    shown = [
+        line.plain for line in funnel_lines(dataset_facts(place.rows.connection, place.rows.iteration), "d_plus", None)
+    ]
+    assert any("i→c and c→c" in line for line in shown) and not any("reflected on" in line for line in shown)
     stages = training_examples(place.rows.connection, place.rows.current(), place.rows.settings)
     counted = count_rows(place.rows.connection, place.rows.current(), place.rows.settings)
     for examples in stages:
