@@ -14,14 +14,18 @@ from dataclasses import dataclass
 from engine.curation.completions import NO_WORDING, PromptWording
 from engine.tasks.answers.stated_program import Solves
 from store.curation.curated import NewCurated
-from store.curation.exclusion_reasons import CORRECTION_INCORRECT
+from store.curation.exclusion_reasons import BELOW_MIN_LIFT, CORRECTION_INCORRECT
 from store.curation.training_settings import SetName
 from store.records import ReviewState, Verdict
+from store.settings import CurationSection
 
 INCLUDED = "included"
 NOT_CORRECTED = "not corrected"
 INCORRECT = CORRECTION_INCORRECT
 UNVERIFIED = "correction unverified"
+
+LIFT_TOLERANCE = 1e-9
+"""Lifts are differences of shares: equal ones can differ in the last bits."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,14 @@ class Candidate:
     place: int = 0
     """Position of the reflection in the rollout plan, from 1; 0 if unknown, in which case the id is used. Ids follow
     the order of completion, which differs if a run was interrupted."""
+    attempt_verdict: Verdict = "incorrect"
+    """The verdict on the attempt that is reflected on; `correct` only with `reflection.on = "all"`."""
+    lift: float | None = None
+    """See `store.rollouts.lift`; None if unknown: a single correction, a later round, or a right attempt."""
+    lift_draws: int = 0
+    """Number of verified corrections with the reflection that the lift is computed from."""
+    general_prompt_text: str = ""
+    """`prompt_text` with the general instruction, which a pair of two instructions is asked with."""
     solves: Solves | None = None
     """Predicate that tests whether a text answers the question, if the kind of task has one; see `TaskType.solver`."""
 
@@ -69,6 +81,11 @@ class Candidate:
     def rank(self) -> int:
         """The key that breaks ties."""
         return self.place or self.reflection_id
+
+    @property
+    def on_right_attempt(self) -> bool:
+        """Whether it reflects on a right attempt, which its correction should keep."""
+        return self.attempt_verdict == "correct"
 
 
 def in_order(candidates: Iterable[Candidate]) -> list[Candidate]:
@@ -85,6 +102,18 @@ def verdict_reason(candidate: Candidate) -> str | None:
         None: NOT_CORRECTED,
     }
     return reasons[candidate.correction_verdict]
+
+
+def lift_reason(candidate: Candidate, settings: CurationSection) -> str | None:
+    """Return `lift below min_lift` if the lift is known and too low, else None. No review overrides it."""
+    if settings.min_lift is None or candidate.lift is None or candidate.lift >= settings.min_lift - LIFT_TOLERANCE:
+        return None
+    return BELOW_MIN_LIFT
+
+
+def pair_prompt(one: Candidate, other: Candidate) -> str:
+    """Return the text of all prompts that a pair can be trained with: with its instruction, or the general one."""
+    return one.prompt_text if one.instruction == other.instruction else one.general_prompt_text
 
 
 def ranked(candidates: Sequence[Candidate], seed: int) -> list[Candidate]:

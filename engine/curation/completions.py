@@ -14,14 +14,8 @@ from engine.curation.word_grams import repeated_share, word_grams
 from engine.prompts.rollout import Message, Problem, attempt_messages, correction_messages
 from engine.tasks.answers.extraction import lettered_options
 from engine.tasks.base import normalised
+from store.curation.exclusion_reasons import ANSWER_ECHO, ANSWER_REPETITION, ANSWER_TRUNCATED
 from store.settings import CurationSection, PreviousAttempt
-
-CUT = "answer truncated"
-REPEATING = "answer repetition"
-ECHOING = "answer echoes the prompt"
-
-REASONS = (CUT, REPEATING, ECHOING)
-"""The reasons that `unfit_answer` gives, in the order in which they are checked."""
 
 _SHORTEST_SENTENCE = 5
 """Minimum length, in words, of a sentence of the prompt whose repetition is an echo."""
@@ -50,7 +44,7 @@ NO_WORDING = PromptWording()
 
 
 def unfit_answer(text: str, finish_reason: str, wording: PromptWording, settings: CurationSection) -> str | None:
-    """Return why an answer must not be trained on, or None.
+    """Return why an answer must not be trained on, one of `UNFIT_ANSWER`, or None.
 
     Args:
         text: the complete answer.
@@ -59,15 +53,29 @@ def unfit_answer(text: str, finish_reason: str, wording: PromptWording, settings
         settings: `max_repetition` and `max_echo` apply as they do to reflections.
     """
     if finish_reason == "length":
-        return CUT
+        return ANSWER_TRUNCATED
     if repeated_share(text) > settings.max_repetition:
-        return REPEATING
-    return ECHOING if settings.max_echo < 1 and _echoes(text, wording, settings.max_echo) else None
+        return ANSWER_REPETITION
+    return ANSWER_ECHO if settings.max_echo < 1 and _echoes(text, wording, settings.max_echo) else None
 
 
-def correction_wording(problem: Problem, reflection: str, *, show_previous_attempt: PreviousAttempt) -> PromptWording:
+def correction_wording(
+    problem: Problem,
+    reflection: str,
+    *,
+    show_previous_attempt: PreviousAttempt,
+    told_wrong: bool = True,
+    detail: str = "",
+) -> PromptWording:
     """Return the wording of a correction's prompt: its question, its requests and the reflection, not the attempt."""
-    asked = correction_messages(_without_question(problem), "", reflection, show_previous_attempt=show_previous_attempt)
+    asked = correction_messages(
+        _without_question(problem),
+        "",
+        reflection,
+        show_previous_attempt=show_previous_attempt,
+        told_wrong=told_wrong,
+        detail=detail,
+    )
     return PromptWording(_text(asked), _question(problem))
 
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
+from itertools import product
 
-from engine.curation.candidates import Candidate, in_order, row, tie, verdict_reason
+from engine.curation.candidates import Candidate, in_order, lift_reason, row, tie, verdict_reason
 from engine.curation.completions import unfit_answer
 from engine.curation.filters import LEAK, human_reject, text_reason
 from engine.curation.selection import OVER_QUESTION_CAP, OVER_TASK_SHARE, Selection, within_share
-from engine.prompts.leakage import PROMPT_LEAK, states_target
+from engine.prompts.leakage import PROMPT_LEAK, states_target, without_text
 from store.curation.curated import NewCurated
 from store.settings import CurationSection
 
@@ -23,7 +24,8 @@ def d_plus(candidates: Iterable[Candidate], settings: CurationSection, seed: int
     """Build D+: exactly one row per candidate, either included or with the reason for its exclusion.
 
     Included rows satisfy every cap and the maximum share of a task. Within these limits, questions take turns, and the
-    least used instructions come first.
+    least used instructions come first. Reflections on right attempts (c→c) follow those on wrong ones (i→c), against
+    whose number they are balanced.
 
     Args:
         candidates: the reflections of an iteration, in any order.
@@ -52,19 +54,22 @@ def d_plus(candidates: Iterable[Candidate], settings: CurationSection, seed: int
 
 def _reason(candidate: Candidate, settings: CurationSection) -> str | None:
     found = human_reject(candidate.review) or verdict_reason(candidate) or text_reason(candidate, settings)
+    found = found or lift_reason(candidate, settings)
     if found:
         return found
-    unfit = unfit_answer(
-        candidate.correction_text, candidate.correction_finish_reason, candidate.correction_wording, settings
-    )
-    if unfit:
-        return unfit
-    # The correction is a training target too: neither its prompt nor the reflection before it may state it.
-    if states_target(candidate.prompt_text, candidate.correction_text):
+    # The correction is a training target too: neither its prompt nor the reflection before it may state it. A
+    # correction of a right attempt gives it again, as its prompt asks.
+    repeatable = candidate.attempt_text if candidate.on_right_attempt else ""
+    if states_target(without_text(candidate.prompt_text, repeatable), candidate.correction_text):
         return PROMPT_LEAK
     if states_target(candidate.text, candidate.correction_text):
         return LEAK
-    return PROMPT_LEAK if states_target(candidate.correction_request, candidate.correction_text) else None
+    if states_target(without_text(candidate.correction_request, repeatable), candidate.correction_text):
+        return PROMPT_LEAK
+    # Last, so that a reflection with one of these reasons has passed all checks of its own.
+    return unfit_answer(
+        candidate.correction_text, candidate.correction_finish_reason, candidate.correction_wording, settings
+    )
 
 
 def _in_turns(
@@ -72,13 +77,14 @@ def _in_turns(
 ) -> tuple[list[int], dict[int, str]]:
     """Select candidates; return the selected indices in order, and the reasons for refusing the others.
 
-    Questions take turns in a seeded order. Within a question, candidates accepted by a human come first, then
-    instructions new to the question, then those least used in the task; ties are broken by the seed.
+    Questions take turns in a seeded order, those with wrong attempts first. Within a question, candidates accepted by a
+    human come first, then instructions new to the question, then those least used in the task; ties are broken by the
+    seed.
     """
-    waiting: defaultdict[int, list[int]] = defaultdict(list)
+    waiting: defaultdict[tuple[bool, int], list[int]] = defaultdict(list)
     for index in indices:
-        waiting[ordered[index].question_id].append(index)
-    questions = sorted(waiting, key=lambda question: tie(seed, "question", question))
+        waiting[ordered[index].on_right_attempt, ordered[index].question_id].append(index)
+    questions = sorted(waiting, key=lambda one: (one[0], tie(seed, "question", one[1])))
     ties = {index: tie(seed, "reflection", ordered[index].rank) for index in indices}
     seen: set[tuple[int, str]] = set()
     taken: Counter[tuple[str, str]] = Counter()
@@ -91,11 +97,11 @@ def _in_turns(
     selection = Selection(settings)
     turns: list[int] = []
     refused: dict[int, str] = {}
-    for _ in range(settings.max_per_question):
-        for question in questions:
-            while waiting[question]:
-                best = min(waiting[question], key=preference)
-                waiting[question].remove(best)
+    for on_right, _ in product((False, True), range(settings.max_per_question)):
+        for asked in (one for one in questions if one[0] is on_right):
+            while waiting[asked]:
+                best = min(waiting[asked], key=preference)
+                waiting[asked].remove(best)
                 one = ordered[best]
                 reason = selection.repeats(one) or selection.over_cap(one)
                 if reason:
@@ -103,9 +109,10 @@ def _in_turns(
                     continue
                 selection.take(one)
                 turns.append(best)
-                seen.add((question, one.instruction))
+                seen.add((one.question_id, one.instruction))
                 taken[one.task, one.instruction] += 1
                 break
     for index in (index for left in waiting.values() for index in left):
-        refused[index] = selection.repeats(ordered[index]) or OVER_QUESTION_CAP
+        one = ordered[index]
+        refused[index] = selection.repeats(one) or selection.over_cap(one) or OVER_QUESTION_CAP
     return turns, refused

@@ -11,19 +11,25 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, product
 
-from engine.curation.candidates import Candidate, in_order, ranked, row, tie, verdict_reason
-from engine.curation.d_pm import unequal
+from engine.curation.candidates import (
+    Candidate,
+    in_order,
+    lift_reason,
+    pair_prompt,
+    ranked,
+    row,
+    tie,
+    verdict_reason,
+)
 from engine.curation.filters import human_reject, text_reason
+from engine.curation.pairing import NO_SAME_INSTRUCTION, mutually_different
 from engine.curation.selection import (
-    DUPLICATE,
-    NEAR_DUPLICATE,
     OVER_TASK_SHARE,
     Selection,
     within_share,
 )
-from engine.curation.similarity import grams, jaccard
 from engine.prompts.leakage import PROMPT_LEAK, states_target
 from store.curation.curated import NOT_JUDGED, NewCurated
 from store.curation.records import Preference
@@ -46,6 +52,11 @@ class _Pair:
     second: Candidate
     word: Preference | None
     """The preference in force, or None if the pair is open."""
+
+    @property
+    def crossing(self) -> bool:
+        """Whether the two reflections have different instructions; the pair is then asked with the general one."""
+        return self.first.instruction != self.second.instruction
 
     @property
     def by_human(self) -> bool:
@@ -77,6 +88,7 @@ def d_pref(
     attempts: dict[int, list[Candidate]] = {}
     for candidate in ordered:
         reason = human_reject(candidate.review) or verdict_reason(candidate) or text_reason(candidate, settings)
+        reason = reason or lift_reason(candidate, settings)
         if reason:
             reasons[candidate.reflection_id] = reason
         else:
@@ -86,11 +98,13 @@ def d_pref(
     for question, members in _by_question(attempts).items():
         pairs = []
         for attempt in sorted(members, key=lambda attempt: min(one.rank for one in attempts[attempt])):
-            usable, repeated = _different(ranked(attempts[attempt], seed), settings)
+            usable, repeated = mutually_different(ranked(attempts[attempt], seed), settings)
             reasons.update(repeated)
-            pairs += _pairs(usable, said, judge.pairs_per_question)
-            if len(usable) == 1:
-                reasons[usable[0].reflection_id] = NO_PARTNER
+            allowed = _allowed_pairs(usable, said)
+            pairs += _pairs(allowed, judge.pairs_per_question)
+            paired = {one.reflection_id for pair in allowed.values() for one in (pair.first, pair.second)}
+            alone = NO_PARTNER if len(usable) == 1 else NO_SAME_INSTRUCTION
+            reasons.update({one.reflection_id: alone for one in usable if one.reflection_id not in paired})
         considered[question] = _considered(pairs, judge.pairs_per_question)
 
     fates = _fates(considered, settings, judge, seed)
@@ -119,26 +133,22 @@ def _by_question(attempts: Mapping[int, Sequence[Candidate]]) -> dict[int, list[
     return dict(grouped)
 
 
-def _different(members: Sequence[Candidate], settings: CurationSection) -> tuple[list[Candidate], dict[int, str]]:
-    """Return the mutually distinct reflections on an attempt, and the reasons for excluding the others."""
-    kept: list[Candidate] = []
-    different, equal = unequal(members)
-    reasons = {one.reflection_id: DUPLICATE for one in equal}
-    for one in different:
-        own = grams(one.text)
-        if any(jaccard(own, grams(other.text)) > settings.max_similarity for other in kept):
-            reasons[one.reflection_id] = NEAR_DUPLICATE
-        else:
-            kept.append(one)
-    return kept, reasons
+def _allowed_pairs(members: Sequence[Candidate], said: Mapping[PairKey, Preference]) -> dict[tuple[int, int], _Pair]:
+    """Return the pairs of an attempt's reflections by their places: those of one instruction where there are any.
 
-
-def _pairs(members: Sequence[Candidate], said: Mapping[PairKey, Preference], most: int) -> list[_Pair]:
-    """Return the judged pairs of an attempt's reflections, then up to `most` open ones, those first that repeat the
-    fewest reflections."""
+    A pair across instructions that a human ranked is used too.
+    """
     made = {
         places: _pair(members[places[0]], members[places[1]], said) for places in combinations(range(len(members)), 2)
     }
+    if all(pair.crossing for pair in made.values()):
+        return made
+    return {places: pair for places, pair in made.items() if not pair.crossing or pair.by_human}
+
+
+def _pairs(made: Mapping[tuple[int, int], _Pair], most: int) -> list[_Pair]:
+    """Return the judged pairs of an attempt's reflections, then up to `most` open ones, those first that repeat the
+    fewest reflections."""
     judged = [places for places, pair in made.items() if pair.word is not None]
     left = [places for places, pair in made.items() if pair.word is None]
     uses = Counter(place for places in judged for place in places)
@@ -169,19 +179,20 @@ def _fates(
 ) -> list[tuple[_Pair, str | None]]:
     """Return each pair with the reason for its exclusion, or None if it is included, in the order of selection.
 
-    Judged pairs come first: an open pair is worth a judge's request only if the caps still leave room for it.
+    Judged pairs come first: an open pair is worth a judge's request only if the caps still leave room for it. Pairs on
+    right attempts follow those on wrong ones, against whose number they are balanced.
     """
     selection = Selection(settings)
     fates: list[tuple[_Pair, str | None]] = []
     questions = sorted(considered, key=lambda question: tie(seed, "question", question))
-    for open_ones in (False, True):
-        longest = max((len(pairs) for pairs in considered.values()), default=0)
+    longest = max((len(pairs) for pairs in considered.values()), default=0)
+    for open_ones, on_right in product((False, True), repeat=2):
         for turn in range(longest):
             for question in questions:
                 if turn >= len(considered[question]):
                     continue
                 pair = considered[question][turn]
-                if (pair.word is None) is not open_ones:
+                if (pair.word is None) is not open_ones or pair.first.on_right_attempt is not on_right:
                     continue
                 chosen = _chosen(pair)
                 reason = _stated(pair) or _word_reason(pair, judge)
@@ -195,12 +206,9 @@ def _fates(
 
 
 def _stated(pair: _Pair) -> str | None:
-    """Return `prompt states the answer` if the prompt of the pair, that of its chosen side, may state the other."""
-    ways = [(pair.first, pair.second), (pair.second, pair.first)]
-    if pair.word is not None:
-        chosen = _chosen(pair)
-        ways = [way for way in ways if way[0] is chosen]
-    return PROMPT_LEAK if any(states_target(one.prompt_text, other.text) for one, other in ways) else None
+    """Return `prompt states the answer` if the prompt of the pair, with its instruction, may state one of them."""
+    prompt = pair_prompt(pair.first, pair.second)
+    return PROMPT_LEAK if any(states_target(prompt, one.text) for one in (pair.first, pair.second)) else None
 
 
 def _repeats(selection: Selection, pair: _Pair) -> str | None:

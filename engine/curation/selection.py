@@ -22,6 +22,7 @@ OVER_QUESTION_CAP = exclusion_reasons.OVER_QUESTION_CAP
 OVER_INSTRUCTION_CAP = exclusion_reasons.OVER_INSTRUCTION_CAP
 OVER_TASK_CAP = exclusion_reasons.OVER_TASK_CAP
 OVER_TASK_SHARE = exclusion_reasons.OVER_TASK_SHARE
+OVER_RIGHT_ATTEMPTS = exclusion_reasons.OVER_RIGHT_ATTEMPTS
 
 
 class Selection:
@@ -32,13 +33,22 @@ class Selection:
         self._questions: Counter[int] = Counter()
         self._instructions: Counter[str] = Counter()
         self._tasks: Counter[str] = Counter()
+        self._on_right: Counter[str] = Counter()
         self._texts: dict[str, dict[str, int]] = {}
         self._alike: dict[str, NearDuplicates] = {}
         self._repeats: dict[tuple[str, int], str] = {}
 
     def over_cap(self, one: Candidate) -> str | None:
-        """Return which cap refuses a further item of this candidate's question, instruction or task, or None."""
+        """Return which cap refuses a further item of this candidate's question, instruction or task, or None.
+
+        Items on right attempts are balanced against those on wrong ones, so that a set offers the latter first: a task
+        gets at most `max_right_per_wrong` items on right attempts per item on a wrong one.
+        """
         settings = self._settings
+        if one.on_right_attempt:
+            on_right = self._on_right[one.task]
+            if on_right + 1 > settings.max_right_per_wrong * (self._tasks[one.task] - on_right):
+                return OVER_RIGHT_ATTEMPTS
         if settings.max_per_task is not None and self._tasks[one.task] >= settings.max_per_task:
             return OVER_TASK_CAP
         if (
@@ -68,6 +78,7 @@ class Selection:
         self._questions[chosen.question_id] += 1
         self._instructions[chosen.instruction] += 1
         self._tasks[chosen.task] += 1
+        self._on_right[chosen.task] += chosen.on_right_attempt
         for side, one in members or (("", chosen),):
             self._texts.setdefault(side, {}).setdefault(normalised(one.text), one.reflection_id)
             self._near(side).add(one.reflection_id, one.text)

@@ -27,6 +27,7 @@ from engine.prompts.rollout import (
     reflection_messages,
 )
 from engine.tasks.base import render_question
+from engine.training.build_examples import pair_instruction
 from store.exchange import export_pages
 from store.exchange.imported_records import ImportedAttempt, ImportedBranch, ImportedQuestion, ImportedRecord
 from store.exchange.imports import StoredImport
@@ -151,7 +152,7 @@ def _sets(connection: sqlite3.Connection, scope: Scope, file_format: Format, rem
             record = rebuilt(_rows(question, attempt, branches), file_format)
             if scope.settings is not None:
                 prompts = _Prompts(scope, question, problems[question.id], remarks)
-                record |= prompts.of(file_format, attempt, sides[0], corrections[sides[0].id])
+                record |= prompts.of(file_format, attempt, sides, corrections[sides[0].id])
             record |= {"id": row.id, **_ours(question), "first_trial_is_correct": _said(attempt)}
             for (_, ending), side in zip(sides_of(file_format), sides, strict=True):
                 record[f"second_trial_is_correct{ending}"] = _said(corrections[side.id])
@@ -166,18 +167,27 @@ class _Prompts:
         self._scope, self._question, self._problem, self._remarks = scope, question, problem, remarks
 
     def of(
-        self, file_format: Format, attempt: StoredAttempt, reflection: StoredReflection, correction: StoredAttempt
+        self, file_format: Format, attempt: StoredAttempt, sides: Sequence[StoredReflection], correction: StoredAttempt
     ) -> Json:
+        reflection = sides[0]
         said, version = self._scope.feedback(self._question, attempt), reflection.prompt_version
-        told_wrong, instruction = self._scope.told_wrong, self._scope.compose(reflection.instruction)
-        on = (self._problem, attempt.reasoning)
-        forms = [
-            ask(*on, instruction, told_wrong=told_wrong, detail=said, version=version)
-            for ask in (reflection_messages, one_stage_messages)
-        ]
+        told_wrong, on = self._scope.told_wrong, (self._problem, attempt.reasoning)
+
+        def forms_with(key: str) -> list[list[Message]]:
+            return [
+                ask(*on, self._scope.compose(key), told_wrong=told_wrong, detail=said, version=version)
+                for ask in (reflection_messages, one_stage_messages)
+            ]
+
+        forms = forms_with(reflection.instruction)
         first = self._proved(attempt, [attempt_messages(self._problem)])
         asked = self._proved(reflection, forms)
         if file_format != "d-plus":
+            key = pair_instruction(*sides)
+            if asked is not None and key != reflection.instruction:
+                # A pair of two instructions is trained on with the general one: in the form that was sent.
+                sent = next(n for n, form in enumerate(forms) if as_text(form) == asked)
+                asked = as_text(forms_with(key)[sent])
             return {"reason_prompt": first, "reflection_prompt": asked}
         again = correction_messages(
             *on,

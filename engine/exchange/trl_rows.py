@@ -142,4 +142,6 @@ def trainer_row(example: AnyExample) -> Json:
 def gives_away(example: AnyExample) -> bool:
     """Check whether the prompt of an example states its completion, for which this project's training drops it."""
     sides = example.sides() if isinstance(example, Pair) else (example,)
-    return any(unfit_target(side.prompt, side.completion) == STATES_TARGET for side in sides)
+    return any(
+        unfit_target(side.prompt, side.completion, repeatable=side.repeatable) == STATES_TARGET for side in sides
+    )

@@ -47,42 +47,69 @@ def states_target(prompt: str, target: str, *, fewest_words: int = FEWEST_WORDS)
     return any(_stands_in(part, given) for part in wanted)
 
 
-def unfit_target(prompt: Sequence[Message], completion: Sequence[Message]) -> str | None:
+def without_text(prompt: str, text: str) -> str:
+    """Return a prompt without a text that its target may repeat: a right attempt, which a correction gives again."""
+    return prompt.replace(text.strip(), " ") if text.strip() else prompt
+
+
+def unfit_target(prompt: Sequence[Message], completion: Sequence[Message], *, repeatable: str = "") -> str | None:
     """Return why a completion must not be learnt from this prompt, or None.
 
-    Reasons are an empty completion, and one that a turn of the prompt states.
+    Reasons are an empty completion, and one that a turn of the prompt states outside of `repeatable`, a text that the
+    completion may repeat (see `without_text`).
     """
     text = "\n".join(message["content"] for message in completion)
     if not _parts(text):
         return NOTHING_TO_LEARN
     for message in prompt:
         fewest = FEWEST_WORDS if message["role"] == "user" else _FEWEST_WORDS_OF_THE_MODEL
-        if states_target(message["content"], text, fewest_words=fewest):
+        if states_target(without_text(message["content"], repeatable), text, fewest_words=fewest):
             return STATES_TARGET
     return None
 
 
 def training_prompts(
-    problem: Problem, attempt_text: str, instruction_text: str, *, show_previous_attempt: PreviousAttempt
+    problem: Problem,
+    attempt_text: str,
+    instruction_text: str,
+    *,
+    show_previous_attempt: PreviousAttempt,
+    told_wrong: bool = True,
+    detail: str = "",
 ) -> str:
     """Return the text of all prompts that a reflection on this attempt may be trained with, in any setting.
 
+    `told_wrong` and `detail` are those of the rollout (see `engine.prompts.rollout.reflection_messages`).
     The correction's prompt is included without its request, which depends on the reflection: see `correction_request`.
     """
     prompts = (
         attempt_messages(problem),
-        reflection_messages(problem, attempt_text, instruction_text),
-        one_stage_messages(problem, attempt_text, instruction_text),
+        reflection_messages(problem, attempt_text, instruction_text, told_wrong=told_wrong, detail=detail),
+        one_stage_messages(problem, attempt_text, instruction_text, told_wrong=told_wrong, detail=detail),
+        # The turns before the request say nothing on the verdict.
         correction_messages(problem, attempt_text, "", show_previous_attempt=show_previous_attempt)[:-1],
     )
     return "\n\n".join(dict.fromkeys(message["content"] for prompt in prompts for message in prompt))
 
 
 def correction_request(
-    problem: Problem, attempt_text: str, reflection_text: str, *, show_previous_attempt: PreviousAttempt
+    problem: Problem,
+    attempt_text: str,
+    reflection_text: str,
+    *,
+    show_previous_attempt: PreviousAttempt,
+    told_wrong: bool = True,
+    detail: str = "",
 ) -> str:
     """Return the last turn of a correction's prompt, which contains the reflection."""
-    messages = correction_messages(problem, attempt_text, reflection_text, show_previous_attempt=show_previous_attempt)
+    messages = correction_messages(
+        problem,
+        attempt_text,
+        reflection_text,
+        show_previous_attempt=show_previous_attempt,
+        told_wrong=told_wrong,
+        detail=detail,
+    )
     return messages[-1]["content"]
 
 

@@ -17,7 +17,7 @@ from engine.curation.d_pref import d_pref
 from engine.curation.judge.ranking import JudgedPair, Tally
 from engine.curation.language import check_language
 from engine.errors import JudgeUnavailable
-from engine.prompts.instructions import compose
+from engine.prompts.instructions import GENERAL, compose
 from engine.prompts.leakage import correction_request, training_prompts
 from engine.rollout.load_plan import detailed_kinds, pool_of, problems_of, settings_of
 from engine.rollout.plan_prompts import feedback_on
@@ -27,15 +27,18 @@ from engine.stages.reflection_measures import watch_reflections
 from engine.tasks import task_type
 from engine.tasks.base import render_question
 from engine.training.build_examples import reflection_prompt
+from engine.training.rehearsal import unfit_first_attempt
 from store.control.telemetry import add_event
 from store.curation.curated import NOT_JUDGED, NewCurated, replace_curated
 from store.curation.datasets import SET_NAMES
 from store.curation.preferences import preferences_of
 from store.curation.training_settings import TRAINING_SETTINGS
+from store.curation.unfit_attempts import replace_unfit_attempts
 from store.database.connection import write
 from store.evaluation.number_format import counted
 from store.records import EventLevel, Iteration, StoredAttempt, StoredReflection
 from store.rollouts import attempts as rollouts
+from store.rollouts.lift import reflection_lifts
 from store.runs.iterations import get_iteration, set_note, set_progress
 from store.runs.runs import run_questions
 from store.settings import RunSettings
@@ -54,10 +57,9 @@ def curate(context: StageContext) -> bool:
     check_language(settings.curation.language)
     candidates = candidates_of(connection, iteration, settings)
     watch_reflections(connection, iteration, settings)
-    rows = (
-        *d_plus(candidates, settings.curation, settings.seed),
-        *d_pm(candidates, settings.curation, settings.seed),
-    )
+    included = d_plus(candidates, settings.curation, settings.seed)
+    rows = (*included, *d_pm(candidates, settings.curation, settings.seed))
+    store_unfit_attempts(connection, iteration, settings, included)
 
     def settle() -> tuple[NewCurated, ...]:
         """Store the sets with the preferences given so far; returns the rows of Dpref."""
@@ -106,7 +108,9 @@ def candidates_of(connection: sqlite3.Connection, iteration: Iteration, settings
     detailed = detailed_kinds(settings)
     reviews = rollouts.reviewed(connection, iteration.id)
     shown = settings.correction.show_previous_attempt
-    prompts: dict[tuple[int, str], tuple[str, str]] = {}
+    told_wrong = settings.reflection.on == "wrong"
+    lifts = reflection_lifts(connection, iteration.id)
+    prompts: dict[tuple[int, str], str] = {}
     reflections = rollouts.rollout_reflections(connection, iteration.id)
     places = _places(attempts, reflections)
     # Each program is verified for several sets but runs only once.
@@ -117,20 +121,18 @@ def candidates_of(connection: sqlite3.Connection, iteration: Iteration, settings
         question = questions.get(attempt.question_id) if attempt else None
         if attempt is None or question is None or correction is None or reflection.error is not None:
             continue
-        asked, problem = (attempt.id, reflection.instruction), problems[question.id]
-        if asked not in prompts:
-            instruction = compose(reflection.instruction, pool)
-            prompts[asked] = (
-                training_prompts(problem, attempt.reasoning, instruction, show_previous_attempt=shown),
-                reflection_prompt(
-                    trained.stages[0],
+        problem, detail = problems[question.id], feedback_on(detailed, question.task, attempt)
+        for key in (reflection.instruction, GENERAL):
+            if (attempt.id, key) not in prompts:
+                prompts[attempt.id, key] = training_prompts(
                     problem,
                     attempt.reasoning,
-                    instruction,
-                    told_wrong=settings.reflection.on == "wrong",
-                    detail=feedback_on(detailed, question.task, attempt),
-                )[-1]["content"],
-            )
+                    compose(key, pool),
+                    show_previous_attempt=shown,
+                    told_wrong=told_wrong,
+                    detail=detail,
+                )
+        found = lifts.get(reflection.id)
         candidates.append(
             Candidate(
                 reflection_id=reflection.id,
@@ -149,17 +151,60 @@ def candidates_of(connection: sqlite3.Connection, iteration: Iteration, settings
                 kind=kinds[question.task],
                 correction_text=correction.reasoning,
                 correction_finish_reason=correction.finish_reason,
-                correction_wording=correction_wording(problem, reflection.text, show_previous_attempt=shown),
-                prompt_text=prompts[asked][0],
-                correction_request=correction_request(
-                    problem, attempt.reasoning, reflection.text, show_previous_attempt=shown
+                correction_wording=correction_wording(
+                    problem,
+                    reflection.text,
+                    show_previous_attempt=shown,
+                    told_wrong=told_wrong,
+                    detail=detail,
                 ),
-                request_text=prompts[asked][1],
+                prompt_text=prompts[attempt.id, reflection.instruction],
+                general_prompt_text=prompts[attempt.id, GENERAL],
+                correction_request=correction_request(
+                    problem,
+                    attempt.reasoning,
+                    reflection.text,
+                    show_previous_attempt=shown,
+                    told_wrong=told_wrong,
+                    detail=detail,
+                ),
+                request_text=reflection_prompt(
+                    trained.stages[0],
+                    problem,
+                    attempt.reasoning,
+                    compose(reflection.instruction, pool),
+                    told_wrong=told_wrong,
+                    detail=detail,
+                )[-1]["content"],
+                attempt_verdict=attempt.verdict,
+                lift=None if found is None else found.lift,
+                lift_draws=0 if found is None else found.n_with,
                 place=places[reflection.id],
                 solves=solvers[question.id],
             )
         )
     return candidates
+
+
+def store_unfit_attempts(
+    connection: sqlite3.Connection, iteration: Iteration, settings: RunSettings, included: Sequence[NewCurated]
+) -> None:
+    """Store which attempts are not trained on as answers to their question alone, with the reasons.
+
+    Checked are the right first attempts (rehearsal), the sampled first attempts with a verdict, and the corrections of
+    D+ (distillation).
+    """
+    problems = problems_of(connection, iteration.run_id, settings, run_questions(connection, iteration.run_id, "train"))
+    corrected = {row.correction_id for row in included if row.included}
+    reasons = {}
+    for attempt in rollouts.rollout_attempts(connection, iteration.id):
+        judged = attempt.verdict == "correct" or (attempt.verdict == "incorrect" and attempt.sample > 0)
+        if attempt.error is None and (attempt.id in corrected or (attempt.turn == 1 and judged)):
+            reason = unfit_first_attempt(attempt, problems, settings.curation)
+            if reason:
+                reasons[attempt.id] = reason
+    with write(connection):
+        replace_unfit_attempts(connection, iteration.id, reasons)
 
 
 def _places(attempts: Mapping[int, StoredAttempt], reflections: Sequence[StoredReflection]) -> dict[int, int]:

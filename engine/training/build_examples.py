@@ -19,10 +19,11 @@ prompts of its later rollouts. Independent of tokens, trainers and the database.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from engine.errors import EngineError
+from engine.prompts.instructions import GENERAL
 from engine.prompts.rollout import (
     Message,
     Problem,
@@ -86,25 +87,37 @@ def source_row(row: CuratedRow, rollouts: Rollouts) -> SourceRow:
 
 
 def pair_examples(entry: TrainingSettingEntry, source: SourceRow, rollouts: Rollouts) -> tuple[AnyExample, ...]:
-    """Return one pair: the preferred over the rejected reflection, both after the prompt of the preferred one.
+    """Return one pair: the preferred over the rejected reflection, both after the prompt with their instruction.
+
+    A pair of two instructions is asked with the general one, which favours neither.
 
     Raises EngineError when the rejected reflection is missing.
     """
     row = source.row
     rejected = _found(rollouts.reflections, row.rejected_reflection_id, "rejected reflection", row)
+    if pair_instruction(source.reflection, rejected) != source.reflection.instruction:
+        source = replace(source, instruction=rollouts.compose(GENERAL))
     asked = tuple(prompt_of(entry.stages[0], source, rollouts))
     return (Pair(row.id, asked, reply(source.reflection.text), reply(rejected.text), source.attempt.question_id),)
+
+
+def pair_instruction(chosen: StoredReflection, rejected: StoredReflection) -> str:
+    """Return the key of the instruction that a pair is asked with: theirs, or the general one if they differ."""
+    return chosen.instruction if chosen.instruction == rejected.instruction else GENERAL
 
 
 def reflection_examples(entry: TrainingSettingEntry, source: SourceRow, rollouts: Rollouts) -> tuple[AnyExample, ...]:
     """Return one example per stage, with the texts that stage learns. Raises EngineError without a correction."""
     correction = correction_of(source.row, rollouts)
+    # The correction of a right attempt gives it again, as its prompt asks.
+    repeatable = source.attempt.reasoning if source.attempt.verdict == "correct" else ""
     return tuple(
         Example(
             source.row.id,
             tuple(prompt_of(stage, source, rollouts)),
             reply(_completion(stage, source.reflection.text, correction.reasoning)),
             source.attempt.question_id,
+            repeatable if "correction" in stage.learnt else "",
         )
         for stage in entry.stages
     )

@@ -30,6 +30,8 @@ class Example:
     completion: tuple[Message, ...]
     question_id: int | None = None
     """Question it was built from: the examples of one question are trained on or held out together."""
+    repeatable: str = ""
+    """Text of the prompt that the completion may repeat: a right attempt, which a correction gives again."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,7 @@ def examine(example: AnyExample, tokenizer: Any, max_length: int) -> tuple[tuple
     except PrefixMismatch:
         return (), NOT_A_PREFIX
     for side in sides:
-        reason = unfit_target(side.prompt, side.completion)
+        reason = unfit_target(side.prompt, side.completion, repeatable=side.repeatable)
         if reason:
             return views, reason
     begin = tokenizer.bos_token_id

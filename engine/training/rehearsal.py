@@ -13,12 +13,12 @@ paper; both are off unless `training.rehearsal` or `training.distillation` is se
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import zip_longest
 
 from engine.curation.completions import attempt_wording, unfit_answer
-from engine.prompts.rollout import attempt_messages
-from engine.training.build_examples import Rollouts, correction_of, reply
+from engine.prompts.rollout import Problem, attempt_messages
+from engine.training.build_examples import Rollouts, correction_of, reply, source_row
 from engine.training.examples import Example
 from store.curation.records import CuratedRow
 from store.records import StoredAttempt, StoredQuestion
@@ -39,7 +39,7 @@ def rehearsal(
         if attempt.turn == 1
         and attempt.sample == 0
         and attempt.verdict == "correct"
-        and _reason(attempt, rollouts, curation) is None
+        and unfit_first_attempt(attempt, rollouts.problems, curation) is None
     }
     by_task: dict[str, list[StoredAttempt]] = {}
     for question in sorted(questions, key=lambda one: _place(one, seed)):
@@ -53,17 +53,28 @@ def rehearsal(
 def distillation(rows: Iterable[CuratedRow], rollouts: Rollouts, curation: CurationSection) -> tuple[Example, ...]:
     """Return the corrected attempt of each row of D+ as a first attempt at its question, with ids as in `rehearsal`.
 
-    Attempts that `unfit_answer` excludes as answers to the question alone are left out.
+    Attempts that `unfit_answer` excludes as answers to the question alone are left out, and so are corrections of right
+    attempts, which first attempts teach nothing (`rehearsal` repeats those).
     Raises EngineError when a record that a row references is missing.
     """
-    corrected = (correction_of(row, rollouts) for row in rows)
+    corrected = (correction_of(row, rollouts) for row in rows if not _keeps_right_attempt(row, rollouts))
     return tuple(
-        _as_first_attempt(attempt, rollouts) for attempt in corrected if _reason(attempt, rollouts, curation) is None
+        _as_first_attempt(attempt, rollouts)
+        for attempt in corrected
+        if unfit_first_attempt(attempt, rollouts.problems, curation) is None
     )
 
 
-def _reason(attempt: StoredAttempt, rollouts: Rollouts, curation: CurationSection) -> str | None:
-    problem = rollouts.problems.get(attempt.question_id)
+def _keeps_right_attempt(row: CuratedRow, rollouts: Rollouts) -> bool:
+    source = source_row(row, rollouts)
+    return source.attempt.verdict == "correct"
+
+
+def unfit_first_attempt(
+    attempt: StoredAttempt, problems: Mapping[int, Problem], curation: CurationSection
+) -> str | None:
+    """Return why an attempt must not be trained on as the answer to its question alone, or None."""
+    problem = problems.get(attempt.question_id)
     if problem is None:
         return None
     return unfit_answer(attempt.reasoning, attempt.finish_reason, attempt_wording(problem), curation)

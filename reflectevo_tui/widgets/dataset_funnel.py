@@ -12,6 +12,7 @@ from reflectevo_tui.text.display import Part
 from store.curation.datasets import DatasetFacts
 from store.curation.records import FunnelCount
 from store.curation.training_settings import SET_TITLES, SetName
+from store.curation.unfit_attempts import UnfitCount
 from store.evaluation.number_format import counted
 
 SET_WORDS: Mapping[SetName, str] = {
@@ -56,12 +57,15 @@ def funnel_lines(facts: DatasetFacts, set_name: SetName, shown: str | None) -> l
     rollouts = facts.rollouts
     reasons, included = reasons_of(facts.counts, set_name), included_in(facts.counts, set_name)
     total = included + sum(reasons.values())
+    incorrect, helped = "incorrect: reflected on", "i→c"
+    if rollouts.everything:
+        incorrect, helped = "incorrect", "i→c and c→c"
     lines = [
         _step("attempts", rollouts.attempts, rollouts.attempts),
-        _step("  incorrect: reflected on", rollouts.incorrect, rollouts.attempts),
+        _step(f"  {incorrect}", rollouts.incorrect, rollouts.attempts),
         _step("reflections", rollouts.reflections, rollouts.reflections),
         _step("  correction verified", rollouts.judged, rollouts.reflections),
-        _step("  i→c", rollouts.helped, rollouts.reflections, "$success"),
+        _step(f"  {helped}", rollouts.helped, rollouts.reflections, "$success"),
         display.line(),
         display.line((f"{SET_TITLES[set_name]} ", "bold"), (SET_WORDS[set_name], "$quiet")),
     ]
@@ -76,7 +80,23 @@ def funnel_lines(facts: DatasetFacts, set_name: SetName, shown: str | None) -> l
         head = display.line(("▸ " if chosen else "  ", "bold $accent"))
         lines.append(display.joined([head, _step(f"{'✎' if human else '−'} {reason}", number, total, style, NAME - 2)]))
     lines += [display.line(), decisions_line(facts, reasons)]
-    return [*lines, display.line((facts.trained, "$quiet"))] if facts.trained else lines
+    if facts.trained:
+        lines.append(display.line((facts.trained, "$quiet")))
+    return [*lines, *unfit_lines(facts.unfit)]
+
+
+def unfit_lines(counts: Iterable[UnfitCount]) -> list[Content]:
+    """Format the attempts that are not trained on as answers: one line per use, with the reasons."""
+    by_use: dict[str, list[UnfitCount]] = {}
+    for one in counts:
+        by_use.setdefault(one.use, []).append(one)
+    return [
+        display.line(
+            (f"− left out of {use}: ", "$warning"),
+            (", ".join(f"{formatting.count(one.n)} {one.reason}" for one in found), "$quiet"),
+        )
+        for use, found in by_use.items()
+    ]
 
 
 def decisions_line(facts: DatasetFacts, reasons: dict[str, int]) -> Content:

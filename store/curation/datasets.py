@@ -10,6 +10,7 @@ from store.curation.curated import decisions_since, funnel
 from store.curation.records import FunnelCount
 from store.curation.trained_rows import count_trained_rows
 from store.curation.training_settings import TRAINING_SETTINGS, SetName
+from store.curation.unfit_attempts import UnfitCount, unfit_attempts
 from store.database.rows import to_records
 from store.evaluation.number_format import counted
 from store.records import Verdict
@@ -22,6 +23,7 @@ class RolloutCounts:
     """Counts of an iteration's rollouts.
 
     `incorrect` counts attempts; `judged` corrections with a verdict, and `helped` those of them that are correct.
+    `everything` is True if right attempts are reflected on too, so that `helped` includes c→c.
     """
 
     attempts: int
@@ -29,6 +31,7 @@ class RolloutCounts:
     reflections: int
     judged: int
     helped: int
+    everything: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +40,7 @@ class DatasetFacts:
 
     `later_decisions` counts reflections and pairs whose decision changed after the sets were curated; `curates_again`
     is True if the iteration is curated again before training, which applies these decisions. `trained` describes what
-    the training setting of the iteration trains on.
+    the training setting of the iteration trains on, and `unfit` the attempts that it leaves out as answers.
     """
 
     rollouts: RolloutCounts
@@ -45,6 +48,7 @@ class DatasetFacts:
     later_decisions: int
     curates_again: bool
     trained: str = ""
+    unfit: tuple[UnfitCount, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +94,39 @@ def dataset_facts(connection: sqlite3.Connection, iteration_id: int) -> DatasetF
             reflections=reflections,
             judged=helped + failed,
             helped=helped,
+            everything=_reflects_on_all(connection, iteration_id),
         ),
         tuple(funnel(connection, iteration_id)),
         later,
         curates_again=_curates_again(connection, iteration_id),
         trained=_trained(connection, iteration_id),
+        unfit=_unfit(connection, iteration_id),
     )
+
+
+def _reflects_on_all(connection: sqlite3.Connection, iteration_id: int) -> bool:
+    row = connection.execute(
+        "SELECT settings ->> '$.reflection.on' FROM iterations WHERE id = ?", (iteration_id,)
+    ).fetchone()
+    return row is not None and row[0] == "all"
+
+
+def _unfit(connection: sqlite3.Connection, iteration_id: int) -> tuple[UnfitCount, ...]:
+    """Return the attempts left out of what the iteration's training uses: rehearsal, distillation or samples."""
+    row = connection.execute(
+        "SELECT settings ->> '$.training.setting' AS setting, settings ->> '$.training.rehearsal' AS rehearsal,"
+        " settings ->> '$.training.distillation' AS distillation FROM iterations WHERE id = ?",
+        (iteration_id,),
+    ).fetchone()
+    entry = TRAINING_SETTINGS.get(row["setting"] or "") if row else None
+    if entry is None:
+        return ()
+    used = {
+        "rehearsal": entry.rehearses and bool(row["rehearsal"]),
+        "distillation": entry.rehearses and bool(row["distillation"]),
+        "sampled attempts": entry.needs_samples,
+    }
+    return tuple(one for one in unfit_attempts(connection, iteration_id) if used[one.use])
 
 
 def _trained(connection: sqlite3.Connection, iteration_id: int) -> str:

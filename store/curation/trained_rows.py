@@ -11,14 +11,16 @@ from dataclasses import dataclass
 
 from store.curation.records import CuratedRow
 from store.curation.training_settings import TrainingSettingEntry
+from store.curation.unfit_attempts import IS_FIT
 from store.database.rows import to_records
 from store.records import StoredAttempt
 
 _SAMPLED = (
     "a.iteration_id = ? AND a.protocol = '' AND a.turn = 1 AND a.sample > 0 AND a.error IS NULL"
-    " AND a.verdict IN ('correct', 'incorrect') AND a.finish_reason <> 'length'"
+    f" AND a.verdict IN ('correct', 'incorrect') AND a.finish_reason <> 'length' AND {IS_FIT}"
 )
-"""Sampled first attempts with a verdict, except those cut at their maximum length: a completion is never cut."""
+"""Sampled first attempts with a verdict, except those cut at their maximum length (a completion is never cut) and those
+that curation found unfit as answers."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from store.curation.exclusion_reasons import CAPS, CORRECTION_INCORRECT
+from store.curation.exclusion_reasons import CAPS, CORRECTION_INCORRECT, UNFIT_ANSWER
 from store.curation.learning_rates import QA_RATES, RATES_OF_LOSS, LearningRate, LearningRates, Loss, Method
 from store.registry import Registry
 
@@ -233,7 +233,8 @@ for _entry in (
         question="Do all verified reflections, failed ones included, teach more than the pairs of D±?",
         source="KTO (Ethayarajh et al. 2024, arXiv 2402.01306)",
         loss="kto",
-        left_out_reasons=(CORRECTION_INCORRECT, *CAPS),
+        # What is wrong with the text of a right correction is no fault of the reflection, which alone is learnt.
+        left_out_reasons=(CORRECTION_INCORRECT, *UNFIT_ANSWER, *CAPS),
         needs_reference=True,
         smallest_batch=2,
     ),

@@ -35,6 +35,18 @@ class CurationSection(Section):
     """Maximum number of rows per instruction in a set; unset: no limit."""
     max_per_task: int | None = Field(default=None, ge=1)
     """Maximum number of rows per task in a set; unset: no limit."""
+    min_lift: float | None = Field(default=None, ge=-1.0, le=1.0)
+    """Leave out reflections whose lift is known and below this: out of D+ and Dpref, and of the chosen sides of D±.
+    Needs `correction.samples` of at least 2; unset: the lift decides nothing."""
+    pairs_by: Literal["verdict", "lift"] = "verdict"
+    """What tells the chosen from the rejected reflection of a D± pair: the `verdict` on their first corrections, or
+    their `lift` over all samples, which doesn't depend on one draw. `lift` needs `correction.samples` of at least 2."""
+    lift_margin: float = Field(default=0.25, ge=0.0, le=1.0)
+    """With `pairs_by = "lift"`, the smallest difference between the lifts of a pair; never less than one correction's
+    worth (1 / `correction.samples`)."""
+    max_right_per_wrong: float = Field(default=1.0, ge=0.0)
+    """With `reflection.on = "all"`, the largest number of rows on right attempts per row on a wrong attempt, in each
+    task of a set."""
     collapse_similarity: float = Field(default=0.5, gt=0.0, le=1.0)
     """Warn of a collapse of the reflector when the mean similarity of an iteration's reflections exceeds this."""
     collapse_novel: float = Field(default=0.1, ge=0.0, le=1.0)

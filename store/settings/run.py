@@ -164,6 +164,23 @@ class RunSettings(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _samples_corrections_for_lifts(self) -> RunSettings:
+        named = [
+            name
+            for name, used in (
+                (f"curation.min_lift = {self.curation.min_lift}", self.curation.min_lift is not None),
+                ("curation.pairs_by = 'lift'", self.curation.pairs_by == "lift"),
+            )
+            if used
+        ]
+        if named and self.correction.samples < 2:
+            raise ValueError(
+                f"{named[0]} needs the lift of reflections, and with correction.samples = {self.correction.samples} no "
+                "lift is known; set correction.samples to at least 2, e.g. to 4, with a correction.temperature above 0"
+            )
+        return self
+
     @property
     def decides_on_reported_questions(self) -> bool:
         """Whether promotion is decided on the test questions, which makes their results too good."""
@@ -297,7 +314,8 @@ def _try(place: str, make: Callable[[], RunSettings]) -> None:
     except ValidationError as error:
         first = error.errors()[0]
         wrong = ".".join(str(part) for part in first["loc"])
-        raise ValueError(f"{place}: {wrong}: {first['msg'].removeprefix('Value error, ')}") from error
+        where = f"{place}: {wrong}" if wrong else place
+        raise ValueError(f"{where}: {first['msg'].removeprefix('Value error, ')}") from error
 
 
 FIXED_SETTINGS = ("name", "model", "reflector", "trust_remote_code", "question_seed", "tasks", "reflection.parts")

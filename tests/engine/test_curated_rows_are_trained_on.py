@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,6 +11,7 @@ from engine.curation.candidates import Candidate
 from engine.curation.d_plus import d_plus
 from engine.curation.d_pm import d_pm
 from engine.curation.d_pref import d_pref
+from engine.prompts.instructions import GENERAL
 from engine.prompts.leakage import STATES_TARGET, correction_request, training_prompts, unfit_target
 from engine.prompts.rollout import SECOND_TRY, Problem
 from engine.tasks.base import Example as Worked
@@ -21,7 +22,7 @@ from engine.training.row_kinds import row_examples
 from store.curation.curated import NewCurated
 from store.curation.records import CuratedRow, Preference
 from store.curation.training_settings import TRAINING_SETTINGS
-from store.records import StoredAttempt, StoredReflection
+from store.records import StoredAttempt, StoredReflection, Verdict
 from store.settings import CurationSection, JudgeSection, PreviousAttempt
 from tests.support.candidates import candidate
 
@@ -40,6 +41,11 @@ PHRASES = (
 )
 TEXTS = st.lists(st.sampled_from(PHRASES), min_size=1, max_size=3).map("\n".join)
 SETTINGS = CurationSection(max_similarity=1.0, max_task_share=1.0, drop_leaks=False)
+OTHERS = [
+    candidate(number, question_id=number // 2, correction_verdict=("correct", "incorrect")[number % 2])
+    for number in range(900, 908)
+]
+"""Reflections on wrong attempts at other questions: rows on right attempts are balanced against theirs."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +69,7 @@ class Made:
                 row.reason,
             )
             for number, row in enumerate(curated, start=1)
-            if row.included
+            if row.included and row.reflection_id in self.rollouts.reflections
         ]
         found = [
             example
@@ -76,9 +82,9 @@ class Made:
         return [*found, *distillation(rows, self.rollouts, SETTINGS)] if set_name == "d_plus" else found
 
 
-def _attempt(number: int, text: str) -> StoredAttempt:
+def _attempt(number: int, text: str, verdict: Verdict = "incorrect") -> StoredAttempt:
     return StoredAttempt(
-        number, 1, 5, 1, "", 1, None, 0, text, None, "incorrect", "", None, 1, 1, "stop", 0, "1", "", 0.0,
+        number, 1, 5, 1, "", 1, None, 0, text, None, verdict, "", None, 1, 1, "stop", 0, "1", "", 0.0,
         None, None, 0.0,
     )  # fmt: skip
 
@@ -94,36 +100,50 @@ def _made(draw: st.DrawFn, verdicts: tuple[str, ...]) -> Made:
     worked = Worked("How much?", draw(TEXTS), draw(st.none() | TEXTS), draw(st.none() | TEXTS))
     problem = Problem(draw(TEXTS), draw(TEXTS), draw(st.sampled_from([(), (worked,)])))
     shown: PreviousAttempt = draw(st.sampled_from([True, False, "quoted"]))
-    first = draw(TEXTS)
-    attempts, reflections, candidates, instructions = {1: _attempt(1, first)}, {}, [], {}
+    first, told_wrong = draw(TEXTS), draw(st.booleans())
+    right: Verdict = "incorrect" if told_wrong else draw(st.sampled_from(("correct", "incorrect")))
+    attempts, reflections, candidates = {1: _attempt(1, first, right)}, {}, []
+    instructions = {GENERAL: draw(TEXTS), "1": draw(TEXTS), "2": draw(TEXTS)}
     for number, verdict in enumerate(verdicts, start=1):
-        instruction, reflection, correction = draw(TEXTS), draw(TEXTS), draw(TEXTS)
-        instructions[str(number)] = instruction
-        reflections[number] = _reflection(number, reflection, str(number))
+        key = draw(st.sampled_from(("1", "2")))
+        reflection, correction = draw(TEXTS), draw(TEXTS)
+        reflections[number] = _reflection(number, reflection, key)
         attempts[100 + number] = _attempt(100 + number, correction)
         candidates.append(
             candidate(
                 number,
                 question_id=5,
                 attempt_id=1,
-                instruction=str(number),
+                instruction=key,
+                attempt_text=first,
+                attempt_verdict=right,
                 text=reflection,
                 correction_id=100 + number,
                 correction_verdict=verdict,
                 correction_text=correction,
-                prompt_text=training_prompts(problem, first, instruction, show_previous_attempt=shown),
-                correction_request=correction_request(problem, first, reflection, show_previous_attempt=shown),
+                prompt_text=training_prompts(
+                    problem, first, instructions[key], show_previous_attempt=shown, told_wrong=told_wrong
+                ),
+                general_prompt_text=training_prompts(
+                    problem, first, instructions[GENERAL], show_previous_attempt=shown, told_wrong=told_wrong
+                ),
+                correction_request=correction_request(
+                    problem, first, reflection, show_previous_attempt=shown, told_wrong=told_wrong
+                ),
                 review="accept" if verdict == "correct" else "reject",
             )
         )
-    return Made(candidates, Rollouts({5: problem}, attempts, reflections, instructions.__getitem__, shown))
+    rollouts = Rollouts({5: problem}, attempts, reflections, instructions.__getitem__, shown, told_wrong=told_wrong)
+    return Made(candidates, rollouts)
 
 
 def _dropped(examples: list[AnyExample]) -> list[AnyExample]:
     found = []
     for example in examples:
         sides = example.sides() if isinstance(example, Pair) else (example,)
-        if any(unfit_target(side.prompt, side.completion) == STATES_TARGET for side in sides):
+        if any(
+            unfit_target(side.prompt, side.completion, repeatable=side.repeatable) == STATES_TARGET for side in sides
+        ):
             found.append(example)
     return found
 
@@ -132,14 +152,14 @@ def _dropped(examples: list[AnyExample]) -> list[AnyExample]:
 @settings(max_examples=300, deadline=None)
 def test_no_row_of_d_plus_is_dropped_for_a_leak(made: Made) -> None:
     """Reflections, corrections and corrections as first attempts, all accepted by a human."""
-    assert not _dropped(made.examples(d_plus(made.candidates, SETTINGS, 0), "d_plus"))
+    assert not _dropped(made.examples(d_plus([*made.candidates, *OTHERS], SETTINGS, 0), "d_plus"))
 
 
 @given(_made(("correct", "incorrect")))
 @settings(max_examples=300, deadline=None)
 def test_no_pair_of_d_pm_is_dropped_for_a_leak(made: Made) -> None:
     """The rejected reflection is read after the prompt of the chosen one, whose instruction it may repeat."""
-    assert not _dropped(made.examples(d_pm(made.candidates, SETTINGS, 0), "d_pm"))
+    assert not _dropped(made.examples(d_pm([*made.candidates, *OTHERS], SETTINGS, 0), "d_pm"))
 
 
 @given(_made(("correct", "correct")), st.booleans(), st.booleans())
@@ -147,8 +167,12 @@ def test_no_pair_of_d_pm_is_dropped_for_a_leak(made: Made) -> None:
 def test_no_pair_of_d_pref_is_dropped_for_a_leak(made: Made, second_chosen: bool, by_human: bool) -> None:
     """Whatever the source of the preference, and whichever side was chosen."""
     chosen, rejected = (2, 1) if second_chosen else (1, 2)
-    said = Preference(1, chosen, rejected, "human" if by_human else "judge", 1.0, "", "", 0.0)
-    curated = d_pref(made.candidates, [said], SETTINGS, JudgeSection(), 0)
+    said = [
+        Preference(number, *pair, "human" if by_human else "judge", 1.0, "", "", 0.0)
+        for number, pair in enumerate([(chosen, rejected), (900, 901)])
+    ]
+    others = [replace(one, question_id=900, attempt_id=900, correction_verdict="correct") for one in OTHERS[:2]]
+    curated = d_pref([*made.candidates, *others], said, SETTINGS, JudgeSection(), 0)
     assert not _dropped(made.examples(curated, "d_pref"))
 
 

@@ -5,9 +5,6 @@ from __future__ import annotations
 import pytest
 
 from engine.curation.completions import (
-    CUT,
-    ECHOING,
-    REPEATING,
     PromptWording,
     attempt_wording,
     correction_wording,
@@ -15,6 +12,7 @@ from engine.curation.completions import (
 )
 from engine.curation.d_plus import d_plus
 from engine.prompts.rollout import Problem
+from store.curation.exclusion_reasons import ANSWER_ECHO, ANSWER_REPETITION, ANSWER_TRUNCATED
 from store.settings import CurationSection
 from tests.support.candidates import candidate
 
@@ -35,13 +33,13 @@ FIRST = attempt_wording(PROBLEM)
         ("Answer: A", "stop", None),
         ("thirty-six rows of corn\nAnswer: A", "stop", None),
         ("", "stop", None),
-        ("Three times twelve is", "length", CUT),
-        ("so it is A " * 20, "stop", REPEATING),
+        ("Three times twelve is", "length", ANSWER_TRUNCATED),
+        ("so it is A " * 20, "stop", ANSWER_REPETITION),
         ("Let us see.\nA farmer has three fields with twelve rows each. That is 36.\nAnswer: A", "stop", None),
         ("A farmer has three fields with twelve rows each. Which number of rows is that? Answer: A", "stop", None),
         ('def rows():\n    """A farmer has three fields with twelve rows each."""\n    return 36', "stop", None),
-        ("Answer: A\n\nFinish with 'Answer:' and the letter of the right option.", "stop", ECHOING),
-        ("It is A.\nAnswer: A\nA farmer has three fields with twelve rows each. How many?", "stop", ECHOING),
+        ("Answer: A\n\nFinish with 'Answer:' and the letter of the right option.", "stop", ANSWER_ECHO),
+        ("It is A.\nAnswer: A\nA farmer has three fields with twelve rows each. How many?", "stop", ANSWER_ECHO),
     ],
 )
 def test_answers_that_teach_running_on(
@@ -53,7 +51,7 @@ def test_answers_that_teach_running_on(
 
 def test_a_correction_that_repeats_its_reflection_is_an_echo() -> None:
     """Such a row would teach the correction to copy; an unlimited echo is allowed by the setting."""
-    assert unfit_answer(REFLECTION, "stop", ASKED, CurationSection()) == ECHOING
+    assert unfit_answer(REFLECTION, "stop", ASKED, CurationSection()) == ANSWER_ECHO
     assert unfit_answer(REFLECTION, "stop", ASKED, CurationSection(max_echo=1.0)) is None
 
 
@@ -71,7 +69,7 @@ def test_d_plus_records_why_a_correction_is_left_out() -> None:
         ),
     ]
     reasons = {row.reflection_id: row.reason for row in d_plus(candidates, CurationSection(), 0)}
-    assert reasons == {1: "included", 2: CUT, 3: CUT, 4: REPEATING, 5: ECHOING}
+    assert reasons == {1: "included", 2: ANSWER_TRUNCATED, 3: ANSWER_TRUNCATED, 4: ANSWER_REPETITION, 5: ANSWER_ECHO}
 
 
 def test_an_answer_made_of_the_symbols_of_its_question_is_no_echo() -> None:

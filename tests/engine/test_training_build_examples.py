@@ -89,11 +89,16 @@ def test_two_stages_train_what_will_be_asked(shown: PreviousAttempt) -> None:
 
 
 @pytest.mark.parametrize(("setting", "row"), [("dpo-verdict", D_PM), ("dpo-judge", D_PREF)])
-def test_preferences_share_the_prompt_of_the_chosen_reflection(setting: TrainingSetting, row: CuratedRow) -> None:
+def test_pairs_of_two_instructions_are_asked_with_the_general_one(setting: TrainingSetting, row: CuratedRow) -> None:
     ((pair,),) = stage_examples(setting, [row], ROLLOUTS)
     assert isinstance(pair, Pair)
     chosen, rejected = ROLLOUTS.reflections[row.reflection_id], ROLLOUTS.reflections[row.rejected_reflection_id or 0]
-    assert pair.prompt == tuple(reflection_messages(PROBLEM, "Answer: 5", f"instruction {chosen.instruction}"))
+    assert chosen.instruction != rejected.instruction
+    assert pair.prompt == tuple(reflection_messages(PROBLEM, "Answer: 5", "instruction general"))
+    same = {**ROLLOUTS.reflections, rejected.id: replace(rejected, instruction=chosen.instruction)}
+    ((asked,),) = stage_examples(setting, [row], replace(ROLLOUTS, reflections=same))
+    assert isinstance(asked, Pair)
+    assert asked.prompt == tuple(reflection_messages(PROBLEM, "Answer: 5", f"instruction {chosen.instruction}"))
     assert (pair.chosen, pair.rejected) == (said(chosen.text), said(rejected.text))
     assert pair.question_id == 5
 

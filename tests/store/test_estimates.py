@@ -224,11 +224,13 @@ def test_expected_examples_are_what_drawing_them_gives(setting: str) -> None:
     chosen = run_settings(training={"setting": setting}, judge={"pairs_per_question": 2})
     draw, tries, made = random.Random(1), 20_000, 0
     for _ in range(tries):
-        right = sum(draw.random() < 0.3 for _ in range(6))
+        # Three instructions with two reflections each: pairs share their instruction where they can.
+        by_instruction = [sum(draw.random() < 0.3 for _ in range(2)) for _ in range(3)]
+        right = sum(by_instruction)
         made += {
             "sft-one-stage": min(2, right),
-            "dpo-verdict": min(2, right * (6 - right)),
-            "dpo-judge": min(2, right * (right - 1) // 2),
+            "dpo-verdict": min(2, sum(n * (2 - n) for n in by_instruction) or right * (6 - right)),
+            "dpo-judge": min(2, sum(n * (n - 1) // 2 for n in by_instruction) or right * (right - 1) // 2),
             "kto-verdict": 6,
             "sft-attempts": min(2, right),
             "dpo-attempts": min(2, right * (6 - right)),
