@@ -162,7 +162,7 @@ def controls_of(connection: sqlite3.Connection, iteration: Iteration) -> dict[st
     for policy_id in (iteration.parent_id, iteration.child_id):
         one = None if policy_id is None else newest_control_results(connection, policy_id)
         if one is not None:
-            found[one.policy] = {"protocol": one.protocol, "request": one.request, **one.results}
+            found[one.policy] = one.as_json()
     return found
 
 

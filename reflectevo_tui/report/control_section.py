@@ -32,19 +32,24 @@ def _of_policy(one: ControlResults) -> list[Block]:
     results = one.results
     whose = "its own" if one.first_answers == "own" else "the base policy's"
     wrong = counted(results["wrong"], "wrong first answer")
+    blocks = analysis_blocks(one.policy, f"{one.policy}, {results['split']} questions, {wrong} ({whose})", results)
+    judged = results.get("judgement")
+    if isinstance(judged, Mapping) and judged["n"]:
+        blocks.append(Folded(f"Own judgement of {one.policy}: calibration and thresholds", _judgement_tables(judged)))
+    return blocks
+
+
+def analysis_blocks(name: str, title: str, results: Mapping[str, Any]) -> list[Block]:
+    """Return the sentence, the table of the arms with the given title, and the notes, of one policy or several."""
     rows = tuple((row.arm, row.stands, row.share, row.n, row.difference) for row in control_rows(results))
-    title = f"{one.policy}, {results['split']} questions, {wrong} ({whose})"
     blocks: list[Block] = [
-        Paragraph(f"{one.policy}: {results['analysis']['sentence']}."),
+        Paragraph(f"{name}: {results['analysis']['sentence']}."),
         Table(_HEAD, rows, labels=2, title=title),
-        Paragraph(f"{one.policy}: {dependence_line(results)}. {_holm(results)}", "note"),
+        Paragraph(f"{name}: {dependence_line(results)}. {_holm(results)}", "note"),
     ]
     lines = [*judgement_lines(results), *remarks(results)]
     if lines:
         blocks.append(Paragraph("; ".join(lines) + ".", "note"))
-    judged = results.get("judgement")
-    if isinstance(judged, Mapping) and judged["n"]:
-        blocks.append(Folded(f"Own judgement of {one.policy}: calibration and thresholds", _judgement_tables(judged)))
     return blocks
 
 
