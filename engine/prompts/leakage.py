@@ -18,6 +18,7 @@ from engine.prompts.rollout import (
     correction_messages,
     one_stage_messages,
     reflection_messages,
+    retry_messages,
 )
 from engine.tasks.base import normalised
 from store.settings import PreviousAttempt
@@ -63,26 +64,54 @@ def unfit_target(prompt: Sequence[Message], completion: Sequence[Message]) -> st
 
 
 def training_prompts(
-    problem: Problem, attempt_text: str, instruction_text: str, *, show_previous_attempt: PreviousAttempt
+    problem: Problem,
+    attempt_text: str,
+    instruction_text: str,
+    *,
+    show_previous_attempt: PreviousAttempt,
+    told_wrong: bool = True,
+    detail: str = "",
 ) -> str:
     """Return the text of all prompts that a reflection on this attempt may be trained with, in any setting.
 
     The correction's prompt is included without its request, which depends on the reflection: see `correction_request`.
+    `told_wrong` and `detail` are those of the rollouts, see `engine.prompts.rollout.reflection_messages`.
     """
+    asked = (problem, attempt_text, instruction_text)
+    shown = show_previous_attempt
     prompts = (
         attempt_messages(problem),
-        reflection_messages(problem, attempt_text, instruction_text),
-        one_stage_messages(problem, attempt_text, instruction_text),
-        correction_messages(problem, attempt_text, "", show_previous_attempt=show_previous_attempt)[:-1],
+        reflection_messages(*asked, told_wrong=told_wrong, detail=detail),
+        one_stage_messages(*asked, told_wrong=told_wrong, detail=detail),
+        retry_messages(problem, attempt_text, show_previous_attempt=shown, told_wrong=told_wrong, detail=detail),
+        correction_messages(
+            problem, attempt_text, "", show_previous_attempt=shown, told_wrong=told_wrong, detail=detail
+        )[:-1],
     )
     return "\n\n".join(dict.fromkeys(message["content"] for prompt in prompts for message in prompt))
 
 
 def correction_request(
-    problem: Problem, attempt_text: str, reflection_text: str, *, show_previous_attempt: PreviousAttempt
+    problem: Problem,
+    attempt_text: str,
+    reflection_text: str,
+    *,
+    show_previous_attempt: PreviousAttempt,
+    told_wrong: bool = True,
+    detail: str = "",
 ) -> str:
-    """Return the last turn of a correction's prompt, which contains the reflection."""
-    messages = correction_messages(problem, attempt_text, reflection_text, show_previous_attempt=show_previous_attempt)
+    """Return the last turn of a correction's prompt, which contains the reflection.
+
+    `told_wrong` and `detail` are those of `training_prompts`.
+    """
+    messages = correction_messages(
+        problem,
+        attempt_text,
+        reflection_text,
+        show_previous_attempt=show_previous_attempt,
+        told_wrong=told_wrong,
+        detail=detail,
+    )
     return messages[-1]["content"]
 
 

@@ -103,7 +103,7 @@ def candidates_of(connection: sqlite3.Connection, iteration: Iteration, settings
     corrections = {
         one.reflection_id: one for one in attempts.values() if one.reflection_id is not None and not one.sample
     }
-    detailed = detailed_kinds(settings)
+    detailed, told_wrong = detailed_kinds(settings), settings.reflection.on == "wrong"
     reviews = rollouts.reviewed(connection, iteration.id)
     shown = settings.correction.show_previous_attempt
     prompts: dict[tuple[int, str], tuple[str, str]] = {}
@@ -118,17 +118,25 @@ def candidates_of(connection: sqlite3.Connection, iteration: Iteration, settings
         if attempt is None or question is None or correction is None or reflection.error is not None:
             continue
         asked, problem = (attempt.id, reflection.instruction), problems[question.id]
+        said = feedback_on(detailed, question.task, attempt)
         if asked not in prompts:
             instruction = compose(reflection.instruction, pool)
             prompts[asked] = (
-                training_prompts(problem, attempt.reasoning, instruction, show_previous_attempt=shown),
+                training_prompts(
+                    problem,
+                    attempt.reasoning,
+                    instruction,
+                    show_previous_attempt=shown,
+                    told_wrong=told_wrong,
+                    detail=said,
+                ),
                 reflection_prompt(
                     trained.stages[0],
                     problem,
                     attempt.reasoning,
                     instruction,
-                    told_wrong=settings.reflection.on == "wrong",
-                    detail=feedback_on(detailed, question.task, attempt),
+                    told_wrong=told_wrong,
+                    detail=said,
                 )[-1]["content"],
             )
         candidates.append(
@@ -152,7 +160,12 @@ def candidates_of(connection: sqlite3.Connection, iteration: Iteration, settings
                 correction_wording=correction_wording(problem, reflection.text, show_previous_attempt=shown),
                 prompt_text=prompts[asked][0],
                 correction_request=correction_request(
-                    problem, attempt.reasoning, reflection.text, show_previous_attempt=shown
+                    problem,
+                    attempt.reasoning,
+                    reflection.text,
+                    show_previous_attempt=shown,
+                    told_wrong=told_wrong,
+                    detail=said,
                 ),
                 request_text=prompts[asked][1],
                 place=places[reflection.id],

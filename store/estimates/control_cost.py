@@ -122,9 +122,7 @@ def _wrong(connection: sqlite3.Connection, policy_id: int, protocol: str, questi
     return sum(verdicts.get(question) == "incorrect" for question in questions)
 
 
-def _without_second_try(
-    connection: sqlite3.Connection, policy_id: int, protocol: str, questions: list[int]
-) -> int:
+def _without_second_try(connection: sqlite3.Connection, policy_id: int, protocol: str, questions: list[int]) -> int:
     """Count the wrong first answers that were reflected on in one reply which has no correction."""
     rows = connection.execute(
         "SELECT a.question_id FROM attempts a JOIN reflections r ON r.attempt_id = a.id"

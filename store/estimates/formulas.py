@@ -270,7 +270,10 @@ class StageFormulas:
             generated = generated + again * attempt + chain * (reflection + correction)
         if measured.controls.enabled:
             section = measured.controls
-            corrected, judged = wrong * number(measured.control_corrections()), asked * number(section.judgement_samples)
+            corrected, judged = (
+                wrong * number(measured.control_corrections()),
+                asked * number(section.judgement_samples),
+            )
             texts = texts + corrected + judged
             prompts = prompts + corrected * self._correction_prompt() + judged * retry_prompt
             generated = generated + corrected * correction + asked * number(section.judgement_tokens)

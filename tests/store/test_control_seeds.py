@@ -40,7 +40,7 @@ def test_one_seed_is_the_analysis_of_one_policy() -> None:
 
 
 def test_seeds_on_the_same_questions_agree_with_paired_estimates() -> None:
-    """With `first_answers = "base"` all seeds correct the same answers: value, interval and power are those of pairs."""
+    """With `first_answers = "base"` all seeds correct the same answers: the numbers are those of paired estimates."""
     seeds = [measured(Random(seed), 0.1, wrong=range(60)) for seed in range(3)]
     found = analyse_seeds(seeds).primary["none"]
     outcomes = [
