@@ -12,6 +12,7 @@ from typing import Any
 
 from store.estimates.inputs import Figures
 from store.evaluation.number_format import count, counted
+from store.evaluation.repeat_noise import is_repeat
 from store.runs.policies import find_policy
 from store.runs.runs import run_named, run_questions
 from store.settings import RunSettings
@@ -98,7 +99,7 @@ def control_cost(
 
 
 def _protocol(connection: sqlite3.Connection, policy_id: int, questions: list[int]) -> str | None:
-    """Return the newest protocol under which the policy answered all questions."""
+    """Return the newest protocol under which the policy answered all questions; a repetition is none."""
     wanted = set(questions)
     answered: dict[str, set[int]] = {}
     for protocol, question in connection.execute(
@@ -107,7 +108,8 @@ def _protocol(connection: sqlite3.Connection, policy_id: int, questions: list[in
         (policy_id,),
     ):
         answered.setdefault(protocol, set()).add(question)
-    return next((name for name, found in reversed(answered.items()) if wanted <= found), None)
+    plain = [name for name, found in answered.items() if wanted <= found and not is_repeat(name)]
+    return plain[-1] if plain else None
 
 
 def _wrong(connection: sqlite3.Connection, policy_id: int, protocol: str, questions: list[int]) -> int:
