@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from reflectevo_tui.experiment.plan import Known, Series, base_policy, held_after
-from reflectevo_tui.report.control_section import analysis_blocks
+from reflectevo_tui.report.control_blocks import analysis_blocks
 from reflectevo_tui.report.document import Block, Cell, Paragraph, Section, Table
 from reflectevo_tui.text.control_words import TITLE, control_rows
 from store.evaluation.control_analysis import PRIMARY, analyse_seeds
