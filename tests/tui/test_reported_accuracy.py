@@ -48,7 +48,7 @@ async def test_test_questions_have_a_panel_of_their_own(harness: Make, tmp_path:
                 assert all(word in shown for word in ("Acc@t1", "floor", "own retry", "p00", "p01", REMARK[:40]))
     trained = training_status(one.workspace)
     assert trained is not None
-    counts, questions = trained["counts"], 8
+    counts, questions = trained["counts"], 12
     assert (counts["attempts"], counts["attempt_samples"]) == (questions, 3 * questions)
     assert counts["corrections"] == counts["reflections"] and counts["correction_samples"] > 0
     notes = {stage["name"]: stage["note"] for stage in trained["stages"]}
