@@ -6,17 +6,19 @@ import sqlite3
 from collections.abc import Iterable
 from typing import Any
 
-from engine.evaluation.control_plan import ControlPlan, differs, missing_arms
+from engine.evaluation.control_arms import shuffled
+from engine.evaluation.control_plan import USES_OWN, ControlPlan, differs
 from engine.evaluation.policy_floors import floor_question, pairs_of_run
 from engine.evaluation.protocol import feedback_of, sibling_protocol
-from store.evaluation.control_analysis import analyse_controls
+from store.evaluation.control_analysis import analyse_seeds
 from store.evaluation.control_arms import SHUFFLED
+from store.evaluation.control_measurement import ControlMeasurement
 from store.evaluation.floors import guess_probability
 from store.evaluation.held_out_answers import held_out_answers
 from store.evaluation.number_format import counted
 from store.evaluation.own_judgement import JudgedAnswer, analyse_judgement, confidence, stored_threshold
 from store.records import Arm
-from store.rollouts.control_results import control_results
+from store.rollouts.control_results import MEASUREMENT, control_results
 from store.rollouts.control_texts import StoredControl
 
 Answers = dict[str, dict[int, tuple[bool | None, str | None]]]
@@ -35,9 +37,7 @@ def control_outcome(connection: sqlite3.Connection, run_id: int, plan: ControlPl
         _analysed(arm): words for arm, words in {**missing_arms(plan), **plan.unavailable}.items()
     }
     tasks = {wrong.question.id: wrong.question.task for wrong in plan.wrong}
-    analysis = analyse_controls(
-        corrections(plan), tasks, _floors(connection, run_id, plan), reasons=reasons, seed=plan.plan.seed
-    )
+    measured = ControlMeasurement(corrections(plan), tasks, _floors(connection, run_id, plan), reasons)
     return {
         "split": split,
         "first_answers": plan.first_answers,
@@ -45,10 +45,35 @@ def control_outcome(connection: sqlite3.Connection, run_id: int, plan: ControlPl
         "wrong": len(plan.wrong),
         "unavailable": reasons,
         "remarks": list(_remarks(plan)),
-        "analysis": analysis.as_json(),
+        "analysis": analyse_seeds([measured], seed=plan.plan.seed).as_json(),
         "judgement": _judgement(connection, run_id, plan, split),
         "cost": _cost(plan.stored.values()),
+        # An experiment analyses the policies of its seeds together (`store.evaluation.control_analysis`).
+        MEASUREMENT: measured.as_json(),
     }
+
+
+def missing_arms(plan: ControlPlan) -> dict[Arm, str]:
+    """Return the arms that the stored reflections leave without anything to show, each with its reason."""
+    found: dict[Arm, str] = {}
+    reflections = plan.reflections()
+    if reflections is None or not plan.wrong:
+        return found
+    if not reflections:
+        found |= {arm: "there is no reflection on a wrong answer" for arm in plan.arms if arm in USES_OWN}
+        return found
+    if "shuffled" in plan.arms:
+        assigned = shuffled(reflections, 1, plan.plan.seed)[0]
+        alike = sorted({one.task for one in reflections if one.question_id not in assigned})
+        if alike:
+            tasks = ", ".join(alike)
+            words = f"all wrong answers of {counted(len(alike), 'task')} are the same ({tasks})"
+            found["shuffled"] = f"{words}, so their reflections can't be shuffled"
+    if "foreign" in plan.arms and len({one.task for one in reflections}) == 1:
+        found["foreign"] = "all reflections belong to one task"
+    if "told" in plan.arms and not any(wrong.question.reference.strip() for wrong in plan.wrong):
+        found["told"] = "the questions have no reference answer to state"
+    return found
 
 
 def _analysed(arm: Arm) -> str:

@@ -20,7 +20,6 @@ from engine.prompts.rollout import Message, prompt_hash
 from engine.rollout.plan import Done, RolloutPlan
 from engine.rollout.plan_prompts import attempt_prompt, correction_prompt, feedback_on, reflection_prompt, retry_prompt
 from engine.tasks.base import normalised
-from store.evaluation.number_format import counted
 from store.records import Arm, ControlText, FirstAnswers, StoredAttempt, StoredQuestion
 from store.rollouts.control_texts import StoredControl
 from store.settings import ControlsSection, Decoding
@@ -32,7 +31,8 @@ ControlKey = tuple[ControlText, int, int]
 JUDGEMENT_TOKENS = 8
 """Maximum length of a judgement, which is one word."""
 
-_USES_OWN: frozenset[Arm] = frozenset({"own", "generic", "shuffled", "foreign", "parent-correction"})
+USES_OWN: frozenset[Arm] = frozenset({"own", "generic", "shuffled", "foreign", "parent-correction"})
+"""The arms that need the policy's own reflections."""
 BY_PARENT: frozenset[Arm] = frozenset({"parent-reflection", "parent-correction"})
 """The arms that need the parent policy."""
 
@@ -156,7 +156,7 @@ class ControlPlan:
         return [item for item in made if item.key not in self.stored]
 
     def _reflecting(self) -> Iterable[ControlItem]:
-        if not self.own_reflections_are_stored and _USES_OWN.intersection(self.arms):
+        if not self.own_reflections_are_stored and USES_OWN.intersection(self.arms):
             yield from (self._reflection(wrong, BY_POLICY) for wrong in self.wrong)
         if "parent-reflection" in self.arms:
             yield from (self._reflection(wrong, OF_PARENT) for wrong in self.wrong)
@@ -242,7 +242,21 @@ class ControlPlan:
         reuse = None
         if key[0] == "own" and key[2] == 0 and shown is not None and shown.reflection_id is not None:
             reuse = self.evaluated[wrong.question.id].corrections.get(shown.reflection_id)
+            if self._is_in_reply(reuse, shown):
+                made = self._item(key, wrong, messages, plan.correction, plan.policy_id, plan.policy_id, shown)
+                return replace(made, reuse=reuse)
         return self._answer(key, wrong, messages, shown=shown, literal=literal, reuse=reuse, author=plan.policy_id)
+
+    def _is_in_reply(self, correction: StoredAttempt | None, shown: Reflected) -> bool:
+        """Check whether a correction is the second try of the reply that contains the reflection.
+
+        Both are greedy, so that continuing the reply after the line `SECOND_TRY` gives the same text. A reply without
+        this line has no second try to take over; it is continued, as in the other arms.
+        """
+        if correction is None or correction.error is not None or not correction.reasoning.strip():
+            return False
+        made = self.evaluated[shown.question_id].reflections.get(GENERAL_KEY)
+        return self.plan.one_generation and made is not None and correction.prompt_hash == made.prompt_hash
 
     def _answer(
         self,
@@ -323,27 +337,4 @@ def wrong_answers(
         if attempt.verdict == "incorrect" or not only_wrong:
             group = answer_group(kinds.get(question.task, ""), attempt.answer)
             found.append(WrongAnswer(question, attempt, group))
-    return found
-
-
-def missing_arms(plan: ControlPlan) -> dict[Arm, str]:
-    """Return the arms that the stored reflections leave without anything to show, each with its reason."""
-    found: dict[Arm, str] = {}
-    reflections = plan.reflections()
-    if reflections is None or not plan.wrong:
-        return found
-    if not reflections:
-        found |= {arm: "there is no reflection on a wrong answer" for arm in plan.arms if arm in _USES_OWN}
-        return found
-    if "shuffled" in plan.arms:
-        assigned = shuffled(reflections, 1, plan.plan.seed)[0]
-        alike = sorted({one.task for one in reflections if one.question_id not in assigned})
-        if alike:
-            tasks = ", ".join(alike)
-            words = f"all wrong answers of {counted(len(alike), 'task')} are the same ({tasks})"
-            found["shuffled"] = f"{words}, so their reflections can't be shuffled"
-    if "foreign" in plan.arms and len({one.task for one in reflections}) == 1:
-        found["foreign"] = "all reflections belong to one task"
-    if "told" in plan.arms and not any(wrong.question.reference.strip() for wrong in plan.wrong):
-        found["told"] = "the questions have no reference answer to state"
     return found

@@ -18,6 +18,7 @@ from engine.prompts.rollout import (
     correction_messages,
     one_stage_messages,
     reflection_messages,
+    retry_messages,
 )
 from engine.tasks.base import normalised
 from store.settings import PreviousAttempt
@@ -79,15 +80,18 @@ def training_prompts(
 ) -> str:
     """Return the text of all prompts that a reflection on this attempt may be trained with, in any setting.
 
-    `told_wrong` and `detail` are those of the rollout (see `engine.prompts.rollout.reflection_messages`).
     The correction's prompt is included without its request, which depends on the reflection: see `correction_request`.
+    `told_wrong` and `detail` are those of the rollouts, see `engine.prompts.rollout.reflection_messages`.
     """
+    asked = (problem, attempt_text, instruction_text)
+    shown = show_previous_attempt
     prompts = (
         attempt_messages(problem),
-        reflection_messages(problem, attempt_text, instruction_text, told_wrong=told_wrong, detail=detail),
-        one_stage_messages(problem, attempt_text, instruction_text, told_wrong=told_wrong, detail=detail),
+        reflection_messages(*asked, told_wrong=told_wrong, detail=detail),
+        one_stage_messages(*asked, told_wrong=told_wrong, detail=detail),
+        retry_messages(problem, attempt_text, show_previous_attempt=shown, told_wrong=told_wrong, detail=detail),
         # The turns before the request say nothing on the verdict.
-        correction_messages(problem, attempt_text, "", show_previous_attempt=show_previous_attempt)[:-1],
+        correction_messages(problem, attempt_text, "", show_previous_attempt=shown)[:-1],
     )
     return "\n\n".join(dict.fromkeys(message["content"] for prompt in prompts for message in prompt))
 
@@ -101,7 +105,10 @@ def correction_request(
     told_wrong: bool = True,
     detail: str = "",
 ) -> str:
-    """Return the last turn of a correction's prompt, which contains the reflection."""
+    """Return the last turn of a correction's prompt, which contains the reflection.
+
+    `told_wrong` and `detail` are those of `training_prompts`.
+    """
     messages = correction_messages(
         problem,
         attempt_text,

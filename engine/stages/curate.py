@@ -105,10 +105,9 @@ def candidates_of(connection: sqlite3.Connection, iteration: Iteration, settings
     corrections = {
         one.reflection_id: one for one in attempts.values() if one.reflection_id is not None and not one.sample
     }
-    detailed = detailed_kinds(settings)
+    detailed, told_wrong = detailed_kinds(settings), settings.reflection.on == "wrong"
     reviews = rollouts.reviewed(connection, iteration.id)
     shown = settings.correction.show_previous_attempt
-    told_wrong = settings.reflection.on == "wrong"
     lifts = reflection_lifts(connection, iteration.id)
     prompts: dict[tuple[int, str], str] = {}
     reflections = rollouts.rollout_reflections(connection, iteration.id)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 
@@ -134,10 +134,28 @@ def _training_progress(settings: RunSettings, counts: Counts) -> Progress:
     flipped = share_of(counts.correct["correct"], counts.done["correct"])
     second = f"i→c {flipped}" if settings.reflection.on == "wrong" else f"right {flipped}"
     return {
-        "attempt": (*_in_stage(counts, "attempt"), f"Acc@t1 {right}{_reused(counts, 'attempt')}"),
+        "attempt": (
+            *_in_stage(counts, "attempt"),
+            f"Acc@t1 {right}{_sampled(counts, 'attempt')}{_reused(counts, 'attempt')}",
+        ),
         "reflect": (*_in_stage(counts, "reflect"), _reused(counts, "reflect").removeprefix(" · ")),
-        "correct": (*_in_stage(counts, "correct"), second),
+        "correct": (*_in_stage(counts, "correct"), f"{second}{_sampled(counts, 'correct')}"),
     }
+
+
+_SAMPLED: Mapping[StageName, tuple[tuple[WorkKind, str], ...]] = {
+    "attempt": (("attempt", "first"), ("vote", "sampled beside them")),
+    "correct": (("resample", "sampled beside the first"), ("retry", "without a reflection")),
+}
+"""Kinds of work whose texts a stage counts together, with what distinguishes them."""
+
+
+def _sampled(counts: Counts, stage: StageName) -> str:
+    """Say how many of a stage's texts are further samples, which belong to no trajectory; empty without any."""
+    kinds = _SAMPLED[stage]
+    if not any(counts.total[kind] for kind, _ in kinds if kind != stage):
+        return ""
+    return " · " + ", ".join(f"{counts.done[kind]:,} {words}" for kind, words in kinds)
 
 
 def _in_stage(counts: Counts, stage: StageName) -> tuple[int, int]:

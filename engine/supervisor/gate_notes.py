@@ -22,6 +22,7 @@ from store.evaluation.number_format import counted
 from store.records import GateName, Iteration, StageName
 from store.rollouts.attempts import reviewed
 from store.runs.iterations import stages
+from store.runs.policies import get_policy
 from store.runs.runs import run_questions
 from store.settings import RunSettings
 from store.workspace import Workspace
@@ -84,8 +85,10 @@ def describe_gate(
         )
     n = len(held_out_questions(connection, iteration, settings))
     # Both parent and child are counted, although the child may not exist yet.
-    left = 2 - len(evaluated_policies(connection, iteration))
-    return f"would answer {counted(n, 'held-out question')} with parent and child, {estimated(Owed(policies=left))}"
+    evaluated = evaluated_policies(connection, iteration)
+    parent = get_policy(connection, iteration.parent_id)
+    owed = Owed(policies=2 - len(evaluated), repeats=parent.parent_id is None and parent.id not in evaluated)
+    return f"would answer {counted(n, 'held-out question')} with parent and child, {estimated(owed)}"
 
 
 def _open_pairs(connection: sqlite3.Connection, iteration: Iteration, settings: RunSettings) -> str:

@@ -173,6 +173,10 @@ def _summary(iteration: dict[str, Any], say: Any) -> None:
         f"{counted(counts['corrections'], 'correction')}; "
         f"D+ {counts['d_plus']}, D± {counts['d_pm']}"
     )
+    sampled = [(counts["attempt_samples"], "attempt"), (counts["correction_samples"], "correction")]
+    if any(n for n, _ in sampled):
+        words = " and ".join(counted(n, f"further sampled {what}") for n, what in sampled if n)
+        say(f"  beside them {words}, which belong to no trajectory")
     if parent and child:
         say(f"  measured on {iteration['split']} questions:")
         say(f"  before  {parent['name']:<5} Acc@t1 {share(parent['acc_t1']):<18} Acc@t2 {share(parent['acc_t2'])}")

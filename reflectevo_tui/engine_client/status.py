@@ -14,7 +14,7 @@ from store.evaluation.floors import FLOOR, floor_and_position
 from store.evaluation.gains import stored_gain
 from store.evaluation.held_out_answers import is_oracle
 from store.evaluation.number_format import interval
-from store.evaluation.protocols import deciding_split
+from store.evaluation.protocols import deciding_split, main_protocol, overall_evaluations
 from store.records import Evaluation, GateName, Iteration, Policy, Stage
 from store.rollouts.control_results import newest_control_results
 from store.runs import iterations
@@ -112,6 +112,7 @@ def _iteration(connection: sqlite3.Connection, workspace: Workspace, iteration: 
         "child": _policy(workspace, policies.get(iteration.child_id or 0), measured),
         "gain": _gain(connection, iteration, policies, measured),
         "counts": iteration_counts(connection, iteration.id),
+        "reported": _reported(connection, iteration, policies),
         "controls": controls_of(connection, iteration),
         "reflections": _reflections(connection, iteration),
     }
@@ -152,6 +153,24 @@ def _gain(
     return {"verdict": gain.verdict, "sentence": gain.sentence}
 
 
+def _reported(
+    connection: sqlite3.Connection, iteration: Iteration, policies: dict[int, Policy]
+) -> dict[str, dict[str, Any]]:
+    """Return the policies of the run on the test questions by name; empty if promotion is decided on these."""
+    run = get_run(connection, iteration.run_id)
+    if deciding_split(run) == "test":
+        return {}
+    found = overall_evaluations(evaluations(connection, run.id), main_protocol(run), "test")
+    return {
+        policies[one.policy_id].name: {
+            "protocol": one.protocol,
+            **{name: one.metrics.get(name) for name in ("acc_t1", "acc_t2", "acc_retry")},
+            "floor_t2": one.metrics.get(FLOOR),
+        }
+        for one in found
+    }
+
+
 def _alike(one: Evaluation, other: Evaluation) -> bool:
     return one.task == other.task and one.protocol == other.protocol
 
@@ -162,7 +181,7 @@ def controls_of(connection: sqlite3.Connection, iteration: Iteration) -> dict[st
     for policy_id in (iteration.parent_id, iteration.child_id):
         one = None if policy_id is None else newest_control_results(connection, policy_id)
         if one is not None:
-            found[one.policy] = {"protocol": one.protocol, "request": one.request, **one.results}
+            found[one.policy] = one.as_json()
     return found
 
 
@@ -258,6 +277,12 @@ def describe_status(status: dict[str, Any]) -> str:
         lines.append(f"curation   reflections · {iteration['reflections']['words']}")
     if iteration["gain"]:
         lines.append(f"gain       {iteration['gain']['sentence']}")
+    for name, reported in iteration["reported"].items():
+        lines.append(
+            f"test       {name} · Acc@t1 {share(reported['acc_t1'])} · Acc@t2 {share(reported['acc_t2'])} "
+            "(nothing is decided on these)"
+        )
+        lines += [f"{'':<10} {words}" for words in beside_acc_t2(reported)]
     for name, controls in iteration["controls"].items():
         lines.append(f"controls   {name} · {controls['analysis']['sentence']}")
     if iteration["reason"]:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from reflectevo_tui.report.control_blocks import analysis_blocks
 from reflectevo_tui.report.document import Block, Folded, Paragraph, Section, Table
 from reflectevo_tui.report.gather import RunReport
-from reflectevo_tui.text.control_words import TITLE, control_rows, dependence_line, judgement_lines, remarks
+from reflectevo_tui.text.control_words import TITLE
 from store.evaluation.number_format import counted, percent
 from store.rollouts.control_results import ControlResults
-
-_HEAD = ("Arm", "In place of the reflection", "Right (95 % interval)", "n", "own − this, points (95 % interval)")
 
 
 def controls(report: RunReport) -> Section | None:
@@ -32,30 +31,11 @@ def _of_policy(one: ControlResults) -> list[Block]:
     results = one.results
     whose = "its own" if one.first_answers == "own" else "the base policy's"
     wrong = counted(results["wrong"], "wrong first answer")
-    rows = tuple((row.arm, row.stands, row.share, row.n, row.difference) for row in control_rows(results))
-    title = f"{one.policy}, {results['split']} questions, {wrong} ({whose})"
-    blocks: list[Block] = [
-        Paragraph(f"{one.policy}: {results['analysis']['sentence']}."),
-        Table(_HEAD, rows, labels=2, title=title),
-        Paragraph(f"{one.policy}: {dependence_line(results)}. {_holm(results)}", "note"),
-    ]
-    lines = [*judgement_lines(results), *remarks(results)]
-    if lines:
-        blocks.append(Paragraph("; ".join(lines) + ".", "note"))
+    blocks = analysis_blocks(one.policy, f"{one.policy}, {results['split']} questions, {wrong} ({whose})", results)
     judged = results.get("judgement")
     if isinstance(judged, Mapping) and judged["n"]:
         blocks.append(Folded(f"Own judgement of {one.policy}: calibration and thresholds", _judgement_tables(judged)))
     return blocks
-
-
-def _holm(results: Mapping[str, Any]) -> str:
-    """Return the corrected p values of the primary differences in words."""
-    found = [
-        f"own − {name} {one['p_holm']:.3f}"
-        for name, one in results["analysis"]["primary"].items()
-        if one["p_holm"] is not None
-    ]
-    return f"p, corrected for the three differences by Holm's method: {', '.join(found)}." if found else ""
 
 
 def _judgement_tables(judged: Mapping[str, Any]) -> tuple[Table, ...]:

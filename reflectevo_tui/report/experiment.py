@@ -30,6 +30,7 @@ from reflectevo_tui.experiment.plan import (
 )
 from reflectevo_tui.report.experiment_answers import AnswerReader as _Reader
 from reflectevo_tui.report.experiment_answers import PolicyAnswers as _Answers
+from reflectevo_tui.report.experiment_controls import controls_of_series
 from reflectevo_tui.report.experiment_data import (
     Against,
     Baseline,
@@ -46,6 +47,7 @@ from store.evaluation.held_out_answers import (
     reference_answers,
 )
 from store.records import Policy, Run
+from store.rollouts.control_results import control_results
 from store.runs.iterations import list_iterations
 from store.runs.policies import evaluations, list_policies
 from store.settings import RunSettings
@@ -103,6 +105,7 @@ def gather_experiment(
         against=tuple(_comparisons(ends, started, started_free)),
         formats=tuple(_formats(ends, started)),
         undertaken=tuple(_undertaken(series, known)),
+        controls=controls_of_series(series, known, control_results(connection, run.id)),
         remarks=tuple(author.remarks),
         recipes_tried=author.recipes_tried,
     )

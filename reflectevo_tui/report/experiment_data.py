@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from reflectevo_tui.experiment.paired_estimates import Estimate, FormatSplit, Paired
 from reflectevo_tui.experiment.plan import Series
+from reflectevo_tui.report.experiment_controls import SeriesControls
 from store.evaluation.gains import Gain
 from store.evaluation.held_out_answers import ReferenceAnswers
 from store.records import Iteration, Policy
@@ -117,5 +118,7 @@ class ExperimentReport:
     against: tuple[Against, ...]
     formats: tuple[Format, ...]
     undertaken: tuple[Undertaken, ...]
+    controls: tuple[SeriesControls, ...] = ()
+    """Controls of the base policy, of each series' end, and of the seeds of a series together."""
     remarks: tuple[str, ...] = ()
     recipes_tried: int | None = None

@@ -34,6 +34,7 @@ def experiment_as_json(report: ExperimentReport) -> dict[str, Any]:
         "gains": {label: asdict(gain) for label, gain in report.gains},
         "baselines": {one.name: asdict(one.accuracy) for one in report.baselines},
         "against": [asdict(one) for one in report.against],
+        "controls": [one.as_json() for one in report.controls],
         "formats": [asdict(one) for one in report.formats],
         "iterations": [
             {

@@ -287,10 +287,7 @@ def as_json(report: RunReport) -> dict[str, Any]:
         "gains": [
             {"child": child, "protocol": protocol, **asdict(gain)} for (child, protocol), gain in report.gains.items()
         ],
-        "controls": [
-            {"policy": one.policy, "protocol": one.protocol, "request": one.request, **one.results}
-            for one in report.controls
-        ],
+        "controls": [{"policy": one.policy, **one.as_json()} for one in report.controls],
         "training": [asdict(one) for one in report.curves],
         "yields": [
             {"task": task, "instruction": instruction, "corrected": good, "tried": tried}

@@ -23,6 +23,7 @@ from reflectevo_tui.widgets.live_text_pane import LiveTextPane
 from reflectevo_tui.widgets.metric_chart import MetricChart, show_accuracy, show_training
 from reflectevo_tui.widgets.newest_trajectories import NewestList
 from reflectevo_tui.widgets.reflection_panel import ReflectionPanel
+from reflectevo_tui.widgets.reported_accuracy import ReportedAccuracy
 from reflectevo_tui.widgets.stage_rail import StageRail
 from store.workspace import Workspace
 
@@ -77,6 +78,7 @@ class MonitorScreen(FramedScreen):
         with Horizontal(id="lower"):
             with Vertical(id="left"):
                 yield GenerationGauges()
+                yield ReportedAccuracy()
                 yield ControlPanel()
                 yield ReflectionPanel()
                 yield MetricChart("Training", "curves appear when the train stage runs", id="training")
@@ -119,7 +121,9 @@ class MonitorScreen(FramedScreen):
     def _show_panels(self, snapshot: Snapshot, urgent: bool) -> None:
         self.query_one(StageRail).show_snapshot(snapshot)
         self.query_one(GenerationGauges).show_snapshot(snapshot)
+        self.query_one(ReportedAccuracy).show_snapshot(snapshot)
         self.query_one(ControlPanel).show_snapshot(snapshot)
+        self.set_class(bool(snapshot.reported), "-reported")
         self.set_class(snapshot.controls is not None, "-controls")
         self.query_one(ReflectionPanel).show_snapshot(snapshot)
         self.set_class(bool(snapshot.reflections), "-reflections")

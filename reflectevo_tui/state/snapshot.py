@@ -20,6 +20,7 @@ from store.evaluation.held_out_answers import is_oracle
 from store.evaluation.protocols import deciding_split, main_protocol, overall_evaluations
 from store.records import (
     Directive,
+    Evaluation,
     Event,
     GateName,
     Heartbeat,
@@ -89,6 +90,8 @@ class Snapshot:
     """Controls of the child policy, or of the parent while the child has none."""
     reflections: Mapping[int, ReflectionMeasures] = field(default_factory=dict)
     """Measures of the reflections by number of the training iteration."""
+    reported: tuple[AccuracyPoint, ...] = ()
+    """Accuracies on the test questions, if promotion is decided on others."""
 
 
 def read_snapshot(connection: sqlite3.Connection, workspace: Workspace, watched: Iterable[str] = ()) -> Snapshot:
@@ -121,6 +124,7 @@ def _read(connection: sqlite3.Connection, workspace: Workspace, watched: Iterabl
         heartbeats=telemetry.heartbeats(connection),
         accuracy=accuracy_points(connection, run) if run else (),
         reflections=reflection_measures(connection, run.id) if run else {},
+        reported=reported_points(connection, run) if run else (),
         live=tuple(telemetry.live_texts(connection)),
         newest=tuple(trajectories.newest(connection, NEWEST_ROWS)),
         events=tuple(telemetry.events(connection, limit=EVENT_ROWS)),
@@ -167,12 +171,24 @@ def _curves(points: list[MetricPoint]) -> dict[str, Curve]:
 
 def accuracy_points(connection: sqlite3.Connection, run: Run) -> tuple[AccuracyPoint, ...]:
     """Return Acc@t1 and Acc@t2 over all tasks of each policy of a run, in the order of the iterations."""
+    wanted, every = main_protocol(run), policies.evaluations(connection, run.id)
+    found = overall_evaluations(every, wanted, deciding_split(run)) or overall_evaluations(every, wanted)
+    return _points(connection, run, found)
+
+
+def reported_points(connection: sqlite3.Connection, run: Run) -> tuple[AccuracyPoint, ...]:
+    """Return the same on the test questions; empty if promotion is decided on them."""
+    if deciding_split(run) == "test":
+        return ()
+    every = policies.evaluations(connection, run.id)
+    return _points(connection, run, overall_evaluations(every, main_protocol(run), "test"))
+
+
+def _points(connection: sqlite3.Connection, run: Run, found: Iterable[Evaluation]) -> tuple[AccuracyPoint, ...]:
     numbers = {iteration.id: iteration.number for iteration in iterations.list_iterations(connection, run.id)}
     by_id = {policy.id: policy for policy in policies.list_policies(connection, run.id)}
-    wanted = main_protocol(run)
     points: list[AccuracyPoint] = []
-    every = policies.evaluations(connection, run.id)
-    for one in overall_evaluations(every, wanted, deciding_split(run)) or overall_evaluations(every, wanted):
+    for one in found:
         policy = by_id[one.policy_id]
         number = numbers.get(policy.iteration_id, 0) if policy.iteration_id else 0
         first, second, floor, retry = (one.metrics.get(name) for name in ("acc_t1", "acc_t2", FLOOR, "acc_retry"))

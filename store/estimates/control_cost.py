@@ -12,6 +12,7 @@ from typing import Any
 
 from store.estimates.inputs import Figures
 from store.evaluation.number_format import count, counted
+from store.evaluation.repeat_noise import is_repeat
 from store.runs.policies import find_policy
 from store.runs.runs import run_named, run_questions
 from store.settings import RunSettings
@@ -27,6 +28,8 @@ class ControlCost:
     """Whether `wrong` is counted from stored answers."""
     corrections: int
     """Generated corrections per wrong answer."""
+    unfinished: int
+    """Wrong answers whose reply has a reflection but no second try, so that `own` is generated once more."""
     judgements: int
     """Judgements per question."""
     texts: int
@@ -41,9 +44,10 @@ class ControlCost:
         """The cost in one line."""
         wrong = counted(self.wrong, "wrong answer") if self.counted else f"about {counted(self.wrong, 'wrong answer')}"
         judged = f" + {counted(self.questions, 'answer')} × {self.judgements} judgements" if self.judgements else ""
+        again = f" + {self.unfinished:,} for replies without a second try" if self.unfinished else ""
         tokens = "length of a correction not known" if self.tokens is None else f"about {count(self.tokens)} tokens"
         return (
-            f"controls: {wrong} × {counted(self.corrections, 'correction')}{judged} = "
+            f"controls: {wrong} × {counted(self.corrections, 'correction')}{again}{judged} = "
             f"{counted(self.texts, 'text')} to generate, {tokens}"
         )
 
@@ -62,17 +66,23 @@ def control_cost(
     section, split = settings.evaluation.controls, settings.evaluation.split
     questions = sum(getattr(task, split) for task in settings.tasks)
     known: int | None = None
+    unfinished = 0
     run = None if connection is None else run_named(connection, settings.name)
     if connection is not None and run is not None:
         stored = [question.id for question in run_questions(connection, run.id, split)]
         questions = len(stored) or questions
         measured = None if policy is None else find_policy(connection, run.id, policy)
         if measured is not None and stored:
-            known = _wrong(connection, measured.id, stored)
+            protocol = _protocol(connection, measured.id, stored)
+            if protocol is not None:
+                known = _wrong(connection, measured.id, protocol, stored)
+                if section.first_answers == "own":
+                    unfinished = _without_second_try(connection, measured.id, protocol, stored)
     share = figures["held_out_wrong_share"].value
     share = figures["wrong_share"].value if share is None else share
     wrong = known if known is not None else round(questions * (1.0 if share is None else share))
-    corrections = wrong * section.corrections()
+    per_answer = settings.evaluation.control_corrections()
+    corrections = wrong * per_answer + unfinished
     judgements = questions * section.judgement_samples
     length = figures["correction_tokens"].value
     tokens = None if length is None else round(corrections * length) + questions * section.judgement_tokens
@@ -80,24 +90,48 @@ def control_cost(
         questions,
         wrong,
         known is not None,
-        section.corrections(),
+        per_answer,
+        unfinished,
         section.judgement_samples,
         corrections + judgements,
         tokens,
     )
 
 
-def _wrong(connection: sqlite3.Connection, policy_id: int, questions: list[int]) -> int | None:
-    """Count the wrong first answers under the newest protocol by which the policy answered all questions."""
+def _protocol(connection: sqlite3.Connection, policy_id: int, questions: list[int]) -> str | None:
+    """Return the newest protocol under which the policy answered all questions; a repetition is none."""
     wanted = set(questions)
-    answers: dict[str, dict[int, str]] = {}
-    for protocol, question, verdict in connection.execute(
-        "SELECT protocol, question_id, verdict FROM attempts WHERE policy_id = ? AND protocol <> '' AND turn = 1"
+    answered: dict[str, set[int]] = {}
+    for protocol, question in connection.execute(
+        "SELECT protocol, question_id FROM attempts WHERE policy_id = ? AND protocol <> '' AND turn = 1"
         " AND sample = 0 ORDER BY id",
         (policy_id,),
     ):
-        answers.setdefault(protocol, {})[question] = verdict
-    for found in reversed(answers.values()):
-        if wanted <= found.keys():
-            return sum(found[question] == "incorrect" for question in questions)
-    return None
+        answered.setdefault(protocol, set()).add(question)
+    plain = [name for name, found in answered.items() if wanted <= found and not is_repeat(name)]
+    return plain[-1] if plain else None
+
+
+def _wrong(connection: sqlite3.Connection, policy_id: int, protocol: str, questions: list[int]) -> int:
+    """Count the wrong first answers."""
+    verdicts = dict(
+        connection.execute(
+            "SELECT question_id, verdict FROM attempts WHERE policy_id = ? AND protocol = ? AND turn = 1"
+            " AND sample = 0 AND error IS NULL",
+            (policy_id, protocol),
+        ).fetchall()
+    )
+    return sum(verdicts.get(question) == "incorrect" for question in questions)
+
+
+def _without_second_try(connection: sqlite3.Connection, policy_id: int, protocol: str, questions: list[int]) -> int:
+    """Count the wrong first answers that were reflected on in one reply which has no correction."""
+    rows = connection.execute(
+        "SELECT a.question_id FROM attempts a JOIN reflections r ON r.attempt_id = a.id"
+        " JOIN attempts c ON c.reflection_id = r.id"
+        " WHERE a.policy_id = ? AND a.protocol = ? AND a.turn = 1 AND a.sample = 0 AND a.verdict = 'incorrect'"
+        " AND r.error IS NULL AND trim(r.text) <> '' AND c.sample = 0 AND c.prompt_hash = r.prompt_hash"
+        " AND trim(c.reasoning) = ''",
+        (policy_id, protocol),
+    ).fetchall()
+    return len({row[0] for row in rows} & set(questions))

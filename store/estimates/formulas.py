@@ -44,11 +44,15 @@ class StageEstimate:
 
 @dataclass(frozen=True, slots=True)
 class Owed:
-    """Outstanding work of an iteration at a gate: texts by stage, training examples, policies to measure."""
+    """Outstanding work of an iteration at a gate: texts by stage, training examples, policies to measure.
+
+    `repeats` says whether one of these policies is a base policy, which `evaluation.repeat` measures twice.
+    """
 
     texts: Mapping[StageName, int] = field(default_factory=dict)
     examples: int | None = None
     policies: int | None = None
+    repeats: bool = False
 
 
 class StageFormulas:
@@ -256,13 +260,33 @@ class StageFormulas:
         )
         generated = answers * attempt + turns * (reflection + correction) + retries * correction
         texts = answers + turns * number(2) + retries
+        if again := self._repeated(first):
+            # The base policy answers, reflects and corrects once more, under the protocol that decides.
+            chain = again if measured.protocol == "oracle-free" else again * self._term(own)
+            chain = chain * self._rounds(measured.rounds)
+            texts = texts + again + chain * number(2)
+            prompts = prompts + again * self._attempt_prompt()
+            prompts = prompts + chain * (self._reflection_prompt() + self._correction_prompt())
+            generated = generated + again * attempt + chain * (reflection + correction)
         if measured.controls.enabled:
             section = measured.controls
-            corrected, judged = wrong * number(section.corrections()), asked * number(section.judgement_samples)
+            corrected, judged = (
+                wrong * number(measured.control_corrections()),
+                asked * number(section.judgement_samples),
+            )
             texts = texts + corrected + judged
             prompts = prompts + corrected * self._correction_prompt() + judged * retry_prompt
             generated = generated + corrected * correction + asked * number(section.judgement_tokens)
         return StageEstimate("evaluate", texts, prompts, generated, seconds=self._generating(generated))
+
+    def _repeated(self, first: bool) -> Symbolic | None:
+        """Held-out questions that a base policy answers a second time for its repeat noise; None without."""
+        if not first or not self._settings.evaluation.repeat:
+            return None
+        if self._owed.policies is not None:
+            return self._term("held_out_questions") if self._owed.repeats else None
+        asked = self._term("held_out_questions")
+        return asked + self._term("reported_questions") if self._settings.reports_on_test else asked
 
     def _loads(self, first: bool) -> StageEstimate:
         """Starts of generation processes: the parent's, one after each stop at a gate, and the child's."""

@@ -4,51 +4,33 @@ Every wrong first answer is corrected once per arm (`control_arms`). From these 
 each arm, the three primary differences own − shuffled, own − none and own − floor, and the dependence of the answer on
 the reflection. All are means over tasks of paired differences with a score interval; p values are of McNemar's exact
 test where both sides are single draws, otherwise of a sign-flip permutation test, and are corrected for the three
-differences by Holm's method. The sentence that summarises them is chosen in `control_sentence`.
+differences by Holm's method. The policies of several seeds are analysed together by `analyse_seeds`. The sentence that
+summarises the differences is chosen in `control_sentence`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Literal, NamedTuple
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Literal
 
 from store.evaluation.control_arms import ARMS, SHUFFLED, Arm
+from store.evaluation.control_means import Mean, average, by_task, mean_of, sample
+from store.evaluation.control_measurement import Answers, ControlMeasurement
 from store.evaluation.control_sentence import Conclusion, Contrast, conclude
 from store.evaluation.intervals import (
-    Interval,
     holm,
     mcnemar_exact,
     mean_change_over_tasks,
     mean_share_over_tasks,
+    p_over_seeds,
     sign_flip,
 )
-from store.evaluation.power import effective_pairs, smallest_difference
 
 Primary = Literal["shuffled", "none", "floor"]
 """What `own` is compared with in a primary difference."""
 
 PRIMARY: tuple[Primary, ...] = ("shuffled", "none", "floor")
-
-
-class ArmAnswer(NamedTuple):
-    """The correction of one wrong first answer under one arm."""
-
-    correct: bool | None
-    """None without a verdict; the answer then counts for nothing."""
-    group: str | None
-    """Equivalent answers have the same group; None if no answer could be extracted, which counts as an answer."""
-
-
-@dataclass(frozen=True, slots=True)
-class Mean:
-    """A mean over tasks of a share or a difference, with a 95 % interval; all three are None if n is 0."""
-
-    value: float | None
-    low: float | None
-    high: float | None
-    n: int
-    """Number of questions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,44 +93,47 @@ class ControlAnalysis:
 
 
 def analyse_controls(
-    answers: Mapping[str, Mapping[int, tuple[bool | None, str | None]]],
+    answers: Answers,
     tasks: Mapping[int, str],
     floor: Mapping[int, float],
     *,
     reasons: Mapping[str, str] | None = None,
     seed: int = 0,
 ) -> ControlAnalysis:
-    """Analyse the corrections of one policy's wrong first answers.
-
-    Args:
-        answers: by arm (see `ARMS`) and question id, the correction as an `ArmAnswer`.
-        tasks: task of each question.
-        floor: probability, by question, that a guess of another answer is right.
-        reasons: by arm, why it has no corrections, for the notes.
-        seed: of the permutation tests.
+    """Analyse the corrections of one policy's wrong first answers; see `ControlMeasurement` for the arguments.
 
     Raises:
         ValueError: for an unknown arm, a question without a task, or a probability outside 0 to 1.
     """
-    _check(answers, tasks, floor)
-    outcomes: dict[str, dict[int, float]] = {
-        arm: {question: float(right) for question, (right, _) in answers.get(arm, {}).items() if right is not None}
-        for arm in ARMS
-    }
-    draws = [outcomes[arm] for arm in SHUFFLED]
-    outcomes["shuffled"] = {
-        question: _average(found)
-        for question in sorted({question for draw in draws for question in draw})
-        if (found := [draw[question] for draw in draws if question in draw])
-    }
-    own = outcomes["own"]
+    return analyse_seeds([ControlMeasurement(answers, tasks, floor, reasons or {})], seed=seed)
+
+
+def analyse_seeds(seeds: Sequence[ControlMeasurement], *, seed: int = 0) -> ControlAnalysis:
+    """Analyse the controls of one policy, or of the policies of several seeds together (`control_means`).
+
+    Args:
+        seeds: the measurement of each seed, with the same ids for the same questions.
+        seed: of the permutation tests, which a single measurement uses. The p value over several seeds belongs to the
+            interval over seeds and questions.
+
+    Raises:
+        ValueError: for an unknown arm, a question without a task, or a probability outside 0 to 1; without seeds.
+    """
+    if not seeds:
+        raise ValueError("an analysis needs the controls of at least one policy")
+    for one in seeds:
+        _check(one.answers, one.tasks, one.floor)
+    tasks = {question: task for one in seeds for question, task in one.tasks.items()}
+    outcomes = [_outcomes(one.answers) for one in seeds]
+    floors = [one.floor for one in seeds]
+    own = [one["own"] for one in outcomes]
     primary = {
-        name: _difference(name, own, dict(floor) if name == "floor" else outcomes[name], tasks, seed)
+        name: _difference(name, own, floors if name == "floor" else [one[name] for one in outcomes], tasks, seed)
         for name in PRIMARY
     }
     corrected = holm({name: one.p for name, one in primary.items() if one.p is not None})
-    adjusted = {name: _with_holm(one, corrected.get(name)) for name, one in primary.items()}
-    missing, partial = _notes(outcomes, answers, floor, reasons or {})
+    adjusted = {name: replace(one, p_holm=corrected.get(name)) for name, one in primary.items()}
+    missing, partial = _notes_of(seeds, outcomes)
     conclusion, sentence = conclude(
         shuffled=_contrast(adjusted["shuffled"]),
         none=_contrast(adjusted["none"]),
@@ -156,19 +141,36 @@ def analyse_controls(
         reason=missing[0] if missing else "",
     )
     return ControlAnalysis(
-        arms=_arm_shares(outcomes, answers, tasks),
-        floor=_mean({one: floor[one] for one in own if one in floor}, tasks, None),
+        arms=_arm_shares(outcomes, [one.answers for one in seeds], tasks),
+        floor=mean_of(
+            [{one: at[one] for one in mine if one in at} for mine, at in zip(own, floors, strict=True)], tasks, None
+        ),
         primary=adjusted,
         secondary={
-            arm: _difference(arm, own, outcomes[arm], tasks, seed)
+            arm: _difference(arm, own, [one[arm] for one in outcomes], tasks, seed)
             for arm in ARMS
-            if arm not in ("own", "none", *SHUFFLED) and outcomes[arm]
+            if arm not in ("own", "none", *SHUFFLED) and all(one[arm] for one in outcomes)
         },
-        dependence=_dependence(answers, tasks),
+        dependence=_dependence([one.answers for one in seeds], tasks),
         conclusion=conclusion,
         sentence=sentence,
         notes=(*missing, *partial),
     )
+
+
+def _outcomes(answers: Answers) -> dict[str, dict[int, float]]:
+    """Return the verified corrections of each arm as 0 or 1, and of `shuffled` their mean over its draws."""
+    found: dict[str, dict[int, float]] = {
+        arm: {question: float(right) for question, (right, _) in answers.get(arm, {}).items() if right is not None}
+        for arm in ARMS
+    }
+    draws = [found[arm] for arm in SHUFFLED]
+    found["shuffled"] = {
+        question: average(values)
+        for question in sorted({question for draw in draws for question in draw})
+        if (values := [draw[question] for draw in draws if question in draw])
+    }
+    return found
 
 
 def _check(answers: Mapping[str, Mapping[int, object]], tasks: Mapping[int, str], floor: Mapping[int, float]) -> None:
@@ -182,9 +184,7 @@ def _check(answers: Mapping[str, Mapping[int, object]], tasks: Mapping[int, str]
 
 
 def _arm_shares(
-    outcomes: Mapping[str, Mapping[int, float]],
-    answers: Mapping[str, Mapping[int, tuple[bool | None, str | None]]],
-    tasks: Mapping[int, str],
+    outcomes: Sequence[Mapping[str, Mapping[int, float]]], answers: Sequence[Answers], tasks: Mapping[int, str]
 ) -> dict[str, ArmShare]:
     names: list[str] = []
     for arm in ARMS:
@@ -192,33 +192,38 @@ def _arm_shares(
     found = {}
     for name in names:
         draws = SHUFFLED if name == "shuffled" else (name,)
-        corrections = [one for draw in draws for one in answers.get(draw, {}).values()]
-        if corrections:
-            unverified = sum(right is None for right, _ in corrections)
-            overall, by_task = _overall_and_by_task(outcomes[name], tasks, mean_share_over_tasks)
-            found[name] = ArmShare(overall, by_task, unverified)
+        corrections = [[one for draw in draws for one in own.get(draw, {}).values()] for own in answers]
+        if all(corrections):
+            unverified = sum(right is None for own in corrections for right, _ in own)
+            values = [own[name] for own in outcomes]
+            overall = mean_of(values, tasks, mean_share_over_tasks)
+            found[name] = ArmShare(overall, by_task(values, tasks, mean_share_over_tasks), unverified)
     return found
 
 
 def _difference(
-    against: str, own: Mapping[int, float], other: Mapping[int, float], tasks: Mapping[int, str], seed: int
+    against: str,
+    own: Sequence[Mapping[int, float]],
+    other: Sequence[Mapping[int, float]],
+    tasks: Mapping[int, str],
+    seed: int,
 ) -> ArmDifference:
-    both = sorted(own.keys() & other.keys())
-    changes = {question: own[question] - other[question] for question in both}
-    overall, by_task = _overall_and_by_task(changes, tasks, mean_change_over_tasks)
-    if not both:
-        return ArmDifference(against, overall, by_task, None, None, None)
-    groups = _by_task(changes, tasks)
-    if all(other[question] in (0.0, 1.0) for question in both):
-        p = mcnemar_exact(sum(one > 0 for one in changes.values()), sum(one < 0 for one in changes.values()))
+    changes = [
+        {question: mine[question] - theirs[question] for question in sorted(mine.keys() & theirs.keys())}
+        for mine, theirs in zip(own, other, strict=True)
+    ]
+    overall = mean_of(changes, tasks, mean_change_over_tasks, -1.0)
+    parts = by_task(changes, tasks, mean_change_over_tasks, -1.0)
+    found = sample(changes, tasks)
+    if found is None:
+        return ArmDifference(against, overall, parts, None, None, None)
+    if len(changes) > 1:
+        p = p_over_seeds(found.over_questions(mean_change_over_tasks), found.means)
+    elif all(other[0][question] in (0.0, 1.0) for question in changes[0]):
+        p = mcnemar_exact(sum(one > 0 for one in changes[0].values()), sum(one < 0 for one in changes[0].values()))
     else:
-        p = sign_flip(list(groups.values()), seed)
-    smallest = smallest_difference(*effective_pairs(list(groups.values())))
-    return ArmDifference(against, overall, by_task, p, None, smallest)
-
-
-def _with_holm(one: ArmDifference, p_holm: float | None) -> ArmDifference:
-    return ArmDifference(one.against, one.overall, one.by_task, one.p, p_holm, one.smallest)
+        p = sign_flip(found.groups, seed)
+    return ArmDifference(against, overall, parts, p, None, found.smallest())
 
 
 def _contrast(one: ArmDifference) -> Contrast | None:
@@ -228,23 +233,41 @@ def _contrast(one: ArmDifference) -> Contrast | None:
     return Contrast(mean.value, mean.low, mean.high, mean.n, one.smallest)
 
 
-def _dependence(
-    answers: Mapping[str, Mapping[int, tuple[bool | None, str | None]]], tasks: Mapping[int, str]
-) -> Dependence:
+def _dependence(answers: Sequence[Answers], tasks: Mapping[int, str]) -> Dependence:
+    shuffled = [_differing(one, SHUFFLED) for one in answers]
+    repeat = [_differing(one, ("own-repeat",)) for one in answers]
+    changes = [
+        {question: one[question] - other[question] for question in one.keys() & other.keys()}
+        for one, other in zip(shuffled, repeat, strict=True)
+    ]
+    return Dependence(
+        mean_of(changes, tasks, mean_change_over_tasks, -1.0),
+        by_task(changes, tasks, mean_change_over_tasks, -1.0),
+        mean_of(shuffled, tasks, None).value,
+        mean_of(repeat, tasks, None).value,
+    )
+
+
+def _differing(answers: Answers, arms: Sequence[str]) -> dict[int, float]:
+    """Return the share of the arms whose answer differs from that of `own`, by question."""
     own = {question: group for question, (_, group) in answers.get("own", {}).items()}
+    found: dict[int, list[float]] = {}
+    for arm in arms:
+        for question, (_, group) in answers.get(arm, {}).items():
+            if question in own:
+                found.setdefault(question, []).append(float(group != own[question]))
+    return {question: average(values) for question, values in found.items()}
 
-    def differs(arms: Sequence[str]) -> dict[int, float]:
-        found: dict[int, list[float]] = {}
-        for arm in arms:
-            for question, (_, group) in answers.get(arm, {}).items():
-                if question in own:
-                    found.setdefault(question, []).append(float(group != own[question]))
-        return {question: _average(values) for question, values in found.items()}
 
-    shuffled, repeat = differs(SHUFFLED), differs(("own-repeat",))
-    changes = {question: shuffled[question] - repeat[question] for question in shuffled.keys() & repeat.keys()}
-    overall, by_task = _overall_and_by_task(changes, tasks, mean_change_over_tasks)
-    return Dependence(overall, by_task, _mean(shuffled, tasks, None).value, _mean(repeat, tasks, None).value)
+def _notes_of(
+    seeds: Sequence[ControlMeasurement], outcomes: Sequence[Mapping[str, Mapping[int, float]]]
+) -> tuple[list[str], list[str]]:
+    """What prevents a conclusion, and what else is missing; of several seeds each sentence begins with the label."""
+    every: tuple[list[str], list[str]] = ([], [])
+    for one, found in zip(seeds, outcomes, strict=True):
+        for notes, own in zip(every, _notes(found, one.answers, one.floor, one.reasons), strict=True):
+            notes += [f"{one.label}: {words}" if one.label else words for words in own]
+    return every
 
 
 def _notes(
@@ -275,41 +298,3 @@ def _notes(
         noise = "own was not corrected a second time, so its dependence can't be separated from noise"
         partial.append(reasons.get("own-repeat", noise))
     return missing, partial
-
-
-def _overall_and_by_task(
-    values: Mapping[int, float],
-    tasks: Mapping[int, str],
-    interval_of: Callable[[Sequence[Sequence[float]]], Interval],
-) -> tuple[Mean, dict[str, Mean]]:
-    by_task = {
-        task: _mean({one: value for one, value in values.items() if tasks[one] == task}, tasks, interval_of)
-        for task in sorted({tasks[question] for question in values})
-    }
-    return _mean(values, tasks, interval_of), by_task
-
-
-def _mean(
-    values: Mapping[int, float],
-    tasks: Mapping[int, str],
-    interval_of: Callable[[Sequence[Sequence[float]]], Interval] | None,
-) -> Mean:
-    groups = list(_by_task(values, tasks).values())
-    if not groups:
-        return Mean(None, None, None, 0)
-    value = _average([_average(group) for group in groups])
-    if interval_of is None:
-        return Mean(value, None, None, len(values))
-    interval = interval_of(groups)
-    return Mean(value, interval.low, interval.high, len(values))
-
-
-def _by_task(values: Mapping[int, float], tasks: Mapping[int, str]) -> dict[str, list[float]]:
-    groups: dict[str, list[float]] = {}
-    for question in sorted(values):
-        groups.setdefault(tasks[question], []).append(values[question])
-    return groups
-
-
-def _average(values: Sequence[float]) -> float:
-    return sum(values) / len(values)

@@ -176,6 +176,30 @@ def over_seeds(questions: Interval, means: Sequence[float]) -> Interval:
     return Interval(value - math.hypot(value - questions.low, seeds), value + math.hypot(questions.high - value, seeds))
 
 
+def p_over_seeds(questions: Interval, means: Sequence[float]) -> float:
+    """Return the two-sided p value that belongs to `over_seeds`: the level at which its interval just reaches 0.
+
+    Args:
+        questions: the 95 % interval over questions of a difference averaged over seeds.
+        means: the difference of each seed over the same questions; at least two.
+    """
+    value, freedom = statistics.fmean(means), len(means) - 1
+    across = abs((value - questions.low if value > 0 else questions.high - value) / _Z)
+    seeds = statistics.stdev(means) / math.sqrt(len(means))
+
+    def reaches(p: float) -> bool:
+        t = student_quantile(1 - p / 2, freedom) if seeds else 0.0
+        return math.hypot(across * _NORMAL.inv_cdf(1 - p / 2), seeds * t) >= abs(value)
+
+    low, high = 1e-9, 1.0
+    if not reaches(low):
+        return low
+    for _ in range(50):
+        middle = (low + high) / 2
+        low, high = (middle, high) if reaches(middle) else (low, middle)
+    return high
+
+
 def mcnemar_exact(b: int, c: int) -> float:
     """Return the exact two-sided p value of McNemar's test for b and c discordant pairs; 1 without any."""
     n = b + c

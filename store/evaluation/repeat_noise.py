@@ -22,6 +22,11 @@ def repeat_protocol(protocol: str) -> str:
     return protocol + _SUFFIX
 
 
+def is_repeat(protocol: str) -> bool:
+    """Check whether a protocol is that of a second measurement."""
+    return protocol.endswith(_SUFFIX)
+
+
 @dataclass(frozen=True, slots=True)
 class RepeatNoise:
     """The second measurement of a policy minus the first, on the same questions."""

@@ -14,6 +14,9 @@ from typing import Any
 from store.database.rows import dump_json, load_json
 from store.records import FirstAnswers
 
+MEASUREMENT = "measurement"
+"""Key of the results under which the corrections of each question are stored, for analyses of several policies."""
+
 
 @dataclass(frozen=True, slots=True)
 class ControlResults:
@@ -27,6 +30,11 @@ class ControlResults:
     request: Mapping[str, Any]
     results: Mapping[str, Any]
     created: float
+
+    def as_json(self) -> dict[str, Any]:
+        """Return protocol, request and results as JSON values for scripts, without the corrections of each question."""
+        shown = {key: value for key, value in self.results.items() if key != MEASUREMENT}
+        return {"protocol": self.protocol, "request": self.request, **shown}
 
 
 def put_control_results(

@@ -51,16 +51,19 @@ class ControlsSection(Section):
         """The arms to measure, in a fixed order; `own` is always among them."""
         return tuple(arm for arm in ARMS if arm == "own" or arm in self.arms)
 
-    def corrections(self) -> int:
+    def corrections(self, *, retried: bool) -> int:
         """Return the number of texts generated per wrong answer, at most.
 
-        The policy's own correction and its retry without a reflection are those of the evaluation; `own` is generated
-        once more for its repeat noise. With the first answers of another policy nothing is known beforehand.
+        The policy's own correction is that of the evaluation; `own` is generated once more for its repeat noise. With
+        the first answers of another policy nothing is known beforehand.
+
+        Args:
+            retried: whether the evaluation makes the greedy retry without a reflection, which `none` then takes over.
         """
         anew = self.first_answers == "base"
         texts: dict[Arm, int] = {
             "own": 3 if anew else 1,
-            "none": int(anew),
+            "none": int(anew or not retried),
             "shuffled": self.shuffles,
             "other-answer": OTHER_ANSWER_TRIES,
             "parent-reflection": 2,

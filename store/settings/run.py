@@ -71,6 +71,10 @@ class EvaluationSection(Section):
     controls: ControlsSection = ControlsSection()
     """Controls that show whether the content of the reflections helps."""
 
+    def control_corrections(self) -> int:
+        """Return the number of texts that controls generate per wrong answer, at most; several retries are sampled."""
+        return self.controls.corrections(retried=self.retry_baseline and self.retry_samples == 1)
+
 
 class ReuseSection(Section):
     """Reuse of stored texts from an earlier iteration of the run instead of generating them again."""

@@ -77,3 +77,40 @@ def test_the_cost_that_is_printed_first_is_what_is_generated(harness: Make, tmp_
     one.wait(lambda: finished(one, 2))
     generated = one.rows("SELECT count(*) FROM control_texts WHERE reused_from IS NULL")[0][0]
     assert after.counted and after.texts == generated
+
+
+def test_a_policy_that_reflects_and_corrects_in_one_reply_has_its_own_correction_already(
+    harness: Make, tmp_path: Path
+) -> None:
+    """`own` is the second try of the evaluation's reply. Without a retry in the evaluation `none` is generated. Each
+    time the number printed beforehand is the number of texts that are generated.
+    """
+    text = quiz_settings(tmp_path, sections='[evaluation]\npromote = "always"', train=8, test=12)
+    one = harness(text)
+    one.start()
+    one.run()
+    one.wait(lambda: (one.status()["iteration"] or {}).get("state") == "done")
+    wrong: list[int] = []
+    for number, changes in enumerate(({}, {"retry_baseline": False}), start=1):
+        arguments = evaluation_of(text, evaluation=changes)
+        values = arguments["settings"] | {"evaluation": arguments["evaluation"]}
+        if changes:
+            plain = {**values["evaluation"], "controls": {**values["evaluation"]["controls"], "enabled": False}}
+            one.issue("evaluate", policy="p01", settings=arguments["settings"], evaluation=plain)
+            one.wait(lambda: finished(one, 2))
+            number += 1
+        before = one.rows("SELECT count(*) FROM control_texts WHERE reused_from IS NULL")[0][0]
+        cost = cost_of(one.workspace, validate_settings(values), "p01")
+        one.issue("evaluate", policy="p01", **arguments)
+        one.wait(lambda number=number: finished(one, number))  # type: ignore[misc]
+        generated = one.rows("SELECT count(*) FROM control_texts WHERE reused_from IS NULL")[0][0] - before
+        wrong.append(cost.wrong)
+        assert cost.counted and cost.wrong > 0 and cost.unfinished == 0
+        assert cost.texts == generated, changes
+    reused = one.rows("SELECT arm, sample, count(*) FROM control_texts WHERE reused_from IS NOT NULL GROUP BY 1, 2")
+    assert sorted(reused) == [("none", 0, wrong[0]), ("own", 0, sum(wrong))]
+    same = one.rows(
+        "SELECT count(*) FROM control_texts a JOIN control_texts b USING (policy_id, protocol, question_id)"
+        " WHERE a.arm = 'own' AND b.arm = 'own' AND a.sample = 0 AND b.sample = 1 AND a.text <> b.text"
+    )
+    assert same == [(0,)], "a greedy continuation of the same reply is the same text"

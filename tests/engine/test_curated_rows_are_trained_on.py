@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -11,11 +12,11 @@ from engine.curation.candidates import Candidate
 from engine.curation.d_plus import d_plus
 from engine.curation.d_pm import d_pm
 from engine.curation.d_pref import d_pref
-from engine.prompts.instructions import GENERAL
-from engine.prompts.leakage import STATES_TARGET, correction_request, training_prompts, unfit_target
-from engine.prompts.rollout import SECOND_TRY, Problem
+from engine.prompts.instructions import GENERAL, compose
+from engine.prompts.leakage import STATES_TARGET, correction_request, states_target, training_prompts, unfit_target
+from engine.prompts.rollout import SECOND_TRY, Problem, attempt_messages, correction_messages, retry_messages
 from engine.tasks.base import Example as Worked
-from engine.training.build_examples import Rollouts
+from engine.training.build_examples import Rollouts, reflection_prompt
 from engine.training.examples import AnyExample, Pair
 from engine.training.rehearsal import distillation
 from engine.training.row_kinds import row_examples
@@ -193,3 +194,50 @@ def test_the_draws_reach_both_outcomes() -> None:
 
     assert curated("I read the second number wrongly, so I will copy it first.")[0].included
     assert curated("I forgot a carry, so the sum of both is 12, as asked.")[0].reason == "leak"
+
+
+QUESTION = Problem("How much is 3 + 4 + 5?", "Finish with 'Answer:'.")
+DETAIL = "The test assert total([3, 4, 5]) == 12 failed: it returned 8."
+
+
+@pytest.mark.parametrize("instruction", [compose(GENERAL), compose("1-1-1")], ids=["general", "1-1-1"])
+@pytest.mark.parametrize("told_wrong", [True, False])
+@pytest.mark.parametrize("detail", ["", DETAIL], ids=["verdict", "detail"])
+@pytest.mark.parametrize("shown", [True, False, "quoted"])
+def test_every_prompt_that_is_trained_on_is_the_one_that_is_checked(
+    instruction: str, told_wrong: bool, detail: str, shown: PreviousAttempt
+) -> None:
+    """Each turn of each setting's prompt is among the texts that the leak filter reads."""
+    attempt, reflection = "3 + 4 is 8. Answer: 8", "I left out the last number, so I will add all three."
+    checked = training_prompts(
+        QUESTION, attempt, instruction, show_previous_attempt=shown, told_wrong=told_wrong, detail=detail
+    )
+    request = correction_request(
+        QUESTION, attempt, reflection, show_previous_attempt=shown, told_wrong=told_wrong, detail=detail
+    )
+    prompts = [
+        attempt_messages(QUESTION),
+        *(
+            reflection_prompt(stage, QUESTION, attempt, instruction, told_wrong=told_wrong, detail=detail)
+            for entry in TRAINING_SETTINGS.values()
+            for stage in entry.stages
+            if stage.prompt == "reflection"
+        ),
+        retry_messages(QUESTION, attempt, show_previous_attempt=shown, told_wrong=told_wrong, detail=detail),
+        correction_messages(
+            QUESTION, attempt, reflection, show_previous_attempt=shown, told_wrong=told_wrong, detail=detail
+        ),
+    ]
+    for message in (message for prompt in prompts for message in prompt):
+        assert message["content"] in checked or message["content"] == request
+
+
+def test_a_detail_that_states_the_completion_is_a_leak() -> None:
+    """The prompt of the rollout contains the verifier's detail, so the filter has to read it too."""
+    detail = "The test assert greet('Ann') == 'good morning to you Ann' failed."
+    texts = [
+        training_prompts(QUESTION, "Answer: 8", "Reflect.", show_previous_attempt=True, detail=one)
+        for one in (detail, "")
+    ]
+    target = "good morning to you Ann"
+    assert [states_target(text, target) for text in texts] == [True, False]

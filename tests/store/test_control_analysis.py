@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from store.evaluation.control_analysis import ArmAnswer, ControlAnalysis, analyse_controls
+from store.evaluation.control_analysis import ControlAnalysis, analyse_controls
 from store.evaluation.control_arms import ARMS, SHUFFLED, Arm
+from store.evaluation.control_measurement import ArmAnswer
 from store.evaluation.control_sentence import Contrast, conclude
 
 Answers = dict[str, dict[int, ArmAnswer]]

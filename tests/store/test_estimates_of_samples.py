@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from store.estimates.formulas import Owed
 from tests.store.test_estimates import estimated, numbers, stage
 
 
@@ -33,3 +34,37 @@ def test_reflecting_on_right_attempts_too_by_hand() -> None:
     found = estimated(reflection={"instructions": "random:2", "samples": 2, "on": "all"})
     assert numbers(stage(found, "reflect"))[0] == numbers(stage(found, "correct"))[0] == 400
     assert numbers(stage(found, "curate"))[0] == 400
+
+
+@pytest.mark.parametrize("protocol", ["oracle", "oracle-free", "both"])
+def test_the_repeated_measurement_of_the_base_policy_by_hand(protocol: str) -> None:
+    """Its 10 questions, half of them wrong, are answered, reflected on and corrected once more in the first iteration,
+    under the protocol that decides.
+    """
+    measured = {"retry_baseline": False, "protocol": protocol}
+    plain, again = estimated(evaluation=measured), estimated(evaluation={**measured, "repeat": True})
+    chains = 10 if protocol == "oracle-free" else 5
+    before, after = numbers(stage(plain, "evaluate")), numbers(stage(again, "evaluate"))
+    assert after[0] == (before[0] or 0) + 10 + 2 * chains
+    assert after[2] == (before[2] or 0) + 10 * 50 + chains * (80 + 40)
+    assert again.later[5] == plain.later[5], "a later iteration measures no base policy"
+
+
+@pytest.mark.parametrize(("repeats", "texts"), [(True, 20 + 20 + 20), (False, 20 + 20)])
+def test_at_the_gate_the_base_policy_is_repeated_if_it_is_still_to_be_measured(repeats: bool, texts: int) -> None:
+    owed = Owed(policies=2, repeats=repeats)
+    found = estimated(owed=owed, evaluation={"retry_baseline": False, "repeat": True})
+    assert numbers(stage(found, "evaluate"))[0] == texts
+
+
+@pytest.mark.parametrize(("changes", "none"), [({}, 0), ({"retry_baseline": False}, 1), ({"retry_samples": 3}, 1)])
+def test_controls_are_counted_with_the_texts_that_the_evaluation_does_not_have(
+    changes: dict[str, object], none: int
+) -> None:
+    """Of 10 wrong answers of two policies: own again, generic, told and three shuffled reflections; `none` is generated
+    where the evaluation has no greedy retry.
+    """
+    plain = estimated(evaluation=changes)
+    found = estimated(evaluation={**changes, "controls": {"enabled": True, "judgement_samples": 0}})
+    more = (numbers(stage(found, "evaluate"))[0] or 0) - (numbers(stage(plain, "evaluate"))[0] or 0)
+    assert more == 10 * (6 + none)

@@ -40,6 +40,8 @@ def _counted(rows: Rows) -> dict[str, int]:
 
     return {
         "attempts": one("SELECT count(*) FROM attempts WHERE protocol = '' AND turn = 1"),
+        "attempt_samples": 0,
+        "correction_samples": 0,
         "reflections": one("SELECT count(*) FROM reflections WHERE protocol = ''"),
         "corrections": one("SELECT count(*) FROM attempts WHERE protocol = '' AND turn > 1"),
         "evaluation_attempts": one("SELECT count(*) FROM attempts WHERE protocol <> ''"),
