@@ -86,9 +86,10 @@ def describe_gate(
     n = len(held_out_questions(connection, iteration, settings))
     # Both parent and child are counted, although the child may not exist yet.
     evaluated = evaluated_policies(connection, iteration)
-    parent = get_policy(connection, iteration.parent_id)
-    owed = Owed(policies=2 - len(evaluated), repeats=parent.parent_id is None and parent.id not in evaluated)
-    return f"would answer {counted(n, 'held-out question')} with parent and child, {estimated(owed)}"
+    parent = None if iteration.parent_id is None else get_policy(connection, iteration.parent_id)
+    base_is_next = parent is not None and parent.parent_id is None and parent.id not in evaluated
+    evaluations = Owed(policies=2 - len(evaluated), repeats=base_is_next)
+    return f"would answer {counted(n, 'held-out question')} with parent and child, {estimated(evaluations)}"
 
 
 def _open_pairs(connection: sqlite3.Connection, iteration: Iteration, settings: RunSettings) -> str:
