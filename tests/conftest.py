@@ -3,6 +3,7 @@ failing run can be repeated; `HYPOTHESIS_PROFILE=explore` draws new ones."""
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -47,6 +48,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Start the longest files first, so that no worker is left with one of them when the others have finished."""
     place = {Path(__file__).parent / name: number for number, name in enumerate(LONGEST)}
     items.sort(key=lambda item: place.get(item.path, len(place)))
+
+
+def pytest_collection_finish() -> None:
+    """Exempt what collection has made from garbage collection: it lives until the end, and searching its million
+    objects would take a second of every full collection (statsmodels, the training stage and Textual ask for some)."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture
