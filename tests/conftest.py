@@ -27,19 +27,28 @@ def pytest_configure() -> None:
 
 
 LONGEST = (
-    "engine/test_vllm_same_texts.py",
     "faults/test_promises.py",
-    "engine/test_vllm.py",
+    "engine/test_vllm_same_texts.py",
     "engine/test_real_iteration.py",
     "engine/test_experiment_run.py",
     "engine/test_dev_questions.py",
+    "engine/test_vllm.py",
     "engine/test_evaluation_run.py",
     "engine/test_training_iterations.py",
     "faults/test_kill.py",
+    "tui/test_cli_control.py",
+    "tui/test_cli.py",
+    "engine/test_controls_run.py",
+    "tui/test_staying_open.py",
     "engine/test_supervision.py",
     "engine/test_training_settings_smollm2.py",
     "engine/test_training_kto.py",
+    "engine/test_training_resume.py",
+    "engine/test_exchange_export.py",
+    "engine/test_exchange_import_again.py",
+    "faults/test_takeover.py",
     "engine/test_curation_stage.py",
+    "engine/test_render_prompt.py",
 )
 """Files with the longest-running tests, longest first."""
 

@@ -77,7 +77,7 @@ def test_orphans_are_swept_at_takeover(harness: Make, tmp_path: Path) -> None:
     from engine.supervisor.child_processes import tag_of
 
     one = harness(scripted_settings())
-    sleeper = [sys.executable, "-c", "import time; time.sleep(60)"]
+    sleeper = [sys.executable, "-c", "import time; time.sleep(3600)"]
     tagged = subprocess.Popen(sleeper, env={**os.environ, TAG: tag_of(one.workspace)})
     stranger = subprocess.Popen(sleeper)
     try:
@@ -86,8 +86,9 @@ def test_orphans_are_swept_at_takeover(harness: Make, tmp_path: Path) -> None:
         assert wait_for_exit(tagged) == -signal.SIGKILL
         assert stranger.poll() is None
     finally:
-        stranger.kill()
-        stranger.wait()
+        for process in (tagged, stranger):
+            process.kill()
+            process.wait()
 
 
 def test_a_killed_child_is_started_again(harness: Make) -> None:

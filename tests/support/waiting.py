@@ -21,7 +21,7 @@ import psutil
 STALL_SECONDS = 120.0
 """Seconds without any change before a wait fails. The awaited steps take seconds on an idle machine."""
 
-_POLLING_SHARE = 0.2
+_POLLING_SHARE = 0.1
 """Share of a core that evaluating a condition may use: what is awaited needs the cores."""
 
 _LOOK_SECONDS = 1.0
