@@ -3,6 +3,7 @@ failing run can be repeated; `HYPOTHESIS_PROFILE=explore` draws new ones."""
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,19 +27,28 @@ def pytest_configure() -> None:
 
 
 LONGEST = (
-    "engine/test_vllm_same_texts.py",
     "faults/test_promises.py",
-    "engine/test_vllm.py",
+    "engine/test_vllm_same_texts.py",
     "engine/test_real_iteration.py",
     "engine/test_experiment_run.py",
     "engine/test_dev_questions.py",
+    "engine/test_vllm.py",
     "engine/test_evaluation_run.py",
     "engine/test_training_iterations.py",
     "faults/test_kill.py",
+    "tui/test_cli_control.py",
+    "tui/test_cli.py",
+    "engine/test_controls_run.py",
+    "tui/test_staying_open.py",
     "engine/test_supervision.py",
     "engine/test_training_settings_smollm2.py",
     "engine/test_training_kto.py",
+    "engine/test_training_resume.py",
+    "engine/test_exchange_export.py",
+    "engine/test_exchange_import_again.py",
+    "faults/test_takeover.py",
     "engine/test_curation_stage.py",
+    "engine/test_render_prompt.py",
 )
 """Files with the longest-running tests, longest first."""
 
@@ -47,6 +57,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Start the longest files first, so that no worker is left with one of them when the others have finished."""
     place = {Path(__file__).parent / name: number for number, name in enumerate(LONGEST)}
     items.sort(key=lambda item: place.get(item.path, len(place)))
+
+
+def pytest_collection_finish() -> None:
+    """Exempt what collection has made from garbage collection: it lives until the end, and searching its million
+    objects would take a second of every full collection (statsmodels, the training stage and Textual ask for some)."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

@@ -7,12 +7,13 @@ settings. Source of MinHash: Broder 1997; implemented by datasketch.
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-
-import numpy as np
-from datasketch import MinHash, MinHashLSH
+from typing import TYPE_CHECKING
 
 from engine.curation.word_grams import word_grams
 from engine.tasks.base import normalised
+
+if TYPE_CHECKING:
+    from datasketch import MinHash
 
 _PERMUTATIONS = 128
 _SEED = 1
@@ -43,6 +44,9 @@ class NearDuplicates:
     """
 
     def __init__(self, max_similarity: float) -> None:
+        # Imported where texts are compared: datasketch imports scipy, half a second in each process.
+        from datasketch import MinHashLSH
+
         self._limit = max_similarity
         self._index = MinHashLSH(num_perm=_PERMUTATIONS, params=_bands(max_similarity))
         self._grams: dict[Hashable, frozenset[str]] = {}
@@ -83,6 +87,8 @@ def _bands(limit: float) -> tuple[int, int]:
 
 def sketch(text: str) -> MinHash:
     """Return the MinHash of a text's grams."""
+    from datasketch import MinHash
+
     made = MinHash(num_perm=_PERMUTATIONS, seed=_SEED)
     made.update_batch([gram.encode("utf-8", "surrogatepass") for gram in sorted(grams(text))])
     return made
@@ -92,6 +98,8 @@ def mean_similarity(texts: Sequence[str]) -> float:
     """Estimate the mean similarity of all pairs of texts (standard error below 0.05 per pair); 0 for fewer than two."""
     if len(texts) < 2:
         return 0.0
+    import numpy as np
+
     hashes = np.stack([sketch(text).hashvalues for text in texts])
     total = 0.0
     for position in range(len(texts) - 1):

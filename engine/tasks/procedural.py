@@ -17,8 +17,8 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
-from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any, ClassVar
 
 from engine.errors import EngineError, TaskError
@@ -36,6 +36,7 @@ from engine.tasks.answers.remarks import (
     yes_no_head,
 )
 from engine.tasks.base import NO_ANSWER, Example, Loaded, Question, Verification, worked_example
+from engine.tasks.loading.procedural_datasets import factory_of
 from engine.tasks.task_kind import TaskType
 from store.records import Split
 from store.settings.tasks import ProceduralTask
@@ -311,11 +312,15 @@ def _example(settings: ProceduralTask, question: Question) -> Example:
 def _dataset(name: str, options: str, seed: int, size: int) -> Any:
     """Create a reasoning-gym dataset; `options` is canonical JSON, so that it can be a cache key."""
     try:
-        library = import_module("reasoning_gym")
+        with factory_of(name) as factory:
+            return _created(factory, name, json.loads(options), seed, size)
     except ImportError as error:
         message = f"procedural tasks need reasoning-gym: pip install 'reflectevo[engine]' ({error})"
         raise EngineError(message) from error
-    registry = library.factory.DATASETS
+
+
+def _created(factory: ModuleType, name: str, chosen: dict[str, Any], seed: int, size: int) -> Any:
+    registry = factory.DATASETS
     if name not in registry:
         near = difflib.get_close_matches(name, registry, n=3, cutoff=0.4) or sorted(registry)[:3]
         raise TaskError(f"reasoning-gym has no dataset {name!r}; nearest: {', '.join(near)}")
@@ -324,7 +329,6 @@ def _dataset(name: str, options: str, seed: int, size: int) -> Any:
             f"the scorer of {name!r} runs the model's reply as Python code, which is refused here; "
             "choose another dataset"
         )
-    chosen = json.loads(options)
     known = {field.name for field in dataclasses.fields(registry[name][1])} - {"seed", "size"}
     for option in chosen:
         if option in ("seed", "size"):
@@ -334,6 +338,6 @@ def _dataset(name: str, options: str, seed: int, size: int) -> Any:
             hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(sorted(known))}"
             raise TaskError(f"{name!r} has no option {option!r}; {hint}")
     try:
-        return library.create_dataset(name, seed=seed, size=size, **chosen)
+        return factory.create_dataset(name, seed=seed, size=size, **chosen)
     except Exception as error:  # a dataset's configuration may raise anything for a wrong value
         raise TaskError(f"{name!r} refuses the options {chosen}: {type(error).__name__}: {error}") from error

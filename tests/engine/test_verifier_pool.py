@@ -38,14 +38,14 @@ def test_a_reply_that_hangs_its_verifier_is_unverified_and_the_next_is_judged() 
     """One reply must not stop all verdicts, and it gets no guessed verdict."""
 
     async def run() -> list[Verification]:
-        verifiers = VerifierPool({"sums": "math"}, seconds=20)
+        verifiers = VerifierPool({"sums": "math"}, seconds=STALL_SECONDS)
         try:
             first = await verifiers.verify(question(), r"\boxed{3+x}")
             (pid,) = verifiers.pids
             verifiers._seconds = 1.0
             second = await verifiers.verify(question(), HOSTILE)
             await gone(pid)
-            verifiers._seconds = 20
+            verifiers._seconds = STALL_SECONDS
             return [first, second, await verifiers.verify(question(), r"\boxed{x+4}")]
         finally:
             verifiers.close()
@@ -61,7 +61,7 @@ def test_a_verifier_that_is_killed_costs_one_verdict_even_among_many_at_once() -
     """The kernel may kill the verifier for its memory; replies queued behind it are verified by a new process."""
 
     async def run() -> list[Verification]:
-        verifiers = VerifierPool({"sums": "math"}, seconds=30, workers=1)
+        verifiers = VerifierPool({"sums": "math"}, seconds=STALL_SECONDS, workers=1)
         try:
             await verifiers.verify(question(), r"\boxed{3+x}")
             hanging = asyncio.create_task(verifiers.verify(question(), HOSTILE))
@@ -82,7 +82,7 @@ def test_replies_are_judged_at_once_and_a_process_that_breaks_costs_its_own_repl
     """With two cores verdicts take half the time, and the reply that broke its process is still identified."""
 
     async def run() -> tuple[list[int], list[Verification]]:
-        verifiers = VerifierPool({"sums": "math"}, seconds=30, workers=2)
+        verifiers = VerifierPool({"sums": "math"}, seconds=STALL_SECONDS, workers=2)
         try:
             await asyncio.gather(*(verifiers.verify(question(), r"\boxed{3+x}") for _ in range(2)))
             before = verifiers.pids

@@ -15,7 +15,7 @@ from engine.models.weights import PolicyWeights
 from store.settings import GenerationSection
 from tests.support.engines import EngineHarness
 from tests.support.quiz import quiz_settings
-from tests.support.waiting import STALL_SECONDS
+from tests.support.waiting import Patience
 
 pytestmark = pytest.mark.slow
 
@@ -58,13 +58,18 @@ async def _exercise(weights: PolicyWeights) -> None:
 
 async def _pauses(generate: Callable[..., object], pause: Callable[..., object], resume: Callable[..., object]) -> None:
     """A paused generator keeps requests in flight, and finishes them after it resumes."""
-    running = asyncio.ensure_future(generate(_request("Tell a long story.", 0.9, max_tokens=200)))  # type: ignore[arg-type]
+    grown: list[str] = []
+    running = asyncio.ensure_future(generate(_request("Tell a long story.", 0.9, max_tokens=100), grown.append))  # type: ignore[arg-type]
     await asyncio.sleep(0.3)
     await pause()  # type: ignore[misc]
     await asyncio.sleep(3)
     assert not running.done(), "it went on while paused"
     await resume()  # type: ignore[misc]
-    finished = await asyncio.wait_for(running, STALL_SECONDS)
+    patience = Patience(lambda: len(grown))
+    while not running.done():
+        assert not patience.exhausted(), "it was not resumed"
+        await asyncio.sleep(0.1)
+    finished = await running
     assert isinstance(finished, Generated) and finished.completion_tokens > 0
 
 

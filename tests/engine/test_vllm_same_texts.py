@@ -33,7 +33,7 @@ kind = "procedural"
 name = "letter_counting"
 dataset = "letter_counting"
 options = { min_words = 3, max_words = 5 }
-train = 8
+train = 6
 test = 0
 few_shot = 2
 
@@ -45,16 +45,16 @@ memory_gib = 1
 dtype = "DTYPE"
 
 [attempt]
-max_tokens = 24
+max_tokens = 16
 
 [reflection]
 instructions = "random:2"
 samples = 1
 temperature = 0.0
-max_tokens = 32
+max_tokens = 24
 
 [correction]
-max_tokens = 24
+max_tokens = 16
 """
 
 EQUAL_SHARE = 0.95

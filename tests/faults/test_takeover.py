@@ -27,6 +27,7 @@ from store.database.connection import open_writer
 from store.errors import TakeoverRefused
 from tests.support.engines import EngineHarness
 from tests.support.quiz import quiz_settings
+from tests.support.waiting import wait_until
 from tests.tui.test_cli import cli
 
 Make = Callable[[str], EngineHarness]
@@ -96,7 +97,7 @@ def test_a_process_that_is_not_proved_to_be_the_engine_is_never_ended(
     one = harness(quiz_settings(tmp_path))
     code = "import fcntl, sys, time; f = open(sys.argv[1], 'r+'); fcntl.lockf(f, fcntl.LOCK_EX); print(1, flush=True)"
     holder = subprocess.Popen(
-        [sys.executable, "-c", f"{code}; time.sleep(60)", str(one.workspace.lock_file)], stdout=subprocess.PIPE
+        [sys.executable, "-c", f"{code}; time.sleep(3600)", str(one.workspace.lock_file)], stdout=subprocess.PIPE
     )
     try:
         assert holder.stdout is not None
@@ -201,19 +202,23 @@ def _deaf_child() -> Child:
 @pytest.mark.parametrize("hung", [False, True])
 def test_a_child_that_ignores_everything_is_killed_in_the_end(monkeypatch: pytest.MonkeyPatch, hung: bool) -> None:
     """Stop, SIGTERM, SIGKILL, in this order and not before their timeouts."""
-    monkeypatch.setattr(child_processes, "HUNG_TERM_AFTER" if hung else "TERM_AFTER", 0.2)
-    monkeypatch.setattr(child_processes, "HUNG_KILL_AFTER" if hung else "KILL_AFTER", 0.6)
+    term, kill = ("HUNG_TERM_AFTER", "HUNG_KILL_AFTER") if hung else ("TERM_AFTER", "KILL_AFTER")
+    monkeypatch.setattr(child_processes, term, 3600.0)
+    monkeypatch.setattr(child_processes, kill, 3600.0)
     child = _deaf_child()
     child.escalate()
     assert child.exit_code() is None and child.stop_asked is None
     child.end_hung() if hung else child.ask_stop()
     child.escalate()
     assert not child._terminated, "it has just been asked"
-    deadline = time.monotonic() + 20
-    while child.exit_code() is None and time.monotonic() < deadline:
-        child.escalate()
-        time.sleep(0.02)
-    assert child._terminated, "SIGTERM comes before SIGKILL"
+    monkeypatch.setattr(child_processes, term, 0.0)
+    child.escalate()
+    assert child._terminated, "SIGTERM comes first"
+    child.escalate()
+    assert child.exit_code() is None, "it is not killed before the second limit"
+    monkeypatch.setattr(child_processes, kill, 0.0)
+    child.escalate()
+    wait_until(lambda: child.exit_code() is not None)
     assert child.exit_code() == -signal.SIGKILL
     child.close()
 
@@ -239,15 +244,17 @@ def test_two_applications_and_a_command_line_at_once(harness: Make, tmp_path: Pa
             other.type("\x1b")
             one.read(0.2)
             other.read(0.2)
-        for _ in range(200):
+
+        def ended() -> bool:
             one.read(0.05)
             other.read(0.05)
-            if (shared.status()["iteration"] or {}).get("state") == "paused":
+            state = shared.status()["iteration"]["state"]
+            if state == "paused":
                 shared.issue("resume")
-            if (shared.status()["iteration"] or {}).get("state") == "done":
-                break
+            return bool(state == "done")
+
+        shared.wait(ended)
         assert one.alive() and other.alive()
-    shared.wait_state("done")
     assert shared.rows(WORK) == alone.rows(WORK)
     assert shared.rows(REFLECTED) == alone.rows(REFLECTED)
     directives = shared.rows("SELECT count(*), count(done) FROM directives")

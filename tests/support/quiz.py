@@ -1,4 +1,8 @@
-"""A run over a small file of sums: no model and no dataset library, so that its processes start quickly."""
+"""A run over a small file of sums: no model, no dataset library and no verifier processes, so that it starts quickly.
+
+Short answers are verified where they arrive. Runs whose verifiers have processes of their own are those of
+`tests.support.engines.scripted_settings`.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,7 @@ seed = 3
 {top}
 
 [[tasks]]
-kind = "math"
+kind = "free_text"
 name = "sums"
 path = "{path}"
 train = {train}
@@ -41,6 +45,6 @@ def quiz_settings(directory: Path, top: str = "", sections: str = "", train: int
     The scripted generator answers with a number from 0 to 4, so one in five of its answers is right.
     """
     path = directory / "sums.jsonl"
-    rows = [{"problem": f"What is left of {n} in groups of five?", "solution": str(n % 5)} for n in range(train + test)]
+    rows = [{"question": f"What is left of {n} in groups of five?", "answer": str(n % 5)} for n in range(train + test)]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return _SETTINGS.format(top=top, path=path, sections=small_run(sections), train=train, test=test)

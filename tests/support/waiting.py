@@ -21,6 +21,9 @@ import psutil
 STALL_SECONDS = 120.0
 """Seconds without any change before a wait fails. The awaited steps take seconds on an idle machine."""
 
+_POLLING_SHARE = 0.1
+"""Share of a core that evaluating a condition may use: what is awaited needs the cores."""
+
 _LOOK_SECONDS = 1.0
 """Seconds between checks of the progress; reading it costs more than evaluating the condition."""
 
@@ -58,7 +61,7 @@ def wait_until(
     """Wait until a condition holds.
 
     Args:
-        condition: evaluated every `every` seconds.
+        condition: evaluated every `every` seconds, less often if it is expensive.
         progress: see `Patience`.
         describe: returns a description of the current state for the failure message.
 
@@ -66,10 +69,13 @@ def wait_until(
         AssertionError: if nothing has changed for `STALL_SECONDS`.
     """
     patience = Patience(progress)
-    while not condition():
+    while True:
+        started = time.thread_time()
+        if condition():
+            return
         if patience.exhausted():
             raise AssertionError(f"nothing has changed for {STALL_SECONDS:.0f} s: {describe()}")
-        time.sleep(every)
+        time.sleep(max(every, (time.thread_time() - started) / _POLLING_SHARE))
 
 
 def words(shown: str | bytes | bytearray) -> object:

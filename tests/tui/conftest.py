@@ -72,7 +72,7 @@ def engine_lock() -> Iterator[Callable[[Workspace], None]]:
         "file = open(sys.argv[1], 'w')\n"
         "fcntl.lockf(file, fcntl.LOCK_EX)\n"
         "print('held', flush=True)\n"
-        "time.sleep(600)"
+        "time.sleep(3600)"
     )
 
     def hold(workspace: Workspace) -> None:
