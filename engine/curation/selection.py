@@ -148,9 +148,9 @@ def within_size(tasks: Sequence[str], positions: Iterable[int], maximum: int | N
     if maximum is None:
         return set(every)
     turns: Counter[str] = Counter()
-    ordered: list[tuple[int, int, int]] = []
+    ordered: list[tuple[int, str, int]] = []
     for position in every:
         task = tasks[position]
-        ordered.append((turns[task], tie(seed, "task", task), position))
+        ordered.append((turns[task], tie(seed, f"task {task}", 0), position))
         turns[task] += 1
     return {position for _, _, position in sorted(ordered)[:maximum]}
