@@ -123,7 +123,7 @@ def newest_evaluation(workspace: Workspace) -> list[MeasuredTask]:
     """Return the metrics of the workspace's newest evaluation, by protocol and task, overall first."""
     from reflectevo_tui.report.gather import MeasuredTask, protocol_key
     from store.database.connection import reading
-    from store.evaluation.transfer import place, transfer_tasks
+    from store.evaluation.transfer import TRANSFER, place, transfer_tasks
     from store.runs.iterations import list_iterations
     from store.runs.policies import evaluations, get_policy
 
@@ -134,11 +134,19 @@ def newest_evaluation(workspace: Workspace) -> list[MeasuredTask]:
         policy = get_policy(connection, newest.parent_id)
         transfer = transfer_tasks(newest.settings)
         found = [
-            MeasuredTask(policy.name, one.protocol, one.task, one.n, one.metrics, one.split, transfer)
+            MeasuredTask(
+                policy.name,
+                one.protocol,
+                one.task,
+                one.n,
+                one.metrics,
+                one.split,
+                one.task == TRANSFER or one.task in transfer,
+            )
             for one in evaluations(connection, newest.run_id)
             if one.policy_id == policy.id and one.created >= newest.created
         ]
-    return sorted(found, key=lambda one: (protocol_key(one.protocol), place(one.task, one.transfer)))
+    return sorted(found, key=lambda one: (protocol_key(one.protocol), place(one.task, transfer)))
 
 
 def cost_of(workspace: Workspace, settings: RunSettings, policy: str | None) -> ControlCost:
@@ -189,6 +197,7 @@ def as_table(measured: list[MeasuredTask], controls: dict[str, Any] | None = Non
     for protocol, name in names.items():
         chosen = without_repeats([one for one in measured if one.protocol == protocol])
         lines += ["", f"policy {chosen[0].policy} · {name} · {chosen[0].split} questions", ""]
+        transfer = {one.task for one in chosen if one.transfer}
         rows: list[tuple[str, ...]] = [("task", "metric", "value", "95 % interval")]
         for one in chosen:
             for place, key in enumerate(metric_order(one.metrics)):
@@ -198,7 +207,7 @@ def as_table(measured: list[MeasuredTask], controls: dict[str, Any] | None = Non
                     label = f"{'prompt ' if key.startswith('prompt') else ''}tokens, {label}"
                 rows.append(
                     (
-                        "" if place else display_name(one.task, one.transfer, ALL_TASKS),
+                        "" if place else display_name(one.task, transfer, ALL_TASKS),
                         label,
                         number.value,
                         number.aside,

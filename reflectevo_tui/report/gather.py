@@ -20,7 +20,7 @@ from store.curation.training_settings import SetName
 from store.evaluation.comparisons import Difference, compare_policies
 from store.evaluation.gains import Gain, stored_gain
 from store.evaluation.repeat_noise import RepeatNoise, repeat_noise
-from store.evaluation.transfer import place, transfer_tasks
+from store.evaluation.transfer import TRANSFER, place, transfer_tasks
 from store.records import Iteration, MetricPoint, Policy, Run
 from store.rollouts.attempts import instruction_yields
 from store.rollouts.control_results import ControlResults, control_results
@@ -60,8 +60,8 @@ class MeasuredTask:
     metrics: Metrics
     split: str = "test"
     """Split of the questions."""
-    transfer: frozenset[str] = frozenset()
-    """Names of the transfer tasks of the run."""
+    transfer: bool = False
+    """Whether the task is a transfer task, or all of them combined."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +148,7 @@ def gather(connection: sqlite3.Connection, run: Run, told: RunSettings | None = 
             one.n,
             one.metrics,
             one.split,
-            transfer,
+            one.task == TRANSFER or one.task in transfer,
         )
         for one in evaluations(connection, run.id)
         if one.n

@@ -89,13 +89,14 @@ def metric_order(metrics: Metrics) -> list[str]:
 def held_out_tables(measured: Sequence[MeasuredTask]) -> list[Block]:
     """Return the tables of one protocol: accuracy, and where measured baselines, free text and tokens."""
     known = {name for one in measured for name, value in one.metrics.items() if value.get("value") is not None}
+    transfer = {one.task for one in measured if one.transfer}
     tables: list[Block] = []
     for title, names in _groups(known, floor=any(is_oracle(one.protocol) for one in measured)):
         if not names:
             continue
         rows: tuple[tuple[Cell, ...], ...] = tuple(
             (
-                display_name(one.task, one.transfer, ALL_TASKS),
+                display_name(one.task, transfer, ALL_TASKS),
                 one.policy,
                 *(metric(name, one.metrics.get(name)) for name in names),
             )

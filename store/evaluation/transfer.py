@@ -74,4 +74,4 @@ def display_name(task: str, transfer: AbstractSet[str], overall: str) -> str:
     every task."""
     if not task:
         return TRAINED if transfer else overall
-    return f"{task} (transfer)" if task in transfer else task
+    return f"{task} (transfer)" if task in transfer and task != TRANSFER else task

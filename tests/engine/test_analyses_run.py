@@ -12,6 +12,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from reflectevo_tui.cli import app
+from reflectevo_tui.commands.evaluate import as_json_text, as_table, newest_evaluation
 from reflectevo_tui.experiment.drive import drive
 from store.settings import RunSettings
 from store.settings.recipes import recipe_text
@@ -150,6 +151,10 @@ def test_transfer_tasks_are_measured_and_nothing_else(harness: Make) -> None:
         assert words in shown, words
     means = section(text, "Results on the test questions")
     assert "gcd" not in means.split("**By task", 1)[-1].split("Learning over", 1)[0]
+    printed = newest_evaluation(one.workspace)
+    assert "gcd (transfer)" in as_table(printed) and "trained tasks" in as_table(printed)
+    rows = json.loads(as_json_text(printed, None))
+    assert {row["task"] for row in rows if row["transfer"]} == {"transfer tasks", "gcd", "count_bits"}
     status = one.status()["iteration"]
     measured = status["child"] or status["parent"]
     assert set(measured["transfer"]["tasks"]) == {"transfer tasks", "gcd", "count_bits"}

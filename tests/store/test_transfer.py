@@ -64,10 +64,11 @@ def test_groups_stand_in_display_order_and_never_mix() -> None:
     assert found[""] == [Item("a"), Item("z")] and len(found[TRANSFER]) == 3
     assert list(grouped(items, frozenset())) == ["", "a", "b", "m", "z"]
     assert grouped([], {"m"}) == {"": []}
-    assert [display_name(one, {"m"}, "all tasks") for one in ("", "a", "m")] == [
+    assert [display_name(one, {"m"}, "all tasks") for one in ("", "a", "m", TRANSFER)] == [
         "trained tasks",
         "a",
         "m (transfer)",
+        "transfer tasks",
     ]
     assert display_name("", frozenset(), "all tasks") == "all tasks"
 
