@@ -60,6 +60,8 @@ def generate(context: StageContext) -> bool:
             generation = _Generation(context, settings, job.policy_id, reflector)
             if not asyncio.run(generation.run(rollouts, lambda: None, None)):
                 return False
+        else:
+            _complete(connection, rollouts)
     if job.evaluates:
         parts += _evaluation(connection, iteration, job.policy_id, settings)
     controls = None
@@ -76,10 +78,7 @@ def generate(context: StageContext) -> bool:
                 _record_evaluation(connection, iteration.id, held_out, settings)
 
     if served is None:
-        for part in parts:
-            if part.complete is not None:
-                with write(connection):
-                    part.complete(connection)
+        _complete(connection, parts)
         record()
     elif not asyncio.run(_Generation(context, settings, served).run(parts, record, controls)):
         return False
@@ -101,6 +100,14 @@ class _Part:
     load: Callable[[], Progressed]
     progress: _Progress
     complete: Callable[[sqlite3.Connection], object] | None = None
+
+
+def _complete(connection: sqlite3.Connection, parts: Sequence[_Part]) -> None:
+    """Store what follows from plans without outstanding work."""
+    for part in parts:
+        if part.complete is not None:
+            with write(connection):
+                part.complete(connection)
 
 
 def _evaluation(
