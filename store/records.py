@@ -324,7 +324,7 @@ class MetricPoint:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """Metrics of a policy on held-out questions. `task` is empty for all tasks together.
+    """Metrics of a policy on held-out questions. `task` is empty for all trained tasks together.
 
     `metrics` maps a name (`acc_t1`, `acc_t2`, …) to `{"value", "low", "high", "n"}`; values are shares, not percent.
     """

@@ -31,6 +31,7 @@ LONGEST = (
     "engine/test_vllm_same_texts.py",
     "engine/test_real_iteration.py",
     "engine/test_experiment_run.py",
+    "engine/test_analyses_run.py",
     "engine/test_dev_questions.py",
     "engine/test_vllm.py",
     "engine/test_evaluation_run.py",

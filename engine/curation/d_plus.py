@@ -14,7 +14,14 @@ from itertools import product
 from engine.curation.candidates import Candidate, in_order, lift_reason, row, tie, verdict_reason
 from engine.curation.completions import unfit_answer
 from engine.curation.filters import LEAK, human_reject, text_reason
-from engine.curation.selection import OVER_QUESTION_CAP, OVER_TASK_SHARE, Selection, within_share
+from engine.curation.selection import (
+    OVER_QUESTION_CAP,
+    OVER_SET_SIZE,
+    OVER_TASK_SHARE,
+    Selection,
+    within_share,
+    within_size,
+)
 from engine.prompts.leakage import PROMPT_LEAK, states_target, without_text
 from store.curation.curated import NewCurated
 from store.settings import CurationSection
@@ -23,9 +30,9 @@ from store.settings import CurationSection
 def d_plus(candidates: Iterable[Candidate], settings: CurationSection, seed: int) -> tuple[NewCurated, ...]:
     """Build D+: exactly one row per candidate, either included or with the reason for its exclusion.
 
-    Included rows satisfy every cap and the maximum share of a task. Within these limits, questions take turns, and the
-    least used instructions come first. Reflections on right attempts (c→c) follow those on wrong ones (i→c), against
-    whose number they are balanced.
+    Included rows satisfy every cap, the maximum share of a task and the maximum size of the set. Within these limits,
+    questions take turns, and the least used instructions come first. Reflections on right attempts (c→c) follow those
+    on wrong ones (i→c), against whose number they are balanced.
 
     Args:
         candidates: the reflections of an iteration, in any order.
@@ -43,9 +50,12 @@ def d_plus(candidates: Iterable[Candidate], settings: CurationSection, seed: int
             usable.append(index)
     taken, refused = _in_turns(ordered, usable, settings, seed)
     reasons.update(refused)
-    kept, note = within_share([ordered[index].task for index in taken], settings.max_task_share)
-    included = {taken[position] for position in kept}
-    reasons.update(dict.fromkeys(set(taken) - included, OVER_TASK_SHARE))
+    tasks = [ordered[index].task for index in taken]
+    kept, note = within_share(tasks, settings.max_task_share)
+    reasons.update({index: OVER_TASK_SHARE for position, index in enumerate(taken) if position not in kept})
+    chosen = within_size(tasks, kept, settings.max_examples, seed)
+    reasons.update({taken[position]: OVER_SET_SIZE for position in kept - chosen})
+    included = {taken[position] for position in chosen}
     return tuple(
         row("d_plus", candidate, None, index in included, reasons.get(index, note))
         for index, candidate in enumerate(ordered)

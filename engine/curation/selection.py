@@ -7,10 +7,10 @@ refused. Independent of verdicts and filters.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 
-from engine.curation.candidates import INCLUDED, Candidate
+from engine.curation.candidates import INCLUDED, Candidate, tie
 from engine.curation.similarity import NearDuplicates
 from engine.tasks.base import normalised
 from store.curation import exclusion_reasons
@@ -23,6 +23,7 @@ OVER_INSTRUCTION_CAP = exclusion_reasons.OVER_INSTRUCTION_CAP
 OVER_TASK_CAP = exclusion_reasons.OVER_TASK_CAP
 OVER_TASK_SHARE = exclusion_reasons.OVER_TASK_SHARE
 OVER_RIGHT_ATTEMPTS = exclusion_reasons.OVER_RIGHT_ATTEMPTS
+OVER_SET_SIZE = exclusion_reasons.OVER_SET_SIZE
 
 
 class Selection:
@@ -130,3 +131,26 @@ def within_share(tasks: Sequence[str], max_share: float) -> tuple[set[int], str]
             f"{INCLUDED}; {len(counts)} tasks get equal shares, because max_task_share is below 1/{len(counts)}",
         )
     return kept, INCLUDED
+
+
+def within_size(tasks: Sequence[str], positions: Iterable[int], maximum: int | None, seed: int) -> set[int]:
+    """Return at most `maximum` of the positions; tasks take turns in a seeded order, and each gives its first ones.
+
+    A smaller maximum keeps a subset of what a larger one keeps.
+
+    Args:
+        tasks: the task of each position.
+        positions: those to choose from.
+        maximum: the largest number to keep; None keeps all.
+        seed: orders the tasks within a turn.
+    """
+    every = sorted(positions)
+    if maximum is None:
+        return set(every)
+    turns: Counter[str] = Counter()
+    ordered: list[tuple[int, str, int]] = []
+    for position in every:
+        task = tasks[position]
+        ordered.append((turns[task], tie(seed, f"task {task}", 0), position))
+        turns[task] += 1
+    return {position for _, _, position in sorted(ordered)[:maximum]}

@@ -22,6 +22,8 @@ def control_plan(
 ) -> ControlPlan:
     """Load the controls of a policy, under the protocol that decides among those the iteration measures.
 
+    They ask the questions of the trained tasks; transfer tasks are measured without controls.
+
     Args:
         connection: to the workspace's database.
         iteration_id: the iteration or evaluation whose settings apply.
@@ -34,14 +36,16 @@ def control_plan(
     held_out = held_out_plan(connection, iteration_id, policy_id)
     policy = get_policy(connection, policy_id)
     unavailable = _without_parent(connection, policy, settings, gone or {})
-    first = wrong_answers(held_out.plan.questions, held_out.done, kinds, only_wrong=False)
+    transfer = settings.transfer_tasks
+    asked = [question for question in held_out.plan.questions if question.task not in transfer]
+    first = wrong_answers(asked, held_out.done, kinds, only_wrong=False)
     wrong, evaluated = [one for one in first if one.attempt.verdict == "incorrect"], held_out.done
     base = find_policy(connection, iteration.run_id, BASE_POLICY)
     if section.first_answers == "base" and base is not None and base.id != policy_id:
         wrong, evaluated = [], {}
         source = held_out_plan(connection, iteration_id, base.id)
         if _is_answered(source):
-            wrong = wrong_answers(source.plan.questions, source.done, kinds)
+            wrong = wrong_answers(asked, source.done, kinds)
         else:
             words = f"the base policy {base.name} has not answered these questions; measure it first"
             unavailable |= dict.fromkeys(section.measured_arms, words)

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 
 from engine.evaluation.answers import QuestionAnswers, answer_group, right_at
 from engine.tasks import TASK_TYPES
 from store.database.connection import write
 from store.evaluation.floors import FLOOR, ConstantPairs, FirstAnswer, Floor, Question, constant_pairs, floor_of
 from store.evaluation.held_out_answers import held_out_answers, is_oracle
+from store.evaluation.transfer import grouped, transfer_tasks
 from store.records import Evaluation, Run, StoredQuestion
 from store.runs.policies import add_evaluation_metrics, evaluations
 from store.runs.runs import list_runs, run_questions
@@ -54,20 +56,21 @@ def floors_by_task(
     first: Mapping[int, FirstAnswer],
     kinds: Mapping[str, str],
     pairs: ConstantPairs,
+    transfer: AbstractSet[str] = frozenset(),
 ) -> dict[str, Floor]:
-    """Compute the floor of each task, and over all tasks under the empty name.
+    """Compute the floor of each task, over all trained tasks under the empty name, and over the transfer tasks.
+
+    An open question of a transfer task has no floor: there are no training questions to take a constant from.
 
     Args:
         questions: the held-out questions.
         first: a policy's first answers to them, see `first_answers`.
         kinds: the task kind by task.
         pairs: the constant pairs, see `pairs_of_run`.
+        transfer: names of the transfer tasks.
     """
     known = [floor_question(question, kinds.get(question.task, "")) for question in questions]
-    tasks = sorted({question.task for question in known})
-    return {"": floor_of(known, first, pairs)} | {
-        task: floor_of([question for question in known if question.task == task], first, pairs) for task in tasks
-    }
+    return {task: floor_of(part, first, pairs) for task, part in grouped(known, transfer).items()}
 
 
 def add_missing_floors(connection: sqlite3.Connection) -> int:
@@ -100,7 +103,8 @@ def _add_floors(connection: sqlite3.Connection, run: Run, missing: Sequence[Eval
             for answer in held_out_answers(connection, policy_id, protocol)
             if answer.right(2, oracle=True) is not None
         }
-        floors = floors_by_task([one for one in held_out if one.id in first], first, kinds, pairs)
+        asked = [one for one in held_out if one.id in first]
+        floors = floors_by_task(asked, first, kinds, pairs, transfer_tasks(run.settings))
         with write(connection):
             for one in missing:
                 if (one.policy_id, one.protocol) == (policy_id, protocol) and one.task in floors and first:

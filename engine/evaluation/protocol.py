@@ -22,6 +22,7 @@ from engine.rollout.plan import Baselines, Done, RolloutPlan
 from engine.rollout.reuse import Reusable
 from engine.tasks import TASK_TYPES
 from store.database.rows import dump_json
+from store.evaluation.transfer import grouped
 from store.records import StoredAttempt, StoredQuestion
 from store.settings import CorrectionSection, Decoding, RunSettings
 
@@ -180,7 +181,8 @@ def _answer(stored: StoredAttempt, question: StoredQuestion, kind: str) -> Answe
 
 
 def measure(rows: Sequence[QuestionAnswers], feedback: Feedback, settings: RunSettings) -> dict[str, dict[str, Metric]]:
-    """Compute the metrics by task and name; those over all tasks are under the empty task name."""
+    """Compute the metrics by task and name; those over all trained tasks are under the empty task name, those over all
+    transfer tasks under `TRANSFER`."""
     budget = budgets(rows, settings.seed)
 
     def measured(part: Sequence[QuestionAnswers]) -> dict[str, Metric]:
@@ -190,5 +192,4 @@ def measure(rows: Sequence[QuestionAnswers], feedback: Feedback, settings: RunSe
             **graded(part, protocol=feedback),
         }
 
-    tasks = sorted({row.task for row in rows})
-    return {"": measured(rows)} | {task: measured([row for row in rows if row.task == task]) for task in tasks}
+    return {task: measured(part) for task, part in grouped(rows, settings.transfer_tasks).items()}

@@ -37,7 +37,8 @@ def trusted_directories(
     if not settings.trust_remote_code:
         return found
     for policy in list_policies(connection, run_id):
-        name = settings.reflector if policy.name == REFLECTOR_POLICY else settings.model
+        reflects = policy.name.startswith(REFLECTOR_POLICY)
+        name = policy.details.get("model", settings.reflector) if reflects else settings.model
         if name in settings.trust_remote_code:
             found.append(workspace.root / policy.base_model)
             found.append(workspace.root / policy.path)

@@ -20,10 +20,11 @@ from store.curation.training_settings import TRAINING_SETTINGS
 from store.records import Iteration, Policy, StageName, StoredQuestion
 from store.rollouts import attempts as rollouts
 from store.runs.instruction_parts import instruction_parts
-from store.runs.iterations import find_iteration, get_iteration
-from store.runs.policies import REFLECTOR_POLICY, find_policy, get_policy
+from store.runs.iterations import find_iteration, get_iteration, list_iterations
+from store.runs.policies import BASE_POLICY, REFLECTOR_POLICY, find_policy, get_policy, list_policies
 from store.runs.runs import few_shots, run_questions
 from store.settings import ROLLOUT_STAGES, Decoding, RunSettings
+from store.settings.rollout import reflecting_model
 
 
 def settings_of(iteration: Iteration) -> RunSettings:
@@ -113,7 +114,7 @@ def training_plan(
     takes_reflections = settings.reuse is not None and settings.reuse.what == "reflections"
     drawn_as = settings.reuse.iteration if settings.reuse is not None and takes_reflections else iteration.number
     pool = pool_of(connection, iteration.run_id)
-    reflector_id = reflector_of(connection, iteration, settings, iteration.parent_id)
+    reflector_id = training_reflector(connection, iteration, settings, iteration.parent_id)
     samples = settings.correction.samples
     plan = RolloutPlan(
         iteration_id=iteration.id,
@@ -203,4 +204,42 @@ def reflector_of(connection: sqlite3.Connection, iteration: Iteration, settings:
             f"the settings name {settings.reflector!r} as reflector, but the run was prepared without one; "
             "start a new run under another name"
         )
+    return found.id
+
+
+def training_reflector(
+    connection: sqlite3.Connection, iteration: Iteration, settings: RunSettings, policy_id: int
+) -> int:
+    """Return the id of the policy that reflects on the training attempts of `policy_id`; see `reflection.by`.
+
+    Only policies of earlier iterations count, so that the result is the same whenever it is asked for.
+
+    Raises:
+        EngineError: if there is no such policy, or the run was prepared without the model that `by` names.
+    """
+    by = settings.reflection.by
+    if by == "policy":
+        return reflector_of(connection, iteration, settings, policy_id)
+    found: Policy | None
+    if by == "base":
+        found, lacks = find_policy(connection, iteration.run_id, BASE_POLICY), "the run has no base policy"
+    elif by == "child":
+        numbers = {one.id: one.number for one in list_iterations(connection, iteration.run_id)}
+        children = [
+            one
+            for one in list_policies(connection, iteration.run_id)
+            if one.parent_id == policy_id and numbers.get(one.iteration_id or 0, iteration.number) < iteration.number
+        ]
+        found = children[-1] if children else None
+        lacks = (
+            f"no policy was trained from {get_policy(connection, policy_id).name} in an earlier iteration; train one "
+            "first, or use 'policy'"
+        )
+    elif reflecting_model(by) is None:
+        found, lacks = find_policy(connection, iteration.run_id, by), f"the run has no policy {by}"
+    else:
+        models = [one for one in list_policies(connection, iteration.run_id) if one.details.get("model") == by]
+        found, lacks = (models[-1] if models else None), "the run was prepared without it; start a new run"
+    if found is None:
+        raise EngineError(f"reflection.by is {by!r}, but {lacks}")
     return found.id

@@ -32,6 +32,7 @@ from store.database.connection import write
 from store.evaluation.comparisons import put_baseline_outcomes
 from store.evaluation.floors import FLOOR
 from store.evaluation.number_format import counted, share_of
+from store.evaluation.transfer import grouped
 from store.records import Iteration, StageName
 from store.rollouts.lift import store_lifts
 from store.runs.iterations import get_iteration
@@ -45,11 +46,22 @@ def generate(context: StageContext) -> bool:
     assert job.iteration_id is not None and job.policy_id is not None
     iteration = get_iteration(connection, job.iteration_id)
     settings = settings_of(iteration)
+    rollouts: list[_Part] = []
     parts: list[_Part] = []
     if job.stages:
         progress = partial(_training_progress, settings)
         complete = partial(store_lifts, iteration_id=iteration.id) if "correct" in job.stages else None
-        parts.append(_Part(partial(training_plan, connection, iteration.id, job.stages), progress, complete))
+        rollouts.append(_Part(partial(training_plan, connection, iteration.id, job.stages), progress, complete))
+        reflector = rollouts[0].load().plan.reflector_id
+        if reflector == reflector_of(connection, iteration, settings, job.policy_id):
+            parts, rollouts = rollouts, []
+        elif _has_outstanding(rollouts[0].load()):
+            # In evaluation the policy reflects for itself: its generators are loaded anew.
+            generation = _Generation(context, settings, job.policy_id, reflector)
+            if not asyncio.run(generation.run(rollouts, lambda: None, None)):
+                return False
+        else:
+            _complete(connection, rollouts)
     if job.evaluates:
         parts += _evaluation(connection, iteration, job.policy_id, settings)
     controls = None
@@ -66,10 +78,7 @@ def generate(context: StageContext) -> bool:
                 _record_evaluation(connection, iteration.id, held_out, settings)
 
     if served is None:
-        for part in parts:
-            if part.complete is not None:
-                with write(connection):
-                    part.complete(connection)
+        _complete(connection, parts)
         record()
     elif not asyncio.run(_Generation(context, settings, served).run(parts, record, controls)):
         return False
@@ -91,6 +100,14 @@ class _Part:
     load: Callable[[], Progressed]
     progress: _Progress
     complete: Callable[[sqlite3.Connection], object] | None = None
+
+
+def _complete(connection: sqlite3.Connection, parts: Sequence[_Part]) -> None:
+    """Store what follows from plans without outstanding work."""
+    for part in parts:
+        if part.complete is not None:
+            with write(connection):
+                part.complete(connection)
 
 
 def _evaluation(
@@ -194,12 +211,15 @@ class _EvaluationProgress:
 
 class _Generation:
     """Runs several plans one after another on the same generators, within an event loop; `served_id` is the policy that
-    they serve."""
+    they serve, and `reflector_id` the one that reflects, by default as in evaluation."""
 
-    def __init__(self, context: StageContext, settings: RunSettings, served_id: int) -> None:
+    def __init__(
+        self, context: StageContext, settings: RunSettings, served_id: int, reflector_id: int | None = None
+    ) -> None:
         self._context = context
         self._settings = settings
         self._served_id = served_id
+        self._reflector_id = reflector_id
         self._held: str | None = None
 
     async def run(self, parts: list[_Part], record: Callable[[], None], controls: ControlStage | None) -> bool:
@@ -260,7 +280,7 @@ class _Generation:
         context, policy_id = self._context, self._served_id
         assert context.job.iteration_id is not None
         iteration = get_iteration(context.connection, context.job.iteration_id)
-        reflects = reflector_of(context.connection, iteration, self._settings, policy_id)
+        reflects = self._reflector_id or reflector_of(context.connection, iteration, self._settings, policy_id)
         reasoner = weights_of(context.connection, context.workspace, policy_id)
         return reasoner, weights_of(context.connection, context.workspace, reflects, "reflector")
 
@@ -307,8 +327,11 @@ def _record_evaluation(
         pairs = pairs_of_run(connection, get_iteration(connection, iteration_id).run_id, kinds)
         floors = {
             task: {FLOOR: floor.as_metric()}
-            for task, floor in floors_by_task(plan.questions, first_answers(rows), kinds, pairs).items()
+            for task, floor in floors_by_task(
+                plan.questions, first_answers(rows), kinds, pairs, settings.transfer_tasks
+            ).items()
         }
+    sizes = {task: len(part) for task, part in grouped(rows, settings.transfer_tasks).items()}
     with write(connection):
         put_baseline_outcomes(connection, plan.policy_id, plan.protocol, outcomes)
         for task, metrics in measured.items():
@@ -318,7 +341,7 @@ def _record_evaluation(
                 iteration_id=iteration_id,
                 protocol=plan.protocol,
                 task=task,
-                n=sum(1 for row in rows if task in ("", row.task)),
+                n=sizes[task],
                 metrics={name: asdict(metric) for name, metric in metrics.items()} | floors.get(task, {}),
                 split=settings.evaluation.split,
             )

@@ -59,7 +59,7 @@ def prepare(context: StageContext) -> bool:
     loaded = load_tasks(settings, base_directory)
     context.pulse.beat("loading model")
     path = _model(settings.model, settings)
-    reflector = None if settings.reflector is None else _model(settings.reflector, settings)
+    reflectors = {name: _model(name, settings) for name in settings.reflecting_models}
     with write(connection):
         put_instruction_parts(connection, run.id, parts)
         for name, task in loaded.items():
@@ -72,12 +72,14 @@ def prepare(context: StageContext) -> bool:
             for remark in task.remarks(name):
                 add_event(connection, "warning", "prepare", remark)
             tuning = f"{len(task.dev):,} for tuning, " if task.dev else ""
-            counts = f"{len(task.train):,} training, {tuning}{counted(len(task.test), 'held-out question')}"
+            trained = "measured only" if name in settings.transfer_tasks else f"{len(task.train):,} training"
+            counts = f"{trained}, {tuning}{counted(len(task.test), 'held-out question')}"
             add_event(connection, "info", "prepare", f"task {name}: {counts}")
         _add_base(connection, run.id, BASE_POLICY, path, settings.model, "the base model")
-        if reflector is not None:
-            reason = "writes the reflections of this run"
-            _add_base(connection, run.id, REFLECTOR_POLICY, reflector, str(settings.reflector), reason, "reflector")
+        for number, (name, place) in enumerate(reflectors.items(), start=1):
+            reason = "writes the reflections of this run" if name == settings.reflector else "writes reflections"
+            policy = REFLECTOR_POLICY if number == 1 else f"{REFLECTOR_POLICY}-{number}"
+            _add_base(connection, run.id, policy, place, name, reason, "reflector")
         set_run_state(connection, run.id, "ready")
     return True
 

@@ -62,6 +62,6 @@ def _may_ask_hub(settings: RunSettings) -> bool:
     if not needs_weights(settings.generation.generator):
         models: list[str] = []
     else:
-        models = [name for name in (settings.model, settings.reflector) if name]
+        models = [settings.model, *settings.reflecting_models]
     tasks = [task for task in settings.tasks if isinstance(task, SourcedTask) and task.hub is not None]
     return bool(tasks) or any(not Path(name).expanduser().is_dir() for name in models)

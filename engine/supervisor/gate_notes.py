@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 
+from engine.errors import EngineError
 from engine.evaluation.held_out_questions import held_out_questions
 from engine.evaluation.promotion import Margins, describe_rule, describe_split, summarise
 from engine.evaluation.stored_results import compare_child, evaluated_policies
@@ -33,9 +34,18 @@ def describe_gate(
 ) -> str:
     """Describe a stage's gate, or the `promote` gate, in one or two sentences.
 
-    With a workspace, the figures stored in it are also used for the estimate.
+    With a workspace, the figures stored in it are also used for the estimate. Settings that the stage can't run with
+    are described, not raised: an operator may still change them.
     """
+    try:
+        return _described(connection, iteration, gate, workspace)
+    except EngineError as error:
+        return f"would fail: {error}"
 
+
+def _described(
+    connection: sqlite3.Connection, iteration: Iteration, gate: GateName, workspace: Workspace | None
+) -> str:
     known = {stage.name: stage for stage in stages(connection, iteration.id)}
     if gate == "promote":
         if known["evaluate"].state == "skipped":

@@ -123,6 +123,7 @@ def newest_evaluation(workspace: Workspace) -> list[MeasuredTask]:
     """Return the metrics of the workspace's newest evaluation, by protocol and task, overall first."""
     from reflectevo_tui.report.gather import MeasuredTask, protocol_key
     from store.database.connection import reading
+    from store.evaluation.transfer import TRANSFER, place, transfer_tasks
     from store.runs.iterations import list_iterations
     from store.runs.policies import evaluations, get_policy
 
@@ -131,12 +132,21 @@ def newest_evaluation(workspace: Workspace) -> list[MeasuredTask]:
         if newest.parent_id is None:
             return []
         policy = get_policy(connection, newest.parent_id)
+        transfer = transfer_tasks(newest.settings)
         found = [
-            MeasuredTask(policy.name, one.protocol, one.task, one.n, one.metrics, one.split)
+            MeasuredTask(
+                policy.name,
+                one.protocol,
+                one.task,
+                one.n,
+                one.metrics,
+                one.split,
+                one.task == TRANSFER or one.task in transfer,
+            )
             for one in evaluations(connection, newest.run_id)
             if one.policy_id == policy.id and one.created >= newest.created
         ]
-    return sorted(found, key=lambda one: (protocol_key(one.protocol), one.task))
+    return sorted(found, key=lambda one: (protocol_key(one.protocol), place(one.task, transfer)))
 
 
 def cost_of(workspace: Workspace, settings: RunSettings, policy: str | None) -> ControlCost:
@@ -180,12 +190,14 @@ def as_table(measured: list[MeasuredTask], controls: dict[str, Any] | None = Non
     from reflectevo_tui.report.result_sections import ALL_TASKS, metric_order, protocol_names, without_repeats
     from reflectevo_tui.text.control_words import control_table
     from reflectevo_tui.text.display import visible
+    from store.evaluation.transfer import display_name
 
     names = protocol_names(one.protocol for one in measured)
     lines: list[str] = []
     for protocol, name in names.items():
         chosen = without_repeats([one for one in measured if one.protocol == protocol])
         lines += ["", f"policy {chosen[0].policy} · {name} · {chosen[0].split} questions", ""]
+        transfer = {one.task for one in chosen if one.transfer}
         rows: list[tuple[str, ...]] = [("task", "metric", "value", "95 % interval")]
         for one in chosen:
             for place, key in enumerate(metric_order(one.metrics)):
@@ -193,7 +205,14 @@ def as_table(measured: list[MeasuredTask], controls: dict[str, Any] | None = Non
                 label = metric_name(key)
                 if key.startswith(("tokens_", "prompt_tokens_")):
                     label = f"{'prompt ' if key.startswith('prompt') else ''}tokens, {label}"
-                rows.append(("" if place else one.task or ALL_TASKS, label, number.value, number.aside))
+                rows.append(
+                    (
+                        "" if place else display_name(one.task, transfer, ALL_TASKS),
+                        label,
+                        number.value,
+                        number.aside,
+                    )
+                )
         widths = [max(len(row[column]) for row in rows) for column in range(3)]
         lines += [_line(row, widths) for row in rows]
     for policy, results in (controls or {}).items():

@@ -8,7 +8,14 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from reflectevo_tui.engine_client.status import beside_acc_t2, collect_status, gate_commands, share, training_status
+from reflectevo_tui.engine_client.status import (
+    beside_acc_t2,
+    collect_status,
+    gate_commands,
+    share,
+    training_status,
+    transfer_line,
+)
 from reflectevo_tui.text.display import visible
 from store.evaluation.number_format import counted
 from store.workspace import Workspace
@@ -180,10 +187,10 @@ def _summary(iteration: dict[str, Any], say: Any) -> None:
     if parent and child:
         say(f"  measured on {iteration['split']} questions:")
         say(f"  before  {parent['name']:<5} Acc@t1 {share(parent['acc_t1']):<18} Acc@t2 {share(parent['acc_t2'])}")
-        for words in beside_acc_t2(parent):
+        for words in (*beside_acc_t2(parent), *transfer_line(parent)):
             say(f"                {words}")
         say(f"  after   {child['name']:<5} Acc@t1 {share(child['acc_t1']):<18} Acc@t2 {share(child['acc_t2'])}")
-        for words in beside_acc_t2(child):
+        for words in (*beside_acc_t2(child), *transfer_line(child)):
             say(f"                {words}")
         if iteration["gain"]:
             say(f"  {iteration['gain']['sentence']}")

@@ -15,6 +15,7 @@ from store.evaluation.gains import stored_gain
 from store.evaluation.held_out_answers import is_oracle
 from store.evaluation.number_format import interval
 from store.evaluation.protocols import deciding_split, main_protocol, overall_evaluations
+from store.evaluation.transfer import TRANSFER, transfer_tasks
 from store.records import Evaluation, GateName, Iteration, Policy, Stage
 from store.rollouts.control_results import newest_control_results
 from store.runs import iterations
@@ -84,7 +85,9 @@ def _iteration(connection: sqlite3.Connection, workspace: Workspace, iteration: 
     policies = {policy.id: policy for policy in list_policies(connection, iteration.run_id)}
     # The same policy may be measured on both splits; an iteration shows the one that it decides on or measures.
     split = deciding_split(iteration)
-    measured = [one for one in evaluations(connection, iteration.run_id) if one.split == split]
+    every = evaluations(connection, iteration.run_id)
+    measured = [one for one in every if one.split == split]
+    transfer = [one for one in every if one.task == TRANSFER or one.task in transfer_tasks(iteration.settings)]
     return {
         "id": iteration.id,
         "number": iteration.number,
@@ -108,8 +111,8 @@ def _iteration(connection: sqlite3.Connection, workspace: Workspace, iteration: 
             }
             for stage in stages
         ],
-        "parent": _policy(workspace, policies.get(iteration.parent_id or 0), measured),
-        "child": _policy(workspace, policies.get(iteration.child_id or 0), measured),
+        "parent": _policy(workspace, policies.get(iteration.parent_id or 0), measured, transfer),
+        "child": _policy(workspace, policies.get(iteration.child_id or 0), measured, transfer),
         "gain": _gain(connection, iteration, policies, measured),
         "counts": iteration_counts(connection, iteration.id),
         "reported": _reported(connection, iteration, policies),
@@ -195,7 +198,9 @@ def _seconds(started: float | None, ended: float | None) -> float | None:
     return None if started is None or ended is None else round(ended - started, 1)
 
 
-def _policy(workspace: Workspace, policy: Policy | None, measured: list[Evaluation]) -> dict[str, Any] | None:
+def _policy(
+    workspace: Workspace, policy: Policy | None, measured: list[Evaluation], transfer: list[Evaluation]
+) -> dict[str, Any] | None:
     if policy is None:
         return None
     newest = newest_evaluation(measured, policy.id)
@@ -212,7 +217,34 @@ def _policy(workspace: Workspace, policy: Policy | None, measured: list[Evaluati
         "acc_retry": metrics.get("acc_retry"),
         "floor_t2": metrics.get(FLOOR),
         "protocol": newest.protocol if newest else None,
+        "transfer": _transfer(policy.id, transfer),
     }
+
+
+def _transfer(policy_id: int, found: list[Evaluation]) -> dict[str, Any] | None:
+    """Return the newest results of a policy on transfer tasks by task, all of them first; None without any."""
+    mine = [one for one in found if one.policy_id == policy_id]
+    together = [one.protocol for one in mine if one.task == TRANSFER]
+    if not together:
+        return None
+    chosen = next((one for one in reversed(together) if is_oracle(one)), together[-1])
+    names = ("acc_t1", "acc_t2", "acc_retry", FLOOR)
+    shown = sorted((one for one in mine if one.protocol == chosen), key=lambda one: (one.task != TRANSFER, one.task))
+    return {
+        "protocol": chosen,
+        "tasks": {one.task: {"n": one.n, **{name: one.metrics.get(name) for name in names}} for one in shown},
+    }
+
+
+def transfer_line(policy: dict[str, Any]) -> list[str]:
+    """Return the line on a policy's results on transfer tasks; none where there are none."""
+    if not policy["transfer"]:
+        return []
+    found = policy["transfer"]["tasks"][TRANSFER]
+    words = f"{TRANSFER} Acc@t1 {share(found['acc_t1'])} · Acc@t2 {share(found['acc_t2'])}"
+    if is_oracle(policy["transfer"]["protocol"]):
+        words += f" · {floor_and_position(found['acc_t2'], found[FLOOR])} · own retry {share(found['acc_retry'])}"
+    return [words]
 
 
 def share(metric: dict[str, float | None] | None) -> str:
@@ -272,7 +304,7 @@ def describe_status(status: dict[str, Any]) -> str:
                 f"{role:<10} {policy['name']} · {policy['state']} · Acc@t1 {share(policy['acc_t1'])} · "
                 f"Acc@t2 {share(policy['acc_t2'])}"
             )
-            lines += [f"{'':<10} {words}" for words in beside_acc_t2(policy)]
+            lines += [f"{'':<10} {words}" for words in (*beside_acc_t2(policy), *transfer_line(policy))]
     if iteration["reflections"]:
         lines.append(f"curation   reflections · {iteration['reflections']['words']}")
     if iteration["gain"]:

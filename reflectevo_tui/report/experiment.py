@@ -28,6 +28,7 @@ from reflectevo_tui.experiment.plan import (
     missing,
     planned_series,
 )
+from reflectevo_tui.report.experiment_analyses import points_over, transfer_results
 from reflectevo_tui.report.experiment_answers import AnswerReader as _Reader
 from reflectevo_tui.report.experiment_answers import PolicyAnswers as _Answers
 from reflectevo_tui.report.experiment_controls import controls_of_series
@@ -77,10 +78,12 @@ def gather_experiment(
     reader = _Reader(connection, known)
     base = base_policy(known)
     measured: list[Measured] = []
+    labelled: list[tuple[str, str, _Answers]] = []
     ends: list[_End] = []
     for feedback in (ORACLE, FREE):
         if base is not None and (found := reader.answers(base.id, feedback)) is not None:
             measured.append(_measure("base", None, 0, base, False, feedback, found))
+            labelled.append(("base", feedback, found))
         for one in series:
             for number in range(1, len(done_of(one, known)) + 1):
                 held = held_after(one, number, known)
@@ -89,10 +92,13 @@ def gather_experiment(
                     label = f"{one.title}, iteration {number}"
                     kept = done_of(one, known)[number - 1].child_id != held.id
                     measured.append(_measure(label, one, number, held, kept, feedback, answers))
+                    labelled.append((label, feedback, answers))
                     if number == one.iterations:
                         ends.append(_End(one, feedback, answers))
     started = reader.answers(base.id, ORACLE) if base else None
     started_free = reader.answers(base.id, FREE) if base else None
+    undertaken = _undertaken(series, known)
+    final = [(end.series, end.answers) for end in ends if end.feedback == ORACLE]
     return ExperimentReport(
         settings=settings,
         series=tuple(series),
@@ -104,8 +110,10 @@ def gather_experiment(
         baselines=tuple(_baseline_estimates(started)),
         against=tuple(_comparisons(ends, started, started_free)),
         formats=tuple(_formats(ends, started)),
-        undertaken=tuple(_undertaken(series, known)),
         controls=controls_of_series(series, known, control_results(connection, run.id)),
+        undertaken=tuple(undertaken),
+        points=tuple(points_over(settings, final, undertaken, started)),
+        transfer=tuple(transfer_results(labelled, "base")),
         remarks=tuple(author.remarks),
         recipes_tried=author.recipes_tried,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from reflectevo_tui.experiment.paired_estimates import Outcomes
 from reflectevo_tui.experiment.plan import Known, split_of
@@ -23,6 +23,8 @@ class PolicyAnswers:
     baselines: Mapping[str, Outcomes] = field(default_factory=dict)
     floors: Mapping[str, float | None] = field(default_factory=dict)
     """The stored floor of Acc@t2 by task; empty without an oracle."""
+    transfer: PolicyAnswers | None = None
+    """The answers to transfer tasks, which nothing else here contains; None in a run without them."""
 
     def outcomes(self, turn: int) -> Outcomes:
         return outcomes_at(self.answers, turn, self.protocol)
@@ -54,13 +56,24 @@ class AnswerReader:
         return on_test and one.policy_id == policy_id and one.task == "" and one.protocol.startswith(f"{feedback}/")
 
     def _load(self, policy_id: int, protocol: str) -> PolicyAnswers:
-        return PolicyAnswers(
-            protocol,
-            held_out_answers(self._connection, policy_id, protocol),
-            baseline_outcomes(self._connection, policy_id, protocol),
-            {
-                one.task: one.metrics[FLOOR].get("value")
-                for one in self._known.evaluations
-                if (one.policy_id, one.protocol) == (policy_id, protocol) and one.task and FLOOR in one.metrics
-            },
+        answers = held_out_answers(self._connection, policy_id, protocol)
+        baselines = baseline_outcomes(self._connection, policy_id, protocol)
+        floors = {
+            one.task: one.metrics[FLOOR].get("value")
+            for one in self._known.evaluations
+            if (one.policy_id, one.protocol) == (policy_id, protocol) and one.task and FLOOR in one.metrics
+        }
+        trained, transfer = (
+            PolicyAnswers(
+                protocol,
+                part,
+                {
+                    name: {question: right for question, right in found.items() if question in asked}
+                    for name, found in baselines.items()
+                },
+                {task: floor for task, floor in floors.items() if task in tasks},
+            )
+            for part in ([one for one in answers if one.transfer is apart] for apart in (False, True))
+            for asked, tasks in [({one.question_id for one in part}, {one.task for one in part})]
         )
+        return replace(trained, transfer=transfer if transfer.answers else None)

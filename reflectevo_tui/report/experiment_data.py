@@ -101,6 +101,42 @@ class Undertaken:
 
 
 @dataclass(frozen=True, slots=True)
+class Point:
+    """The end of a series at one value of the varied setting, or the base policy; means over the trained tasks."""
+
+    label: str
+    value: str
+    """The value of the setting in words; `–` for the base policy."""
+    examples: tuple[int | None, ...]
+    """Number of examples that each iteration trained on; None for one without a policy."""
+    acc_t1: Estimate
+    acc_t2: Estimate
+    floor: float | None
+    retry: Estimate | None
+    """Accuracy with one retry without a reflection; None if it wasn't measured."""
+    above_retry: Estimate | None
+    """Acc@t2 less that accuracy, paired by question."""
+
+
+@dataclass(frozen=True, slots=True)
+class TransferResult:
+    """A policy on the transfer tasks under one feedback type; means over these tasks only."""
+
+    label: str
+    feedback: str
+    acc_t1: Estimate
+    acc_t2: Estimate
+    floor: float | None
+    """Mean floor of Acc@t2; None if a task has none."""
+    retry: Estimate | None
+    change_t1: Estimate | None
+    """Acc@t1 less that of the base policy, paired by question; None for the base policy itself."""
+    change_t2: Estimate | None
+    by_task: Mapping[str, tuple[Estimate, Estimate]]
+    """Acc@t1 and Acc@t2 of each task."""
+
+
+@dataclass(frozen=True, slots=True)
 class ExperimentReport:
     """All reported values of an experiment."""
 
@@ -120,5 +156,8 @@ class ExperimentReport:
     undertaken: tuple[Undertaken, ...]
     controls: tuple[SeriesControls, ...] = ()
     """Controls of the base policy, of each series' end, and of the seeds of a series together."""
+    points: tuple[Point, ...] = ()
+    """The base policy and the ends of the series over the varied setting; empty if none is named."""
+    transfer: tuple[TransferResult, ...] = ()
     remarks: tuple[str, ...] = ()
     recipes_tried: int | None = None

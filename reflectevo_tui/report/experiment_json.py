@@ -33,6 +33,8 @@ def experiment_as_json(report: ExperimentReport) -> dict[str, Any]:
         ],
         "gains": {label: asdict(gain) for label, gain in report.gains},
         "baselines": {one.name: asdict(one.accuracy) for one in report.baselines},
+        "points": [asdict(one) for one in report.points],
+        "transfer": [asdict(one) for one in report.transfer],
         "against": [asdict(one) for one in report.against],
         "controls": [one.as_json() for one in report.controls],
         "formats": [asdict(one) for one in report.formats],

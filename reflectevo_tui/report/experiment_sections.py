@@ -8,6 +8,7 @@ from reflectevo_tui.experiment.paired_estimates import Estimate
 from reflectevo_tui.experiment.plan import split_of
 from reflectevo_tui.report.document import Block, Cell, Chart, Facts, Line, Paragraph, Point, Section, Table
 from reflectevo_tui.report.experiment import FREE, ORACLE
+from reflectevo_tui.report.experiment_analysis_sections import over_setting, transfer
 from reflectevo_tui.report.experiment_controls import controls_compared
 from reflectevo_tui.report.experiment_data import Baseline, ExperimentReport, Measured
 from reflectevo_tui.report.formatting import NOT_MEASURED, Number, duration, p_value, percent, points, ratio
@@ -24,6 +25,8 @@ def experiment_sections(experiment: ExperimentReport, report: RunReport) -> list
     made = (
         _compared(experiment),
         _results(experiment),
+        over_setting(experiment),
+        transfer(experiment),
         _tests(experiment),
         controls_compared(experiment.controls),
         _format(experiment),

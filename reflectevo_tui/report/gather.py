@@ -20,6 +20,7 @@ from store.curation.training_settings import SetName
 from store.evaluation.comparisons import Difference, compare_policies
 from store.evaluation.gains import Gain, stored_gain
 from store.evaluation.repeat_noise import RepeatNoise, repeat_noise
+from store.evaluation.transfer import TRANSFER, place, transfer_tasks
 from store.records import Iteration, MetricPoint, Policy, Run
 from store.rollouts.attempts import instruction_yields
 from store.rollouts.control_results import ControlResults, control_results
@@ -59,6 +60,8 @@ class MeasuredTask:
     metrics: Metrics
     split: str = "test"
     """Split of the questions."""
+    transfer: bool = False
+    """Whether the task is a transfer task, or all of them combined."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +139,7 @@ def gather(connection: sqlite3.Connection, run: Run, told: RunSettings | None = 
     every = iteration_rows.list_iterations(connection, run.id)
     training = [one for one in every if one.kind == "training"]
     names = {policy.id: policy.name for policy in policies}
+    transfer = transfer_tasks(run.settings)
     measured = [
         MeasuredTask(
             names[one.policy_id],
@@ -144,12 +148,13 @@ def gather(connection: sqlite3.Connection, run: Run, told: RunSettings | None = 
             one.n,
             one.metrics,
             one.split,
+            one.task == TRANSFER or one.task in transfer,
         )
         for one in evaluations(connection, run.id)
         if one.n
     ]
     order = {policy.name: position for position, policy in enumerate(policies)}
-    measured.sort(key=lambda one: (protocol_key(one.protocol), one.task, order[one.policy]))
+    measured.sort(key=lambda one: (protocol_key(one.protocol), place(one.task, transfer), order[one.policy]))
     return RunReport(
         run=run,
         questions=question_counts(connection, run.id),

@@ -19,6 +19,7 @@ from reflectevo_tui.report.formatting import (
 from reflectevo_tui.report.gather import Compared, MeasuredTask, Metrics, RunReport, TrainingCurve, protocol_key
 from store.evaluation.floors import FLOOR, floor_value
 from store.evaluation.held_out_answers import is_oracle
+from store.evaluation.transfer import display_name, transfer_tasks
 
 ALL_TASKS = "all tasks"
 NO_FLOOR = "–"
@@ -88,12 +89,17 @@ def metric_order(metrics: Metrics) -> list[str]:
 def held_out_tables(measured: Sequence[MeasuredTask]) -> list[Block]:
     """Return the tables of one protocol: accuracy, and where measured baselines, free text and tokens."""
     known = {name for one in measured for name, value in one.metrics.items() if value.get("value") is not None}
+    transfer = {one.task for one in measured if one.transfer}
     tables: list[Block] = []
     for title, names in _groups(known, floor=any(is_oracle(one.protocol) for one in measured)):
         if not names:
             continue
         rows: tuple[tuple[Cell, ...], ...] = tuple(
-            (one.task or ALL_TASKS, one.policy, *(metric(name, one.metrics.get(name)) for name in names))
+            (
+                display_name(one.task, transfer, ALL_TASKS),
+                one.policy,
+                *(metric(name, one.metrics.get(name)) for name in names),
+            )
             for one in measured
         )
         tables.append(Table(("Task", "Policy", *map(metric_name, names)), rows, labels=2, title=title))
@@ -148,12 +154,13 @@ def comparisons(report: RunReport) -> Section | None:
     if not report.compared:
         return None
     names = protocol_names(one.protocol for one in report.measured)
+    transfer = transfer_tasks(report.run.settings)
     floors = {(one.policy, one.protocol, one.task): one.metrics.get(FLOOR) for one in report.measured}
     rows = tuple(
         (
             f"{one.child} − {one.parent}",
             names[one.protocol],
-            one.task or ALL_TASKS,
+            display_name(one.task, transfer, ALL_TASKS),
             _TURNS[one.turn],
             _points(one),
             _floor_of_child(one, floors),

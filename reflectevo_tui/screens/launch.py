@@ -44,10 +44,9 @@ def task_lines(settings: RunSettings | None, values: dict[str, Any]) -> list[Con
         for task in settings.tasks:
             shown = task.few_shot + len(task.examples)
             shots = f" · {counted(shown, 'worked example')}" if shown else ""
+            trained = "measured only" if task.role == "test" else f"{task.train:,} train"
             lines.append(
-                display.line(
-                    f"  {task.name:<22}", (f"{task.kind} · {task.train:,} train · {task.test:,} test{shots}", "$quiet")
-                )
+                display.line(f"  {task.name:<22}", (f"{task.kind} · {trained} · {task.test:,} test{shots}", "$quiet"))
             )
         return lines
     named = [str(task.get("name", "?")) for task in values.get("tasks", []) if isinstance(task, dict)]

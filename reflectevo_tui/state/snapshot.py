@@ -18,6 +18,7 @@ from store.evaluation.floors import FLOOR
 from store.evaluation.gains import stored_gain
 from store.evaluation.held_out_answers import is_oracle
 from store.evaluation.protocols import deciding_split, main_protocol, overall_evaluations
+from store.evaluation.transfer import TRANSFER
 from store.records import (
     Directive,
     Evaluation,
@@ -61,6 +62,8 @@ class AccuracyPoint:
     retry: Mapping[str, float | None] | None = None
     """Accuracy with one retry without a reflection; None if it wasn't measured."""
     oracle: bool = True
+    transfer: tuple[float | None, float | None] | None = None
+    """Acc@t1 and Acc@t2 on the transfer tasks, under the policy's newest measurement; None without one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,12 +191,21 @@ def _points(connection: sqlite3.Connection, run: Run, found: Iterable[Evaluation
     numbers = {iteration.id: iteration.number for iteration in iterations.list_iterations(connection, run.id)}
     by_id = {policy.id: policy for policy in policies.list_policies(connection, run.id)}
     points: list[AccuracyPoint] = []
+    every = policies.evaluations(connection, run.id)
+    transfer = {
+        one.policy_id: (one.metrics["acc_t1"]["value"], one.metrics["acc_t2"]["value"])
+        for one in every
+        if one.task == TRANSFER and one.protocol.partition("/")[0] == main_protocol(run)
+    }
     for one in found:
         policy = by_id[one.policy_id]
         number = numbers.get(policy.iteration_id, 0) if policy.iteration_id else 0
         first, second, floor, retry = (one.metrics.get(name) for name in ("acc_t1", "acc_t2", FLOOR, "acc_retry"))
         assert first is not None and second is not None
-        points.append(AccuracyPoint(policy.name, number, first, second, floor, retry, is_oracle(one.protocol)))
+        elsewhere = transfer.get(policy.id)
+        points.append(
+            AccuracyPoint(policy.name, number, first, second, floor, retry, is_oracle(one.protocol), elsewhere)
+        )
     return tuple(sorted(points, key=lambda point: point.iteration))
 
 

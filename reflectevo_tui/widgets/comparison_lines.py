@@ -12,6 +12,7 @@ from store.evaluation.floors import FLOOR, floor_and_position
 from store.evaluation.held_out_answers import is_oracle
 from store.evaluation.number_format import signed_interval
 from store.evaluation.repeat_noise import RepeatNoise
+from store.evaluation.transfer import TRAINED, TRANSFER
 from store.records import Verdict
 
 EvaluationMetrics = Mapping[str, Mapping[str, float | None]]
@@ -78,6 +79,8 @@ def comparison_lines(
         f"{'gained':>6} {'lost':>4}"
     )
     lines.append(display.line((head, "$quiet")))
+    # The rows below that of all transfer tasks are the single ones.
+    every = TRAINED if (TRANSFER, "t1") in differences else "all tasks"
     for task in dict.fromkeys(task for task, _ in differences):
         for turn, name in TURNS:
             one = differences[task, turn]
@@ -85,10 +88,10 @@ def comparison_lines(
             p = "–" if one.p is None else "<.001" if one.p < 0.001 else f"{one.p:.3f}"
             shown_p = "" if narrow else f" {p:>6}"
             shown_smallest = "" if narrow else f" {_shows(one):>6}"
-            label = display.fitted(task or "all tasks", wide) if turn == "t1" else " " * wide
+            label = display.fitted(task or every, wide) if turn == "t1" else " " * wide
             lines.append(
                 display.line(
-                    (label, "bold" if not task else ""),
+                    (label, "bold" if task in ("", TRANSFER) else ""),
                     f" {name:<8}",
                     (f"{sureness(one)} {words:<{apart}}", style),
                     f"{shown_p} {formatting.count(one.n):>4}{shown_smallest} {len(one.gained):>6} {len(one.lost):>4}",
@@ -97,7 +100,7 @@ def comparison_lines(
     lines.append(display.line())
     for turn, name in TURNS:
         if ("", turn) in differences and differences["", turn].includes_zero:
-            lines.append(display.line((f"{name}, all tasks: no difference shown; {differences['', turn].power}", "")))
+            lines.append(display.line((f"{name}, {every}: no difference shown; {differences['', turn].power}", "")))
     if noise is not None:
         lines.append(display.line((noise.words, "")))
     lines.append(display.line(("▲ B better  ▼ B worse  = no significant difference", "$quiet")))

@@ -14,6 +14,7 @@ from textual_plotext import PlotextPlot
 from reflectevo_tui.state.snapshot import Curve, Snapshot
 from reflectevo_tui.text import display, formatting
 from store.evaluation.floors import floor_value
+from store.evaluation.transfer import TRANSFER
 
 Colour = tuple[int, int, int]
 FIRST: Colour = (90, 170, 255)
@@ -125,6 +126,8 @@ def show_accuracy(chart: MetricChart, snapshot: Snapshot) -> None:
         newest = snapshot.accuracy[-1]
         if newest.oracle:
             title += f" · floor ▪ {floor_value(newest.floor)}"
+        if newest.transfer:
+            title += f" · {TRANSFER} {' → '.join(formatting.percent(value) for value in newest.transfer)}"
     chart.show_series(
         display.line(title),
         (Series(first, FIRST), Series(second, SECOND, "○"), Series(floor, THIRD, "▪")),

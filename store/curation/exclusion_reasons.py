@@ -11,8 +11,9 @@ OVER_QUESTION_CAP = "above max_per_question"
 OVER_INSTRUCTION_CAP = "above max_per_instruction"
 OVER_TASK_CAP = "above max_per_task"
 OVER_TASK_SHARE = "above max_task_share"
+OVER_SET_SIZE = "above max_examples"
 
-CAPS = (OVER_QUESTION_CAP, OVER_INSTRUCTION_CAP, OVER_TASK_CAP, OVER_TASK_SHARE)
+CAPS = (OVER_QUESTION_CAP, OVER_INSTRUCTION_CAP, OVER_TASK_CAP, OVER_TASK_SHARE, OVER_SET_SIZE)
 """The caps on the size of a set. A reflection above one of them has passed every filter on its text."""
 
 OVER_RIGHT_ATTEMPTS = "above max_right_per_wrong"

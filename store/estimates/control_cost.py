@@ -64,12 +64,13 @@ def control_cost(
         policy: the name of the policy; None for an unknown one.
     """
     section, split = settings.evaluation.controls, settings.evaluation.split
-    questions = sum(getattr(task, split) for task in settings.tasks)
+    transfer = settings.transfer_tasks
+    questions = sum(getattr(task, split) for task in settings.tasks if task.name not in transfer)
     known: int | None = None
     unfinished = 0
     run = None if connection is None else run_named(connection, settings.name)
     if connection is not None and run is not None:
-        stored = [question.id for question in run_questions(connection, run.id, split)]
+        stored = [one.id for one in run_questions(connection, run.id, split) if one.task not in transfer]
         questions = len(stored) or questions
         measured = None if policy is None else find_policy(connection, run.id, policy)
         if measured is not None and stored:

@@ -13,6 +13,7 @@ from typing import Literal
 from store.evaluation.held_out_answers import HeldOutAnswer, held_out_answers, is_oracle
 from store.evaluation.intervals import mcnemar_exact, paired_score
 from store.evaluation.power import power_words, smallest_difference
+from store.evaluation.transfer import grouped
 
 Turn = Literal["t1", "t2"]
 
@@ -33,6 +34,11 @@ class PairedAnswer:
     def task(self) -> str:
         """Task of the question."""
         return self.a.task
+
+    @property
+    def transfer(self) -> bool:
+        """Whether the task is a transfer task."""
+        return self.a.transfer
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,18 +160,27 @@ def difference(known: Sequence[tuple[int, bool, bool]]) -> Difference:
 
 
 def compare(pairs: Sequence[PairedAnswer], protocol: str) -> Comparison:
-    """Compare b with a at both turns, over all given pairs with a verdict for both."""
+    """Compare b with a at both turns, over the pairs of trained tasks with a verdict for both.
+
+    Promotion rests on this comparison, so transfer tasks are not part of it.
+    """
+    return _compare([pair for pair in pairs if not pair.transfer], protocol)
+
+
+def _compare(pairs: Sequence[PairedAnswer], protocol: str) -> Comparison:
     return Comparison(difference(outcomes(pairs, "t1", protocol)), difference(outcomes(pairs, "t2", protocol)))
 
 
 def compare_policies(
     connection: sqlite3.Connection, policy_a: int, policy_b: int, protocol: str
 ) -> dict[tuple[str, Turn], Difference]:
-    """Return b − a by task and turn, and over all tasks (task `''`); empty if the policies share no question."""
+    """Return b − a by task and turn, over all trained tasks (task `''`), and over the transfer tasks (`TRANSFER`).
+
+    Empty if the policies share no question.
+    """
     pairs = paired_answers(connection, policy_a, policy_b, protocol)
-    tasks = sorted({pair.task for pair in pairs})
     found: dict[tuple[str, Turn], Difference] = {}
-    for task in ["", *tasks] if pairs else []:
-        compared = compare([pair for pair in pairs if task in ("", pair.task)], protocol)
+    for task, part in grouped(pairs, {pair.task for pair in pairs if pair.transfer}).items() if pairs else ():
+        compared = _compare(part, protocol)
         found[task, "t1"], found[task, "t2"] = compared.t1, compared.t2
     return found

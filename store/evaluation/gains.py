@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from store.evaluation.comparisons import Difference, baseline_outcomes, difference, outcomes, paired_answers
+from store.evaluation.comparisons import Difference, baseline_outcomes, compare, difference, paired_answers
 from store.evaluation.floors import BY_OPTIONS, FLOOR, floor_value
 from store.evaluation.held_out_answers import held_out_answers, is_oracle, outcomes_at
 from store.evaluation.number_format import percent
@@ -193,8 +193,9 @@ def stored_gain(
     with_parent = None
     if before is not None:
         pairs = paired_answers(connection, before[1].policy_id, measured.policy_id, protocol)
-        with_parent = difference(outcomes(pairs, "t2", protocol))
-    own = outcomes_at(held_out_answers(connection, measured.policy_id, protocol), 2, protocol)
+        with_parent = compare(pairs, protocol).t2
+    answers = held_out_answers(connection, measured.policy_id, protocol)
+    own = outcomes_at([one for one in answers if not one.transfer], 2, protocol)
     retried = baseline_outcomes(connection, measured.policy_id, protocol).get("retry", {})
     both = sorted(own.keys() & retried.keys())
     with_retry = difference([(question, retried[question], own[question]) for question in both])

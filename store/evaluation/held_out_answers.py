@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from dataclasses import dataclass
 
+from store.evaluation.transfer import transfer_tasks_of_policy
 from store.records import Verdict
 
 
@@ -24,6 +25,8 @@ class HeldOutAnswer:
     t1_read: bool
     """Whether an answer, right or wrong, could be extracted from the reply at turn 1."""
     t2_read: bool | None
+    transfer: bool = False
+    """Whether the task is a transfer task, whose answers no mean of the trained tasks contains."""
 
     def right(self, turn: int, *, oracle: bool) -> bool | None:
         """Return whether the answer is right at turn 1 or 2; None without a verdict.
@@ -44,7 +47,8 @@ class HeldOutAnswer:
 
 
 def held_out_answers(connection: sqlite3.Connection, policy_id: int, protocol: str) -> list[HeldOutAnswer]:
-    """Return the answers of a policy under a protocol, ordered by question id."""
+    """Return the answers of a policy under a protocol, ordered by question id, those to transfer tasks among them."""
+    transfer = transfer_tasks_of_policy(connection, policy_id)
     rows = connection.execute(
         "SELECT a.question_id, q.task, a.verdict AS t1, a.answer IS NOT NULL AS t1_read, c.verdict AS t2,"
         " c.answer IS NOT NULL AS t2_read FROM attempts a JOIN questions q ON q.id = a.question_id"
@@ -63,6 +67,7 @@ def held_out_answers(connection: sqlite3.Connection, policy_id: int, protocol: s
             row["t2"],
             bool(row["t1_read"]),
             None if row["t2"] is None else bool(row["t2_read"]),
+            row["task"] in transfer,
         )
         for row in rows
     ]

@@ -47,6 +47,9 @@ class CurationSection(Section):
     max_right_per_wrong: float = Field(default=1.0, ge=0.0)
     """With `reflection.on = "all"`, the largest number of rows on right attempts per row on a wrong attempt, in each
     task of a set."""
+    max_examples: int | None = Field(default=None, ge=1)
+    """Maximum number of D+ rows, for a series over the size of the training set; unset: no limit. Tasks take turns, and
+    the rows of a smaller maximum are among those of a larger one under the same seed."""
     collapse_similarity: float = Field(default=0.5, gt=0.0, le=1.0)
     """Warn of a collapse of the reflector when the mean similarity of an iteration's reflections exceeds this."""
     collapse_novel: float = Field(default=0.1, ge=0.0, le=1.0)

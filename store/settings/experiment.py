@@ -18,7 +18,7 @@ _MAY_DIFFER = {
     "curation": None,
     "judge": None,
     "attempt": {"temperature", "top_p"},
-    "reflection": {"temperature", "top_p", "instructions", "samples", "rounds"},
+    "reflection": {"temperature", "top_p", "instructions", "samples", "rounds", "by"},
     "correction": {"temperature", "top_p"},
     "evaluation": {"promote", "margin_t1", "margin_t2", "undecided"},
 }
@@ -70,6 +70,9 @@ class ExperimentSection(Section):
     measure_base: dict[str, Any] = Field(default={})
     """Changes for an additional measurement of the base policy, e.g. with the baselines at equal tokens; it is also
     measured under `measure_ends`."""
+    varies: str | None = Field(default=None, pattern=r"^[a-z_]+\.[a-z_0-9.]+$")
+    """Setting that the series differ in, as a dotted key, e.g. `curation.max_examples`: the report shows the results
+    over its values. Unset: the series are only compared."""
     recipes_tried: int | None = Field(default=None, ge=1)
     """Number of recipes tried on the dev questions before this one; the report states it."""
     remarks: list[str] = Field(default=[])
@@ -86,3 +89,24 @@ class ExperimentSection(Section):
         if self.repeat_seeds and all(one.baseline for one in self.series):
             raise ValueError("repeat_seeds needs a series that isn't a baseline")
         return self
+
+
+def varied_value(settings: Section, key: str) -> object:
+    """Return the value of a setting by its dotted key.
+
+    Raises:
+        ValueError: there is no such setting.
+    """
+    value: object = settings
+    for part in key.split("."):
+        if not isinstance(value, Section) or part not in type(value).model_fields:
+            raise ValueError(f"varies names {key!r}, which is no setting; use a key such as 'curation.max_examples'")
+        value = getattr(value, part)
+    return value
+
+
+def varied_words(value: object) -> str:
+    """Describe the value of a varied setting: `not set`, the items of a list, or the value itself."""
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value))
+    return "not set" if value is None else str(value)

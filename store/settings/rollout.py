@@ -18,6 +18,17 @@ _DRAW = re.compile(r"(?:all|(?:random|balanced|adaptive):[1-9]\d*)(?:\+general)?
 
 _KEY = re.compile(r"[1-9]\d*-[1-9]\d*-[1-9]\d*")
 
+_POLICY_NAME = re.compile(r"p\d{2,}")
+
+REFLECTING_POLICIES = ("policy", "base", "child")
+"""Values of `reflection.by` that stand for a policy of the run."""
+
+
+def reflecting_model(by: str) -> str | None:
+    """Return the model that `reflection.by` names; None if it names a policy of the run."""
+    return None if by in REFLECTING_POLICIES or _POLICY_NAME.fullmatch(by) else by
+
+
 _DRAWS = "'all', 'general', a list of keys, 'random:n', 'balanced:n' or 'adaptive:n', with '+general' to add that one"
 
 
@@ -70,6 +81,11 @@ class ReflectionSection(Decoding):
     feedback: Literal["verdict", "detail"] = "verdict"
     """What a prompt says on a wrong attempt: the `verdict` only, or the verifier's `detail` too, where the kind of task
     has one (a program: the test that failed; free text: its F1). Without an oracle it says neither."""
+    by: str = Field(default="policy", min_length=1)
+    """Who writes the reflections on training attempts: `policy`, the one that answers (the parent); `base`, the base
+    policy; `child`, the newest policy trained from the one that answers in an earlier iteration; the name of a policy,
+    e.g. `p01`; or another model, named as in `model`. Attempts and corrections remain those of the policy that answers,
+    and in evaluation every policy reflects for itself."""
     parts: str | None = None
     """TOML file with additional instruction parts (`verify`, `locate`, `plan`), relative to the settings file."""
 

@@ -18,9 +18,9 @@ from store.records import GateName
 from store.settings.base import Section
 from store.settings.controls import ControlsSection
 from store.settings.curation import CurationSection, JudgeSection
-from store.settings.experiment import ExperimentSection
+from store.settings.experiment import ExperimentSection, varied_value
 from store.settings.generation import GenerationSection
-from store.settings.rollout import AttemptSection, CorrectionSection, ReflectionSection
+from store.settings.rollout import AttemptSection, CorrectionSection, ReflectionSection, reflecting_model
 from store.settings.tasks import TASK_SECTIONS, Task, TaskSection, any_task, kind_of
 from store.settings.training import TrainingSection
 
@@ -200,9 +200,29 @@ class RunSettings(Section):
 
     @model_validator(mode="after")
     def _trusts_its_own_models(self) -> RunSettings:
-        strange = [name for name in self.trust_remote_code if name not in (self.model, self.reflector)]
+        strange = [name for name in self.trust_remote_code if name not in (self.model, *self.reflecting_models)]
         if strange:
             raise ValueError(f"trust_remote_code names {strange[0]!r}, which is neither model nor reflector")
+        return self
+
+    @property
+    def reflecting_models(self) -> tuple[str, ...]:
+        """The models that write reflections besides the run's own: `reflector`, and those that `reflection.by` of the
+        run or of a series of its experiment names."""
+        named = [self.reflection.by]
+        for one in self.experiment.series if self.experiment else ():
+            changed = one.changes.get("reflection", {})
+            named.append(str(changed.get("by", "policy")) if isinstance(changed, Mapping) else "policy")
+        models = [self.reflector, *map(reflecting_model, named)]
+        return tuple(dict.fromkeys(name for name in models if name is not None))
+
+    @model_validator(mode="after")
+    def _has_one_reflector(self) -> RunSettings:
+        if self.reflector is not None and self.reflection.by != "policy":
+            raise ValueError(
+                f"reflection.by is {self.reflection.by!r}, but reflector = {self.reflector!r} writes all reflections, "
+                "in training and in evaluation; remove one of the two"
+            )
         return self
 
     @field_validator("tasks")
@@ -212,7 +232,16 @@ class RunSettings(Section):
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"two tasks are named {twice[0]!r}; names must differ")
+        if all(task.role == "test" for task in value):
+            raise ValueError(
+                "every task has role = 'test', so there is nothing to train on; remove the role of at least one task"
+            )
         return value
+
+    @property
+    def transfer_tasks(self) -> frozenset[str]:
+        """Names of the tasks that are only measured (`role = "test"`)."""
+        return frozenset(task.name for task in self.tasks if task.role == "test")
 
 
 def register_task_section(kind: str, section: type[TaskSection]) -> None:
@@ -307,6 +336,10 @@ def check_experiment(settings: RunSettings) -> None:
         raise ValueError("an experiment needs test questions of every task")
     for one in experiment.series:
         _try(f"series {one.name}", partial(of_series, settings, one.name, settings.seed))
+    if experiment.varies is not None:
+        each = [of_series(settings, one.name, settings.seed) for one in experiment.series if not one.baseline]
+        if len({str(varied_value(one, experiment.varies)) for one in each}) < 2:
+            raise ValueError(f"varies = {experiment.varies!r}, but its value is the same in every series")
     _try("measure", partial(measuring, settings, "each"))
     _try("measure_ends", partial(measuring, settings, "end"))
     _try("measure_base", partial(measuring, settings, "base"))

@@ -6,6 +6,7 @@ One class per task kind. This module knows only the names of files and hub datas
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from functools import reduce
 from operator import or_
 from typing import Annotated, Any, Literal, get_args
@@ -43,8 +44,12 @@ class TaskSection(Section):
     """Name of the task in the database and on the screens: lower-case letters, digits, `_ . -`."""
     domain: str = "reasoning"
     """Domain of the task, e.g. one of the paper's ten."""
-    train: int = Field(default=100, ge=1)
-    """Number of training questions."""
+    role: Literal["train", "test"] = "train"
+    """What the task is for: `train` to train on it and measure it, `test` to measure it only (transfer to an unseen
+    task). A `test` task has no training and no dev questions, nothing is decided on it, and its results are reported
+    apart from the mean of the trained tasks."""
+    train: int = Field(default=100, ge=0)
+    """Number of training questions, at least 1; with `role = "test"` always 0."""
     dev: int = Field(default=0, ge=0)
     """Number of questions reserved for tuning; never trained on, never part of the held-out results."""
     test: int = Field(default=50, ge=0)
@@ -54,6 +59,33 @@ class TaskSection(Section):
     examples: tuple[WorkedExample, ...] = Field(default=(), max_length=16)
     """Worked examples of your own, shown before those of `few_shot`; attempts imitate their reasoning. A training
     question identical to an example is left out, and so is an example identical to a held-out question."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_training_questions_by_default(cls, values: Any) -> Any:
+        if isinstance(values, Mapping) and values.get("role") == "test":
+            return {"train": 0, **values}
+        return values
+
+    @model_validator(mode="after")
+    def _questions_fit_the_role(self) -> TaskSection:
+        if self.role == "train":
+            if not self.train:
+                raise ValueError("train is 0; set it to 1 or more, or role = 'test' to measure the task only")
+            return self
+        if self.train:
+            raise ValueError(
+                f"role = 'test' and train = {self.train} contradict each other: a task that is only measured has no "
+                "training questions; remove train, or the role"
+            )
+        if self.dev:
+            raise ValueError(
+                f"role = 'test' and dev = {self.dev} contradict each other: promotion is decided on the trained tasks "
+                "only; remove dev, or the role"
+            )
+        if not self.test:
+            raise ValueError("role = 'test' needs test questions; set test to 1 or more")
+        return self
 
 
 class ProceduralTask(TaskSection):

@@ -32,6 +32,8 @@ PAPER = [
     for setting in ("one-stage", "two-stage", "dpo-verdict", "dpo-judge", "sft-qa")
 ]
 
+ANALYSES = [f"analysis-{name}" for name in ("data-size", "instructions", "k", "rounds", "source", "transfer")]
+
 SIGNS = {"+": operator.add, "-": operator.sub, "x": operator.mul, "/": operator.truediv}
 
 
@@ -71,7 +73,8 @@ ANSWERS: dict[str, Callable[[str], str]] = {
 
 def test_the_recipes_that_are_promised_are_there() -> None:
     """The parametrized tests below would pass on an empty folder."""
-    assert recipe_names() == sorted([*PAPER, "demo-cpu", "proof-cpu", "reasoning-cpu", "single-gpu-qlora"])
+    single = ["demo-cpu", "proof-cpu", "reasoning-cpu", "single-gpu-qlora"]
+    assert recipe_names() == sorted([*PAPER, *ANALYSES, *single])
 
 
 @pytest.mark.parametrize("name", recipe_names())
@@ -82,7 +85,7 @@ def test_every_recipe_loads_resolves_and_makes_a_workspace(name: str, tmp_path: 
     workspace = Workspace(tmp_path / "workspace")
     init_workspace(workspace, name, None, replace=False)
     assert load_settings(workspace.settings_file) == settings
-    assert all(task.train > 0 and task.test > 0 for task in settings.tasks)
+    assert all((task.train > 0 or task.role == "test") and task.test > 0 for task in settings.tasks)
 
 
 @pytest.mark.parametrize("name", PAPER)

@@ -24,8 +24,8 @@ def check_models(settings: RunSettings) -> tuple[list[Finding], int | None]:
         return [Finding("ok", "model", f"a {name} run needs no model")], None
     findings, located = _check("model", settings.model)
     findings += check_lora_targets(settings, None if located is None else located.path)
-    if settings.reflector is not None:
-        findings += _check("reflector", settings.reflector)[0]
+    for reflects in settings.reflecting_models:
+        findings += _check("reflector" if reflects == settings.reflector else "reflection.by", reflects)[0]
     return findings, None if located is None else located.weight_bytes
 
 

@@ -12,7 +12,8 @@ from store.settings import RunSettings
 def check_promotion(settings: RunSettings) -> list[Finding]:
     """Check the questions that promotion is decided on, by the numbers that the settings request."""
     split = settings.evaluation.split
-    n = sum(getattr(task, split) for task in settings.tasks)
+    trained = [task for task in settings.tasks if task.name not in settings.transfer_tasks]
+    n = sum(getattr(task, split) for task in trained)
     found = [
         Finding("ok", "evaluation", f"promotion is decided on {counted(n, f'{split} question')}; {power_words(n)}")
     ]
@@ -27,7 +28,7 @@ def check_promotion(settings: RunSettings) -> list[Finding]:
                 "the task reserves no dev questions, so promotion is decided without it",
                 f"set dev = 50 for the task {task.name!r}",
             )
-            for task in settings.tasks
+            for task in trained
             if not task.dev
         ]
     return found

@@ -39,12 +39,13 @@ def check_tasks(settings: RunSettings, base_directory: Path) -> list[Finding]:
         found.append(Finding("error", "tasks", str(error), "change the task mix"))
         kept = loaded
     for name, task_loaded in kept.items():
-        found.extend(_of_one(f"tasks.{name}", task_loaded))
+        found.extend(_of_one(f"tasks.{name}", task_loaded, transfer=name in settings.transfer_tasks))
     return found
 
 
-def _of_one(where: str, loaded: Loaded) -> list[Finding]:
-    counts = [f"{len(loaded.train):,} training", counted(len(loaded.test), "held-out question")]
+def _of_one(where: str, loaded: Loaded, *, transfer: bool) -> list[Finding]:
+    trained = "measured only" if transfer else f"{len(loaded.train):,} training"
+    counts = [trained, counted(len(loaded.test), "held-out question")]
     if loaded.dev:
         counts.append(counted(len(loaded.dev), "dev question"))
     if loaded.few_shot:

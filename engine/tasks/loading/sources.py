@@ -86,7 +86,7 @@ def load_local(
         tested, tuned = _split(first, settings.test if aside == wanted else aside * settings.test // wanted)
     shown, rest = _split(rest, settings.few_shot)
     trained = rest[: settings.train]
-    if not trained:
+    if not trained and settings.train:
         why = skipped[0].reason if skipped else "every row is held out or shown as an example"
         raise TaskError(f"task {settings.name!r}: {source.name} leaves no question to train on ({why})")
     notes = tuple(
