@@ -10,11 +10,11 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from reflectevo_tui.text.glossary import GLOSSARY
+from store.settings import EvaluationSection, GenerationSection, ReuseSection, RunSettings
 from store.settings.controls import ControlsSection
 from store.settings.curation import CurationSection, JudgeSection
 from store.settings.experiment import ExperimentSection, SeriesSection
 from store.settings.rollout import AttemptSection, CorrectionSection, ReflectionSection
-from store.settings.run import EvaluationSection, GenerationSection, ReuseSection, RunSettings
 from store.settings.tasks import (
     ChoiceTask,
     CodeTask,
