@@ -5,9 +5,10 @@ from store.records import GateName, StageName
 from store.runs.stages import ROLLOUT_STAGES, STAGES
 from store.settings.controls import ControlsSection
 from store.settings.curation import CurationSection, JudgeSection
+from store.settings.evaluation import EvaluationSection
 from store.settings.generation import GenerationSection, GeneratorName
 from store.settings.rollout import AttemptSection, CorrectionSection, Decoding, PreviousAttempt, ReflectionSection
-from store.settings.run import EvaluationSection, ReuseSection, RunSettings
+from store.settings.run import ReuseSection, RunSettings
 from store.settings.training import SecondStageSection, TrainingSection
 
 __all__ = [

@@ -12,9 +12,10 @@ from pydantic.fields import FieldInfo
 from reflectevo_tui.text.glossary import GLOSSARY
 from store.settings.controls import ControlsSection
 from store.settings.curation import CurationSection, JudgeSection
+from store.settings.evaluation import EvaluationSection
 from store.settings.experiment import ExperimentSection, SeriesSection
 from store.settings.rollout import AttemptSection, CorrectionSection, ReflectionSection
-from store.settings.run import EvaluationSection, GenerationSection, ReuseSection, RunSettings
+from store.settings.run import GenerationSection, ReuseSection, RunSettings
 from store.settings.tasks import (
     ChoiceTask,
     CodeTask,
