@@ -5,7 +5,9 @@ Each kind has statements of the answer and mentions in passing of the same words
 
 from __future__ import annotations
 
+import json
 import time
+from pathlib import Path
 
 import pytest
 
@@ -70,3 +72,32 @@ def test_the_rules_take_linear_time(unit: str) -> None:
     seconds(1_000)
     short = max(min(seconds(10_000) for _ in range(2)), 1e-3)
     assert seconds(100_000) / short < 45
+
+
+def test_reflections_as_models_write_them() -> None:
+    """Each reflection of reflections.jsonl is detected as labelled, except those marked as known to be misjudged."""
+    lines = (Path(__file__).parent / "cases" / "reflections.jsonl").read_text(encoding="utf-8").splitlines()
+    wrong = []
+    for case in map(json.loads, lines):
+        found = states_reference(
+            case["text"],
+            reference=case["reference"],
+            question_text=case["question"],
+            attempt_text=case["attempt"],
+        )
+        if (found != case["leaks"]) != case["misjudged"]:
+            wrong.append((case["text"], case["reference"], found))
+    assert wrong == []
+
+
+@pytest.mark.parametrize("verb", ["answered", "picked", "chosen", "selected"])
+@pytest.mark.parametrize(("said", "leaks"), [("(b)", True), ("b.", True), ("a letter at the end", False)])
+def test_what_the_attempt_should_have_chosen(verb: str, said: str, leaks: bool) -> None:
+    """The letter after "I should have picked" is named as the answer; an article is no letter."""
+    found = states_reference(
+        f"I should have {verb} {said}",
+        reference="B" if leaks else "A",
+        question_text=CAPITALS,
+        attempt_text="Answer: D",
+    )
+    assert found is leaks

@@ -35,7 +35,7 @@ _NAMING = (
     r"(?:\b(?:answer|result|solution|total|option|choice|letter|(?:correct|right|true|actual|final) "
     r"(?:value|number|count|sum|amount|probability|figure|share|fraction|percentage))\b(?:\s+\w+){0,2}?\s*"
     r"(?:\b(?:is|was|are|be|equals)\b|[:=])(?:\s+(?:actually|really|indeed|therefore|equal to|exactly))?|"
-    r"\b(?:should|must)\s+(?:be|have\s+been|equal)\b|\\boxed\{)\s*[\"'“‘(*`$\[{]*"
+    r"\b(?:should|must)\s+(?:be|have\s+(?:been|answered|picked|chosen|selected)|equal)\b|\\boxed\{)\s*[\"'“‘(*`$\[{]*"
 )
 _NAMED = re.compile(rf"(?i){_NAMING}")
 _NAMED_LETTER = re.compile(rf"(?:(?i:{_NAMING}))(?:([A-J])\b(?!['’])|([a-j])(?=\s*(?:[.,;:!)\"'”’*]|$)))", re.MULTILINE)
