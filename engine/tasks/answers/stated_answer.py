@@ -50,6 +50,11 @@ _COMPUTATION = re.compile(
     r"(\d{1,20}(?:\.\d{1,20})?) ?([-+−*×·/÷]|\\times|\\cdot|x|plus|minus|times|"
     r"divided by) ?(\d{1,20}(?:\.\d{1,20})?)(?![\d.]\d)"
 )
+_SPELLED = re.compile(
+    r"(?<![\w.-])[A-Za-z](?:-[A-Za-z]){2,30}(?![\w-])|(?<![\w.-])[A-Za-z](?:\.[A-Za-z]){2,30}(?![\w-])"
+)
+"""A word spelled letter by letter, such as H-O-R-S-E."""
+_NAME_OF_TWO = re.compile(r"([A-Z][\w'’-]+) ([A-Z][\w'’-]+)")
 _UNIT = re.compile(r"(?: ?(?:°|[A-Za-z]{1,12}\.?)(?: [a-z]{1,12})?)?")
 _LISTED = re.compile(r"(?m)^[ \t]*[-*•][ \t]+(\S.{0,79})$")
 _OPPOSITES: tuple[tuple[str, str], ...] = (
@@ -83,6 +88,7 @@ def states_reference(text: str, *, reference: str, question_text: str, attempt_t
     if not wanted:
         return False
     text, question, attempt = (_collapsed(one) for one in (text, question_text, attempt_text))
+    text = _SPELLED.sub(lambda match: re.sub(r"[-.]", "", match.group()), text)
     options = lettered_options(question)
     letter = _letter_of(wanted, options)
     if letter is not None:
@@ -168,6 +174,10 @@ def _states_letter(text: str, letter: str, options: Mapping[str, str], question:
     if values := _values_of(option):
         others = [other for other in options if other != letter and _occurs(bare(options[other]), text)]
         return len(others) <= 1 and _states_number(text, values, stem, attempt)
+    others = [bare(other) for name, other in options.items() if name != letter]
+    opposed = len(others) == 1 and _opposite(option) == normalised(others[0])
+    if opposed and (_asserts(option, text) or _denies(others[0], text)):
+        return True
     attempted = _attempted(attempt, options)
     return _is_named(option, text) or states_option(
         text, letter, options, stem=stem, attempt_text=attempt, attempted=attempted
@@ -276,6 +286,8 @@ def _plain(text: str) -> str:
 
 def _forms(reference: str) -> tuple[str, ...]:
     """Return the notations of a reference: unchanged, and for a LaTeX fraction also `a/b`."""
+    if name := _NAME_OF_TWO.fullmatch(reference):
+        return (reference, f"{name.group(2)}, {name.group(1)}")
     plain = re.sub(r"\\[dt]?frac\s*\{([^{}]*)\}\s*\{([^{}]*)\}", r"\1/\2", reference)
     return (reference,) if plain == reference else (reference, plain)
 

@@ -10,7 +10,7 @@ of the text, in which runs of blanks are expected to be collapsed.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from engine.tasks.answers.extraction import cleaned
 from engine.tasks.base import normalised
@@ -34,6 +34,8 @@ _DENIED = (
     rf"(?: (?:be|both|possibly|really|actually|all|either)){{0,2}}(?: {_RIGHT}| (?:fit|follow|work|hold|apply|match))|"
     rf"(?:cannot|can['’]t)(?: (?:be|both|possibly|really|actually|all|either)){{0,2}}(?: {_RIGHT}| (?:fit|"
     rf"follow|work|hold|apply|match))|"
+    r"(?:cannot|can['’]t|does not|doesn['’]t|do not|don['’]t|could not|couldn['’]t)"
+    r" (?:explain|account for|support|justify|satisfy|answer)\b|"
     r"(?:is|are|was|were|must be|can be|should be|seems?|would be|have been|has been)"
     r"(?: (?:both|all|also|clearly|certainly|therefore|thus|then|obviously|definitely|each|plainly)){0,2}"
     r" (?:wrong|incorrect|false|impossible|ruled out|excluded|eliminated|out\b|invalid|contradicted)|"
@@ -84,8 +86,12 @@ _NUMBERED = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", 
 _POSITION = re.compile(
     rf"(?i)\b(?:the|his|her|its) ({'|'.join(_NUMBERED)}|last|final)(?: (?:listed|given|possible))?"
     r" (?:(?:option|choice|alternative)\b|(?:\w{1,20} )?(?:in|on|of) (?:the|this) (?:list|options)\b)"
-    r"|\b(?:option|choice|alternative) (?:number )?([1-9])(?!\w|\.\d)"
+    rf"|\bthe ({'|'.join(_NUMBERED)}|last|final) (?:explanation|answer)(?= (?:is|was) (?:the )?(?:correct|right))"
+    rf"|(?<=choice is )the ({'|'.join(_NUMBERED)}|last)(?= ?(?:[.,;!)]|$))"
+    rf"|(?<=(?:option|answer) is )the ({'|'.join(_NUMBERED)}|last)(?= ?(?:[.,;!)]|$))"
+    r"|\b(?:option|choice|alternative) (?:number )?([1-9]|one|two|three|four|five)(?!\w|\.\d)"
 )
+_CARDINALS = ("one", "two", "three", "four", "five")
 _LETTER = re.compile(
     r"(?i:\b(?:options?|choices?|letters?|answers?) )[\"'“‘(*`\[]{0,4}(?P<labelled>[A-Z])\b(?!['’])"
     r"|(?i:\b(?:option|choice|letter) )(?P<small>[a-z])(?![\w'’])"
@@ -104,6 +110,7 @@ _NEUTRAL = re.compile(
     r"(?i)\b(?:whether|compared?|comparing|between|either|if|might|moving forward|going forward|"
     r"confus\w{1,5}|distinguish\w{0,4})\b"
 )
+_SHORT_NAME = re.compile(r"[A-Z][a-z]{2}")
 _SENTENCE = re.compile(r"[.!?](?=\s|$)|\n")
 _EXCEPTED = re.compile(
     rf"(?i)\b(?:all|every\w*|any\w*|none|nothing|no)\b(?: \w{{1,20}}){{0,3}}? (?:but|except(?: for)?|"
@@ -204,13 +211,25 @@ def _quotes(text: str, letter: str, options: Mapping[str, str], *, stem: str, at
             if normalised(option) in normalised(other):
                 rest = rest.replace(normalised(other), " ")
         return _occurs(option, rest) and sum(_occurs(other, text) for other in others if other not in option) <= 1
-    if len(option) < _SHORTEST_TELLING_TEXT or normalised(option) in _COMMON:
+    if (len(option) < _SHORTEST_TELLING_TEXT and not _SHORT_NAME.fullmatch(option)) or normalised(option) in _COMMON:
         return False
     if _occurs(option, stem) or _occurs(option, attempt_text):
         return False
     sentences = [sentence for sentence in _SENTENCE.split(text) if _occurs(option, sentence)]
+    if all(_is_listed(option, others, sentence) for sentence in sentences):
+        return False
     mentioned = sum(_occurs(other, text) for other in others)
     return mentioned <= 1 and not all(_NEUTRAL.search(sentence) for sentence in sentences)
+
+
+def _is_listed(option: str, others: Sequence[str], sentence: str) -> bool:
+    """Check whether a sentence names an option only beside another one: "I considered Mars and Jupiter"."""
+    text, one = normalised(sentence), re.escape(normalised(option))
+    joined = r"\W{1,3}(?:(?:and|or|nor) )?(?:the )?"
+    return any(
+        re.search(rf"(?<!\w)(?:{one}{joined}{two}|{two}{joined}{one})(?!\w)", text) is not None
+        for two in (re.escape(normalised(other)) for other in others)
+    )
 
 
 def bare(option: str) -> str:
@@ -227,9 +246,14 @@ def _marked(text: str, options: Mapping[str, str]) -> str:
     """Replace every reference to an option by its mark. Full texts come first, the longest before its parts."""
     letters = "".join(options)
     texts = {normalised(bare(option)): letter for letter, option in options.items()}
+    short_names = {
+        normalised(bare(option)) for option in options.values() if _SHORT_NAME.fullmatch(bare(option))
+    } - _COMMON
     for option in sorted((option for option in texts if option), key=len, reverse=True):
         pattern = r"\s".join(re.escape(word) for word in option.split())
-        if len(option) >= _SHORTEST_TELLING_TEXT and option not in _COMMON:
+        if option in short_names:
+            text = re.sub(rf"(?<![\w⟦]){option.capitalize()}(?![\w⟧])", f"⟦{texts[option]}⟧", text)
+        elif len(option) >= _SHORTEST_TELLING_TEXT and option not in _COMMON:
             text = re.sub(rf"(?i)(?:\bthe )?(?<![\w⟦]){pattern}(?![\w⟧])", f"⟦{texts[option]}⟧", text)
         else:
             mark = f"⟦{texts[option]}⟧"
@@ -245,9 +269,10 @@ def _marked(text: str, options: Mapping[str, str]) -> str:
             text = re.sub(rf"[\"“‘'*`]{pattern}[\"”’'*`]", mark, text, flags=re.IGNORECASE)
 
     def position(match: re.Match[str]) -> str:
-        word = (match.group(1) or "").casefold()
-        if match.group(2):
-            place = int(match.group(2)) - 1
+        *ordinals, cardinal = match.groups()
+        word = next(filter(None, ordinals), "").casefold()
+        if cardinal:
+            place = (int(cardinal) if cardinal.isdigit() else _CARDINALS.index(cardinal.casefold()) + 1) - 1
         else:
             place = len(letters) - 1 if word in ("last", "final") else _NUMBERED.index(word)
         return f"⟦{letters[place]}⟧" if place < len(letters) else match.group()
@@ -267,6 +292,6 @@ def _marked(text: str, options: Mapping[str, str]) -> str:
 _COMMON = frozenset(
     "true false both none neither some many most more less same other always never maybe unknown uncertain higher "
     "lower greater smaller equal correct incorrect right wrong valid invalid possible impossible positive "
-    "negative good".split()
+    "negative good all any yes the one two six ten not now can may red day".split()
 )
 """Words that are options of some questions and common in any text."""
