@@ -8,6 +8,7 @@ from typing import Any
 
 from engine.commands.render_control_prompt import rerender_control
 from engine.commands.render_prompt import rerender
+from engine.prompts.rollout import one_stage_beginning
 from reflectevo_tui.commands.evaluate import cost_of
 from store.settings.toml_file import parse_settings, validate_settings
 from tests.engine.test_controls_run import evaluation_of, finished
@@ -109,8 +110,16 @@ def test_a_policy_that_reflects_and_corrects_in_one_reply_has_its_own_correction
         assert cost.texts == generated, changes
     reused = one.rows("SELECT arm, sample, count(*) FROM control_texts WHERE reused_from IS NOT NULL GROUP BY 1, 2")
     assert sorted(reused) == [("none", 0, wrong[0]), ("own", 0, sum(wrong))]
-    same = one.rows(
-        "SELECT count(*) FROM control_texts a JOIN control_texts b USING (policy_id, protocol, question_id)"
-        " WHERE a.arm = 'own' AND b.arm = 'own' AND a.sample = 0 AND b.sample = 1 AND a.text <> b.text"
+    repeats = one.rows(
+        "SELECT c.id, a.reasoning, r.text FROM control_texts c JOIN attempts a ON a.id = c.attempt_id"
+        " JOIN reflections r ON r.id = c.reflection_id WHERE c.arm = 'own' AND c.sample = 1"
     )
-    assert same == [(0,)], "a greedy continuation of the same reply is the same text"
+    assert len(repeats) == sum(wrong)
+    for control, attempt, reflection in repeats:
+        rendered = rerender_control(one.workspace, control)
+        messages: Any = rendered["messages"]
+        assert rendered["matches"]
+        assert [message["content"] for message in messages if message["role"] == "assistant"] == [
+            attempt,
+            one_stage_beginning(reflection),
+        ], "a repeat continues the same reply"
