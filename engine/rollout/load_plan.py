@@ -111,7 +111,7 @@ def training_plan(
     if iteration.parent_id is None:
         raise EngineError(f"{iteration.title} has no parent policy yet; the run was not prepared")
     # Reflections can be reused only if the same instructions are drawn as in the earlier iteration.
-    takes_reflections = settings.reuse is not None and settings.reuse.what == "reflections"
+    takes_reflections = settings.reuse is not None and settings.reuse.what != "attempts"
     drawn_as = settings.reuse.iteration if settings.reuse is not None and takes_reflections else iteration.number
     pool = pool_of(connection, iteration.run_id)
     reflector_id = training_reflector(connection, iteration, settings, iteration.parent_id)
@@ -183,7 +183,8 @@ def reusable_of(connection: sqlite3.Connection, iteration: Iteration, settings: 
     ]
     if settings.reuse.what == "attempts" or _decoding(earlier.reflection) != _decoding(settings.reflection):
         return offer(attempts)
-    return offer(attempts, rollouts.rollout_reflections(connection, source.id))
+    follow = settings.reuse.what == "corrections" and _decoding(earlier.correction) == _decoding(settings.correction)
+    return offer(attempts, rollouts.rollout_reflections(connection, source.id), corrections=follow)
 
 
 def _decoding(section: Decoding) -> tuple[int, float, float]:

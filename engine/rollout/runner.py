@@ -233,7 +233,7 @@ class RolloutRunner:
         if continues:
             self._watcher.add_total("again", 1)
             self._watcher.add_total("correct", 1)
-        self._watcher.completed("correct", new.verdict)
+        self._watcher.completed("correct", new.verdict, reused=new.generation.reused_from is not None)
         if continues:
             self._walk(question, self._steps.reflected(question, correction_id, new), chain.next(), Done())
 
@@ -248,9 +248,9 @@ class RolloutRunner:
     ) -> None:
         new = await self._steps.correction(question, attempt, reflection_id, reflection, chain, sample)
         await self._journal.attempt(new, ends_trajectory=None)
-        self._watcher.completed("resample", new.verdict)
+        self._watcher.completed("resample", new.verdict, reused=new.generation.reused_from is not None)
 
     async def _retry(self, question: StoredQuestion, attempt: Reflected, sample: int) -> None:
         new = await self._steps.retry(question, attempt, sample)
         await self._journal.attempt(new, ends_trajectory=None)
-        self._watcher.completed("retry", new.verdict)
+        self._watcher.completed("retry", new.verdict, reused=new.generation.reused_from is not None)

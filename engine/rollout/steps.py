@@ -24,6 +24,7 @@ from engine.rollout.plan_prompts import (
     reflection_prompt,
     retry_prompt,
 )
+from engine.rollout.reuse import Prompted
 from engine.tasks.base import Verification
 from store.records import StoredAttempt, StoredQuestion, StoredReflection, Verdict
 from store.rollouts.attempts import NewAttempt, NewGeneration, NewReflection
@@ -95,12 +96,9 @@ class Steps:
         """Generate an answer of turn 1: sample 0 is the attempt, higher samples are sampled beside it."""
         plan = self._plan
         messages = attempt_prompt(plan, question.id)
-        stored = plan.reusable.attempt(
-            question.id, sample, policy_id=plan.policy_id, version=PROMPT_VERSION, prompt_hash=prompt_hash(messages)
-        )
+        stored = plan.reusable.attempt(question.id, sample, _prompted(plan.policy_id, messages))
         if stored is not None:
-            copy = self._copy(stored, stored.reasoning)
-            return NewAttempt(copy, question.id, 1, None, stored.answer, stored.verdict, stored.detail, stored.score)
+            return self._copied(stored, None)
         kind: WorkKind = "vote" if sample else "attempt"
         decoding = plan.baselines.vote if sample else plan.attempt
         seed = plan.seed_of(question.id, kind, ("", sample))
@@ -113,22 +111,20 @@ class Steps:
         """Generate the reflection on one attempt in the current round of a chain.
 
         With `one_generation` the same reply contains the correction, which is returned too; its `reflection_id` is
-        None until the reflection is stored. A reflection that failed, or that is reused, has none.
+        None until the reflection is stored. A reflection that failed has none, and one that is reused has the
+        correction of the same reply if that is reused as well.
         """
         plan = self._plan
         instruction, sample = plan.key_at(question.id, chain)
         messages = reflection_prompt(plan, question.id, attempt.text, instruction, attempt.feedback)
-        if chain.round == 1:
-            stored = plan.reusable.reflection(
-                question.id,
-                instruction,
-                sample,
-                policy_id=plan.reflector_id,
-                version=PROMPT_VERSION,
-                prompt_hash=prompt_hash(messages),
-            )
-            if stored is not None:
-                return NewReflection(self._copy(stored, stored.text), attempt.id, instruction, stored.flags), None
+        place = (question.id, *chain.key, chain.round)
+        asked = _prompted(plan.reflector_id, messages)
+        stored = plan.reusable.reflection(place, asked)
+        if stored is not None:
+            # The halves of one reply answer the same prompt.
+            second = plan.reusable.correction((*place, 0), asked) if plan.one_generation else None
+            copy = NewReflection(self._copy(stored, stored.text), attempt.id, instruction, stored.flags)
+            return copy, None if second is None else self._copied(second, None)
         seed = plan.seed_of(question.id, "reflect", chain.key, chain.round)
         decoding = plan.one_reply if plan.one_generation else plan.reflection
         reply = await self._generate("reflect", question, instruction, messages, decoding, seed)
@@ -171,6 +167,11 @@ class Steps:
         plan = self._plan
         instruction, _ = plan.key_at(question.id, chain)
         messages = correction_prompt(plan, question.id, attempt.text, reflection, instruction, attempt.feedback)
+        stored = plan.reusable.correction(
+            (question.id, *chain.key, chain.round, sample), _prompted(plan.policy_id, messages)
+        )
+        if stored is not None:
+            return self._copied(stored, reflection_id)
         kind: WorkKind = "resample" if sample else "correct"
         seed = plan.seed_of(question.id, kind, chain.key, sample or chain.round)
         reply = await self._generate(kind, question, chain.key[0], messages, plan.correction, seed)
@@ -182,6 +183,9 @@ class Steps:
         """Generate a second attempt without a reflection."""
         plan = self._plan
         messages = retry_prompt(plan, question.id, attempt.text, attempt.feedback)
+        stored = plan.reusable.retry(question.id, sample, _prompted(plan.policy_id, messages))
+        if stored is not None:
+            return self._copied(stored, None)
         seed = plan.seed_of(question.id, "retry", ("", sample))
         reply = await self._generate("retry", question, "", messages, plan.baselines.retry, seed)
         return await self._verified(question, reply, messages, turn=2, sample=sample)
@@ -251,6 +255,19 @@ class Steps:
             reused_from=stored.id,
         )
 
+    def _copied(self, stored: StoredAttempt, reflection_id: int | None) -> NewAttempt:
+        """Copy a stored answer of any turn with its verdict."""
+        return NewAttempt(
+            generation=self._copy(stored, stored.reasoning),
+            question_id=stored.question_id,
+            turn=stored.turn,
+            reflection_id=reflection_id,
+            answer=stored.answer,
+            verdict=stored.verdict,
+            detail=stored.detail,
+            score=stored.score,
+        )
+
     async def _verified(
         self,
         question: StoredQuestion,
@@ -267,6 +284,10 @@ class Steps:
             verification = Verification("unverified", None, "", None, reply.error)
         made = self._generation(reply, messages, sample, self._plan.policy_id)
         return _attempt(made, question, turn, reflection_id, verification)
+
+
+def _prompted(policy_id: int, messages: Sequence[Message]) -> Prompted:
+    return Prompted(policy_id, PROMPT_VERSION, prompt_hash(messages))
 
 
 def _attempt(

@@ -156,7 +156,10 @@ def _training_progress(settings: RunSettings, counts: Counts) -> Progress:
             f"Acc@t1 {right}{_sampled(counts, 'attempt')}{_reused(counts, 'attempt')}",
         ),
         "reflect": (*_in_stage(counts, "reflect"), _reused(counts, "reflect").removeprefix(" · ")),
-        "correct": (*_in_stage(counts, "correct"), f"{second}{_sampled(counts, 'correct')}"),
+        "correct": (
+            *_in_stage(counts, "correct"),
+            f"{second}{_sampled(counts, 'correct')}{_reused(counts, 'correct')}",
+        ),
     }
 
 

@@ -199,9 +199,9 @@ def _is_as(stored: object, settings: RunSettings) -> bool:
 def _with_reuse(settings: RunSettings, parent: Policy, known: Known) -> RunSettings:
     """Return the settings extended by reuse of samples from an earlier iteration of the same policy.
 
-    First attempts are reused whenever they are greedy (temperature 0). Reflections are reused only by another series
-    with the same seed, so that such series differ in training alone; another seed, or a further attempt at the same
-    series, samples anew.
+    First attempts are reused whenever they are greedy (temperature 0). Reflections, and the corrections with them if
+    they are made alike, are reused only by another series with the same seed, so that such series differ in curation
+    and training alone; another seed, or a further attempt at the same series, samples anew.
     """
     section = settings.reflection.model_dump(mode="json")
     attempt = settings.attempt.model_dump(mode="json")
@@ -222,7 +222,10 @@ def _with_reuse(settings: RunSettings, parent: Policy, known: Known) -> RunSetti
         and one.settings.get("reflection") == section
         and not one.settings.get("reuse")
     ]
-    source, what = (alike[0], "reflections") if alike and not tried else (same[0], "attempts")
+    correction = settings.correction.model_dump(mode="json")
+    corrected = [one for one in alike if one.settings.get("correction") == correction]
+    offers = [] if tried else [*((one, "corrections") for one in corrected), *((one, "reflections") for one in alike)]
+    source, what = offers[0] if offers else (same[0], "attempts")
     values = settings.model_dump(mode="json")
     return RunSettings.model_validate({**values, "reuse": {"iteration": source.number, "what": what}})
 

@@ -30,9 +30,9 @@ class ReuseSection(Section):
 
     iteration: int = Field(ge=1)
     """Number of the iteration whose texts are reused."""
-    what: Literal["attempts", "reflections"] = "attempts"
+    what: Literal["attempts", "reflections", "corrections"] = "attempts"
     """`attempts`: reuse the first attempts only and generate new reflections on them. `reflections`: reuse the
-    reflections too."""
+    reflections too. `corrections`: reuse the whole rollouts."""
 
 
 class RunSettings(Section):

@@ -76,7 +76,7 @@ def test_the_series_over_the_size_of_d_plus_is_nested_and_reported(harness: Make
     assert kept[0] <= kept[1] <= kept[2] <= kept[3]
     reasons = dict(one.rows("SELECT reason, count(*) FROM curated WHERE set_name = 'd_plus' GROUP BY 1"))
     assert reasons["above max_examples"] > 0
-    shown = section(text, "Results over curation.max_examples")
+    shown = section(text, r"Results over curation.max\_examples")
     for words in ("rows-8, seed 1", "Floor of Acc@t2", "Own retry", "Acc@t2 − own retry (points)", "base policy"):
         assert words in shown, words
     rows_of = [line for line in shown.splitlines() if line.startswith(("| 8 |", "| 16 |", "| 32 |", "| 64 |"))]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from engine.errors import EngineError
 from engine.evaluation.load_plan import held_out_plan
 from engine.rollout.load_plan import training_plan
 from engine.rollout.plan import RolloutPlan, count
-from engine.rollout.reuse import offer
+from engine.rollout.reuse import Prompted, offer
 from store.database.connection import write
 from store.rollouts.attempts import rollout_attempts, rollout_reflections
 from store.runs import iterations
@@ -89,6 +90,81 @@ def test_reflections_are_taken_over_with_their_draw(rows: Rows) -> None:
 
 
 @pytest.mark.parametrize(
+    ("sections", "kinds"),
+    [
+        ({}, {"turn 1": 6, "reflection": 12, "turn 2": 12}),
+        # Further corrections and retries, which a lift is computed from.
+        ({"correction": {"temperature": 0.7, "samples": 3}}, {"turn 1": 6, "reflection": 12, "turn 2": 45}),
+        ({"attempt": {"samples": 2}}, {"turn 1": 18, "reflection": 12, "turn 2": 12}),
+        ({"reflection": {**EARLIER["reflection"], "rounds": 3}}, None),
+        ({"reflection": {**EARLIER["reflection"], "on": "all"}}, None),
+    ],
+)
+@pytest.mark.parametrize("one_generation", [False, True])
+def test_whole_rollouts_are_taken_over(
+    tmp_path: Path, sections: dict[str, Any], kinds: dict[str, int] | None, one_generation: bool
+) -> None:
+    """Iterations that differ in curation alone have the same trajectories, and the later ones generate nothing."""
+    made = Rows(tmp_path / "whole.db", run_settings(**{**EARLIER, **sections}))
+    add_questions(made)
+
+    def run(plan: RolloutPlan) -> FakeGenerator:
+        return run_plan(made, replace(plan, one_generation=one_generation))
+
+    run(training_plan(made.connection, made.iteration).plan)
+    first = made.iteration
+    plan = next_iteration(made, reuse={"iteration": 1, "what": "corrections"})
+    assert not run(plan).requests
+
+    def texts(iteration: int) -> tuple[Counter[object], Counter[object]]:
+        answers, reflections = (
+            rollout_attempts(made.connection, iteration),
+            rollout_reflections(made.connection, iteration),
+        )
+        return (
+            Counter((one.question_id, one.turn, one.sample, one.reasoning, one.verdict, one.seed) for one in answers),
+            Counter((one.instruction, one.sample, one.text, one.seed) for one in reflections),
+        )
+
+    assert texts(made.iteration) == texts(first)
+    answers = rollout_attempts(made.connection, made.iteration)
+    assert all(one.reused_from is not None for one in answers)
+    own = {one.id for one in rollout_reflections(made.connection, made.iteration)}
+    assert all(one.reflection_id in own for one in answers if one.reflection_id is not None)
+    counts = count(plan, stored(made))
+    assert counts.complete and counts.reused == counts.done
+    if kinds is not None:
+        found = Counter(f"turn {one.turn}" for one in answers) + Counter({"reflection": len(own)})
+        assert found == kinds
+    listed = made.connection.execute(
+        "SELECT iteration_id, count(*), sum(correction_id IS NOT NULL) FROM trajectories GROUP BY 1 ORDER BY 1"
+    ).fetchall()
+    (*earlier,), (*later,) = (row[1:] for row in listed)
+    assert earlier == later
+    made.connection.close()
+
+
+@pytest.mark.parametrize(
+    ("changes", "generated"),
+    [
+        ({"correction": {"max_tokens": 9}}, {"correct": 12}),
+        ({"correction": {"temperature": 0.5}}, {"correct": 12}),
+        ({"correction": {"show_previous_attempt": False}}, {"correct": 12}),
+        ({"reflection": {"max_tokens": 9}}, {"reflect": 12, "correct": 12}),
+        ({"reflection": {"samples": 3}}, {"reflect": 6, "correct": 6}),
+    ],
+)
+def test_corrections_that_do_not_match_are_generated(
+    rows: Rows, changes: dict[str, Any], generated: dict[str, int]
+) -> None:
+    """Only what this iteration would generate itself is reused."""
+    merged = {name: {**EARLIER.get(name, {}), **section} for name, section in changes.items()}
+    plan = next_iteration(rows, reuse={"iteration": 1, "what": "corrections"}, **merged)
+    assert asked(run_plan(rows, plan)) == generated
+    assert count(plan, stored(rows)).complete
+
+
+@pytest.mark.parametrize(
     ("changes", "generated"),
     [
         # Other decoding: none of the texts is what this iteration would generate.
@@ -120,12 +196,12 @@ def test_another_policy_or_prompt_takes_nothing_over(rows: Rows) -> None:
     attempts = rollout_attempts(rows.connection, rows.iteration)
     offered = offer(attempts, rollout_reflections(rows.connection, rows.iteration))
     one = next(attempt for attempt in attempts if attempt.turn == 1)
-    same = {"policy_id": one.policy_id, "version": one.prompt_version, "prompt_hash": one.prompt_hash}
-    assert offered.attempt(one.question_id, 0, **same) == one
-    for other in ({"policy_id": 99}, {"version": "0"}, {"prompt_hash": "0"}):
-        assert offered.attempt(one.question_id, 0, **{**same, **other}) is None
-    assert offered.attempt(one.question_id, 1, **same) is None
-    assert offered.attempt(one.question_id + 1, 0, **same) is None
+    same = Prompted(one.policy_id, one.prompt_version, one.prompt_hash)
+    assert offered.attempt(one.question_id, 0, same) == one
+    for other in (replace(same, policy_id=99), replace(same, version="0"), replace(same, hash="0")):
+        assert offered.attempt(one.question_id, 0, other) is None
+    assert offered.attempt(one.question_id, 1, same) is None
+    assert offered.attempt(one.question_id + 1, 0, same) is None
 
 
 def test_failed_texts_and_later_turns_are_not_offered(rows: Rows) -> None:

@@ -61,7 +61,10 @@ def _set_states(rows: Rows, states: Iterable[State]) -> None:
 
 
 _SETTINGS = run_settings(
-    tasks=[{**TASK, "dev": 5}], reuse={"iteration": 1}, evaluation={"split": "dev"}, correction={"temperature": 0.7, "samples": 2}
+    tasks=[{**TASK, "dev": 5}],
+    reuse={"iteration": 1},
+    evaluation={"split": "dev"},
+    correction={"temperature": 0.7, "samples": 2},
 )
 
 

@@ -170,7 +170,7 @@ def test_texts_are_taken_over_within_a_seed_and_attempts_across_seeds(settings: 
             reuse = step.settings.reuse
             taken[step.series.name, step.series.seed, step.number] = reuse and (reuse.iteration, reuse.what)
     assert taken["qa", 3, 1] is None
-    assert taken["two-stage", 3, 1] == taken["dpo", 3, 1] == (1, "reflections")
+    assert taken["two-stage", 3, 1] == taken["dpo", 3, 1] == (1, "corrections")
     assert taken["two-stage", 3, 2] == taken["two-stage", 3, 3] == (1, "attempts")
     assert {what for (_, seed, _), what in taken.items() if seed != 3} == {(1, "attempts")}
 
