@@ -67,10 +67,10 @@ results: $(VENV)/cpu  ## write docs/results-appendix.md and .html from the exper
 docs: $(VENV)/dev  ## write docs/glossary.md, the tables of docs/settings.md and the commands of docs/cli.md
 	@$(BIN)/python -m tests.docs
 
-# Two at a time: many tests wait for processes of their own. A file's tests stay together, the longest files go first
-# (tests/conftest.py).
+# Three at a time, also on two cores: many tests wait for processes of their own. A file's tests stay
+# together, the longest files go first (tests/conftest.py).
 test: $(VENV)/dev  ## run the tests
-	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 check: $(VENV)/dev  ## ruff, mypy strict, import contracts
 	@$(BIN)/ruff check .

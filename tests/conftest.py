@@ -19,8 +19,8 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeat"))
 
 
 def pytest_configure() -> None:
-    """Limit computations to one thread: the tests run two at a time on two cores, and a second thread, which waits for
-    a core that the other test uses, makes every step two to three times slower (measured: training a tiny model,
+    """Limit computations to one thread: more tests run at a time than there are cores, and a second thread, which waits
+    for a core that another test uses, makes every step two to three times slower (measured: training a tiny model,
     generating with vLLM). Read when torch and vLLM are imported, here and in the processes that tests start."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")

@@ -65,6 +65,12 @@ _PHRASES = (
     re.compile(
         r"(?i)\b(?:which\s+|that\s+)?(?:leaves|leaving)\s+(?:us\s+)?(?:with\s+)?(?:only\s+)?(?=(?-i:[(\[]?[A-J]\b|option))"
     ),
+    re.compile(
+        r"(?i)\bonly\s+(?:remaining\s+|possible\s+)?(?:option|choice|possibility|answer|one)(?:\s+(?:left|remaining"
+        r"|that\s+(?:remains|is left)))?\s+is\s+"
+    ),
+    re.compile(r"\b[Gg]oing\s+with\s+"),
+    re.compile(rf"\b(?i:so|thus|therefore|hence)\s?[,:]?\s+{_LETTER}[ \t]*[.!]?[ \t*_]*(?=\s*\Z)"),
     re.compile(rf"(?=[\"'“‘*(\[A-J]){_ALONE}(?<![\w'’]){_LETTER}{_RIGHT}", re.MULTILINE),
     re.compile(
         r"(?=[ocOC])"

@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 
 from engine.tasks.answers.extraction import cleaned
+from engine.tasks.answers.number_words import with_digits
 from engine.tasks.answers.remarks import without_decoration, without_lead, without_remark
 
 _LONGEST = 600
@@ -19,6 +20,8 @@ _LONGEST = 600
 _LATEX = re.compile(
     r"\\(?:text|textbf|textit|mathbf|mathrm|mathit|textrm|operatorname|emph|boxed|mbox)\s{0,4}\{([^{}]*)\}"
 )
+_COMPUTED = re.compile(r"[\d(][\d\s.,()+*/×÷·^−-]{2,80}=\s{0,3}([-+−]?\d[\d.,]*)")
+"""A computation, whose result is meant: `14 - 2 = 12`."""
 _LATEX_SPACE = re.compile(r"\\[ ,;:!]|~|\\quad(?![a-z])")
 _MARKUP = re.compile(r"\*\*|__|`|\$|\\[()\[\]]")
 _BARE = re.compile(r"[(\[{<]{0,2}([A-Ja-j])[)\]}>]{0,2}[.:)]?")
@@ -65,6 +68,8 @@ def single_letter(answer: str, options: Mapping[str, str]) -> str | None:
     forms = dict.fromkeys(
         (text, text.removeprefix("that "), without_remark(text), without_lead(text), without_remark(without_lead(text)))
     )
+    if computed := _COMPUTED.fullmatch(without_remark(text)):
+        forms = {computed.group(1): None}
     for form in forms:
         if named := _by_text(form, options):
             return named
@@ -99,6 +104,8 @@ def _plain(answer: str) -> str:
 def _by_text(text: str, options: Mapping[str, str]) -> str | None:
     """Return the letter of the only option with this text; None if there is none."""
     named = [letter for letter, option in options.items() if same_option(text, option)]
+    if not named and (digits := with_digits(text)) != text:
+        named = [letter for letter, option in options.items() if same_option(digits, option)]
     return named[0] if len(named) == 1 else None
 
 

@@ -37,9 +37,11 @@ _MONTHS = {
     )
     for name in names.split()
 }
+_HYPHEN = re.compile(r"(?<=[^\W\d])[-‐‑](?=[^\W\d])")
+"""A hyphen between letters, which is as often written as a blank: "mother in law"."""
 _BRACKETS = re.compile(r"[()\[\]{}<>\s]+")
 _YEARS = re.compile(r"\s\((?:born |b\. )?\d{4}(?:\s?[–—-]\s?(?:\d{4})?)?\)$")
-_APPOSITION = re.compile(r"\s(?:an?|the)(?!.*\b(?:and|or|not|nor)\b)(?:\s[a-z-]+){1,6}")
+_APPOSITION = re.compile(r"\s(?:an?|the)(?!.*\b(?:and|or|not|nor)\b)(?:\s[a-z-]+|\s(?:of|in|from)\s[A-Z][\w-]+){1,6}")
 """What an answer is, after a comma: "Marie Curie, a physicist"."""
 _NUMBER = re.compile(r"(-?\d+)\.0+")
 
@@ -68,6 +70,10 @@ def exact_match(answer: str, reference: str) -> bool:
         return joint.join(answer.lower().split()) == joint.join(reference.lower().split())
     if one == other or (other.isascii() and _without_accents(one) == other):
         return True
+    if _HYPHEN.search(answer) or _HYPHEN.search(reference):
+        spaced = (simplified(_HYPHEN.sub(" ", text)) for text in (answer, reference))
+        if next(spaced) == next(spaced):
+            return True
     date = _date(one)
     return date is not None and date == _date(other)
 

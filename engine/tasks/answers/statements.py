@@ -66,6 +66,8 @@ _CORRECTION = re.compile(
     r"|\b(?:no|wait|actually|sorry|rather|oops|scratch that)[,:;—–-]{0,2}\s{1,3}(?:(?:no|wait|actually"
     r"|sorry),?\s{1,3})?"
     r"(?:it(?:['’]s|\s{1,3}(?:is|must be|should be))|that(?:['’]s|\s{1,3}should be)|i\s{1,3}mean[t]?|make that)\s{1,3}"
+    r"|\b(?:but|however|wait|actually|hmm)\b[^.!?\n]{1,100}?,?\s{1,3}(?:so|therefore|hence)\s{1,3}"
+    r"(?:it(?:['’]s|\s{1,3}(?:is|must be|should be))|that(?:['’]s|\s{1,3}(?:makes|gives)))\s{1,3}(?=[\d$\\(−-])"
     r"|\banswer\s{1,3}(?:is\s{1,3}not|isn['’]t|was\s{1,3}not|wasn['’]t)\s{1,3}[^.;,!?\n]{1,60}[.;,]\s{1,3}"
     r"(?:it(?:['’]s|\s{1,3}(?:is|must be|should be))|but)\s{1,3}(?!not\b)"
 )
