@@ -180,7 +180,7 @@ class ControlRunner:
     async def _generate(self, item: ControlItem) -> tuple[Generated, str | None]:
         """Generate one reply with a bounded number of retries; a permanent failure is returned, not raised."""
         decoding = item.decoding
-        request = GenerationRequest(item.messages, decoding.max_tokens, decoding.temperature, decoding.top_p, item.seed)
+        request = GenerationRequest.decoded(item.messages, decoding, item.seed)
         generator = self._generators.reflects if item.reflects else self._generators.answers
         problem = ""
         for _ in range(self._retries + 1):

@@ -48,8 +48,18 @@ def protocol_name(settings: RunSettings, questions: Sequence[StoredQuestion], fe
     """
     measured = settings.evaluation
     sampled = measured.vote_samples > 0 or (measured.retry_baseline and measured.retry_samples > 1)
+    # Settings that earlier versions did not have enter the digest only where they are set, so that names stay.
+    added: dict[str, object] = {}
+    for role in ("attempt", "reflection", "correction"):
+        section: Decoding = getattr(settings, role)
+        if section.greedy() != Decoding(max_tokens=section.max_tokens).greedy():
+            added[f"decoding of {role}"] = section.greedy()
+    for name in ("template", "system"):
+        if value := getattr(settings.generation, name):
+            added[name] = value
     content = dump_json(
-        {
+        added
+        | {
             "prompt": PROMPT_VERSION,
             # A rule for all policies, so that a child and its parent are measured under one protocol although a
             # one-stage policy answers one prompt and its untrained parent two.
@@ -100,9 +110,10 @@ def evaluation_plan(
     With `one_generation` the policy reflects and corrects in one reply, as it was trained to.
     """
     feedback = feedback or deciding_feedback(settings)
-    correction = CorrectionSection(
-        max_tokens=settings.correction.max_tokens, show_previous_attempt=settings.correction.show_previous_attempt
+    correction = CorrectionSection.model_validate(
+        settings.correction.greedy() | {"show_previous_attempt": settings.correction.show_previous_attempt}
     )
+    attempt = Decoding.model_validate(settings.attempt.greedy())
     measured = settings.evaluation
     retries = measured.retry_samples if measured.retry_baseline else 0
     sampled = {"temperature": measured.baseline_temperature}
@@ -115,8 +126,8 @@ def evaluation_plan(
         questions=tuple(questions),
         problems=problems,
         draws={question.id: (GENERAL_KEY,) for question in questions},
-        attempt=Decoding(max_tokens=settings.attempt.max_tokens),
-        reflection=Decoding(max_tokens=settings.reflection.max_tokens),
+        attempt=attempt,
+        reflection=Decoding.model_validate(settings.reflection.greedy()),
         correction=correction,
         reflect_on_all=feedback == "oracle-free",
         stages=frozenset({"attempt", "reflect", "correct"}),
@@ -127,7 +138,7 @@ def evaluation_plan(
             # A single retry decodes like the correction; several ones must be sampled, or they would be the same text.
             retry=correction.model_copy(update=sampled) if retries > 1 else correction,
             votes=measured.vote_samples,
-            vote=Decoding(max_tokens=settings.attempt.max_tokens, temperature=measured.baseline_temperature),
+            vote=attempt.model_copy(update=sampled),
         ),
         reusable=reusable or Reusable(),
         one_generation=one_generation,

@@ -6,13 +6,13 @@ questions, verdicts, stages and the database.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from engine.models.weights import PolicyWeights
 from engine.prompts.rollout import Message
-from store.settings import GenerationSection
+from store.settings import Decoding, GenerationSection
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +27,38 @@ class GenerationRequest:
     temperature: float
     top_p: float
     seed: int
+    top_k: int = 0
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    stop: tuple[str, ...] = ()
+
+    @classmethod
+    def decoded(cls, messages: Sequence[Message], decoding: Decoding, seed: int) -> GenerationRequest:
+        """Return the request of one text with the decoding parameters of the settings."""
+        return cls(
+            messages=tuple(messages),
+            max_tokens=decoding.max_tokens,
+            temperature=decoding.temperature,
+            top_p=decoding.top_p,
+            seed=seed,
+            top_k=decoding.top_k,
+            min_p=decoding.min_p,
+            repetition_penalty=decoding.repetition_penalty,
+            stop=tuple(decoding.stop),
+        )
+
+    @property
+    def sampling(self) -> tuple[object, ...]:
+        """All that requests of one batch must have in common."""
+        return (
+            self.max_tokens,
+            self.temperature,
+            self.top_p,
+            self.top_k,
+            self.min_p,
+            self.repetition_penalty,
+            self.stop,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from typing import Any
 
 from engine.errors import EngineError, GenerationFailed
 from engine.generation.base import Generated, GenerationRequest
-from engine.generation.chat_template import prompt_tokens
+from engine.models.chat_format import ChatFormat
 from engine.models.remote_code import trusts
 from engine.models.weights import PolicyWeights
 from store.settings import GenerationSection
@@ -60,7 +60,7 @@ class TransformersGenerator:
 
     def _load(self) -> None:
         import torch
-        from transformers import AutoModelForCausalLM, AutoTokenizer
+        from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
         weights = self._weights
         # A policy trained for vLLM on a GPU has no merged weights; its adapter is merged here, in memory.
@@ -81,6 +81,10 @@ class TransformersGenerator:
                 model = PeftModel.from_pretrained(model, str(weights.adapter)).merge_and_unload()
         except (OSError, ValueError) as error:
             raise EngineError(f"transformers can't load {weights.name} from {path}: {error}") from error
+        # The settings alone decide how texts are decoded; of the model's own values only the special tokens stay.
+        own = model.generation_config
+        special = {name: getattr(own, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
+        model.generation_config = GenerationConfig(**special)
         self._model = model.to(device).eval()
         if self._tokenizer.pad_token_id is None:
             self._tokenizer.pad_token = self._tokenizer.eos_token
@@ -88,7 +92,8 @@ class TransformersGenerator:
 
     async def generate(self, request: GenerationRequest, on_text: Callable[[str], None] | None = None) -> Generated:
         """Queue one request for the next batch and wait for its text."""
-        token_ids = prompt_tokens(self._tokenizer, request.messages)
+        form = ChatFormat(self._tokenizer, self._settings.template, self._settings.system)
+        token_ids = form.prompt_tokens(request.messages)
         if len(token_ids) >= self._settings.max_model_len:
             raise GenerationFailed(
                 f"the prompt has {len(token_ids)} tokens and generation.max_model_len is {self._settings.max_model_len}"
@@ -128,12 +133,7 @@ class TransformersGenerator:
         if not self._waiting:
             return []
         first = self._waiting[0]
-        kind = (first.request.temperature, first.request.top_p, first.request.max_tokens)
-        alike = [
-            item
-            for item in self._waiting
-            if (item.request.temperature, item.request.top_p, item.request.max_tokens) == kind
-        ]
+        alike = [item for item in self._waiting if item.request.sampling == first.request.sampling]
         alike.sort(key=lambda item: abs(len(item.token_ids) - len(first.token_ids)))
         batch = alike[: self._batch_size]
         chosen = {id(item) for item in batch}
@@ -148,11 +148,17 @@ class TransformersGenerator:
             {"input_ids": [item.token_ids for item in batch]}, padding=True, return_tensors="pt"
         ).to(self._model.device)
         width = int(inputs["input_ids"].shape[1])
-        sampling: dict[str, Any] = {"do_sample": request.temperature > 0}
+        sampling: dict[str, Any] = {
+            "do_sample": request.temperature > 0,
+            "repetition_penalty": request.repetition_penalty,
+        }
         if request.temperature > 0:
-            sampling |= {"temperature": request.temperature, "top_p": request.top_p, "top_k": 0}
+            sampling |= {"temperature": request.temperature, "top_p": request.top_p, "top_k": request.top_k}
+            sampling |= {"min_p": request.min_p or None}
         else:
-            sampling |= {"temperature": None, "top_p": None, "top_k": None}
+            sampling |= {"temperature": None, "top_p": None, "top_k": None, "min_p": None}
+        if request.stop:
+            sampling |= {"stop_strings": list(request.stop), "tokenizer": self._tokenizer}
         with torch.inference_mode():
             output = self._model.generate(
                 **inputs,
@@ -170,8 +176,11 @@ class TransformersGenerator:
             if token in ends:
                 new, finish_reason = new[: position + 1], "stop"
                 break
+        text = self._tokenizer.decode(new, skip_special_tokens=True)
+        if places := [place for stop in item.request.stop if (place := text.find(stop)) >= 0]:
+            text, finish_reason = text[: min(places)], "stop"
         return Generated(
-            text=self._tokenizer.decode(new, skip_special_tokens=True),
+            text=text,
             prompt_tokens=len(item.token_ids),
             cached_tokens=0,
             completion_tokens=len(new),

@@ -16,7 +16,7 @@ from typing import Any
 
 from engine.errors import EngineError, GenerationFailed
 from engine.generation.base import Generated, GenerationRequest
-from engine.generation.chat_template import prompt_tokens
+from engine.models.chat_format import ChatFormat
 from engine.models.remote_code import trusts
 from engine.models.weights import PolicyWeights
 from store.settings import GenerationSection
@@ -82,7 +82,7 @@ class VllmGenerator:
         self._settings = settings
         self._seed = seed
         self._engine: Any = None
-        self._tokenizer: Any = None
+        self._format: ChatFormat | None = None
         self._lora: Any = None
         self._seeds_requests = False
 
@@ -110,6 +110,8 @@ class VllmGenerator:
             "dtype": settings.dtype,
             "load_format": "safetensors",
             "trust_remote_code": trusts(weights.merged if weights.adapter is None else weights.base),
+            # The settings alone decide how texts are decoded; by default vLLM takes sampling from the model's files.
+            "generation_config": "vllm",
         }
         if on_cpu:
             arguments |= {"enforce_eager": True, "block_size": CPU_BLOCK_TOKENS}
@@ -127,14 +129,15 @@ class VllmGenerator:
             self._engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments))
         except (ValueError, OSError, RuntimeError) as error:
             raise EngineError(f"vLLM can't serve {weights.name} from {arguments['model']}: {error}") from error
-        self._tokenizer = self._engine.get_tokenizer()
+        self._format = ChatFormat(self._engine.get_tokenizer(), settings.template, settings.system)
 
     async def generate(self, request: GenerationRequest, on_text: Callable[[str], None] | None = None) -> Generated:
         """Generate one text; joins the running batch."""
         from vllm.sampling_params import RequestOutputKind, SamplingParams
 
         started = time.monotonic()
-        token_ids = prompt_tokens(self._tokenizer, request.messages)
+        assert self._format is not None
+        token_ids = self._format.prompt_tokens(request.messages)
         room = self._settings.max_model_len - len(token_ids)
         if room < 1:
             raise GenerationFailed(
@@ -144,6 +147,10 @@ class VllmGenerator:
             max_tokens=min(request.max_tokens, room),
             temperature=request.temperature,
             top_p=request.top_p,
+            top_k=request.top_k,
+            min_p=request.min_p,
+            repetition_penalty=request.repetition_penalty,
+            stop=list(request.stop),
             # On CPU a seeded request with temperature crashes the engine, so only the engine is seeded there.
             seed=request.seed % 2**31 if self._seeds_requests else None,
             output_kind=RequestOutputKind.FINAL_ONLY if on_text is None else RequestOutputKind.CUMULATIVE,

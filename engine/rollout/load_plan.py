@@ -8,6 +8,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from engine.errors import EngineError
 from engine.prompts.instructions import BUILT_IN, Pool
@@ -173,7 +174,7 @@ def reusable_of(connection: sqlite3.Connection, iteration: Iteration, settings: 
             "earlier iteration of its run"
         )
     earlier = settings_of(source)
-    if _decoding(earlier.attempt) != _decoding(settings.attempt):
+    if not _asked_alike(earlier, settings, "attempt"):
         return Reusable()
     same_samples = earlier.attempt.sample_temperature == settings.attempt.sample_temperature
     attempts = [
@@ -181,14 +182,17 @@ def reusable_of(connection: sqlite3.Connection, iteration: Iteration, settings: 
         for one in rollouts.rollout_attempts(connection, source.id)
         if same_samples or one.turn > 1 or not one.sample
     ]
-    if settings.reuse.what == "attempts" or _decoding(earlier.reflection) != _decoding(settings.reflection):
+    if settings.reuse.what == "attempts" or not _asked_alike(earlier, settings, "reflection"):
         return offer(attempts)
-    follow = settings.reuse.what == "corrections" and _decoding(earlier.correction) == _decoding(settings.correction)
+    follow = settings.reuse.what == "corrections" and _asked_alike(earlier, settings, "correction")
     return offer(attempts, rollouts.rollout_reflections(connection, source.id), corrections=follow)
 
 
-def _decoding(section: Decoding) -> tuple[int, float, float]:
-    return section.max_tokens, section.temperature, section.top_p
+def _asked_alike(one: RunSettings, other: RunSettings, role: Literal["attempt", "reflection", "correction"]) -> bool:
+    """Check whether two iterations decode a role alike, and render its messages alike."""
+    sections: list[Decoding] = [getattr(settings, role) for settings in (one, other)]
+    forms = [(settings.generation.template, settings.generation.system) for settings in (one, other)]
+    return sections[0].of_decoding() == sections[1].of_decoding() and forms[0] == forms[1]
 
 
 def reflector_of(connection: sqlite3.Connection, iteration: Iteration, settings: RunSettings, policy_id: int) -> int:

@@ -110,11 +110,8 @@ class RolloutPlan:
     @property
     def one_reply(self) -> Decoding:
         """The decoding of a reflection and its correction in one reply: that of reflections, with room for both."""
-        return Decoding(
-            max_tokens=self.reflection.max_tokens + self.correction.max_tokens,
-            temperature=self.reflection.temperature,
-            top_p=self.reflection.top_p,
-        )
+        room = self.reflection.max_tokens + self.correction.max_tokens
+        return self.reflection.of_decoding().model_copy(update={"max_tokens": room})
 
     def resamples(self, verdict: Verdict, round: int) -> range:
         """Return the samples of corrections after the first with a reflection on an attempt with this verdict."""

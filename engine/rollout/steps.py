@@ -200,7 +200,7 @@ class Steps:
         seed: int,
     ) -> _Reply:
         """Generate one reply with a bounded number of retries; a permanent failure is recorded as data, not raised."""
-        request = GenerationRequest(tuple(messages), decoding.max_tokens, decoding.temperature, decoding.top_p, seed)
+        request = GenerationRequest.decoded(messages, decoding, seed)
         generator = self._reflector if stage == "reflect" else self._generator
         problem = ""
         for _ in range(self._retries + 1):

@@ -106,6 +106,8 @@ def training_request(
         merge=not _serves_adapters(settings),
         parent_reflector=None if reflector == reasoner else reflector.adapter,
         reference_base=None if root == reasoner.base else root,
+        keywords=settings.generation.template,
+        system=settings.generation.system,
     )
 
 

@@ -11,12 +11,13 @@ from dataclasses import replace
 from typing import Any
 
 from engine.errors import EngineError
+from engine.models.chat_format import ChatFormat, chat_format
 from engine.models.loading import load_tokenizer
 from engine.models.resolve import check_chat_template
 from engine.models.weights import weights_of
 from engine.rollout.load_plan import settings_of
 from engine.training.build_examples import question_example
-from engine.training.examples import AnyExample, Example, LabelledExample, Pair, TokenView, examine
+from engine.training.examples import AnyExample, Example, LabelledExample, Pair, TokenView, examine, texts_of
 from engine.training.load_examples import rollouts_of
 from engine.training.request import second_stage
 from engine.training.row_kinds import examples_from_attempts, row_examples
@@ -56,17 +57,17 @@ def inspect_example(workspace: Workspace, curated_id: int, setting: TrainingSett
             raise EngineError(f"iteration {iteration.number} has no parent policy, hence no tokenizer")
         base = weights_of(connection, workspace, iteration.parent_id).base
     check_chat_template(base)
-    tokenizer = load_tokenizer(base)
+    form = chat_format(base, load_tokenizer(base), settings.generation.template, settings.generation.system)
     limits = [settings.training.max_length, second_stage(settings.training).max_length]
     sides: list[dict[str, Any]] = []
     reasons = []
     for position, (example, limit) in enumerate(zip(examples, limits, strict=False)):
-        views, reason = examine(example, tokenizer, limit)
+        views, reason = examine(example, form, limit)
         reasons += [reason] if reason else []
         parts = example.sides() if isinstance(example, Pair) else (example,)
         names = _names(chosen, position, example)
         for name, part, view in itertools.zip_longest(names, parts, views):
-            sides.append(_side(name, part, view, tokenizer))
+            sides.append(_side(name, part, view, form))
     return {
         "id": row.id,
         "setting": chosen,
@@ -126,12 +127,13 @@ def _names(setting: TrainingSetting, stage: int, example: AnyExample) -> tuple[s
     return ("chosen", "rejected") if entry.paired else (entry.stages[stage].title,)
 
 
-def _side(name: str, part: Example, view: TokenView | None, tokenizer: Any) -> dict[str, Any]:
+def _side(name: str, part: Example, view: TokenView | None, form: ChatFormat) -> dict[str, Any]:
+    rendered = "".join(texts_of(part, form))
     if view is None:
-        # The template renders the prompt differently once an answer follows: the tokens exist, but no mask does.
-        rendered = tokenizer.apply_chat_template([*part.prompt, *part.completion], tokenize=True, return_dict=True)
-        view = TokenView(tuple(rendered["input_ids"]), (0,) * len(rendered["input_ids"]))
-    texts = token_texts([*part.prompt, *part.completion], view.ids, tokenizer)
+        # A token spans the end of the prompt: the tokens exist, but no mask does.
+        ids = form.tokens(rendered)
+        view = TokenView(tuple(ids), (0,) * len(ids))
+    texts = token_texts(rendered, view.ids, form.tokenizer)
     return {
         "name": name,
         "tokens": [
@@ -142,13 +144,12 @@ def _side(name: str, part: Example, view: TokenView | None, tokenizer: Any) -> d
     }
 
 
-def token_texts(messages: list[Any], ids: tuple[int, ...], tokenizer: Any) -> list[str]:
+def token_texts(rendered: str, ids: tuple[int, ...], tokenizer: Any) -> list[str]:
     """Return the text of each token; joined, they are the rendered conversation.
 
     A character of several tokens belongs to the first of them; the texts of the others are empty. Without offsets
     (slow tokenizers), each token is decoded on its own.
     """
-    rendered = tokenizer.apply_chat_template(messages, tokenize=False)
     if tokenizer.is_fast:
         placed = tokenizer(rendered, add_special_tokens=False, return_offsets_mapping=True)
         if tuple(placed["input_ids"]) == ids:

@@ -1,7 +1,7 @@
 """Training examples and their tokens: the input, the loss mask, and which examples are dropped and why.
 
-Pure: rows and a tokenizer in, values out. Independent of torch, TRL, databases and files. The chat template is
-applied exactly as TRL applies it, so that the masks computed here are those of the training.
+Pure: rows and a chat format in, values out. Independent of torch, TRL, databases and files. A prompt has the tokens of
+generation, and the loss is computed on what the policy writes after it, up to the token that ends its turn.
 """
 
 from __future__ import annotations
@@ -9,14 +9,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from engine.errors import TrainingRefused
+from engine.models.chat_format import ChatFormat
 from engine.prompts.leakage import unfit_target
 from engine.prompts.rollout import Message
 from store.evaluation.number_format import counted
 
-NOT_A_PREFIX = "the chat template renders the prompt differently once an answer follows"
+NOT_A_PREFIX = "a token spans the end of the prompt and the beginning of the answer"
 BEGINS_TWICE = "the chat template doubles the begin token"
 TOO_LONG = "too long"
 
@@ -70,7 +71,7 @@ class TokenView:
 
     ids: tuple[int, ...]
     loss_mask: tuple[int, ...]
-    """1 where the loss is computed (the completion with its end of turn), else 0; as long as `ids`."""
+    """1 where the loss is computed (the completion with the token that ends it), else 0; as long as `ids`."""
 
 
 @dataclass(frozen=True)
@@ -88,37 +89,47 @@ class PrefixMismatch(ValueError):
     """The tokens of the prompt alone are not a prefix of the tokens of prompt and completion."""
 
 
-def token_view(example: Example, tokenizer: Any) -> TokenView:
+def texts_of(example: Example, form: ChatFormat) -> tuple[str, str]:
+    """Return the rendered prompt of an example, and the rendered completion with its end of turn."""
+    (completion,) = example.completion
+    return form.prompt_text(example.prompt), form.reply_text(example.prompt, completion["content"])
+
+
+def token_view(example: Example, form: ChatFormat) -> TokenView:
     """Return the tokens and loss mask of one example, as the trainer computes them.
 
-    Raises PrefixMismatch when the chat template renders the prompt differently once the completion follows.
+    Raises PrefixMismatch when a token contains both the end of the prompt and the beginning of the completion.
     """
-    return _view(example.prompt, example.completion, tokenizer)
+    prompt, completion = texts_of(example, form)
+    prompt_ids, ids = form.tokens(prompt), form.tokens(prompt + completion)
+    if ids[: len(prompt_ids)] != prompt_ids:
+        raise PrefixMismatch(NOT_A_PREFIX)
+    return TokenView(tuple(ids), (0,) * len(prompt_ids) + (1,) * (len(ids) - len(prompt_ids)))
 
 
-def examine(example: AnyExample, tokenizer: Any, max_length: int) -> tuple[tuple[TokenView, ...], str | None]:
+def examine(example: AnyExample, form: ChatFormat, max_length: int) -> tuple[tuple[TokenView, ...], str | None]:
     """Return the tokens of an example (both sides of a pair), and why it cannot be trained on, or None.
 
-    Reasons are a prompt whose tokens change once an answer follows (no tokens are returned then), a duplicate begin
-    token, a target that is empty or stated in the prompt, and more than `max_length` tokens.
+    Reasons are a token that spans the end of the prompt (no tokens are returned then), a duplicate begin token, a
+    target that is empty or stated in the prompt, and more than `max_length` tokens.
     """
     sides = example.sides() if isinstance(example, Pair) else (example,)
     try:
-        views = tuple(token_view(side, tokenizer) for side in sides)
+        views = tuple(token_view(side, form) for side in sides)
     except PrefixMismatch:
         return (), NOT_A_PREFIX
     for side in sides:
         reason = unfit_target(side.prompt, side.completion, repeatable=side.repeatable)
         if reason:
             return views, reason
-    begin = tokenizer.bos_token_id
+    begin = form.tokenizer.bos_token_id
     if begin is not None and any(view.ids[:2] == (begin, begin) for view in views):
         return views, BEGINS_TWICE
     longest = max(len(view.ids) for view in views)
     return views, f"{TOO_LONG}: {longest} tokens, longer than {max_length}" if longest > max_length else None
 
 
-def fit(examples: Iterable[Kept], tokenizer: Any, max_length: int) -> Fitted[Kept]:
+def fit(examples: Iterable[Kept], form: ChatFormat, max_length: int) -> Fitted[Kept]:
     """Keep the examples of at most `max_length` tokens (both sides of a pair); never truncate one.
 
     Examples that `examine` rejects for another reason are dropped as well, with that reason. Raises TrainingRefused
@@ -128,7 +139,7 @@ def fit(examples: Iterable[Kept], tokenizer: Any, max_length: int) -> Fitted[Kep
     dropped: list[tuple[int, str]] = []
     total = 0
     for example in examples:
-        views, reason = examine(example, tokenizer, max_length)
+        views, reason = examine(example, form, max_length)
         if reason:
             dropped.append((example.id, reason))
             continue
@@ -152,22 +163,6 @@ def one_sided(examples: Iterable[AnyExample]) -> str | None:
     )
 
 
-def _view(prompt: Sequence[Message], completion: Sequence[Message], tokenizer: Any) -> TokenView:
-    prompt_ids = _ids(prompt, tokenizer, generation_prompt=True)
-    ids = _ids((*prompt, *completion), tokenizer, generation_prompt=False)
-    if ids[: len(prompt_ids)] != prompt_ids:
-        raise PrefixMismatch(NOT_A_PREFIX)
-    mask = (0,) * len(prompt_ids) + (1,) * (len(ids) - len(prompt_ids))
-    return TokenView(ids, mask)
-
-
-def _ids(messages: Sequence[Message], tokenizer: Any, *, generation_prompt: bool) -> tuple[int, ...]:
-    rendered = tokenizer.apply_chat_template(
-        list(messages), tokenize=True, return_dict=True, add_generation_prompt=generation_prompt
-    )
-    return tuple(rendered["input_ids"])
-
-
 def summarise_dropped(dropped: Iterable[tuple[int, str]]) -> str:
     """Return the number of dropped examples per kind of reason, e.g. "2 too long, 1 the completion is empty"."""
     kinds = Counter(reason.split(":", 1)[0] for _, reason in dropped)
@@ -177,6 +172,6 @@ def summarise_dropped(dropped: Iterable[tuple[int, str]]) -> str:
 def _nothing_left(dropped: Sequence[tuple[int, str]], max_length: int) -> str:
     return (
         f"none of {counted(len(dropped), 'example')} can be trained on: {summarise_dropped(dropped)} "
-        f"(max_length = {max_length}). Raise max_length for those that are too long; give the model a chat template "
-        "that renders a prompt the same way with and without an answer; generate again what states its target."
+        f"(max_length = {max_length}). Raise max_length for those that are too long; generate again what states its "
+        "target."
     )

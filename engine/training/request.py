@@ -44,6 +44,10 @@ class TrainingRequest:
     """The reflector's adapter of a parent with two; None when one adapter (or none) plays both roles."""
     reference_base: Path | None = None
     """The run's base model where it differs from `base` (fully fine-tuned parent), for `reference = "base"`."""
+    keywords: Mapping[str, Any] = field(default_factory=dict)
+    """Keywords of the chat template; see `generation.template`."""
+    system: str = ""
+    """System message before every prompt; see `generation.system`."""
 
 
 @dataclass(frozen=True)

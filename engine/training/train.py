@@ -11,9 +11,10 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from engine.errors import TrainingRefused
+from engine.models.chat_format import ChatFormat, chat_format
 from engine.models.loading import load_tokenizer
 from engine.models.policy_directory import Weights, is_stable, read_details, save_policy
 from engine.models.precision import use_one_gpu
@@ -60,14 +61,14 @@ def train(
     check_chat_template(request.base)
     quiet_libraries()
     use_one_gpu()
-    tokenizer = load_tokenizer(request.base)
-    prepared = _prepared(stages, tokenizer, request)
+    form = chat_format(request.base, load_tokenizer(request.base), request.keywords, request.system)
+    prepared = _prepared(stages, form, request)
     separate = any(stage.trained != "both" for stage in stages)
     results: list[StageResult] = []
     reached: dict[str, Path] = {}
     after = ""
     for position, (stage, material) in enumerate(zip(stages, prepared, strict=True)):
-        run = _stage_run(request, stage, material, tokenizer, reached, after, alone=len(stages) == 1)
+        run = _stage_run(request, stage, material, form, reached, after, alone=len(stages) == 1)
         counter = _Counter(
             offset=sum(result.steps for result in results),
             later=sum(planned.steps for planned in prepared[position + 1 :]),
@@ -126,9 +127,9 @@ class _Counter:
         return lambda step, total: on_step(self.offset + step, self.offset + total + self.later)
 
 
-def _prepared(stages: Sequence[TrainingStage], tokenizer: Any, request: TrainingRequest) -> list[_Material]:
+def _prepared(stages: Sequence[TrainingStage], form: ChatFormat, request: TrainingRequest) -> list[_Material]:
     """Return the examples of every stage, checked before the first one starts. Raises TrainingRefused."""
-    fitted = [_fitted(stage, tokenizer) for stage in stages]
+    fitted = [_fitted(stage, form) for stage in stages]
     # The same questions are held out in all stages, so that stage 1 never trains on a held-out question of stage 2.
     every = [example for one in fitted for example in one.kept]
     apart = held_out_questions(every, request.settings.validation_share, request.seed)
@@ -148,8 +149,8 @@ def _prepared(stages: Sequence[TrainingStage], tokenizer: Any, request: Training
     return prepared
 
 
-def _fitted(stage: TrainingStage, tokenizer: Any) -> Fitted[AnyExample]:
-    fitted = fit(stage.examples, tokenizer, stage.settings.max_length)
+def _fitted(stage: TrainingStage, form: ChatFormat) -> Fitted[AnyExample]:
+    fitted = fit(stage.examples, form, stage.settings.max_length)
     refusal = describe_few_examples(len(fitted.kept), stage.settings, summarise_dropped(fitted.dropped))
     if refusal is not None:
         raise TrainingRefused(refusal)
@@ -160,7 +161,7 @@ def _stage_run(
     request: TrainingRequest,
     stage: TrainingStage,
     material: _Material,
-    tokenizer: Any,
+    form: ChatFormat,
     reached: dict[str, Path],
     after: str,
     *,
@@ -176,7 +177,7 @@ def _stage_run(
         held_out=material.held_out,
         seed=request.seed,
         work_dir=request.work_dir if alone else request.work_dir / f"stage{stage.number}",
-        tokenizer=tokenizer,
+        form=form,
         after=after,
     )
     if not stage.continues:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import EngineError
+from engine.models.chat_format import ChatFormat
 from engine.models.loading import load_model
 from engine.models.precision import Precision, choose_precision
 from engine.models.quiet_libraries import quiet_libraries
@@ -52,7 +53,7 @@ class StageRun:
     held_out: tuple[AnyExample, ...]
     seed: int
     work_dir: Path
-    tokenizer: Any
+    form: ChatFormat
     after: str
     """Fingerprint of the previous stage; empty for the first."""
 
@@ -71,6 +72,7 @@ class StageRun:
             "examples": [asdict(example) for example in self.examples],
             "held_out": [asdict(example) for example in self.held_out],
             "after": self.after,
+            "chat": [dict(self.form.keywords), self.form.system],
         }
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
@@ -150,7 +152,7 @@ class StageRun:
             score_completions_only()
         trainer = build(
             model,
-            self.tokenizer,
+            self.form,
             self.examples,
             self.settings,
             shared,

@@ -17,9 +17,9 @@ _MAY_DIFFER = {
     "training": None,
     "curation": None,
     "judge": None,
-    "attempt": {"temperature", "top_p"},
-    "reflection": {"temperature", "top_p", "instructions", "samples", "rounds", "by"},
-    "correction": {"temperature", "top_p"},
+    "attempt": {"temperature", "top_p", "top_k", "min_p"},
+    "reflection": {"temperature", "top_p", "top_k", "min_p", "instructions", "samples", "rounds", "by"},
+    "correction": {"temperature", "top_p", "top_k", "min_p"},
     "evaluation": {"promote", "margin_t1", "margin_t2", "undecided"},
 }
 """Settings that a series may change, by section; None allows the whole section. All others affect how policies are

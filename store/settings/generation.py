@@ -9,7 +9,7 @@ import importlib.util
 from dataclasses import dataclass
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from store.registry import Registry
 from store.settings.base import Section
@@ -81,5 +81,11 @@ class GenerationSection(Section):
     """Share of the GPU memory that vLLM may use."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Data type of the weights during generation."""
+    template: dict[str, JsonValue] = Field(default={})
+    """Keywords for the model's chat template, e.g. `{ enable_thinking = false }`. They apply wherever messages become
+    tokens: in generation, in training and in the views of prompts."""
+    system: str = ""
+    """System message before every prompt. For a model whose template has no system role it begins the first message of
+    the user; empty: none, or the template's own."""
     retries: int = Field(default=2, ge=0, le=10)
     """Number of times a failed generation is retried before it is stored as a row with its error."""

@@ -41,6 +41,34 @@ class Decoding(Section):
     """Sampling temperature; 0 is greedy."""
     top_p: float = Field(default=1.0, gt=0.0, le=1.0)
     """Probability mass of nucleus sampling."""
+    top_k: int = Field(default=0, ge=0)
+    """Number of most probable tokens that are sampled from; 0: all."""
+    min_p: float = Field(default=0.0, ge=0.0, lt=1.0)
+    """Smallest probability of a sampled token, as a share of that of the most probable one; 0: no limit."""
+    repetition_penalty: float = Field(default=1.0, gt=0.0, le=2.0)
+    """Factor that the scores of tokens already in the prompt or the text are divided by; 1: none. Also applies to
+    greedy decoding, and so to evaluations."""
+    stop: list[str] = Field(default=[], max_length=16)
+    """Texts that end a generation; they are no part of it. Also apply to evaluations."""
+
+    @field_validator("stop")
+    @classmethod
+    def _stops_at_something(cls, value: list[str]) -> list[str]:
+        if any(not one for one in value):
+            raise ValueError("an empty text would end every generation at once; leave it out")
+        return value
+
+    def greedy(self) -> dict[str, object]:
+        """Return what greedy decoding depends on, without settings of sampling."""
+        return {
+            "max_tokens": self.max_tokens,
+            "repetition_penalty": self.repetition_penalty,
+            "stop": list(self.stop),
+        }
+
+    def of_decoding(self) -> Decoding:
+        """Return the decoding parameters alone, without the other settings of a section."""
+        return Decoding(**{name: getattr(self, name) for name in Decoding.model_fields})
 
 
 class AttemptSection(Decoding):
@@ -59,7 +87,7 @@ class AttemptSection(Decoding):
     @property
     def sampled(self) -> Decoding:
         """The decoding of the further attempts."""
-        return Decoding(max_tokens=self.max_tokens, temperature=self.sample_temperature, top_p=self.top_p)
+        return self.of_decoding().model_copy(update={"temperature": self.sample_temperature})
 
 
 class ReflectionSection(Decoding):

@@ -104,11 +104,12 @@ def _job(kind: Kind, model: Path) -> dict[str, Any]:
 
 
 def _tokens(kind: Kind, model: Path) -> int:
+    from engine.models.chat_format import ChatFormat
     from engine.models.loading import load_tokenizer
     from engine.training.examples import fit
 
-    tokenizer = load_tokenizer(model)
-    fitted = fit(rows_of(kind, ROWS[kind]), tokenizer, 1024)
+    form = ChatFormat(load_tokenizer(model))
+    fitted = fit(rows_of(kind, ROWS[kind]), form, 1024)
     assert not fitted.dropped
     return fitted.tokens
 

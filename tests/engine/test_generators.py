@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import types
 from pathlib import Path
 
 import pytest
@@ -11,8 +10,8 @@ import pytest
 import engine.generation as generation
 from engine.errors import EngineError, GenerationFailed
 from engine.generation import choose, installed
-from engine.generation.chat_template import prompt_tokens
 from engine.generation.vllm import cpu_cores, cpu_dtype
+from engine.models.chat_format import ChatFormat
 from engine.prompts.rollout import Message, one_stage_beginning
 from tests.engine.tiny_model import build_tiny_model
 from tests.support.waiting import STALL_SECONDS
@@ -70,6 +69,16 @@ def test_the_processor_decides_cores_and_number_format() -> None:
     assert cpu_dtype() in ("float32", "bfloat16")
 
 
+class _ThreeTokens:
+    """A tokenizer that makes three tokens of everything."""
+
+    def apply_chat_template(self, *_: object, **__: object) -> str:
+        return "?"
+
+    def __call__(self, *_: object, **__: object) -> dict[str, list[int]]:
+        return {"input_ids": [1, 2, 3]}
+
+
 @pytest.mark.parametrize("kind", ["device", "processor"])
 def test_a_batch_that_does_not_fit_into_memory_is_halved_until_it_does(kind: str) -> None:
     """Every request gets its text, in batches that fit; one that fits in none fails with a reason instead of
@@ -88,7 +97,7 @@ def test_a_batch_that_does_not_fit_into_memory_is_halved_until_it_does(kind: str
         room = 3
 
         def _load(self) -> None:
-            self._tokenizer = types.SimpleNamespace(apply_chat_template=lambda *_, **__: {"input_ids": [1, 2, 3]})
+            self._tokenizer = _ThreeTokens()
 
         def _generate(self, batch: list[_Waiting]) -> list[Generated]:
             sizes.append(len(batch))
@@ -123,11 +132,12 @@ def test_a_reply_that_was_begun_is_continued(tmp_path: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(build_tiny_model(tmp_path))
     asked: Message = {"role": "user", "content": "What is 2 + 2?"}
     beginning = one_stage_beginning("I was off by one.")
-    opened = tokenizer.decode(prompt_tokens(tokenizer, [asked]))
-    continued = tokenizer.decode(prompt_tokens(tokenizer, [asked, {"role": "assistant", "content": beginning}]))
+    form = ChatFormat(tokenizer)
+    opened = tokenizer.decode(form.prompt_tokens([asked]))
+    continued = tokenizer.decode(form.prompt_tokens([asked, {"role": "assistant", "content": beginning}]))
     assert opened.endswith("assistant\n")
     assert continued == opened + beginning
     # A template that rewrites the reply can't be continued: that costs this text, not the run.
     tokenizer.chat_template = "{% for message in messages %}{{ message['content'] | upper }}{% endfor %}"
     with pytest.raises(GenerationFailed, match="can't continue a reply"):
-        prompt_tokens(tokenizer, [asked, {"role": "assistant", "content": beginning}])
+        form.prompt_tokens([asked, {"role": "assistant", "content": beginning}])

@@ -15,6 +15,7 @@ pytest.importorskip("trl")
 pytest.importorskip("peft")
 
 from engine.errors import EngineError, TrainingRefused  # noqa: E402
+from engine.models.chat_format import ChatFormat  # noqa: E402
 from engine.models.loading import load_tokenizer  # noqa: E402
 from engine.models.policy_directory import is_stable, read_details  # noqa: E402
 from engine.models.precision import Precision  # noqa: E402
@@ -144,17 +145,17 @@ def test_the_trainers_see_the_tokens_shown_to_operators(tiny_model: Path, tmp_pa
     from engine.training.trl.dpo import dpo_trainer
     from engine.training.trl.sft import sft_trainer
 
-    request, tokenizer = request_in(tmp_path, tiny_model), load_tokenizer(tiny_model)
+    request, form = request_in(tmp_path, tiny_model), ChatFormat(load_tokenizer(tiny_model))
     shared = shared_arguments(request.settings, Batch(2, 1), CPU, 0, tmp_path, examples=8)
     model = load_for_training(tiny_model, None, request.settings, CPU)
-    sft = sft_trainer(model, tokenizer, request.examples, request.settings, shared, [])
+    sft = sft_trainer(model, form, request.examples, request.settings, shared, [])
     for example, row in zip(request.examples, sft.train_dataset, strict=True):
-        view = token_view(example, tokenizer)
+        view = token_view(example, form)
         assert tuple(row["input_ids"]) == view.ids
         assert tuple(int(label != -100) for label in row["labels"]) == view.loss_mask
-    dpo = dpo_trainer(load_for_training(tiny_model, None, DPO, CPU), tokenizer, PAIRS, DPO, shared, [])
+    dpo = dpo_trainer(load_for_training(tiny_model, None, DPO, CPU), form, PAIRS, DPO, shared, [])
     for pair, row in zip(PAIRS, dpo.train_dataset, strict=True):
-        chosen, rejected = pair_views(pair, tokenizer)
+        chosen, rejected = pair_views(pair, form)
         assert tuple(row["prompt_ids"] + row["chosen_ids"]) == chosen.ids
         assert tuple(row["prompt_ids"] + row["rejected_ids"]) == rejected.ids
         assert len(row["prompt_ids"]) == chosen.loss_mask.count(0)
@@ -174,7 +175,7 @@ def test_leaving_out_prompt_logits_changes_no_gradient(
         settings = request.settings.model_copy(update={"lora_dropout": 0.0})
         shared = shared_arguments(settings, Batch(4, 1), CPU, 0, tmp_path, examples=8)
         model = load_for_training(tiny_model, None, settings, CPU)
-        trainer = sft_trainer(model, load_tokenizer(tiny_model), request.examples, settings, shared, [])
+        trainer = sft_trainer(model, ChatFormat(load_tokenizer(tiny_model)), request.examples, settings, shared, [])
         loss = trainer.compute_loss(trainer.model, next(iter(trainer.get_train_dataloader())))
         loss.backward()
         return loss.detach(), [part.grad for part in trainer.model.parameters() if part.grad is not None]
@@ -198,17 +199,17 @@ def test_dpo_reference_is_the_chosen_policy(
     from engine.training.trl.dpo import dpo_trainer
 
     settings = DPO.model_copy(update={"reference": reference})
-    parent, tokenizer = trained[0] / "adapter", load_tokenizer(tiny_model)
+    parent, form = trained[0] / "adapter", ChatFormat(load_tokenizer(tiny_model))
     shared = shared_arguments(settings, Batch(2, 1), CPU, 0, tmp_path, examples=8)
     expected: Any = AutoModelForCausalLM.from_pretrained(tiny_model)
     if reference == "parent":
         expected = PeftModel.from_pretrained(expected, parent)
     model = load_for_training(tiny_model, parent, settings, CPU)
-    trainer = dpo_trainer(model, tokenizer, PAIRS, settings, shared, [])
+    trainer = dpo_trainer(model, form, PAIRS, settings, shared, [])
     batch = trainer.data_collator([trainer.train_dataset[0]])
     trainer.train()
     chosen, rejected = trainer.compute_ref_log_probs(trainer.model, batch)
-    for found, view in zip((chosen, rejected), pair_views(PAIRS[0], tokenizer), strict=True):
+    for found, view in zip((chosen, rejected), pair_views(PAIRS[0], form), strict=True):
         assert found.item() == pytest.approx(_log_probability(expected, view), abs=1e-3)
 
 

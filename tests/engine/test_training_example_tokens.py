@@ -13,6 +13,7 @@ import pytest
 pytest.importorskip("transformers")
 
 from engine.errors import EngineError
+from engine.models.chat_format import ChatFormat
 from engine.models.loading import load_tokenizer
 from engine.prompts.leakage import STATES_TARGET
 from engine.rollout.load_plan import settings_of
@@ -99,7 +100,7 @@ def test_what_is_shown_is_what_the_collator_gives(
         text = "".join(token["text"] for token in side["tokens"])
         learnt = "".join(token["text"] for token in side["tokens"] if token["loss"])
         assert text.startswith("<|im_start|>user\nIs an ångström longer than a metre? 🙂")
-        assert text.endswith(learnt) and learnt.endswith("<|im_end|>\n")
+        assert text.endswith(learnt) and learnt.endswith("<|im_end|>")
 
 
 def _collated(
@@ -131,14 +132,14 @@ def _collated(
     cpu = Precision("cpu", "float32", False)
     size = entry.smallest_batch
     shared = shared_arguments(settings.training, Batch(size, 1), cpu, 0, work_dir, examples=1)
-    tokenizer = load_tokenizer(model)
+    form = ChatFormat(load_tokenizer(model))
     sides = []
     for example in examples:
         loaded = load_for_training(model, None, settings.training, cpu)
         build: Any = row_kind(setting).trainer()
         # KTO needs both labels, and two examples in a batch: the second one is left out of the comparison.
         added = [replace(example, id=-1, desirable=not example.desirable)] if entry.loss == "kto" else []
-        trainer = build(loaded, tokenizer, [example, *added], settings.training, shared, [])
+        trainer = build(loaded, form, [example, *added], settings.training, shared, [])
         batch = next(iter(trainer.get_train_dataloader()))
         for index in range(len(batch["input_ids"]) - len(added)):
             real = batch["attention_mask"][index].bool()
@@ -176,13 +177,12 @@ def test_the_texts_of_tokens_join_to_the_conversation(tiny_model: Path) -> None:
     messages = [{"role": "user", "content": "é 🙂"}, {"role": "assistant", "content": "ok"}]
     rendered = tokenizer.apply_chat_template(messages, tokenize=False)
     ids = tuple(tokenizer.apply_chat_template(messages, tokenize=True, return_dict=True)["input_ids"])
-    texts = token_texts(messages, ids, tokenizer)
+    texts = token_texts(rendered, ids, tokenizer)
     assert ("".join(texts), len(texts)) == (rendered, len(ids))
     assert texts.count("🙂") == 1
 
     class Slow:
         is_fast = False
-        apply_chat_template = staticmethod(tokenizer.apply_chat_template)
         decode = staticmethod(tokenizer.decode)
 
-    assert token_texts(messages, ids, Slow())[:2] == ["<|im_start|>", "u"]
+    assert token_texts(rendered, ids, Slow())[:2] == ["<|im_start|>", "u"]

@@ -12,6 +12,7 @@ import pytest
 pytest.importorskip("transformers")
 
 from engine.errors import TrainingRefused
+from engine.models.chat_format import ChatFormat
 from engine.models.loading import load_tokenizer
 from engine.prompts.rollout import Message
 from engine.training.examples import BEGINS_TWICE, NOT_A_PREFIX, Example, Fitted, Pair, fit, token_view
@@ -20,8 +21,8 @@ from tests.support.pair_views import pair_views
 
 
 @pytest.fixture(scope="module")
-def tokenizer(tiny_model: Path) -> Any:
-    return load_tokenizer(tiny_model)
+def form(tiny_model: Path) -> ChatFormat:
+    return ChatFormat(load_tokenizer(tiny_model))
 
 
 def turn(role: str, content: str) -> tuple[Message, ...]:
@@ -32,51 +33,61 @@ def example(number: int, answer: str = "four") -> Example:
     return Example(number, turn("user", "two and two"), turn("assistant", answer))
 
 
-def test_loss_is_on_the_completion_and_its_end_of_turn(tokenizer: Any) -> None:
-    view = token_view(example(1), tokenizer)
+def test_loss_is_on_the_completion_and_its_end_of_turn(form: ChatFormat) -> None:
+    view = token_view(example(1), form)
     learnt = [token for token, mask in zip(view.ids, view.loss_mask, strict=True) if mask]
     given = [token for token, mask in zip(view.ids, view.loss_mask, strict=True) if not mask]
-    assert tokenizer.decode(learnt) == "four<|im_end|>\n"
-    assert tokenizer.decode(given) == "<|im_start|>user\ntwo and two<|im_end|>\n<|im_start|>assistant\n"
-    assert tokenizer.eos_token_id in learnt
+    assert form.tokenizer.decode(learnt) == "four<|im_end|>", "a policy writes nothing after the end of its turn"
+    assert form.tokenizer.decode(given) == "<|im_start|>user\ntwo and two<|im_end|>\n<|im_start|>assistant\n"
+    assert learnt[-1] == form.tokenizer.eos_token_id
 
 
-def test_both_sides_of_a_pair_share_the_prompt(tokenizer: Any) -> None:
+def test_both_sides_of_a_pair_share_the_prompt(form: ChatFormat) -> None:
     pair = Pair(1, turn("user", "two and two"), turn("assistant", "four"), turn("assistant", "five or so"))
-    chosen, rejected = pair_views(pair, tokenizer)
+    chosen, rejected = pair_views(pair, form)
     prompt = chosen.loss_mask.count(0)
     assert rejected.loss_mask.count(0) == prompt
     assert chosen.ids[:prompt] == rejected.ids[:prompt]
 
 
-def test_over_long_examples_are_dropped_whole_and_counted(tokenizer: Any) -> None:
+def test_over_long_examples_are_dropped_whole_and_counted(form: ChatFormat) -> None:
     short, long = example(1), example(2, "x" * 200)
-    length = len(token_view(short, tokenizer).ids)
-    fitted = fit([short, long], tokenizer, length)
+    length = len(token_view(short, form).ids)
+    fitted = fit([short, long], form, length)
     assert fitted.kept == (short,)
     assert fitted.tokens == length
     assert [number for number, _ in fitted.dropped] == [2]
     assert f"longer than {length}" in fitted.dropped[0][1]
 
 
-def test_a_pair_is_as_long_as_its_longer_side(tokenizer: Any) -> None:
+def test_a_pair_is_as_long_as_its_longer_side(form: ChatFormat) -> None:
     pair = Pair(7, turn("user", "q"), turn("assistant", "a"), turn("assistant", "a" * 90))
-    fits = fit([pair, Pair(8, pair.prompt, pair.chosen, pair.chosen)], tokenizer, 60)
+    fits = fit([pair, Pair(8, pair.prompt, pair.chosen, pair.chosen)], form, 60)
     assert [kept.id for kept in fits.kept] == [8]
 
 
-def test_nothing_left_is_refused_with_the_reason(tokenizer: Any) -> None:
+def test_nothing_left_is_refused_with_the_reason(form: ChatFormat) -> None:
     with pytest.raises(TrainingRefused, match=r"max_length = 16"):
-        fit([example(1, "x" * 50)], tokenizer, 16)
-    assert fit([], tokenizer, 16) == Fitted((), ())
+        fit([example(1, "x" * 50)], form, 16)
+    assert fit([], form, 16) == Fitted((), ())
 
 
-def test_a_template_that_rewrites_the_prompt_is_found(tiny_model: Path) -> None:
-    """Such a template would put the loss on part of the prompt; TRL only warns, once."""
+def test_a_template_that_rewrites_the_prompt_trains_on_that_of_generation(tiny_model: Path) -> None:
+    """Rendered with the answer, the prompt differs; a policy is never asked so."""
     shifting = load_tokenizer(tiny_model)
     shifting.chat_template = "{{ messages | length }}" + shifting.chat_template
+    form = ChatFormat(shifting)
+    view = token_view(example(1), form)
+    assert list(view.ids[: view.loss_mask.index(1)]) == form.prompt_tokens(example(1).prompt)
+
+
+def test_a_token_across_the_end_of_the_prompt_is_found(tiny_model: Path) -> None:
+    """Its loss would be on part of the prompt; TRL only warns, once."""
+    joining = load_tokenizer(tiny_model)
+    joining.add_tokens([":Yes"])
+    joining.chat_template = "{% for message in messages %}{{ message['content'] }}:{% endfor %}"
     with pytest.raises(TrainingRefused, match=NOT_A_PREFIX):
-        fit([example(1), example(2)], shifting, 500)
+        fit([example(1, "Yes"), example(2, "Yes")], ChatFormat(joining), 500)
 
 
 @pytest.fixture
@@ -112,22 +123,23 @@ def test_the_begin_token_stands_once(beginning: Any, tiny_model: Path, tmp_path:
     pair = Pair(2, turn("user", "two and two"), turn("assistant", "four"), turn("assistant", "five or so"))
     rendered = beginning.apply_chat_template([*pair.prompt, *pair.chosen], tokenize=False)
     assert beginning(rendered)["input_ids"][:2] == [begin, begin]
-    view = token_view(example(1), beginning)
+    form = ChatFormat(beginning)
+    view = token_view(example(1), form)
     assert (view.ids[0], view.ids.count(begin)) == (begin, 1)
     cpu, settings = Precision("cpu", "float32", False), TrainingSection()
     shared = shared_arguments(settings, Batch(1, 1), cpu, 0, tmp_path, examples=1)
     model = load_for_training(tiny_model, None, settings, cpu)
-    row = sft_trainer(model, beginning, [example(1)], settings, shared, []).train_dataset[0]
+    row = sft_trainer(model, form, [example(1)], settings, shared, []).train_dataset[0]
     assert tuple(row["input_ids"]) == view.ids
     model = load_for_training(tiny_model, None, settings, cpu)
-    row = dpo_trainer(model, beginning, [pair], settings, shared, []).train_dataset[0]
+    row = dpo_trainer(model, form, [pair], settings, shared, []).train_dataset[0]
     assert [(row["prompt_ids"] + row[side]).count(begin) for side in ("chosen_ids", "rejected_ids")] == [1, 1]
 
 
 def test_a_template_that_doubles_the_begin_token_is_found(beginning: Any) -> None:
     beginning.chat_template = "{{ bos_token }}" + beginning.chat_template
     with pytest.raises(TrainingRefused, match=BEGINS_TWICE):
-        fit([example(1)], beginning, 500)
+        fit([example(1)], ChatFormat(beginning), 500)
 
 
 def test_smaller_batches_keep_the_examples_of_a_step() -> None:

@@ -15,6 +15,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("trl")
 pytest.importorskip("peft")
 
+from engine.models.chat_format import ChatFormat  # noqa: E402
 from engine.models.loading import load_model, load_tokenizer, whole_model  # noqa: E402
 from engine.models.precision import Precision  # noqa: E402
 from engine.training.request import TrainingRequest  # noqa: E402
@@ -134,21 +135,19 @@ def test_the_reference_is_the_chosen_policy_behind_a_full_parent(
     settings = TrainingSection.model_validate(
         {"setting": "dpo-verdict", "method": method, "reference": reference, "batch_size": 2, "learning_rate": 1e-3}
     )
-    tokenizer = load_tokenizer(parent)
+    form = ChatFormat(load_tokenizer(parent))
     model = load_for_training(parent, None, settings, CPU)
-    stage = StageRun(
-        "dpo-verdict", settings, parent, None, tiny_model, PAIRS, (), 0, tmp_path / "work", tokenizer, after=""
-    )
+    stage = StageRun("dpo-verdict", settings, parent, None, tiny_model, PAIRS, (), 0, tmp_path / "work", form, after="")
     shared = shared_arguments(settings, Batch(2, 1), CPU, 0, tmp_path, examples=8)
-    trainer = dpo_trainer(model, tokenizer, PAIRS, settings, shared, [], **stage._reference(model, CPU))
+    trainer = dpo_trainer(model, form, PAIRS, settings, shared, [], **stage._reference(model, CPU))
     batch = trainer.data_collator([trainer.train_dataset[0]])
     trainer.train()
     expected = load_model(tiny_model if reference == "base" else parent, "float32")
     used = trainer.ref_model if trainer.ref_model is not None else trainer.model
     found = trainer.compute_ref_log_probs(used, batch)
-    for value, view in zip(found, pair_views(PAIRS[0], tokenizer), strict=True):
+    for value, view in zip(found, pair_views(PAIRS[0], form), strict=True):
         assert value.item() == pytest.approx(_log_probability(expected, view), abs=1e-3)
-    moved = [_log_probability(trainer.model, view) for view in pair_views(PAIRS[0], tokenizer)]
+    moved = [_log_probability(trainer.model, view) for view in pair_views(PAIRS[0], form)]
     assert moved[0] != pytest.approx(found[0].item(), abs=1e-3)
 
 

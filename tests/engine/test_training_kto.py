@@ -19,6 +19,7 @@ pytest.importorskip("trl")
 pytest.importorskip("peft")
 
 from engine.errors import EngineError, TrainingRefused  # noqa: E402
+from engine.models.chat_format import ChatFormat  # noqa: E402
 from engine.models.loading import load_tokenizer  # noqa: E402
 from engine.models.policy_directory import is_stable  # noqa: E402
 from engine.models.precision import Precision  # noqa: E402
@@ -28,6 +29,7 @@ from engine.training.train_stage import StageRun  # noqa: E402
 from engine.training.trl.arguments import Batch, shared_arguments  # noqa: E402
 from engine.training.trl.kto import kto_trainer, label_weights, mixed_order  # noqa: E402
 from engine.training.trl.loading import load_for_training  # noqa: E402
+from engine.training.trl.verbatim import verbatim_tokenizer  # noqa: E402
 from store.settings import TrainingSection  # noqa: E402
 from tests.engine.training_process import turn  # noqa: E402
 from tests.engine.training_runs import Scripted, alike, raising, run, weights_in  # noqa: E402
@@ -57,7 +59,7 @@ def trainer_of(base: Path, root: Path, examples: tuple[LabelledExample, ...] = L
     settings = SETTINGS.model_copy(update={"batch_size": batch})
     shared = shared_arguments(settings, Batch(batch, 1), CPU, 3, root, examples=len(examples), measured=True)
     model = load_for_training(base, None, settings, CPU)
-    return kto_trainer(model, load_tokenizer(base), examples, settings, shared, [], held_out=examples[:5])
+    return kto_trainer(model, ChatFormat(load_tokenizer(base)), examples, settings, shared, [], held_out=examples[:5])
 
 
 def test_the_policy_comes_to_prefer_what_is_desirable(tiny_model: Path, tmp_path: Path) -> None:
@@ -67,17 +69,17 @@ def test_the_policy_comes_to_prefer_what_is_desirable(tiny_model: Path, tmp_path
     assert {"loss", "kl", "rewards/chosen", "rewards/rejected", "rewards/margins"} <= set(metrics[24])
     assert metrics[1]["rewards/margins"] == pytest.approx(0.0, abs=1e-5)  # the reference is the policy itself at first
     assert metrics[24]["rewards/margins"] > 0.1 and metrics[24]["loss"] < metrics[1]["loss"]
-    tokenizer = load_tokenizer(tiny_model)
+    form = ChatFormat(load_tokenizer(tiny_model))
 
     def preference(adapter: Path | None) -> float:
         model = load_for_training(tiny_model, adapter, SETTINGS, CPU).eval()
-        return sum((1 if one.desirable else -1) * _log_probability(model, one, tokenizer) for one in LABELLED)
+        return sum((1 if one.desirable else -1) * _log_probability(model, one, form) for one in LABELLED)
 
     assert preference(request.destination / "adapter") > preference(None) + 1
 
 
-def _log_probability(model: Any, example: LabelledExample, tokenizer: Any) -> float:
-    view = token_view(example, tokenizer)
+def _log_probability(model: Any, example: LabelledExample, form: ChatFormat) -> float:
+    view = token_view(example, form)
     ids = torch.tensor([view.ids])
     with torch.no_grad():
         scores = model(input_ids=ids).logits.log_softmax(-1)[0, :-1]
@@ -116,8 +118,8 @@ def test_full_fine_tuning_has_a_reference_of_its_own(tiny_model: Path, tmp_path:
 
 
 def test_masks_and_tokens_are_those_that_are_shown(tiny_model: Path, tmp_path: Path) -> None:
-    tokenizer = load_tokenizer(tiny_model)
-    shown = {(view.ids, view.loss_mask) for view in (token_view(one, tokenizer) for one in LABELLED)}
+    form = ChatFormat(load_tokenizer(tiny_model))
+    shown = {(view.ids, view.loss_mask) for view in (token_view(one, form) for one in LABELLED)}
     found = set()
     for batch in trainer_of(tiny_model, tmp_path).get_train_dataloader():
         for ids, attention, mask in zip(
@@ -146,7 +148,7 @@ def test_the_loss_is_that_of_plain_trl(tiny_model: Path, tmp_path: Path) -> None
         model=load_for_training(tiny_model, None, SETTINGS, CPU),
         args=KTOConfig(beta=SETTINGS.beta, **shared),
         train_dataset=ours.train_dataset.select_columns(["prompt", "completion", "label"]),
-        processing_class=load_tokenizer(tiny_model),
+        processing_class=verbatim_tokenizer(ChatFormat(load_tokenizer(tiny_model))),
     )
     with torch.no_grad():
         for part in (*ours.model.parameters(), *plain.model.parameters()):

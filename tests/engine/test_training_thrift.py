@@ -14,6 +14,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("trl")
 pytest.importorskip("peft")
 
+from engine.models.chat_format import ChatFormat  # noqa: E402
 from engine.models.loading import load_tokenizer  # noqa: E402
 from engine.models.precision import Precision  # noqa: E402
 from engine.training.trl import (  # noqa: E402
@@ -203,13 +204,13 @@ def test_our_dpo_has_the_loss_gradients_and_metrics_of_plain_trl(
         {"setting": "dpo-verdict", "reference": reference_policy, "gradient_checkpointing": checkpointing}
     )
     pairs = tuple(replace(pair, prompt=turn("user", "a long question " * (pair.id + 1))) for pair in PAIRS)
-    tokenizer = load_tokenizer(tiny_model)
+    form = ChatFormat(load_tokenizer(tiny_model))
     shared = shared_arguments(settings, Batch(4, 1), CPU, 0, tmp_path, examples=8)
 
     def trainer() -> Any:
         torch.manual_seed(0)
         model = load_for_training(tiny_model, None, settings, CPU)
-        return dpo.dpo_trainer(model, tokenizer, pairs, settings, shared, [])
+        return dpo.dpo_trainer(model, form, pairs, settings, shared, [])
 
     ours = trainer()
     with pytest.MonkeyPatch.context() as plain:
@@ -237,7 +238,7 @@ def test_our_sft_has_the_loss_gradients_and_metrics_of_plain_trl(
         replace(example, prompt=(*worked, *turn("user", f"What is {number} and {number}?")))
         for number, example in enumerate(EXAMPLES[:8])
     )
-    tokenizer = load_tokenizer(tiny_model)
+    form = ChatFormat(load_tokenizer(tiny_model))
     shared = shared_arguments(settings, Batch(4, 1), CPU, 0, tmp_path, examples=len(examples))
 
     def step(trainer: Any) -> tuple[float, dict[str, Any], dict[str, float], int]:
@@ -256,7 +257,7 @@ def test_our_sft_has_the_loss_gradients_and_metrics_of_plain_trl(
     def trainer() -> Any:
         torch.manual_seed(0)
         model = load_for_training(tiny_model, None, settings, CPU)
-        return sft.sft_trainer(model, tokenizer, examples, settings, shared, [])
+        return sft.sft_trainer(model, form, examples, settings, shared, [])
 
     ours = step(trainer())
     with pytest.MonkeyPatch.context() as plain:

@@ -13,12 +13,14 @@ from datasets import Dataset
 from transformers import TrainerCallback
 from trl import DPOConfig, DPOTrainer
 
+from engine.models.chat_format import ChatFormat
 from engine.training.checkpoints import path_of
 from engine.training.examples import Pair
 from engine.training.trl.prefix_sharing import share_prompts_in
 from engine.training.trl.reference_adapter import keep_reference
 from engine.training.trl.reference_logps import ReferenceMemory
 from engine.training.trl.sampler import GroupedByLength, sampler_for
+from engine.training.trl.verbatim import completions, prompts, verbatim_tokenizer
 from store.settings import TrainingSection
 
 
@@ -56,7 +58,7 @@ class _ThriftyDPOTrainer(DPOTrainer):  # type: ignore[misc]
 
 def dpo_trainer(
     model: Any,
-    tokenizer: Any,
+    form: ChatFormat,
     examples: Sequence[Pair],
     settings: TrainingSection,
     shared: dict[str, Any],
@@ -77,20 +79,21 @@ def dpo_trainer(
         model=model,
         ref_model=reference,
         args=DPOConfig(beta=settings.beta, loss_type=["sigmoid"], precompute_ref_log_probs=False, **shared),
-        train_dataset=_dataset(examples),
-        eval_dataset=_dataset(held_out) if held_out else None,
-        processing_class=tokenizer,
+        train_dataset=_dataset(examples, form),
+        eval_dataset=_dataset(held_out, form) if held_out else None,
+        processing_class=verbatim_tokenizer(form),
         callbacks=callbacks,
     )
     keep_reference(trainer.model, settings)
     return trainer
 
 
-def _dataset(pairs: Sequence[Pair]) -> Dataset:
+def _dataset(pairs: Sequence[Pair], form: ChatFormat) -> Dataset:
+    chosen, rejected = [pair.sides()[0] for pair in pairs], [pair.sides()[1] for pair in pairs]
     return Dataset.from_dict(
         {
-            "prompt": [list(pair.prompt) for pair in pairs],
-            "chosen": [list(pair.chosen) for pair in pairs],
-            "rejected": [list(pair.rejected) for pair in pairs],
+            "prompt": prompts(chosen, form),
+            "chosen": completions(chosen, form),
+            "rejected": completions(rejected, form),
         }
     )

@@ -20,9 +20,11 @@ from datasets import Dataset
 from transformers import TrainerCallback
 from trl import KTOConfig, KTOTrainer
 
+from engine.models.chat_format import ChatFormat
 from engine.training.examples import LabelledExample
 from engine.training.trl.prefix_sharing import share_prompts_in
 from engine.training.trl.reference_adapter import keep_reference
+from engine.training.trl.verbatim import completions, prompts, verbatim_tokenizer
 from store.settings import TrainingSection
 
 
@@ -41,7 +43,7 @@ class _MismatchedKTOTrainer(KTOTrainer):  # type: ignore[misc]
 
 def kto_trainer(
     model: Any,
-    tokenizer: Any,
+    form: ChatFormat,
     examples: Sequence[LabelledExample],
     settings: TrainingSection,
     shared: dict[str, Any],
@@ -69,9 +71,9 @@ def kto_trainer(
             train_sampling_strategy="sequential",
             **shared,
         ),
-        train_dataset=_dataset(mixed_order(examples, shared["seed"])),
-        eval_dataset=_dataset(mixed_order(held_out, shared["seed"])) if held_out else None,
-        processing_class=tokenizer,
+        train_dataset=_dataset(mixed_order(examples, shared["seed"]), form),
+        eval_dataset=_dataset(mixed_order(held_out, shared["seed"]), form) if held_out else None,
+        processing_class=verbatim_tokenizer(form),
         callbacks=callbacks,
     )
     keep_reference(trainer.model, settings)
@@ -132,11 +134,11 @@ def _without_own_completion(dataset: Dataset, batch: int) -> Dataset:
     return dataset.map(replaced, with_indices=True)
 
 
-def _dataset(examples: Sequence[LabelledExample]) -> Dataset:
+def _dataset(examples: Sequence[LabelledExample], form: ChatFormat) -> Dataset:
     return Dataset.from_dict(
         {
-            "prompt": [list(example.prompt) for example in examples],
-            "completion": [list(example.completion) for example in examples],
+            "prompt": prompts(examples, form),
+            "completion": completions(examples, form),
             "label": [example.desirable for example in examples],
         }
     )

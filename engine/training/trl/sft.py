@@ -12,9 +12,11 @@ from datasets import Dataset
 from transformers import TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
+from engine.models.chat_format import ChatFormat
 from engine.training.examples import Example
 from engine.training.trl.prefix_sharing import share_prompts_in
 from engine.training.trl.sampler import GroupedByLength, sampler_for
+from engine.training.trl.verbatim import completions, prompts, verbatim_tokenizer
 from store.settings import TrainingSection
 
 
@@ -31,7 +33,7 @@ class _ThriftySFTTrainer(SFTTrainer):  # type: ignore[misc]
 
 def sft_trainer(
     model: Any,
-    tokenizer: Any,
+    form: ChatFormat,
     examples: Sequence[Example],
     settings: TrainingSection,
     shared: dict[str, Any],
@@ -47,17 +49,12 @@ def sft_trainer(
     return _ThriftySFTTrainer(
         model=model,
         args=SFTConfig(completion_only_loss=True, packing=False, **shared),
-        train_dataset=_dataset(examples),
-        eval_dataset=_dataset(held_out) if held_out else None,
-        processing_class=tokenizer,
+        train_dataset=_dataset(examples, form),
+        eval_dataset=_dataset(held_out, form) if held_out else None,
+        processing_class=verbatim_tokenizer(form),
         callbacks=callbacks,
     )
 
 
-def _dataset(examples: Sequence[Example]) -> Dataset:
-    return Dataset.from_dict(
-        {
-            "prompt": [list(example.prompt) for example in examples],
-            "completion": [list(example.completion) for example in examples],
-        }
-    )
+def _dataset(examples: Sequence[Example], form: ChatFormat) -> Dataset:
+    return Dataset.from_dict({"prompt": prompts(examples, form), "completion": completions(examples, form)})
