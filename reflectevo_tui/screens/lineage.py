@@ -219,7 +219,13 @@ class LineageScreen(FramedScreen):
             flips.show_rows(())
             return
         names = compared.first.policy.name, compared.second.policy.name
-        panel.set_title(display.line("Side by side"))
+        split = compared.second.measured[compared.protocol].split
+        others = len(common_protocols(compared.first, compared.second)) - 1
+        panel.set_title(
+            display.line(
+                "Side by side", (f" · on {split} questions{' · o compares others' if others else ''}", "$quiet")
+            )
+        )
         sides = (compared.first, compared.second)
         metrics = tuple(node.measured[compared.protocol].metrics for node in sides)
         panel.show_lines(

@@ -13,18 +13,18 @@ from store.evaluation.floors import floor_value
 from store.evaluation.number_format import NOTHING, interval, percent
 
 TITLE = "Test questions, measured once"
-REMARK = "promotion is decided on the dev questions; nothing is decided on these"
+REMARK = "promotion is decided on dev questions, nothing on these"
 
 
 def reported_lines(points: Sequence[AccuracyPoint]) -> list[Content]:
     """Format a row for each policy, the newest first, and what these numbers are for."""
-    head = f"{'policy':<8}{'Acc@t1':>21}{'Acc@t2':>21}{'floor':>9}{'own retry':>11}"
+    head = f"{'policy':<6}{'Acc@t1':>20}{'Acc@t2':>20}{'floor':>8}{'own retry':>10}"
     lines = [display.line((head, "$quiet"))]
     for point in reversed(points):
         oracle = floor_value(point.floor) if point.oracle else NOTHING
         retry = percent(None if point.retry is None else point.retry.get("value"))
-        cells = f"{_share(point.first):>21}{_share(point.second):>21}{oracle:>9}{retry:>11}"
-        lines.append(display.line((display.fitted(point.policy, 8), "bold"), cells))
+        cells = f"{_share(point.first):>20}{_share(point.second):>20}{oracle:>8}{retry:>10}"
+        lines.append(display.line((display.fitted(point.policy, 6), "bold"), cells))
     return [*lines, display.line((REMARK, "$quiet"))]
 
 

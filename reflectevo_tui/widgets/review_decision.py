@@ -34,7 +34,7 @@ EARLY = " · key ignored: the reflection was not shown yet"
 
 def kinds_line(chosen: int | None) -> Content:
     """Format the error kinds of the number keys; the selected one is highlighted and bracketed."""
-    parts: list[Part] = [(" error kind  ", "$quiet")]
+    parts: list[Part] = [(" error  ", "$quiet")]
     for number, word in enumerate(ERROR_KINDS, start=1):
         mark = number == chosen
         parts += [

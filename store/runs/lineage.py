@@ -74,9 +74,11 @@ def lineage(connection: sqlite3.Connection, run_id: int) -> list[LineageNode]:
 
 
 def common_protocols(first: LineageNode, second: LineageNode) -> list[str]:
-    """Return the protocols under which both policies were evaluated, newest first."""
+    """Return the protocols under which both policies were evaluated: first the one whose numbers the lineage shows for
+    both, then the newest."""
     shared = first.measured.keys() & second.measured.keys()
-    return sorted(shared, key=lambda protocol: -second.measured[protocol].id)
+    shown = {node.shown.protocol for node in (first, second) if node.shown is not None}
+    return sorted(shared, key=lambda protocol: (shown != {protocol}, -second.measured[protocol].id))
 
 
 def answer_trajectory(connection: sqlite3.Connection, policy_id: int, protocol: str, question_id: int) -> int | None:

@@ -153,6 +153,8 @@ def test_policies_show_what_was_measured_alike(rows: Rows) -> None:
         ("oracle/dev", 0.65, False),
         ("oracle-free/test", 0.3, True),
     ]
+    nodes = lineage(rows.connection, rows.run)
+    assert common_protocols(nodes[1], nodes[2]) == ["oracle/dev", "oracle/test"], "two are compared as they are listed"
 
 
 def test_an_answer_is_found_by_policy_protocol_and_question(rows: Rows) -> None:
