@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from engine.curation.completions import NO_WORDING, PromptWording
+from engine.curation.unfit_answers import NO_WORDING, PromptWording
 from engine.tasks.answers.stated_program import Solves
 from store.curation.curated import NewCurated
 from store.curation.exclusion_reasons import BELOW_MIN_LIFT, CORRECTION_INCORRECT
@@ -56,7 +56,7 @@ class Candidate:
     correction_finish_reason: str = ""
     """Why the generation of the correction ended; `length` if it was cut."""
     correction_wording: PromptWording = NO_WORDING
-    """The wording of the correction's prompt; see `engine.curation.completions.correction_wording`."""
+    """The wording of the correction's prompt; see `engine.curation.unfit_answers.correction_wording`."""
     prompt_text: str = ""
     """The text of all prompts it can be trained with; see `engine.prompts.leakage.training_prompts`."""
     correction_request: str = ""

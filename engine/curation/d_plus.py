@@ -12,9 +12,8 @@ from collections.abc import Iterable, Sequence
 from itertools import product
 
 from engine.curation.candidates import Candidate, in_order, lift_reason, row, tie, verdict_reason
-from engine.curation.completions import unfit_answer
 from engine.curation.filters import LEAK, human_reject, text_reason
-from engine.curation.selection import (
+from engine.curation.set_limits import (
     OVER_QUESTION_CAP,
     OVER_SET_SIZE,
     OVER_TASK_SHARE,
@@ -22,6 +21,7 @@ from engine.curation.selection import (
     within_share,
     within_size,
 )
+from engine.curation.unfit_answers import unfit_answer
 from engine.prompts.leakage import PROMPT_LEAK, states_target, without_text
 from store.curation.curated import NewCurated
 from store.settings import CurationSection

@@ -16,7 +16,7 @@ from itertools import product, zip_longest
 from engine.curation.candidates import Candidate, in_order, lift_reason, ranked, row, tie, verdict_reason
 from engine.curation.filters import HUMAN_REJECT, text_reason
 from engine.curation.pairing import NO_CHOSEN, NO_REJECTED, Offers, Pair, by_lift, pairs_of_attempt
-from engine.curation.selection import (
+from engine.curation.set_limits import (
     OVER_QUESTION_CAP,
     OVER_RIGHT_ATTEMPTS,
     OVER_TASK_CAP,

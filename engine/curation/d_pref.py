@@ -25,7 +25,7 @@ from engine.curation.candidates import (
 )
 from engine.curation.filters import human_reject, text_reason
 from engine.curation.pairing import NO_SAME_INSTRUCTION, mutually_different
-from engine.curation.selection import (
+from engine.curation.set_limits import (
     OVER_TASK_SHARE,
     Selection,
     within_share,

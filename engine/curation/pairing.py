@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from engine.curation.candidates import LIFT_TOLERANCE, Candidate, lift_reason
-from engine.curation.selection import DUPLICATE, NEAR_DUPLICATE
+from engine.curation.set_limits import DUPLICATE, NEAR_DUPLICATE
 from engine.curation.similarity import grams, jaccard
 from engine.prompts.leakage import PROMPT_LEAK, states_target
 from engine.tasks.base import normalised

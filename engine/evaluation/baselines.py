@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 
-from engine.evaluation.answers import Answer, Feedback, QuestionAnswers, is_verified, majority
+from engine.evaluation.answer_outcomes import Answer, Feedback, QuestionAnswers, is_verified, majority
 from engine.evaluation.metrics import Metric, accuracy, mean
 
 

@@ -12,7 +12,7 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from engine.evaluation.answers import answer_group
+from engine.evaluation.answer_outcomes import answer_group
 from engine.evaluation.control_arms import Reflected, foreign, generic_words, shuffled
 from engine.evaluation.protocol import GENERAL_KEY
 from engine.prompts.control_prompts import generic_reflection, judgement_messages, stated_answer

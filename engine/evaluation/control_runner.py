@@ -11,13 +11,13 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, replace
 
 from engine.errors import GenerationFailed
-from engine.evaluation.answers import answer_group
+from engine.evaluation.answer_outcomes import answer_group
 from engine.evaluation.control_plan import ControlItem, ControlPlan
 from engine.generation.base import Generated, GenerationRequest, Generator
 from engine.prompts.control_prompts import read_judgement
 from engine.prompts.one_stage_reply import split_one_stage
 from engine.prompts.rollout import PROMPT_VERSION, prompt_hash
-from engine.rollout.steps import Verify, Watcher
+from engine.rollout.generation_steps import Verify, Watcher
 from engine.tasks.base import Verification
 from store.rollouts.control_texts import NewControl
 

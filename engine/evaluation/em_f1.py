@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from engine.evaluation.answers import Answer, Feedback, QuestionAnswers, is_verified
+from engine.evaluation.answer_outcomes import Answer, Feedback, QuestionAnswers, is_verified
 from engine.evaluation.metrics import Metric, accuracy, mean_score
 from store.records import Verdict
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from dataclasses import replace
 
-from engine.evaluation.answers import Feedback
+from engine.evaluation.answer_outcomes import Feedback
 from engine.evaluation.held_out_questions import held_out_questions
 from engine.evaluation.protocol import (
     deciding_feedback,

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from engine.evaluation.answers import Feedback, QuestionAnswers, is_verified, majority, right_at
+from engine.evaluation.answer_outcomes import Feedback, QuestionAnswers, is_verified, majority, right_at
 from store.evaluation.intervals import paired_changes, student_mean, wilson, wilson_share
 
 

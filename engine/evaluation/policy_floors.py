@@ -9,7 +9,7 @@ import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
-from engine.evaluation.answers import QuestionAnswers, answer_group, right_at
+from engine.evaluation.answer_outcomes import QuestionAnswers, answer_group, right_at
 from engine.tasks import TASK_TYPES
 from store.database.connection import write
 from store.evaluation.floors import FLOOR, ConstantPairs, FirstAnswer, Floor, Question, constant_pairs, floor_of

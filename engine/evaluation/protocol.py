@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 
-from engine.evaluation.answers import Answer, Feedback, QuestionAnswers, answer_group
+from engine.evaluation.answer_outcomes import Answer, Feedback, QuestionAnswers, answer_group
 from engine.evaluation.baselines import baselines, budgets
 from engine.evaluation.em_f1 import grade, graded
 from engine.evaluation.metrics import Metric, evaluate

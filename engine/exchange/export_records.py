@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from engine.exchange.export_scope import Scope
 from engine.exchange.formats import Format
-from engine.exchange.mapping import REFLECTS_ON, SETS, published, rebuilt, sides_of, trial_record
+from engine.exchange.record_mapping import REFLECTS_ON, SETS, published, rebuilt, sides_of, trial_record
 from engine.exchange.unmapped_fields import Json
 from engine.prompts.rollout import (
     VERSIONS,

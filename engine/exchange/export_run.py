@@ -12,13 +12,12 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import get_args
 
-from engine.exchange.columns import PUBLISHED_COLUMNS, TRAINER_COLUMNS
 from engine.exchange.dataset_card import CardFacts, card
 from engine.exchange.export_records import records_of
 from engine.exchange.export_scope import ExportRefused, Scope, find_scope
 from engine.exchange.formats import FORMATS, Format, text_of
 from engine.exchange.leak_flags import IN_REFLECTION, step_leak
-from engine.exchange.mapping import sides_of
+from engine.exchange.record_mapping import sides_of
 from engine.exchange.trl_rows import (
     TRAINER_FORMATS,
     TrainerFormat,
@@ -28,6 +27,7 @@ from engine.exchange.trl_rows import (
     stages_of,
     trainer_row,
 )
+from engine.exchange.typed_columns import PUBLISHED_COLUMNS, TRAINER_COLUMNS
 from engine.exchange.unmapped_fields import Json
 from engine.exchange.writers import Encoding, open_writer
 from engine.models.durable_directory import publish

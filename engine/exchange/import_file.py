@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import EngineError
-from engine.exchange.batches import AHEAD_BYTES, Batch, Source, batches_of
 from engine.exchange.formats import FORMATS, Format, detect
 from engine.exchange.json_records import Found, read_records
 from engine.exchange.leak_flags import IN_PROMPT, IN_REFLECTION
 from engine.exchange.parquet_records import count_rows, is_parquet, read_rows
+from engine.exchange.record_batches import AHEAD_BYTES, Batch, Source, batches_of
 from store.control.liveness import lock_owner
 from store.control.telemetry import add_event
 from store.database.connection import checkpoint, write, writing

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from engine.exchange.columns import from_columns
 from engine.exchange.json_records import Found
+from engine.exchange.typed_columns import from_columns
 
 _MAGIC = b"PAR1"
 _BATCH_ROWS = 200

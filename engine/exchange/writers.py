@@ -7,7 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Protocol
 
-from engine.exchange.columns import OTHER, TRAINER_COLUMNS, TRIAL_COLUMNS, Columns, to_columns
+from engine.exchange.typed_columns import OTHER, TRAINER_COLUMNS, TRIAL_COLUMNS, Columns, to_columns
 from engine.exchange.unmapped_fields import Json
 from store.database.connection import storable
 

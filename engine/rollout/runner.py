@@ -2,7 +2,7 @@
 
 There is no barrier between the stages: an incorrect verdict immediately enqueues its reflections, and each reflection
 its correction; `engine.rollout.work_queue` defines the order. The runner depends only on generators, a verify function
-and a journal, never on a database or a device, so that they could run on a cluster.
+and a writer, never on a database or a device, so that they could run on a cluster.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from functools import partial
 from typing import Protocol
 
 from engine.generation.base import Generator
+from engine.rollout.generation_steps import Reflected, Steps, Verify, Watcher
 from engine.rollout.plan import STAGE_OF, Chain, Done, RolloutPlan, WorkKind
-from engine.rollout.steps import Reflected, Steps, Verify, Watcher
 from engine.rollout.work_queue import WorkItem, WorkQueue
 from store.records import StoredQuestion
 from store.rollouts.attempts import NewAttempt, NewReflection
 
 
-class Journal(Protocol):
+class Writer(Protocol):
     """Storage of finished work. Each call returns once the row is committed."""
 
     async def attempt(self, attempt: NewAttempt, *, ends_trajectory: tuple[int | None, int | None] | None) -> int:
@@ -46,7 +46,7 @@ class RolloutRunner:
         done: its stored work by question id.
         generator: generates attempts and corrections, and reflections if there is no `reflector`.
         verify: verifies a reply to a question.
-        journal: stores finished work.
+        writer: stores finished work.
         watcher: is notified of progress and live texts.
         concurrency: number of generations in flight.
         retries: number of times a failed generation is repeated.
@@ -59,7 +59,7 @@ class RolloutRunner:
         done: Mapping[int, Done],
         generator: Generator,
         verify: Verify,
-        journal: Journal,
+        writer: Writer,
         watcher: Watcher,
         *,
         concurrency: int,
@@ -69,7 +69,7 @@ class RolloutRunner:
         self._plan = plan
         self._done = done
         self._steps = Steps(plan, generator, reflector or generator, verify, watcher, retries)
-        self._journal = journal
+        self._writer = writer
         self._watcher = watcher
         self._concurrency = concurrency
         self._queue = WorkQueue(concurrency)
@@ -182,7 +182,7 @@ class RolloutRunner:
         plan = self._plan
         new = await self._steps.first_answer(question)
         reflected = new.generation.error is None and plan.needs_reflection(new.verdict)
-        attempt_id = await self._journal.attempt(new, ends_trajectory=None if reflected else (None, None))
+        attempt_id = await self._writer.attempt(new, ends_trajectory=None if reflected else (None, None))
         if reflected:
             keys = len(plan.draws[question.id])
             self._watcher.add_total("reflect", keys)
@@ -196,7 +196,7 @@ class RolloutRunner:
 
     async def _vote(self, question: StoredQuestion, sample: int) -> None:
         new = await self._steps.first_answer(question, sample)
-        await self._journal.attempt(new, ends_trajectory=None)
+        await self._writer.attempt(new, ends_trajectory=None)
         self._watcher.completed("vote", new.verdict, reused=new.generation.reused_from is not None)
 
     async def _reflect(self, question: StoredQuestion, attempt: Reflected, chain: Chain) -> None:
@@ -204,9 +204,9 @@ class RolloutRunner:
         failed = new.generation.error is not None
         correction_id = None
         if correction is None:
-            reflection_id = await self._journal.reflection(new, ends_trajectory=failed)
+            reflection_id = await self._writer.reflection(new, ends_trajectory=failed)
         else:
-            reflection_id, correction_id = await self._journal.one_reply(new, correction)
+            reflection_id, correction_id = await self._writer.one_reply(new, correction)
         kind: WorkKind = "reflect" if chain.round == 1 else "again"
         self._watcher.completed(kind, reused=new.generation.reused_from is not None)
         if failed:
@@ -224,7 +224,7 @@ class RolloutRunner:
         self, question: StoredQuestion, attempt: Reflected, reflection_id: int, reflection: str, chain: Chain
     ) -> None:
         new = await self._steps.correction(question, attempt, reflection_id, reflection, chain)
-        correction_id = await self._journal.attempt(new, ends_trajectory=(attempt.id, reflection_id))
+        correction_id = await self._writer.attempt(new, ends_trajectory=(attempt.id, reflection_id))
         self._corrected(question, correction_id, new, chain)
 
     def _corrected(self, question: StoredQuestion, correction_id: int, new: NewAttempt, chain: Chain) -> None:
@@ -247,10 +247,10 @@ class RolloutRunner:
         sample: int,
     ) -> None:
         new = await self._steps.correction(question, attempt, reflection_id, reflection, chain, sample)
-        await self._journal.attempt(new, ends_trajectory=None)
+        await self._writer.attempt(new, ends_trajectory=None)
         self._watcher.completed("resample", new.verdict, reused=new.generation.reused_from is not None)
 
     async def _retry(self, question: StoredQuestion, attempt: Reflected, sample: int) -> None:
         new = await self._steps.retry(question, attempt, sample)
-        await self._journal.attempt(new, ends_trajectory=None)
+        await self._writer.attempt(new, ends_trajectory=None)
         self._watcher.completed("retry", new.verdict, reused=new.generation.reused_from is not None)

@@ -81,7 +81,7 @@ class TelemetryThread:
                         add_metrics(connection, self._iteration_id, "attempt", step, rates)
                         last_metrics = time.monotonic()
             except sqlite3.OperationalError:
-                # The journal reports the same problem and retries; telemetry need not be complete.
+                # The store writer reports the same problem and retries; telemetry need not be complete.
                 pass
             if ending:
                 connection.close()

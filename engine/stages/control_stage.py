@@ -18,8 +18,8 @@ from engine.evaluation.control_runner import ControlRunner, Generators
 from engine.generation.serving import Serving
 from engine.models.weights import Role, require_weights, weights_of
 from engine.rollout.gauges import Gauges
-from engine.rollout.journal import StoreJournal
 from engine.rollout.plan import Counts, no_counts
+from engine.rollout.store_writer import StoreWriter
 from engine.rollout.telemetry_thread import Progress, TelemetryThread
 from engine.stages.context import StageContext
 from engine.tasks.verifier_pool import VerifierPool
@@ -91,7 +91,7 @@ class ControlStage:
         served_id: int,
         serving: Serving,
         verifiers: VerifierPool,
-        journal: StoreJournal,
+        writer: StoreWriter,
         broadcast: TelemetryThread,
         follow: Callable[[Stoppable], Awaitable[None]],
     ) -> bool:
@@ -101,7 +101,7 @@ class ControlStage:
             served_id: the policy that `serving` serves.
             serving: its generators.
             verifiers: verify the corrections.
-            journal: stores the texts.
+            writer: stores the texts.
             broadcast: shows the progress.
             follow: pauses, resumes and stops the work on the supervisor's commands, until cancelled.
         """
@@ -128,7 +128,7 @@ class ControlStage:
                 self._iteration.id,
                 Generators(serving.reasoner, serving.reflector),
                 verifiers.verify,
-                lambda new: _stored(journal, new),
+                lambda new: _stored(writer, new),
                 gauges,
                 concurrency=self._settings.generation.concurrency,
                 retries=self._settings.generation.retries,
@@ -185,8 +185,8 @@ def control_stage(
     return ControlStage(context, iteration, settings, policy_id)
 
 
-async def _stored(journal: StoreJournal, new: NewControl) -> int:
-    return await journal.store(lambda connection: insert_control(connection, new))
+async def _stored(writer: StoreWriter, new: NewControl) -> int:
+    return await writer.store(lambda connection: insert_control(connection, new))
 
 
 async def _awaited(awaitable: Awaitable[None]) -> None:

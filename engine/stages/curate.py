@@ -10,12 +10,12 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 
 from engine.curation.candidates import Candidate
-from engine.curation.completions import correction_wording
 from engine.curation.d_plus import d_plus
 from engine.curation.d_pm import d_pm
 from engine.curation.d_pref import d_pref
 from engine.curation.judge.ranking import JudgedPair, Tally
 from engine.curation.language import check_language
+from engine.curation.unfit_answers import correction_wording
 from engine.errors import JudgeUnavailable
 from engine.prompts.instructions import GENERAL, compose
 from engine.prompts.leakage import correction_request, training_prompts

@@ -19,10 +19,10 @@ from engine.evaluation.stored_results import to_measure
 from engine.generation.serving import Serving, serve
 from engine.models.weights import PolicyWeights, weights_of
 from engine.rollout.gauges import Gauges
-from engine.rollout.journal import StoreJournal
 from engine.rollout.load_plan import Progressed, kinds_of, reflector_of, settings_of, training_plan
 from engine.rollout.plan import STAGE_OF, Counts, RolloutPlan, WorkKind, count
 from engine.rollout.runner import RolloutRunner
+from engine.rollout.store_writer import StoreWriter
 from engine.rollout.telemetry_thread import Progress, TelemetryThread
 from engine.stages.context import StageContext
 from engine.stages.control_stage import ControlStage, Stoppable, control_stage
@@ -234,7 +234,7 @@ class _Generation:
         serving = serve(settings.generation, reasoner, reflector, settings.seed, context.warn)
         broadcast = TelemetryThread(context.workspace.database, job.slot, job.iteration_id, serving.name, reasoner.name)
         verifiers = VerifierPool(kinds_of(settings))
-        journal = StoreJournal(context.connection, lambda reason: self._hold(serving, reason))
+        writer = StoreWriter(context.connection, lambda reason: self._hold(serving, reason))
         # From here on the broadcast sends a more detailed heartbeat than the pulse.
         context.pulse.end()
         broadcast.start()
@@ -250,7 +250,7 @@ class _Generation:
                     progressed.done,
                     serving.reasoner,
                     verifiers.verify,
-                    journal,
+                    writer,
                     gauges,
                     concurrency=settings.generation.concurrency,
                     retries=settings.generation.retries,
@@ -267,11 +267,11 @@ class _Generation:
                 if not finished:
                     return False
                 if part.complete is not None:
-                    await journal.store(part.complete)
+                    await writer.store(part.complete)
             record()
             follow = partial(self._follow, serving, broadcast)
             return controls is None or await controls.run(
-                self._served_id, serving, verifiers, journal, broadcast, follow
+                self._served_id, serving, verifiers, writer, broadcast, follow
             )
         finally:
             broadcast.stop()

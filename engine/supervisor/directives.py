@@ -13,7 +13,8 @@ from typing import Any
 
 from engine.supervisor.lineage import close_iteration, give_up_iteration
 from engine.supervisor.rollback import branch, rollback
-from engine.supervisor.skip import skip_stage
+from engine.supervisor.settings_at_resume import take_settings
+from engine.supervisor.skip_stage import skip_stage
 from engine.supervisor.start import (
     Refused,
     evaluate,
@@ -26,7 +27,6 @@ from engine.supervisor.start import (
     start_iteration,
     start_run,
 )
-from engine.supervisor.taken_settings import take_settings
 from store.control.directives import COMMANDS, finish
 from store.control.telemetry import add_event
 from store.curation.curated import decisions_since

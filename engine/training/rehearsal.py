@@ -16,7 +16,7 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import zip_longest
 
-from engine.curation.completions import attempt_wording, unfit_answer
+from engine.curation.unfit_answers import attempt_wording, unfit_answer
 from engine.prompts.rollout import Problem, attempt_messages
 from engine.training.build_examples import Rollouts, correction_of, reply, source_row
 from engine.training.examples import Example

@@ -13,7 +13,7 @@ import typer
 from reflectevo_tui.commands.options import JsonOption, WorkspaceOption, chosen_workspace, guarded, refuse
 
 if TYPE_CHECKING:
-    from reflectevo_tui.report.gather import MeasuredTask
+    from reflectevo_tui.report.report_contents import MeasuredTask
     from store.estimates.control_cost import ControlCost
     from store.settings import RunSettings
     from store.workspace import Workspace
@@ -121,7 +121,7 @@ def evaluate(
 
 def newest_evaluation(workspace: Workspace) -> list[MeasuredTask]:
     """Return the metrics of the workspace's newest evaluation, by protocol and task, overall first."""
-    from reflectevo_tui.report.gather import MeasuredTask, protocol_key
+    from reflectevo_tui.report.report_contents import MeasuredTask, protocol_key
     from store.database.connection import reading
     from store.evaluation.transfer import TRANSFER, place, transfer_tasks
     from store.runs.iterations import list_iterations

@@ -41,10 +41,10 @@ def report(
     chosen = chosen_workspace(context, workspace)
 
     def work() -> None:
-        from reflectevo_tui.report.files import write_report
-        from reflectevo_tui.report.gather import as_json as to_json
-        from reflectevo_tui.report.gather import gather
         from reflectevo_tui.report.markdown import to_markdown
+        from reflectevo_tui.report.report_contents import as_json as to_json
+        from reflectevo_tui.report.report_contents import gather
+        from reflectevo_tui.report.report_files import write_report
         from reflectevo_tui.report.sections import lay_out
         from store.database.connection import read, reading
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from reflectevo_tui.report.control_blocks import analysis_blocks
 from reflectevo_tui.report.document import Block, Folded, Paragraph, Section, Table
-from reflectevo_tui.report.gather import RunReport
+from reflectevo_tui.report.report_contents import RunReport
 from reflectevo_tui.text.control_words import TITLE
 from store.evaluation.number_format import counted, percent
 from store.rollouts.control_results import ControlResults

@@ -6,7 +6,7 @@ import json
 
 from reflectevo_tui.report.document import Bars, Block, Facts, Folded, Heat, Paragraph, Section, Table, Verbatim
 from reflectevo_tui.report.formatting import percent, ratio
-from reflectevo_tui.report.gather import RunReport
+from reflectevo_tui.report.report_contents import RunReport
 from store.curation.reflection_measures import HEAD, cells
 from store.curation.reviews import ERROR_KINDS
 from store.curation.training_settings import SET_TITLES

@@ -12,7 +12,7 @@ from reflectevo_tui.report.experiment_analysis_sections import over_setting, tra
 from reflectevo_tui.report.experiment_controls import controls_compared
 from reflectevo_tui.report.experiment_data import Baseline, ExperimentReport, Measured
 from reflectevo_tui.report.formatting import NOT_MEASURED, Number, duration, p_value, percent, points, ratio
-from reflectevo_tui.report.gather import RunReport
+from reflectevo_tui.report.report_contents import RunReport
 from store.evaluation import number_format
 from store.evaluation.floors import NOT_COMPUTED
 from store.evaluation.power import shown_words

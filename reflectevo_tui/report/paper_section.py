@@ -5,7 +5,7 @@ from __future__ import annotations
 from reflectevo_tui.report import paper_results as paper
 from reflectevo_tui.report.document import Block, Cell, Paragraph, Section, Table
 from reflectevo_tui.report.formatting import percent
-from reflectevo_tui.report.gather import RunReport
+from reflectevo_tui.report.report_contents import RunReport
 from reflectevo_tui.report.result_sections import NO_FLOOR
 from store.evaluation import number_format
 from store.evaluation.floors import FLOOR, floor_value

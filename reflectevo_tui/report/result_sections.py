@@ -16,7 +16,14 @@ from reflectevo_tui.report.formatting import (
     p_value,
     points,
 )
-from reflectevo_tui.report.gather import Compared, MeasuredTask, Metrics, RunReport, TrainingCurve, protocol_key
+from reflectevo_tui.report.report_contents import (
+    Compared,
+    MeasuredTask,
+    Metrics,
+    RunReport,
+    TrainingCurve,
+    protocol_key,
+)
 from store.evaluation.floors import FLOOR, floor_value
 from store.evaluation.held_out_answers import is_oracle
 from store.evaluation.transfer import display_name, transfer_tasks

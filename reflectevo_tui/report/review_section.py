@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 from reflectevo_tui.report.document import Block, Cell, Folded, Paragraph, Section, Table
 from reflectevo_tui.report.formatting import count, percent
-from reflectevo_tui.report.gather import RunReport
+from reflectevo_tui.report.report_contents import RunReport
 from store.curation.review_analysis import ErrorShares, ReviewedErrors
 from store.curation.reviews import ERROR_KINDS, NAMES_ERROR
 from store.evaluation.number_format import counted

@@ -10,8 +10,8 @@ from reflectevo_tui.report.data_sections import curation, examples, instructions
 from reflectevo_tui.report.document import Document, Facts, Folded, Paragraph, Section, Table, Verbatim
 from reflectevo_tui.report.experiment_sections import experiment_headline, experiment_sections
 from reflectevo_tui.report.formatting import count, duration
-from reflectevo_tui.report.gather import RunReport, moment
 from reflectevo_tui.report.paper_section import besides_the_paper
+from reflectevo_tui.report.report_contents import RunReport, moment
 from reflectevo_tui.report.result_sections import comparisons, headline, held_out, learning, training
 from reflectevo_tui.report.review_section import reviewed_errors
 from store.records import IterationKind

@@ -1,6 +1,6 @@
 """Attempts that are not trained on as answers to their question, each with its reason, as the last curation found.
 
-The rule is the engine's (`engine.curation.completions.unfit_answer`). Its results are stored, so that training, the
+The rule is the engine's (`engine.curation.unfit_answers.unfit_answer`). Its results are stored, so that training, the
 count at its gate, exports and the Datasets screen leave out the same attempts without computing it again. They are rows
 of `metrics` under a stage name of their own: the name is the reason, the step the id of the attempt.
 """

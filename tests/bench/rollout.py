@@ -25,10 +25,10 @@ from engine.generation.vllm import CPU_BLOCK_TOKENS, VllmGenerator, cpu_dtype
 from engine.models.resolve import model_cache, resolve_model
 from engine.models.weights import PolicyWeights
 from engine.rollout.gauges import Gauges
-from engine.rollout.journal import StoreJournal
 from engine.rollout.load_plan import training_plan
 from engine.rollout.plan import count
 from engine.rollout.runner import RolloutRunner
+from engine.rollout.store_writer import StoreWriter
 from engine.tasks import load_tasks
 from engine.tasks.verifier_pool import VerifierPool
 from store.database.connection import open_writer, write
@@ -178,7 +178,7 @@ async def _rollouts(
                     progressed.done,
                     recording,
                     verifiers.verify,
-                    StoreJournal(connection, _hold),
+                    StoreWriter(connection, _hold),
                     Gauges(count(progressed.plan, progressed.done)),
                     concurrency=settings.generation.concurrency,
                     retries=0,

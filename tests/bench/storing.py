@@ -1,4 +1,4 @@
-"""Sustained storing of finished trajectories, as the engine does it: through its journal, with the search index, while
+"""Sustained storing of finished trajectories, as the engine does it: through its writer, with the search index, while
 another process pages through the list; against plain sqlite3 inserts of the same rows.
 
 The baseline commits the same rows in transactions of their own, with the same settings of the database, into the same
@@ -20,7 +20,7 @@ from multiprocessing.synchronize import Event
 from pathlib import Path
 from random import Random
 
-from engine.rollout.journal import StoreJournal
+from engine.rollout.store_writer import StoreWriter
 from store.database.connection import open_reader, open_writer, write
 from store.database.migrations import migrate
 from store.rollouts.attempts import NewAttempt, NewGeneration, NewReflection
@@ -106,7 +106,7 @@ async def _store(rows: Rows, todo: list[tuple[int, list[str]]]) -> None:
     async def hold(reason: str | None) -> None:
         raise RuntimeError(f"the disk can't be written: {reason}")
 
-    journal = StoreJournal(rows.connection, hold)
+    writer = StoreWriter(rows.connection, hold)
     waiting = iter(todo)
 
     def made(text: str) -> NewGeneration:
@@ -118,13 +118,13 @@ async def _store(rows: Rows, todo: list[tuple[int, list[str]]]) -> None:
     async def work() -> None:
         for question, (attempt, *others) in waiting:
             new = NewAttempt(made(attempt), question, 1, None, "A", "incorrect", "choice", 0.0)
-            first = await journal.attempt(new, ends_trajectory=None)
+            first = await writer.attempt(new, ends_trajectory=None)
             for n in range(REFLECTIONS):
                 reflection, correction = others[2 * n : 2 * n + 2]
                 told = NewReflection(made(reflection), first, f"1-{n + 1}-2", "")
-                reflected = await journal.reflection(told, ends_trajectory=False)
+                reflected = await writer.reflection(told, ends_trajectory=False)
                 again = NewAttempt(made(correction), question, 2, reflected, "B", "correct", "choice", 1.0)
-                await journal.attempt(again, ends_trajectory=(first, reflected))
+                await writer.attempt(again, ends_trajectory=(first, reflected))
 
     await asyncio.gather(*(work() for _ in range(CONCURRENCY)))
 

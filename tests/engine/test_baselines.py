@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.evaluation.answers import Answer, QuestionAnswers, answer_group, majority
+from engine.evaluation.answer_outcomes import Answer, QuestionAnswers, answer_group, majority
 from engine.evaluation.baselines import Budget, allowed, baseline_outcomes, baselines, budgets, until_right
 from store.records import Verdict
 

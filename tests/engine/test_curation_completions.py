@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from engine.curation.completions import (
+from engine.curation.d_plus import d_plus
+from engine.curation.unfit_answers import (
     PromptWording,
     attempt_wording,
     correction_wording,
     unfit_answer,
 )
-from engine.curation.d_plus import d_plus
 from engine.prompts.rollout import Problem
 from store.curation.exclusion_reasons import ANSWER_ECHO, ANSWER_REPETITION, ANSWER_TRUNCATED
 from store.settings import CurationSection

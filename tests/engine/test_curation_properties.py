@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from engine.curation.candidates import Candidate
 from engine.curation.d_plus import d_plus
 from engine.curation.d_pm import d_pm
-from engine.curation.selection import share_level
+from engine.curation.set_limits import share_level
 from engine.curation.similarity import grams, jaccard
 from engine.tasks.base import normalised
 from store.settings import CurationSection

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.evaluation.answers import Answer, QuestionAnswers
+from engine.evaluation.answer_outcomes import Answer, QuestionAnswers
 from engine.evaluation.em_f1 import grade, graded
 from engine.evaluation.metrics import NOTHING
 from engine.evaluation.protocol import answered, measure

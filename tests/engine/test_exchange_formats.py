@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.exchange.columns import PUBLISHED_COLUMNS, from_columns, to_columns
 from engine.exchange.formats import FORMATS, Format, Unfit, detect, normal
 from engine.exchange.instruction_labels import UNSTATED
 from engine.exchange.leak_flags import IN_PROMPT, IN_REFLECTION, step_leak
-from engine.exchange.mapping import imported, published
+from engine.exchange.record_mapping import imported, published
+from engine.exchange.typed_columns import PUBLISHED_COLUMNS, from_columns, to_columns
 from engine.exchange.unmapped_fields import condensed, expanded, remainder, restored, same
 from engine.prompts.instructions import BUILT_IN, GENERAL
 from store.exchange.imported_records import ImportedRecord

@@ -16,7 +16,7 @@ import pytest
 from engine.commands.init import init_workspace
 from engine.commands.render_prompt import rerender
 from engine.errors import EngineError
-from engine.exchange import batches
+from engine.exchange import record_batches
 from engine.exchange.import_file import import_file
 from store.control.telemetry import events
 from store.curation.curated import curation_counts
@@ -160,7 +160,7 @@ def test_a_set_split_over_batches_is_stored_as_in_one(
     take(workspace, path)
     other = Workspace(tmp_path / "other")
     init_workspace(other, "demo-cpu", None, replace=False)
-    monkeypatch.setattr(batches, "BATCH_RECORDS", 7)
+    monkeypatch.setattr(record_batches, "BATCH_RECORDS", 7)
     take(other, path)
     assert rows_of(other) == rows_of(workspace)
 

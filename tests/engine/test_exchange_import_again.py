@@ -13,8 +13,8 @@ import psutil
 import pytest
 
 from engine.commands.init import init_workspace
-from engine.exchange import batches
 from engine.exchange import import_file as importing
+from engine.exchange import record_batches
 from engine.exchange.import_file import ImportRefused, import_file
 from reflectevo_tui.engine_client.process import engine_command
 from store.database.connection import open_reader, open_writer, write
@@ -56,7 +56,7 @@ def test_an_import_killed_at_any_batch_goes_on_and_ends_the_same(
     path = write_records(tmp_path / "raw.json", (maker.raw(n) for n in range(5000)))
     if ahead:
         # Only large files are imported in a separate process: make this one large without more records.
-        path.write_bytes(path.read_bytes() + b" " * batches.AHEAD_BYTES)
+        path.write_bytes(path.read_bytes() + b" " * record_batches.AHEAD_BYTES)
     arguments = engine_command("import", "-w", str(workspace.root), "--file", str(path))
     kills = 0
     while True:
@@ -115,7 +115,7 @@ def test_an_import_runs_beside_a_writer(workspace: Workspace, tmp_path: Path) ->
     path = write_records(tmp_path / "raw.json", [maker.raw(n) for n in range(40)])
     inserted: list[int] = []
     with closing(open_writer(workspace.database)) as engine, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(batches, "BATCH_RECORDS", 10)
+        patch.setattr(record_batches, "BATCH_RECORDS", 10)
         advance = importing._Import._progress
 
         def between(self: Any, *arguments: Any) -> None:

@@ -223,8 +223,8 @@ def test_a_report_of_half_an_experiment_names_what_is_missing(harness: Make, tmp
         policy=None,
     )
     one.wait_state("done")
-    from reflectevo_tui.report.gather import gather
     from reflectevo_tui.report.markdown import to_markdown
+    from reflectevo_tui.report.report_contents import gather
     from reflectevo_tui.report.sections import lay_out
     from store.runs.runs import run_named
 

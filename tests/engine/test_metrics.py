@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.evaluation.answers import Answer, Feedback, QuestionAnswers
+from engine.evaluation.answer_outcomes import Answer, Feedback, QuestionAnswers
 from engine.evaluation.metrics import NOTHING, Metric, accuracy, evaluate, mean
 from store.evaluation.intervals import mcnemar_exact, wilson
 from store.records import Verdict

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from engine.stages.job import Job
 from engine.supervisor.next_step import Close, Decide, Rest, Start, Step, Wait, next_step
-from engine.supervisor.skip import skipped_with
+from engine.supervisor.skip_stage import skipped_with
 from store.records import Iteration, Run, Stage
 from store.settings import STAGES
 from tests.support.rows import run_settings

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from engine.errors import TaskError
 from engine.tasks import load_task, task_type
+from engine.tasks.answers.block_layout import in_one_line
 from engine.tasks.answers.extraction import ends_in_answer, extract
-from engine.tasks.answers.layout import in_one_line
 from engine.tasks.answers.remarks import without_lead, without_remark
 from engine.tasks.answers.statements import last_retraction
 from engine.tasks.answers.thoughts import without_thoughts

@@ -220,13 +220,13 @@ def test_an_interrupted_reuse_goes_on(rows: Rows) -> None:
     plan = next_iteration(rows, reuse={"iteration": 1, "what": "reflections"})
     generator = FakeGenerator()
     rollout, gauges = make_rollout(rows, plan, generator, concurrency=1)
-    original = rollout._journal.reflection
+    original = rollout._writer.reflection
 
     async def stop_after(*arguments: Any, **more: Any) -> int:
         rollout.stop()
         return await original(*arguments, **more)
 
-    rollout._journal.reflection = stop_after  # type: ignore[method-assign]
+    rollout._writer.reflection = stop_after  # type: ignore[method-assign]
     assert asyncio.run(rollout.run()) is False
     assert gauges.counts == count(plan, stored(rows))
     assert asked(run_plan(rows, plan)) == {"correct": 12}

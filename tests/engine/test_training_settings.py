@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from engine.commands.check import at_once
 from engine.commands.check.machine import check_samples
-from engine.curation import candidates, selection
+from engine.curation import candidates, set_limits
 from engine.errors import TrainingRefused
 from engine.exchange.export_scope import find_scope
 from engine.exchange.trl_rows import examples_of
@@ -297,7 +297,7 @@ def test_an_entry_must_be_consistent() -> None:
 def test_the_reasons_are_those_of_curation() -> None:
     """`kto-verdict` finds the rows by them."""
     assert candidates.INCORRECT == exclusion_reasons.CORRECTION_INCORRECT
-    assert {selection.OVER_QUESTION_CAP, selection.OVER_TASK_CAP} < set(exclusion_reasons.CAPS)
+    assert {set_limits.OVER_QUESTION_CAP, set_limits.OVER_TASK_CAP} < set(exclusion_reasons.CAPS)
 
 
 @pytest.mark.parametrize("setting", sorted(TRAINING_SETTINGS))

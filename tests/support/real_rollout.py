@@ -13,10 +13,10 @@ from pathlib import Path
 from engine.commands.init import init_workspace
 from engine.generation.base import Generated, GenerationRequest, Generator
 from engine.rollout.gauges import Gauges
-from engine.rollout.journal import StoreJournal
 from engine.rollout.load_plan import kinds_of, training_plan
 from engine.rollout.plan import count
 from engine.rollout.runner import RolloutRunner
+from engine.rollout.store_writer import StoreWriter
 from engine.stages.context import Commands, Pulse, StageContext
 from engine.stages.job import Job
 from engine.stages.prepare import prepare
@@ -92,7 +92,7 @@ async def run_plan(settings: RunSettings, directory: Path, generator: Generator)
                 progressed.done,
                 recording,
                 verifiers.verify,
-                StoreJournal(connection, hold),
+                StoreWriter(connection, hold),
                 Gauges(count(progressed.plan, progressed.done)),
                 concurrency=settings.generation.concurrency,
                 retries=0,

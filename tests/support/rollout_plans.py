@@ -1,4 +1,4 @@
-"""Small generators, verifiers and journals for tests of the rollout: the real store, no model, no sleeps."""
+"""Small generators, verifiers and writers for tests of the rollout: the real store, no model, no sleeps."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from engine.errors import GenerationFailed
 from engine.generation.base import Generated, GenerationRequest
 from engine.prompts.rollout import SECOND_TRY, Problem, one_stage_completion
 from engine.rollout.gauges import Gauges
-from engine.rollout.journal import StoreJournal
 from engine.rollout.plan import Baselines, Done, ReflectionKey, RolloutPlan, count, gather_done
 from engine.rollout.reuse import Reusable
 from engine.rollout.runner import RolloutRunner
+from engine.rollout.store_writer import StoreWriter
 from engine.tasks.base import Verification
 from store.records import StoredQuestion
 from store.rollouts import attempts
@@ -180,7 +180,7 @@ def stored(rows: Rows) -> dict[int, Done]:
 
 async def no_hold(reason: str | None) -> None:
     """Return no hold: the disk of these tests doesn't fill up."""
-    raise AssertionError(f"the journal had to wait: {reason}")
+    raise AssertionError(f"the writer had to wait: {reason}")
 
 
 def make_rollout(
@@ -195,13 +195,13 @@ def make_rollout(
     """Return a rollout of the plan's outstanding work, into the real store."""
     done = stored(rows)
     gauges = Gauges(count(plan, done))
-    journal = StoreJournal(rows.connection, no_hold)
+    writer = StoreWriter(rows.connection, no_hold)
     rollout = RolloutRunner(
         plan,
         done,
         generator,
         verify,
-        journal,
+        writer,
         gauges,
         concurrency=concurrency,
         retries=retries,

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from reflectevo_tui.cli import app
 from reflectevo_tui.commands.evaluate import as_table
-from reflectevo_tui.report.gather import MeasuredTask
+from reflectevo_tui.report.report_contents import MeasuredTask
 from tests.support.engines import EngineHarness
 from tests.support.quiz import quiz_settings
 from tests.support.waiting import run

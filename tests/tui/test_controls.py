@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from reflectevo_tui.app import ReflectEvoApp
 from reflectevo_tui.cli import app
 from reflectevo_tui.engine_client.status import describe_status
-from reflectevo_tui.report.gather import as_json, gather
+from reflectevo_tui.report.report_contents import as_json, gather
 from reflectevo_tui.report.sections import lay_out
 from reflectevo_tui.text.control_words import TITLE, control_rows, control_table, remarks, short_line
 from reflectevo_tui.widgets.control_panel import ControlPanel

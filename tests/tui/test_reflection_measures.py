@@ -8,7 +8,7 @@ import pytest
 
 from reflectevo_tui.app import ReflectEvoApp
 from reflectevo_tui.engine_client.status import collect_status, describe_status
-from reflectevo_tui.report.gather import as_json, gather
+from reflectevo_tui.report.report_contents import as_json, gather
 from reflectevo_tui.report.sections import lay_out
 from reflectevo_tui.widgets.reflection_panel import NEWEST, ReflectionPanel, reflection_lines
 from store.control.telemetry import add_metrics

@@ -20,9 +20,9 @@ from typer.testing import CliRunner
 from reflectevo_tui.cli import app
 from reflectevo_tui.report.escaping import as_fence, as_html, as_markdown
 from reflectevo_tui.report.formatting import MISSING, duration, metric, p_value, percent, points
-from reflectevo_tui.report.gather import as_json, gather
 from reflectevo_tui.report.html_page import to_html
 from reflectevo_tui.report.markdown import to_markdown
+from reflectevo_tui.report.report_contents import as_json, gather
 from reflectevo_tui.report.sections import lay_out
 from store.database.connection import write
 from store.runs.policies import add_evaluation_metrics, evaluations, put_evaluation
@@ -313,7 +313,7 @@ def test_a_report_needs_no_model_library() -> None:
     """A laptop may have only the base installation."""
     code = (
         "import sys\n"
-        "from reflectevo_tui.report import files, gather, html_page, markdown, sections\n"
+        "from reflectevo_tui.report import html_page, markdown, report_contents, report_files, sections\n"
         "print([m for m in ('torch', 'transformers', 'numpy', 'pandas', 'scipy', 'engine') if m in sys.modules])"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import NamedTuple
 
-from engine.tasks.answers.layout import in_one_line
+from engine.tasks.answers.block_layout import in_one_line
 from engine.tasks.answers.statements import (
     Statement,
     boxes,

@@ -15,7 +15,7 @@ import unicodedata
 
 from engine.tasks.answers.extraction import cleaned
 from engine.tasks.answers.number_words import with_digits
-from engine.tasks.answers.places import is_region
+from engine.tasks.answers.region_names import is_region
 from engine.tasks.answers.remarks import without_decoration, without_lead, without_remark, yes_no_head
 
 _QUOTES = str.maketrans({"‘": "'", "’": "'", "“": '"', "”": '"', "–": "-", "—": "-", "−": "-", "×": "x", "…": "."})

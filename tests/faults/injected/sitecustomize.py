@@ -137,11 +137,11 @@ def _install() -> None:
 
 
 def _hurry() -> None:
-    from engine.rollout import journal, telemetry_thread
+    from engine.rollout import store_writer, telemetry_thread
     from engine.supervisor import watchdog
 
     telemetry_thread._EVERY_SECONDS = 0.02
-    journal._RETRY_SECONDS = watchdog._FIRST_PAUSE = watchdog._LONGEST_PAUSE = 0.05
+    store_writer._RETRY_SECONDS = watchdog._FIRST_PAUSE = watchdog._LONGEST_PAUSE = 0.05
     if _command() == "serve":
         from engine.supervisor import supervisor
 

@@ -68,8 +68,8 @@ class _Group:
             self._tried.set()
 
 
-class StoreJournal:
-    """The journal of a rollout process.
+class StoreWriter:
+    """Stores the finished work of a rollout process.
 
     Args:
         connection: a writing connection.

@@ -1,4 +1,4 @@
-"""Tests of the journal that stores finished generations: it waits while the disk is full and loses nothing."""
+"""Tests of the writer that stores finished generations: it waits while the disk is full and loses nothing."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from engine.generation.base import Generated, GenerationRequest
-from engine.rollout import journal as journal_module
+from engine.rollout import store_writer as writer_module
 from engine.rollout.gauges import Gauges
-from engine.rollout.journal import StoreJournal
 from engine.rollout.plan import count
 from engine.rollout.runner import RolloutRunner
+from engine.rollout.store_writer import StoreWriter
 from store.rollouts.attempts import NewAttempt
 from tests.support.rollout_plans import FakeGenerator, add_questions, make_plan, run_plan, stored, verify, work
 from tests.support.rows import Rows
@@ -23,8 +23,8 @@ from tests.support.waiting import STALL_SECONDS
 
 @pytest.fixture
 def rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rows]:
-    """A database with questions, and a journal with short retry intervals."""
-    monkeypatch.setattr(journal_module, "_RETRY_SECONDS", 0.01)
+    """A database with questions, and a writer with short retry intervals."""
+    monkeypatch.setattr(writer_module, "_RETRY_SECONDS", 0.01)
     made = Rows(tmp_path / "reflectevo.db")
     add_questions(made)
     yield made
@@ -66,7 +66,7 @@ def test_a_full_disk_pauses_the_generator_and_loses_nothing(
     generator = Wordy()
     gauges = Gauges(count(plan, {}))
     rollout = RolloutRunner(
-        plan, {}, generator, verify, StoreJournal(rows.connection, hold), gauges, concurrency=4, retries=0
+        plan, {}, generator, verify, StoreWriter(rows.connection, hold), gauges, concurrency=4, retries=0
     )
     _fill(rows.connection)
     assert asyncio.run(asyncio.wait_for(rollout.run(), STALL_SECONDS))
@@ -99,8 +99,8 @@ def test_a_held_piece_is_whole_or_absent(rows: Rows) -> None:
             rows.connection.execute("DROP TRIGGER full")
 
     new = NewAttempt(rows.generation("text"), question, 1, None, "A", "correct", "", None)
-    journal = StoreJournal(rows.connection, hold)
-    real = journal_module.finish_trajectory
+    writer = StoreWriter(rows.connection, hold)
+    real = writer_module.finish_trajectory
 
     def finish(*given: object) -> None:
         try:
@@ -111,8 +111,8 @@ def test_a_held_piece_is_whole_or_absent(rows: Rows) -> None:
             raise full from error
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(journal_module, "finish_trajectory", finish)
-        attempt = asyncio.run(journal.attempt(new, ends_trajectory=(None, None)))
+        patch.setattr(writer_module, "finish_trajectory", finish)
+        attempt = asyncio.run(writer.attempt(new, ends_trajectory=(None, None)))
     assert [row[0] for row in rows.connection.execute("SELECT attempt_id FROM trajectories")] == [attempt]
 
 
@@ -124,7 +124,7 @@ def test_what_is_no_trouble_of_the_disk_propagates(rows: Rows) -> None:
 
     new = NewAttempt(rows.generation("text"), 10**6, 1, None, "A", "correct", "", None)
     with pytest.raises(sqlite3.IntegrityError):
-        asyncio.run(StoreJournal(rows.connection, hold).attempt(new, ends_trajectory=None))
+        asyncio.run(StoreWriter(rows.connection, hold).attempt(new, ends_trajectory=None))
     assert not rows.connection.in_transaction
 
 
@@ -143,8 +143,8 @@ def test_what_is_ready_together_is_one_transaction(rows: Rows) -> None:
     rows.connection.set_trace_callback(lambda sql: commits.append(sql) if sql == "COMMIT" else None)
 
     async def store_all() -> list[int]:
-        journal = StoreJournal(rows.connection, _nobody_holds)
-        return await asyncio.gather(*(journal.attempt(one, ends_trajectory=(None, None)) for one in _attempts(rows)))
+        writer = StoreWriter(rows.connection, _nobody_holds)
+        return await asyncio.gather(*(writer.attempt(one, ends_trajectory=(None, None)) for one in _attempts(rows)))
 
     ids = asyncio.run(store_all())
     assert len(commits) == 1
@@ -158,8 +158,8 @@ def test_one_that_is_refused_takes_no_other_with_it(rows: Rows) -> None:
     good, bad = _attempts(rows)[:2], NewAttempt(rows.generation("text"), 10**6, 1, None, "A", "correct", "", None)
 
     async def store_all() -> list[int | BaseException]:
-        journal = StoreJournal(rows.connection, _nobody_holds)
-        pieces = (journal.attempt(one, ends_trajectory=None) for one in (good[0], bad, good[1]))
+        writer = StoreWriter(rows.connection, _nobody_holds)
+        pieces = (writer.attempt(one, ends_trajectory=None) for one in (good[0], bad, good[1]))
         return await asyncio.gather(*pieces, return_exceptions=True)
 
     first, refused, last = asyncio.run(store_all())
@@ -171,14 +171,14 @@ def test_who_is_cancelled_meanwhile_hears_first_of_what_was_stored(rows: Rows) -
     """Gauges count the results that callers receive: at the end of a rollout they must agree with the rows."""
     told: list[int] = []
 
-    async def store(journal: StoreJournal, attempt: NewAttempt) -> None:
-        told.append(await journal.attempt(attempt, ends_trajectory=None))
+    async def store(writer: StoreWriter, attempt: NewAttempt) -> None:
+        told.append(await writer.attempt(attempt, ends_trajectory=None))
         await asyncio.sleep(0)
         raise AssertionError("the cancellation was lost")
 
     async def cancel_the_second() -> list[BaseException | None]:
-        journal = StoreJournal(rows.connection, _nobody_holds)
-        tasks = [asyncio.create_task(store(journal, one)) for one in _attempts(rows)[:2]]
+        writer = StoreWriter(rows.connection, _nobody_holds)
+        tasks = [asyncio.create_task(store(writer, one)) for one in _attempts(rows)[:2]]
         await asyncio.sleep(0)
         tasks[1].cancel()
         return await asyncio.gather(*tasks, return_exceptions=True)

@@ -17,8 +17,8 @@ from typing import Protocol
 from engine.errors import EngineError
 from engine.exchange.formats import Format, Unfit, normal
 from engine.exchange.json_records import Damaged, Found, read_records
-from engine.exchange.mapping import imported
 from engine.exchange.parquet_records import read_rows
+from engine.exchange.record_mapping import imported
 from store.exchange.imported_records import ImportedRecord
 
 BATCH_RECORDS = 2000
