@@ -8,6 +8,7 @@ uses too.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,15 @@ from typing import Any
 from engine.errors import EngineError, GenerationFailed
 
 _PLACEHOLDER = "REPLY-0-PLACEHOLDER"
+_OPENED = re.compile(r"(?i)(?:<(?:seed:)?think(?:ing)?>|\[THINK\])\s*$")
+"""A prompt that ends inside a thought."""
+_THOUGHT = re.compile(r"(?i)</(?:seed:)?think(?:ing)?>|\[/THINK\]|<\|channel\|>\s*final")
+"""What a template writes before the reply of a model that thinks."""
+THINKS = (
+    "the chat template asks for a thought before every reply, and training targets contain none: it would be trained "
+    "to reply at once, which it is not asked to. Set generation.template, e.g. to { enable_thinking = false }, if the "
+    "template has such a keyword, or use a model that doesn't think"
+)
 
 
 class TemplateFailed(EngineError):
@@ -59,17 +69,23 @@ class ChatFormat:
         """Return the token ids of rendered text, which contains its special tokens."""
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
-    def reply_text(self, messages: Sequence[Mapping[str, object]], reply: str, thought: str = "") -> str:
+    def reply_text(self, messages: Sequence[Mapping[str, object]], reply: str) -> str:
         """Return what a policy writes after a prompt to give a reply: the reply and the end of its turn.
 
-        Args:
-            messages: the messages of the prompt.
-            reply: the text of the reply.
-            thought: what the policy writes before it, as written, with the tags of a thought.
-
-        A template that encloses a reply in marks of its own (e.g. the channel of its final answer) writes them here
-        too; an empty thought that it shows in past turns is left out, because no policy is asked to write it.
+        Where a template puts a mark of its own before replies, the policy writes that too.
         """
+        mark, after = self._around_reply(messages)
+        return f"{mark}{reply.strip()}{self._end_of(after)}"
+
+    def asks_for_thought(self) -> bool:
+        """Check whether a policy is asked to think before it replies: the prompt ends inside a thought, or the template
+        shows past replies with an empty thought, or in the channel that follows that of thoughts."""
+        messages = [{"role": "user", "content": "?"}]
+        mark, _ = self._around_reply(messages)
+        return _OPENED.search(self.prompt_text(messages)) is not None or _THOUGHT.search(mark) is not None
+
+    def _around_reply(self, messages: Sequence[Mapping[str, object]]) -> tuple[str, str]:
+        """Return what the template writes between a prompt and its reply, and after the reply."""
         prompt = self.prompt_text(messages)
         shown = self._render(
             [*messages, {"role": "assistant", "content": _PLACEHOLDER}],
@@ -77,8 +93,7 @@ class ChatFormat:
             continue_final_message=False,
         )
         before, _, after = shown.rpartition(_PLACEHOLDER)
-        mark = before[len(prompt) :] if before.startswith(prompt) and not thought else ""
-        return f"{thought}{'' if is_thought(mark) else mark}{reply.strip()}{self._end_of(after)}"
+        return before[len(prompt) :] if before.startswith(prompt) else "", after
 
     def _end_of(self, after: str) -> str:
         """Return the end of a turn up to the token that ends a generation; the tokenizer's own if there is none."""
@@ -90,24 +105,23 @@ class ChatFormat:
         return after[: place + len(end)]
 
     def _render(self, messages: Sequence[Mapping[str, object]], **options: bool) -> str:
-        import jinja2
-
         plain: list[dict[str, object]] = [dict(message) for message in messages]
         if not self.system:
             return self._applied(plain, **options)
         try:
             return self._applied([{"role": "system", "content": self.system}, *plain], **options)
-        except (jinja2.TemplateError, TemplateFailed):
+        except TemplateFailed:
             # A template without a system role: the message begins the first turn of the user.
             first: dict[str, object] = {"role": "user", "content": f"{self.system}\n\n{plain[0]['content']}"}
             return self._applied([first, *plain[1:]], **options)
 
     def _applied(self, messages: list[dict[str, object]], **options: bool) -> str:
-        import jinja2
-
         try:
             rendered = self.tokenizer.apply_chat_template(messages, tokenize=False, **options, **self.keywords)
-        except (jinja2.TemplateError, TypeError, KeyError, AttributeError) as error:
+        except ValueError:
+            raise
+        except Exception as error:
+            # A template is a program of the model's authors, which may raise anything.
             raise TemplateFailed(
                 f"the model's chat template can't render a prompt: {type(error).__name__}: {error}; check "
                 "generation.template, or put another template into chat_template.jinja beside the tokenizer"
@@ -115,10 +129,33 @@ class ChatFormat:
         return str(rendered)
 
 
-def is_thought(mark: str) -> bool:
-    """Check whether what a template writes before a reply is a thought without content."""
-    bare = "".join(mark.split()).casefold()
-    return bare in {"<think></think>", "[think][/think]", "<thinking></thinking>", "<seed:think></seed:think>"}
+def check_chat_format(form: ChatFormat) -> None:
+    """Check that a chat template renders the conversations of this project, before any text is generated.
+
+    Raises:
+        TemplateFailed: when the template can't render one, leaves out the text of a message, or doesn't use a keyword
+            of the settings.
+    """
+    turns = [
+        {"role": "user", "content": "QUESTION-1"},
+        {"role": "assistant", "content": "ATTEMPT-2"},
+        {"role": "user", "content": "REQUEST-3"},
+    ]
+    for messages in (turns[:1], turns):
+        rendered = form.prompt_text(messages) + form.reply_text(messages, "REPLY-4")
+        contents = [*(message["content"] for message in messages), "REPLY-4", *filter(None, [form.system.strip()])]
+        if lost := [content for content in contents if content not in rendered]:
+            raise TemplateFailed(
+                f"the model's chat template leaves out the text of messages ({lost[0][:40]!r} is missing from the "
+                "rendered prompt), as templates for images do; put a template for text into chat_template.jinja beside "
+                "the tokenizer"
+            )
+    source = str(form.tokenizer.get_chat_template())
+    if unused := [name for name in form.keywords if not re.search(rf"\b{re.escape(name)}\b", source)]:
+        raise TemplateFailed(
+            f"generation.template sets {', '.join(unused)}, which the model's chat template does not use; remove it or "
+            "correct its spelling"
+        )
 
 
 def chat_format(base: Path, tokenizer: Any, keywords: Mapping[str, Any], system: str) -> ChatFormat:

@@ -14,6 +14,7 @@ from typing import Any
 
 from engine.models.quiet_libraries import quiet_libraries
 from engine.models.remote_code import trusts
+from store.settings.training import ATTENTION_INPUTS
 
 EMBEDDINGS_TIED = (
     "the embeddings, whose weights this model shares with its output layer: the adapter would be merged into both, and "
@@ -25,7 +26,7 @@ EMBEDDINGS_TIED = (
 def tied_embeddings(model: Any, targets: Iterable[str] | str) -> list[str]:
     """Return the targets that name the input embedding of a model with tied weights; empty for other models.
 
-    `all-linear` names no embedding.
+    `all-linear` and `auto` name no embedding.
     """
     if isinstance(targets, str):
         return []
@@ -40,8 +41,19 @@ def tied_embeddings(model: Any, targets: Iterable[str] | str) -> list[str]:
     return sorted(target for target in targets if any(_names(target, name) for name in names))
 
 
+def resolved_targets(model: Any, targets: Iterable[str] | str) -> list[str] | str:
+    """Return the names of the modules to adapt: those of `auto` are looked up in the model.
+
+    Where a model names its projections of queries, keys and values in an unknown way, `auto` is `all-linear`.
+    """
+    if targets == "auto":
+        layers = linear_layers(model)
+        return [name for name in ATTENTION_INPUTS if name in layers] or "all-linear"
+    return targets if isinstance(targets, str) else list(targets)
+
+
 def missing_targets(model: Any, targets: Iterable[str] | str) -> list[str]:
-    """Return the targets that name no module of a model, in their order; none for `all-linear`."""
+    """Return the targets that name no module of a model, in their order; none for `all-linear` and `auto`."""
     if isinstance(targets, str):
         return []
     names = [name for name, _ in model.named_modules()]

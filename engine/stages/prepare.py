@@ -11,6 +11,8 @@ from engine.curation.judge.endpoint import settings_problem
 from engine.curation.language import check_language
 from engine.errors import JudgeUnavailable, TaskError
 from engine.evaluation.held_out_questions import dev_draw, lacks_dev_questions
+from engine.models.chat_format import chat_format, check_chat_format
+from engine.models.loading import load_tokenizer
 from engine.models.resolve import check_chat_template, model_cache, resolve_model
 from engine.prompts.instruction_file import load_parts
 from engine.prompts.instructions import BUILT_IN, check_draw
@@ -159,4 +161,5 @@ def _model(name: str, settings: RunSettings) -> Path:
         return Path(name)
     path = resolve_model(name, model_cache(), with_code=name in settings.trust_remote_code).path
     check_chat_template(path)
+    check_chat_format(chat_format(path, load_tokenizer(path), settings.generation.template, settings.generation.system))
     return path

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.errors import TrainingRefused
-from engine.models.chat_format import ChatFormat, chat_format
+from engine.models.chat_format import THINKS, ChatFormat, chat_format
 from engine.models.loading import load_tokenizer
 from engine.models.policy_directory import Weights, is_stable, read_details, save_policy
 from engine.models.precision import use_one_gpu
@@ -62,6 +62,8 @@ def train(
     quiet_libraries()
     use_one_gpu()
     form = chat_format(request.base, load_tokenizer(request.base), request.keywords, request.system)
+    if form.asks_for_thought():
+        raise TrainingRefused(THINKS)
     prepared = _prepared(stages, form, request)
     separate = any(stage.trained != "both" for stage in stages)
     results: list[StageResult] = []

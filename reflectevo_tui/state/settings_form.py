@@ -5,6 +5,7 @@ Help texts, choices and validation come from the settings model. Pure: text in, 
 
 from __future__ import annotations
 
+import json
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from store.errors import SettingsError
 from store.records import IterationKind, Stage
 from store.runs.stages import open_settings
 from store.settings import RunSettings
+from store.settings.base import BLANKS_COUNT
 from store.settings.one_of import OneOf
 from store.settings.run import FIXED_SETTINGS
 from store.settings.toml_file import validate_settings
@@ -41,7 +43,8 @@ SHOWN = (
 class FormField:
     """A setting in the form.
 
-    `choices` is empty for free text; `several` means a list separated by commas; an `optional` setting can be empty.
+    `choices` is empty for free text; `several` means a list separated by commas; an `optional` setting can be empty;
+    `as_json` means that the text is JSON, for tables and for texts in which blanks count.
     """
 
     key: str
@@ -49,6 +52,7 @@ class FormField:
     choices: tuple[str, ...]
     several: bool
     optional: bool = False
+    as_json: bool = False
 
 
 def _section_model(annotation: Any) -> type[BaseModel] | None:
@@ -110,7 +114,9 @@ def form_fields(keys: Sequence[str] = SHOWN) -> tuple[FormField, ...]:
         words = (field.description or "").replace("`", "")
         # An optional section without its required settings is omitted.
         removes = field.is_required() and _optional_section(key.partition(".")[0]) is not None
-        found.append(FormField(key, words, choices, several, removes or type(None) in get_args(annotation)))
+        optional = removes or type(None) in get_args(annotation)
+        as_json = get_origin(annotation) is dict or BLANKS_COUNT in field.metadata
+        found.append(FormField(key, words, choices, several, optional, as_json))
     return tuple(found)
 
 
@@ -132,8 +138,10 @@ def with_value(values: Mapping[str, Any], key: str, value: Any) -> dict[str, Any
     return {**values, first: changed}
 
 
-def shown_text(value: Any) -> str:
+def shown_text(value: Any, as_json: bool = False) -> str:
     """Return the text of a value in its field."""
+    if as_json:
+        return json.dumps(value, ensure_ascii=False)
     if isinstance(value, list | tuple):
         return ", ".join(str(one) for one in value)
     return f"{value:g}" if isinstance(value, float) else str(value)
@@ -142,14 +150,19 @@ def shown_text(value: Any) -> str:
 def read_text(field: FormField, text: str) -> Any:
     """Parse the text of a field; numbers are parsed by the settings model."""
     stripped = text.strip()
+    if field.as_json:
+        try:
+            return json.loads(stripped)
+        except ValueError:
+            return stripped
     if field.optional and not stripped:
         return None
     if not field.several:
         return stripped
     pieces = [piece.strip() for piece in stripped.split(",") if piece.strip()]
     # `random:2` and `all` are single values, keys such as 1-3-2 form a list.
-    words = {"reflection.instructions": "", "training.lora_targets": "all-linear"}.get(field.key)
-    if words is not None and len(pieces) == 1 and not pieces[0][:1].isdigit() and words in ("", pieces[0]):
+    words = {"reflection.instructions": ("",), "training.lora_targets": ("all-linear", "auto")}.get(field.key, ())
+    if len(pieces) == 1 and not pieces[0][:1].isdigit() and ("" in words or pieces[0] in words):
         return pieces[0]
     return pieces
 

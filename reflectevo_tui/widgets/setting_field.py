@@ -47,7 +47,7 @@ class SettingField(Horizontal):
             self._selected = value
             yield Select(options, value=value, allow_blank=False, compact=True)
         else:
-            yield Input(shown_text(self._initial), compact=True)
+            yield Input(shown_text(self._initial, self.field.as_json), compact=True)
         yield Static(display.line((self.field.help, "$quiet")), classes="setting-words", markup=False)
 
     @on(Input.Changed)

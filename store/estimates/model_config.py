@@ -39,7 +39,7 @@ class Architecture:
         """Number of cached keys and values per token, over all layers."""
         return 2 * self.layers * self.kv_heads * self.head_size
 
-    def adapter_parameters(self, rank: int, targets: list[str] | Literal["all-linear"]) -> int:
+    def adapter_parameters(self, rank: int, targets: list[str] | Literal["all-linear", "auto"]) -> int:
         """Return the number of parameters of a LoRA adapter of this rank; modules unknown to the family are ignored."""
         attention, cache = self.heads * self.head_size, self.kv_heads * self.head_size
         linear = {
@@ -51,7 +51,8 @@ class Architecture:
             "up_proj": (self.hidden, self.intermediate),
             "down_proj": (self.intermediate, self.hidden),
         }
-        chosen = list(linear) if targets == "all-linear" else targets
+        named = {"all-linear": list(linear), "auto": ["q_proj", "k_proj", "v_proj"]}
+        chosen = named[targets] if isinstance(targets, str) else targets
         return self.layers * sum(rank * sum(linear[name]) for name in chosen if name in linear)
 
 

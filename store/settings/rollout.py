@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from store.settings.base import Section
+from store.settings.base import BLANKS_COUNT, Section
 
 PreviousAttempt = bool | Literal["quoted"]
 
@@ -48,7 +48,7 @@ class Decoding(Section):
     repetition_penalty: float = Field(default=1.0, gt=0.0, le=2.0)
     """Factor that the scores of tokens already in the prompt or the text are divided by; 1: none. Also applies to
     greedy decoding, and so to evaluations."""
-    stop: list[str] = Field(default=[], max_length=16)
+    stop: Annotated[list[str], BLANKS_COUNT] = Field(default=[], max_length=16)
     """Texts that end a generation; they are no part of it. Also apply to evaluations."""
 
     @field_validator("stop")

@@ -11,6 +11,13 @@ from store.curation.training_settings import TRAINING_SETTINGS, TrainingSetting
 from store.settings.base import Section
 from store.settings.one_of import OneOf
 
+ATTENTION_INPUTS = (
+    *("q_proj", "k_proj", "v_proj"),
+    *("qkv_proj", "c_attn", "query_key_value", "Wqkv", "wqkv", "in_proj_qkv", "in_proj_qkvz", "qkv"),
+    *("q_a_proj", "q_b_proj", "kv_a_proj_with_mqa", "kv_b_proj"),
+)
+"""Names of the projections of queries, keys and values: apart, fused into one, or of low rank (DeepSeek)."""
+
 
 class SecondStageSection(Section):
     """Overrides for the second stage of a setting with two; unset values are those of `[training]`."""
@@ -74,8 +81,9 @@ class TrainingSection(Section):
     """LoRA scaling factor (alpha)."""
     lora_dropout: float = Field(default=0.1, ge=0.0, lt=1.0)
     """Dropout on the input of the LoRA layers."""
-    lora_targets: list[str] | Literal["all-linear"] = Field(default=["q_proj", "k_proj", "v_proj"])
-    """Modules to adapt, or `all-linear`."""
+    lora_targets: list[str] | Literal["all-linear", "auto"] = "auto"
+    """Modules to adapt, or `all-linear`. `auto`: the projections of queries, keys and values, as in the paper, however
+    the model's architecture names them."""
     beta: float = Field(default=0.1, gt=0.0)
     """Beta of DPO and KTO; the paper uses 0.01 for DPO."""
     reference: Literal["base", "parent"] = "parent"

@@ -24,7 +24,10 @@ from store.settings.run import FIXED_SETTINGS
 from tests.support.directives import tell
 from tests.support.rows import TASK, Rows, run_settings
 
-_CANDIDATES = (0.25, 1, 2, 3, 5, 64, 512, "other", "en", "all", "vllm", "mine.toml", ["train"], ["q_proj"], ["none"])
+_CANDIDATES = (
+    *(0.25, 1, 2, 3, 5, 64, 512, "other", "en", "all", "vllm", "mine.toml"),
+    *(["train"], ["q_proj"], ["none"], {"enable_thinking": False}),
+)
 """Candidates for another value of a setting; the first valid one is used."""
 
 _EXPERIMENT = {"series": [{"name": "one"}]}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 CHATML = (
@@ -19,24 +20,9 @@ def build_tiny_model(directory: Path, phrases: Sequence[str] = ()) -> Path:
     such a model occasionally writes one of the phrases, so that a verifier finds right answers among its random texts.
     """
     import torch
-    from tokenizers import Tokenizer, decoders, pre_tokenizers
-    from tokenizers.models import BPE
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+    from transformers import LlamaConfig, LlamaForCausalLM
 
-    symbols = [*SPECIAL, *sorted(pre_tokenizers.ByteLevel.alphabet())]
-    tokenizer = Tokenizer(BPE(vocab={symbol: i for i, symbol in enumerate(symbols)}, merges=[]))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        unk_token=SPECIAL[0],
-        bos_token=SPECIAL[1],
-        eos_token=SPECIAL[2],
-        pad_token=SPECIAL[2],
-    )
-    fast.add_special_tokens({"additional_special_tokens": list(SPECIAL)})
-    fast.add_tokens(list(phrases))
-    fast.chat_template = CHATML
+    fast = tiny_tokenizer(phrases)
     torch.manual_seed(0)
     model = LlamaForCausalLM(
         LlamaConfig(
@@ -59,3 +45,26 @@ def build_tiny_model(directory: Path, phrases: Sequence[str] = ()) -> Path:
     model.save_pretrained(directory)
     fast.save_pretrained(directory)
     return directory
+
+
+def tiny_tokenizer(phrases: Sequence[str] = ()) -> Any:
+    """Return a byte-level ChatML tokenizer without merges; each of `phrases` is one token."""
+    from tokenizers import Tokenizer, decoders, pre_tokenizers
+    from tokenizers.models import BPE
+    from transformers import PreTrainedTokenizerFast
+
+    symbols = [*SPECIAL, *sorted(pre_tokenizers.ByteLevel.alphabet())]
+    tokenizer = Tokenizer(BPE(vocab={symbol: i for i, symbol in enumerate(symbols)}, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        unk_token=SPECIAL[0],
+        bos_token=SPECIAL[1],
+        eos_token=SPECIAL[2],
+        pad_token=SPECIAL[2],
+    )
+    fast.add_special_tokens({"additional_special_tokens": list(SPECIAL)})
+    fast.add_tokens(list(phrases))
+    fast.chat_template = CHATML
+    return fast

@@ -69,7 +69,10 @@ def test_a_misspelt_key_of_the_second_task_points_at_the_second_task() -> None:
 def test_a_key_like_nothing_known_lists_what_is_known() -> None:
     """Without a near key the message lists the known keys."""
     (line,) = refusal("[correction]\nzzz = 1\n")
-    assert line.endswith("known here: max_tokens, samples, show_previous_attempt, temperature, top_p")
+    assert line.endswith(
+        "known here: max_tokens, min_p, repetition_penalty, samples, show_previous_attempt, stop, temperature, top_k, "
+        "top_p"
+    )
 
 
 @pytest.mark.parametrize(

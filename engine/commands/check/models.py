@@ -7,8 +7,10 @@ from pathlib import Path
 
 from engine.commands.check.findings import Finding
 from engine.errors import ModelNotFound
+from engine.models.chat_format import THINKS, TemplateFailed, chat_format, check_chat_format
+from engine.models.loading import load_tokenizer
 from engine.models.lora_targets import EMBEDDINGS_TIED, empty_model, linear_layers, missing_targets, tied_embeddings
-from engine.models.resolve import Located, locate_model, model_cache
+from engine.models.resolve import Located, has_chat_template, locate_model, model_cache
 from store.settings import RunSettings
 from store.settings.generation import needs_weights
 
@@ -23,7 +25,9 @@ def check_models(settings: RunSettings) -> tuple[list[Finding], int | None]:
     if not needs_weights(name):
         return [Finding("ok", "model", f"a {name} run needs no model")], None
     findings, located = _check("model", settings.model)
-    findings += check_lora_targets(settings, None if located is None else located.path)
+    path = None if located is None else located.path
+    findings += check_lora_targets(settings, path)
+    findings += check_template(settings, path)
     for reflects in settings.reflecting_models:
         findings += _check("reflector" if reflects == settings.reflector else "reflection.by", reflects)[0]
     return findings, None if located is None else located.weight_bytes
@@ -48,7 +52,29 @@ def check_lora_targets(settings: RunSettings, path: Path | None) -> list[Finding
     if not missing:
         return []
     what = f"the model has no {', '.join(missing)}; its linear layers are: {layers}"
-    return [Finding("error" if len(missing) == len(targets) else "warning", where, what, 'name these, or "all-linear"')]
+    return [Finding("error", where, what, 'name these, or use "auto" or "all-linear"')]
+
+
+def check_template(settings: RunSettings, path: Path | None) -> list[Finding]:
+    """Check whether the chat template of the model in `path` renders prompts and training targets.
+
+    Empty where the model is not on this machine yet, or transformers is not installed.
+    """
+    if path is None or not has_chat_template(path) or importlib.util.find_spec("transformers") is None:
+        return []
+    generation = settings.generation
+    try:
+        form = chat_format(path, load_tokenizer(path), generation.template, generation.system)
+        check_chat_format(form)
+        thinks = form.asks_for_thought()
+    except TemplateFailed as error:
+        return [Finding("error", "generation.template", str(error), "see docs/models.md")]
+    except (OSError, ValueError, ImportError) as error:
+        what = f"the tokenizer can't be loaded: {error}"
+        return [Finding("error", "model", what, "check the files of the model")]
+    if thinks:
+        return [Finding("error", "generation.template", THINKS, "see docs/models.md")]
+    return []
 
 
 def _check(where: str, name: str) -> tuple[list[Finding], Located | None]:

@@ -18,7 +18,7 @@ from engine.errors import EngineError
 from engine.tasks.answers.clock_time import clock_time
 from engine.tasks.answers.extraction import cleaned
 from engine.tasks.answers.latex import bracketed, split_outside, tidy, without_text
-from engine.tasks.answers.number_words import as_fraction, with_digits
+from engine.tasks.answers.number_words import as_fraction, restated, with_digits
 from engine.tasks.answers.quantities import quantity, without_unit
 from engine.tasks.answers.remarks import sole_number, without_decoration, without_lead, without_remark
 
@@ -57,10 +57,6 @@ _DIGIT_GAP = re.compile(r"(?<=\d)\s+(?=\d)")
 _RATIO_WORD = re.compile(r"(?<=\d)\s+(?:to|is to|\\text\s?\{\s?to\s?\})\s+(?=\d)")
 _NESTED_LIST = re.compile(r"\[\[([^\[\]]{1,200}(?:\],\[[^\[\]]{1,200}){0,31})\]\]")
 _RATIO = re.compile(r"\d+\s?:\s?\d+")
-_TWICE = re.compile(r"([-+−]?[\d.,]+)\s?\(([-+−]?[\d.,]+)\)")
-_TURNED = re.compile(r"([-+−]?\d[\d.,]*)\s{0,3}=\s{0,3}[\d(][\d\s()+*/×÷·^−-]{2,60}")
-"""A number that an equation then explains: `7 = 5 + 2`."""
-
 _EMPTY_SET = re.compile(r"\\emptyset|\\\{\s*\\\}|\{\s*\}")
 _NO_SOLUTION = frozenset(
     "no solution|no solutions|no real solution|no real solutions|there is no solution|there are no solutions|empty set|"
@@ -104,13 +100,7 @@ def _forms(answer: str, gold: str) -> list[str]:
     forms = [answer, bare, short, without_lead(short, equations=False)]
     forms.append(without_remark(without_lead(bare, equations=False)))
     if quantity(gold) is not None:
-        digits = with_digits(short)
-        forms += [digits, as_fraction(short)]
-        # "five (5)" writes one number twice.
-        if (twice := _TWICE.fullmatch(digits)) and twice.group(1) == twice.group(2):
-            forms.append(twice.group(1))
-        if turned := _TURNED.fullmatch(short):
-            forms.append(turned.group(1))
+        forms += [with_digits(short), as_fraction(short), *restated(with_digits(short))]
         if len(re.findall(r"[A-Za-z]{2,}", bare)) > 1 and (number := sole_number(short)):
             forms.append(number)
     return list(dict.fromkeys(cleaned(form) for form in forms if form.strip()))

@@ -39,6 +39,18 @@ def as_fraction(text: str) -> str:
     return f"{_UNITS.get(over, _TENS.get(over, 1))}/{_PARTS.get(under, 2)}"
 
 
+_TWICE = re.compile(r"([-+−]?[\d.,]+)\s?\(([-+−]?[\d.,]+)\)")
+_TURNED = re.compile(r"([-+−]?\d[\d.,]*)\s{0,3}=\s{0,3}[\d(][\d\s()+*/×÷·^−-]{2,60}")
+
+
+def restated(text: str) -> list[str]:
+    """Return the number of a text that writes it twice (`5 (5)`), or then explains it (`7 = 5 + 2`)."""
+    twice, turned = _TWICE.fullmatch(text), _TURNED.fullmatch(text)
+    if twice is not None and twice.group(1) == twice.group(2):
+        return [twice.group(1)]
+    return [] if turned is None else [turned.group(1)]
+
+
 def with_digits(text: str) -> str:
     """Return a text with digits instead of number words, from zero to billions; other words are unchanged."""
     return _RUN.sub(lambda match: _digits(match.group()), text)

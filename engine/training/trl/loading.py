@@ -11,7 +11,13 @@ from typing import Any
 
 from engine.errors import TrainingRefused
 from engine.models.loading import load_model, whole_model
-from engine.models.lora_targets import EMBEDDINGS_TIED, linear_layers, tied_embeddings
+from engine.models.lora_targets import (
+    EMBEDDINGS_TIED,
+    linear_layers,
+    missing_targets,
+    resolved_targets,
+    tied_embeddings,
+)
 from engine.models.precision import Precision, choose_precision
 from engine.models.resolve import check_adapter
 from store.settings import TrainingSection
@@ -102,12 +108,17 @@ def _with_new_adapter(model: Any, settings: TrainingSection) -> Any:
         raise TrainingRefused(
             "lora_targets names lm_head, which TRL can't train (its loss bypasses the head); remove it."
         )
+    if missing := missing_targets(model, targets):
+        raise TrainingRefused(
+            f"lora_targets names {', '.join(missing)}, and the model has no such module. Its linear layers are: "
+            f"{', '.join(linear_layers(model))}."
+        )
     configuration = LoraConfig(
         task_type=TaskType.CAUSAL_LM,
         r=settings.lora_rank,
         lora_alpha=settings.lora_alpha,
         lora_dropout=settings.lora_dropout,
-        target_modules=targets if isinstance(targets, str) else list(targets),
+        target_modules=resolved_targets(model, targets),
     )
     try:
         return get_peft_model(model, configuration)
