@@ -93,7 +93,7 @@ def test_targets_that_the_model_does_not_have_are_named_by_the_dry_run(tiny_mode
     (finding,) = check_lora_targets(run_settings(training={"lora_targets": ["c_attn"]}), tiny_model)
     assert "c_attn" in finding.what and "q_proj" in finding.what and "down_proj" in finding.what
     (finding,) = check_lora_targets(run_settings(training={"lora_targets": ["q_proj", "wq"]}), tiny_model)
-    assert finding.level == "warning" and "wq" in finding.what and "q_proj, " not in finding.what.split("layers")[0]
+    assert finding.level == "error" and "wq" in finding.what and "q_proj, " not in finding.what.split("layers")[0]
 
 
 def test_a_model_that_cannot_be_built_is_not_an_error_of_the_targets(tmp_path: Path) -> None:
