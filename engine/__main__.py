@@ -26,6 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
     init.add_argument("--recipe", default="demo-cpu")
     init.add_argument("--settings", type=Path)
     init.add_argument("--replace", action="store_true")
+    upgrade = commands.add_parser("upgrade", help="migrate a workspace of an earlier version")
     child = commands.add_parser("child", help="run one stage (started by serve)")
     child.add_argument("--job", required=True)
     child.add_argument("--parent", type=int, required=True)
@@ -56,7 +57,7 @@ def main(arguments: list[str] | None = None) -> int:
     exporting.add_argument("--as", dest="encoding", default="jsonl")
     exporting.add_argument("--setting", default="")
     exporting.add_argument("--to", type=Path, required=True)
-    for command in (serve, init, child, prompt, example, importing, exporting):
+    for command in (serve, init, upgrade, child, prompt, example, importing, exporting):
         command.add_argument("-w", "--workspace", type=Path, required=True)
     parsed = parser.parse_args(arguments)
     if parsed.command == "capabilities":
@@ -82,6 +83,10 @@ def main(arguments: list[str] | None = None) -> int:
             from engine.commands.init import init_workspace
 
             answer: object = init_workspace(workspace, parsed.recipe, parsed.settings, replace=parsed.replace)
+        elif parsed.command == "upgrade":
+            from engine.commands.upgrade import upgrade_workspace
+
+            answer = upgrade_workspace(workspace)
         elif parsed.command == "example":
             from engine.training.example_tokens import inspect_example
 

@@ -20,7 +20,7 @@ from reflectevo_tui.commands.evaluate import evaluate
 from reflectevo_tui.commands.exchange import export, import_file
 from reflectevo_tui.commands.experiment import experiment
 from reflectevo_tui.commands.lazy_group import group_on_demand
-from reflectevo_tui.commands.options import JsonOption, WorkspaceOption, chosen_workspace, guarded
+from reflectevo_tui.commands.options import JsonOption, WorkspaceOption, chosen_workspace, guarded, up_to_date
 from reflectevo_tui.commands.repair import repair
 from reflectevo_tui.commands.report import report
 from reflectevo_tui.commands.takeover import takeover
@@ -62,7 +62,7 @@ def root(
         def work() -> int:
             from reflectevo_tui.terminal.environment import prepare_environment
 
-            chosen.require()
+            up_to_date(chosen)
             prepare_environment()
             return _open_app(chosen)
 

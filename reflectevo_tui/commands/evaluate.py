@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from reflectevo_tui.commands.options import JsonOption, WorkspaceOption, chosen_workspace, guarded, refuse
+from reflectevo_tui.commands.options import (
+    JsonOption,
+    WorkspaceOption,
+    chosen_workspace,
+    guarded,
+    refuse,
+    up_to_date,
+)
 
 if TYPE_CHECKING:
     from reflectevo_tui.report.report_contents import MeasuredTask
@@ -76,7 +83,7 @@ def evaluate(
         from reflectevo_tui.engine_client.launch import require_possible
         from store.settings.toml_file import load_settings, validate_settings
 
-        file = settings or chosen.require().settings_file
+        file = settings or up_to_date(chosen).settings_file
         values = load_settings(file).model_dump(mode="json")
         options = {"split": split, "protocol": protocol}
         changed = {name: str(value) for name, value in options.items() if value is not None}

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from reflectevo_tui.commands.options import JsonOption, WorkspaceOption, chosen_workspace, guarded
+from reflectevo_tui.commands.options import JsonOption, WorkspaceOption, chosen_workspace, guarded, up_to_date
 
 IMPORT_FORMATS = "raw, d-plus, d-pm, d-pref"
 EXPORT_FORMATS = "published-raw, published-d-plus, published-d-pm, published-d-pref, trl-sft, trl-dpo, trl-kto"
@@ -68,7 +68,7 @@ def export(
         from reflectevo_tui.engine_client.process import ask_engine
         from reflectevo_tui.text.display import visible
 
-        chosen.require()
+        up_to_date(chosen)
         arguments = ["--run", run, "--format", export_format, "--as", encoding]
         arguments += ["--to", str(to.expanduser().absolute())]
         if iteration is not None:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from reflectevo_tui.commands.options import JsonOption, WorkspaceOption, chosen_workspace, guarded
+from reflectevo_tui.commands.options import JsonOption, WorkspaceOption, chosen_workspace, guarded, up_to_date
 
 
 def experiment(
@@ -35,7 +35,7 @@ def experiment(
         from reflectevo_tui.experiment.plan import Complete, missing, next_step
         from store.settings.toml_file import load_settings
 
-        file = settings or chosen.require().settings_file
+        file = settings or up_to_date(chosen).settings_file
         values = load_settings(file)
         require_experiment(values, file)
         code = 0

@@ -35,6 +35,20 @@ def chosen_workspace(context: typer.Context, chosen: Path | None) -> Workspace:
     return Workspace(Path(path).expanduser().resolve())
 
 
+def up_to_date(workspace: Workspace) -> Workspace:
+    """Return the workspace, after migrating it if an earlier version wrote it; one line on stderr reports that.
+
+    Raises:
+        OperatorError: there is no workspace, or it can't be migrated now.
+    """
+    from reflectevo_tui.engine_client.upgrade import bring_up_to_date
+
+    before = bring_up_to_date(workspace)
+    if before is not None:
+        typer.echo(f"{workspace.root} was brought up to date: it was of an earlier version (schema {before})", err=True)
+    return workspace
+
+
 def refuse(message: object) -> NoReturn:
     """End the command with one message and exit code 1."""
     typer.echo(str(message), err=True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from reflectevo_tui.commands.control import RunOption, chosen_run
-from reflectevo_tui.commands.options import JsonOption, WorkspaceOption, chosen_workspace, guarded
+from reflectevo_tui.commands.options import JsonOption, WorkspaceOption, chosen_workspace, guarded, up_to_date
 
 if TYPE_CHECKING:
     from store.settings import RunSettings
@@ -48,7 +48,7 @@ def report(
         from reflectevo_tui.report.sections import lay_out
         from store.database.connection import read, reading
 
-        with reading(chosen.require().database) as connection, read(connection):
+        with reading(up_to_date(chosen).database) as connection, read(connection):
             asked = chosen_run(connection, run)
             found = gather(connection, asked, _told(chosen, asked.name))
         written: list[Path] = []
