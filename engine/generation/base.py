@@ -7,11 +7,12 @@ questions, verdicts, stages and the database.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from engine.models.weights import PolicyWeights
 from engine.prompts.rollout import Message
+from engine.tasks.answers.thoughts import split_thought
 from store.settings import Decoding, GenerationSection
 
 
@@ -72,6 +73,19 @@ class Generated:
     finish_reason: str
     seconds: float
     seed: int | None
+    thought: str = ""
+    """What the model thought before `text`, as written, with its tags; see `store.rollouts.thoughts`."""
+    thought_tokens: int = 0
+    """Its part of `completion_tokens`, estimated by its length."""
+
+
+def apart_from_thought(generated: Generated, *, opened: bool) -> Generated:
+    """Return a finished text with the thought that it begins with apart; `opened` if its prompt ends inside one."""
+    thought, reply = split_thought(generated.text, opened=opened)
+    if not thought:
+        return generated
+    share = len(thought) / max(len(generated.text), 1)
+    return replace(generated, text=reply, thought=thought, thought_tokens=round(share * generated.completion_tokens))
 
 
 class Generator(Protocol):

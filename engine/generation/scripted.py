@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from random import Random
 
-from engine.generation.base import Generated, GenerationRequest
+from engine.generation.base import Generated, GenerationRequest, apart_from_thought
 from engine.models.weights import PolicyWeights
 from engine.prompts.control_prompts import JUDGE
 from engine.prompts.judge import REPLY_FORM
@@ -60,7 +60,8 @@ class ScriptedGenerator:
 
     `REFLECTEVO_SCRIPTED_READING` plays a policy whose greedy answers don't depend on the seed: with `ignores` they
     depend on nothing in the last message, so that every reflection leads to the same correction; with `follows` an
-    answer that the last message states is given.
+    answer that the last message states is given. `REFLECTEVO_SCRIPTED_THINKS` plays a model that thinks before every
+    reply; with `endlessly` one thought in five does not end.
     """
 
     name = "scripted"
@@ -70,6 +71,7 @@ class ScriptedGenerator:
         self._seed = seed
         self._delay = float(os.environ.get("REFLECTEVO_SCRIPTED_DELAY", "0"))
         self._reading = os.environ.get("REFLECTEVO_SCRIPTED_READING", "")
+        self._thinks = os.environ.get("REFLECTEVO_SCRIPTED_THINKS", "")
         self._running = asyncio.Event()
         self._running.set()
 
@@ -80,6 +82,8 @@ class ScriptedGenerator:
         """Return the scripted reply to these messages."""
         started = time.monotonic()
         text = self._reply(request)
+        if self._thinks and request.messages[-1]["role"] != "assistant":
+            text = f"<think>\nSECRET THOUGHT about {len(text)} letters, Answer: 77\n</think>\n\n{text}"
         if self._delay:
             for share in (0.5, 1.0):
                 await asyncio.sleep(self._delay / 2)
@@ -87,15 +91,19 @@ class ScriptedGenerator:
                     on_text(text[: int(len(text) * share)])
         await self._running.wait()
         words = sum(len(message["content"].split()) for message in request.messages)
-        return Generated(
+        cut = self._thinks == "endlessly" and request.seed % 5 == 0
+        if cut:
+            text = text.partition("</think>")[0]
+        generated = Generated(
             text=text,
             prompt_tokens=words,
             cached_tokens=0,
             completion_tokens=len(text.split()),
-            finish_reason="stop",
+            finish_reason="length" if cut else "stop",
             seconds=time.monotonic() - started,
             seed=request.seed,
         )
+        return apart_from_thought(generated, opened=False)
 
     def _reply(self, request: GenerationRequest) -> str:
         read, seed = request.messages, request.seed

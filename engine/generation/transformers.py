@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.errors import EngineError, GenerationFailed
-from engine.generation.base import Generated, GenerationRequest
-from engine.models.chat_format import ChatFormat
+from engine.generation.base import Generated, GenerationRequest, apart_from_thought
 from engine.models.remote_code import trusts
 from engine.models.weights import PolicyWeights
+from engine.prompts.chat_format import ChatFormat
 from store.settings import GenerationSection
 
 _GATHER_SECONDS = 0.02
@@ -93,7 +93,8 @@ class TransformersGenerator:
     async def generate(self, request: GenerationRequest, on_text: Callable[[str], None] | None = None) -> Generated:
         """Queue one request for the next batch and wait for its text."""
         form = ChatFormat(self._tokenizer, self._settings.template, self._settings.system)
-        token_ids = form.prompt_tokens(request.messages)
+        prompt = form.prompt_text(request.messages)
+        token_ids = form.tokens(prompt)
         if len(token_ids) >= self._settings.max_model_len:
             raise GenerationFailed(
                 f"the prompt has {len(token_ids)} tokens and generation.max_model_len is {self._settings.max_model_len}"
@@ -101,7 +102,7 @@ class TransformersGenerator:
         future: asyncio.Future[Generated] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Waiting(request, token_ids, future, on_text, time.monotonic()))
         self._arrived.set()
-        return await future
+        return apart_from_thought(await future, opened=form.opens_thought(prompt))
 
     async def _serve(self) -> None:
         while True:

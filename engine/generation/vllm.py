@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import EngineError, GenerationFailed
-from engine.generation.base import Generated, GenerationRequest
-from engine.models.chat_format import ChatFormat
+from engine.generation.base import Generated, GenerationRequest, apart_from_thought
 from engine.models.remote_code import trusts
 from engine.models.weights import PolicyWeights
+from engine.prompts.chat_format import ChatFormat
 from store.settings import GenerationSection
 
 CPU_BLOCK_TOKENS = 32
@@ -137,7 +137,8 @@ class VllmGenerator:
 
         started = time.monotonic()
         assert self._format is not None
-        token_ids = self._format.prompt_tokens(request.messages)
+        prompt = self._format.prompt_text(request.messages)
+        token_ids = self._format.tokens(prompt)
         room = self._settings.max_model_len - len(token_ids)
         if room < 1:
             raise GenerationFailed(
@@ -163,7 +164,7 @@ class VllmGenerator:
             if on_text is not None:
                 on_text(output.outputs[0].text)
         final = last.outputs[0]
-        return Generated(
+        generated = Generated(
             text=final.text,
             prompt_tokens=len(token_ids),
             cached_tokens=last.num_cached_tokens or 0,
@@ -172,6 +173,7 @@ class VllmGenerator:
             seconds=time.monotonic() - started,
             seed=request.seed if self._seeds_requests else None,
         )
+        return apart_from_thought(generated, opened=self._format.opens_thought(prompt))
 
     async def pause(self) -> None:
         """Pause the scheduler; requests in flight keep their position and their cache."""

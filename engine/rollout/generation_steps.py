@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 from engine.errors import GenerationFailed
 from engine.generation.base import Generated, GenerationRequest, Generator
@@ -29,6 +29,8 @@ from engine.tasks.base import Verification
 from store.records import StoredAttempt, StoredQuestion, StoredReflection, Verdict
 from store.rollouts.attempts import NewAttempt, NewGeneration, NewReflection
 from store.settings import Decoding
+
+ENDLESS_THOUGHT = "the thought did not end within max_tokens"
 
 Verify = Callable[[StoredQuestion, str, str], Awaitable[Verification]]
 """Verifies a reply to a question, given why its generation ended."""
@@ -128,6 +130,9 @@ class Steps:
         seed = plan.seed_of(question.id, "reflect", chain.key, chain.round)
         decoding = plan.one_reply if plan.one_generation else plan.reflection
         reply = await self._generate("reflect", question, instruction, messages, decoding, seed)
+        if reply.error is None and reply.generated.thought and not reply.generated.text:
+            # There is nothing to correct with: the row is kept as a failed one, with its thought.
+            reply = replace(reply, error=ENDLESS_THOUGHT)
         made = self._generation(reply, messages, sample, plan.reflector_id)
         if not plan.one_generation or reply.error is not None:
             return NewReflection(made, attempt.id, instruction, flags=""), None
@@ -147,7 +152,8 @@ class Steps:
             verification = replace(verification, rule="", detail=no_second_try(made.finish_reason, limit))
         reflection = replace(made, text=parts.reflection, completion_tokens=reflected, finish_reason=ended)
         # The prompt was read once; its tokens belong to the reflection, so that sums over rows are right.
-        correction = replace(made, text=parts.correction or "", prompt_tokens=0, completion_tokens=corrected, sample=0)
+        halves: dict[str, Any] = {"text": parts.correction or "", "thought": "", "thought_tokens": 0}
+        correction = replace(made, **halves, prompt_tokens=0, completion_tokens=corrected, sample=0)
         instruction, _ = self._plan.key_at(question.id, chain)
         return (
             NewReflection(reflection, attempt.id, instruction, flags=""),
@@ -234,6 +240,8 @@ class Steps:
             prompt_hash=prompt_hash(messages),
             latency=generated.seconds,
             error=reply.error,
+            thought=generated.thought,
+            thought_tokens=generated.thought_tokens,
         )
 
     def _copy(self, stored: StoredAttempt | StoredReflection, text: str) -> NewGeneration:
@@ -278,7 +286,9 @@ class Steps:
         reflection_id: int | None = None,
         sample: int = 0,
     ) -> NewAttempt:
-        if reply.error is None:
+        if reply.error is None and reply.generated.thought and not reply.generated.text:
+            verification = Verification("unverified", None, "truncated", None, ENDLESS_THOUGHT)
+        elif reply.error is None:
             verification = await self._verify(question, reply.generated.text, reply.generated.finish_reason)
         else:
             verification = Verification("unverified", None, "", None, reply.error)

@@ -11,9 +11,9 @@ from engine.curation.judge.endpoint import settings_problem
 from engine.curation.language import check_language
 from engine.errors import JudgeUnavailable, TaskError
 from engine.evaluation.held_out_questions import dev_draw, lacks_dev_questions
-from engine.models.chat_format import chat_format, check_chat_format
 from engine.models.loading import load_tokenizer
 from engine.models.resolve import check_chat_template, model_cache, resolve_model
+from engine.prompts.chat_format import chat_format, check_chat_format
 from engine.prompts.instruction_file import load_parts
 from engine.prompts.instructions import BUILT_IN, check_draw
 from engine.rollout.load_plan import settings_of

@@ -60,6 +60,9 @@ class Rollouts:
     """Id of the reflection on another question that a shuffled stage shows, by curated row."""
     told_wrong: bool = True
     """Whether the prompts of this iteration state that an attempt is wrong."""
+    attempt_thoughts: Mapping[int, str] = field(default_factory=dict)
+    """What was thought before an attempt, as written, by its id; see `store.rollouts.thoughts`."""
+    reflection_thoughts: Mapping[int, str] = field(default_factory=dict)
     feedback: Callable[[StoredAttempt], str] = lambda _: ""
     """What they say on an attempt besides that; see `engine.rollout.plan_prompts.feedback_on`."""
 
@@ -98,7 +101,8 @@ def pair_examples(entry: TrainingSettingEntry, source: SourceRow, rollouts: Roll
     if pair_instruction(source.reflection, rejected) != source.reflection.instruction:
         source = replace(source, instruction=rollouts.compose(GENERAL))
     asked = tuple(prompt_of(entry.stages[0], source, rollouts))
-    return (Pair(row.id, asked, reply(source.reflection.text), reply(rejected.text), source.attempt.question_id),)
+    chosen, other = (reply(_reflection(one, rollouts)) for one in (source.reflection, rejected))
+    return (Pair(row.id, asked, chosen, other, source.attempt.question_id),)
 
 
 def pair_instruction(chosen: StoredReflection, rejected: StoredReflection) -> str:
@@ -115,7 +119,7 @@ def reflection_examples(entry: TrainingSettingEntry, source: SourceRow, rollouts
         Example(
             source.row.id,
             tuple(prompt_of(stage, source, rollouts)),
-            reply(_completion(stage, source.reflection.text, correction.reasoning)),
+            reply(_completion(stage, source.reflection, correction, rollouts)),
             source.attempt.question_id,
             repeatable if "correction" in stage.learnt else "",
         )
@@ -132,7 +136,11 @@ def labelled_examples(entry: TrainingSettingEntry, source: SourceRow, rollouts: 
     asked = tuple(prompt_of(entry.stages[0], source, rollouts))
     return (
         LabelledExample(
-            source.row.id, asked, reply(source.reflection.text), source.attempt.question_id, desirable=right
+            source.row.id,
+            asked,
+            reply(_reflection(source.reflection, rollouts)),
+            source.attempt.question_id,
+            desirable=right,
         ),
     )
 
@@ -189,10 +197,17 @@ def prompt_of(stage: StageFacts, source: SourceRow, rollouts: Rollouts) -> list[
     )
 
 
-def _completion(stage: StageFacts, reflection: str, correction: str) -> str:
+def _completion(stage: StageFacts, reflection: StoredReflection, correction: StoredAttempt, rollouts: Rollouts) -> str:
+    """Return what a stage learns to write, with the thought before it."""
     if stage.one_generation:
-        return one_stage_completion(reflection, correction)
-    return reflection if stage.learnt == ("reflection",) else correction
+        return one_stage_completion(_reflection(reflection, rollouts), correction.reasoning)
+    if stage.learnt == ("reflection",):
+        return _reflection(reflection, rollouts)
+    return rollouts.attempt_thoughts.get(correction.id, "") + correction.reasoning
+
+
+def _reflection(reflection: StoredReflection, rollouts: Rollouts) -> str:
+    return rollouts.reflection_thoughts.get(reflection.id, "") + reflection.text
 
 
 def correction_of(row: CuratedRow, rollouts: Rollouts) -> StoredAttempt:

@@ -11,10 +11,10 @@ from dataclasses import replace
 from typing import Any
 
 from engine.errors import EngineError
-from engine.models.chat_format import ChatFormat, chat_format
 from engine.models.loading import load_tokenizer
 from engine.models.resolve import check_chat_template
 from engine.models.weights import weights_of
+from engine.prompts.chat_format import ChatFormat, chat_format
 from engine.rollout.load_plan import settings_of
 from engine.training.build_examples import question_example
 from engine.training.examples import AnyExample, Example, LabelledExample, Pair, TokenView, examine, texts_of

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from engine.errors import TrainingRefused
-from engine.models.chat_format import ChatFormat
+from engine.prompts.chat_format import NO_THOUGHT, ChatFormat
 from engine.prompts.leakage import unfit_target
 from engine.prompts.rollout import Message
 from store.evaluation.number_format import counted
@@ -110,7 +110,8 @@ def token_view(example: Example, form: ChatFormat) -> TokenView:
 def examine(example: AnyExample, form: ChatFormat, max_length: int) -> tuple[tuple[TokenView, ...], str | None]:
     """Return the tokens of an example (both sides of a pair), and why it cannot be trained on, or None.
 
-    Reasons are a token that spans the end of the prompt (no tokens are returned then), a duplicate begin token, a
+    The thought of a target is not looked at. Reasons are a token that spans the end of the prompt (no tokens are
+    returned then), a missing thought where the template asks for one, a duplicate begin token, a
     target that is empty or stated in the prompt, and more than `max_length` tokens.
     """
     sides = example.sides() if isinstance(example, Pair) else (example,)
@@ -119,7 +120,12 @@ def examine(example: AnyExample, form: ChatFormat, max_length: int) -> tuple[tup
     except PrefixMismatch:
         return (), NOT_A_PREFIX
     for side in sides:
-        reason = unfit_target(side.prompt, side.completion, repeatable=side.repeatable)
+        (written,) = side.completion
+        thought, text = form.divided(written["content"])
+        if form.asks_for_thought and not thought:
+            return views, NO_THOUGHT
+        reply: Message = {"role": "assistant", "content": text}
+        reason = unfit_target(side.prompt, (reply,), repeatable=side.repeatable)
         if reason:
             return views, reason
     begin = form.tokenizer.bos_token_id
@@ -173,5 +179,5 @@ def _nothing_left(dropped: Sequence[tuple[int, str]], max_length: int) -> str:
     return (
         f"none of {counted(len(dropped), 'example')} can be trained on: {summarise_dropped(dropped)} "
         f"(max_length = {max_length}). Raise max_length for those that are too long; generate again what states its "
-        "target."
+        "target; where targets have no thought, set generation.template, e.g. to { enable_thinking = false }."
     )

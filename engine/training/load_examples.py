@@ -18,6 +18,7 @@ from store.curation.trained_rows import reflected_rows, sampled_attempts, traine
 from store.curation.training_settings import TRAINING_SETTINGS
 from store.records import Iteration
 from store.rollouts import attempts
+from store.rollouts.thoughts import thoughts_of
 from store.runs.runs import run_questions
 from store.settings import RunSettings
 
@@ -36,6 +37,8 @@ def rollouts_of(connection: sqlite3.Connection, iteration: Iteration, settings: 
         show_previous_attempt=settings.correction.show_previous_attempt,
         told_wrong=settings.reflection.on == "wrong",
         feedback=lambda attempt: feedback_on(kinds, tasks[attempt.question_id], attempt),
+        attempt_thoughts=thoughts_of(connection, "attempt", iteration.id),
+        reflection_thoughts=thoughts_of(connection, "reflection", iteration.id),
     )
 
 
@@ -55,7 +58,12 @@ def training_examples(
         return (tuple(question_example(question, problems[question.id]) for question in questions),)
     if entry.row_source == "sampled attempts":
         problems = problems_of(connection, iteration.run_id, settings, questions)
-        sampled = [one for one in sampled_attempts(connection, iteration.id) if one.question_id in problems]
+        thoughts = thoughts_of(connection, "attempt", iteration.id)
+        sampled = [
+            replace(one, reasoning=thoughts.get(one.id, "") + one.reasoning)
+            for one in sampled_attempts(connection, iteration.id)
+            if one.question_id in problems
+        ]
         made = examples_from_attempts(setting, sampled, problems, settings.curation.max_per_question)
         refuse_without_samples(entry, made, settings.attempt.samples)
         return (made,)

@@ -82,7 +82,8 @@ def unfit_first_attempt(
 
 def _as_first_attempt(attempt: StoredAttempt, rollouts: Rollouts) -> Example:
     asked = attempt_messages(rollouts.problems[attempt.question_id])
-    return Example(-attempt.id, tuple(asked), reply(attempt.reasoning), attempt.question_id)
+    written = rollouts.attempt_thoughts.get(attempt.id, "") + attempt.reasoning
+    return Example(-attempt.id, tuple(asked), reply(written), attempt.question_id)
 
 
 def _place(question: StoredQuestion, seed: int) -> str:

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.errors import TrainingRefused
-from engine.models.chat_format import THINKS, ChatFormat, chat_format
 from engine.models.loading import load_tokenizer
 from engine.models.policy_directory import Weights, is_stable, read_details, save_policy
 from engine.models.precision import use_one_gpu
 from engine.models.quiet_libraries import quiet_libraries
 from engine.models.resolve import check_chat_template
+from engine.prompts.chat_format import ChatFormat, chat_format
 from engine.training import checkpoints
 from engine.training.checkpoints import Checkpoint
 from engine.training.examples import AnyExample, Fitted, fit, one_sided, summarise_dropped
@@ -62,8 +62,6 @@ def train(
     quiet_libraries()
     use_one_gpu()
     form = chat_format(request.base, load_tokenizer(request.base), request.keywords, request.system)
-    if form.asks_for_thought():
-        raise TrainingRefused(THINKS)
     prepared = _prepared(stages, form, request)
     separate = any(stage.trained != "both" for stage in stages)
     results: list[StageResult] = []

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import EngineError
-from engine.models.chat_format import ChatFormat
 from engine.models.loading import load_model
 from engine.models.precision import Precision, choose_precision
 from engine.models.quiet_libraries import quiet_libraries
+from engine.prompts.chat_format import ChatFormat
 from engine.training import checkpoints
 from engine.training.checkpoints import Checkpoint
 from engine.training.examples import AnyExample

@@ -51,6 +51,7 @@ class TrajectoriesScreen(PagedTrajectories):
         Binding("h", "sibling(-1)", "siblings", key_display="h/l"),
         Binding("l", "sibling(1)", "next sibling", show=False),
         Binding("v", "prompt", "prompt"),
+        Binding("T", "thoughts", "show or fold thoughts", show=False),
         Binding("y", "copy", "copy a text", show=False),
         Binding("S", "save_filter", "save this filter", show=False),
         Binding("tab,enter", "switch_pane", "detail"),
@@ -225,6 +226,10 @@ class TrajectoriesScreen(PagedTrajectories):
             place = detail.siblings.index(detail.row.id) + by
             if 0 <= place < len(detail.siblings):
                 self._want_detail(detail.siblings[place])
+
+    def action_thoughts(self) -> None:
+        """Unfold the thoughts of this trajectory, or fold them again."""
+        self.query_one(TrajectoryDetailPane).fold_thoughts()
 
     def action_prompt(self) -> None:
         """Show the prompts of this trajectory exactly as sent."""

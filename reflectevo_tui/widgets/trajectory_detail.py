@@ -14,8 +14,10 @@ from textual.widgets import Static
 from reflectevo_tui.text import display, formatting
 from reflectevo_tui.text.display import Part
 from reflectevo_tui.text.lift_words import lift_parts
+from reflectevo_tui.text.thought_lines import thought_lines
 from reflectevo_tui.text.word_diff import WordChanges
 from store.records import StoredAttempt, StoredReflection, Verdict
+from store.rollouts.thoughts import Thought
 from store.rollouts.trajectory_detail import TrajectoryDetail
 
 TEXT_ROWS = 300
@@ -52,7 +54,9 @@ def parts_of(detail: TrajectoryDetail) -> int:
     return max(display.portion(text, 0, TEXT_ROWS).of for text in texts)
 
 
-def _attempt(title: str, attempt: StoredAttempt, part: int) -> list[Content]:
+def _attempt(
+    title: str, attempt: StoredAttempt, part: int, thought: Thought | None = None, unfolded: bool = False
+) -> list[Content]:
     words, style = VERDICTS[attempt.verdict]
     answer = "no answer found" if attempt.answer is None else f"answer {attempt.answer}"
     lines = [_heading((title, "bold"), " · ", (display.one_line(answer)[:80], "bold"), " · ", (words, style))]
@@ -60,7 +64,7 @@ def _attempt(title: str, attempt: StoredAttempt, part: int) -> list[Content]:
         lines.append(display.line((display.one_line(attempt.detail)[:200], "$quiet")))
     if attempt.error:
         lines.append(display.line((f"✗ {display.one_line(attempt.error)[:400]}", "$error")))
-    return [*lines, *_body(attempt.reasoning, part), display.line()]
+    return [*lines, *thought_lines(thought, unfolded), *_body(attempt.reasoning, part), display.line()]
 
 
 def question_lines(detail: TrajectoryDetail, part: int) -> list[Content]:
@@ -79,7 +83,7 @@ def question_lines(detail: TrajectoryDetail, part: int) -> list[Content]:
     return [*lines, display.line()]
 
 
-def reflection_lines(detail: TrajectoryDetail, part: int) -> list[Content]:
+def reflection_lines(detail: TrajectoryDetail, part: int, unfolded: bool = False) -> list[Content]:
     """Format the reflection and its position among the reflections on the same attempt."""
     reflection = detail.reflection
     if reflection is None:
@@ -100,6 +104,7 @@ def reflection_lines(detail: TrajectoryDetail, part: int) -> list[Content]:
         lines.append(display.line((f"flags: {reflection.flags}", "$warning")))
     if reflection.error:
         lines.append(display.line((f"✗ {display.one_line(reflection.error)[:400]}", "$error")))
+    lines += thought_lines(detail.reflection_thought, unfolded)
     return [*lines, *_body(reflection.text, part), display.line()]
 
 
@@ -114,11 +119,13 @@ def change_content(changes: WordChanges) -> Content:
     return display.joined(pieces)
 
 
-def correction_lines(detail: TrajectoryDetail, changes: WordChanges | None, part: int) -> list[Content]:
+def correction_lines(
+    detail: TrajectoryDetail, changes: WordChanges | None, part: int, unfolded: bool = False
+) -> list[Content]:
     """Format the correction and its changes."""
     if detail.correction is None:
         return [_heading(("Correction", "bold"), " · none"), display.line()]
-    lines = _attempt("Correction", detail.correction, part)
+    lines = _attempt("Correction", detail.correction, part, detail.correction_thought, unfolded)
     lines.append(
         _heading(
             ("Changes", "bold"),
@@ -182,6 +189,7 @@ class TrajectoryDetailPane(VerticalScroll, can_focus=True):
         self.border_title = display.line("Detail")
         self._shown: tuple[TrajectoryDetail, WordChanges | None] | None = None
         self._part = 0
+        self._unfolded = False
 
     def compose(self) -> ComposeResult:
         """Compose question, attempt and reflection on the left; correction, changes and origin on the right."""
@@ -212,11 +220,18 @@ class TrajectoryDetailPane(VerticalScroll, can_focus=True):
         if self._shown is None:
             return
         detail, changes = self._shown
-        left = [*question_lines(detail, self._part), *_attempt("Attempt 1", detail.attempt, self._part)]
-        left += reflection_lines(detail, self._part)
-        right = [*correction_lines(detail, changes, self._part), *origin_lines(detail)]
+        part, unfolded = self._part, self._unfolded
+        left = question_lines(detail, part)
+        left += _attempt("Attempt 1", detail.attempt, part, detail.attempt_thought, unfolded)
+        left += reflection_lines(detail, part, unfolded)
+        right = [*correction_lines(detail, changes, part, unfolded), *origin_lines(detail)]
         self.query_one("#detail-left", Static).update(display.stacked(left))
         self.query_one("#detail-right", Static).update(display.stacked(right))
+
+    def fold_thoughts(self) -> None:
+        """Unfold the thoughts of the displayed trajectory, or fold them again."""
+        self._unfolded = not self._unfolded
+        self._draw()
 
     def action_part(self, by: int) -> None:
         """Show another part of texts that are too long for one view."""

@@ -22,7 +22,7 @@ from store.errors import NotOurDatabase, StorageRefused, StoreError, WorkspaceNo
 APPLICATION_ID = 0x52454658
 """`PRAGMA application_id` of this program's databases ("REFX")."""
 
-SCHEMA_VERSION = 7
+SCHEMA_VERSION = 8
 """`PRAGMA user_version` that this code reads and writes; a greater one was written by a newer version."""
 
 BUSY_TIMEOUT_MS = 30_000

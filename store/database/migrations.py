@@ -82,6 +82,13 @@ def _migrations() -> Migrations:
             database.execute(statement)
         database.execute("PRAGMA user_version = 7")
 
+    @migrations(name="0008_thoughts")
+    def thoughts(database: Database) -> None:
+        """Store the thoughts of models that think, apart from what they reply."""
+        for statement in _statements(THOUGHTS):
+            database.execute(statement)
+        database.execute("PRAGMA user_version = 8")
+
     return migrations
 
 
@@ -250,3 +257,16 @@ ALTER TABLE new_reviews RENAME TO reviews;
 CREATE INDEX reviews_reflection ON reviews (reflection_id, id);
 """
 """`sample_size` and `sample_seed` are NULL for a review outside a drawn sample, and for those of older schemas."""
+
+
+THOUGHTS = """
+CREATE TABLE thoughts (
+    id INTEGER PRIMARY KEY,
+    attempt_id INTEGER UNIQUE REFERENCES attempts(id) ON DELETE CASCADE,
+    reflection_id INTEGER UNIQUE REFERENCES reflections(id) ON DELETE CASCADE,
+    text TEXT NOT NULL,
+    tokens INTEGER NOT NULL
+);
+"""
+"""A table of its own, so that rows of models that don't think carry nothing. `text` is the thought as written, with its
+tags and the blanks after it; followed by the text of its row it is the whole reply."""

@@ -15,6 +15,7 @@ from store.database.connection import storable
 from store.database.rows import to_records
 from store.records import ReviewState, StoredAttempt, StoredReflection, Verdict
 from store.rollouts.control_texts import forget_failed_controls
+from store.rollouts.thoughts import ThoughtOf, add_thought, copy_thought
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,9 @@ class NewGeneration:
     latency: float
     error: str | None
     reused_from: int | None = None
+    thought: str = ""
+    """What was thought before the text; stored apart, see `store.rollouts.thoughts`."""
+    thought_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +107,7 @@ def insert_attempt(connection: sqlite3.Connection, attempt: NewAttempt) -> int:
         ),
     )
     if cursor.rowcount:
-        return int(cursor.lastrowid or 0)
+        return _with_thought(connection, "attempt", int(cursor.lastrowid or 0), new)
     scope = "policy_id" if new.protocol else "iteration_id"
     row = connection.execute(
         f"SELECT id FROM attempts WHERE {scope} = ? AND protocol = ? AND question_id = ? AND turn = ?"
@@ -118,6 +122,15 @@ def insert_attempt(connection: sqlite3.Connection, attempt: NewAttempt) -> int:
         ),
     ).fetchone()
     return int(row["id"])
+
+
+def _with_thought(connection: sqlite3.Connection, of: ThoughtOf, row_id: int, new: NewGeneration) -> int:
+    """Store the thought of a new row, or that of the row which it copies; returns the row's id."""
+    if new.thought:
+        add_thought(connection, of, row_id, new.thought, new.thought_tokens)
+    elif new.reused_from is not None:
+        copy_thought(connection, of, row_id, new.reused_from)
+    return row_id
 
 
 def insert_reflection(connection: sqlite3.Connection, reflection: NewReflection) -> int:
@@ -149,7 +162,7 @@ def insert_reflection(connection: sqlite3.Connection, reflection: NewReflection)
         ),
     )
     if cursor.rowcount:
-        return int(cursor.lastrowid or 0)
+        return _with_thought(connection, "reflection", int(cursor.lastrowid or 0), new)
     row = connection.execute(
         "SELECT id FROM reflections WHERE attempt_id = ? AND ifnull(iteration_id, 0) = ? AND protocol = ?"
         " AND instruction = ? AND sample = ?",

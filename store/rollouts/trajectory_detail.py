@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from store.database.rows import to_record
 from store.records import StoredAttempt, StoredQuestion, StoredReflection, TrajectoryRow
 from store.rollouts.lift import ReflectionLift, stored_lift
+from store.rollouts.thoughts import Thought, get_thought
 
 ITERATION_NUMBER = "iif(i.kind = 'training', i.number, NULL)"
 """SQL for the number of a row's training iteration; NULL for evaluations, which are numbered separately."""
@@ -28,6 +29,9 @@ class TrajectoryDetail:
     policy: str
     siblings: tuple[int, ...]
     lift: ReflectionLift | None = None
+    attempt_thought: Thought | None = None
+    reflection_thought: Thought | None = None
+    correction_thought: Thought | None = None
 
 
 def detail(connection: sqlite3.Connection, trajectory_id: int) -> TrajectoryDetail | None:
@@ -58,6 +62,9 @@ def detail(connection: sqlite3.Connection, trajectory_id: int) -> TrajectoryDeta
         policy=row["policy"] or "",
         siblings=tuple(sibling["id"] for sibling in siblings),
         lift=stored_lift(row),
+        attempt_thought=get_thought(connection, "attempt", row["attempt_id"]),
+        reflection_thought=get_thought(connection, "reflection", row["reflection_id"] or 0),
+        correction_thought=get_thought(connection, "attempt", row["correction_id"] or 0),
     )
 
 

@@ -104,8 +104,8 @@ def _job(kind: Kind, model: Path) -> dict[str, Any]:
 
 
 def _tokens(kind: Kind, model: Path) -> int:
-    from engine.models.chat_format import ChatFormat
     from engine.models.loading import load_tokenizer
+    from engine.prompts.chat_format import ChatFormat
     from engine.training.examples import fit
 
     form = ChatFormat(load_tokenizer(model))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engine.models.chat_format import THINKS
+from engine.prompts.chat_format import NO_THOUGHT
 from tests.support.stock_templates import SWITCH, TURNS, cases, rendered
 
 BEGIN, END = "<!-- templates -->", "<!-- end of templates -->"
@@ -21,9 +21,11 @@ def _table() -> str:
         one = rendered(name, keywords)
         switch = "false" if keywords else "not set" if (name, {SWITCH: False}) in cases() else "–"
         ends, result = "–", "trained on the prompt of generation"
-        if one.refused:
+        if one.refused == NO_THOUGHT:
+            result = "trained with the thoughts of the rollouts"
+        elif one.refused:
             result = f"refused: {_short(one.refused)}"
-        if one.refused in ("", THINKS):
+        if one.refused in ("", NO_THOUGHT):
             ends = f"`{_visible(one.form.prompt_text(TURNS)[-28:])}`"
         lines.append(f"| {name} | {switch} | {ends} | {result} |")
     return "\n".join(lines) + "\n"
@@ -31,7 +33,6 @@ def _table() -> str:
 
 def _short(reason: str) -> str:
     known = {
-        "asks for a thought": "it asks for a thought",
         "leaves out the text": "it leaves out plain text (made for images)",
         "can't render": "it can't render plain text (made for images)",
     }

@@ -11,7 +11,7 @@ import engine.generation as generation
 from engine.errors import EngineError, GenerationFailed
 from engine.generation import choose, installed
 from engine.generation.vllm import cpu_cores, cpu_dtype
-from engine.models.chat_format import ChatFormat
+from engine.prompts.chat_format import ChatFormat
 from engine.prompts.rollout import Message, one_stage_beginning
 from tests.engine.tiny_model import build_tiny_model
 from tests.support.waiting import STALL_SECONDS

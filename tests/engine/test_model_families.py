@@ -14,9 +14,9 @@ pytest.importorskip("trl")
 
 from engine.generation.base import Generated, GenerationRequest
 from engine.generation.transformers import TransformersGenerator
-from engine.models.chat_format import ChatFormat
 from engine.models.loading import load_tokenizer
 from engine.models.weights import PolicyWeights
+from engine.prompts.chat_format import ChatFormat
 from engine.training.examples import token_view
 from engine.training.request import TrainingRequest
 from store.settings import GenerationSection, TrainingSection

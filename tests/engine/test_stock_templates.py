@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("trl")
 
-from engine.models.chat_format import THINKS, TemplateFailed, check_chat_format
+from engine.prompts.chat_format import NO_THOUGHT, TemplateFailed, check_chat_format
 from engine.training.examples import Example, token_view
 from tests.docs.pages import DOCS
 from tests.docs.templates import models_page
@@ -76,7 +76,7 @@ def test_a_template_that_can_not_be_used_is_refused(
 @pytest.mark.parametrize("name", list(stock_templates()))
 def test_a_system_message_reaches_every_prompt(name: str) -> None:
     """A template without a system role has it at the beginning of the first message."""
-    if rendered(name, {}).refused not in ("", THINKS):
+    if rendered(name, {}).refused not in ("", NO_THOUGHT):
         return
     form = with_template(stock_templates()[name], system="You are terse.")
     try:

@@ -13,8 +13,8 @@ import pytest
 pytest.importorskip("transformers")
 
 from engine.errors import EngineError
-from engine.models.chat_format import ChatFormat
 from engine.models.loading import load_tokenizer
+from engine.prompts.chat_format import ChatFormat
 from engine.prompts.leakage import STATES_TARGET
 from engine.rollout.load_plan import settings_of
 from engine.training.example_tokens import inspect_example, token_texts

@@ -12,8 +12,8 @@ import pytest
 pytest.importorskip("transformers")
 
 from engine.errors import TrainingRefused
-from engine.models.chat_format import ChatFormat
 from engine.models.loading import load_tokenizer
+from engine.prompts.chat_format import ChatFormat
 from engine.prompts.rollout import Message
 from engine.training.examples import BEGINS_TWICE, NOT_A_PREFIX, Example, Fitted, Pair, fit, token_view
 from engine.training.trl.arguments import Batch

@@ -15,9 +15,9 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("trl")
 pytest.importorskip("peft")
 
-from engine.models.chat_format import ChatFormat  # noqa: E402
 from engine.models.loading import load_model, load_tokenizer, whole_model  # noqa: E402
 from engine.models.precision import Precision  # noqa: E402
+from engine.prompts.chat_format import ChatFormat  # noqa: E402
 from engine.training.request import TrainingRequest  # noqa: E402
 from engine.training.train_stage import StageRun  # noqa: E402
 from engine.training.trl.loading import load_for_training  # noqa: E402

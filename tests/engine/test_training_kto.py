@@ -19,10 +19,10 @@ pytest.importorskip("trl")
 pytest.importorskip("peft")
 
 from engine.errors import EngineError, TrainingRefused  # noqa: E402
-from engine.models.chat_format import ChatFormat  # noqa: E402
 from engine.models.loading import load_tokenizer  # noqa: E402
 from engine.models.policy_directory import is_stable  # noqa: E402
 from engine.models.precision import Precision  # noqa: E402
+from engine.prompts.chat_format import ChatFormat  # noqa: E402
 from engine.training.examples import LabelledExample, token_view  # noqa: E402
 from engine.training.request import TrainingRequest  # noqa: E402
 from engine.training.train_stage import StageRun  # noqa: E402

@@ -14,9 +14,9 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("trl")
 pytest.importorskip("peft")
 
-from engine.models.chat_format import ChatFormat  # noqa: E402
 from engine.models.loading import load_tokenizer  # noqa: E402
 from engine.models.precision import Precision  # noqa: E402
+from engine.prompts.chat_format import ChatFormat  # noqa: E402
 from engine.training.trl import (  # noqa: E402
     dpo,
     prefix_sharing,

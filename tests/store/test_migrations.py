@@ -42,6 +42,7 @@ DATA_MODEL = {
     " reflection_id shown_id shown text answer answer_group verdict detail score prompt_tokens cached_tokens"
     " completion_tokens finish_reason seed prompt_version prompt_hash latency reused_from error created",
     "control_results": "policy_id protocol first_answers iteration_id request results created",
+    "thoughts": "attempt_id reflection_id text tokens",
     "metrics": "iteration_id stage step name value created",
     "directives": "uuid kind arguments issued_by created claimed done accepted outcome",
     "heartbeats": "slot pid started beat state detail",

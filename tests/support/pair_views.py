@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engine.models.chat_format import ChatFormat
+from engine.prompts.chat_format import ChatFormat
 from engine.training.examples import Pair, TokenView, token_view
 
 

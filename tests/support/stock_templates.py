@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from engine.errors import EngineError
-from engine.models.chat_format import THINKS, ChatFormat, check_chat_format
+from engine.prompts.chat_format import NO_THOUGHT, ChatFormat, check_chat_format
 from tests.engine.tiny_model import tiny_tokenizer
 
 SWITCH = "enable_thinking"
@@ -72,4 +72,4 @@ def rendered(name: str, keywords: dict[str, bool]) -> Rendered:
         check_chat_format(form)
     except EngineError as error:
         return Rendered(name, keywords, form, str(error))
-    return Rendered(name, keywords, form, THINKS if form.asks_for_thought() else "")
+    return Rendered(name, keywords, form, NO_THOUGHT if form.asks_for_thought else "")

@@ -7,10 +7,11 @@ from pathlib import Path
 
 from engine.commands.check.findings import Finding
 from engine.errors import ModelNotFound
-from engine.models.chat_format import THINKS, TemplateFailed, chat_format, check_chat_format
 from engine.models.loading import load_tokenizer
 from engine.models.lora_targets import EMBEDDINGS_TIED, empty_model, linear_layers, missing_targets, tied_embeddings
 from engine.models.resolve import Located, has_chat_template, locate_model, model_cache
+from engine.prompts.chat_format import NO_THOUGHT, TemplateFailed, chat_format, check_chat_format
+from store.curation.training_settings import TRAINING_SETTINGS
 from store.settings import RunSettings
 from store.settings.generation import needs_weights
 
@@ -66,14 +67,15 @@ def check_template(settings: RunSettings, path: Path | None) -> list[Finding]:
     try:
         form = chat_format(path, load_tokenizer(path), generation.template, generation.system)
         check_chat_format(form)
-        thinks = form.asks_for_thought()
+        thinks = form.asks_for_thought
     except TemplateFailed as error:
         return [Finding("error", "generation.template", str(error), "see docs/models.md")]
     except (OSError, ValueError, ImportError) as error:
         what = f"the tokenizer can't be loaded: {error}"
         return [Finding("error", "model", what, "check the files of the model")]
-    if thinks:
-        return [Finding("error", "generation.template", THINKS, "see docs/models.md")]
+    if thinks and TRAINING_SETTINGS[settings.training.setting].row_source == "questions":
+        what = f"{NO_THOUGHT}: {settings.training.setting} trains on reference answers"
+        return [Finding("error", "generation.template", what, "turn thoughts off, see docs/models.md")]
     return []
 
 

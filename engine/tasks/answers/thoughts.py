@@ -16,6 +16,29 @@ _TAG = re.compile(
 )
 
 
+def split_thought(reply: str, *, opened: bool = False) -> tuple[str, str]:
+    """Divide a reply into the thought that it begins with, as written, and what follows it.
+
+    Args:
+        reply: the complete reply.
+        opened: whether its prompt ends inside a thought, so that the reply begins in it.
+
+    Returns:
+        The thought with its tags and the blanks after it, and the rest; joined they are the reply. A thought that does
+        not end leaves no rest. Without a thought at its beginning the first part is empty.
+    """
+    first = _TAG.search(reply)
+    closes = first is not None and any(first.groupdict().values())
+    if not opened and not closes and (first is None or reply[: first.start()].strip()):
+        return "", reply
+    for tag in _TAG.finditer(reply):
+        if any(tag.groupdict().values()):
+            rest = reply[tag.end() :]
+            end = tag.end() + len(rest) - len(rest.lstrip())
+            return reply[:end], reply[end:]
+    return reply, ""
+
+
 def without_thoughts(reply: str) -> str:
     """Return a reply without its thoughts; empty if the reply ends inside one.
 

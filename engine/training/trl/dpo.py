@@ -13,7 +13,7 @@ from datasets import Dataset
 from transformers import TrainerCallback
 from trl import DPOConfig, DPOTrainer
 
-from engine.models.chat_format import ChatFormat
+from engine.prompts.chat_format import ChatFormat
 from engine.training.checkpoints import path_of
 from engine.training.examples import Pair
 from engine.training.trl.prefix_sharing import share_prompts_in

@@ -20,7 +20,7 @@ from datasets import Dataset
 from transformers import TrainerCallback
 from trl import KTOConfig, KTOTrainer
 
-from engine.models.chat_format import ChatFormat
+from engine.prompts.chat_format import ChatFormat
 from engine.training.examples import LabelledExample
 from engine.training.trl.prefix_sharing import share_prompts_in
 from engine.training.trl.reference_adapter import keep_reference

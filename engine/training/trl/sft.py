@@ -12,7 +12,7 @@ from datasets import Dataset
 from transformers import TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
-from engine.models.chat_format import ChatFormat
+from engine.prompts.chat_format import ChatFormat
 from engine.training.examples import Example
 from engine.training.trl.prefix_sharing import share_prompts_in
 from engine.training.trl.sampler import GroupedByLength, sampler_for

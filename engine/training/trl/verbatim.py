@@ -2,7 +2,7 @@
 
 TRL renders conversations with the tokenizer's chat template, once as a prompt and once with the completion. Many
 templates render the two differently (they drop or add thoughts, or trim). Here both are rendered by
-`engine.models.chat_format`, as in generation, and TRL only joins and tokenizes them.
+`engine.prompts.chat_format`, as in generation, and TRL only joins and tokenizes them.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import copy
 from collections.abc import Sequence
 from typing import Any
 
-from engine.models.chat_format import ChatFormat
+from engine.prompts.chat_format import ChatFormat
 from engine.training.examples import Example, texts_of
 
 _VERBATIM = "{% for message in messages %}{{ message['content'] }}{% endfor %}"

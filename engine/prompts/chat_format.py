@@ -11,21 +11,20 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from engine.errors import EngineError, GenerationFailed
+from engine.tasks.answers.thoughts import split_thought
 
 _PLACEHOLDER = "REPLY-0-PLACEHOLDER"
 _OPENED = re.compile(r"(?i)(?:<(?:seed:)?think(?:ing)?>|\[THINK\])\s*$")
 """A prompt that ends inside a thought."""
 _THOUGHT = re.compile(r"(?i)</(?:seed:)?think(?:ing)?>|\[/THINK\]|<\|channel\|>\s*final")
 """What a template writes before the reply of a model that thinks."""
-THINKS = (
-    "the chat template asks for a thought before every reply, and training targets contain none: it would be trained "
-    "to reply at once, which it is not asked to. Set generation.template, e.g. to { enable_thinking = false }, if the "
-    "template has such a keyword, or use a model that doesn't think"
-)
+NO_THOUGHT = "the chat template asks for a thought, and the target has none"
+"""Why an example can't be trained on: the policy would learn to reply at once, which it is not asked to."""
 
 
 class TemplateFailed(EngineError):
@@ -72,17 +71,34 @@ class ChatFormat:
     def reply_text(self, messages: Sequence[Mapping[str, object]], reply: str) -> str:
         """Return what a policy writes after a prompt to give a reply: the reply and the end of its turn.
 
-        Where a template puts a mark of its own before replies, the policy writes that too.
+        Where a template puts a mark of its own before replies, the policy writes that too. A reply that begins with a
+        thought is written with it where the template asks for one, and without it otherwise.
         """
         mark, after = self._around_reply(messages)
-        return f"{mark}{reply.strip()}{self._end_of(after)}"
+        thought, text = self.divided(reply)
+        before = thought if thought and self.asks_for_thought else mark
+        return f"{before}{text.strip()}{self._end_of(after)}"
 
+    def opens_thought(self, prompt: str) -> bool:
+        """Check whether a rendered prompt ends inside a thought."""
+        return _OPENED.search(prompt) is not None
+
+    def divided(self, target: str) -> tuple[str, str]:
+        """Divide the target of a training into its thought, which may be empty, and the reply after it."""
+        thought, text = split_thought(target, opened=self._opens)
+        return (thought, text) if text else ("", target)
+
+    @cached_property
+    def _opens(self) -> bool:
+        return self.opens_thought(self.prompt_text([{"role": "user", "content": "?"}]))
+
+    @cached_property
     def asks_for_thought(self) -> bool:
         """Check whether a policy is asked to think before it replies: the prompt ends inside a thought, or the template
         shows past replies with an empty thought, or in the channel that follows that of thoughts."""
         messages = [{"role": "user", "content": "?"}]
         mark, _ = self._around_reply(messages)
-        return _OPENED.search(self.prompt_text(messages)) is not None or _THOUGHT.search(mark) is not None
+        return self._opens or _THOUGHT.search(mark) is not None
 
     def _around_reply(self, messages: Sequence[Mapping[str, object]]) -> tuple[str, str]:
         """Return what the template writes between a prompt and its reply, and after the reply."""
