@@ -103,7 +103,7 @@ def test_what_all_recipes_of_the_paper_share(name: str) -> None:
     assert settings.evaluation.retry_baseline
     training = settings.training
     assert (training.lora_rank, training.lora_alpha, training.lora_dropout) == (8, 32, 0.1)
-    assert training.lora_targets == "auto", "queries, keys and values, as in the paper"
+    assert training.method == "full" or training.lora_targets == ["q_proj", "k_proj", "v_proj"]
     (task,) = settings.tasks
     assert isinstance(task, ChoiceTask)
     assert (task.preset, task.train + task.dev, task.test, task.few_shot) == ("logiqa", 7376, 651, 3)
