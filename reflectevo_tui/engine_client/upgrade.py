@@ -9,7 +9,7 @@ import os
 
 from reflectevo_tui.engine_client.process import ask_engine
 from store.control.liveness import lock_owner
-from store.database.connection import SCHEMA_VERSION, reading
+from store.database.connection import SCHEMA_VERSION, reading, schema_version
 from store.errors import OperatorError
 from store.workspace import Workspace
 
@@ -29,7 +29,7 @@ def bring_up_to_date(workspace: Workspace) -> int | None:
         EngineUnavailable: the migration failed; nothing was changed.
     """
     with reading(workspace.require().database) as connection:
-        version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+        version = schema_version(connection)
     if version >= SCHEMA_VERSION:
         return None
     what = f"{workspace.root} was written by an earlier version (schema {version}, this is {SCHEMA_VERSION})"

@@ -227,6 +227,12 @@ def checkpoint(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
 
+def schema_version(connection: sqlite3.Connection) -> int:
+    """Return the version of the schema that a database has; `SCHEMA_VERSION` if it is current."""
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    return version
+
+
 def data_version(connection: sqlite3.Connection) -> int:
     """Return a number that changes when another connection commits; takes microseconds."""
     version: int = connection.execute("PRAGMA data_version").fetchone()[0]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 from typing import TYPE_CHECKING
 
-from store.database.connection import APPLICATION_ID, SCHEMA_VERSION
+from store.database.connection import APPLICATION_ID, SCHEMA_VERSION, schema_version
 from store.database.schema import DECISIONS, LINEAGE, TELEMETRY
 from store.database.schema_rollouts import ROLLOUTS, TALLIES
 
@@ -94,8 +94,7 @@ def _migrations() -> Migrations:
 
 def is_current(connection: sqlite3.Connection) -> bool:
     """Check whether the schema is current, without importing the migration library."""
-    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
-    return version == SCHEMA_VERSION
+    return schema_version(connection) == SCHEMA_VERSION
 
 
 def migrate(connection: sqlite3.Connection) -> None:
