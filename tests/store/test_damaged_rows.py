@@ -1,0 +1,54 @@
+"""Tests of rows that something else has changed: they cost their own numbers, and hide no other row."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from store.database.rows import load_json
+from store.runs import policies
+from store.runs.lineage import lineage
+from tests.support.rows import Rows, run_settings
+
+
+@pytest.mark.parametrize(
+    ("stored", "value"),
+    [
+        ('{"acc_t1": {"value": NaN, "low": 0.1}}', None),
+        ('{"acc_t1": {"value": Infinity}}', None),
+        ('{"acc_t1": {"value": 9e999}}', None),
+        ('{"acc_t1": {"value": "x", "low": [1], "n": "q"}}', None),
+        ('{"acc_t1": {"value": true}}', None),
+        ('{"acc_t1": 3}', None),
+        ("[1, 2]", None),
+        ("3", None),
+        ('{"acc_t1": ', None),
+        ('{"acc_t1": {"value": 0.5}, "acc_t2": 3}', 0.5),
+        ('{"acc_t1": {"value": 1}}', 1),
+    ],
+)
+def test_metrics_that_are_none_are_not_measured(stored: str, value: float | None, tmp_path: Path) -> None:
+    rows = Rows(tmp_path / "reflectevo.db", run_settings())
+    for policy in (rows.policy, rows.add_policy("p01", rows.policy, "promoted", rows.iteration)):
+        policies.put_evaluation(
+            rows.connection,
+            policy_id=policy,
+            iteration_id=None,
+            protocol="oracle/a",
+            task="",
+            n=9,
+            metrics={"acc_t1": {"value": 0.25}},
+        )
+    rows.connection.execute("UPDATE evaluations SET metrics = ? WHERE policy_id = ?", (stored, rows.policy))
+    found = {one.policy_id: one.metrics for one in policies.evaluations(rows.connection, rows.run)}
+    assert found[rows.policy].get("acc_t1", {}).get("value") == value
+    assert all(isinstance(metric, dict) for metric in found[rows.policy].values())
+    nodes = lineage(rows.connection, rows.run)
+    assert [node.shown.metrics.get("acc_t1", {}).get("value") for node in nodes if node.shown] == [value, 0.25]
+    rows.connection.close()
+
+
+def test_json_that_is_no_object_is_an_empty_one() -> None:
+    assert load_json(None) == load_json("") == load_json("{") == {}
+    assert load_json('{"a": NaN, "b": [-Infinity]}') == {"a": None, "b": [None]}
