@@ -60,18 +60,26 @@ def control_results(connection: sqlite3.Connection, run_id: int) -> list[Control
     rows = connection.execute(
         f"{_SELECT} WHERE p.run_id = ? ORDER BY c.created, c.policy_id, c.protocol, c.first_answers", (run_id,)
     ).fetchall()
-    return [_result(row) for row in rows]
+    return [_result(row) for row in rows if _is_whole(load_json(row["results"]))]
 
 
 def newest_control_results(connection: sqlite3.Connection, policy_id: int) -> ControlResults | None:
     """Return the newest results of the controls of a policy; None if they were not measured."""
-    row = connection.execute(
-        f"{_SELECT} WHERE c.policy_id = ? ORDER BY c.created DESC LIMIT 1", (policy_id,)
-    ).fetchone()
-    return None if row is None else _result(row)
+    rows = connection.execute(f"{_SELECT} WHERE c.policy_id = ? ORDER BY c.created DESC", (policy_id,)).fetchall()
+    return next((_result(row) for row in rows if _is_whole(load_json(row["results"]))), None)
 
 
 _SELECT = "SELECT c.*, p.name AS policy FROM control_results c JOIN policies p ON p.id = c.policy_id"
+
+
+def _is_whole(results: object) -> bool:
+    """Check whether stored results are as the engine stores them; damaged ones count as not measured."""
+    return (
+        isinstance(results, Mapping)
+        and isinstance(results.get("analysis"), Mapping)
+        and isinstance(results.get("wrong"), int)
+        and isinstance(results.get("split"), str)
+    )
 
 
 def _result(row: sqlite3.Row) -> ControlResults:
@@ -81,7 +89,7 @@ def _result(row: sqlite3.Row) -> ControlResults:
         row["protocol"],
         row["first_answers"],
         row["iteration_id"],
-        load_json(row["request"]),
+        request if isinstance(request := load_json(row["request"]), Mapping) else {},
         load_json(row["results"]),
         row["created"],
     )
@@ -96,7 +104,7 @@ def has_control_results(
 ) -> bool:
     """Check whether the controls of a policy were measured as requested."""
     row = connection.execute(
-        "SELECT request FROM control_results WHERE policy_id = ? AND protocol = ? AND first_answers = ?",
+        "SELECT request, results FROM control_results WHERE policy_id = ? AND protocol = ? AND first_answers = ?",
         (policy_id, protocol, first_answers),
     ).fetchone()
-    return row is not None and row["request"] == dump_json(request)
+    return row is not None and row["request"] == dump_json(request) and _is_whole(load_json(row["results"]))

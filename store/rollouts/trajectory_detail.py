@@ -35,7 +35,8 @@ class TrajectoryDetail:
 
 
 def detail(connection: sqlite3.Connection, trajectory_id: int) -> TrajectoryDetail | None:
-    """Return one trajectory with all its parts; None when there is none with that id."""
+    """Return one trajectory with all its parts; None when there is none with that id, or its question or attempt is
+    gone."""
     row = connection.execute(
         f"SELECT t.*, {ITERATION_NUMBER} AS iteration, p.name AS policy, '' AS excerpt FROM trajectories t"
         " LEFT JOIN iterations i ON i.id = t.iteration_id LEFT JOIN policies p ON p.id = t.policy_id WHERE t.id = ?",
@@ -44,19 +45,18 @@ def detail(connection: sqlite3.Connection, trajectory_id: int) -> TrajectoryDeta
     if row is None:
         return None
     question = connection.execute("SELECT * FROM questions WHERE id = ?", (row["question_id"],)).fetchone()
-    reflection = None
-    if row["reflection_id"] is not None:
-        reflection = to_record(
-            StoredReflection,
-            connection.execute("SELECT * FROM reflections WHERE id = ?", (row["reflection_id"],)).fetchone(),
-        )
+    attempt = _attempt(connection, row["attempt_id"])
+    if question is None or attempt is None:
+        return None
+    made = connection.execute("SELECT * FROM reflections WHERE id = ?", (row["reflection_id"],)).fetchone()
+    reflection = None if made is None else to_record(StoredReflection, made)
     siblings = connection.execute(
         "SELECT id FROM trajectories WHERE attempt_id = ? ORDER BY id", (row["attempt_id"],)
     ).fetchall()
     return TrajectoryDetail(
         row=to_record(TrajectoryRow, row),
         question=to_record(StoredQuestion, question),
-        attempt=_attempt(connection, row["attempt_id"]),
+        attempt=attempt,
         reflection=reflection,
         correction=None if row["correction_id"] is None else _attempt(connection, row["correction_id"]),
         policy=row["policy"] or "",
@@ -68,6 +68,6 @@ def detail(connection: sqlite3.Connection, trajectory_id: int) -> TrajectoryDeta
     )
 
 
-def _attempt(connection: sqlite3.Connection, attempt_id: int) -> StoredAttempt:
+def _attempt(connection: sqlite3.Connection, attempt_id: int) -> StoredAttempt | None:
     row = connection.execute("SELECT * FROM attempts WHERE id = ?", (attempt_id,)).fetchone()
-    return to_record(StoredAttempt, row)
+    return None if row is None else to_record(StoredAttempt, row)

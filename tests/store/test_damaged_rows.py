@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from store.database.rows import load_json
+from store.rollouts import control_results as results
+from store.rollouts.trajectory_detail import detail
 from store.runs import policies
 from store.runs.lineage import lineage
 from tests.support.rows import Rows, run_settings
@@ -52,3 +54,41 @@ def test_metrics_that_are_none_are_not_measured(stored: str, value: float | None
 def test_json_that_is_no_object_is_an_empty_one() -> None:
     assert load_json(None) == load_json("") == load_json("{") == {}
     assert load_json('{"a": NaN, "b": [-Infinity]}') == {"a": None, "b": [None]}
+
+
+@pytest.mark.parametrize("stored", ["", "{", "{}", "[]", '{"analysis": 3, "wrong": 1, "split": "dev"}', "3"])
+def test_damaged_results_of_controls_count_as_not_measured(stored: str, tmp_path: Path) -> None:
+    rows = Rows(tmp_path / "reflectevo.db", run_settings())
+    whole = {"analysis": {"arms": {}}, "wrong": 2, "split": "dev"}
+    for number, protocol in enumerate(("oracle/a", "oracle/b")):
+        results.put_control_results(
+            rows.connection,
+            policy_id=rows.policy,
+            protocol=protocol,
+            first_answers="own",
+            iteration_id=rows.iteration,
+            request={},
+            results=whole,
+        )
+        rows.connection.execute("UPDATE control_results SET created = ? WHERE protocol = ?", (number, protocol))
+    rows.connection.execute("UPDATE control_results SET results = ? WHERE protocol = 'oracle/b'", (stored,))
+    assert [one.protocol for one in results.control_results(rows.connection, rows.run)] == ["oracle/a"]
+    newest = results.newest_control_results(rows.connection, rows.policy)
+    assert newest is not None and newest.protocol == "oracle/a"
+    assert results.has_control_results(rows.connection, rows.policy, "oracle/a", "own", {})
+    assert not results.has_control_results(rows.connection, rows.policy, "oracle/b", "own", {}), "measured again"
+    rows.connection.close()
+
+
+@pytest.mark.parametrize("table", ["questions", "attempts", "reflections"])
+def test_a_trajectory_whose_parts_are_gone_is_not_there(table: str, tmp_path: Path) -> None:
+    rows = Rows(tmp_path / "reflectevo.db", run_settings())
+    question = rows.question("q")
+    rows.corrected(rows.attempt(question, "incorrect"), question)
+    (trajectory,) = (row[0] for row in rows.connection.execute("SELECT id FROM trajectories LIMIT 1"))
+    assert detail(rows.connection, trajectory) is not None
+    rows.connection.execute("PRAGMA foreign_keys = OFF")
+    rows.connection.execute(f"DELETE FROM {table}")
+    found = detail(rows.connection, trajectory)
+    assert found is None or (table == "reflections" and found.reflection is None)
+    rows.connection.close()
