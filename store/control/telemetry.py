@@ -61,13 +61,18 @@ def add_metrics(
     )
 
 
+_IS_NUMBER = "(value IS NULL OR (typeof(value) IN ('integer', 'real') AND abs(value) < 1e308))"
+"""SQL condition that a point has a finite value or none; anything else was not stored by the engine."""
+
+
 def metrics(
     connection: sqlite3.Connection, iteration_id: int, stage: StageName, names: Sequence[str] = (), limit: int = 2000
 ) -> list[MetricPoint]:
     """Return the newest `limit` metric points of a stage, in the order of their steps; all names by default."""
     wanted = f" AND name IN ({', '.join('?' * len(names))})" if names else ""
     rows = connection.execute(
-        f"SELECT * FROM metrics WHERE iteration_id = ? AND stage = ?{wanted} ORDER BY step DESC, id DESC LIMIT ?",
+        f"SELECT * FROM metrics WHERE iteration_id = ? AND stage = ?{wanted} AND {_IS_NUMBER}"
+        " ORDER BY step DESC, id DESC LIMIT ?",
         (iteration_id, stage, *names, limit),
     ).fetchall()
     return to_records(MetricPoint, rows[::-1])

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from store.control.telemetry import add_metrics, metrics
 from store.database.rows import load_json
 from store.rollouts import control_results as results
 from store.rollouts.trajectory_detail import detail
@@ -91,4 +92,16 @@ def test_a_trajectory_whose_parts_are_gone_is_not_there(table: str, tmp_path: Pa
     rows.connection.execute(f"DELETE FROM {table}")
     found = detail(rows.connection, trajectory)
     assert found is None or (table == "reflections" and found.reflection is None)
+    rows.connection.close()
+
+
+def test_points_that_are_no_numbers_are_left_out(tmp_path: Path) -> None:
+    rows = Rows(tmp_path / "reflectevo.db", run_settings())
+    values = {1: 0.5, 2: None, 3: 2}
+    for step, value in values.items():
+        add_metrics(rows.connection, rows.iteration, "train", step, {"loss": value})
+    for step, stored in enumerate(("9e999", "-9e999", "'x'", "x'00'"), start=4):
+        add_metrics(rows.connection, rows.iteration, "train", step, {"loss": 1.0})
+        rows.connection.execute(f"UPDATE metrics SET value = {stored} WHERE step = ?", (step,))
+    assert {one.step: one.value for one in metrics(rows.connection, rows.iteration, "train")} == values
     rows.connection.close()
