@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from store.database.rows import finite_or_none
 from store.evaluation.number_format import percent
 
 _NAMES = {
@@ -47,7 +48,7 @@ def reflection_measures(connection: sqlite3.Connection, run_id: int) -> dict[int
         (run_id,),
     ):
         if name in _NAMES:
-            found.setdefault(number, {})[_NAMES[name]] = value
+            found.setdefault(number, {})[_NAMES[name]] = finite_or_none(value)
     return {
         number: ReflectionMeasures(**{field: values.get(field) for field in _NAMES.values()})
         for number, values in found.items()

@@ -34,10 +34,15 @@ def _object(value: Any) -> dict[str, Any]:
 def _metrics(value: Any) -> dict[str, dict[str, Any]]:
     """Return metrics by name; what is no number where one has to be is None, and what is no metric is left out."""
     return {
-        name: {key: None if key in _NUMBERS and not _is_number(one) else one for key, one in metric.items()}
+        name: {key: finite_or_none(one) if key in _NUMBERS else one for key, one in metric.items()}
         for name, metric in _object(value).items()
         if isinstance(metric, dict)
     }
+
+
+def finite_or_none(value: Any) -> Any:
+    """Return a stored value if it is a finite number, else None."""
+    return value if _is_number(value) else None
 
 
 def _is_number(value: Any) -> bool:
